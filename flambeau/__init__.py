@@ -1,0 +1,38 @@
+"""Flambeau: a deep-learning framework with PyTorch's API, whose kernels LLVM compiles at run time."""
+
+from __future__ import annotations
+
+import flambeau._ops as _ops
+from flambeau import autograd as autograd
+from flambeau._compiler import lazy as _lazy
+from flambeau._ops import copying as _copying
+from flambeau._tape.tape import flush as flush
+from flambeau._tape.tape import set_compiler as _set_compiler
+from flambeau._tensor.size import Size as Size
+from flambeau._tensor.tensor import Tensor as Tensor
+from flambeau._types import dtype as _dtypes
+from flambeau._types.device import device as device
+from flambeau._types.dtype import dtype as dtype
+from flambeau._types.promotion import can_cast as can_cast
+from flambeau._types.promotion import get_default_dtype as get_default_dtype
+from flambeau._types.promotion import promote_types as promote_types
+from flambeau._types.promotion import set_default_dtype as set_default_dtype
+from flambeau.autograd.grad_mode import enable_grad as enable_grad
+from flambeau.autograd.grad_mode import inference_mode as inference_mode
+from flambeau.autograd.grad_mode import is_grad_enabled as is_grad_enabled
+from flambeau.autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
+from flambeau.autograd.grad_mode import no_grad as no_grad
+from flambeau.autograd.grad_mode import set_grad_enabled as set_grad_enabled
+from flambeau.version import __version__ as __version__
+
+for _dtype in _dtypes.DTYPES:
+    globals()[_dtype.name] = _dtype
+for _alias in ("half", "float", "double", "cfloat", "cdouble", "short", "int", "long"):
+    globals()[_alias] = getattr(_dtypes, _alias)
+for _name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d", "memory_format"):
+    globals()[_name] = getattr(_copying, _name)
+for _family in _ops.FAMILIES:
+    for _name in _family.PUBLIC:
+        globals()[_name] = getattr(_family, _name)
+
+_set_compiler(_lazy.compile)

@@ -9,7 +9,7 @@ what it makes is text, and the text is the key of the object cache.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -106,10 +106,29 @@ class Loop:
         self._next = list(values)
 
 
-class Module:
-    """Functions and the declarations that they need, printed as one LLVM module."""
+class Repeat:
+    """The inside of ``Builder.repeat``: the carried values, whether to go on, and what they become."""
 
-    def __init__(self) -> None:
+    def __init__(self, carried: list[Value]) -> None:
+        self.carried = carried
+        self.condition = Value("false", "i1")
+        self.following = carried
+
+    def again(self, condition: Value, *values: Value) -> None:
+        """Go on while ``condition`` (a scalar ``i1``) holds, with ``values`` as the carried values."""
+        self.condition = condition
+        self.following = list(values)
+
+
+class Module:
+    """Functions and the declarations that they need, printed as one LLVM module.
+
+    ``features`` are instruction sets of the target by LLVM's names (``"avx512f"``, ``"f16c"``) that generators may use by
+    name.  Results are the same without them.
+    """
+
+    def __init__(self, features: Collection[str] = ()) -> None:
+        self.features = frozenset(features)
         self.functions: list[Builder] = []
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
@@ -251,6 +270,8 @@ class Builder:
         return self.shuffle(first, first, [0] * width)
 
     def shuffle(self, left: Value, right: Value, lanes: Sequence[int]) -> Value:
+        if len(lanes) == 1:
+            return self.extract(left, lanes[0]) if lanes[0] < left.width else self.extract(right, lanes[0] - left.width)
         type = vector(left.element, len(lanes))
         mask = ", ".join(f"i32 {lane}" for lane in lanes)
         return self.value(f"shufflevector {left.type} {left.text}, {right.type} {right.text}, <{len(lanes)} x i32> <{mask}>", type)
@@ -280,6 +301,11 @@ class Builder:
     def store(self, operand: Value, pointer: Value, *, align: int | None = None) -> None:
         align = align or max(1, bits(operand.type) // 8)
         self.emit(f"store {operand.type} {operand.text}, ptr {pointer.text}, align {align}")
+
+    def prefetch(self, pointer: Value, *, write: bool = False) -> None:
+        """Bring the cache line at ``pointer`` into the first-level cache, for writing if so said; any address is harmless."""
+        self.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(write)}, i32 3, i32 1)")
 
     def masked_load(self, pointer: Value, mask: Value, type: str, otherwise: Value | None = None) -> Value:
         otherwise = otherwise or constant(type, 0)
@@ -311,12 +337,23 @@ class Builder:
         """A vector of addresses: ``pointer`` plus each lane of ``indices`` elements of ``type``."""
         return self.value(f"getelementptr {type}, ptr {pointer.text}, {indices.type} {indices.text}", f"<{indices.width} x ptr>")
 
+    def offsets_each(self, pointers: Value, index: int, type: str) -> Value:
+        """Each address of a vector, moved by ``index`` elements of ``type``."""
+        return self.value(f"getelementptr {type}, {pointers.type} {pointers.text}, i64 {index}", pointers.type)
+
     def alloca(self, type: str, count: int = 1, *, align: int = 64) -> Value:
         """Stack memory, placed in the entry block whatever the current block is."""
         name = f"%v{self._counter}"
         self._counter += 1
         self._allocas.append(f"  {name} = alloca {type}, i64 {count}, align {align}")
         return Value(name, "ptr")
+
+    def at_entry(self, text: str, type: str) -> Value:
+        """Append ``text`` to the entry block whatever the current block is; it may use the function's parameters."""
+        name = f"%v{self._counter}"
+        self._counter += 1
+        self._allocas.append(f"  {name} = {text}")
+        return Value(name, type)
 
     # -- control ---------------------------------------------------------------------------------------------------
 
@@ -352,6 +389,29 @@ class Builder:
         self._lines[mark:mark] = lines
         self.block(done)
         loop.carried = list(phis)
+
+    @contextmanager
+    def repeat(self, carried: Sequence[Value]) -> Iterator[Repeat]:
+        """``do … while`` with loop-carried values: end the body with ``loop.again(condition, …)``.
+
+        Inside, read ``loop.carried``; after the ``with`` it holds the final values.
+        """
+        body, done = self._label("body"), self._label("done")
+        before = self._block
+        self.emit(f"br label %{body}")
+        self.block(body)
+        phis = [Value(f"%c{number}.{body}", value.type) for number, value in enumerate(carried)]
+        mark = len(self._lines)
+        loop = Repeat(list(phis))
+        yield loop
+        latch = self._block
+        self.emit(f"br i1 {loop.condition.text}, label %{body}, label %{done}")
+        self._lines[mark:mark] = [
+            f"  {phi.text} = phi {phi.type} [ {first.text}, %{before} ], [ {last.text}, %{latch} ]"
+            for phi, first, last in zip(phis, carried, loop.following, strict=True)
+        ]
+        self.block(done)
+        loop.carried = loop.following
 
     @contextmanager
     def when(self, condition: Value) -> Iterator[None]:

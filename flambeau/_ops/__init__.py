@@ -1,0 +1,12 @@
+"""Operators, a file for each family. See ``README.md`` for how to add one."""
+
+from __future__ import annotations
+
+from flambeau._ops import choice, copying, creation, elementwise, matrix, reduction, views
+
+FAMILIES = (choice, copying, creation, elementwise, matrix, reduction, views)
+"""The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
+
+for _family in FAMILIES:
+    for _name in _family.PUBLIC:
+        globals()[_name] = getattr(_family, _name)

@@ -1,0 +1,149 @@
+"""Automatic differentiation: ``backward``, ``grad``, gradient modes and custom functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops.operator import FUNCTIONS
+from flambeau._tape.storage import TensorBase
+from flambeau._types import layout as lay
+from flambeau.autograd import engine
+from flambeau.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+__all__ = ["backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+
+
+def _tuple(value: Any) -> tuple:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, TensorBase) else tuple(value)
+
+
+def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
+    """The gradients to start from: ones for scalars that have none.
+
+    Raises:
+        RuntimeError: an output is no scalar and has no gradient, does not require grad, or the shapes differ.
+    """
+    given = (None,) * len(outputs) if grads is None else _tuple(grads)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    result = []
+    for output, grad in zip(outputs, given, strict=True):
+        layout = output.layout
+        if output.node is None:
+            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+        if grad is None:
+            if layout.numel != 1:
+                raise RuntimeError(f"grad can be implicitly created only for scalar outputs, but this output has shape {list(layout.shape)}")
+            if layout.dtype.is_complex:
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {layout.dtype!r}")
+            grad = _ones(layout)
+        elif grad.layout.shape != layout.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output has a shape of {list(grad.layout.shape)} and output has a shape of {list(layout.shape)}."
+            )
+        result.append(grad)
+    return result
+
+
+def _ones(layout: lay.Layout) -> Tensor:
+    from flambeau._ops.creation import constant
+
+    return constant(lay.like(layout, layout.dtype), 1)
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Add the gradients of the sum of ``tensors`` to the ``grad`` of the leaves (or of ``inputs`` alone).
+
+    Args:
+        grad_tensors: the gradient to start from for each tensor; scalars need none
+        retain_graph: keep the graph for another pass; ``create_graph`` by default
+        create_graph: make the gradients differentiable themselves
+
+    Raises:
+        RuntimeError: a tensor does not require grad, or the graph was freed, or what it saved was changed.
+    """
+    outputs = _tuple(tensors)
+    grads = _first_gradients(outputs, grad_tensors)
+    retain = create_graph if retain_graph is None else retain_graph
+    roots = [(output.node, output.output_nr) for output in outputs]
+    if inputs is None:
+        engine.run(roots, grads, retain=retain, create=create_graph)
+        return
+    targets = _tuple(inputs)
+    if not targets:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    for target, found in zip(targets, _gradients(roots, grads, targets, retain, create_graph), strict=True):
+        if found is not None:
+            target.grad = found if target.grad is None else target.grad + found
+
+
+def _gradients(roots: list, grads: list, targets: tuple, retain: bool, create: bool) -> list:
+    wanted: dict[tuple[Any, int], int] = {}
+    for target in targets:
+        if target.node is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        wanted.setdefault((target.node, target.output_nr), len(wanted))
+    found = engine.run(roots, grads, retain=retain, create=create, wanted=wanted)
+    return [found[wanted[target.node, target.output_nr]] for target in targets]
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``, without touching any ``grad``.
+
+    Raises:
+        RuntimeError: an input was not used and neither ``allow_unused`` nor ``materialize_grads`` is set.
+
+    Example::
+
+        >>> x = flambeau.tensor(3.0, requires_grad=True)
+        >>> flambeau.autograd.grad(x * x, x)
+        (tensor(6.),)
+    """
+    targets = _tuple(inputs)
+    results = _tuple(outputs)
+    if is_grads_batched:
+        batched = _tuple(grad_outputs)
+        rows = [
+            grad(results, targets, tuple(each.select(0, row) for each in batched), True, create_graph, only_inputs, allow_unused, False, materialize_grads)
+            for row in range(batched[0].layout.shape[0])
+        ]
+        from flambeau import stack
+
+        return tuple(None if any(piece is None for piece in pieces) else stack(pieces) for pieces in zip(*rows, strict=True))
+    retain = create_graph if retain_graph is None else retain_graph
+    roots = [(output.node, output.output_nr) for output in results]
+    found = _gradients(roots, _first_gradients(results, grad_outputs), targets, retain, create_graph)
+    for position, (target, gradient) in enumerate(zip(targets, found, strict=True)):
+        if gradient is None:
+            if materialize_grads:
+                found[position] = FUNCTIONS.zeros(target.layout)
+            elif not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
+                )
+    return tuple(found)
+
+

@@ -1,0 +1,57 @@
+# Each target makes the virtual environment that it needs, once. `make demo ARGS="--data DIR"` passes options on.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PIP := -m pip --disable-pip-version-check install --quiet
+ARGS ?=
+# A smaller download of PyTorch, where its own package index can be reached: PARITY_PIP="--extra-index-url URL"
+PARITY_PIP ?=
+
+.PHONY: demo test lint format parity bench docs clean
+
+demo: .venv/.demo  ## train on handwritten digits and show what came of it
+	.venv/bin/python -m flambeau examples/demo.py $(ARGS)
+
+test: .venv/.dev  ## the test suite
+	.venv/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: .venv/.dev  ## ruff's lint and format, and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: .venv/.dev  ## let ruff mend what it can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+docs: .venv/.dev  ## run every example in the documents and the docstrings
+	.venv/bin/python -m pytest --doctest-modules --doctest-glob='*.md' -q README.md docs flambeau
+
+parity: .parity-venv/.torch  ## compare with PyTorch, operator by operator and module by module
+	.parity-venv/bin/python -m parity --jobs $(JOBS) $(ARGS)
+
+bench: .parity-venv/.torch  ## the same work on Flambeau and on PyTorch, in turn
+	.parity-venv/bin/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv .parity-venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+.venv/.dev: .venv/.demo
+	.venv/bin/python $(PIP) -e '.[demo,dev]'
+	@touch $@
+
+.venv/.demo: pyproject.toml
+	$(call make_venv,.venv)
+	.venv/bin/python $(PIP) -e '.[demo]'
+	@touch $@
+
+.parity-venv/.torch: pyproject.toml
+	$(call make_venv,.parity-venv)
+	.parity-venv/bin/python $(PIP) $(PARITY_PIP) -e '.[demo,parity]'
+	@touch $@
+
+define make_venv
+@test -n "$(PYTHON)" || { echo "Flambeau needs Python 3.10 to 3.13 with its venv and ensurepip modules; name one with PYTHON=…"; exit 1; }
+test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+endef

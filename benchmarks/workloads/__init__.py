@@ -1,0 +1,3 @@
+"""One file for each group of workloads."""
+
+from __future__ import annotations

@@ -1,0 +1,63 @@
+"""Convolutions: ResNet's layers, depthwise ones, and the transposed ones of a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from benchmarks.workload import Workload
+
+# batch, channels in, channels out, kernel, stride, size, groups
+CONV2D = {
+    "7×7 s2 3→64 224²": (4, 3, 64, 7, 2, 224, 1),
+    "1×1 64→256 56²": (4, 64, 256, 1, 1, 56, 1),
+    "3×3 64→64 56²": (4, 64, 64, 3, 1, 56, 1),
+    "3×3 s2 128→128 56²": (4, 128, 128, 3, 2, 56, 1),
+    "3×3 256→256 14²": (4, 256, 256, 3, 1, 14, 1),
+    "1×1 1024→2048 s2 14²": (4, 1024, 2048, 1, 2, 14, 1),
+    "3×3 depthwise 144 56²": (4, 144, 144, 3, 1, 56, 144),
+    "3×3 1→32 8² batch 64": (64, 1, 32, 3, 1, 8, 1),
+}
+CONV_TRANSPOSE2D = {
+    "4×4 s2 64→32 4² batch 64": (64, 64, 32, 4, 2, 4, 1),
+    "4×4 s2 512→256 8²": (8, 512, 256, 4, 2, 8, 1),
+    "4×4 s2 128→64 32²": (8, 128, 64, 4, 2, 32, 1),
+    "3×3 64→3 64²": (8, 64, 3, 3, 1, 64, 1),
+}
+
+
+def workloads() -> Iterator[Workload]:
+    for transposed, table in ((False, CONV2D), (True, CONV_TRANSPOSE2D)):
+        group = "conv_transpose2d" if transposed else "conv2d"
+        for name, sizes in table.items():
+            n, c_in, c_out, kernel, stride, size, groups = sizes
+            positions = size if transposed else (size - 1) // stride + 1
+            flops = 2.0 * n * c_in * c_out // groups * kernel**2 * positions**2
+            yield Workload(group, name, partial(forward, transposed=transposed, sizes=sizes), flops=flops)
+            yield Workload(group, f"{name} with gradients", partial(with_gradients, transposed=transposed, sizes=sizes), flops=3 * flops)
+
+
+def layer_and_images(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    n, c_in, c_out, kernel, stride, size, groups = sizes
+    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    layer = kind(c_in, c_out, kernel, stride=stride, padding=(kernel - 1) // 2, groups=groups)
+    return layer, torch.randn(n, c_in, size, size)
+
+
+def forward(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> Callable[[], Any]:
+    layer, images = layer_and_images(torch, transposed, sizes)
+
+    def run() -> Any:
+        with torch.no_grad():
+            return layer(images)
+
+    return run
+
+
+def with_gradients(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> Callable[[], Any]:
+    layer, images = layer_and_images(torch, transposed, sizes)
+    images.requires_grad_()
+    ahead = torch.randn(layer(images).shape)
+    return lambda: torch.autograd.grad(layer(images), [images, layer.weight, layer.bias], ahead)

@@ -1,0 +1,82 @@
+"""Where the tensors are so small that only the calls cost anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from benchmarks.workload import Workload
+
+CALLS = 100
+
+
+def workloads() -> Iterator[Workload]:
+    for grad in (False, True):
+        name = "an add with autograd" if grad else "an add"
+        yield Workload("overhead", f"record {name}", partial(adds, grad=grad), per=CALLS, record_only=True)
+        yield Workload("overhead", f"record and run {name}", partial(adds, grad=grad), per=CALLS)
+    yield Workload("overhead", "record a mixed operator with autograd", mixed, per=6 * (CALLS // 5), record_only=True)
+    yield Workload("overhead", "item() of one add", item)
+    yield Workload("overhead", "softmax of 32×10 in five operators", softmax_by_hand)
+    for optimizer in ("SGD", "Adam"):
+        yield Workload("overhead", f"MLP 32→64→64→10, batch 32, {optimizer} step", partial(mlp_step, optimizer=optimizer))
+
+
+def adds(torch: ModuleType, grad: bool) -> Callable[[], Any]:
+    start = torch.ones(8, requires_grad=grad)
+    other = torch.ones(8)
+
+    def run() -> Any:
+        value = start
+        for _ in range(CALLS):
+            value = value + other
+        return value
+
+    return run
+
+
+def mixed(torch: ModuleType) -> Callable[[], Any]:
+    start = torch.randn(4, 8, requires_grad=True)
+    weight = torch.randn(8, 8, requires_grad=True)
+
+    def run() -> Any:
+        value = start
+        for _ in range(CALLS // 5):
+            value = torch.relu(value @ weight)
+            value = (value - value.mean(1, keepdim=True)).reshape(4, 8) * 0.5
+        return value
+
+    return run
+
+
+def item(torch: ModuleType) -> Callable[[], Any]:
+    value = torch.ones(())
+    return lambda: (value + 1).item()
+
+
+def softmax_by_hand(torch: ModuleType) -> Callable[[], Any]:
+    scores = torch.randn(32, 10)
+
+    def run() -> Any:
+        exps = (scores - scores.amax(1, keepdim=True)).exp()
+        return exps / exps.sum(1, keepdim=True)
+
+    return run
+
+
+def mlp_step(torch: ModuleType, optimizer: str) -> Callable[[], Any]:
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    update = getattr(torch.optim, optimizer)(model.parameters(), lr=1e-3)
+    images, labels = torch.randn(32, 32), torch.randint(0, 10, (32,))
+
+    def run() -> Any:
+        update.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        update.step()
+        return loss
+
+    return run

@@ -1,0 +1,145 @@
+"""Make `torch` and `torchvision` name Flambeau's modules, in this process and in the processes that it starts.
+
+An import hook answers for both names before the import system looks for installed packages. It returns Flambeau's own
+module objects (`torch.nn is flambeau.nn`), so nothing exists twice. Child processes inherit the hook through `PYTHONPATH`:
+`_site/sitecustomize.py` runs when a child starts and calls `install_as_torch` there.
+
+Nothing here imports the rest of Flambeau: a child that never says `import torch` must not pay for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+__all__ = ["install_as_torch"]
+
+ALIASES = {"torch": "flambeau", "torchvision": "flambeau.vision"}
+
+_PACKAGE = Path(__file__).resolve().parent
+_SITE = str(_PACKAGE / "_site")
+
+
+def install_as_torch() -> None:
+    """Let `import torch` and `import torchvision` mean Flambeau from here on.
+
+    Meant for notebooks, where a script cannot be started with `python -m flambeau`. Child processes follow. Calling it
+    again changes nothing.
+
+    Raises:
+        RuntimeError: if the real PyTorch or torchvision has been imported in this process already.
+
+    Example:
+        >>> import flambeau
+        >>> flambeau.install_as_torch()
+        >>> import torch
+        >>> torch is flambeau
+        True
+    """
+    for alias, real in ALIASES.items():
+        loaded = sys.modules.get(alias)
+        if loaded is not None and loaded is not sys.modules.get(real):
+            raise RuntimeError(
+                f"{alias} is already imported, from {getattr(loaded, '__file__', None)}; "
+                f"let it name Flambeau before the first `import {alias}` of the process"
+            )
+    _make_importable()
+    if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AliasFinder())
+    inherited = os.environ.get("PYTHONPATH")
+    folders = inherited.split(os.pathsep) if inherited else []
+    if _SITE not in folders:
+        os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *folders])
+
+
+def _make_importable() -> None:
+    """Let `import flambeau` work in a child whose parent had found Flambeau in its own working folder."""
+    root = str(_PACKAGE.parent)
+    if root not in sys.path and importlib.util.find_spec("flambeau") is None:
+        sys.path.append(root)
+
+
+class _AliasFinder(MetaPathFinder):
+    """Answers for `torch`, `torchvision`, everything below them, and their distributions."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        alias, dot, rest = fullname.partition(".")
+        if alias not in ALIASES:
+            return None
+        spec = importlib.util.find_spec(ALIASES[alias] + dot + rest)
+        if spec is None:
+            return None
+        named = ModuleSpec(fullname, _AliasLoader(spec), origin=spec.origin)
+        named.submodule_search_locations = spec.submodule_search_locations
+        return named
+
+    def find_distributions(self, context: Any = None) -> Iterator[importlib.metadata.Distribution]:
+        wanted = getattr(context, "name", None)
+        for alias in ALIASES:
+            if wanted is None or re.sub(r"[-_.]+", "-", wanted).lower() == alias:
+                yield _AliasDistribution(alias)
+
+
+class _AliasLoader(InspectLoader):
+    """Loads a module of Flambeau in answer to another name."""
+
+    def __init__(self, spec: ModuleSpec) -> None:
+        self.spec = spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return importlib.import_module(self.spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has just made the alias's spec the module's own.
+        module.__spec__ = self.spec
+
+    def is_package(self, fullname: str) -> bool:
+        return self.spec.submodule_search_locations is not None
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        return self._real.get_code(self.spec.name)
+
+    def get_source(self, fullname: str) -> str | None:
+        return self._real.get_source(self.spec.name)
+
+    @property
+    def _real(self) -> InspectLoader:
+        assert isinstance(self.spec.loader, InspectLoader)
+        return self.spec.loader
+
+
+class _AliasDistribution(importlib.metadata.Distribution):
+    """What `importlib.metadata` reads of the `torch` that Flambeau stands for."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    def read_text(self, filename: str) -> str | None:
+        if filename == "METADATA":
+            return f"Metadata-Version: 2.1\nName: {self.alias}\nVersion: {_version_of(self.alias)}\n"
+        if filename == "top_level.txt":
+            return f"{self.alias}\n"
+        return None
+
+    def locate_file(self, path: Any) -> Path:
+        return _PACKAGE.parent / path
+
+    @property
+    def files(self) -> None:
+        return None
+
+
+def _version_of(alias: str) -> str:
+    """The version of PyTorch or torchvision that is stood for, marked as Flambeau's."""
+    version = importlib.import_module("flambeau.version")
+    return f"{getattr(version, alias)}+flambeau.{version.release}"

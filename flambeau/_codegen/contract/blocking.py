@@ -1,0 +1,175 @@
+"""Choosing how to compute a contraction: which operand is broadcast, what is packed, and how large the blocks are.
+
+The choice is the cheapest by a rough count of cycles.  It depends on shapes and the target alone, and never changes a
+result: each element of the output is the same chain of multiply-adds whatever the blocks are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.micro import split_rows
+from flambeau._codegen.contract.normal import Axis, Column, Normal, merged
+from flambeau._runtime.targets import Target
+
+_GATHER = 26.0
+_CALL = 9000.0
+"""Cycles to load a vector lane by lane, and those of one more call of a kernel with its barrier."""
+
+
+@dataclass(slots=True)
+class SideChoice:
+    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before)."""
+
+    mode: str
+    cost: float
+    in_place: bool
+    bytes: int
+    elements: int
+    where: str = ""
+
+
+@dataclass(slots=True)
+class Blocking:
+    """One way to compute a contraction, and its estimated cycles."""
+
+    normal: Normal
+    split: int
+    chunk: int
+    a: SideChoice
+    b: SideChoice
+    m_block: int
+    n_block: int
+    cycles: float
+    tile_cycles: float
+
+
+def best_blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
+    """The cheaper orientation; a complex product's four multiply-adds have an order, so that its operands stay put."""
+    choice = _blocking(normal, tile, target)
+    if tile.parts == 1:
+        other = _blocking(normal.swapped(), tile, target)
+        if other.cycles < choice.cycles:
+            choice = other
+    return choice
+
+
+def split_k(k: list[Axis], limit: int, width: int) -> tuple[int, int]:
+    """Blocks of k of about ``limit`` steps that are boxes: which axis is cut, into chunks of how many.
+
+    The axes before it are iterated one by one, those after it are whole.
+    """
+    total = prod(axis[0] for axis in k)
+    if total <= 2 * limit:
+        return 0, k[0][0]
+    inner = total
+    for position, axis in enumerate(k):
+        inner //= axis[0]
+        if inner <= limit:
+            parts = -(-axis[0] * inner // limit)
+            chunk = -(-axis[0] // parts)
+            if inner == 1:
+                chunk = min(axis[0], -(-chunk // width) * width)
+            return position, chunk
+    raise AssertionError("the last axis has nothing inside it")
+
+
+def own_box(k: list[Axis], columns: list[int]) -> tuple[list[Axis], int]:
+    """The axes of a box as one operand sees them, and how many steps of it one index of the cut axis is."""
+    axes = merged([(axis[0], *[axis[column] for column in columns]) for axis in k])
+    return axes, axes[0][0] // k[0][0]
+
+
+def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
+    batch, m, n, k = (prod(axis[0] for axis in group) for group in (normal.batch, normal.m, normal.n, normal.k))
+    step_bytes = tile.pitch * tile.bytes
+    limit = max(32, target.l1_bytes * 2 // 3 // step_bytes)
+    split, chunk = split_k(normal.k, limit, tile.width)
+    steps = chunk * prod(axis[0] for axis in normal.k[split + 1 :])
+    blocks = -(-k // steps)
+    a = _side(normal, normal.a, normal.m, split, chunk, tile, left=True)
+    b = _side(normal, normal.b, normal.n, split, chunk, tile, left=False)
+    a.in_place = a.in_place and _a_suits(normal, tile, n)
+    b.in_place = b.in_place and _b_suits(normal, tile, m) and target.vector_bits > 128
+
+    out = normal.out.index
+    store = 2.5 if normal.n[-1][out] == 1 else 1.3 * tile.width
+    cheapest = None
+    panels = -(-n // tile.lanes)
+    lanes_limit = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
+    seen = set()
+    for m_size in (28, 56, 112, 224, 448, 896):
+        m_block = -(-m // -(-m // m_size))
+        rows = split_rows(m_block, tile.variants)
+        row_cycles = sum(max(size, 4) + 0.2 for size in rows) * (1 if tile.parts == 1 else 2)
+        m_tiles = -(-m // m_block)
+        for n_size in (1, 2, 4, 8, 16, 32):
+            n_panels = -(-panels // -(-panels // n_size))
+            n_block = n_panels * tile.lanes
+            if (m_block, n_block) in seen or (m_size > 28 and m_block > lanes_limit) or (n_size > 1 and n_block > lanes_limit):
+                continue
+            seen.add((m_block, n_block))
+            n_tiles = -(-panels // n_panels)
+            tiles = batch * m_tiles * n_tiles
+            vectors = m_block * n_block / tile.width
+            cycles = 400 + n_panels * (row_cycles * k + 36 * blocks * len(rows)) + vectors * store + 6 * (m_block + n_block)
+            # What a tile reads comes from a farther cache once for each tile.
+            cycles += 0.03 * tile.bytes * tile.parts * k * (m_block + n_block)
+            calls = 0.0
+            wheres = []
+            for side, lanes, repeats in ((a, m_block, n_tiles), (b, n_block, m_tiles)):
+                if side.in_place:
+                    wheres.append("place")
+                    continue
+                here = lanes * k * side.cost
+                before = side.elements * (side.cost + (0.5 if side.bytes < target.l2_bytes else 2.0) * tile.bytes / 8)
+                if repeats > 1 and _CALL + before < tiles * here:
+                    wheres.append("call")
+                    calls += _CALL + before
+                else:
+                    wheres.append("tile")
+                    cycles += here
+            total = calls + cycles * (0.7 * (tiles + tiles % 2) + 0.3 * (-(-tiles // 16) * 16 if tiles > 16 else max(tiles, min(16, 2 * tiles))))
+            if cheapest is None or total < cheapest[0]:
+                cheapest = (total, m_block, n_block, cycles, wheres)
+    total, m_block, n_block, cycles, (a.where, b.where) = cheapest
+    return Blocking(normal, split, chunk, a, b, m_block, n_block, total, cycles)
+
+
+def _side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: int, tile: Tile, left: bool) -> SideChoice:
+    """The cheapest way to pack an operand, in cycles an element, and whether it could be read in place."""
+    index, width = column.index, tile.width
+    box, scale = own_box(normal.k[split:], [index, *column.bounds])
+    bounds = len(column.bounds)
+    first = chunk * scale
+    innermost = box[-1][0] if len(box) > 1 else first
+    costs = {"gather": _GATHER + 3 * bounds}
+    lane_axes = merged([(axis[0], axis[index]) for axis in lanes])
+    if lane_axes[-1][1] == 1:
+        runs = 1 + (min(width, prod(axis[0] for axis in lane_axes)) - 1) / lane_axes[-1][0] if len(lane_axes) > 1 or bounds else 1
+        free = max([first if not any(box[0][2:]) else 1, *[axis[0] for axis in box[1:] if not any(axis[2:])]])
+        costs["lanes"] = runs * (1.6 + (25 + 3 * bounds) / free)
+    if box[-1][1] == 1:
+        vectors = -(-innermost // width)
+        costs["steps"] = (2.5 + 2 * bounds if left else 7.0 + 2 * bounds) * vectors * width / innermost + 12 / innermost
+    mode = min(costs, key=costs.get)
+    plain = not bounds and column.dtype is tile.compute and len(lane_axes) == 1 and len(box) == 1
+    in_place = plain if left else plain and lane_axes[0][1] == 1 and tile.parts == 1
+    elements = prod(axis[0] for group in (normal.batch, lanes, normal.k) for axis in group if any(axis[i] for i in (index, *column.bounds)) or group is not normal.batch)
+    return SideChoice(mode, costs[mode] / width, in_place, elements * tile.bytes * tile.parts, elements)
+
+
+def _a_suits(normal: Normal, tile: Tile, n: int) -> bool:
+    """Whether rows can be broadcast from where they are: not if lines of the rows of a panel evict each other."""
+    few = n <= 4 * tile.lanes
+    row, step = abs(normal.m[-1][normal.a.index]) * tile.bytes, abs(normal.k[-1][normal.a.index]) * tile.bytes
+    if step == tile.bytes * tile.parts or step == 0:
+        return few or row % 2048 != 0
+    return n <= 2 * tile.lanes or step <= 256
+
+
+def _b_suits(normal: Normal, tile: Tile, m: int) -> bool:
+    """Whether rows of b can be loaded from where they are: not if they are far apart and used often."""
+    return m <= 2 * tile.rows or abs(normal.k[-1][normal.b.index]) * tile.bytes <= 512

@@ -1,0 +1,103 @@
+"""The micro-kernel: a few rows of the output, one register tile wide, over a run of k."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from flambeau._codegen.contract.arithmetic import Tile, multiply_add
+from flambeau._codegen.ir import Module
+
+_REACH = (0, 1, 2, 4, 8)
+"""Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
+
+
+def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
+    """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
+
+    ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
+    of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
+    written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
+    lanes of b only.
+    """
+    name = f"micro{rows}"
+    parameters = [("ptr", "a"), ("i64", "rs"), ("i64", "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
+    parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked
+    f = module.function(name, parameters, linkage="internal", attributes="noinline")
+    a, rs, ks, b, bs, k, start, ss, c, cs = f.parameters[:10]
+    columns = range(tile.vectors * tile.parts)
+
+    # What will be written is on its way into the cache while the chains run.
+    ahead = c
+    for _ in range(rows):
+        for byte in range(0, tile.pitch * tile.bytes, 64):
+            f.prefetch(f.offset(ahead, byte, "i8"), write=True)
+        ahead = f.offset(ahead, cs, tile.element)
+    sums = []
+    for _ in range(rows):
+        sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]
+        start = f.offset(start, ss, tile.element)
+    masks = [f.lane_mask(f.sub(f.parameters[10], v * tile.width), tile.width) for v in columns] if masked else []
+    anchors, reached = _anchors(rows)
+    steps = {reach: f.mul(rs, reach) for reach in _REACH[1:]}
+    pointers = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchors]
+    with f.repeat([k, b, *pointers, *sums]) as loop:
+        left, row, *rest = loop.carried
+        pointers, sums = rest[: len(anchors)], rest[len(anchors) :]
+        places = [f.offset(row, v * tile.width, tile.element) for v in columns]
+        right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
+        following = []
+        for anchor, reach in reached:
+            place = f.offset(pointers[anchor], steps[reach], tile.element) if reach else pointers[anchor]
+            broadcast = [f.splat(f.load(f.offset(place, part, tile.element), tile.element), tile.width) for part in range(tile.parts)]
+            for v in columns[:: tile.parts]:
+                at = len(following)
+                following += multiply_add(f, tile, broadcast, right[v : v + tile.parts], sums[at : at + tile.parts])
+        left = f.sub(left, 1)
+        advanced = [f.offset(row, bs, tile.element), *[f.offset(pointer, ks, tile.element) for pointer in pointers]]
+        loop.again(f.compare("sgt", left, 0), left, *advanced, *following)
+    sums = loop.carried[2 + len(anchors) :]
+    for r in range(rows):
+        for v in columns:
+            f.store(sums[r * len(columns) + v], f.offset(c, v * tile.width, tile.element))
+        c = f.offset(c, cs, tile.element)
+    f.ret()
+    return name
+
+
+@lru_cache(maxsize=None)
+def _anchors(rows: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Rows that get an address register, and for each row the position of its anchor and the distance from it."""
+    anchors: list[int] = []
+    reached: dict[int, tuple[int, int]] = {}
+    for row in range(rows):
+        if row not in reached:
+            for reach in _REACH:
+                reached.setdefault(row + reach, (len(anchors), reach))
+            anchors.append(row)
+    return anchors, [reached[row] for row in range(rows)]
+
+
+@lru_cache(maxsize=None)
+def row_choices(variants: tuple[int, ...]) -> tuple[int, ...]:
+    """For each number of rows left, up to twice the largest variant, the rows of the next panel; beyond, the largest.
+
+    Few rows leave multiply-adds waiting for their predecessors: fewer than four rows cost as much as four.
+    """
+    cost = {rows: max(rows, 4) + 0.3 for rows in variants}
+    best = [(0.0, 0)]
+    for left in range(1, 2 * variants[0] + 1):
+        best.append(min((cost[rows] + best[left - rows][0], -rows) for rows in variants if rows <= left))
+    choices = [-rows for _, rows in best]
+    choices[-1] = variants[0]
+    return tuple(choices)
+
+
+@lru_cache(maxsize=4096)
+def split_rows(count: int, variants: tuple[int, ...]) -> tuple[int, ...]:
+    """The panels that a kernel cuts ``count`` rows into by ``row_choices``."""
+    choices = row_choices(variants)
+    panels = []
+    while count:
+        panels.append(choices[min(count, len(choices) - 1)])
+        count -= panels[-1]
+    return tuple(panels)

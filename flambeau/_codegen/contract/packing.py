@@ -1,0 +1,277 @@
+"""Packing: copying a panel of an operand into the order in which the micro-kernel reads it.
+
+A panel is some consecutive *lanes* (rows of a, columns of b) over a box of k.  Packed, step k of the panel is ``pitch``
+consecutive elements, one a lane.  How a panel is read depends on which neighbours lie side by side in memory:
+
+- ``lanes``: neighbouring lanes.  They are copied by runs: image rows in a convolution's panel are several runs, broken at
+  the rows' ends and at padding.  A run is a mask and a distance, and both hold for every k along an axis without bounds.
+- ``steps``: neighbouring k.  Panels of b are transposed in registers; those of a are left as rows, since the
+  micro-kernel broadcasts single elements and does not mind.
+- ``gather``: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from flambeau._codegen.contract.arithmetic import Tile, widen
+from flambeau._codegen.contract.parameters import Parameters, Reader, dot
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
+from flambeau._codegen.scalar import registers
+from flambeau._types.dtype import dtype
+
+
+@dataclass(frozen=True)
+class Side:
+    """How a kernel reads one operand.
+
+    ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, or ``panels``: a call
+    before this one has packed it.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
+    iterates innermost, which no bound may depend on.
+    """
+
+    name: str
+    dtype: dtype
+    mode: str
+    bounds: int = 0
+    box: int = 1
+    free: int = 0
+
+    @property
+    def is_left(self) -> bool:
+        return self.name == "a"
+
+    @property
+    def is_packed_here(self) -> bool:
+        return self.mode not in ("place", "panels")
+
+    @property
+    def keeps_rows(self) -> bool:
+        return self.is_left and self.mode == "steps"
+
+
+def address(f: Builder, pointer: Value, index: Value, of: dtype) -> Value:
+    """The address of element ``index`` of an array of dtype ``of``."""
+    return f.offset(pointer, index, f"[{of.itemsize} x i8]")
+
+
+@contextmanager
+def nest(f: Builder, extents: Sequence[Value]) -> Iterator[list[Value]]:
+    """Nested loops; gives their indices, the innermost last."""
+    with ExitStack() as loops:
+        yield [loops.enter_context(f.loop(0, extent)).index for extent in extents]
+
+
+def emit_pack(module: Module, parameters: Parameters, tile: Tile, side: Side) -> str:
+    """A function that packs one panel; returns its name.
+
+    ``pack(params, source, panel, lanes, count, length, shift0, …)``: ``source`` is the address of the operand at the box's
+    first k; ``lanes`` is a table of the lanes' offsets, followed at distances of ``capacity`` by one of coordinates
+    for each bound; ``length`` is the extent of the box's first axis, and the shifts are the bounds' coordinates of
+    the box's first k.  Lanes from ``count`` on are 0 or arbitrary.
+    """
+    name = f"pack_{side.name}"
+    signature = [("ptr noalias readonly", "params"), ("ptr", "source"), ("ptr noalias", "panel"), ("ptr noalias", "lanes"), ("i64", "count"), ("i64", "length")]
+    signature += [("i64", f"shift{bound}") for bound in range(side.bounds)]
+    f = module.function(name, signature, linkage="internal", attributes="noinline")
+    packer = _Packer(f, parameters.reader(f, f.parameters[0]), tile, side)
+    if side.keeps_rows:
+        packer.rows()
+    else:
+        # Lanes of a that do not exist are not even stored: the panel's pitch is less than a whole number of vectors.
+        stop = packer.count if side.is_left else i64(tile.lanes)
+        with f.loop(0, stop, tile.width) as loop:
+            {"lanes": packer.runs, "steps": packer.transposed, "gather": packer.gathered}[side.mode](loop.index)
+    f.ret()
+    return name
+
+
+class _Packer:
+    def __init__(self, f: Builder, read: Reader, tile: Tile, side: Side) -> None:
+        self.f, self.read, self.tile, self.side = f, read, tile, side
+        _, self.source, self.panel, self.lanes, self.count, length, *self.shifts = f.parameters
+        self.extents = [length] + [self._box(axis, "extent") for axis in range(1, side.box)]
+        self.linear = [i64(1)]
+        for extent in reversed(self.extents[1:]):
+            self.linear.insert(0, f.mul(extent, self.linear[0]))
+        self.iota = constant_vector("i64", range(tile.width))
+
+    def _box(self, axis: int, what: str) -> Value:
+        return self.read(f"{self.side.name}.box{axis}.{what}")
+
+    def _table(self, number: int, lane: Value) -> Value:
+        """The address of an entry of the table of offsets (0) or of a bound's coordinates (1, …)."""
+        start = self.f.mul(self.read(f"{self.side.name}.capacity"), number) if number else i64(0)
+        return self.f.offset(self.lanes, self.f.add(start, lane), "i64")
+
+    def _at(self, axes: Sequence[int], indices: list[Value]) -> tuple[Value, Value, list[Value]]:
+        """Offset, linear k, and coordinates of the bounds at some indices of the box."""
+        f, name = self.f, self.side.name
+        offset = dot(f, indices, self.read, [f"{name}.box{axis}.stride" for axis in axes])
+        k = i64(0)
+        for axis, index in zip(axes, indices, strict=True):
+            k = f.add(k, f.mul(index, self.linear[axis]))
+        coordinates = [dot(f, indices, self.read, [f"{name}.box{axis}.bound{b}" for axis in axes], shift) for b, shift in enumerate(self.shifts)]
+        return offset, k, coordinates
+
+    def _within(self, mask: Value, coordinates: list[Value], shifts: list[Value]) -> Value:
+        """``mask``, and every vector of coordinates plus its scalar shift is inside its bound."""
+        f = self.f
+        for bound, (coordinate, shift) in enumerate(zip(coordinates, shifts, strict=True)):
+            extent = f.splat(self.read(f"{self.side.name}.bound{bound}.extent"), coordinate.width)
+            inside = f.compare("ult", f.add(coordinate, f.splat(shift, coordinate.width)), extent)
+            mask = f.binary("and", mask, inside)
+        return mask
+
+    def _load(self, pointer: Value, mask: Value) -> registers.Operand:
+        value = registers.load(self.f, pointer, self.side.dtype, self.tile.width, mask)
+        return widen(self.f, value, self.side.dtype, self.tile.compute)
+
+    def _place(self, k: Value, lane: Value) -> Value:
+        """Where step ``k`` of ``lane`` goes in the panel."""
+        f, tile = self.f, self.tile
+        if self.side.is_left:
+            return address(f, self.panel, f.add(f.mul(k, tile.rows), lane), tile.compute)
+        return f.offset(self.panel, f.add(f.mul(k, tile.pitch), lane), tile.element)
+
+    def _step(self) -> int:
+        """Numbers from one step of k to the next in the panel."""
+        return self.tile.rows * self.tile.parts if self.side.is_left else self.tile.pitch
+
+    def _store(self, value: registers.Operand, place: Value, mask: Value | None) -> None:
+        """Store one vector of lanes: whole elements for a; for b a vector of each part."""
+        f, tile = self.f, self.tile
+        if self.side.is_left:
+            registers.store(f, value, place, tile.compute, mask)
+            return
+        for number, part in enumerate(registers.unpack(value)):
+            where = f.offset(place, number * tile.width, tile.element)
+            f.masked_store(part, where, mask) if mask else f.store(part, where)
+
+    def runs(self, lane: Value) -> None:
+        f, side, width = self.f, self.side, self.tile.width
+        offsets = f.load(self._table(0, lane), vector("i64", width))
+        coordinates = [f.load(self._table(1 + b, lane), vector("i64", width)) for b in range(side.bounds)]
+        valid = f.lane_mask(f.sub(self.count, lane), width)
+        along = f.sub(offsets, self.iota)
+        others = [axis for axis in range(side.box) if axis != side.free]
+        with nest(f, [self.extents[axis] for axis in others]) as indices:
+            offset, k, shifts = self._at(others, indices)
+            wanted = self._within(valid, coordinates, shifts)
+            place = self._place(k, lane)
+            # The first run writes the whole vector, zeros included.
+            whole = valid if side.is_left else constant(vector("i1", width), 1)
+            with f.repeat([wanted, whole]) as loop:
+                left, written = loop.carried
+                lanes = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
+                first = f.intrinsic("cttz", f.binary("or", lanes, 1 << (width - 1)), Value("true", "i1"), suffix="i32")
+                first = f.cast("zext", first, "i64")
+                distance = f.sub(f.load(self._table(0, f.add(lane, first)), "i64"), first)
+                run = f.binary("and", left, f.compare("eq", along, f.splat(distance, width)))
+                written = f.binary("or", run, written)
+                start = address(f, self.source, f.add(offset, distance), side.dtype)
+                self._copy(start, place, run, written)
+                left = f.binary("and", left, f.compare("ne", along, f.splat(distance, width)))
+                more = f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0)
+                loop.again(more, left, constant(vector("i1", width), 0))
+
+    def _copy(self, source: Value, place: Value, run: Value, written: Value) -> None:
+        """Copy one run of lanes for each index of the free axis."""
+        f, side = self.f, self.side
+        step = f.mul(self.linear[side.free], self._step())
+        with f.repeat([self.extents[side.free], source, place]) as loop:
+            left, source, place = loop.carried
+            self._store(self._load(source, run), place, written)
+            left = f.sub(left, 1)
+            source = address(f, source, self._box(side.free, "stride"), side.dtype)
+            loop.again(f.compare("sgt", left, 0), left, source, f.offset(place, step, self.tile.element))
+
+    def gathered(self, lane: Value) -> None:
+        f, side, width = self.f, self.side, self.tile.width
+        offsets = f.load(self._table(0, lane), vector("i64", width))
+        coordinates = [f.load(self._table(1 + b, lane), vector("i64", width)) for b in range(side.bounds)]
+        valid = f.lane_mask(f.sub(self.count, lane), width)
+        axes = range(side.box)
+        with nest(f, self.extents) as indices:
+            offset, k, shifts = self._at(axes, indices)
+            mask = self._within(valid, coordinates, shifts)
+            value = registers.load_strided(f, address(f, self.source, offset, side.dtype), offsets, side.dtype, width, mask)
+            value = registers.select(f, mask, value, registers.splat_constant(side.dtype, 0, width))
+            self._store(widen(f, value, side.dtype, self.tile.compute), self._place(k, lane), valid if side.is_left else None)
+
+    def _along_k(self, mask: Value, index: Value, coordinates: list[Value], shifts: list[Value]) -> Value:
+        """``mask`` of consecutive steps from ``index`` of the innermost axis, within the bounds of one lane."""
+        f, width = self.f, self.tile.width
+        for bound, (coordinate, shift) in enumerate(zip(coordinates, shifts, strict=True)):
+            slope = self._box(self.side.box - 1, f"bound{bound}")
+            first = f.add(f.add(coordinate, shift), f.mul(index, slope))
+            along = f.add(f.mul(self.iota, f.splat(slope, width)), f.splat(first, width))
+            extent = f.splat(self.read(f"{self.side.name}.bound{bound}.extent"), width)
+            mask = f.binary("and", mask, f.compare("ult", along, extent))
+        return mask
+
+    def rows(self) -> None:
+        f, side, width = self.f, self.side, self.tile.width
+        outer, extent = range(side.box - 1), self.extents[-1]
+        with f.loop(0, self.count) as lane:
+            source = address(f, self.source, f.load(self._table(0, lane.index), "i64"), side.dtype)
+            coordinates = [f.load(self._table(1 + b, lane.index), "i64") for b in range(side.bounds)]
+            row = f.mul(lane.index, self.read("a.packed_row"))
+            with nest(f, self.extents[:-1]) as indices:
+                offset, k, shifts = self._at(outer, indices)
+                start, place = address(f, source, offset, side.dtype), f.add(row, k)
+                with f.loop(0, extent, width) as inner:
+                    exists = f.lane_mask(f.sub(extent, inner.index), width)
+                    mask = self._along_k(exists, inner.index, coordinates, shifts)
+                    value = self._load(address(f, start, inner.index, side.dtype), mask)
+                    self._store(value, address(f, self.panel, f.add(place, inner.index), self.tile.compute), exists)
+
+    def transposed(self, lane: Value) -> None:
+        f, side, width = self.f, self.side, self.tile.width
+        outer, extent = range(side.box - 1), self.extents[-1]
+        # A lane that does not exist reads the first one.
+        lanes = [f.add(lane, i) for i in range(width)]
+        lanes = [f.select(f.compare("slt", each, self.count), each, i64(0)) for each in lanes]
+        sources = [address(f, self.source, f.load(self._table(0, each), "i64"), side.dtype) for each in lanes]
+        coordinates = [[f.load(self._table(1 + b, each), "i64") for b in range(side.bounds)] for each in lanes]
+        spill = f.alloca(self.tile.element, width * width * self.tile.parts)
+        with nest(f, self.extents[:-1]) as indices:
+            offset, k, shifts = self._at(outer, indices)
+            with f.loop(0, extent, width) as inner:
+                remaining = f.sub(extent, inner.index)
+                exists = f.lane_mask(remaining, width)
+                here = f.add(offset, inner.index)
+                values = []
+                for source, coordinate in zip(sources, coordinates, strict=True):
+                    mask = self._along_k(exists, inner.index, coordinate, shifts)
+                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), mask)))
+                parts = [transpose(f, [value[part] for value in values]) for part in range(self.tile.parts)]
+                steps = [registers.pack(list(step)) for step in zip(*parts, strict=True)]
+                first = f.add(k, inner.index)
+                whole = f.compare("sge", remaining, width)
+                with f.when(whole):
+                    for i, step in enumerate(steps):
+                        self._store(step, self._place(f.add(first, i), lane), None)
+                with f.when(f.binary("xor", whole, 1)):
+                    for i, step in enumerate(steps):
+                        self._store(step, f.offset(spill, i * width * self.tile.parts, self.tile.element), None)
+                    with f.loop(0, remaining) as copy:
+                        from_spill = f.offset(spill, f.mul(copy.index, width * self.tile.parts), self.tile.element)
+                        step = registers.pack([f.load(f.offset(from_spill, part * width, self.tile.element), self.tile.type) for part in range(self.tile.parts)])
+                        self._store(step, self._place(f.add(first, copy.index), lane), None)
+
+
+def transpose(f: Builder, rows: list[Value]) -> list[Value]:
+    """The columns of a square of vectors: one exchange of halves for each bit of the lane number."""
+    width, distance = len(rows), 1
+    while distance < width:
+        following = list(rows)
+        for i in range(width):
+            if not i & distance:
+                upper, lower = rows[i], rows[i | distance]
+                following[i] = f.shuffle(upper, lower, [width + l - distance if l & distance else l for l in range(width)])
+                following[i | distance] = f.shuffle(upper, lower, [width + l if l & distance else l + distance for l in range(width)])
+        rows, distance = following, 2 * distance
+    return rows

@@ -1,0 +1,67 @@
+"""What a contraction is: three affine accesses and four groups of axes.
+
+    out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]
+
+Each of ``batch``, ``m``, ``n`` and ``k`` is a tuple of extents.  The sum is one chain of fused multiply-adds for each
+element of ``out``, starting at 0, over ``k`` in row-major order.  Matrix products, convolutions of any dimension, both
+their gradients, and transposed convolutions are all of this form; padding is a ``Bound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from flambeau._codegen.ir import Builder
+from flambeau._codegen.scalar import registers
+from flambeau._types.dtype import dtype
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A padded coordinate: an access reads 0 unless ``0 <= start + sum(coefficients[i] * index[i]) < extent``."""
+
+    coefficients: tuple[int, ...]
+    start: int
+    extent: int
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An affine access: element ``offset + sum(strides[i] * index[i])`` of a buffer, in elements.
+
+    ``strides`` and each bound's ``coefficients`` have one number for each axis that the operand has: ``batch + m + k``
+    for a, ``batch + k + n`` for b, ``batch + m + n`` for the output and the epilogue's reads.
+    """
+
+    dtype: dtype
+    strides: tuple[int, ...]
+    offset: int = 0
+    bounds: tuple[Bound, ...] = ()
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of an element once its chain has ended.
+
+    ``body(builder, value, reads)`` gets the sum in the compute dtype and one operand for each of the contraction's ``reads``
+    in its own dtype; it returns what to store in the dtype of ``out``.  ``key`` names the body in kernel caches.
+    """
+
+    key: Hashable
+    body: Callable[[Builder, registers.Operand, list[registers.Operand]], registers.Operand]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contraction.  ``reads`` are further operands over ``batch + m + n``, without bounds, for the ``epilogue``."""
+
+    batch: tuple[int, ...]
+    m: tuple[int, ...]
+    n: tuple[int, ...]
+    k: tuple[int, ...]
+    a: Operand
+    b: Operand
+    out: Operand
+    reads: tuple[Operand, ...] = ()
+    epilogue: Epilogue | None = None

@@ -1,0 +1,34 @@
+"""The neutral elements of reductions."""
+
+from __future__ import annotations
+
+import math
+
+from flambeau._types.dtype import FLOAT, INTEGER, dtype
+
+
+def _smallest(of: dtype) -> float | int:
+    if of.category == FLOAT:
+        return -math.inf
+    if of.category == INTEGER:
+        return -(1 << (8 * of.itemsize - 1)) if of.is_signed else 0
+    return 0
+
+
+def _largest(of: dtype) -> float | int:
+    if of.category == FLOAT:
+        return math.inf
+    if of.category == INTEGER:
+        return (1 << (8 * of.itemsize - of.is_signed)) - 1
+    return 1
+
+
+def identity(reduction: str, of: dtype) -> float | int:
+    """The number that ``sum``, ``prod``, ``max``, ``min``, ``any`` or ``all`` of no elements of a dtype would be."""
+    if reduction in ("max", "min") and of.category > FLOAT:
+        raise TypeError(f"{reduction} is not defined for {of}")
+    if reduction == "max":
+        return _smallest(of)
+    if reduction == "min":
+        return _largest(of)
+    return {"sum": 0, "any": 0, "prod": 1, "all": 1}[reduction]

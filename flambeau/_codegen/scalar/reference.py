@@ -1,0 +1,118 @@
+"""What scalar operators mean, in NumPy: the definition that generated code is tested against.
+
+A definition takes arrays in a wide dtype and may be as slow as it likes.  Floats are computed in float64 and rounded to
+float32, then for float16 and bfloat16 once more, as generated code does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau._types import dtype as types
+from flambeau._types.dtype import BOOL, COMPLEX, FLOAT, dtype
+
+
+def decode(array: np.ndarray, of: dtype) -> np.ndarray:
+    """The numbers that an array of ``of.numpy`` holds, floats widened to float64 and complex to complex128."""
+    if of is types.bfloat16:
+        return (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    if of.category == FLOAT:
+        return array.astype(np.float64)
+    return array.astype(np.complex128) if of.category == COMPLEX else array
+
+
+def encode(array: np.ndarray, of: dtype) -> np.ndarray:
+    """Numbers rounded to ``of``, as an array of ``of.numpy``."""
+    with np.errstate(all="ignore"):
+        if of is types.bfloat16:
+            single = array.astype(np.float32)
+            bits = single.view(np.uint32)
+            rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+            return np.where(np.isnan(single), np.uint16(0x7FC0), rounded)
+        if of is types.float16:
+            return array.astype(np.float32).astype(np.float16)
+        return array.astype(of.numpy)
+
+
+def evaluate(define: Callable[..., np.ndarray], of: dtype, result: dtype, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Apply a definition to arrays of dtype ``of`` (bool arrays are conditions)."""
+    with np.errstate(all="ignore"):
+        wide = [array if array.dtype == np.bool_ else decode(array, of) for array in arrays]
+        return encode(np.asarray(define(*wide)), result)
+
+
+def _truncated(x: np.ndarray, bits: int) -> np.ndarray:
+    fits = np.abs(x) < 2.0 ** (bits - 1)
+    return np.where(fits, np.where(fits, x, 0).astype(np.int64), -(1 << (bits - 1)))
+
+
+def convert(array: np.ndarray, source: dtype, target: dtype) -> np.ndarray:
+    """What ``cast`` means: elements of dtype ``source`` as elements of dtype ``target``."""
+    if source is target:
+        return array
+    with np.errstate(all="ignore"):
+        if target.category == BOOL:
+            return decode(array, source) != 0
+        if source.category < FLOAT:
+            wide = array.astype(target.compute.numpy) if target.category >= FLOAT else array
+            return encode(wide, target) if target.compute is not target else wide.astype(target.numpy)
+        x = decode(array, source)
+        if target.category >= FLOAT:
+            return encode(x if target.category == COMPLEX else x.real, target)
+        x = x.real
+        if target is types.uint64:
+            return np.where(x >= 2.0**63, _truncated(x - 2.0**63, 64) ^ -(1 << 63), _truncated(x, 64)).astype(np.uint64)
+        return _truncated(x, 32 if target.itemsize < 4 or target is types.int32 else 64).astype(target.numpy)
+
+
+# -- definitions that NumPy has no function for ------------------------------------------------------------------------
+
+
+def floor_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.where(y == 0, x / y, np.floor_divide(x, y)) if x.dtype.kind == "f" else np.floor_divide(x, y)
+
+
+def trunc_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if x.dtype.kind == "f":
+        return np.trunc(x / y)
+    quotient = np.floor_divide(x, y)
+    inexact = (y != 0) & (quotient * y != x)
+    return quotient + (inexact & ((x < 0) != (y < 0)))
+
+
+def fma(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return x * y + z
+
+
+def sign(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype == np.bool_ else np.nan_to_num(np.sign(x))
+
+
+def sign_bit(x: np.ndarray) -> np.ndarray:
+    return np.signbit(x) if x.dtype.kind == "f" else x < 0
+
+
+def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if x.dtype.kind in "fc":
+        return np.power(x, y)
+    inverse = np.where(x == 1, 1, np.where(x == -1, np.where(y & 1, -1, 1), 0))
+    return np.where(y < 0, inverse, np.power(x, np.where(y < 0, 0, y))).astype(x.dtype)
+
+
+def shift_left(x: np.ndarray, count: np.ndarray) -> np.ndarray:
+    bits = 8 * x.itemsize
+    fits = (count >= 0) & (count < bits)
+    return np.where(fits, np.left_shift(x, np.where(fits, count, 0)), 0).astype(x.dtype)
+
+
+def shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
+    bits = 8 * x.itemsize
+    fits = (count >= 0) & (count < bits)
+    return np.where(fits, np.right_shift(x, np.where(fits, count, 0)), np.where(x < 0, -1, 0).astype(x.dtype)).astype(x.dtype)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)

@@ -1,0 +1,216 @@
+"""How an element of each dtype lives in registers and in memory, and the way between the two.
+
+=================  =========================================  ==========================
+dtype              in registers                               in memory
+=================  =========================================  ==========================
+bool               ``i1``                                     one byte, true if not 0
+integers           ``iN``                                     the same
+float32, float64   ``float``, ``double``                      the same
+float16, bfloat16  ``float``, rounded to the dtype            16 bits
+complex            a pair ``(re, im)`` of floats              interleaved
+=================  =========================================  ==========================
+
+An *operand* is a ``Value``, or for complex dtypes a tuple of two.  Everything takes any width, 1 included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flambeau._codegen.ir import Builder, Value, bits, constant, constant_vector, vector
+from flambeau._codegen.scalar import halves
+from flambeau._types import dtype as types
+from flambeau._types.dtype import BOOL, COMPLEX, INTEGER, dtype
+
+Operand = Value | tuple[Value, Value]
+
+
+def _element(of: dtype) -> str:
+    """The IR type of one part of one element in registers."""
+    if of.category == BOOL:
+        return "i1"
+    if of.category == INTEGER:
+        return f"i{8 * of.itemsize}"
+    return "double" if of.compute.to_real() is types.float64 else "float"
+
+
+def memory_type(of: dtype) -> str:
+    """The IR type of one part of one element in memory."""
+    if of.category == BOOL:
+        return "i8"
+    return "i16" if of.compute is not of else _element(of)
+
+
+def register_types(of: dtype, width: int) -> list[str]:
+    """The IR types of an operand: two for complex, else one."""
+    return [vector(_element(of), width)] * (2 if of.category == COMPLEX else 1)
+
+
+def pack(values: list[Value]) -> Operand:
+    """The operand made of the values that ``register_types`` describes."""
+    return values[0] if len(values) == 1 else (values[0], values[1])
+
+
+def unpack(operand: Operand) -> list[Value]:
+    return list(operand) if isinstance(operand, tuple) else [operand]
+
+
+def splat(builder: Builder, operand: Operand, of: dtype, width: int) -> Operand:
+    """A one-lane operand in every lane."""
+    return pack([builder.splat(part, width) for part in unpack(operand)])
+
+
+def splat_constant(of: dtype, number: complex | float | int, width: int) -> Operand:
+    """``number`` rounded to the dtype, in every lane.  An integer that does not fit wraps around."""
+    type = vector(_element(of), width)
+    if of.category == COMPLEX:
+        number = complex(number)
+        return constant(type, number.real), constant(type, number.imag)
+    if of.category == BOOL:
+        return constant(type, bool(number))
+    if of.category == INTEGER:
+        size = 8 * of.itemsize
+        wrapped = int(number) & ((1 << size) - 1)
+        return constant(type, wrapped - (1 << size) if wrapped >> (size - 1) else wrapped)
+    return constant(type, halves.round_number(float(number), of) if of.compute is not of else float(number))
+
+
+def select(builder: Builder, condition: Value, then: Operand, otherwise: Operand) -> Operand:
+    """``then`` in the lanes where ``condition`` holds, else ``otherwise``."""
+    return pack([builder.select(condition, a, b) for a, b in zip(unpack(then), unpack(otherwise), strict=True)])
+
+
+def round_to(builder: Builder, operand: Operand, of: dtype) -> Operand:
+    """Round an operand of the dtype's ``compute`` dtype to the dtype itself."""
+    return operand if of.compute is of else halves.round_to(builder, operand, of)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def _from_memory(builder: Builder, value: Value, of: dtype) -> Value:
+    if of.category == BOOL:
+        return builder.compare("ne", value, 0)
+    return value if of.compute is of else halves.decode(builder, value, of)
+
+
+def _to_memory(builder: Builder, value: Value, of: dtype) -> Value:
+    if of.category == BOOL:
+        return builder.cast("zext", value, vector("i8", value.width))
+    return value if of.compute is of else halves.encode(builder, value, of)
+
+
+def _duplicated(builder: Builder, mask: Value) -> Value:
+    """The mask of interleaved pairs."""
+    return builder.shuffle(mask, mask, [lane // 2 for lane in range(2 * mask.width)])
+
+
+def _interleave(builder: Builder, re: Value, im: Value) -> Value:
+    if re.width == 1:
+        pair = builder.insert(Value("poison", vector(re.type, 2)), re, 0)
+        return builder.insert(pair, im, 1)
+    return builder.shuffle(re, im, [lane // 2 + (lane % 2) * re.width for lane in range(2 * re.width)])
+
+
+def _deinterleave(builder: Builder, pairs: Value) -> tuple[Value, Value]:
+    if pairs.width == 2:
+        return builder.extract(pairs, 0), builder.extract(pairs, 1)
+    return builder.shuffle(pairs, pairs, range(0, pairs.width, 2)), builder.shuffle(pairs, pairs, range(1, pairs.width, 2))
+
+
+def load(builder: Builder, pointer: Value, of: dtype, width: int, mask: Value | None = None) -> Operand:
+    """Load ``width`` consecutive elements; lanes that ``mask`` leaves out do not touch memory and are 0."""
+    element = memory_type(of)
+    complex = of.category == COMPLEX
+    type = vector(element, 2 * width if complex else width)
+    if mask is None:
+        value = builder.load(pointer, type)
+    elif width == 1:
+        value = _guarded(builder, mask, constant(type, 0), lambda: builder.load(pointer, type))
+    else:
+        value = builder.masked_load(pointer, _duplicated(builder, mask) if complex else mask, type)
+    return _deinterleave(builder, value) if complex else _from_memory(builder, value, of)
+
+
+def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None) -> None:
+    """Store consecutive elements; memory of lanes that ``mask`` leaves out is not touched."""
+    complex = of.category == COMPLEX
+    value = _interleave(builder, *operand) if complex else _to_memory(builder, operand, of)
+    if mask is None:
+        builder.store(value, pointer)
+    elif mask.width == 1:
+        with builder.when(mask):
+            builder.store(value, pointer)
+    else:
+        builder.masked_store(value, pointer, _duplicated(builder, mask) if complex else mask)
+
+
+def _guarded(builder: Builder, mask: Value, otherwise: Value, body: Callable[[], Value]) -> Value:
+    """The value of ``body`` where the one-lane ``mask`` holds; ``body`` runs only there."""
+    place = builder.alloca(otherwise.type)
+    builder.store(otherwise, place)
+    with builder.when(mask):
+        builder.store(body(), place)
+    return builder.load(place, otherwise.type)
+
+
+def _addresses(builder: Builder, pointer: Value, index: Value, width: int, of: dtype) -> Value:
+    """A vector of addresses of elements from a scalar stride or a vector of indices, both in elements."""
+    if index.width == 1:
+        lanes = constant_vector("i64", range(width))
+        index = builder.mul(lanes, builder.splat(builder.cast("sext", index, "i64"), width))
+    if of.category == COMPLEX:
+        index = builder.add(index, index)
+    return builder.offsets(pointer, index, memory_type(of))
+
+
+def _has_lanes_of_memory(builder: Builder, element: str, store: bool) -> bool:
+    """Whether the target gathers (or scatters) this type under a mask without branches."""
+    return bits(element) >= 32 and "avx512f" in builder.module.features
+
+
+def _all(width: int) -> Value:
+    return constant(vector("i1", width), 1)
+
+
+def load_strided(builder: Builder, pointer: Value, index: Value, of: dtype, width: int, mask: Value | None = None) -> Operand:
+    """Load elements ``pointer[lane * index]`` (``index`` is one lane) or ``pointer[index[lane]]`` (a vector).
+
+    Lanes that ``mask`` leaves out do not touch memory at ``pointer``; what they hold is defined but unspecified.
+    With a width of 1 ``index`` is the element's index.
+    """
+    if width == 1:
+        return load(builder, builder.offset(pointer, builder.add(index, index) if of.category == COMPLEX else index, memory_type(of)), of, 1, mask)
+    element = memory_type(of)
+    addresses = _addresses(builder, pointer, index, width, of)
+    if mask is not None and not _has_lanes_of_memory(builder, element, False):
+        # Without a masked gather LLVM would branch for each lane; reading somewhere harmless is faster and smaller.
+        harmless = builder.module.table("i64", [0, 0])
+        addresses = builder.select(mask, addresses, builder.splat(harmless, width))
+        mask = None
+    mask = mask or _all(width)
+    type = vector(element, width)
+    if of.category == COMPLEX:
+        imaginary = builder.offsets_each(addresses, 1, element)
+        return builder.gather(addresses, mask, type), builder.gather(imaginary, mask, type)
+    return _from_memory(builder, builder.gather(addresses, mask, type), of)
+
+
+def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Value, of: dtype, mask: Value | None = None) -> None:
+    """Store elements to ``pointer[lane * index]`` or ``pointer[index[lane]]``; see ``load_strided``."""
+    width = unpack(operand)[0].width
+    if width == 1:
+        store(builder, operand, builder.offset(pointer, builder.add(index, index) if of.category == COMPLEX else index, memory_type(of)), of, mask)
+        return
+    element = memory_type(of)
+    addresses = _addresses(builder, pointer, index, width, of)
+    if mask is not None and not _has_lanes_of_memory(builder, element, True):
+        harmless = builder.alloca("i64", 2, align=16)
+        addresses = builder.select(mask, addresses, builder.splat(harmless, width))
+        mask = None
+    mask = mask or _all(width)
+    if of.category == COMPLEX:
+        builder.scatter(operand[0], addresses, mask)
+        builder.scatter(operand[1], builder.offsets_each(addresses, 1, element), mask)
+    else:
+        builder.scatter(_to_memory(builder, operand, of), addresses, mask)

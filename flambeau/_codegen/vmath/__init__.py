@@ -1,0 +1,23 @@
+"""Vector mathematics: elementary functions of float32 and float64 lanes as branch-free polynomials.
+
+Every function takes and gives ``Lanes`` and is within 2 units in the last place of the exact value, on the whole
+range, with the special values of IEEE 754 and C99.  ``docs/design/0004-vector-math.md`` tells how the coefficients
+were made and what was measured.
+"""
+
+from __future__ import annotations
+
+from flambeau._codegen.vmath.exponential import exp as exp
+from flambeau._codegen.vmath.exponential import exp2 as exp2
+from flambeau._codegen.vmath.exponential import expm1 as expm1
+from flambeau._codegen.vmath.exponential import sigmoid as sigmoid
+from flambeau._codegen.vmath.hyperbolic import acosh as acosh
+from flambeau._codegen.vmath.hyperbolic import asinh as asinh
+from flambeau._codegen.vmath.hyperbolic import atanh as atanh
+from flambeau._codegen.vmath.hyperbolic import cosh as cosh
+from flambeau._codegen.vmath.hyperbolic import sinh as sinh
+from flambeau._codegen.vmath.hyperbolic import tanh as tanh
+from flambeau._codegen.vmath.logarithm import log as log
+from flambeau._codegen.vmath.logarithm import log1p as log1p
+from flambeau._codegen.vmath.logarithm import log2 as log2
+from flambeau._codegen.vmath.logarithm import log10 as log10

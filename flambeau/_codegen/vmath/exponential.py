@@ -1,0 +1,113 @@
+"""exp, exp2, expm1 and sigmoid.
+
+All reduce ``x = n ln2 + r`` with ``|r| <= ln2/2``, use a polynomial in r, and scale by ``2**n``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flambeau._codegen.lanes import Lanes, polynomial
+from flambeau._codegen.vmath.formats import Format, format_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    overflow: float
+    """A little above where exp overflows."""
+    underflow: float
+    """A little below where exp is rounded to 0."""
+    minus_one: float
+    """Below this expm1 is -1."""
+
+
+_LIMITS = {"float": _Limits(89.0, -104.0, -18.0), "double": _Limits(710.0, -746.0, -38.0)}
+
+_EXP = {
+    "float": (0.4999999403953552, 0.16666516661643982, 0.04166809841990471, 0.00836917757987976, 0.0013838859740644693),
+    "double": (
+        0.5, 0.16666666666666688, 0.041666666666666824, 0.008333333333313897, 0.0013888888888778364,
+        0.00019841269903439132, 2.480158755699087e-05, 2.755722717317592e-06, 2.75570102416415e-07,
+        2.5115509159495087e-08, 2.1037263836358812e-09,
+    ),
+}  # fmt: skip
+"""``exp(r) = 1 + r + r**2 P(r)`` with the smallest error relative to ``exp(r)``."""
+
+_EXPM1 = {
+    "float": (0.5, 0.1666666567325592, 0.04166646674275398, 0.008333642967045307, 0.0013935007154941559, 0.00019664925639517605),
+    "double": (
+        0.5, 0.16666666666666666, 0.0416666666666667, 0.008333333333334523, 0.0013888888888864115,
+        0.00019841269836501338, 2.480158736929963e-05, 2.755732746678541e-06, 2.755723681415395e-07,
+        2.5045742094364726e-08, 2.092411409054467e-09, 1.786947202319329e-10,
+    ),
+}  # fmt: skip
+"""The same with the smallest error relative to ``exp(r) - 1``."""
+
+
+def reduce(x: Lanes) -> tuple[Lanes, Lanes]:
+    """``(r, shifted)`` with ``x = n ln2 + r``, where the low bits of ``shifted`` are n."""
+    of = format_of(x)
+    shifted = x.fma(of.log2e[0], of.integer)
+    n = shifted - of.integer
+    return (-n).fma(of.ln2[1], (-n).fma(of.ln2[0], x)), shifted
+
+
+def exp_of_reduced(r: Lanes) -> Lanes:
+    """``exp(r)`` for ``|r| <= ln2/2``."""
+    return polynomial(r, (1.0, 1.0, *_EXP[r.element]))
+
+
+def expm1_of_reduced(r: Lanes) -> Lanes:
+    """``exp(r) - 1`` for ``|r| <= ln2/2``."""
+    return (r * r).fma(polynomial(r, _EXPM1[r.element]), r)
+
+
+def power_of_two(shifted: Lanes) -> Lanes:
+    """``2**n`` for an n that is the exponent of a normal number."""
+    of = format_of(shifted)
+    return ((shifted.as_integer() << of.mantissa) + (of.bias << of.mantissa)).as_float()
+
+
+def scale(x: Lanes, shifted: Lanes) -> Lanes:
+    """``x * 2**n``, rounded once also where the result is subnormal or overflows, for ``|n|`` up to twice the bias."""
+    of = format_of(x)
+    n = shifted.as_integer() - x.constant(of.integer).as_integer()
+    half = n >> 1
+    return x * _power(half, of) * _power(n - half, of)
+
+
+def _power(n: Lanes, of: Format) -> Lanes:
+    return ((n + of.bias) << of.mantissa).as_float()
+
+
+def exp(x: Lanes) -> Lanes:
+    limits = _LIMITS[x.element]
+    r, shifted = reduce(x.at_most(limits.overflow).at_least(limits.underflow))
+    return scale(exp_of_reduced(r), shifted)
+
+
+def exp2(x: Lanes) -> Lanes:
+    of = format_of(x)
+    x = x.at_most(of.bias + 2.0).at_least(-of.bias - of.mantissa - 3.0)
+    shifted = x + of.integer
+    fraction = x - (shifted - of.integer)
+    r = fraction.fma(of.ln2[0], fraction * of.ln2[1])
+    return scale(exp_of_reduced(r), shifted)
+
+
+def expm1(x: Lanes) -> Lanes:
+    """``2**n (exp(r) - 1) + (2**n - 1)``; n is shared by two factors, since ``2**n`` overflows before the result does."""
+    limits = _LIMITS[x.element]
+    r, shifted = reduce(x.at_most(limits.overflow).at_least(limits.minus_one))
+    small = expm1_of_reduced(r)
+    half = power_of_two(shifted - 1.0)
+    result = small.fma(half, half - 0.5) * 2.0
+    # Where n is 0 the sum is exact but its halves may be subnormal.
+    return (half == 0.5).select((x == 0.0).select(x, small), result)
+
+
+def sigmoid(x: Lanes) -> Lanes:
+    """``1 / (1 + e)`` or ``e / (1 + e)`` with ``e = exp(-|x|)``, so that small results keep their precision."""
+    r, shifted = reduce((-x.abs()).at_least(_LIMITS[x.element].underflow))
+    e = scale(exp_of_reduced(r), shifted)
+    return (x < 0.0).select(e, x.constant(1.0)) / (e + 1.0)

@@ -1,0 +1,110 @@
+"""log, log2, log10, log1p.
+
+All reduce ``x = 2**k (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)`` and use a polynomial for ``log(1 + f)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from flambeau._codegen.lanes import Lanes, polynomial
+from flambeau._codegen.vmath.formats import format_of
+from flambeau._codegen.vmath.pairs import Pair, two_sum
+
+_SQRT_HALF = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCC}
+"""The bits of sqrt(1/2), rounded down."""
+
+_SHORT_LN2 = {"float": (0.693145751953125, 1.428606765330187e-06), "double": (0.6931471805598903, 5.497923018708371e-14)}
+"""ln2, with a high part so short that ``k`` times it is exact."""
+
+_FLOAT_LOG1P = (
+    0.3333333134651184, -0.250008225440979, 0.20001260936260223, -0.16623322665691376, 0.14201076328754425,
+    -0.13160952925682068, 0.12771116197109222, -0.07647132128477097,
+)  # fmt: skip
+"""``log(1 + f) = f - f**2/2 + f**3 P(f)``."""
+
+_DOUBLE_LOG1P = (
+    0.6666666666666734, 0.39999999999416647, 0.2857142874202784, 0.2222219860484348, 0.18183562876796838,
+    0.15314083842355394, 0.14795646332873516,
+)  # fmt: skip
+"""``log(1 + f) = 2 s + s**3 P(s**2)`` with ``s = f / (2 + f)``."""
+
+
+def split(x: Lanes) -> tuple[Lanes, Lanes]:
+    """``(1 + f, k)`` of a positive normal number; k is an integer."""
+    of = format_of(x)
+    offset = x.as_integer() - _SQRT_HALF[x.element]
+    mantissa = ((offset & ((1 << of.mantissa) - 1)) + _SQRT_HALF[x.element]).as_float()
+    return mantissa, offset >> of.mantissa
+
+
+def reduce(x: Lanes) -> tuple[Lanes, Lanes]:
+    """``(1 + f, k)`` of a positive finite number; k is a float."""
+    of = format_of(x)
+    shift = of.mantissa + 2
+    tiny = x < of.smallest_normal
+    mantissa, k = split(tiny.select(x * 2.0**shift, x))
+    k = k.to_float()
+    return mantissa, tiny.select(k - float(shift), k)
+
+
+def log1p_tail(f: Lanes) -> Lanes:
+    """``log(1 + f) - f`` for a reduced f."""
+    if f.element == "float":
+        square = f * f
+        return square.fma(-0.5, square * f * polynomial(f, _FLOAT_LOG1P))
+    s = f / (f + 2.0)
+    square = s * s
+    half = f * f * 0.5
+    return s.fma(half + square * polynomial(square, _DOUBLE_LOG1P), -half)
+
+
+def _sum(f: Lanes, k: Lanes) -> Lanes:
+    """``k ln2 + log(1 + f)``."""
+    high, low = _SHORT_LN2[f.element]
+    return k.fma(high, f + k.fma(low, log1p_tail(f)))
+
+
+def _scaled_sum(f: Lanes, k: Lanes, per_k: tuple[float, float], per_log: tuple[float, float]) -> Lanes:
+    """``k per_k + log(1 + f) per_log`` with constants of twice the precision."""
+    product = f * per_log[0]
+    error = f.fma(per_log[0], -product)
+    low = log1p_tail(f).fma(per_log[0], f.fma(per_log[1], error))
+    return k.fma(per_k[0], product + k.fma(per_k[1], low))
+
+
+def _with_special_values(x: Lanes, result: Lanes) -> Lanes:
+    """``-inf`` at 0, NaN below, and ``inf`` and NaN as they are."""
+    special = (x == 0.0).select(x.constant(-math.inf), (x < 0.0).select(x.constant(math.nan), x))
+    return ((x > 0.0) & (x < math.inf)).select(result, special)
+
+
+def log(x: Lanes) -> Lanes:
+    mantissa, k = reduce(x)
+    return _with_special_values(x, _sum(mantissa - 1.0, k))
+
+
+def log2(x: Lanes) -> Lanes:
+    mantissa, k = reduce(x)
+    return _with_special_values(x, _scaled_sum(mantissa - 1.0, k, (1.0, 0.0), format_of(x).log2e))
+
+
+def log10(x: Lanes) -> Lanes:
+    of = format_of(x)
+    mantissa, k = reduce(x)
+    return _with_special_values(x, _scaled_sum(mantissa - 1.0, k, of.log10_2, of.log10e))
+
+
+def log_of_pair(x: Pair) -> Lanes:
+    """``log(high + low)`` of a normal number, precise also where the result is close to 0."""
+    high, low = x
+    of = format_of(high)
+    mantissa, k = split(high)
+    # Beyond, the low part no longer counts, and this would not be a normal number.
+    scale = ((of.bias - k.at_most(of.bias - 1)) << of.mantissa).as_float()
+    return _sum(low.fma(scale, mantissa - 1.0), k.to_float())
+
+
+def log1p(x: Lanes) -> Lanes:
+    result = _with_special_values(x + 1.0, log_of_pair(two_sum(x.constant(1.0), x)))
+    return (x == 0.0).select(x, result)

@@ -1,0 +1,512 @@
+"""Clusters: which nodes are computed together in one loop nest.
+
+Before::
+
+    %3 = map sub (%0, view of %2)        %4 = map exp (%3)
+    %5 = reduce sum 1 (%4)               %6 = map div (%4, view of %5)
+
+After: one cluster of four nodes over the *digits* (rows, columns), which reduces over ``columns``.
+
+A cluster's domain is a set of digits, as in a number with mixed radix: every dimension of every value in the cluster is a
+product of some of its digits. A node joins the cluster of its argument if its dimensions can be written in the cluster's digits,
+after splitting some of them; thus reshapes, transposes and broadcasts cost nothing inside a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from math import prod
+
+from flambeau._compiler.graph import Node
+
+Dims = tuple[tuple[int, ...], ...]
+"""For each dimension of a value the digits that make it up, outermost first."""
+
+LOOP_KINDS = frozenset(("map", "cast", "reduce", "gather", "update"))
+"""Kinds of nodes that are computed in loops; the others are steps of their own, or are read where they lie."""
+
+LEAVES = frozenset(("constant", "number", "iota"))
+
+
+
+def is_uniform(node: Node) -> bool:
+    """Whether a node is one number made of run-time scalars and constants alone; it is computed again wherever it is used."""
+    if node.kind in ("number", "constant"):
+        return node.numel == 1
+    return node.kind in ("map", "cast") and node.numel == 1 and all(is_uniform(base_of(argument)[0]) for argument in node.args)
+
+
+MAX_NODES = 96
+MAX_BUFFERS = 28
+SPLIT_ELEMENTS = 1 << 15
+"""A reduction of at least this many elements to few results is split into chunks that threads share."""
+SPLIT_RESULTS = 64
+
+
+class Cluster:
+    """Nodes that share a loop nest.
+
+    Attributes:
+        extents: the size of each digit
+        dims: for each node (by index) its dimensions in digits
+        reduced: the digits that the reductions of the cluster reduce, or ``None``
+        runs: for each reduction node its reduced digits in order, and how many of them make up the outer part
+        closed: results of the reductions must be read from memory (a split reduction)
+        number: the bit of the cluster in ``ancestors``
+        ancestors: the clusters that must run before, as a set of bits
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ancestors = 0
+        self.nodes: list[Node] = []
+        self.extents: list[int] = []
+        self.dims: dict[int, Dims] = {}
+        self.reduced: frozenset[int] | None = None
+        self.runs: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self.closed = False
+        self.buffers: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.number}, {self.extents}, reduced={self.reduced}, {[node.index for node in self.nodes]})"
+
+    @property
+    def elements(self) -> int:
+        return prod(self.extents)
+
+    def digit(self, extent: int) -> int:
+        self.extents.append(extent)
+        return len(self.extents) - 1
+
+    def split(self, digit: int, minor: int) -> int:
+        """Split off the lower part of a digit as a new one of ``minor`` values; returns the new digit."""
+        new = self.digit(minor)
+        self.extents[digit] //= minor
+
+        def replace(digits: tuple[int, ...]) -> tuple[int, ...]:
+            if digit not in digits:
+                return digits
+            at = digits.index(digit)
+            return (*digits[: at + 1], new, *digits[at + 1 :])
+
+        for index, dims in self.dims.items():
+            self.dims[index] = tuple(map(replace, dims))
+        if self.reduced is not None and digit in self.reduced:
+            self.reduced |= {new}
+            outer, run = self.runs
+            self.runs = (replace(outer), replace(run))
+        return new
+
+    def snapshot(self) -> tuple:
+        return list(self.extents), dict(self.dims), self.reduced, self.runs
+
+    def restore(self, state: tuple) -> None:
+        self.extents, self.dims, self.reduced, self.runs = list(state[0]), dict(state[1]), state[2], state[3]
+
+    def fresh_dims(self, shape: Sequence[int]) -> Dims:
+        """New digits, one for each dimension larger than 1."""
+        return tuple(() if size == 1 else (self.digit(size),) for size in shape)
+
+    def strides(self, node: Node) -> dict[int, int]:
+        """How far each digit moves in the memory order of a node."""
+        return digit_strides(self.dims[node.index], node.strides, self.extents)
+
+
+def digit_strides(dims: Dims, strides: Sequence[int], extents: Sequence[int]) -> dict[int, int]:
+    """The stride of each digit, given those of the dimensions."""
+    found: dict[int, int] = {}
+    for digits, stride in zip(dims, strides, strict=True):
+        step = stride
+        for digit in reversed(digits):
+            found[digit] = found.get(digit, 0) + step
+            step *= extents[digit]
+    return found
+
+
+def read_dims(cluster: Cluster, node: Node, view: Node | None, spare: Iterable[int] = ()) -> Dims | None:
+    """The dimensions (in digits) of a read of ``node``, which is in the cluster: directly, or through ``view``.
+
+    ``spare`` are the digits that a dimension of stride 0 may be made of. ``None`` if the view cannot be written in digits.
+    """
+    if view is None:
+        return cluster.dims[node.index]
+    offset, bounds = view.attrs
+    if offset or bounds:
+        return None
+    moves = sorted((stride, digit) for digit, stride in cluster.strides(node).items())
+    left = list(spare)
+    dims: list[tuple[int, ...]] = []
+    for size, stride in zip(view.shape, view.strides, strict=True):
+        if size == 1:
+            dims.append(())
+        elif stride == 0:
+            taken = _take_spare(cluster, left, size)
+            if taken is None:
+                return None
+            dims.append(taken)
+        else:
+            found = _interval(cluster, moves, stride, size)
+            if found is None:
+                return None
+            dims.append(found)
+            moves = sorted((step, digit) for digit, step in cluster.strides(node).items())
+    used = [digit for digits in dims for digit in digits]
+    return tuple(dims) if len(set(used)) == len(used) else None
+
+
+def _interval(cluster: Cluster, moves: list[tuple[int, int]], stride: int, size: int) -> tuple[int, ...] | None:
+    """The digits of a node whose memory they cover from ``stride`` to ``stride * size``, outermost first; splits at the ends."""
+    found: list[int] = []
+    position = stride
+    limit = stride * size
+    for start, digit in moves:
+        extent = cluster.extents[digit]
+        if start * extent <= position:
+            continue
+        if start > position:
+            return None
+        if start < position:
+            if position % start or extent % (position // start):
+                return None
+            low = position // start
+            cluster.split(digit, low)  # the old digit keeps the upper part, which starts at position
+            extent = cluster.extents[digit]
+        if position * extent > limit:
+            if limit % position or extent % (limit // position):
+                return None
+            digit = cluster.split(digit, limit // position)
+            extent = cluster.extents[digit]
+        found.append(digit)
+        position *= extent
+        if position == limit:
+            return tuple(reversed(found))
+    return None
+
+
+def _take_spare(cluster: Cluster, spare: list[int], size: int) -> tuple[int, ...] | None:
+    """Digits from the front of ``spare`` whose product is ``size``; splits the last if need be."""
+    taken: list[int] = []
+    rest = size
+    while rest > 1:
+        if not spare:
+            return None
+        digit = spare.pop(0)
+        extent = cluster.extents[digit]
+        if extent > rest:
+            if extent % rest:
+                return None
+            spare.insert(0, cluster.split(digit, extent // rest))
+            extent = rest
+        if rest % extent:
+            return None
+        taken.append(digit)
+        rest //= extent
+    return tuple(taken)
+
+
+def reads_alike(cluster: Cluster, node: Node, view: Node | None, dims: Dims) -> bool:
+    """Whether a read of ``node`` at ``dims`` (directly or through ``view``) finds each value at the digits where it was computed."""
+    own = cluster.strides(node)
+    if view is None:
+        seen = digit_strides(dims, node.strides, cluster.extents)
+    else:
+        offset, bounds = view.attrs
+        if offset or bounds:
+            return False
+        seen = digit_strides(dims, view.strides, cluster.extents)
+    return {digit: stride for digit, stride in seen.items() if stride} == {
+        digit: stride for digit, stride in own.items() if stride and cluster.extents[digit] > 1
+    }
+
+
+def base_of(argument: Node) -> tuple[Node, Node | None]:
+    """What an argument reads: the node with memory of its own, and the view if there is one."""
+    return (argument.args[0], argument) if argument.kind == "view" else (argument, None)
+
+
+class Clustering:
+    """Assigns every needed node that is computed in loops, and every other step, to a cluster."""
+
+    def __init__(self, needed: Sequence[Node], roots: Collection[Node]) -> None:
+        self.clusters: list[Cluster | None] = []
+        self.home: dict[int, Cluster] = {}
+        in_memory = {node.index for node in roots}
+        for node in needed:
+            if node.kind not in LOOP_KINDS and node.kind != "view":
+                in_memory |= {base_of(argument)[0].index for argument in node.args}
+        for node in needed:
+            if node.kind in LEAVES or node.kind in ("view", "input") or is_uniform(node) and node.index not in in_memory:
+                continue
+            if node.kind in LOOP_KINDS:
+                self._place(node)
+            else:
+                self._alone(node)
+
+    # -- the dependency graph of clusters --------------------------------------------------------------------------
+
+    def _new(self) -> Cluster:
+        cluster = Cluster(len(self.clusters))
+        self.clusters.append(cluster)
+        return cluster
+
+    def sources(self, node: Node) -> list[Cluster]:
+        """The clusters that a node reads from."""
+        found = []
+        for argument in node.args:
+            base, _ = base_of(argument)
+            cluster = self.home.get(base.index)
+            if cluster is not None and cluster not in found:
+                found.append(cluster)
+        return found
+
+    def depend(self, cluster: Cluster, on: Iterable[Cluster]) -> None:
+        """Let ``cluster`` run after the clusters ``on``."""
+        new = 0
+        for other in on:
+            if other is not cluster:
+                new |= other.ancestors | (1 << other.number)
+        new &= ~cluster.ancestors
+        if not new:
+            return
+        bit = 1 << cluster.number
+        cluster.ancestors |= new
+        for other in self.clusters[cluster.number + 1 :] if not new >> (cluster.number + 1) else self.clusters:
+            if other is not None and other.ancestors & bit:
+                other.ancestors |= new
+
+    def _alone(self, node: Node) -> Cluster:
+        cluster = self._new()
+        cluster.nodes.append(node)
+        self.home[node.index] = cluster
+        self.depend(cluster, self.sources(node))
+        return cluster
+
+    # -- placing a node --------------------------------------------------------------------------------------------
+
+    def _place(self, node: Node) -> None:
+        """Put a node into the cluster of an argument, merging the clusters of several, or into a new one."""
+        for cluster in sorted(self.sources(node), key=lambda each: -each.number):
+            if self._join(node, cluster):
+                for other in self.sources(node):
+                    if other is not self.home[node.index]:
+                        self._merge(self.home[node.index], other, node)
+                return
+        cluster = self._new()
+        self._add(node, cluster, cluster.fresh_dims(self._domain(node)))
+
+    @staticmethod
+    def _domain(node: Node) -> tuple[int, ...]:
+        """The shape that a node's loops run over."""
+        if node.kind == "reduce":
+            return node.args[0].shape
+        return node.args[1].shape if node.kind == "update" else node.shape
+
+    @staticmethod
+    def _fused_args(node: Node) -> tuple[Node, ...]:
+        """The arguments that are read at the position of the loop (a gather's source and an update's target are not)."""
+        return node.args[1:] if node.kind in ("gather", "update") else node.args
+
+    def _join(self, node: Node, cluster: Cluster) -> bool:
+        """Try to add a node to a cluster; on failure the cluster is as it was."""
+        if not cluster.dims or len(cluster.nodes) >= MAX_NODES or len(cluster.buffers) >= MAX_BUFFERS:
+            return False
+        inside = []
+        for argument in self._fused_args(node):
+            base, view = base_of(argument)
+            if self.home.get(base.index) is cluster:
+                inside.append((base, view))
+        if not inside or node.kind in ("gather", "update") and self.home.get(base_of(node.args[0])[0].index) is cluster:
+            return False
+        if node.kind == "update" and self._touches(cluster, node.args[0]):
+            return False
+        if any(base.kind == "update" for base, _ in inside):
+            return False
+        bit = 1 << cluster.number
+        for other in self.sources(node):
+            if other is not cluster and other.ancestors & bit:
+                return False
+        if cluster.closed and any(self._after_reduction(cluster, base) for base, _ in inside):
+            return False
+        state = cluster.snapshot()
+        dims = self._dims(node, cluster, inside)
+        if dims is None or not all(reads_alike(cluster, base, view, dims) for base, view in inside) or not self._reducible(node, cluster, dims):
+            cluster.restore(state)
+            return False
+        self._add(node, cluster, dims)
+        return True
+
+    @staticmethod
+    def _touches(cluster: Cluster, target: Node) -> bool:
+        """Whether a cluster reads the memory that an update is going to overwrite."""
+        base, _ = base_of(target)
+        roots = {base.index}
+        while base.kind in ("update", "bitcast", "scatter"):
+            base = base_of(base.args[0])[0]
+            roots.add(base.index)
+        return any(base_of(argument)[0].index in roots for each in cluster.nodes for argument in each.args)
+
+    @staticmethod
+    def _after_reduction(cluster: Cluster, node: Node) -> bool:
+        return cluster.reduced is not None and not any(digit in cluster.reduced for digits in cluster.dims[node.index] for digit in digits)
+
+    @staticmethod
+    def _dims(node: Node, cluster: Cluster, inside: list[tuple[Node, Node | None]]) -> Dims | None:
+        """The node's domain in digits, found through the argument that has the most of them."""
+        base, view = max(inside, key=lambda pair: sum(map(len, cluster.dims[pair[0].index])))
+        own = {digit for digits in cluster.dims[base.index] for digit in digits}
+        outer, run = cluster.runs or ((), ())
+        spare = [digit for digit in (*outer, *run) if digit not in own]
+        dims = read_dims(cluster, base, view, spare)
+        if dims is None:
+            return None
+        used = {digit for digits in dims for digit in digits}
+        every = {digit for digit, extent in enumerate(cluster.extents) if extent > 1}
+        allowed = [every] if cluster.reduced is None else [every, every - cluster.reduced]
+        return dims if any(used == each for each in allowed) else None
+
+    @staticmethod
+    def _reducible(node: Node, cluster: Cluster, dims: Dims) -> bool:
+        """Whether the reductions of the cluster and the node reduce the same digits."""
+        if node.kind != "reduce":
+            return True
+        axes = node.attrs[1]
+        reduced = frozenset(digit for axis in axes for digit in dims[axis])
+        if cluster.reduced is None:
+            return bool(reduced)
+        return reduced == cluster.reduced and runs_of(dims, axes) == cluster.runs
+
+    def _add(self, node: Node, cluster: Cluster, dims: Dims) -> None:
+        if node.kind == "reduce":
+            axes = node.attrs[1]
+            cluster.reduced = frozenset(digit for axis in axes for digit in dims[axis])
+            cluster.runs = runs_of(dims, axes)
+            results = prod(extent for digit, extent in enumerate(cluster.extents) if digit not in cluster.reduced)
+            cluster.closed = cluster.elements >= SPLIT_ELEMENTS and results < SPLIT_RESULTS
+            cluster.dims[domain_key(node)] = dims
+            dims = tuple(digits for axis, digits in enumerate(dims) if axis not in axes)
+        cluster.nodes.append(node)
+        cluster.dims[node.index] = dims
+        self.home[node.index] = cluster
+        for argument in node.args:
+            base, _ = base_of(argument)
+            if self.home.get(base.index) is not cluster and base.kind not in LEAVES and not is_uniform(base):
+                cluster.buffers.add(base.index)
+        self.depend(cluster, self.sources(node))
+
+    # -- merging two clusters --------------------------------------------------------------------------------------
+
+    def _merge(self, first: Cluster, second: Cluster, node: Node) -> None:
+        """Let ``second``, which also feeds ``node``, become part of ``first`` if both run over the same positions."""
+        if not second.dims or second.closed or len(first.nodes) + len(second.nodes) > MAX_NODES:
+            return
+        if len(first.buffers | second.buffers) > MAX_BUFFERS or (first.reduced is not None and second.reduced is not None):
+            return
+        outside = [each for each in self.clusters if each is not None and each is not first and each is not second]
+        a, b = 1 << first.number, 1 << second.number
+        if any(each.ancestors & b and (first.ancestors >> each.number) & 1 for each in outside if first.ancestors & b):
+            return
+        if second.ancestors & a:
+            return
+        pairs = [base_of(argument) for argument in self._fused_args(node)]
+        pairs = [(base, view) for base, view in pairs if self.home.get(base.index) is second]
+        if not pairs or any(base.kind == "update" for base, _ in pairs):
+            return
+        for each in (*first.nodes, *second.nodes):
+            if each.kind == "update" and (self._touches(first, each.args[0]) or self._touches(second, each.args[0])):
+                return
+        states = first.snapshot(), second.snapshot()
+        mapping = self._align(first, second, node, pairs)
+        if mapping is None:
+            first.restore(states[0])
+            second.restore(states[1])
+            return
+        for index, dims in second.dims.items():
+            first.dims[index] = tuple(tuple(mapping[digit] for digit in digits) for digits in dims)
+        if second.reduced is not None:
+            first.reduced = frozenset(mapping[digit] for digit in second.reduced)
+            first.runs = tuple(tuple(mapping[digit] for digit in digits) for digits in second.runs)  # type: ignore[assignment]
+        first.nodes = sorted(first.nodes + second.nodes, key=lambda each: each.index)
+        for each in second.nodes:
+            self.home[each.index] = first
+        first.buffers |= second.buffers
+        first.buffers -= {each.index for each in first.nodes}
+        self.clusters[second.number] = None
+        first.ancestors &= ~b
+        self.depend(first, [each for each in self.clusters if each is not None and (second.ancestors >> each.number) & 1])
+        for each in self.clusters:
+            if each is not None and each is not first and each.ancestors & b:
+                each.ancestors = each.ancestors & ~b | a | first.ancestors
+
+    def _align(self, first: Cluster, second: Cluster, node: Node, pairs: list) -> dict[int, int] | None:
+        """The digits of ``first`` that the digits of ``second`` are, as ``node`` reads both; splits both where needed."""
+        base, view = pairs[0]
+        theirs = read_dims(second, base, view)
+        if theirs is None:
+            return None
+        if {digit for digits in theirs for digit in digits} != {digit for digit, extent in enumerate(second.extents) if extent > 1}:
+            return None
+        count = len(theirs)
+        every = {digit for digit, extent in enumerate(first.extents) if extent > 1}
+        mine = first.dims[node.index] if node.kind != "reduce" else None
+        if mine is None or {digit for digits in mine for digit in digits} != every:
+            return None
+        mapping: dict[int, int] = {}
+        probe = -1 - node.index  # keeps `theirs` up to date while digits are split
+        second.dims[probe] = theirs
+        for axis in range(count):
+            done = 0
+            while True:
+                mine_digits, their_digits = first.dims[node.index][axis], second.dims[probe][axis]
+                if done == len(mine_digits) and done == len(their_digits):
+                    break
+                if done >= len(mine_digits) or done >= len(their_digits):
+                    del second.dims[probe]
+                    return None
+                one, two = mine_digits[len(mine_digits) - 1 - done], their_digits[len(their_digits) - 1 - done]
+                x, y = first.extents[one], second.extents[two]
+                if x > y and x % y == 0:
+                    one = first.split(one, y)
+                elif y > x and y % x == 0:
+                    two = second.split(two, x)
+                elif x != y:
+                    del second.dims[probe]
+                    return None
+                mapping[two] = one
+                done += 1
+        del second.dims[probe]
+        for digit, extent in enumerate(second.extents):
+            if extent == 1:
+                mapping[digit] = first.digit(1)
+        return mapping
+
+    def order(self) -> list[Cluster]:
+        """The clusters so that each comes after those that it depends on, otherwise by their last node."""
+        waiting = sorted((cluster for cluster in self.clusters if cluster is not None), key=lambda each: each.nodes[-1].index)
+        done = 0
+        result: list[Cluster] = []
+        while waiting:
+            later = []
+            for cluster in waiting:
+                if cluster.ancestors & ~done:
+                    later.append(cluster)
+                else:
+                    done |= 1 << cluster.number
+                    result.append(cluster)
+            if len(later) == len(waiting):
+                raise AssertionError(f"clusters depend on each other: {later}")
+            waiting = later
+        return result
+
+
+def domain_key(node: Node) -> int:
+    """Where ``Cluster.dims`` keeps the dimensions of a reduction's argument."""
+    return -1 - node.index
+
+
+def runs_of(dims: Dims, axes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The digits of the outer reduced axes, and those of the *run*: the last reduced axes that are neighbours."""
+    first = len(axes) - 1
+    while first > 0 and axes[first - 1] == axes[first] - 1:
+        first -= 1
+    outer = tuple(digit for axis in axes[:first] for digit in dims[axis])
+    return outer, tuple(digit for axis in axes[first:] for digit in dims[axis])

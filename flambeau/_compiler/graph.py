@@ -1,0 +1,496 @@
+"""The graph: what a program computes, as array-level values in SSA form, and the language that operators are lowered in.
+
+A node is a whole array.  There are few kinds:
+
+==============  ==================================================================================================
+``input``       memory that exists before the program runs
+``number``      a run-time scalar: a Python number that entered arithmetic
+``constant``    a number that is part of the program
+``iota``        the index along one axis (int64)
+``map``         a scalar operator (``_codegen/scalar.py``) applied to every element of arguments of one shape
+``cast``        another dtype
+``view``        other indices for the same elements: ``out[i] = arg.memory[offset + sum(i * strides)]``; with *bounds*,
+                elements whose coordinates are out of range read as 0 (padding)
+``gather``      ``out[i] = arg.memory[offset + sum(i * strides) + sum(index_k[i] * index_strides_k)]``
+``reduce``      sum, prod, max, min, any or all over some axes, in an order fixed by the shape
+``contract``    a sum of products over some axes: matrix products and convolutions
+``scan``        running sum, product, maximum or minimum along an axis
+``empty``       memory with unspecified contents
+``update``      ``arg`` with some of its memory replaced: ``memory[offset + sum(i * strides)] = value[i]``
+``scatter``     ``arg`` with elements replaced or combined at computed positions, in row-major order of the index
+``bitcast``     the same bytes as another dtype
+``host``        a function on NumPy arrays, for what is not worth a kernel; its results are ``item`` nodes
+``item``        one of the results of a ``host`` node
+``check``       stops the program with an error if its first argument (int64) is a position, not the largest number
+==============  ==================================================================================================
+
+Every node that owns memory has dense ``strides``: the order of its elements in memory.  Lowering never thinks of loops,
+threads, vectors or targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+
+COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "signbit"}
+"""Scalar operators whose result is bool whatever they are given."""
+
+TO_REAL = {"abs", "real", "imag", "angle"}
+"""Scalar operators whose result is real where their operand is complex."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A coordinate that must be in range: ``0 <= start + sum(coefficients * index) < extent``."""
+
+    coefficients: tuple[int, ...]
+    start: int
+    extent: int
+
+
+class Node:
+    """One array of a graph.  Arithmetic on nodes appends to the graph; Python numbers become constants.
+
+    Attributes:
+        kind, args, attrs: what it is (see the table above); ``attrs`` is hashable
+        dtype, shape: of its elements
+        strides: the dense order in memory; for a ``view`` the strides of the view
+    """
+
+    __slots__ = ("args", "attrs", "dtype", "graph", "index", "kind", "shape", "strides")
+
+    def __init__(
+        self, graph: Graph, kind: str, args: tuple[Node, ...], attrs: tuple, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> None:
+        self.graph = graph
+        self.kind = kind
+        self.args = args
+        self.attrs = attrs
+        self.dtype = dtype
+        self.shape = shape
+        self.strides = strides
+        self.index = len(graph.nodes)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"%{argument.index}" for argument in self.args)
+        attributes = "".join(f" {attribute}" for attribute in self.attrs)
+        return f"%{self.index} = {self.kind}{attributes} ({arguments}) : {self.dtype.name}{list(self.shape)}"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout through which the elements are read (of the node's own memory, or of a view's argument)."""
+        return lay.layout(self.shape, self.strides, self.attrs[0] if self.kind == "view" else 0, self.dtype)
+
+    # -- arithmetic ------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Node:
+        return self.graph.map("add", self, other)
+
+    def __radd__(self, other: Any) -> Node:
+        return self.graph.map("add", other, self)
+
+    def __sub__(self, other: Any) -> Node:
+        return self.graph.map("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Node:
+        return self.graph.map("sub", other, self)
+
+    def __mul__(self, other: Any) -> Node:
+        return self.graph.map("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Node:
+        return self.graph.map("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Node:
+        return self.graph.map("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return self.graph.map("div", other, self)
+
+    def __neg__(self) -> Node:
+        return self.graph.map("neg", self)
+
+    def __lt__(self, other: Any) -> Node:
+        return self.graph.map("lt", self, other)
+
+    def __le__(self, other: Any) -> Node:
+        return self.graph.map("le", self, other)
+
+    def __gt__(self, other: Any) -> Node:
+        return self.graph.map("gt", self, other)
+
+    def __ge__(self, other: Any) -> Node:
+        return self.graph.map("ge", self, other)
+
+    def __and__(self, other: Any) -> Node:
+        return self.graph.map("bitwise_and", self, other)
+
+    def __or__(self, other: Any) -> Node:
+        return self.graph.map("bitwise_or", self, other)
+
+    def __invert__(self) -> Node:
+        return self.graph.map("bitwise_not", self)
+
+    def equals(self, other: Any) -> Node:
+        return self.graph.map("eq", self, other)
+
+    def differs(self, other: Any) -> Node:
+        return self.graph.map("ne", self, other)
+
+    def cast(self, dtype: DType) -> Node:
+        return self.graph.cast(self, dtype)
+
+    # -- views -----------------------------------------------------------------------------------------------------
+
+    @property
+    def plain(self) -> Node:
+        """The node, or a copy of it if it is a padded view (whose elements do not all lie in memory)."""
+        return self.graph.copy(self) if self.kind == "view" and self.attrs[1] else self
+
+    def expand(self, shape: tuple[int, ...]) -> Node:
+        if shape == self.shape:
+            return self
+        source = self.plain
+        return self.graph.view(source, lay.expand(source.layout, shape))
+
+    def permute(self, axes: Sequence[int]) -> Node:
+        source = self.plain
+        return self.graph.view(source, lay.permute(source.layout, axes))
+
+    def transpose(self, first: int, second: int) -> Node:
+        axes = list(range(self.ndim))
+        axes[first], axes[second] = axes[second], axes[first]
+        return self.permute(axes)
+
+    def reshape(self, shape: tuple[int, ...]) -> Node:
+        """The elements in row-major order with another shape; copies where strides cannot express it."""
+        shape = lay.infer_size(shape, self.numel)
+        source = self.plain
+        viewed = lay.view(source.layout, shape)
+        return self.graph.copy(source).reshape(shape) if viewed is None else self.graph.view(source, viewed)
+
+    def slice(self, axis: int, start: int, length: int, step: int = 1) -> Node:
+        source = self.plain
+        return self.graph.view(source, lay.slice_axis(source.layout, axis, start, length, step))
+
+    def select(self, axis: int, index: int) -> Node:
+        source = self.plain
+        return self.graph.view(source, lay.select(source.layout, axis, index))
+
+    def unsqueeze(self, axis: int) -> Node:
+        source = self.plain
+        return self.graph.view(source, lay.unsqueeze(source.layout, axis))
+
+    # -- reductions ------------------------------------------------------------------------------------------------
+
+    def sum(self, axes: Sequence[int], *, keepdim: bool = False) -> Node:
+        return self.graph.reduce("sum", self, axes, keepdim=keepdim)
+
+    def max(self, axes: Sequence[int], *, keepdim: bool = False) -> Node:
+        return self.graph.reduce("max", self, axes, keepdim=keepdim)
+
+    def min(self, axes: Sequence[int], *, keepdim: bool = False) -> Node:
+        return self.graph.reduce("min", self, axes, keepdim=keepdim)
+
+
+class Graph:
+    """Nodes in the order in which they were made; equal nodes are made once."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._known: dict[tuple, Node] = {}
+        self.checks: list[Node] = []
+        self.origin: Any = None
+        """The record that is being lowered (for the errors of ``check`` nodes)."""
+
+    def make(
+        self,
+        kind: str,
+        args: tuple[Node, ...],
+        attrs: tuple,
+        dtype: DType,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None = None,
+    ) -> Node:
+        """The node with these fields; row-major unless strides are given."""
+        if strides is None:
+            strides = lay.row_major(shape)
+        key = (kind, attrs, dtype, shape, strides, *[argument.index for argument in args])
+        node = self._known.get(key)
+        if node is None:
+            node = Node(self, kind, args, attrs, dtype, shape, strides)
+            self.nodes.append(node)
+            self._known[key] = node
+        return node
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    def input(self, slot: int, dtype: DType, numel: int) -> Node:
+        """The memory of an input as a flat array."""
+        return self.make("input", (), (slot,), dtype, (numel,))
+
+    def number(self, index: int, kind: type, dtype: DType) -> Node:
+        """A run-time scalar, given as ``kind`` (int, float or complex; bool is int) and used as ``dtype``."""
+        return self.make("number", (), (index, kind), dtype, ())
+
+    def constant(self, number: complex, dtype: DType, shape: tuple[int, ...] = ()) -> Node:
+        kind = type(number).__name__  # 1, 1.0 and True are equal as keys but not as constants
+        return self.make("constant", (), (number, kind, str(number)), dtype, shape)
+
+    def iota(self, shape: tuple[int, ...], axis: int, dtype: DType = dt.int64) -> Node:
+        """The index along ``axis``."""
+        return self.cast(self.make("iota", (), (axis,), dt.int64, shape), dtype)
+
+    def position(self, shape: tuple[int, ...], axes: Sequence[int] | None = None) -> Node:
+        """The row-major position of each element among the given axes (all of them by default), int64."""
+        axes = range(len(shape)) if axes is None else axes
+        total = self.constant(0, dt.int64, shape)
+        for axis in axes:
+            total = total * self.constant(shape[axis], dt.int64) + self.iota(shape, axis)
+        return total
+
+    def empty(self, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> Node:
+        """Memory with unspecified contents (each call another one)."""
+        return self.make("empty", (), (len(self.nodes),), dtype, shape, strides)
+
+    # -- elementwise -----------------------------------------------------------------------------------------------
+
+    def map(self, op: str, *operands: Any) -> Node:
+        """A scalar operator on operands that are broadcast together; numbers become constants of the nodes' dtype."""
+        nodes = [operand for operand in operands if isinstance(operand, Node)]
+        dtype = nodes[-1].dtype
+        shape = nodes[0].shape if len(nodes) == 1 else lay.broadcast_shapes(*[node.shape for node in nodes])
+        args = tuple(
+            operand.expand(shape) if isinstance(operand, Node) else self.constant(operand, dtype, shape) for operand in operands
+        )
+        if op != "where" and any(argument.dtype is not dtype for argument in args):
+            raise TypeError(f"{op}: operands of different dtypes {[argument.dtype.name for argument in args]}; cast them first")
+        if op in COMPARISONS:
+            result = dt.bool
+        elif op in TO_REAL:
+            result = dtype.to_real()
+        elif op == "complex":
+            result = dtype.to_complex()
+        else:
+            result = dtype
+        return self.make("map", args, (op,), result, shape)
+
+    def cast(self, operand: Node, dtype: DType) -> Node:
+        if operand.dtype is dtype:
+            return operand
+        if operand.kind == "constant" and not isinstance(operand.attrs[0], complex) and dtype is not dt.bool:
+            number = operand.attrs[0]
+            if dtype.category >= dt.FLOAT and isinstance(number, int):
+                return self.constant(float(number), dtype, operand.shape)
+        return self.make("cast", (operand,), (), dtype, operand.shape)
+
+    def where(self, condition: Node, then: Any, otherwise: Any) -> Node:
+        """``then`` where the condition holds, else ``otherwise``."""
+        dtype = next(operand.dtype for operand in (then, otherwise) if isinstance(operand, Node))
+        choices = [operand if isinstance(operand, Node) else self.constant(operand, dtype) for operand in (then, otherwise)]
+        return self.map("where", condition, *choices)
+
+    def copy(self, operand: Node, strides: tuple[int, ...] | None = None) -> Node:
+        """The same elements in memory of their own."""
+        return self.make("map", (operand,), ("copy",), operand.dtype, operand.shape, strides)
+
+    # -- views -----------------------------------------------------------------------------------------------------
+
+    def view(self, operand: Node, layout: Layout, bounds: tuple[Bound, ...] = ()) -> Node:
+        """Read ``operand``'s memory (for a view, that of what it shows) through ``layout``."""
+        base = operand.args[0] if operand.kind == "view" else operand
+        if not bounds and base.shape == layout.shape and base.strides == layout.strides and layout.offset == 0:
+            return base
+        if base.kind == "constant" and not bounds:
+            return self.constant(base.attrs[0], base.dtype, layout.shape)
+        return self.make("view", (base,), (layout.offset, bounds), base.dtype, layout.shape, layout.strides)
+
+    def windows(self, operand: Node, axes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int],
+                dilation: Sequence[int], outputs: Sequence[int]) -> Node:
+        """Sliding windows along ``axes``: each becomes ``outputs``, and the kernel axes are appended; padding reads as 0.
+
+        ``out[..., o, ..., k] = operand[..., o * stride + k * dilation - padding, ...]``
+        """
+        operand = operand.plain
+        source = operand.layout
+        shape, strides, offset = list(source.shape), list(source.strides), source.offset
+        rank = source.ndim + len(axes)
+        bounds = []
+        for number, axis in enumerate(axes):
+            size, step = source.shape[axis], source.strides[axis]
+            shape[axis] = outputs[number]
+            strides[axis] = step * stride[number]
+            shape.append(kernel[number])
+            strides.append(step * dilation[number])
+            offset -= step * padding[number]
+            last = (outputs[number] - 1) * stride[number] + (kernel[number] - 1) * dilation[number] - padding[number]
+            if padding[number] > 0 or last >= size:
+                coefficients = [0] * rank
+                coefficients[axis] = stride[number]
+                coefficients[source.ndim + number] = dilation[number]
+                bounds.append(Bound(tuple(coefficients), -padding[number], size))
+        return self.view(operand, lay.layout(tuple(shape), tuple(strides), offset, operand.dtype), tuple(bounds))
+
+    def pad(self, operand: Node, before: Sequence[int], after: Sequence[int]) -> Node:
+        """Zeros around (or, for negative amounts, elements cut from) each axis."""
+        operand = operand.plain
+        source = operand.layout
+        shape = tuple(size + low + high for size, low, high in zip(source.shape, before, after, strict=True))
+        offset = source.offset - sum(low * stride for low, stride in zip(before, source.strides, strict=True))
+        bounds = tuple(
+            Bound(tuple(int(axis == other) for other in range(source.ndim)), -before[axis], source.shape[axis])
+            for axis in range(source.ndim)
+            if before[axis] > 0 or after[axis] > 0
+        )
+        return self.view(operand, lay.layout(shape, source.strides, offset, operand.dtype), bounds)
+
+    def bitcast(self, operand: Node, dtype: DType, numel: int) -> Node:
+        """The memory of ``operand`` as a flat array of another dtype."""
+        return self.make("bitcast", (operand,), (), dtype, (numel,))
+
+    # -- everything else -------------------------------------------------------------------------------------------
+
+    def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
+        """Combine the elements along ``axes`` (sum, prod, max, min, any, all); max and min propagate NaN."""
+        axes = tuple(sorted(axes))
+        shape = tuple(size for axis, size in enumerate(operand.shape) if axis not in axes)
+        result = self.make("reduce", (operand,), (kind, axes), operand.dtype, shape) if axes else self.copy(operand)
+        if keepdim:
+            return result.reshape(tuple(1 if axis in axes else size for axis, size in enumerate(operand.shape)))
+        return result
+
+    def gather(self, source: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int]) -> Node:
+        """Elements of ``source``'s memory at ``layout`` plus, for each index, ``index * stride``.
+
+        The indices have the shape of the layout (int64) and must be in range: ``check`` them.
+        """
+        base = source.args[0] if source.kind == "view" else source
+        args = (base, *[index.expand(layout.shape) for index in indices])
+        return self.make("gather", args, (layout.strides, layout.offset, tuple(index_strides)), base.dtype, layout.shape)
+
+    def scatter(self, target: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int], value: Node, combine: str) -> Node:
+        """``target`` (a node with memory of its own) with ``memory[layout + index * stride] = combine(memory[…], value)``.
+
+        ``combine`` is ``set``, ``sum``, ``prod``, ``max`` or ``min``; elements are taken in row-major order.
+        """
+        args = (target, value.expand(layout.shape), *[index.expand(layout.shape) for index in indices])
+        attrs = (combine, layout.shape, layout.strides, layout.offset, tuple(index_strides))
+        return self.make("scatter", args, attrs, target.dtype, target.shape, target.strides)
+
+    def update(self, target: Node, layout: Layout, value: Node) -> Node:
+        """``target`` (a node with memory of its own) with the elements at ``layout`` replaced."""
+        return self.make("update", (target, value), (layout.strides, layout.offset), target.dtype, target.shape, target.strides)
+
+    def concat(self, pieces: Sequence[Node], axis: int, strides: tuple[int, ...] | None = None) -> Node:
+        """The pieces one after another along ``axis``."""
+        shape = list(pieces[0].shape)
+        shape[axis] = sum(piece.shape[axis] for piece in pieces)
+        result = self.empty(pieces[0].dtype, tuple(shape), strides)
+        whole = result.layout
+        start = 0
+        for piece in pieces:
+            if piece.numel:
+                result = self.update(result, lay.slice_axis(whole, axis, start, piece.shape[axis]), piece)
+            start += piece.shape[axis]
+        return result
+
+    def scan(self, kind: str, operand: Node, axis: int) -> Node:
+        """Running ``sum``, ``prod``, ``max`` or ``min`` along ``axis``."""
+        return self.make("scan", (operand,), (kind, axis), operand.dtype, operand.shape)
+
+    def contract(self, a: Node, b: Node, *, batch: int = 0, m: int = 1, n: int = 1, k: int = 1, dtype: DType | None = None) -> Node:
+        """``out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]``, each of the four being that many axes.
+
+        ``a`` has the shape ``batch + m + k``, ``b`` has ``batch + k + n``.  The sum is one chain of fused multiply-adds over k in
+        row-major order, in the compute dtype of the operands.
+        """
+        shape = a.shape[: batch + m] + b.shape[batch + k :]
+        if a.shape[:batch] != b.shape[:batch] or a.shape[batch + m :] != b.shape[batch : batch + k] or b.ndim != batch + k + n:
+            raise ValueError(f"contract: {a.shape} and {b.shape} do not fit batch={batch}, m={m}, n={n}, k={k}")
+        return self.make("contract", (a, b), (batch, m, n, k), dtype or a.dtype, shape)
+
+    def host(self, function: Callable[..., tuple], args: Sequence[Node], results: Sequence[tuple[DType, tuple[int, ...]]], *statics: Any) -> tuple[Node, ...]:
+        """``function(*arrays, *statics)``: NumPy arrays in (row-major), a tuple of arrays of the given dtypes and shapes out."""
+        args = tuple(argument if argument.kind != "view" else self.copy(argument) for argument in args)
+        call = self.make("host", args, (function, tuple(statics), tuple(results)), dt.bool, ())
+        return tuple(self.make("item", (call,), (number,), dtype, shape) for number, (dtype, shape) in enumerate(results))
+
+    def check(self, condition: Node, detail: Node, error: Callable[[int, int], Exception]) -> Node:
+        """Stop with ``error(position, detail there)`` if ``condition`` holds anywhere; the first place in row-major order counts."""
+        axes = range(condition.ndim)
+        none = self.constant((1 << 63) - 1, dt.int64, condition.shape)
+        first = self.where(condition, self.position(condition.shape), none).min(axes)
+        found = self.where(condition & self.position(condition.shape).equals(first), detail.expand(condition.shape), none).min(axes)
+        node = self.make("check", (first, found), (error, self.origin), dt.bool, ())
+        self.checks.append(node)
+        return node
+
+    def wide(self, operand: Node) -> Node:
+        """The operand in its compute dtype (float32 for half precision)."""
+        return self.cast(operand, operand.dtype.compute)
+
+    def finish(self, node: Node, layout: Layout) -> Node:
+        """The node with dtype and memory order of a record's result."""
+        if node.dtype is not layout.dtype:
+            node = self.cast(node, layout.dtype)
+        if node.shape != layout.shape:
+            raise ValueError(f"lowering gave {node}, but the shape rule said {layout}")
+        if node.kind in ("view", "input", "constant", "number", "iota"):
+            return self.copy(node, layout.strides)
+        if node.strides == layout.strides:
+            return node
+        if node.kind in ("map", "cast", "gather", "contract", "reduce"):
+            return self.make(node.kind, node.args, node.attrs, node.dtype, node.shape, layout.strides)
+        return self.copy(node, layout.strides)
+
+
+def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph, dict[int, Node], dict[int, Node]]:
+    """The graph of the records on a trie path: ``(graph, the nodes of the slots that are alive, the inputs by slot)``."""
+    graph = Graph()
+    values: dict[int, Node] = {}
+    inputs: dict[int, Node] = {}
+
+    def operand_node(operand: tuple) -> Node:
+        slot, layout = operand
+        if isinstance(layout, type):
+            return graph.number(slot, layout, dt.complex128 if layout is complex else dt.float64 if layout is float else dt.int64)
+        value = values.get(slot)
+        if value is None:
+            value = graph.input(slot, layout.dtype, -1)
+            inputs[slot] = value
+            values[slot] = value
+        if value.dtype is not layout.dtype:
+            value = graph.bitcast(value, layout.dtype, -1)
+        return graph.view(value, layout)
+
+    for record in path:
+        graph.origin = record
+        operands = [operand_node(operand) for operand in record.operands]
+        results = record.op.lower(graph, operands, record.statics, record.layouts)
+        if isinstance(results, Node):
+            results = (results,)
+        for number, (node, layout) in enumerate(zip(results, record.layouts, strict=True)):
+            values[record.first + number] = graph.finish(node, layout)
+    roots: dict[int, Node] = {}
+    for slot, _ in alive:
+        node = values[slot]
+        if node in roots.values():  # equal values of two tensors need memory each
+            node = graph.make("map", (node,), ("copy", slot), node.dtype, node.shape, node.strides)
+        roots[slot] = node
+    return graph, roots, inputs

@@ -1,0 +1,287 @@
+"""From a cluster to a loop kernel: which digits are looped over in which order, which one is spread over the lanes.
+
+Before: a cluster with digits (n, c, h, w), reading x of strides (c·h·w, h·w, w, 1) and a bias of strides (0, 1, 0, 0).
+After: outer digits n and c, the vector digit h·w (two digits merged, since every access moves alike along them), and the numbers
+that a kernel of that structure needs: extents, strides, buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import prod
+
+from flambeau._codegen import loops
+from flambeau._codegen.loops import BLOCK, CHUNK, LANES, Access, Instr, LoopSpec, Parameters
+from flambeau._compiler.cluster import Cluster, Dims, base_of, digit_strides, domain_key, is_uniform
+from flambeau._compiler.graph import Node
+from flambeau._runtime import targets
+from flambeau._types import dtype as dt
+from flambeau._types.dtype import dtype as DType
+
+_WORK = 1 << 15
+"""Element operations that a thread should claim at once."""
+
+
+@dataclass
+class KernelCall:
+    """A call of a kernel whose buffers are still nodes (or named temporaries).
+
+    ``buffers`` lists ``(position, buffer)``: the parameter at ``position`` is the buffer's table slot, and its byte offset is added to the next.
+    """
+
+    name: str
+    source: str
+    params: list[int]
+    buffers: list[tuple[int, Node | str]]
+    tiles: int
+    grain: int = 1
+    scratch_bytes: int = 0
+    nodes: tuple[Node, ...] = ()
+    temporaries: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Affine:
+    """An affine function of a cluster's digits: a place in a buffer, or a number."""
+
+    dtype: DType | None
+    buffer: Node | None
+    strides: dict[int, int]
+    offset: int
+    weight: int = 1
+
+
+@lru_cache(maxsize=1)
+def features() -> tuple[str, ...]:
+    """The instruction sets of the target that generators ask for by name."""
+    names = {name[1:] for name in targets.current().features.split(",") if name[:1] == "+"}
+    return tuple(sorted(names & {"avx512f", "avx512bw", "avx512vl", "avx512dq", "f16c", "fma", "avx512bf16"}))
+
+
+class Nest:
+    """The loop nest of one cluster."""
+
+    def __init__(self, cluster: Cluster, stored: Collection[int], home: dict[int, Cluster]) -> None:
+        self.cluster = cluster
+        self.stored = stored
+        self.home = home
+        self.accesses: list[_Affine] = []
+        self._access_numbers: dict[tuple, int] = {}
+        self.body: list[Instr] = []
+        self._known: dict[tuple, int] = {}
+        self._of_node: dict[int, int] = {}
+        self.extras: dict[int, list[int]] = {}
+        self._emit_nodes()
+
+    # -- the body --------------------------------------------------------------------------------------------------
+
+    def _emit_nodes(self) -> None:
+        for node in self.cluster.nodes:
+            if node.kind == "update":
+                dims = self.cluster.dims[node.index]
+                value = self._read(node.args[1], dims)
+                strides, offset = node.attrs
+                access = self._access(node.dtype, node, digit_strides(dims, strides, self.cluster.extents), offset, weight=4)
+                self._instr(Instr("store", node.dtype, (value,), (access,)))
+                continue
+            number = self._node(node)
+            self._of_node[node.index] = number
+            if node.index in self.stored and not (node.kind == "reduce" and self.cluster.closed):
+                access = self._access(node.dtype, node, self.cluster.strides(node), 0, weight=4)
+                self._instr(Instr("store", node.dtype, (number,), (access,)))
+
+    def _node(self, node: Node) -> int:
+        dims = self.cluster.dims[node.index]
+        if node.kind == "map":
+            return self._instr(Instr("map", node.dtype, tuple(self._read(argument, dims) for argument in node.args), (node.attrs[0],)))
+        if node.kind == "cast":
+            return self._instr(Instr("cast", node.dtype, (self._read(node.args[0], dims),)))
+        if node.kind == "reduce":
+            return self._instr(Instr("reduce", node.dtype, (self._read(node.args[0], self.cluster.dims[domain_key(node)]),), (node.attrs[0],)))
+        strides, offset, index_strides = node.attrs
+        indices = tuple(self._read(index, dims) for index in node.args[1:])
+        access = self._access(node.dtype, base_of(node.args[0])[0], digit_strides(dims, strides, self.cluster.extents), offset)
+        return self._instr(Instr("gather", node.dtype, indices, (access, len(indices))), extra=list(index_strides))
+
+    def _instr(self, instr: Instr, extra: list[int] | None = None) -> int:
+        """Append an instruction (once, if it is pure)."""
+        key = (instr, tuple(extra or ()))
+        if instr.op != "store" and key in self._known:
+            return self._known[key]
+        self.body.append(instr)
+        number = len(self.body) - 1
+        self._known[key] = number
+        if extra is not None:
+            self.extras[number] = extra
+        return number
+
+    def _access(self, dtype: DType | None, buffer: Node | None, strides: dict[int, int], offset: int, weight: int = 1) -> int:
+        strides = {digit: stride for digit, stride in strides.items() if stride and self.cluster.extents[digit] != 1}
+        key = (dtype, buffer.index if buffer is not None else -1, tuple(sorted(strides.items())), offset, weight > 1)
+        number = self._access_numbers.get(key)
+        if number is None:
+            self.accesses.append(_Affine(dtype, buffer, strides, offset, weight))
+            number = self._access_numbers[key] = len(self.accesses) - 1
+        return number
+
+    def _read(self, argument: Node, dims: Dims) -> int:
+        """The instruction that gives an argument at ``dims``."""
+        if argument.kind == "constant":
+            return self._instr(Instr("constant", argument.dtype, (), argument.attrs))
+        if argument.kind == "iota":
+            steps = tuple(int(axis == argument.attrs[0]) for axis in range(argument.ndim))
+            return self._instr(Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), 0),)))
+        base, view = base_of(argument)
+        if base.kind == "number":
+            return self._instr(Instr("number", base.dtype, (), ()), extra=[base.attrs[0]])
+        if base.kind == "iota":
+            assert view is not None
+            return self._read_iota_view(base, view, dims)
+        if base.index not in self.home and is_uniform(base):
+            return self._instr(
+                Instr(base.kind, base.dtype, tuple(self._read(each, ()) for each in base.args), base.attrs[:1] if base.kind == "map" else ())
+            )
+        if self.home.get(base.index) is self.cluster and base.index in self._of_node:
+            return self._of_node[base.index]
+        if view is None:
+            access = self._access(base.dtype, base, digit_strides(dims, base.strides, self.cluster.extents), 0)
+            return self._instr(Instr("load", base.dtype, (), (access, ())))
+        offset, bounds = view.attrs
+        access = self._access(base.dtype, base, digit_strides(dims, view.strides, self.cluster.extents), offset)
+        coordinates = tuple(
+            self._access(None, None, digit_strides(dims, bound.coefficients, self.cluster.extents), bound.start) for bound in bounds
+        )
+        return self._instr(Instr("load", base.dtype, (), (access, coordinates)), extra=[bound.extent for bound in bounds] if bounds else None)
+
+    def _read_iota_view(self, base: Node, view: Node, dims: Dims) -> int:
+        """An index read through a view: where the view is affine in that index it is an index again."""
+        stride = base.strides[base.attrs[0]]
+        size = base.shape[base.attrs[0]]
+        steps, start = [], view.attrs[0] // stride % size
+        for extent, step in zip(view.shape, view.strides, strict=True):
+            moved = step // stride % size if extent > 1 else 0
+            if extent > 1 and step and (step % stride or step // stride >= size):
+                moved = 0 if step % (stride * size) == 0 else moved
+            steps.append(moved)
+        return self._instr(Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), start),)))
+
+    # -- digits ----------------------------------------------------------------------------------------------------
+
+    def _merge(self, digits: list[int], extents: dict[int, int]) -> list[list[int]]:
+        """Group neighbouring digits (outermost first) along which every access moves as along one."""
+        groups: list[list[int]] = []
+        for digit in digits:
+            if groups:
+                last = groups[-1][-1]
+                if all(each.strides.get(last, 0) == each.strides.get(digit, 0) * extents[digit] for each in self.accesses):
+                    groups[-1].append(digit)
+                    continue
+            groups.append([digit])
+        return groups
+
+    def lower(self) -> list[KernelCall]:
+        """The kernel calls of the cluster: one, or for a split reduction also those that combine its parts."""
+        cluster = self.cluster
+        extents = {digit: extent for digit, extent in enumerate(cluster.extents) if extent != 1}
+        outer_runs, run = cluster.runs or ((), ())
+        reduced = [digit for digit in outer_runs if digit in extents]
+        run_digits = [digit for digit in run if digit in extents]
+        main = max((each for each in self.accesses if each.dtype is not None), key=lambda each: (each.weight, len(each.strides)), default=None)
+        if cluster.closed:  # partial results lie in the order of the results
+            ends = next(node for node in cluster.nodes if node.kind == "reduce")
+            main = _Affine(ends.dtype, ends, cluster.strides(ends), 0)
+        place: Callable[[int], tuple[int, int]] = lambda digit: (-(main.strides.get(digit, 0) if main else 0), digit)
+        outer = sorted((digit for digit in extents if digit not in reduced and digit not in run_digits), key=place)
+        groups = [self._merge(outer, extents), self._merge(reduced, extents), self._merge(run_digits, extents)]
+        sizes = {group[-1]: prod(extents[digit] for digit in group) for part in groups for group in part}
+        outer, reduced, run_digits = ([group[-1] for group in part] for part in groups)
+        mode, vector = self._mode(outer, run_digits, sizes)
+        if vector is not None and mode != "row":
+            outer.remove(vector)
+        order = [*outer, *([vector] if mode != "row" else []), *reduced, *run_digits]
+        accesses = tuple(
+            Access(
+                each.dtype,
+                tuple(digit is not None and each.strides.get(digit, 0) != 0 for digit in order),
+                0 if vector is None or not each.strides.get(vector, 0) else 1 if each.strides[vector] == 1 else 2,
+            )
+            for each in self.accesses
+        )
+        spec = LoopSpec(mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features())
+        return self._call(spec, order, sizes, outer, vector, reduced, run_digits)
+
+    def _mode(self, outer: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
+        """The shape of the loop nest, and its vector digit."""
+
+        def score(digit: int) -> float:
+            """How many bytes move along the lanes without gaps, less those that move with gaps."""
+            total = 0.0
+            for each in self.accesses:
+                stride = each.strides.get(digit, 0)
+                if each.dtype is not None and stride:
+                    total += each.weight * each.dtype.itemsize * (1 if stride == 1 else -0.5)
+            return total * min(1.0, sizes[digit] / LANES)
+
+        best = max(outer, key=lambda digit: (score(digit), sizes[digit]), default=None)
+        if self.cluster.reduced is None:
+            return "map", best
+        if self.cluster.closed and outer:
+            best = outer[-1]  # partial results are stored as vectors of neighbouring results
+        if len(run) == 1 and (best is None or score(run[0]) >= score(best)):
+            return "row", run[0]
+        return "column", best
+
+    def _call(self, spec: LoopSpec, order: list, sizes: dict[int, int], outer: list[int], vector: int | None, reduced: list[int], run: list[int]) -> list[KernelCall]:
+        parameters = Parameters(spec)
+        params = [0] * parameters.count
+        buffers: list[tuple[int, Node | str]] = []
+        params[: len(order)] = [1 if digit is None else sizes[digit] for digit in order]
+        for (start, strides), each in zip(parameters.access, self.accesses, strict=True):
+            if each.dtype is None:
+                params[start + 1] = each.offset
+            else:
+                assert each.buffer is not None
+                buffers.append((start, each.buffer))
+                params[start + 1] = each.offset * each.dtype.itemsize
+            for position, at in strides.items():
+                params[at] = each.strides[order[position]]
+        for number, position in parameters.extra.items():
+            for at, value in enumerate(self.extras[number]):
+                params[position + at] = value
+        places = prod(sizes[digit] for digit in outer)
+        vector_size = 1 if vector is None else sizes[vector]
+        inner = prod(sizes[digit] for digit in (*reduced, *run))
+        cost = 1 + len(self.body)
+        if spec.mode == "map":
+            blocks = -(-vector_size // BLOCK)
+            tiles, work = places * blocks, min(vector_size, BLOCK) * cost
+        elif spec.mode == "row":
+            tiles, work = places, inner * cost
+        else:
+            tiles, work = places * -(-vector_size // LANES), inner * LANES * cost
+        temporaries: dict[str, int] = {}
+        combine: list[KernelCall] = []
+        if spec.split:
+            tiles, work, combine = self._split(spec, parameters, params, buffers, sizes, tiles, places * (vector_size if spec.mode == "column" else 1), reduced, run, temporaries)
+        name, source = loops.kernel(spec)
+        nodes = tuple(self.cluster.nodes)
+        grain = max(1, _WORK // max(work, 1))
+        return [KernelCall(name, source, params, buffers, tiles, grain, 0, nodes, temporaries), *combine]
+
+    def _split(self, spec: LoopSpec, parameters: Parameters, params: list[int], buffers: list, sizes: dict[int, int], tiles: int, results: int,
+               reduced: list[int], run: list[int], temporaries: dict[str, int]) -> tuple[int, int, list[KernelCall]]:  # fmt: skip
+        """Buffers for the partial results of each reduction, and the calls that combine them."""
+        length = prod(sizes[digit] for digit in run)
+        parts = prod(sizes[digit] for digit in reduced) * -(-length // CHUNK)
+        combine = []
+        for position, node in enumerate(node for node in self.cluster.nodes if node.kind == "reduce"):
+            name = f"partial{node.index}"
+            temporaries[name] = parts * results * node.dtype.itemsize
+            at = parameters.partial + 3 * position
+            buffers.append((at, name))
+            params[at + 2] = results
+            kernel, source = loops.combine_kernel(node.attrs[0], node.dtype, features())
+            combine.append(KernelCall(kernel, source, [0, 0, parts, results, 0, 0], [(0, name), (4, node)], results, max(1, _WORK // max(1, parts)), 0, (node,)))
+        return tiles * parts, CHUNK * (LANES if spec.mode == "column" else 1) * len(self.body), combine

@@ -1,0 +1,100 @@
+"""Putting the arguments of public functions in order, once for all families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator, check_writable, write
+from flambeau._tape.storage import TensorBase
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+from flambeau._types.promotion import result_type
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+
+def number(value: Any) -> Any:
+    """A Python number from anything that is one (NumPy scalars too); tensors and numbers pass."""
+    if isinstance(value, TensorBase) or value.__class__ in PLAIN_NUMBERS:
+        return value
+    if isinstance(value, (np.generic, np.ndarray)) and value.size == 1:
+        return value.item()
+    for kind in (bool, int, float, complex):
+        if isinstance(value, kind):
+            return kind(value)
+    if hasattr(value, "__index__"):
+        return int(value)
+    if hasattr(value, "__float__"):
+        return float(value)
+    raise TypeError(f"expected a Tensor or a number, not {value.__class__.__name__}")
+
+
+def common_dtype(operands: Sequence[Layout | type]) -> DType:
+    """The dtype in which the operands of a record meet."""
+    return result_type(*[operand if isinstance(operand, type) else (operand.dtype, operand.ndim > 0) for operand in operands])
+
+
+def into(out: Tensor | None, result: Any) -> Any:
+    """Give a result to the caller: as it is, or written into ``out=`` (resized to fit), which is returned."""
+    if out is None:
+        return result
+    if isinstance(out, (tuple, list)):
+        return tuple(into(target, each) for target, each in zip(out, result, strict=True))
+    if not isinstance(out, TensorBase):
+        raise TypeError(f"argument 'out' must be Tensor, not {out.__class__.__name__}")
+    if (out.node is not None or result.node is not None) and _grad_enabled():
+        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+    from flambeau._types.promotion import can_cast
+
+    if not can_cast(result.layout.dtype, out.layout.dtype):
+        raise RuntimeError(f"result type {result.layout.dtype!r} can't be cast to the desired output type {out.layout.dtype!r}")
+    if out.layout.shape != result.layout.shape:
+        out.resize_(result.layout.shape)
+    check_writable(out, "out=")
+    write(out, result)
+    return out
+
+
+def _grad_enabled() -> bool:
+    from flambeau._tape.tape import LOCAL
+
+    return LOCAL.tape.grad
+
+
+def int_tuple(value: Any, name: str = "size") -> tuple[int, ...]:
+    """A tuple of ints from an int or a sequence of them (NumPy integers and tensors of one element too)."""
+    if value.__class__ is tuple and all(item.__class__ is int for item in value):
+        return value
+    if isinstance(value, TensorBase) and value.layout.ndim > 0:
+        value = value.tolist()
+    if not isinstance(value, (tuple, list)):
+        value = (value,)
+    result = []
+    for item in value:
+        try:
+            result.append(item.__index__())
+        except (AttributeError, TypeError):
+            raise TypeError(f"argument '{name}' must be tuple of ints, but found element of type {item.__class__.__name__} at pos {len(result)}") from None
+    return tuple(result)
+
+
+def sizes(args: tuple, name: str = "size") -> tuple[int, ...]:
+    """The sizes given as ``f(2, 3)`` or ``f((2, 3))``."""
+    if len(args) == 1 and not isinstance(args[0], int):
+        return int_tuple(args[0], name)
+    return int_tuple(args, name)
+
+
+def method_pair(function: Callable, operator: Operator) -> Callable:
+    """The in-place method (``add_``) of a function whose operator has the same operands."""
+
+    def inplace(self: Tensor, *args: Any) -> Tensor:
+        return operator.inplace(self, self, *[number(argument) for argument in args])
+
+    inplace.__name__ = inplace.__qualname__ = function.__name__ + "_"
+    inplace.__doc__ = f"In-place version of ``{function.__name__}()``."
+    return inplace

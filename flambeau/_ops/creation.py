@@ -1,0 +1,348 @@
+"""Creation: tensors from shapes, numbers and Python data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops.arguments import int_tuple, into, number, sizes
+from flambeau._ops.node import AccumulateGrad
+from flambeau._ops.operator import FUNCTIONS, OPERATORS, Operator, new_tensor
+from flambeau._runtime.allocator import Buffer, allocate
+from flambeau._tape.storage import Storage, TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.device import device as Device
+from flambeau._types.device import require_cpu
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+from flambeau._types.promotion import get_default_dtype, number_dtype
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+Place = str | Device | None
+
+
+def _options(tensor: Tensor, requires_grad: bool, device: Place = None) -> Tensor:
+    if device is not None:
+        require_cpu(device)
+    if requires_grad:
+        if tensor.layout.dtype.category < dt.FLOAT:
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        tensor.node = AccumulateGrad(tensor)
+    return tensor
+
+
+def _check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    for size in shape:
+        if size < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
+    return shape
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def new_empty(layout: Layout) -> Tensor:
+    """A tensor with memory of its own and unspecified contents; the layout is dense and starts at 0."""
+    nbytes = layout.numel * layout.dtype.itemsize
+    return new_tensor(Storage(allocate(nbytes), nbytes), layout)
+
+
+def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None,
+          out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """A tensor of the given size with unspecified contents."""
+    shape = _check_sizes(sizes(size))
+    result = new_empty(lay.contiguous(shape, dtype or get_default_dtype()))
+    if memory_format is not None:
+        result = result.to(memory_format=memory_format)
+    return into(out, _options(result, requires_grad, device))
+
+
+def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, device: Place = None,
+                  requires_grad: bool = False, **ignored: Any) -> Tensor:  # fmt: skip
+    """A tensor with the given sizes and strides and unspecified contents."""
+    layout = lay.layout(_check_sizes(int_tuple(size)), int_tuple(stride, "stride"), 0, dtype or get_default_dtype())
+    nbytes = layout.extent * layout.dtype.itemsize
+    return _options(new_tensor(Storage(allocate(nbytes), nbytes), layout), requires_grad, device)
+
+
+def from_array(array: np.ndarray, dtype: DType | None = None) -> Tensor:
+    """A tensor with a copy of a NumPy array; ``dtype`` names the elements where NumPy has no such dtype (bfloat16)."""
+    dtype = dtype or dt.from_numpy(array.dtype)
+    result = new_empty(lay.contiguous(array.shape, dtype))
+    if array.size:
+        buffer = result.storage.buffer
+        assert buffer is not None
+        buffer.view(dtype.numpy, array.size).reshape(array.shape)[...] = array
+    return result
+
+
+def adopt_array(array: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of a NumPy array (whose strides are not negative)."""
+    dtype = dt.from_numpy(array.dtype)
+    if not array.dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+    if any(step < 0 for step in array.strides):
+        raise ValueError("At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array with array.copy().)")
+    if any(step % array.itemsize for step in array.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to a new array.")
+    layout = lay.layout(array.shape, tuple(step // array.itemsize for step in array.strides), 0, dtype)
+    nbytes = layout.extent * array.itemsize
+    storage = Storage(Buffer.foreign(array.__array_interface__["data"][0], nbytes, array), nbytes)
+    storage.exported = True
+    return new_tensor(storage, layout)
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _infer_static(operands: tuple, statics: tuple) -> Layout:
+    return statics[0]
+
+
+def _lower_full(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = layouts[0]
+    return graph.cast(operands[0], layout.dtype).expand(layout.shape)
+
+
+def _lower_zeros(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = layouts[0]
+    return graph.constant(statics[1], layout.dtype, layout.shape)
+
+
+FULL = Operator("full", ("value",), ("layout",), infer=_infer_static, lower=_lower_full)
+CONSTANT = Operator("_constant", (), ("layout", "number"), infer=_infer_static, lower=_lower_zeros)
+
+
+def constant(layout: Layout, value: int) -> Tensor:
+    """A tensor filled with 0 or 1."""
+    number = complex(value) if layout.dtype.is_complex else float(value) if layout.dtype.is_floating_point else bool(value) if layout.dtype is dt.bool else value
+    return CONSTANT(statics=(layout, number))
+
+
+FUNCTIONS.zeros = lambda layout: constant(lay.like(layout, layout.dtype), 0)
+
+
+def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
+          layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """A tensor of zeros.
+
+    Example::
+
+        >>> flambeau.zeros(2, 3)
+        tensor([[0., 0., 0.],
+                [0., 0., 0.]])
+    """
+    result = constant(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), 0)
+    return into(out, _options(result, requires_grad, device))
+
+
+def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
+         layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """A tensor of ones."""
+    result = constant(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), 1)
+    return into(out, _options(result, requires_grad, device))
+
+
+def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False,
+         out: Tensor | None = None, layout: Any = None) -> Tensor:  # fmt: skip
+    """A tensor filled with a number; its dtype is the number's unless given."""
+    value = fill_value if isinstance(fill_value, TensorBase) else number(fill_value)
+    dtype = dtype or (value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__))
+    result = FULL(value, statics=(lay.contiguous(_check_sizes(int_tuple(size)), dtype),))
+    return into(out, _options(result, requires_grad, device))
+
+
+def _like(input: Tensor, dtype: DType | None, memory_format: Any) -> Layout:
+    layout = lay.like(input.layout, dtype or input.layout.dtype)
+    return layout if memory_format is None else memory_format.layout(layout)
+
+
+def empty_like(input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+    """A tensor with the size, dtype and memory order of ``input`` and unspecified contents."""
+    return _options(new_empty(_like(input, dtype, memory_format)), requires_grad, device)
+
+
+def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+    """A tensor of zeros with the size, dtype and memory order of ``input``."""
+    return _options(constant(_like(input, dtype, memory_format), 0), requires_grad, device)
+
+
+def ones_like(input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+    """A tensor of ones with the size, dtype and memory order of ``input``."""
+    return _options(constant(_like(input, dtype, memory_format), 1), requires_grad, device)
+
+
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+    """A tensor with the size, dtype and memory order of ``input``, filled with a number."""
+    return _options(FULL(number(fill_value), statics=(_like(input, dtype, memory_format),)), requires_grad, device)
+
+
+def _lower_arange(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = layouts[0]
+    accumulate = dt.float64 if layout.dtype.is_floating_point else dt.int64
+    start, step = [graph.cast(operand, accumulate) for operand in operands]
+    return graph.cast(start + step * graph.iota(layout.shape, 0, accumulate), layout.dtype)
+
+
+ARANGE = Operator("arange", ("start", "step"), ("layout",), infer=_infer_static, lower=_lower_arange)
+
+
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Place = None,
+           requires_grad: bool = False, out: Tensor | None = None, layout: Any = None) -> Tensor:  # fmt: skip
+    """``start, start + step, …`` up to but not including ``end``.
+
+    Raises:
+        RuntimeError: the step is 0 or leads away from ``end``.
+
+    Example::
+
+        >>> flambeau.arange(1, 2.5, 0.5)
+        tensor([1.0000, 1.5000, 2.0000])
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]
+    if dtype is None:
+        dtype = get_default_dtype() if float in (start.__class__, end.__class__, step.__class__) else dt.int64
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (np.isfinite(start) and np.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) * (1 if step > 0 else -1) < 0:
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")
+    if dtype.is_floating_point:
+        length = ceil((end - start) / step)
+    else:
+        start, end, step = int(start), int(end) if dtype is not None and float(end).is_integer() else end, int(step)
+        length = ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
+    result = ARANGE(start, step, statics=(lay.contiguous((max(length, 0),), dtype),))
+    return into(out, _options(result, requires_grad, device))
+
+
+# -- Python data -----------------------------------------------------------------------------------------------------
+
+
+def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A tensor with a copy of ``data``: numbers, nested sequences of numbers, NumPy arrays.
+
+    Its dtype follows from the data (bool, int64, the default floating-point dtype, complex) unless given.
+
+    Raises:
+        ValueError: nested sequences have different lengths.
+        TypeError: something is no number.
+
+    Example::
+
+        >>> flambeau.tensor([[1, 2], [3, 4]])
+        tensor([[1, 2],
+                [3, 4]])
+    """
+    if isinstance(data, TensorBase):
+        result = OPERATORS["clone"](data.detach())
+        return _options(result if dtype is None else result.to(dtype), requires_grad, device)
+    return _options(_from_data(data, dtype), requires_grad, device)
+
+
+def _from_data(data: Any, dtype: DType | None) -> Tensor:
+    if isinstance(data, (np.ndarray, np.generic)):
+        result = from_array(np.asarray(data))
+        return result if dtype is None else FUNCTIONS.cast(result, dtype)
+    if data.__class__ in (bool, int, float, complex):
+        return from_array(_encode(np.asarray(data), dtype or number_dtype(data.__class__)), dtype or number_dtype(data.__class__))
+    flat, shape = _flatten(data)
+    kinds = {value.__class__ for value in flat}
+    if dtype is None:
+        dtype = get_default_dtype()
+        for kind in (complex, float, int, bool):
+            if kind in kinds:
+                dtype = number_dtype(kind)
+                break
+    if any(issubclass(kind, int) for kind in kinds) and dtype is dt.int64:
+        for value in flat:
+            if not -(1 << 63) <= value < (1 << 63):
+                raise RuntimeError(f"Overflow when unpacking long: {value} does not fit into 64 bits")
+    array = np.array(flat, dtype=object if dtype.category < dt.FLOAT and float in kinds else None)
+    if array.dtype == object:
+        array = np.array([int(value) if dtype is not dt.bool else bool(value) for value in flat])
+    return from_array(_encode(array, dtype).reshape(shape), dtype)
+
+
+def _encode(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """Numbers as the array that stores them in a dtype."""
+    with np.errstate(all="ignore"):
+        if dtype is not dt.bfloat16:
+            return array.astype(dtype.numpy)
+        bits = array.astype(np.float32).view(np.uint32)
+        rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+        return np.where(np.isnan(array.astype(np.float32)), np.uint16(0x7FC0), rounded).astype(np.uint16)
+
+
+def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:
+    """The numbers in nested sequences, and the shape."""
+    shape: list[int] = []
+    level: Any = [data]
+    while level and (isinstance(level[0], (Sequence, np.ndarray, TensorBase)) and not isinstance(level[0], (str, bytes)) and not _scalar(level[0])):
+        length = len(level[0])
+        deeper: list = []
+        for item in level:
+            if _scalar(item) or not hasattr(item, "__len__"):
+                raise TypeError(f"not a sequence: expected a sequence of length {length} at dim {len(shape)}")
+            if len(item) != length:
+                raise ValueError(f"expected sequence of length {length} at dim {len(shape)} (got {len(item)})")
+            deeper.extend(item.tolist() if isinstance(item, (np.ndarray, TensorBase)) else item)
+        shape.append(length)
+        level = deeper
+    flat = []
+    for item in level:
+        if isinstance(item, TensorBase):
+            item = item.item()
+        elif isinstance(item, np.generic):
+            item = item.item()
+        if item.__class__ not in (bool, int, float, complex):
+            if isinstance(item, (Sequence, str, bytes)):
+                if isinstance(item, (str, bytes)):
+                    raise TypeError(f"new(): invalid data type '{item.__class__.__name__}'")
+                raise ValueError(f"expected a number at dim {len(shape)}, got a sequence of length {len(item)}")
+            try:
+                item = number(item)
+            except TypeError:
+                raise RuntimeError(f"Could not infer dtype of {item.__class__.__name__}") from None
+        flat.append(item)
+    return flat, tuple(shape)
+
+
+def _scalar(item: Any) -> bool:
+    return isinstance(item, TensorBase) and item.layout.ndim == 0 or isinstance(item, np.ndarray) and item.ndim == 0
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of a NumPy array: writing one changes the other.
+
+    Raises:
+        TypeError: it is no array, or NumPy's dtype has no equal here.
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {ndarray.__class__.__name__})")
+    return adopt_array(ndarray)
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Tensor:
+    """``data`` as a tensor, sharing memory (and history) where possible."""
+    if isinstance(data, np.ndarray):
+        data = from_numpy(data)
+    if isinstance(data, TensorBase):
+        return data if dtype is None or dtype is data.layout.dtype else data.to(dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+PUBLIC = (
+    "empty", "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "arange", "tensor", "from_numpy", "as_tensor",
+)  # fmt: skip
+METHODS = ()

@@ -1,0 +1,163 @@
+"""Matrix products: matmul, mm, bmm, addmm, linear and their kin, all one contraction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flambeau._ops.arguments import into
+from flambeau._ops.elementwise import conj
+from flambeau._ops.operator import Operator
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+
+def _same_dtype(name: str, *operands: Layout) -> None:
+    dtypes = [operand.dtype for operand in operands]
+    if any(dtype is not dtypes[0] for dtype in dtypes):
+        raise RuntimeError(f"{name}: expected all operands to have the same dtype, but got: {' and '.join(map(repr, dtypes))}")
+    if dtypes[0] is dt.bool:
+        raise RuntimeError(f'"{name}" not implemented for \'Bool\'')
+
+
+# -- matrix by matrix, batched ---------------------------------------------------------------------------------------
+
+
+def _infer_bmm(operands: tuple, statics: tuple) -> Layout:
+    a, b = operands
+    _same_dtype("matmul", a, b)
+    if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({a.shape[-2]}x{a.shape[-1]} and {b.shape[-2]}x{b.shape[-1]})"
+            if a.ndim == 2
+            else f"Expected size for first two dimensions of batch2 tensor to be: {[a.shape[0], a.shape[2]]} but got: {[b.shape[0], b.shape[1]]}."
+        )
+    return lay.contiguous((*a.shape[:-1], b.shape[-1]), a.dtype)
+
+
+def _lower_bmm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    a, b = operands
+    return graph.contract(a, b, batch=a.ndim - 2)
+
+
+BMM = Operator("bmm", ("input", "mat2"), infer=_infer_bmm, lower=_lower_bmm)
+BMM.gradient(
+    input=lambda grad, mat2: BMM(grad, conj(mat2).transpose(-1, -2)),
+    mat2=lambda grad, input: BMM(conj(input).transpose(-1, -2), grad),
+)
+
+
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two matrices: ``(n, k) @ (k, m) -> (n, m)``.
+
+    Raises:
+        RuntimeError: an operand is no matrix, or the inner sizes differ.
+    """
+    for name, matrix in (("self", input), ("mat2", mat2)):
+        if matrix.layout.ndim != 2:
+            raise RuntimeError(f"{name} must be a matrix, but it has shape {list(matrix.layout.shape)}")
+    return into(out, BMM(input, mat2))
+
+
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The products of two batches of matrices: ``(b, n, k) @ (b, k, m) -> (b, n, m)``."""
+    for name, matrix in (("batch1", input), ("batch2", mat2)):
+        if matrix.layout.ndim != 3:
+            raise RuntimeError(f"{name} must be a 3D tensor, but it has shape {list(matrix.layout.shape)}")
+    return into(out, BMM(input, mat2))
+
+
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The matrix product; leading dimensions are broadcast, and a vector counts as a row or a column.
+
+    Raises:
+        RuntimeError: an operand has no dimensions, or the inner sizes differ.
+
+    Example::
+
+        >>> flambeau.ones(2, 3) @ flambeau.ones(3)
+        tensor([3., 3.])
+    """
+    a, b = input, other
+    if a.layout.ndim == 0 or b.layout.ndim == 0:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.layout.ndim}D and {b.layout.ndim}D")
+    if a.layout.ndim == 2 and b.layout.ndim == 2:
+        return into(out, BMM(a, b))
+    row, column = a.layout.ndim == 1, b.layout.ndim == 1
+    if row:
+        a = a.unsqueeze(0)
+    if column:
+        b = b.unsqueeze(1)
+    if a.layout.shape[-1] != b.layout.shape[-2]:
+        raise RuntimeError(f"size mismatch in matmul: {list(input.layout.shape)} @ {list(other.layout.shape)} (inner sizes {a.layout.shape[-1]} and {b.layout.shape[-2]})")
+    if b.layout.ndim == 2 and a.layout.ndim > 2:  # many rows by one matrix: one large product
+        lead = a.layout.shape[:-1]
+        result = BMM(a.reshape(-1, a.layout.shape[-1]) if a.layout.numel else a.reshape(_rows(lead), a.layout.shape[-1]), b).reshape(*lead, b.layout.shape[-1])
+    else:
+        batch = lay.broadcast_shapes(a.layout.shape[:-2], b.layout.shape[:-2])
+        a = a.expand(*batch, *a.layout.shape[-2:])
+        b = b.expand(*batch, *b.layout.shape[-2:])
+        result = BMM(a, b)
+    if row:
+        result = result.squeeze(-2)
+    if column:
+        result = result.squeeze(-1)
+    return into(out, result)
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+# -- linear ----------------------------------------------------------------------------------------------------------
+
+
+def _infer_linear(operands: tuple, statics: tuple) -> Layout:
+    input, weight = operands[:2]
+    _same_dtype("linear", *operands)
+    if weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != weight.shape[1]:
+        rows = _rows(input.shape[:-1])
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1] if input.ndim else 1} and {weight.shape[-1]}x{weight.shape[0]}): "
+            f"linear: input of shape {list(input.shape)} must end in in_features={weight.shape[-1]} (weight of shape {list(weight.shape)})"
+        )
+    if len(operands) == 3 and operands[2].shape != weight.shape[:1]:
+        raise RuntimeError(f"linear: bias of shape {list(operands[2].shape)} must have shape [{weight.shape[0]}] (out_features)")
+    return lay.contiguous((*input.shape[:-1], weight.shape[0]), input.dtype)
+
+
+def _lower_linear(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    input, weight = operands[:2]
+    dtype = layouts[0].dtype
+    product = graph.contract(input, weight.transpose(0, 1), m=input.ndim - 1, dtype=dtype.compute)
+    if len(operands) == 3:
+        product = product + graph.wide(operands[2])
+    return graph.cast(product, dtype)
+
+
+LINEAR = Operator("linear", ("input", "weight", "bias"), infer=_infer_linear, lower=_lower_linear, grad_name="AddmmBackward0")
+LINEAR.gradient(
+    input=lambda grad, weight: matmul(grad, conj(weight)),
+    weight=lambda grad, input: matmul(grad.reshape(_rows(grad.layout.shape[:-1]), grad.layout.shape[-1]).transpose(0, 1), conj(input).reshape(_rows(input.layout.shape[:-1]), input.layout.shape[-1])),
+    bias=lambda grad: grad.reshape(_rows(grad.layout.shape[:-1]), grad.layout.shape[-1]).sum(0),
+)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Shapes: input ``(*, in_features)``, weight ``(out_features, in_features)``, bias ``(out_features)``, result ``(*, out_features)``.
+    """
+    return LINEAR(input, weight) if bias is None else LINEAR(input, weight, bias)
+
+
+PUBLIC = ("mm", "bmm", "matmul")
+METHODS = ("mm", "bmm", "matmul")
+

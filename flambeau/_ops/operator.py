@@ -1,0 +1,525 @@
+"""Operators: what a call records, and how its gradient is written down.
+
+An ``Operator`` has a shape rule (``infer``), a lowering (``lower``) and a table of gradients, one formula for each operand.
+Public functions are thin wrappers that put their arguments in order and call an operator with its *operands* (tensors, and
+numbers that enter arithmetic) and its *statics* (hashable attributes that shape the result).
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops.node import AccumulateGrad, GradNode
+from flambeau._tape.storage import Storage, TensorBase
+from flambeau._tape.tape import LOCAL, adopt
+from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+from flambeau._types.promotion import can_cast
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+OPERATORS: dict[str, Operator] = {}
+"""Every operator by name."""
+
+PLAIN_NUMBERS = frozenset((int, float, bool, complex))
+
+_new = object.__new__
+_tensor_class: type[Tensor] = TensorBase  # type: ignore[assignment]
+
+
+def set_tensor_class(cls: type) -> None:
+    """Set the class of operators' results (``flambeau.Tensor``, which imports this module)."""
+    global _tensor_class
+    _tensor_class = cls
+
+
+def new_tensor(storage: Storage, layout: Layout) -> Tensor:
+    """A tensor without history over a storage."""
+    tensor = _new(_tensor_class)
+    tensor.storage = storage
+    tensor.layout = layout
+    tensor.node = None
+    tensor.output_nr = 0
+    tensor.base = None
+    return tensor
+
+
+class Operator:
+    """One operator.
+
+    Args:
+        name: PyTorch's name
+        operands: the names of the operands; ``("tensors...",)`` for a list of any length
+        statics: the names of the static attributes
+        infer: ``infer(operands, statics) -> layout or tuple of layouts``; an operand is a ``Layout`` or the class of a number
+        lower: ``lower(graph, operands, statics, layouts) -> node or tuple of nodes``
+        keeps_origin: remember the user's line, for errors that depend on data
+    """
+
+    def __init__(
+        self,
+        name: str,
+        operands: Sequence[str],
+        statics: Sequence[str] = (),
+        *,
+        infer: Callable[[tuple, tuple], Layout | tuple[Layout, ...]],
+        lower: Callable[[Graph, list[Node], tuple, tuple[Layout, ...]], Node | tuple[Node, ...]],
+        keeps_origin: bool = False,
+        grad_name: str | None = None,
+    ) -> None:
+        self.name = name
+        self.operands = tuple(operands)
+        self.statics = tuple(statics)
+        self.infer = infer
+        self.lower = lower
+        self.keeps_origin = keeps_origin
+        self.variadic = self.operands[-1:] != () and self.operands[-1].endswith("...")
+        self.grad_name = grad_name or "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward0"
+        self._formulas: dict[str, tuple[Callable, tuple[str, ...]]] = {}
+        self._plans: dict[tuple[bool, ...], tuple[tuple[str, int], ...]] = {}
+        OPERATORS[name] = self
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    # -- gradients -------------------------------------------------------------------------------------------------
+
+    def gradient(self, **formulas: Callable) -> Operator:
+        """Give the gradient of operands, a formula each, and return the operator.
+
+        A formula's parameters say what it needs, and only that is saved: ``grad`` (of the result; ``grad0``, ``grad1``, … where there
+        are several), ``result`` (``result0``, …), any operand or static attribute by its name. It is written with public
+        functions, so that it can be differentiated again. A gradient is summed over broadcast dimensions and cast to the operand's
+        dtype by ``backward``.
+        """
+        for name, formula in formulas.items():
+            known = [operand.removesuffix("...") for operand in self.operands]
+            if name not in known:
+                raise TypeError(f"{self.name} has no operand {name}, only {known}")
+            self._formulas[name] = (formula, tuple(inspect.signature(formula).parameters))
+        return self
+
+    @property
+    def differentiable(self) -> bool:
+        return bool(self._formulas)
+
+    def _plan(self, wanted: tuple[bool, ...]) -> tuple[tuple[str, int], ...]:
+        """What to save if the operands marked in ``wanted`` require grad: ``("result", number)`` or ``(operand, position)``."""
+        plan = self._plans.get(wanted)
+        if plan is None:
+            names = [operand.removesuffix("...") for operand in self.operands]
+            needed: dict[tuple[str, int], None] = {}
+            for position, want in enumerate(wanted):
+                name = names[min(position, len(names) - 1)]
+                if not want or name not in self._formulas:
+                    continue
+                for parameter in self._formulas[name][1]:
+                    if parameter.startswith("result"):
+                        needed["result", int(parameter[6:] or 0)] = None
+                    elif parameter in names:
+                        if self.variadic and parameter == names[-1]:
+                            for each in range(len(names) - 1, len(wanted)):
+                                needed[parameter, each] = None
+                        else:
+                            needed[parameter, names.index(parameter)] = None
+            plan = self._plans[wanted] = tuple(needed)
+        return plan
+
+    # -- the call --------------------------------------------------------------------------------------------------
+
+    def __call__(self, *operands: Any, statics: tuple = ()) -> Any:
+        """Record a call; the result is a tensor, or a tuple of them where the operator has several results."""
+        tape = LOCAL.tape
+        key: list[Any] = [self, statics]
+        requires = False
+        for operand in operands:
+            if isinstance(operand, TensorBase):
+                storage = operand.storage
+                key.append(storage.slot if storage.tape is tape else tape.enter(storage))
+                key.append(operand.layout)
+                if operand.node is not None:
+                    requires = True
+            else:
+                kind = operand.__class__
+                if kind not in PLAIN_NUMBERS:
+                    raise TypeError(f"{self.name}(): expected a tensor or a number, not {kind.__name__}")
+                key.append(kind)
+                _push(tape.numbers, operand)
+        origin = None
+        if self.keeps_origin:
+            origin = user_line()
+            key.append(origin)
+        frozen = tuple(key)
+        node = tape.cursor.get(frozen)
+        if node is None:
+            node = tape.extend(frozen, self, statics, _operand_spec(tape, operands), origin)
+        tape.cursor = node
+        values = tape.values
+        layouts = node.layouts
+        if len(layouts) == 1:
+            storage = Storage(None, 0)
+            storage.tape = tape
+            storage.slot = len(values)
+            values.append(storage)
+            layout = layouts[0]
+            storage.nbytes = layout.numel * layout.dtype.itemsize
+            result = new_tensor(storage, layout)
+            if requires and tape.grad:
+                self._attach(operands, statics, (result,))
+            if storage.slot >= tape.limit:
+                tape.flush()
+            return result
+        results = []
+        for layout in layouts:
+            storage = Storage(None, layout.numel * layout.dtype.itemsize)
+            storage.tape = tape
+            storage.slot = len(values)
+            values.append(storage)
+            results.append(new_tensor(storage, layout))
+        if requires and tape.grad:
+            self._attach(operands, statics, results)
+        if len(values) > tape.limit:
+            tape.flush()
+        return tuple(results)
+
+    def _attach(self, operands: tuple, statics: tuple, results: Sequence[TensorBase]) -> GradNode | None:
+        """Make the results' gradient node, if any of their dtypes can have a gradient and any operand's formula exists."""
+        node = self._node(operands, statics, results)
+        if node is not None:
+            for number, result in enumerate(results):
+                if result.layout.dtype.category >= 2:
+                    result.node = node
+                    result.output_nr = number
+        return node
+
+    def _node(self, operands: tuple, statics: tuple, results: Sequence[TensorBase], *, target: TensorBase | None = None) -> GradNode | None:
+        """The gradient node of a call; ``target`` is the operand that an in-place call is about to overwrite."""
+        if not any(result.layout.dtype.category >= 2 for result in results) or not self._formulas:
+            return None
+        edges = []
+        wanted = []
+        for operand in operands:
+            edge = None
+            if isinstance(operand, TensorBase) and operand.node is not None:
+                edge = (operand.node, operand.output_nr)
+            edges.append(edge)
+            wanted.append(edge is not None)
+        saved = []
+        for name, position in self._plan(tuple(wanted)):
+            if name == "result":
+                result = results[position]
+                saved.append((result.storage, result.layout, position, result.storage.version))
+            else:
+                operand = operands[position]
+                if operand is target:
+                    operand = OPERATORS["clone"](operand.detach())
+                    operand.node, operand.output_nr = target.node, target.output_nr
+                if isinstance(operand, TensorBase):
+                    saved.append((operand, operand.storage, operand.storage.version))
+                else:
+                    saved.append(operand)
+        node = _new(GradNode)
+        node.op = self
+        node.inputs = tuple(edges)
+        node.saved = tuple(saved)
+        node.statics = statics
+        node.operands = tuple([operand.layout if isinstance(operand, TensorBase) else operand.__class__ for operand in operands])
+        node.layouts = tuple([result.layout for result in results])
+        if ANOMALY.enabled:
+            node.origin = user_line()
+        return node
+
+    # -- in place --------------------------------------------------------------------------------------------------
+
+    def inplace(self, target: Tensor, *operands: Any, statics: tuple = ()) -> Tensor:
+        """Record a call whose first result overwrites ``target``; returns ``target``.
+
+        Raises:
+            RuntimeError: the result has another shape or a dtype that cannot be cast to the target's, elements of the target
+                overlap, or the target is a leaf that requires grad.
+        """
+        check_writable(target, self.name + "_")
+        tape = LOCAL.tape
+        grad = tape.grad
+        tape.grad = False
+        try:
+            result = self(*operands, statics=statics)
+            first = result[0] if type(result) is tuple else result
+            check_result(target, first.layout, self.name + "_")
+            requires = grad and any(isinstance(operand, TensorBase) and operand.node is not None for operand in operands)
+            node = None
+            if requires:
+                results = result if type(result) is tuple else (result,)
+                node = self._node(operands, statics, results, target=target)
+                if node is not None and ("result", 0) in self._plan(tuple(edge is not None for edge in node.inputs)):
+                    node.saved = tuple(
+                        (target.storage, target.layout, 0, target.storage.version + 1) if len(each) == 4 and each[2] == 0 else each
+                        for each in node.saved
+                        if isinstance(each, tuple)
+                    )
+            write(target, first)
+        finally:
+            tape.grad = grad
+        if node is not None:
+            rebase(target, node)
+        elif requires or (grad and target.node is not None):
+            rebase(target, None)
+        return target
+
+    # -- backward --------------------------------------------------------------------------------------------------
+
+    def backward(self, node: GradNode, grads: tuple) -> tuple:
+        """Apply the formulas; see ``GradNode.apply``."""
+        if node.saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
+                "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if "
+                f"you need to backward through the graph a second time or if you need to access saved tensors after calling backward. (in {self.grad_name})"
+            )
+        names = [operand.removesuffix("...") for operand in self.operands]
+        last = len(names) - 1
+        values: dict[str, Any] = dict(zip(self.statics, node.statics, strict=True))
+        plan = self._plan(tuple(edge is not None for edge in node.inputs))
+        for (name, position), item in zip(plan, node.saved, strict=True):
+            if name == "result":
+                storage, layout, number, version = item
+                _check_version(self, node, storage, layout, version)
+                result = new_tensor(storage, layout)
+                result.node, result.output_nr = node, number
+                values["result" if position == 0 and len(node.layouts) == 1 else f"result{position}"] = result
+            else:
+                if isinstance(item, tuple):
+                    tensor, storage, version = item
+                    _check_version(self, node, storage, tensor.layout, version)
+                    if tensor.storage is not storage:
+                        replacement = new_tensor(storage, tensor.layout)
+                        replacement.node, replacement.output_nr = tensor.node, tensor.output_nr
+                        tensor = replacement
+                    item = tensor
+                if self.variadic and position >= last:
+                    values.setdefault(name, []).append(item)
+                else:
+                    values[name] = item
+        for number, layout in enumerate(node.layouts):
+            grad = grads[number]
+            if grad is None and layout.dtype.category >= 2:
+                grad = FUNCTIONS.zeros(layout)
+            values["grad" if len(node.layouts) == 1 else f"grad{number}"] = grad
+        found: list[Any] = []
+        for position, edge in enumerate(node.inputs):
+            name = names[min(position, last)]
+            if edge is None or name not in self._formulas:
+                found.append(None)
+                continue
+            formula, parameters = self._formulas[name]
+            if self.variadic and position >= last:
+                values["position"] = position - last
+                values["shapes"] = [operand.shape for operand in node.operands[last:]]
+            grad = formula(*[values[parameter] if parameter in values else self._extra(parameter, node) for parameter in parameters])
+            found.append(None if grad is None else fit(grad, node.operands[position]))
+        return tuple(found)
+
+    def _extra(self, parameter: str, node: GradNode) -> Any:
+        """What a formula may ask for besides tensors: ``shape`` (``X_shape``) and ``X_dtype`` of operand X."""
+        names = [operand.removesuffix("...") for operand in self.operands]
+        for suffix in ("shape", "dtype", "layout"):
+            if parameter.endswith("_" + suffix) and parameter[: -len(suffix) - 1] in names:
+                layout = node.operands[names.index(parameter[: -len(suffix) - 1])]
+                return layout if suffix == "layout" else getattr(layout, suffix)
+        raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
+
+
+class Functions:
+    """Functions of other families that the machinery here needs; the families set them when they are imported."""
+
+    zeros: Callable[[Layout], Tensor]
+    sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
+    cast: Callable[[Tensor, DType], Tensor]
+    real: Callable[[Tensor], Tensor]
+    regenerate: Callable[[TensorBase, TensorBase], None]
+    copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
+
+
+FUNCTIONS = Functions()
+
+
+class Anomaly:
+    enabled = False
+
+
+ANOMALY = Anomaly()
+
+
+def fit(grad: Tensor, operand: Layout) -> Tensor:
+    """A gradient with the shape and dtype of the operand that it belongs to."""
+    if grad.layout.dtype is not operand.dtype:
+        if grad.layout.dtype.is_complex and not operand.dtype.is_complex:
+            grad = FUNCTIONS.real(grad)
+        grad = FUNCTIONS.cast(grad, operand.dtype)
+    return grad if grad.layout.shape == operand.shape else FUNCTIONS.sum_to(grad, operand.shape)
+
+
+def _check_version(op: Operator, node: GradNode, storage: Storage, layout: Layout, version: int) -> None:
+    if storage.version != version:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{layout.dtype!r} {list(layout.shape)}], which is needed by {op.grad_name}, is at version {storage.version}; expected version {version} instead. "
+            "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+        )
+
+
+def _push(numbers: list, operand: Any) -> None:
+    if operand.__class__ is bool:
+        numbers.append(int(operand))
+    elif operand.__class__ is complex:
+        numbers.append(operand.real)
+        numbers.append(operand.imag)
+    else:
+        if operand.__class__ is int and not -(1 << 63) <= operand < (1 << 63):
+            raise RuntimeError(f"Overflow when unpacking long: {operand} does not fit into 64 bits")
+        numbers.append(operand)
+
+
+def _operand_spec(tape: Any, operands: tuple) -> tuple:
+    """The operands as a trie node keeps them: ``(slot, layout)`` or ``(index of the number, class)``."""
+    spec = []
+    index = len(tape.numbers)
+    for operand in operands:
+        if operand.__class__ in PLAIN_NUMBERS:
+            index -= 2 if operand.__class__ is complex else 1
+    slot = tape.cursor.slots
+    for operand in operands:
+        if isinstance(operand, TensorBase):
+            storage = operand.storage
+            if storage.tape is tape:
+                spec.append((storage.slot, operand.layout))
+                slot = max(slot, storage.slot + 1)
+            else:  # a snapshot, which is in no storage: snapshots take their slots in order
+                spec.append((slot, operand.layout))
+                slot += 1
+        else:
+            spec.append((index, operand.__class__))
+            index += 2 if operand.__class__ is complex else 1
+    return tuple(spec)
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def user_line() -> tuple[str, int]:
+    """The file and line of the innermost call that comes from outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def check_writable(target: TensorBase, name: str) -> None:
+    """Check that an in-place operator may write ``target``.
+
+    Raises:
+        RuntimeError: its elements overlap in memory, or it is a leaf (or a view of one) that requires grad.
+    """
+    if lay.may_overlap(target.layout):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            f"Please clone() the tensor before performing the operation. ({name} on shape {list(target.layout.shape)}, strides {list(target.layout.strides)})"
+        )
+    if LOCAL.tape.grad:
+        if isinstance(target.node, AccumulateGrad):
+            raise RuntimeError(f"a leaf Variable that requires grad is being used in an in-place operation. ({name})")
+        if target.base is not None and isinstance(target.base.node, AccumulateGrad):
+            raise RuntimeError(f"a view of a leaf Variable that requires grad is being used in an in-place operation. ({name})")
+
+
+def check_result(target: TensorBase, result: Layout, name: str) -> None:
+    """Check that a result may be written into ``target``.
+
+    Raises:
+        RuntimeError: it has another shape, or its dtype cannot be cast.
+    """
+    if result.shape != target.layout.shape:
+        raise RuntimeError(
+            f"output with shape {list(target.layout.shape)} doesn't match the broadcast shape {list(result.shape)} ({name} cannot enlarge the tensor that it writes)"
+        )
+    if not can_cast(result.dtype, target.layout.dtype):
+        raise RuntimeError(f"result type {_TYPE_NAMES[result.dtype.name]} can't be cast to the desired output type {_TYPE_NAMES[target.layout.dtype.name]}")
+
+
+_TYPE_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int", "int16": "Short",
+    "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
+    "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
+
+
+def write(target: TensorBase, value: TensorBase) -> None:
+    """Overwrite ``target``'s elements by ``value``'s (of the same shape), as recorded; no history, no checks.
+
+    ``value`` must be a fresh result that nobody else will write.
+    """
+    layout = target.layout
+    storage = target.storage
+    covers = layout.dense and layout.offset == 0 and layout.numel * layout.dtype.itemsize == storage.nbytes
+    if covers:
+        source = value
+        fresh = value.storage.tape is LOCAL.tape and value.storage.slot not in LOCAL.tape.inputs
+        if value.layout is not layout or not fresh or value.storage is storage:
+            source = OPERATORS["_write_all"](value, statics=(layout,))
+        adopt(storage, source.storage)
+    elif layout.numel:
+        flat = lay.contiguous((storage.nbytes // layout.dtype.itemsize,), layout.dtype)
+        base = new_tensor(storage, flat)
+        adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).storage)
+    else:
+        storage.version += 1
+    if storage.exported:
+        LOCAL.tape.flush()
+
+
+def rebase(target: TensorBase, node: GradNode | None) -> None:
+    """Set the history of a tensor that was overwritten, and of the tensors that it shares its memory with."""
+    if target.base is not None:
+        FUNCTIONS.copy_slices(target.base, target, node)
+        return
+    target.node = node
+    target.output_nr = 0
+    views = target.__dict__.get("_views")
+    if views:
+        for reference in views:
+            view = reference()
+            if view is not None:
+                FUNCTIONS.regenerate(target, view)
+
+
+def _infer_write_all(operands: tuple, statics: tuple) -> Layout:
+    return statics[0]
+
+
+def _lower_write_all(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    return graph.copy(graph.cast(operands[0].expand(statics[0].shape), statics[0].dtype))
+
+
+def _infer_write_part(operands: tuple, statics: tuple) -> Layout:
+    return operands[0]
+
+
+def _lower_write_part(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = statics[0]
+    base = operands[0]
+    if base.kind == "view":
+        base = graph.bitcast(base.args[0], base.dtype, base.numel)
+    return graph.update(base, layout, graph.cast(operands[1].expand(layout.shape), layout.dtype))
+
+
+Operator("_write_all", ("value",), ("layout",), infer=_infer_write_all, lower=_lower_write_all)
+Operator("_write_part", ("base", "value"), ("layout",), infer=_infer_write_part, lower=_lower_write_part)

@@ -1,0 +1,418 @@
+"""Views: tensors that show another tensor's memory. They record nothing; only autograd knows of them.
+
+Each public function computes the view's layout (``_types/layout.py``) and says what its gradient is.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops.arguments import int_tuple, sizes
+from flambeau._ops.node import GradNode
+from flambeau._ops.operator import ANOMALY, FUNCTIONS, OPERATORS, Operator, new_tensor, user_line
+from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+_new = object.__new__
+
+
+class ViewOperator:
+    """What autograd knows of a view function: its name and its gradient, ``formula(grad, source layout, statics)``."""
+
+    differentiable = True
+
+    def __init__(self, name: str, formula: Callable[[Any, Layout, tuple], Any]) -> None:
+        self.name = name
+        self.formula = formula
+        self.grad_name = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
+
+    def backward(self, node: GradNode, grads: tuple) -> tuple:
+        if grads[0] is None:
+            return (None,)
+        return (self.formula(grads[0], node.operands[0], node.statics),)
+
+
+def make_view(source: Tensor, layout: Layout, operator: ViewOperator, *statics: Any) -> Tensor:
+    """The tensor that shows ``source``'s memory through ``layout``."""
+    view = new_tensor(source.storage, layout)
+    if LOCAL.tape.grad:
+        base = source if source.base is None else source.base
+        view.base = base
+        views = base.__dict__.get("_views")
+        if views is None:
+            views = base.__dict__["_views"] = []
+        elif len(views) > 64:
+            views[:] = [reference for reference in views if reference() is not None]
+        views.append(weakref.ref(view))
+        if source.node is not None and layout.dtype.category >= dt.FLOAT:
+            view.node = _view_node(source, layout, operator, statics)
+    return view
+
+
+def _view_node(source: TensorBase, layout: Layout, operator: ViewOperator, statics: tuple) -> GradNode:
+    node = _new(GradNode)
+    node.op = operator  # type: ignore[assignment]
+    node.inputs = ((source.node, source.output_nr),)
+    node.saved = ()
+    node.statics = statics
+    node.operands = (source.layout,)
+    node.layouts = (layout,)
+    if ANOMALY.enabled:
+        node.origin = user_line()
+    return node
+
+
+# -- as_strided, and writes through views ----------------------------------------------------------------------------
+
+
+def _as_strided_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
+    """Add up the gradients at each place of memory, then read them as the source reads it."""
+    size, stride, offset = statics
+    lowest = min(offset, source.offset)
+    extent = max(lay.layout(size, stride, offset, source.dtype).extent, source.extent) - lowest
+    flat = FUNCTIONS.zeros(lay.contiguous((extent,), grad.layout.dtype))
+    shown = lay.layout(size, stride, offset - lowest, grad.layout.dtype)
+    if lay.may_overlap(shown):
+        flat = OPERATORS["_add_at"](flat, grad, statics=(shown,))
+    else:
+        flat = OPERATORS["_replace"](flat, grad, statics=(shown,))
+    return as_strided(flat, source.shape, source.strides, source.offset - lowest)
+
+
+AS_STRIDED = ViewOperator("as_strided", _as_strided_gradient)
+
+
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+    """A view with any sizes, strides and offset (in elements) into the tensor's storage.
+
+    Raises:
+        RuntimeError: it would reach outside the storage, or a stride or the offset is negative.
+    """
+    size, stride = int_tuple(size), int_tuple(stride, "stride")
+    offset = input.layout.offset if storage_offset is None else storage_offset
+    if len(size) != len(stride):
+        raise RuntimeError(f"mismatch in length of strides and shape: {len(stride)} strides {list(stride)} for {len(size)} sizes {list(size)}")
+    if any(step < 0 for step in stride):
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    if offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {offset}")
+    if any(length < 0 for length in size):
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)}")
+    layout = lay.layout(size, stride, offset, input.layout.dtype)
+    needed = layout.extent * layout.dtype.itemsize
+    if needed > input.storage.nbytes:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {layout.dtype.itemsize} "
+            f"requiring a storage size of {needed} are out of bounds for storage of size {input.storage.nbytes}"
+        )
+    return make_view(input, layout, AS_STRIDED, size, stride, offset)
+
+
+def _regenerate(base: TensorBase, view: TensorBase) -> None:
+    """Give a view the history that its base has after the base was overwritten."""
+    if base.node is None or view.layout.dtype.category < dt.FLOAT:
+        view.node = None
+    else:
+        layout = view.layout
+        view.node = _view_node(base, layout, AS_STRIDED, (layout.shape, layout.strides, layout.offset))
+    view.output_nr = 0
+
+
+class CopySlices:
+    """The gradient of writing part of a base through a view: ``inner`` is the gradient node of the write itself."""
+
+    name_ = "CopySlices"
+    differentiable = True
+    grad_name = "CopySlices"
+
+    def __init__(self, view: Layout, inner: GradNode | None) -> None:
+        self.view = view
+        self.inner = inner
+
+    def backward(self, node: GradNode, grads: tuple) -> tuple:
+        grad = grads[0]
+        if grad is None:
+            return (None,) * len(node.inputs)
+        base, view = node.operands[0], self.view
+        grad = grad.contiguous() if not base.dense else OPERATORS["_write_all"](grad, statics=(lay.layout(base.shape, base.strides, 0, grad.layout.dtype),))
+        shown = lay.layout(view.shape, view.strides, view.offset - base.offset, grad.layout.dtype)
+        part = as_strided(grad, shown.shape, shown.strides, shown.offset)
+        inner = self.inner.apply((part,)) if self.inner is not None else ()
+        first = inner[0] if inner and inner[0] is not None else FUNCTIONS.zeros(lay.contiguous(view.shape, grad.layout.dtype))
+        flat = as_strided(grad, (grad.layout.numel,), (1,), 0)
+        flat = OPERATORS["_replace"](flat, first, statics=(shown,))
+        return (as_strided(flat, grad.layout.shape, grad.layout.strides, 0), *inner[1:])
+
+
+def _copy_slices(base: TensorBase, view: TensorBase, inner: GradNode | None) -> None:
+    """Set the histories after a write through ``view``: of its base, and of every other view of it."""
+    edge = None if base.node is None else (base.node, base.output_nr)
+    if edge is None and inner is None:
+        return
+    node = _new(GradNode)
+    node.op = CopySlices(view.layout, inner)  # type: ignore[assignment]
+    node.inputs = (edge, *(inner.inputs[1:] if inner is not None else ()))
+    node.saved = ()
+    node.statics = ()
+    node.operands = (base.layout,)
+    node.layouts = (base.layout,)
+    base.node = node
+    base.output_nr = 0
+    for reference in base.__dict__.get("_views", ()):
+        other = reference()
+        if other is not None:
+            _regenerate(base, other)
+
+
+FUNCTIONS.regenerate = _regenerate
+FUNCTIONS.copy_slices = _copy_slices
+
+
+def _infer_first(operands: tuple, statics: tuple) -> Layout:
+    source = operands[0]
+    return lay.contiguous(source.shape, source.dtype)
+
+
+def _lower_replace(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    return graph.update(graph.copy(operands[0]), statics[0], graph.cast(operands[1], layouts[0].dtype).expand(statics[0].shape))
+
+
+def _lower_add_at(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    value = graph.cast(operands[1], layouts[0].dtype).expand(statics[0].shape)
+    return graph.scatter(graph.copy(operands[0]), statics[0], (), (), value, "sum")
+
+
+REPLACE = Operator("_replace", ("input", "value"), ("layout",), infer=_infer_first, lower=_lower_replace)
+ADD_AT = Operator("_add_at", ("input", "value"), ("layout",), infer=_infer_first, lower=_lower_add_at)
+
+
+def _shown(x: Tensor, layout: Layout) -> Tensor:
+    return as_strided(x.contiguous(), layout.shape, layout.strides, layout.offset)
+
+
+REPLACE.gradient(
+    input=lambda grad, layout: REPLACE(grad.contiguous(), FUNCTIONS.zeros(lay.contiguous(layout.shape, grad.layout.dtype)), statics=(layout,)),
+    value=lambda grad, layout: _shown(grad, layout),
+)
+ADD_AT.gradient(input=lambda grad: grad, value=lambda grad, layout: _shown(grad, layout))
+
+
+# -- shapes ----------------------------------------------------------------------------------------------------------
+
+VIEW = ViewOperator("view", lambda grad, source, statics: reshape(grad, source.shape))
+EXPAND = ViewOperator("expand", lambda grad, source, statics: FUNCTIONS.sum_to(grad, source.shape))
+PERMUTE = ViewOperator("permute", lambda grad, source, axes: permute(grad, tuple(axes.index(axis) for axis in range(len(axes)))))
+TRANSPOSE = ViewOperator("transpose", lambda grad, source, axes: transpose(grad, *axes))
+T = ViewOperator("t", lambda grad, source, axes: transpose(grad, *axes))
+UNSQUEEZE = ViewOperator("unsqueeze", lambda grad, source, statics: squeeze(grad, statics[0]))
+SQUEEZE = ViewOperator("squeeze", lambda grad, source, statics: reshape(grad, source.shape))
+ALIAS = ViewOperator("alias", lambda grad, source, statics: grad)
+
+
+def _slice_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
+    axis, start, step = statics
+    shown = lay.slice_axis(lay.contiguous(source.shape, grad.layout.dtype), axis, start, grad.layout.shape[axis], step)
+    return REPLACE(FUNCTIONS.zeros(lay.contiguous(source.shape, grad.layout.dtype)), grad, statics=(shown,))
+
+
+def _select_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
+    shown = lay.select(lay.contiguous(source.shape, grad.layout.dtype), *statics)
+    return REPLACE(FUNCTIONS.zeros(lay.contiguous(source.shape, grad.layout.dtype)), grad, statics=(shown,))
+
+
+SLICE = ViewOperator("slice", _slice_gradient)
+SELECT = ViewOperator("select", _select_gradient)
+
+
+def view(self: Tensor, *shape: Any) -> Tensor:
+    """The same elements with another shape (or, given a dtype, the same bytes as another dtype), without copying.
+
+    Raises:
+        RuntimeError: strides cannot express it; ``reshape`` copies then.
+    """
+    if len(shape) == 1 and isinstance(shape[0], dt.dtype):
+        return view_as_dtype(self, shape[0])
+    wanted = lay.infer_size(sizes(shape, "size"), self.layout.numel)
+    layout = lay.view(self.layout, wanted)
+    if layout is None:
+        raise RuntimeError(
+            f"view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous subspaces): "
+            f"shape {list(self.layout.shape)} with strides {list(self.layout.strides)} as {list(wanted)}. Use .reshape(...) instead."
+        )
+    return make_view(self, layout, VIEW)
+
+
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements, in row-major order, with another shape: a view where possible, else a copy. One size may be -1.
+
+    Example::
+
+        >>> flambeau.arange(6).reshape(2, -1)
+        tensor([[0, 1, 2],
+                [3, 4, 5]])
+    """
+    wanted = lay.infer_size(sizes(shape, "shape"), input.layout.numel)
+    layout = lay.view(input.layout, wanted)
+    if layout is None:
+        input = input.contiguous()
+        layout = lay.contiguous(wanted, input.layout.dtype)
+    return make_view(input, layout, VIEW)
+
+
+def expand(self: Tensor, *size: Any) -> Tensor:
+    """A view in which dimensions of size 1 (and new leading ones) are repeated; -1 keeps a size."""
+    return make_view(self, lay.expand(self.layout, sizes(size)), EXPAND)
+
+
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    """``input`` expanded to ``size``."""
+    return expand(input, size)
+
+
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """The view with its dimensions in another order.
+
+    Example::
+
+        >>> flambeau.zeros(2, 3, 5).permute(2, 0, 1).shape
+        torch.Size([5, 2, 3])
+    """
+    axes = sizes(dims, "dims")
+    ndim = input.layout.ndim
+    if len(axes) != ndim:
+        raise RuntimeError(
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions "
+            f"i.e. input.dim() = {ndim} is not equal to len(dims) = {len(axes)}"
+        )
+    axes = tuple(lay.wrap_axis(axis, ndim) for axis in axes)
+    if len(set(axes)) != ndim:
+        raise RuntimeError(f"permute(): duplicate dims are not allowed: {list(axes)}.")
+    return make_view(input, lay.permute(input.layout, axes), PERMUTE, *axes)
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """The view with two dimensions exchanged."""
+    ndim = input.layout.ndim
+    first, second = lay.wrap_axis(dim0, ndim), lay.wrap_axis(dim1, ndim)
+    axes = list(range(ndim))
+    if ndim:
+        axes[first], axes[second] = axes[second], axes[first]
+    return make_view(input, lay.permute(input.layout, axes), TRANSPOSE, first, second)
+
+
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix; tensors of fewer dimensions are returned as they are.
+
+    Raises:
+        RuntimeError: the tensor has more than two dimensions.
+    """
+    ndim = input.layout.ndim
+    if ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim}D")
+    if ndim < 2:
+        return make_view(input, input.layout, ALIAS)
+    return make_view(input, lay.permute(input.layout, (1, 0)), T, 0, 1)
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """The view with a dimension of size 1 at ``dim``."""
+    axis = lay.wrap_axis(dim, input.layout.ndim + 1)
+    return make_view(input, lay.unsqueeze(input.layout, axis), UNSQUEEZE, axis)
+
+
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """The view without the dimensions of size 1 (all of them, or those named)."""
+    ndim = input.layout.ndim
+    if dim is None:
+        axes: Sequence[int] = range(ndim)
+    else:
+        axes = [lay.wrap_axis(axis, ndim) for axis in int_tuple(dim, "dim")]
+    return make_view(input, lay.squeeze(input.layout, axes), SQUEEZE)
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The slice at ``index`` of ``dim``, without that dimension.
+
+    Raises:
+        IndexError: the index is out of range.
+    """
+    layout = input.layout
+    if layout.ndim == 0:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    axis = lay.wrap_axis(dim, layout.ndim)
+    size = layout.shape[axis]
+    if not -size <= index < size:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(layout.shape)} at dimension {axis}")
+    index = index + size if index < 0 else index
+    return make_view(input, lay.select(layout, axis, index), SELECT, axis, index)
+
+
+def slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    """The view of ``input[start:end:step]`` along ``dim``; bounds are clamped as Python clamps them."""
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    if step <= 0:
+        raise RuntimeError(f"slice step must be positive, not {step}")
+    size = input.layout.shape[axis]
+    first = 0 if start is None else min(max(start + size if start < 0 else start, 0), size)
+    last = size if end is None else min(max(end + size if end < 0 else end, first), size)
+    length = max(0, -(-(last - first) // step))
+    if length == size and step == 1:
+        return make_view(input, input.layout, ALIAS)
+    return make_view(input, lay.slice_axis(input.layout, axis, first, length, step), SLICE, axis, first, step)
+
+
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
+    """``length`` elements along ``dim`` from ``start``."""
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    size = input.layout.shape[axis]
+    start = int(start)
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -size <= start <= size:
+        raise IndexError(f"start out of range (expected to be in range of [{-size}, {size}], but got {start})")
+    start = start + size if start < 0 else start
+    if start + length > size:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+    return slice(input, axis, start, start + length)
+
+
+def detach(self: Tensor) -> Tensor:
+    """A tensor that shares the memory but has no history and does not require grad."""
+    return new_tensor(self.storage, self.layout)
+
+
+def view_as_dtype(self: Tensor, dtype: dt.dtype) -> Tensor:
+    """The same bytes read as another dtype; the last dimension grows or shrinks with the item size."""
+    layout = self.layout
+    old, new = layout.dtype.itemsize, dtype.itemsize
+    if dtype is layout.dtype:
+        return make_view(self, layout, ALIAS)
+    shape, strides, offset = layout.shape, layout.strides, layout.offset
+    if old != new:
+        if not shape:
+            raise RuntimeError(f"self.dim() cannot be 0 to view {layout.dtype!r} as {dtype!r} (different element sizes)")
+        if strides[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 to view {layout.dtype!r} as {dtype!r} (different element sizes), but got {strides[-1]}")
+        amounts = [shape[-1] * old, offset * old, *[stride * old for stride in strides[:-1]]]
+        if any(amount % new for amount in amounts):
+            raise RuntimeError(
+                f"self.size(-1), self.storage_offset() and the other strides must be divisible by {new // old} to view {layout.dtype!r} as {dtype!r} "
+                f"(different element sizes): shape {list(shape)}, strides {list(strides)}, offset {offset}"
+            )
+        shape = (*shape[:-1], shape[-1] * old // new)
+        strides = (*[stride * old // new for stride in strides[:-1]], 1)
+        offset = offset * old // new
+    return new_tensor(self.storage, lay.layout(shape, strides, offset, dtype))
+
+
+PUBLIC = ("as_strided", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "select", "narrow", "broadcast_to")
+METHODS = (*PUBLIC, "view", "expand", "detach")

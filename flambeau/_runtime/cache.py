@@ -1,0 +1,175 @@
+"""The disk cache: object code and plans that outlive the process.
+
+It lives in ``$XDG_CACHE_HOME/flambeau`` (``~/.cache/flambeau``), where nobody but its owner may read or write, because what
+it holds is run. An entry is a file: magic, length, SHA-256 of the content, content. Files appear whole (written aside, then
+renamed), so that any number of processes may share a cache; an entry that is damaged, or that somebody else owns, counts
+as missing and is written again. A key means the same on this processor with this LLVM only. ``FLAMBEAU_CACHE=off`` turns it off; a home that cannot be written does so silently.
+``FLAMBEAU_CACHE_MB`` bounds its size (512): entries that have not been used for longest go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import tempfile
+import time
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+from . import targets
+
+VERSION = 1
+"""Part of every key: raise it whenever what an entry means changes."""
+
+_HEADER = struct.Struct("<8sQ32s")
+_MAGIC = b"FLAMBEAU"
+_ENTRY_SUFFIX, _TEMPORARY_SUFFIX = ".entry", ".tmp"
+_PUTS_BETWEEN_TRIMS = 256
+_SECONDS_BETWEEN_TOUCHES = 3600
+
+_puts = 0
+
+
+def get(kind: str, key: str) -> bytes | None:
+    """What ``put(kind, key, …)`` stored, or None if it is not there."""
+    directory = _directory()
+    if directory is None:
+        return None
+    path = _path(directory, kind, key)
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if _is_foreign(status) or status.st_size < _HEADER.size:
+                return None
+            magic, length, digest = _HEADER.unpack(file.read(_HEADER.size))
+            content = file.read()
+    except OSError:
+        return None
+    if magic != _MAGIC or length != len(content) or digest != hashlib.sha256(content).digest():
+        return None
+    if time.time() - status.st_mtime > _SECONDS_BETWEEN_TOUCHES:
+        _touch(path)
+    return content
+
+
+def put(kind: str, key: str, content: bytes) -> None:
+    """Store ``content``; what cannot be stored (no space, no permission) is simply not there later."""
+    global _puts
+    directory = _directory()
+    if directory is None:
+        return
+    path = _path(directory, kind, key)
+    try:
+        _write(path, _HEADER.pack(_MAGIC, len(content), hashlib.sha256(content).digest()) + content)
+    except OSError:
+        return
+    _puts += 1
+    if _puts % _PUTS_BETWEEN_TRIMS == 1:
+        trim(int(os.environ.get("FLAMBEAU_CACHE_MB", "512")) << 20)
+
+
+def trim(limit: int) -> None:
+    """Delete the entries that have not been used for longest until the rest fill three quarters of ``limit`` bytes.
+
+    Nothing happens while the cache is within its limit. Another process may be trimming too: a file that has gone is fine.
+    """
+    directory = _directory()
+    if directory is None:
+        return
+    files, now = [], time.time()
+    for path in directory.glob("*/*"):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        abandoned = path.suffix == _TEMPORARY_SUFFIX and now - status.st_mtime > _SECONDS_BETWEEN_TOUCHES
+        files.append((0.0 if abandoned else status.st_mtime, status.st_size, path))
+    files.sort()
+    total = sum(size for _, size, _ in files)
+    goal = limit * 3 // 4 if total > limit else total
+    for used, size, path in files:
+        if total <= goal and used > 0:
+            break
+        total -= size
+        try:
+            path.unlink()
+        except OSError:
+            continue
+
+
+def _directory() -> Path | None:
+    """The cache's directory if it is on and safe to use."""
+    if os.environ.get("FLAMBEAU_CACHE", "").lower() in ("off", "0"):
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return _checked(os.path.join(home, "flambeau"))
+
+
+@lru_cache(maxsize=8)
+def _checked(name: str) -> Path | None:
+    """The directory ``name``, made if need be; None unless it is ours alone."""
+    directory = Path(name)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISDIR(status.st_mode) or _is_foreign(status):
+        warnings.warn(
+            f"the disk cache {name} is not used: it must be a directory that you own, with mode 0700 "
+            f"(owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return directory
+
+
+def _is_foreign(status: os.stat_result) -> bool:
+    """Whether somebody else owns or may write the file (or, for a directory, may even look into it)."""
+    if os.name != "posix":
+        return False
+    others = stat.S_IRWXG | stat.S_IRWXO if stat.S_ISDIR(status.st_mode) else stat.S_IWGRP | stat.S_IWOTH
+    return status.st_uid != os.geteuid() or bool(status.st_mode & others)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """What object code and plans depend on besides their source."""
+    from .llvm import VERSION as llvm_version
+
+    target = targets.current()
+    return f"{VERSION}\0{llvm_version}\0{target.triple}\0{target.cpu}\0{target.features}"
+
+
+def _path(directory: Path, kind: str, key: str) -> str:
+    digest = hashlib.sha256(f"{_machine()}\0{kind}\0{key}".encode()).hexdigest()
+    return f"{directory}/{digest[:2]}/{digest[2:]}{_ENTRY_SUFFIX}"
+
+
+def _write(path: str, content: bytes) -> None:
+    directory = os.path.dirname(path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(_TEMPORARY_SUFFIX, dir=directory)  # mode 0600
+    except FileNotFoundError:
+        for missing in (os.path.dirname(directory), directory):
+            Path(missing).mkdir(mode=0o700, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(_TEMPORARY_SUFFIX, dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def _touch(path: str) -> None:
+    """Note that an entry was used, if we may."""
+    try:
+        os.utime(path)
+    except OSError:
+        pass

@@ -1,0 +1,181 @@
+"""The thread pool and the program runner: what happens between two kernels.
+
+A *program* is an array of kernel calls. One native function walks it: a call of one chunk runs on the calling thread, a larger
+one is shared with worker threads, chunk by chunk, and each call ends before the next begins. Which thread computes a chunk is
+left to chance and never changes a result. The native part is LLVM IR text (``runner.py``), compiled as any kernel is.
+
+Workers are native threads that never touch Python. They start when a program first runs, stay hot while programs follow each
+other, and sleep otherwise. If several Python threads run programs at once, one of them has the workers for the length of a
+call, and the others compute their calls alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy
+
+from . import runner
+
+
+class Call(NamedTuple):
+    """One kernel call: ``function(table, params, begin, end, scratch)`` over ``tiles`` tiles, shared ``grain`` tiles at a time."""
+
+    function: int
+    params: Sequence[int]
+    tiles: int
+    grain: int = 1
+    scratch_bytes: int = 0
+
+
+class Program:
+    """Kernel calls in the form that the native runner walks.
+
+    ``params`` is the array that holds the parameters of all calls, one after another.
+    """
+
+    __slots__ = ("_calls", "_header", "_header_address", "_length", "params")
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.params = numpy.fromiter(chain.from_iterable(call.params for call in calls), numpy.int64)
+        words, address, scratch = [], self.params.ctypes.data, 0
+        for call in calls:
+            chunks = -(-call.tiles // call.grain)
+            if chunks > runner.MAX_CHUNKS:
+                raise ValueError(f"a call has {chunks} chunks of {call.grain} tiles, but at most {runner.MAX_CHUNKS} are possible")
+            words += (call.function, address, call.tiles, call.grain, chunks, call.scratch_bytes)
+            address += 8 * len(call.params)
+            scratch = max(scratch, call.scratch_bytes)
+        self._calls = numpy.array(words, numpy.int64)
+        self._header = numpy.array([_pool.state, self._calls.ctypes.data, scratch], numpy.int64)
+        self._header_address = ctypes.c_void_p(self._header.ctypes.data)
+        self._length = len(calls)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def run(self, table: int, begin: int = 0, end: int | None = None) -> int:
+        """Run calls ``begin`` to ``end`` with the buffers in ``table`` (an address); other Python threads go on meanwhile.
+
+        Returns 0, or 1 + the index of the call that left an error in the error block (table slot 0), where the run stopped.
+        """
+        if _pool.dormant:
+            _pool.start()
+        result = _pool.run(self._header_address, table, begin, self._length if end is None else end)
+        if result < 0:
+            raise MemoryError(f"no memory for {self._header[2]} bytes of scratch")
+        return result
+
+
+class _Pool:
+    """The worker threads of the process, and the state that they share with the native runner."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.dormant = True  # whether run() has to start workers first
+        self.threads: int | None = None
+        self.workers: list[tuple[ctypes.c_void_p, numpy.ndarray]] = []
+        self.memory = numpy.zeros(runner.STATE_BYTES + 128, numpy.uint8)
+        self.state = -(-self.memory.ctypes.data // 128) * 128
+
+    def start(self) -> None:
+        """Start the workers, unless there are some; compile the runner at first need."""
+        with self.lock:
+            if not self.dormant:
+                return
+            if not hasattr(self, "run"):
+                run, self.entry, staff = runner.entry_points()
+                self.staff = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(staff)
+                self.run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(run)
+            wanted = get_num_threads() - 1
+            if wanted and not self.staff(self.state, wanted):
+                return  # a call is being shared at this moment: the next run will try again
+            self.dormant = False
+            # Threads inherit the signal mask: signals are for threads that run Python.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                self._create(wanted)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _create(self, wanted: int) -> None:
+        library = ctypes.CDLL(None)
+        for index in range(wanted):
+            thread = ctypes.c_void_p()
+            slot = numpy.array([self.state, index], numpy.int64)
+            if library.pthread_create(ctypes.byref(thread), None, ctypes.c_void_p(self.entry), ctypes.c_void_p(slot.ctypes.data)):
+                break  # the system allows no more: the runner works with any number
+            self.workers.append((thread, slot))
+
+    def stop(self) -> None:
+        """Let the workers finish what they are computing, and end them. The next run starts them again."""
+        with self.lock:
+            if self.workers:
+                self.staff(self.state, 0)
+                library = ctypes.CDLL(None)
+                while self.workers:
+                    library.pthread_join(self.workers[-1][0], None)
+                    self.workers.pop()
+            self.dormant = True
+
+
+_pool = _Pool()
+
+
+def get_num_threads() -> int:
+    """How many threads a program runs on, the calling one included.
+
+    ``FLAMBEAU_NUM_THREADS`` or ``OMP_NUM_THREADS`` if set, else the number of cores that this process may use.
+    """
+    if _pool.threads is None:
+        _pool.threads = _default_threads()
+    return _pool.threads
+
+
+def set_num_threads(count: int) -> None:
+    """Run programs on ``count`` threads, the calling one included. Results do not depend on it."""
+    if not 1 <= count <= runner.MAX_THREADS:
+        raise ValueError(f"the number of threads must be from 1 to {runner.MAX_THREADS}, but is {count}")
+    with _pool.lock:
+        if count != get_num_threads():
+            _pool.stop()
+            _pool.threads = count
+
+
+def _default_threads() -> int:
+    for variable in ("FLAMBEAU_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(variable, "").strip()
+        if text.isdecimal() and int(text) > 0:
+            return min(int(text), runner.MAX_THREADS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, runner.MAX_THREADS)
+
+
+def _before_fork() -> None:
+    """A forked process has none of the workers, and one that had them at the time is warned about by Python 3.12."""
+    _pool.lock.acquire()
+    _pool.stop()
+
+
+def _after_fork_in_child() -> None:
+    _pool.memory[:] = 0  # another thread may have been sharing a call
+    _pool.lock.release()
+
+
+def _at_exit() -> None:
+    """Python unloads what workers run. A daemon thread that goes on computes alone."""
+    with _pool.lock:
+        _pool.stop()
+        _pool.threads = 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_pool.lock.release, after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

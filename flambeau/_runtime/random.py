@@ -1,0 +1,583 @@
+"""PyTorch's random numbers on the CPU, stream for stream.
+
+An :class:`Engine` is a Mersenne Twister with PyTorch's seeding, state layout and cached normal sample. The functions below
+turn its words into samples exactly as PyTorch 2.13 does on x86-64: after ``manual_seed(s)`` the same calls give the same
+numbers and leave the engine in the same state. They return flat arrays in the order in which samples are drawn; bfloat16,
+which NumPy lacks, comes as its bits.
+
+Order of draws: PyTorch fills a tensor in the order of its memory, whatever its strides (a transposed tensor is filled as
+the tensor that it was transposed from; a channels-last one in N, H, W, C order). ``normal`` alone cares further: a tensor
+that is not contiguous takes the path of small tensors (``serial=True``), whose numbers are different ones.
+
+What is not bit for bit: samples that go through float64 ``log1p``, ``exp``, ``sin``, … use NumPy's functions for large
+tensors, and these may differ from the C library's, which PyTorch uses, by one unit in the last place of float64.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+from flambeau._runtime.box_muller import box_muller
+from flambeau._types.dtype import COMPLEX, FLOAT, bfloat16, bool as bool_, dtype as dtype_, float16, float32, float64, int64
+
+DEFAULT_SEED = 67280421310721
+"""The seed of a generator that nobody seeded."""
+
+_WORDS = 624  # of the twister's state
+_STATE_BYTES = 5056
+_NORMAL_FIELDS = struct.Struct("<3d i 4x f ?3x")  # x, y and rho of a pair, is y cached?, and the same for a float sample
+_NORMAL_OFFSET = _STATE_BYTES - _NORMAL_FIELDS.size
+
+_CHUNK = 1 << 15  # samples made at a time, so that temporaries stay in the second-level cache; a multiple of 16
+_DIGITS = {float16: 11, bfloat16: 8, float32: 24, float64: 53}
+_MASK53 = np.uint64((1 << 53) - 1)
+_MASK24 = np.uint32((1 << 24) - 1)
+
+
+class Engine:
+    """A Mersenne Twister (mt19937) that is seeded, advanced and saved as PyTorch's CPU generator is.
+
+    Attributes:
+        next_normal: the second sample of a Box-Muller pair whose first one was used, or None
+    """
+
+    __slots__ = ("_bits", "_draw", "_seed", "_untouched", "next_normal")
+
+    def __init__(self, seed: int = DEFAULT_SEED) -> None:
+        self._bits = np.random.MT19937(0)
+        self._draw = np.random.RandomState(self._bits)  # its stream is frozen by NEP 19
+        self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> None:
+        """Start the stream of ``seed``, an integer in [-2**63, 2**64); negative ones count from 2**64 down.
+
+        Raises:
+            ValueError: the seed is out of that range.
+        """
+        if not -(1 << 63) <= seed < 1 << 64:
+            raise ValueError(f"Overflow when unpacking long long: a seed must be in [-2**63, 2**64), but got {seed}")
+        self._seed = seed % (1 << 64)
+        self._draw.seed(self._seed & 0xFFFFFFFF)
+        self._untouched = True
+        self.next_normal: float | None = None
+
+    def seed(self) -> int:
+        """Start the stream of a seed from the operating system's entropy, and return that seed."""
+        self.manual_seed(secrets.randbits(53))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed that the current stream was started with."""
+        return self._seed
+
+    def random(self) -> int:
+        """The next 32 bits."""
+        self._untouched = False
+        return int(self._bits.random_raw())
+
+    def random64(self) -> int:
+        """The next 64 bits; those drawn first are the high ones."""
+        return self.random() << 32 | self.random()
+
+    def words32(self, n: int) -> np.ndarray:
+        """The next ``n`` results of :meth:`random`, as uint32."""
+        self._untouched &= n == 0
+        if n < 1024:  # a call of `randint` costs 10 µs, one of `random_raw` 1 µs and half as much again per word
+            return self._bits.random_raw(n).astype(np.uint32)
+        return self._draw.randint(0, 1 << 32, n, np.uint32)
+
+    def words64(self, n: int) -> np.ndarray:
+        """The next ``n`` results of :meth:`random64`, as uint64."""
+        self._untouched &= n == 0
+        if n < 1024:
+            halves = self._bits.random_raw(2 * n)
+            return halves[::2] << np.uint64(32) | halves[1::2]
+        return self._draw.randint(0, 1 << 64, n, np.uint64)
+
+    def get_state(self) -> np.ndarray:
+        """The state as PyTorch lays it out: 5056 bytes (uint8)."""
+        twister = self._bits.state["state"]
+        position = twister["pos"]
+        left, following = (1, 0) if self._untouched else (_WORDS + 1 - position, position)
+        head = struct.pack("<QiiQ", self._seed, left, 1, following)
+        sample = self.next_normal
+        tail = _NORMAL_FIELDS.pack(0.0, sample or 0.0, 0.0, sample is not None, 0.0, False)
+        state = head + twister["key"].astype("<u8").tobytes() + tail
+        return np.frombuffer(bytearray(state), np.uint8)
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Continue from a state that :meth:`get_state`, or PyTorch, returned.
+
+        Raises:
+            TypeError: it is not an array of bytes.
+            RuntimeError: its size is not 5056, or it is not the state of a twister.
+        """
+        if state.dtype != np.uint8:
+            raise TypeError(f"a generator's state must be a tensor of dtype uint8, but got {state.dtype}")
+        if state.size != _STATE_BYTES:
+            raise RuntimeError(f"a CPU generator's state has {_STATE_BYTES} bytes, but the given one has {state.size}")
+        raw = state.tobytes()
+        seed, left, seeded, following = struct.unpack_from("<QiiQ", raw)
+        if not (seeded == 1 and 0 < left <= _WORDS and following <= _WORDS):
+            raise RuntimeError(
+                f"Invalid mt19937 state: expected seeded=1, 0 < left <= {_WORDS} and next <= {_WORDS}, "
+                f"but got seeded={seeded}, left={left} and next={following}"
+            )
+        key = np.frombuffer(raw, "<u8", _WORDS, offset=24).astype(np.uint32)
+        _, sample, _, is_cached, _, _ = _NORMAL_FIELDS.unpack_from(raw, _NORMAL_OFFSET)
+        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": _WORDS if left == 1 else following}}
+        self._seed = seed
+        self._untouched = left == 1 and following == 0
+        self.next_normal = sample if is_cached else None
+
+    def clone(self) -> Engine:
+        """An engine that goes on from this one's state, independently of it."""
+        other = Engine.__new__(Engine)
+        other._bits = np.random.MT19937(0)
+        other._draw = np.random.RandomState(other._bits)
+        other._bits.state = self._bits.state
+        other._seed, other._untouched, other.next_normal = self._seed, self._untouched, self.next_normal
+        return other
+
+
+# ---------------------------------------------------------------------------------------------------- real numbers
+
+
+def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: dtype_ = float32) -> np.ndarray:
+    """``n`` samples of the uniform distribution on [low, high): ``rand`` and ``uniform_``.
+
+    Raises:
+        RuntimeError: ``low`` or ``high`` is out of the range of ``dtype``, or low > high, or high - low overflows.
+    """
+    digits = _digits("uniform_", dtype)
+    largest = _largest(dtype)
+    for name, bound in (("from", low), ("to", high)):
+        if not -largest <= bound <= largest:
+            raise RuntimeError(f"{name} is out of bounds for {dtype.name}: expected |{name}| <= {largest:g}, but got {bound:g}")
+    if not low <= high:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}")
+    if high - low > largest:
+        raise RuntimeError(f"uniform_ expects to - from <= {largest:g} for {dtype.name}, but found to={high:g} and from={low:g}")
+    samples = _uniform64(engine, n, low, high) if digits == 53 else _uniform32(engine, n, low, high)
+    samples = _stored(samples, dtype)
+    if low < high:  # rounding may have reached the bound that is excluded
+        lowest, excluded = _stored(np.array([low, high]), dtype)
+        samples[samples == excluded] = lowest
+    return samples
+
+
+def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: dtype_ = float32, *, serial: bool = False) -> np.ndarray:
+    """``n`` samples of the normal distribution: ``randn`` and ``normal_``, by Box and Muller's transform.
+
+    From 16 samples on, blocks of 16 are made of blocks of 16 uniform samples, and where ``n`` is not a multiple the last 16
+    samples are drawn anew. Fewer samples, and those of a tensor that is not contiguous (``serial``), are made pair by pair
+    in float64, and a sample left over is kept for the next call.
+
+    Raises:
+        RuntimeError: ``std`` is negative.
+    """
+    digits = _digits("normal_", dtype)
+    if not std >= 0.0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+    if n < 16 or serial:
+        return _stored(_fma(_serial_normals(engine, n), std, mean), dtype)
+    if digits == 53:
+        blocks, samples_of = _uniform64, _normals64
+    else:
+        blocks, samples_of = _uniform32, box_muller
+        mean, std = float(np.float32(mean)), float(np.float32(std))
+    whole = n & -16
+    samples = np.empty(n, np.float64 if digits == 53 else np.float32)
+    for part in _chunks(whole):
+        samples[part] = samples_of(blocks(engine, part.stop - part.start), mean, std)
+    if whole < n:
+        if dtype.itemsize >= 4:
+            engine.words64(n - whole) if digits == 53 else engine.words32(n - whole)
+        samples[-16:] = samples_of(blocks(engine, 16), mean, std)
+    return _stored(samples, dtype)
+
+
+def log_normal(engine: Engine, n: int, mean: float = 1.0, std: float = 2.0, dtype: dtype_ = float32) -> np.ndarray:
+    """``n`` samples of ``exp(x)`` with x from the normal distribution of ``mean`` and ``std``: ``log_normal_``.
+
+    Raises:
+        RuntimeError: ``std`` is not positive.
+    """
+    _digits("log_normal_", dtype)
+    if not std > 0.0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
+    with np.errstate(over="ignore"):
+        return _stored(np.exp(_fma(_serial_normals(engine, n), std, mean)), dtype)
+
+
+def exponential(engine: Engine, n: int, rate: float = 1.0, dtype: dtype_ = float32) -> np.ndarray:
+    """``n`` samples of the exponential distribution, ``-log(1 - u) / rate``: ``exponential_``.
+
+    Raises:
+        RuntimeError: ``rate`` is not positive.
+    """
+    _digits("exponential_", dtype)
+    if not rate > 0.0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={rate:g}")
+    samples = np.empty(n, np.float64)
+    for part in _chunks(n):
+        samples[part] = np.log1p(-_uniform64(engine, part.stop - part.start))
+    samples *= -1.0 / rate
+    return _stored(samples, dtype)
+
+
+def cauchy(engine: Engine, n: int, median: float = 0.0, sigma: float = 1.0, dtype: dtype_ = float32) -> np.ndarray:
+    """``n`` samples of the Cauchy distribution, ``median + sigma tan(pi (u - 1/2))``: ``cauchy_``.
+
+    Raises:
+        RuntimeError: ``sigma`` is not positive.
+    """
+    _digits("cauchy_", dtype)
+    if not sigma > 0.0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+    return _stored(_fma(np.tan(math.pi * (_uniform64(engine, n) - 0.5)), sigma, median), dtype)
+
+
+def geometric(engine: Engine, n: int, p: float, dtype: dtype_ = float32) -> np.ndarray:
+    """``n`` samples of the number of trials up to the first success, ``ceil(log(u) / log(1 - p))``: ``geometric_``.
+
+    Raises:
+        RuntimeError: ``p`` is not in (0, 1).
+    """
+    if not 0.0 < p < 1.0:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+    with np.errstate(divide="ignore"):  # u may be 0
+        return _stored(np.ceil(np.log(_uniform64(engine, n)) / math.log1p(-p)), dtype)
+
+
+# ------------------------------------------------------------------------------------------------ integers and bits
+
+
+def integers(engine: Engine, n: int, low: int, high: int, dtype: dtype_ = int64) -> np.ndarray:
+    """``n`` integers in [low, high): ``randint`` and ``random_(from, to)``.
+
+    ``low + word % (high - low)``; the word has 32 bits for ranges below 2**28, else 64. For a floating ``dtype`` the bounds move
+    inwards to integers that it can represent.
+
+    Raises:
+        RuntimeError: the range is empty, or not within that of ``dtype``.
+    """
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    if dtype.category == FLOAT:
+        low, high = _representable_from(low, dtype), _representable_to(high, dtype)
+        if low >= high:
+            raise RuntimeError(f"random_ expects 'from' casted to {dtype.name} to be less than 'to', but got from={low} >= to={high}")
+    smallest, largest = _integer_range(dtype)
+    for name, bound in (("from", low), ("to - 1", high - 1)):
+        if not smallest <= bound <= largest:
+            raise RuntimeError(f"{name} is out of bounds for {dtype.name}: expected [{smallest}, {largest}], but got {bound}")
+    span = high - low
+    if span < 1 << 28:
+        values = engine.words32(n)
+        values %= np.uint32(span)
+        values = values.astype(np.int64)
+    else:
+        values = engine.words64(n)
+        if span < 1 << 64:
+            values %= np.uint64(span)
+        values = values.view(np.int64)
+    values += low
+    return _stored(values, dtype)
+
+
+def full_range(engine: Engine, n: int, dtype: dtype_ = int64) -> np.ndarray:
+    """``n`` non-negative integers of the range of ``dtype``: ``random_()``.
+
+    That is [0, largest] for integers, [0, 2**digits] for floating dtypes (the integers they represent exactly), {0, 1} for bool.
+    """
+    if dtype.category == FLOAT:
+        span = (1 << _DIGITS[dtype]) + 1
+    elif dtype.category == COMPLEX:
+        raise NotImplementedError(f"random_ is not implemented for {dtype.name}")
+    else:
+        span = _integer_range(dtype)[1] + 1
+    values = engine.words64(n) % np.uint64(span) if dtype.itemsize == 8 else engine.words32(n) % np.uint64(span)
+    return _stored(values.view(np.int64), dtype)
+
+
+def bernoulli(engine: Engine, n: int, p: float | np.ndarray) -> np.ndarray:
+    """``n`` trials, True with probability ``p``: ``bernoulli``, ``bernoulli_`` and dropout's mask.
+
+    ``p`` is a number, or a flat array of ``n`` (float32 or float64; PyTorch draws 32 bits a trial for the former, else 64).
+
+    Raises:
+        RuntimeError: a probability is not in [0, 1].
+    """
+    if isinstance(p, np.ndarray):
+        wrong = ~((p >= 0) & (p <= 1))
+        if wrong.any():
+            raise RuntimeError(f"bernoulli expects all probabilities to be in [0, 1], but found {p[wrong][0]:g}")
+        return _uniform64(engine, n) < p if p.dtype == np.float64 else _uniform32(engine, n) < p
+    if not 0.0 <= p <= 1.0:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+    trials = np.empty(n, np.bool_)
+    threshold = np.uint64(math.ceil(p * 2.0**53))  # u / 2**53 < p
+    for part in _chunks(n):
+        words = engine.words64(part.stop - part.start)
+        words &= _MASK53
+        np.less(words, threshold, out=trials[part])
+    return trials
+
+
+def permutation(engine: Engine, n: int, dtype: dtype_ = int64) -> np.ndarray:
+    """A random order of 0 … n - 1: ``randperm``, by Fisher and Yates's shuffle.
+
+    Raises:
+        RuntimeError: ``dtype`` cannot represent n - 1.
+    """
+    limit = 1 << _DIGITS[dtype] if dtype.category == FLOAT else _integer_range(dtype)[1]
+    if n > limit + 1:
+        raise RuntimeError(f"n cannot be greater than {limit + 1} for {dtype.name} type, but got {n}")
+    if n < _LARGE_PERMUTATION:
+        places = np.arange(n - 1, dtype=np.int64)
+        places += engine.words32(max(n - 1, 0)) % (n - places)
+        order = list(range(n))
+        for place, other in enumerate(places.tolist()):
+            order[place], order[other] = order[other], order[place]
+        return _stored(np.array(order, np.int64), dtype)
+    # Here 32 bits would favour small remainders. The shuffle goes inside out, and lists would take too much memory.
+    order = np.empty(n, np.int64)
+    cells = memoryview(order)
+    for part in _chunks(n):
+        places = np.arange(part.start, part.stop, dtype=np.uint64)
+        others = engine.words64(places.size) % (places + np.uint64(1))
+        for place, other in zip(range(part.start, part.stop), others.tolist()):
+            cells[place] = cells[other]
+            cells[other] = place
+    return _stored(order, dtype)
+
+
+_LARGE_PERMUTATION = 0xFFFFFFFF // 20
+
+
+def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: bool = False, dtype: dtype_ = float32) -> np.ndarray:
+    """Indices drawn in proportion to each row of ``weights``: ``multinomial``.
+
+    With replacement, by searching the cumulative sum for a uniform sample. Without (or for one sample), by taking the largest of
+    ``weight / q`` with q exponentially distributed.
+
+    Args:
+        weights: shape (categories,) or (rows, categories), contiguous, float32 or float64
+        samples: how many per row
+        dtype: the tensor's own dtype, where it is one of 16 bits
+
+    Returns:
+        int64, shape (samples,) or (rows, samples)
+
+    Raises:
+        RuntimeError: ``weights`` has another number of dimensions, a weight is negative or not finite, a row has no positive
+            weight, ``samples`` is not positive, or exceeds the number of categories without replacement.
+    """
+    if weights.ndim not in (1, 2):
+        raise RuntimeError(f"prob_dist must be 1 or 2 dim, but got {weights.ndim} dimensions")
+    categories = weights.shape[-1]
+    if samples <= 0:
+        raise RuntimeError(f"cannot sample n_sample <= 0 samples, but got n_sample={samples}")
+    if not replacement and samples > categories:
+        raise RuntimeError(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement, "
+            f"but got n_sample={samples} and prob_dist.size(-1)={categories}"
+        )
+    if categories > 1 << 24:
+        raise RuntimeError(f"number of categories cannot exceed 2^24, but got {categories}")
+    rows = weights.reshape(-1, categories)
+    if not ((rows >= 0) & (rows < np.inf)).all():
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if not rows.any(axis=1).all():
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    if replacement and samples > 1:
+        chosen = _search_cumulative(engine, rows, samples)
+    else:
+        chosen = _largest_ratios(engine, rows, samples, dtype)
+    return chosen.reshape(*weights.shape[:-1], samples)
+
+
+def _search_cumulative(engine: Engine, rows: np.ndarray, samples: int) -> np.ndarray:
+    chosen = np.empty((len(rows), samples), np.int64)
+    for row, result in zip(rows, chosen):
+        cumulative = np.cumsum(row)
+        cumulative /= cumulative[-1]
+        cumulative[-1] = 1
+        result[:] = np.searchsorted(cumulative.astype(np.float64), _uniform64(engine, samples))
+    return chosen
+
+
+def _largest_ratios(engine: Engine, rows: np.ndarray, samples: int, dtype: dtype_) -> np.ndarray:
+    waits = exponential(engine, rows.size, 1.0, dtype).reshape(rows.shape)
+    if dtype is bfloat16:
+        waits = (waits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratios = rows / waits
+        if dtype.itemsize == 2:
+            ratios = _stored(ratios.ravel(), dtype).reshape(rows.shape)  # the bits of positive numbers are in their order
+    if samples == 1:
+        return ratios.argmax(axis=1)
+    return (ratios.shape[1] - 1 - np.argsort(ratios[:, ::-1], axis=1, kind="stable"))[:, ::-1][:, :samples]
+
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    for start in range(0, n, _CHUNK):
+        yield slice(start, min(start + _CHUNK, n))
+
+
+def _uniform32(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """float32 samples of 24 bits each, scaled by one fused multiply-add."""
+    low, high = np.float32(low), np.float32(high)
+    span = high - low
+    samples = np.empty(n, np.float32)
+    for part in _chunks(n):
+        words = engine.words32(part.stop - part.start)
+        words &= _MASK24
+        words = words.view(np.int32)  # processors convert signed integers faster
+        if low == 0 and span == 1:
+            np.multiply(words.astype(np.float32), np.float32(2.0**-24), out=samples[part])
+        else:
+            wide = words.astype(np.float64)  # where the product is exact
+            wide *= float(span) * 2.0**-24
+            wide += float(low)
+            samples[part] = wide
+    return samples
+
+
+def _uniform64(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """float64 samples of 53 bits each, scaled by one fused multiply-add."""
+    samples = np.empty(n, np.float64)
+    for part in _chunks(n):
+        words = engine.words64(part.stop - part.start)
+        words &= _MASK53
+        unit = words.view(np.int64).astype(np.float64)
+        unit *= 2.0**-53
+        samples[part] = unit if low == 0 and high == 1 else _fma(unit, high - low, low)
+    return samples
+
+
+def _normals64(uniforms: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """Box and Muller's transform of blocks of 16 float64 samples: 8 radii, then 8 angles."""
+    pairs = uniforms.reshape(-1, 2, 8)
+    radius = np.sqrt(-2.0 * np.log(1.0 - pairs[:, 0]))
+    angle = 2.0 * math.pi * pairs[:, 1]
+    pairs[:, 0] = radius * np.cos(angle)
+    pairs[:, 1] = radius * np.sin(angle)
+    return _fma(uniforms, std, mean)
+
+
+def _serial_normals(engine: Engine, n: int) -> np.ndarray:
+    """Standard normal samples in float64, pair by pair; a left-over sample stays with the engine."""
+    samples = np.empty(n, np.float64)
+    start = 0
+    if n and engine.next_normal is not None:
+        samples[0] = engine.next_normal
+        engine.next_normal = None
+        start = 1
+    missing = n - start
+    if missing == 0:
+        return samples
+    uniforms = _uniform64(engine, missing + missing % 2)
+    if missing <= 16:  # the C library's functions: exactly PyTorch's samples, and for so few faster than NumPy
+        made = []
+        for u, v in zip(*[iter(uniforms.tolist())] * 2):
+            radius, angle = math.sqrt(-2.0 * math.log1p(-v)), 2.0 * math.pi * u
+            made += radius * math.cos(angle), radius * math.sin(angle)
+    else:
+        radius, angle = np.sqrt(-2.0 * np.log1p(-uniforms[1::2])), 2.0 * math.pi * uniforms[::2]
+        made = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
+    samples[start:] = made[:missing]
+    if missing % 2:
+        engine.next_normal = float(made[-1])
+    return samples
+
+
+def _fma(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
+    """``x scale + offset`` in float64, rounded once, as PyTorch's kernels do it (Dekker's product and Knuth's sum)."""
+    if offset == 0 or math.frexp(scale)[0] == 0.5 or not 2.0**-900 < abs(scale) < 2.0**900 or not abs(offset) < math.inf:
+        return x * scale + offset  # the product is exact, or its error is lost
+    splitter = 134217729.0  # 2**27 + 1
+    scale_high = scale * splitter - (scale * splitter - scale)
+    scale_low = scale - scale_high
+    high = x * splitter
+    high -= high - x
+    low = x - high
+    product = x * scale
+    error = ((high * scale_high - product) + high * scale_low + low * scale_high) + low * scale_low
+    total = product + offset
+    part = total - product
+    error += (product - (total - part)) + (offset - part)
+    return total + error
+
+
+def _stored(values: np.ndarray, dtype: dtype_) -> np.ndarray:
+    """``values`` as elements of ``dtype``; those of 16 bits are rounded to float32 first, as PyTorch does."""
+    if values.dtype == dtype.numpy and dtype is not bfloat16:
+        return values
+    if dtype.category == FLOAT and dtype.itemsize == 2:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+            if dtype is float16:
+                return values.astype(np.float16)
+        bits = values.view(np.uint32)
+        rounded = (bits + (np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1)))) >> np.uint32(16)
+        return np.where(np.isnan(values), np.uint16(0x7FC0), rounded.astype(np.uint16))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(dtype.numpy)
+
+
+def _digits(name: str, dtype: dtype_) -> int:
+    """The digits of a floating dtype's significand."""
+    if dtype.category != FLOAT:
+        raise NotImplementedError(f"{name} is not implemented for {dtype.name}; it draws real numbers")
+    return _DIGITS[dtype]
+
+
+def _largest(dtype: dtype_) -> float:
+    """The largest finite number of a floating dtype."""
+    return 3.3895313892515355e38 if dtype is bfloat16 else float(np.finfo(dtype.numpy).max)
+
+
+def _integer_range(dtype: dtype_) -> tuple[int, int]:
+    """The smallest and largest number; of a floating dtype, rounded to integers."""
+    if dtype is bool_:
+        return 0, 1
+    if dtype.category == FLOAT:
+        return -int(_largest(dtype)), int(_largest(dtype))
+    if dtype.category == COMPLEX:
+        raise NotImplementedError(f"random_ is not implemented for {dtype.name}")
+    limits = np.iinfo(dtype.numpy)
+    return int(limits.min), min(int(limits.max), (1 << 63) - 1)
+
+
+def _rounded(value: int, dtype: dtype_) -> int:
+    """An integer as a floating dtype rounds it."""
+    stored = _stored(np.array([value], np.int64), dtype)
+    if dtype is bfloat16:
+        stored = (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return int(stored[0])
+
+
+def _representable_from(low: int, dtype: dtype_) -> int:
+    """``low``, or where ``low + 1`` rounds below it the next larger number of ``dtype``."""
+    following = _rounded(low + 1, dtype)
+    if following >= low:
+        return low
+    return following + (1 << (abs(low + 1).bit_length() - _DIGITS[dtype]))
+
+
+def _representable_to(high: int, dtype: dtype_) -> int:
+    """``high``, or where ``high - 1`` rounds up to it the next smaller number of ``dtype``."""
+    preceding = _rounded(high - 1, dtype)
+    if preceding < high:
+        return high
+    return preceding - (1 << (abs(high - 1).bit_length() - _DIGITS[dtype]))

@@ -1,0 +1,103 @@
+"""The processor that kernels are made for.
+
+``FLAMBEAU_CPU`` chooses the instruction set: ``native`` (the default), or one of the x86-64 levels ``x86-64-v4``
+(AVX-512), ``x86-64-v3`` (AVX2 and FMA) and ``x86-64-v2`` (SSE4.2). Level 2 has no fused multiply-add: ``llvm.fma``
+becomes a call of the C library's ``fma`` a lane, which gives the same bits and is some fifty times slower, so that level
+serves to test and for very old machines only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+_X86_LEVELS = {"x86-64-v4": (512, 32), "x86-64-v3": (256, 16), "x86-64-v2": (128, 16)}
+_CACHE_FALLBACK = {1: 32 << 10, 2: 1 << 20, 3: 8 << 20}
+_SYSFS_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+@dataclass(frozen=True)
+class Target:
+    """An instruction set, with the sizes that a schedule depends on.
+
+    Two processes with equal ``(cpu, features)`` make equal object code. Cache sizes are those of the machine that runs.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    vector_bits: int
+    vector_registers: int
+    has_fma: bool
+    has_bf16_dot: bool
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+
+    def lanes(self, bits: int) -> int:
+        """How many elements of ``bits`` bits one vector register holds."""
+        return self.vector_bits // bits
+
+    def register_tile(self, bits: int = 32) -> tuple[int, int]:
+        """Rows and columns of the accumulator of a contraction of ``bits``-bit numbers.
+
+        A column is a vector register; rows are broadcast. The tile leaves registers for one column of the right operand
+        and a broadcast: 14 x 2 vectors of 32 registers, 6 x 2 of 16 (4 x 2 where multiply-add needs a temporary).
+        """
+        rows = 14 if self.vector_registers >= 32 and self.vector_bits >= 512 else 8 if self.vector_registers >= 32 else 6 if self.has_fma else 4
+        return rows, 2 * self.lanes(bits)
+
+
+@lru_cache(maxsize=1)
+def current() -> Target:
+    """The target of this process: ``FLAMBEAU_CPU``, or the processor that we run on."""
+    return named(os.environ.get("FLAMBEAU_CPU") or "native")
+
+
+def named(name: str) -> Target:
+    """The target called ``native``, ``x86-64-v4``, ``x86-64-v3`` or ``x86-64-v2``."""
+    if name == "native":
+        return _native()
+    if name not in _X86_LEVELS:
+        raise ValueError(f"FLAMBEAU_CPU must be 'native' or one of {sorted(_X86_LEVELS)}, but is {name!r}")
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        raise ValueError(f"FLAMBEAU_CPU={name} needs an x86-64 processor, but this one is {platform.machine()!r}")
+    import llvmlite.binding as binding
+
+    vector_bits, registers = _X86_LEVELS[name]
+    features = "-prefer-256-bit" if vector_bits == 512 else ""
+    return Target(name, binding.get_process_triple(), name, features, vector_bits, registers, name != "x86-64-v2", False, *cache_sizes())
+
+
+def _native() -> Target:
+    import llvmlite.binding as binding
+
+    triple, cpu, has = binding.get_process_triple(), binding.get_host_cpu_name(), binding.get_host_cpu_features()
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return Target("native", triple, cpu, has.flatten(), 128, 32, True, has.get("bf16", False), *cache_sizes())
+    has["prefer-256-bit"] = False
+    if all(has.get(feature, False) for feature in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
+        level = "x86-64-v4"
+    else:
+        level = "x86-64-v3" if has.get("avx2", False) and has.get("fma", False) else "x86-64-v2"
+    vector_bits, registers = _X86_LEVELS[level]
+    return Target(
+        "native", triple, cpu, has.flatten(), vector_bits, registers, has.get("fma", False), has.get("avx512bf16", False), *cache_sizes()
+    )
+
+
+def cache_sizes(directory: Path = _SYSFS_CACHES) -> tuple[int, int, int]:
+    """Bytes of the data caches of levels 1, 2 and 3 as Linux reports them, or typical sizes where it does not."""
+    sizes = dict(_CACHE_FALLBACK)
+    for index in directory.glob("index*"):
+        try:
+            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        except OSError:
+            continue  # a container that hides its caches
+        if kind != "Instruction" and size[-1:] in ("K", "M"):
+            sizes[int(level)] = int(size[:-1]) << (10 if size[-1] == "K" else 20)
+    return sizes[1], sizes[2], sizes[3]

@@ -1,0 +1,81 @@
+"""Storages: the bytes that tensors share, computed or still to be computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._runtime.allocator import Buffer
+    from flambeau._tape.tape import Tape
+
+
+class Storage:
+    """The memory behind one or more tensors.
+
+    A storage that a tape knows (``tape`` is set) has its newest bytes in value ``slot`` of that tape: an input, or
+    the result of a record that has not run yet.  Otherwise its bytes are in ``buffer``.
+
+    Attributes:
+        nbytes: the size
+        version: counts writes; autograd compares it with the version of what it saved
+        exported: others (NumPy, DLPack, another process) see the buffer and may write it, so that it must not be swapped
+        error: set if the bytes could not be computed; reading raises it
+    """
+
+    __slots__ = ("__weakref__", "buffer", "error", "exported", "nbytes", "slot", "tape", "version")
+
+    tape: Tape | None
+    slot: int
+    buffer: Buffer | None
+    nbytes: int
+    version: int
+    exported: bool
+    error: BaseException | None
+
+    def __init__(self, buffer: Buffer | None, nbytes: int) -> None:
+        self.buffer = buffer
+        self.nbytes = nbytes
+        self.tape = None
+        self.slot = -1
+        self.version = 0
+        self.exported = False
+        self.error = None
+
+    def materialize(self) -> Buffer:
+        """Compute the bytes if they are pending, and return the memory that holds them.
+
+        Raises:
+            Exception: what computing them raised, now or when it was tried first.
+        """
+        if self.tape is not None and self.slot not in self.tape.inputs:
+            self.tape.flush()
+        if self.error is not None:
+            raise self.error
+        assert self.buffer is not None
+        return self.buffer
+
+    @property
+    def pending(self) -> bool:
+        """Whether the newest bytes are still to be computed."""
+        return self.tape is not None and self.slot not in self.tape.inputs
+
+
+class TensorBase:
+    """What the recording path knows of a tensor; ``flambeau.Tensor`` adds the methods.
+
+    Attributes:
+        storage: the bytes
+        layout: how the elements lie in them
+        node: the gradient node whose output the tensor is, or ``None``; a leaf that requires grad has an accumulator
+        output_nr: which output of ``node``
+        base: the tensor that this one is a view of, for autograd; ``None`` if it is no differentiable view
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "base", "layout", "node", "output_nr", "storage")
+
+    storage: Storage
+    layout: Layout
+    base: TensorBase | None
+    output_nr: int

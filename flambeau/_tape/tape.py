@@ -1,0 +1,310 @@
+"""The tape: what has been called but not computed, and the trie that remembers what was recorded before.
+
+A tape is a cursor in a trie.  The children of a trie node are found by the *key* of the next record: the operator, its
+static attributes, and for each operand the slot of its value with the layout it is read through.  In the steady state
+recording is a dictionary look-up: the child already knows the layouts of the results.
+
+Slots number the values of a tape in the order in which they appear: a storage that the tape has not seen becomes an input
+and takes the next slot, and so do the results of each record.  Equal keys therefore mean equal programs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+from flambeau._tape.storage import Storage
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._runtime.allocator import Buffer
+
+MAX_SLOTS = 8192
+"""A tape is flushed when it has more values than this, so that a loop that nobody looks at stays bounded."""
+
+MAX_TRIE_NODES = 200_000
+"""The trie is dropped (and grows anew) when it has more nodes than this."""
+
+SNAPSHOT_BYTES = 1 << 20
+"""A foreign storage up to this size is copied when it is read; a larger one makes the tape flush at once."""
+
+
+class TrieNode(dict):
+    """A recorded call at its place in the trie; as a dictionary it maps the key of the next record to its node.
+
+    Attributes:
+        op, statics, operands: the call; an operand is ``(slot, layout)`` or, for a number, ``(scalar index, class)``
+        layouts: the layouts of the results, which have the slots from ``first`` on
+        slots, scalars: how many the tape has after this record
+        programs: compiled programs for a flush here, by what is alive
+        origin: ``(file name, line)`` of the user's call, where the operator keeps it for its errors
+    """
+
+    __slots__ = ("first", "layouts", "op", "operands", "origin", "parent", "programs", "scalars", "slots", "statics")
+
+    op: Any
+    statics: tuple
+    operands: tuple
+    layouts: tuple[Layout, ...]
+    parent: TrieNode | None
+
+    def __init__(self) -> None:
+        self.parent = None
+        self.slots = 0
+        self.scalars = 0
+        self.programs: dict[tuple, Any] = {}
+        self.origin = None
+
+    def path(self) -> list[TrieNode]:
+        """The records from the root to here."""
+        nodes: list[TrieNode] = []
+        node: TrieNode | None = self
+        while node is not None and node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        nodes.reverse()
+        return nodes
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class Trie:
+    """The root that all tapes start from, and the number of nodes."""
+
+    def __init__(self) -> None:
+        self.root = TrieNode()
+        self.size = 0
+
+    def clear(self) -> None:
+        """Forget all records and programs; tapes that stand in the old trie end their flush there."""
+        self.root = TrieNode()
+        self.size = 0
+
+
+TRIE = Trie()
+
+Compile = Callable[[list[TrieNode], tuple], Any]
+_compile: Compile | None = None
+
+
+def set_compiler(compile: Compile) -> None:
+    """Set the function that makes a program of the records on a path and what is alive after them."""
+    global _compile
+    _compile = compile
+
+
+class Tape:
+    """What one thread has recorded since its last flush.
+
+    Attributes:
+        cursor: the trie node of the last record
+        values: the storage of each slot; ``None`` if a newer slot has the storage's bytes, or for a snapshot
+        inputs: the memory of each slot that is an input
+        numbers: the run-time scalars recorded
+        replaced: for a slot that is the new value of a storage which was an input: that input's slot
+        limit: the tape is flushed after a record that leaves more slots than this
+        grad: whether operators build the autograd graph in this thread
+        inference: whether the thread is in inference mode
+        lock: held while the tape is flushed
+    """
+
+    __slots__ = ("cursor", "flushing", "grad", "inference", "inputs", "limit", "lock", "numbers", "replaced", "values")
+
+    def __init__(self) -> None:
+        self.grad = True
+        self.inference = False
+        self.lock = threading.RLock()
+        self.flushing = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.cursor = TRIE.root
+        self.values: list[Storage | None] = []
+        self.inputs: dict[int, Buffer] = {}
+        self.numbers: list[Any] = []
+        self.replaced: dict[int, int] = {}
+        self.limit = MAX_SLOTS
+
+    # -- recording -------------------------------------------------------------------------------------------------
+
+    def enter(self, storage: Storage) -> int:
+        """The slot of a storage that this tape does not know yet: it becomes an input."""
+        if storage.tape is not None:
+            storage.materialize()  # pending in another thread
+        if storage.error is not None:
+            raise storage.error
+        buffer = storage.buffer
+        assert buffer is not None
+        slot = len(self.values)
+        if not storage.exported:
+            self.values.append(storage)
+            self.inputs[slot] = buffer
+            storage.tape = self
+            storage.slot = slot
+        elif storage.nbytes <= SNAPSHOT_BYTES:
+            self.values.append(None)
+            self.inputs[slot] = buffer.copy()
+        else:
+            self.values.append(None)
+            self.inputs[slot] = buffer
+            self.limit = -1
+        return slot
+
+    def extend(self, key: tuple, op: Any, statics: tuple, operands: tuple, origin: tuple[str, int] | None) -> TrieNode:
+        """Make the trie node of a record that was not seen here before.
+
+        Raises:
+            Exception: what the operator's shape rule raises; the tape is then as it was before the call.
+        """
+        try:
+            layouts = op.infer(tuple(operand[1] for operand in operands), statics)
+        except BaseException:
+            self._forget_new_inputs()
+            raise
+        node = TrieNode()
+        node.op, node.statics, node.operands, node.origin = op, statics, operands, origin
+        node.layouts = layouts if type(layouts) is tuple else (layouts,)
+        node.parent = self.cursor
+        node.first = len(self.values)
+        node.slots = node.first + len(node.layouts)
+        node.scalars = len(self.numbers)
+        self.cursor[key] = node
+        TRIE.size += 1
+        return node
+
+    def _forget_new_inputs(self) -> None:
+        """Undo what operands of a record that failed have entered."""
+        known = self.cursor.slots
+        for slot in range(known, len(self.values)):
+            storage = self.values[slot]
+            if storage is not None:
+                storage.tape = None
+            del self.inputs[slot]
+        del self.values[known:]
+        del self.numbers[self.cursor.scalars :]
+
+    # -- flushing --------------------------------------------------------------------------------------------------
+
+    def alive(self) -> tuple[tuple[int, int], ...]:
+        """The slots whose bytes somebody can still reach, each with the input slot that it replaces (or -1)."""
+        replaced = self.replaced
+        inputs = self.inputs
+        found = []
+        for slot, storage in enumerate(self.values):
+            # Three references are ours: the list, the loop variable and the argument.
+            if storage is not None and getrefcount(storage) > 3 and slot not in inputs:
+                found.append((slot, -1 if storage.exported else replaced.get(slot, -1)))
+        return tuple(found)
+
+    def flush(self) -> None:
+        """Compute every value that is alive, and start anew.
+
+        Raises:
+            Exception: what an operator found wrong with its data; all values that do not depend on it are computed.
+        """
+        with self.lock:
+            if self.cursor.parent is None or self.flushing:
+                return
+            self.flushing = True
+            try:
+                self._flush()
+            finally:
+                self.flushing = False
+
+    def _flush(self) -> None:
+        alive = self.alive()
+        cursor = self.cursor
+        program = cursor.programs.get(alive) or self._find_program(cursor, alive)
+        run = program.start(self.inputs, self.numbers)
+        try:
+            run.execute()
+        except BaseException as error:
+            if not run.finished and not run.damaged and not isinstance(error, Exception):
+                raise  # interrupted before anything was overwritten: everything stays pending
+            self._commit(program, run, error)
+            raise
+        self._commit(program, run, None)
+
+    def _find_program(self, cursor: TrieNode, alive: tuple) -> Any:
+        """A program that computes at least what is alive: one made before, or a new one."""
+        wanted = set(alive)
+        for known, program in cursor.programs.items():
+            if wanted.issubset(known):
+                break
+        else:
+            assert _compile is not None
+            program = _compile(cursor.path(), alive)
+        cursor.programs[alive] = program
+        return program
+
+    def _commit(self, program: Any, run: Any, error: BaseException | None) -> None:
+        """Give every storage its bytes (or its error), and clear the tape."""
+        values = self.values
+        results = dict(zip(program.results, run.results, strict=True))
+        for slot, storage in enumerate(values):
+            if storage is None:
+                continue
+            storage.tape = None
+            if slot in self.inputs:
+                continue
+            buffer = results.get(slot)
+            if buffer is None:
+                if storage.buffer is None:  # nobody could reach it, or it was not computed
+                    storage.error = error or RuntimeError("this value was not computed")
+            elif storage.exported and storage.buffer is not None:
+                storage.buffer.copy_from(buffer)
+            else:
+                storage.buffer = buffer
+        self._reset()
+        if TRIE.size > MAX_TRIE_NODES:
+            TRIE.clear()
+            self.cursor = TRIE.root
+
+
+class _Local(threading.local):
+    """``LOCAL.tape`` is the tape of the current thread."""
+
+    def __init__(self) -> None:
+        self.tape = Tape()
+
+
+LOCAL = _Local()
+
+
+def flush() -> None:
+    """Compute what this thread has recorded."""
+    LOCAL.tape.flush()
+
+
+def adopt(storage: Storage, value: Storage) -> None:
+    """Make the pending bytes of ``value``, which nobody else holds, the new bytes of ``storage`` (a write of all of it)."""
+    tape = value.tape
+    assert tape is not None
+    slot = value.slot
+    values = tape.values
+    if storage.tape is tape:
+        old = storage.slot
+        values[old] = None
+        replaced = old if old in tape.inputs else tape.replaced.get(old)
+        if replaced is not None:
+            tape.replaced[slot] = replaced
+    elif storage.tape is not None:
+        storage.materialize()  # pending in another thread: let it finish before it is overwritten
+    values[slot] = storage
+    storage.tape = tape
+    storage.slot = slot
+    storage.version += 1
+    storage.error = None
+
+
+def numbers_of(values: Sequence[Any]) -> list[Any]:
+    """Run-time scalars as the program takes them: bool as int, complex as two floats."""
+    flat: list[Any] = []
+    for value in values:
+        if isinstance(value, complex):
+            flat += (value.real, value.imag)
+        else:
+            flat.append(int(value) if isinstance(value, bool) else value)
+    return flat

@@ -1,0 +1,256 @@
+"""The text of a tensor, as ``print`` shows it: exactly PyTorch's.
+
+A tensor with more elements than ``threshold`` is summarised: of each dimension longer than twice ``edgeitems`` only the
+edges are shown, and only what is shown is looked at, so that huge tensors print at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._types.dtype import bfloat16, bool as bool_, complex64, complex128, dtype as dtype_, float64, int64
+from flambeau._types.promotion import get_default_dtype
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+
+@dataclass
+class _Options:
+    precision: int = 4
+    threshold: float = 1000
+    edgeitems: int = 3
+    linewidth: int = 80
+    sci_mode: bool | None = None
+
+
+_options = _Options()
+_PROFILES = {
+    "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
+    "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
+    "full": {"precision": 4, "threshold": math.inf, "edgeitems": 3, "linewidth": 80},
+}
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """Set how tensors are printed. What is left out keeps its value, except ``sci_mode``.
+
+    Args:
+        precision: digits after the decimal point (at first 4)
+        threshold: how many elements a tensor may have to be shown whole (at first 1000)
+        edgeitems: how many entries a summary shows at each end of a dimension (at first 3)
+        linewidth: characters per line (at first 80)
+        profile: ``"default"``, ``"short"`` or ``"full"``: values for those above, which they override
+        sci_mode: whether to use scientific notation; ``None``, also if left out, decides tensor by tensor
+
+    Example:
+        >>> flambeau.set_printoptions(precision=2)
+        >>> flambeau.tensor([1.12345])
+        tensor([1.12])
+        >>> flambeau.set_printoptions(profile="default")
+    """
+    if profile is not None:
+        for name, value in _PROFILES.get(profile, {}).items():
+            setattr(_options, name, value)
+    chosen = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    for name, value in chosen.items():
+        if value is not None:
+            setattr(_options, name, value)
+    _options.sci_mode = sci_mode
+
+
+def get_printoptions() -> dict[str, Any]:
+    """The present options, by the names that ``set_printoptions`` takes them under.
+
+    Example:
+        >>> flambeau.get_printoptions()["edgeitems"]
+        3
+    """
+    return asdict(_options)
+
+
+@contextmanager
+def printoptions(**options: Any) -> Iterator[None]:
+    """A context in which other options hold; it takes what ``set_printoptions`` takes.
+
+    Example:
+        >>> with flambeau.printoptions(precision=1):
+        ...     print(flambeau.tensor([0.25, 1.5]))
+        tensor([0.2, 1.5])
+    """
+    before = get_printoptions()
+    set_printoptions(**options)
+    try:
+        yield
+    finally:
+        set_printoptions(**before)
+
+
+def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
+    """The text of a tensor; ``contents`` takes the place of its elements.
+
+    A subclass that a user defined shows its own name.
+    """
+    grad_fn = tensor.grad_fn
+    return format_tensor(
+        tensor._array(),
+        tensor.dtype,
+        requires_grad=tensor.requires_grad,
+        grad_fn=None if grad_fn is None else grad_fn.name(),
+        device=str(tensor.device),
+        name="tensor" if type(tensor).__module__.startswith("flambeau.") else type(tensor).__name__,
+        contents=contents,
+    )
+
+
+def format_tensor(
+    array: np.ndarray,
+    dtype: dtype_,
+    *,
+    requires_grad: bool = False,
+    grad_fn: str | None = None,
+    device: str = "cpu",
+    name: str = "tensor",
+    contents: str | None = None,
+) -> str:
+    """The text of a tensor whose elements are ``array``: ``name(elements, what is not taken for granted)``.
+
+    Args:
+        array: of the tensor's shape; bfloat16 as its bits or widened to float32
+        dtype: the tensor's
+        grad_fn: the name of the gradient node that made it
+        contents: the text of the elements, if it is not to be made here
+    """
+    indent = len(name) + 1
+    suffixes = []
+    if device != "cpu":
+        suffixes.append(f"device='{device}'")
+    default = get_default_dtype()
+    if array.size == 0:
+        if array.ndim != 1:
+            suffixes.append(f"size={array.shape}")
+        if dtype is not default:  # nothing else tells
+            suffixes.append(f"dtype={dtype!r}")
+        text = "[]"
+    else:
+        if _options.edgeitems == 0:
+            suffixes.append(f"size={array.shape}")
+        if dtype not in (default, complex128 if default is float64 else complex64, int64, bool_):
+            suffixes.append(f"dtype={dtype!r}")
+        text = _elements(array, dtype, indent) if contents is None else contents
+    if grad_fn is not None:
+        suffixes.append(f"grad_fn=<{grad_fn}>")
+    elif requires_grad:
+        suffixes.append("requires_grad=True")
+    return _with_suffixes(f"{name}({text if contents is None else contents}", suffixes, indent)
+
+
+def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
+    line = len(text) - text.rfind("\n") + 1
+    for suffix in suffixes:
+        if line + len(suffix) + 2 > _options.linewidth:
+            text += f",\n{' ' * indent}{suffix}"
+            line = indent + len(suffix)
+        else:
+            text += f", {suffix}"
+            line += len(suffix) + 2
+    return text + ")"
+
+
+def _elements(array: np.ndarray, dtype: dtype_, indent: int) -> str:
+    """Nested brackets around the elements that are shown."""
+    shape = array.shape
+    summarized = array.size > _options.threshold
+    shown = _edges(array) if summarized else array
+    if dtype is bfloat16 and shown.dtype == np.uint16:
+        shown = (shown.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    shown = shown.reshape(-1)
+    if dtype.is_complex:
+        real, real_width = _texts(shown.real)
+        imaginary, imaginary_width = _texts(shown.imag)
+        texts = [_complex_text(*parts) for parts in zip(real, imaginary)]
+        width = real_width + imaginary_width + 1
+    else:
+        texts, width = _texts(shown)
+    if not shape:
+        return texts[0]
+    per_line = max(1, (_options.linewidth - indent - (len(shape) - 1)) // (width + 2))
+    return _nested(iter(texts), shape, indent, per_line, summarized)
+
+
+def _edges(array: np.ndarray) -> np.ndarray:
+    """What a summary shows of an array: of each long dimension the entries at both ends."""
+    edge = _options.edgeitems
+    for axis, size in enumerate(array.shape):
+        if size > 2 * edge:
+            before = (slice(None),) * axis
+            array = np.concatenate([array[(*before, slice(edge))], array[(*before, slice(size - edge, None))]], axis)
+    return array
+
+
+def _nested(texts: Iterator[str], shape: tuple[int, ...], indent: int, per_line: int, summarized: bool) -> str:
+    size, *inner = shape
+    edge = _options.edgeitems
+    cut = summarized and size > 2 * edge
+    count = 2 * edge if cut else size
+    if inner:
+        entries = [_nested(texts, tuple(inner), indent + 1, per_line, summarized) for _ in range(count)]
+        if cut:
+            entries.insert(edge, "...")
+        separator = "," + "\n" * len(inner) + " " * (indent + 1)
+        return f"[{separator.join(entries)}]"
+    entries = [next(texts) for _ in range(count)]
+    if cut:
+        entries.insert(edge, " ..." if edge else "...")
+    lines = [", ".join(entries[start : start + per_line]) for start in range(0, len(entries), per_line)]
+    separator = ",\n" + " " * (indent + 1)
+    return f"[{separator.join(lines)}]"
+
+
+def _complex_text(real: str, imaginary: str) -> str:
+    imaginary = imaginary.lstrip()
+    return f"{real}{imaginary}j" if imaginary[0] in "+-" else f"{real}+{imaginary}j"
+
+
+def _texts(values: np.ndarray) -> tuple[list[str], int]:
+    """The texts of the elements, padded to one width, and that width (which infinities and NaN may exceed).
+
+    Numbers that are all integers show no digits after the point, and scientific notation is for those of very different or
+    extreme size. Zeros, infinities and NaN count for neither, nor for the width.
+    """
+    if values.dtype.kind != "f":
+        texts = [str(value) for value in values.tolist()]
+        width = max(map(len, texts), default=1)
+    else:
+        wide = values.astype(np.float64)
+        counted = np.isfinite(wide) & (wide != 0)
+        significant = wide[counted]
+        integral = bool((significant == np.ceil(significant)).all())
+        scientific = significant.size > 0 and (_is_extreme(np.abs(significant)) if _options.sci_mode is None else _options.sci_mode)
+        if scientific:
+            style = f".{_options.precision}e"
+        else:
+            style = ".0f" if integral else f".{_options.precision}f"
+        texts = [format(value, style) for value in wide.tolist()]
+        if integral and not scientific:
+            texts = [text if text[-1] in "fn" else text + "." for text in texts]  # but inf and nan
+        width = max([1, *(len(text) for text, counts in zip(texts, counted.tolist()) if counts)])
+    return [text.rjust(width) for text in texts], width
+
+
+def _is_extreme(magnitudes: np.ndarray) -> bool:
+    smallest, largest = float(magnitudes.min()), float(magnitudes.max())
+    return largest / smallest > 1000.0 or largest > 1.0e8 or smallest < 1.0e-4

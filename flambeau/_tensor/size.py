@@ -1,0 +1,47 @@
+"""``Size``: the shape of a tensor, a tuple with a few more methods."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+
+class Size(tuple):
+    """The sizes of a tensor's dimensions.
+
+    Example::
+
+        >>> flambeau.Size([2, 3]).numel()
+        6
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+    def numel(self) -> int:
+        """The number of elements of a tensor of this size."""
+        return prod(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        return Size(item) if isinstance(index, slice) else item
+
+    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+        if not isinstance(other, tuple):
+            return NotImplemented
+        return Size(tuple.__add__(self, other))
+
+    def __radd__(self, other: Any) -> Size:
+        if not isinstance(other, tuple):
+            return NotImplemented
+        return Size(tuple.__add__(other, self))
+
+    def __mul__(self, count: Any) -> Size:  # type: ignore[override]
+        return Size(tuple.__mul__(self, count))
+
+    __rmul__ = __mul__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple:
+        return Size, (tuple(self),)

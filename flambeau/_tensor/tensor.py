@@ -1,0 +1,602 @@
+"""The ``Tensor`` class: what PyTorch's users hold in their hands.
+
+Most methods are the functions of the operator families (``_ops/``), attached at the end; what stands here is what belongs to the
+object itself: its fields, its conversions, and Python's protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import flambeau._ops as ops
+from flambeau._ops import copying, elementwise, matrix, views
+from flambeau._ops.arguments import number
+from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
+from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
+from flambeau._ops.operator import set_tensor_class
+from flambeau._tape.storage import TensorBase
+from flambeau._tensor.size import Size
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.device import CPU, require_cpu
+from flambeau._types.device import device as Device
+from flambeau._types.dtype import dtype as DType
+
+
+class Tensor(TensorBase):
+    """An array of elements of one dtype, on which operators are recorded and whose gradient is tracked.
+
+    Make one with ``flambeau.tensor(data)`` and the other creation functions.
+    """
+
+    __slots__ = ()
+
+    # Defaults of what most tensors never have; set in the instance's dictionary.
+    _grad: Tensor | None = None
+    _retains: bool = False
+
+    def __new__(cls, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+        if args and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
+            made = ops.creation.tensor(args[0], dtype=dtype or dt.float32)
+        elif args and isinstance(args[0], TensorBase):
+            made = views.detach(args[0])
+        else:
+            made = ops.creation.empty(*args, dtype=dtype or dt.float32) if args else ops.creation.empty(0, dtype=dtype or dt.float32)
+        return made if cls is Tensor else made.as_subclass(cls)
+
+    def as_subclass(self, cls: type) -> Any:
+        """The tensor as an instance of a subclass of ``Tensor``, sharing memory and history."""
+        made = object.__new__(cls)
+        made.storage, made.layout, made.node, made.output_nr, made.base = self.storage, self.layout, self.node, self.output_nr, self.base
+        return made
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of the dimensions."""
+        return Size(self.layout.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The sizes of all dimensions, or of one."""
+        if dim is None:
+            return Size(self.layout.shape)
+        return self.layout.shape[lay.wrap_axis(dim, self.layout.ndim)]
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements of memory lie from one index to the next: of all dimensions, or of one."""
+        return self.layout.strides if dim is None else self.layout.strides[lay.wrap_axis(dim, self.layout.ndim)]
+
+    def storage_offset(self) -> int:
+        """How many elements of the storage lie before the first of the tensor."""
+        return self.layout.offset
+
+    @property
+    def dtype(self) -> DType:
+        """The type of the elements."""
+        return self.layout.dtype
+
+    @property
+    def device(self) -> Device:
+        """Where the tensor lives."""
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.layout.ndim
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.layout.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.layout.numel
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """The bytes of one element."""
+        return self.layout.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return self.layout.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.layout.numel * self.layout.dtype.itemsize
+
+    def is_contiguous(self, memory_format: memory_format = contiguous_format) -> bool:
+        """Whether the elements lie in memory in the order of the format, without gaps."""
+        return memory_format.matches(self.layout)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point type."""
+        return self.layout.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the dtype is complex."""
+        return self.layout.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.layout.dtype.is_signed
+
+    is_cuda = is_sparse = is_quantized = is_meta = is_mkldnn = is_mps = is_xpu = is_nested = False
+    is_cpu = True
+    names = property(lambda self: (None,) * self.layout.ndim)
+
+    def is_conj(self) -> bool:
+        """Always False: conjugation is computed, not deferred."""
+        return False
+
+    def is_neg(self) -> bool:
+        """Always False: negation is computed, not deferred."""
+        return False
+
+    def resolve_conj(self) -> Tensor:
+        """The tensor itself: conjugation is never deferred."""
+        return self
+
+    def resolve_neg(self) -> Tensor:
+        """The tensor itself: negation is never deferred."""
+        return self
+
+    def is_shared(self) -> bool:
+        """Whether other processes see the memory."""
+        return self.storage.exported
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Always False: there is no device to pin memory for."""
+        return False
+
+    def is_inference(self) -> bool:
+        """Whether the tensor was made in inference mode."""
+        return self.__dict__.get("_inference", False)
+
+    def is_same_size(self, other: Tensor) -> bool:
+        """Whether the other tensor has the same shape."""
+        return self.layout.shape == other.layout.shape
+
+    def data_ptr(self) -> int:
+        """The address of the first element (which computes it, if it is pending)."""
+        if self.layout.numel == 0:
+            return 0
+        return self.storage.materialize().address + self.layout.offset * self.layout.dtype.itemsize
+
+    # -- autograd --------------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to or through the tensor."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask that ``backward`` computes the gradient of this leaf.
+
+        Raises:
+            RuntimeError: the dtype has no gradients, or the tensor is the result of an operator and must keep its history.
+        """
+        if requires_grad and self.layout.dtype.category < dt.FLOAT:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if self.is_leaf:
+            if not requires_grad:
+                self.node = None
+            elif self.node is None:
+                self.node = AccumulateGrad(self)
+        elif not requires_grad:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't "
+                "require differentiation use var_no_grad = var.detach()."
+            )
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor is no result of a differentiable operator."""
+        return self.node is None or isinstance(self.node, AccumulateGrad)
+
+    @property
+    def grad_fn(self) -> Any:
+        """The gradient node that made the tensor, or ``None``."""
+        return None if isinstance(self.node, AccumulateGrad) else self.node
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that ``backward`` has added up for this leaf."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, TensorBase):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value.layout.shape != self.layout.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: it has shape {list(value.layout.shape)}, the tensor {list(self.layout.shape)}"
+                )
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value.layout.dtype is not self.layout.dtype:
+                raise RuntimeError(f"assigned grad has data of a different type: {value.layout.dtype!r}, not {self.layout.dtype!r}")
+        self.__dict__["_grad"] = value
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+        """Add the gradient of this tensor to the ``grad`` of every leaf that it depends on; see ``autograd.backward``."""
+        from flambeau.autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def detach_(self) -> Tensor:
+        """Forget the history; the tensor becomes a leaf."""
+        if self.base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self.node = None
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history; changes through it are not seen by autograd."""
+        return views.detach(self)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, TensorBase):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self.storage = value.storage
+        self.layout = value.layout
+
+    def register_hook(self, hook: Callable) -> HookHandle:
+        """Call ``hook(grad)`` whenever the gradient of this tensor is computed; it may return another gradient."""
+        if self.node is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        hooks = hooks_of(self.node)
+        return hooks.add(hooks.outputs.setdefault(self.output_nr, {}), hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable) -> HookHandle:
+        """Call ``hook(tensor)`` after a gradient has been added to this leaf's ``grad``."""
+        if not isinstance(self.node, AccumulateGrad):
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        hooks = hooks_of(self.node)
+        return hooks.add(hooks.accumulated, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf tensor in its ``grad``, too."""
+        if self.node is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if not self.is_leaf:
+            import weakref
+
+            hooks_of(self.node).retain[self.output_nr] = weakref.ref(self)
+            self.__dict__["_retains"] = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad`` was called on this non-leaf tensor."""
+        return self._retains
+
+    @property
+    def _version(self) -> int:
+        return self.storage.version
+
+    @property
+    def _base(self) -> Any:
+        return self.base
+
+    def _is_view(self) -> bool:
+        return self.base is not None
+
+    # -- conversion ------------------------------------------------------------------------------------------------
+
+    def _array(self) -> np.ndarray:
+        """The elements as a NumPy array on the tensor's own memory (bfloat16 as its bits)."""
+        layout = self.layout
+        if layout.numel == 0:
+            return np.empty(layout.shape, layout.dtype.numpy)
+        buffer = self.storage.materialize()
+        itemsize = layout.dtype.itemsize
+        flat = buffer.view(layout.dtype.numpy, self.storage.nbytes // itemsize)
+        return np.lib.stride_tricks.as_strided(flat[layout.offset :], layout.shape, tuple(stride * itemsize for stride in layout.strides))
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The tensor as a NumPy array that shares its memory.
+
+        Raises:
+            RuntimeError: the tensor requires grad (``detach()`` first, or ``force=True``).
+            TypeError: NumPy has no such dtype (bfloat16).
+        """
+        if self.node is not None and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.layout.dtype is dt.bfloat16:
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        array = self._array()
+        self.storage.exported = True
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype, copy=bool(copy))
+
+    __array_priority__ = 1000
+
+    def item(self) -> Any:
+        """The one element as a Python number.
+
+        Raises:
+            RuntimeError: there are more elements, or none.
+        """
+        layout = self.layout
+        if layout.numel != 1:
+            raise RuntimeError(f"a Tensor with {layout.numel} elements cannot be converted to Scalar")
+        storage = self.storage
+        buffer = storage.materialize()
+        value = buffer.view(layout.dtype.numpy, storage.nbytes // layout.dtype.itemsize)[layout.offset]
+        return _widen(value).item() if layout.dtype is dt.bfloat16 else value.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers (one number for a tensor without dimensions)."""
+        array = self._array()
+        return _widen(array).tolist() if self.layout.dtype is dt.bfloat16 else array.tolist()
+
+    def to(self, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False, copy: bool = False,
+           memory_format: memory_format = preserve_format) -> Tensor:  # fmt: skip
+        """The tensor with another dtype, device or memory format: itself if nothing changes.
+
+        Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
+        """
+        for argument in args:
+            if isinstance(argument, DType):
+                dtype = argument
+            elif isinstance(argument, TensorBase):
+                dtype = argument.layout.dtype
+            elif isinstance(argument, (str, Device)):
+                device = argument
+            elif not isinstance(argument, (bool, type(None))):
+                raise TypeError(f"to() received an invalid combination of arguments: {argument.__class__.__name__}")
+        if device is not None:
+            require_cpu(device)
+        return copying.cast(self, dtype or self.layout.dtype, copy=copy, memory_format=memory_format)
+
+    def cpu(self, memory_format: memory_format = preserve_format) -> Tensor:
+        """The tensor itself: there is no other device."""
+        return self.to(memory_format=memory_format)
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """PyTorch's name of the tensor's type, or the tensor as another dtype."""
+        if dtype is None:
+            return f"torch.{_TENSOR_NAMES[self.layout.dtype.name]}"
+        if isinstance(dtype, str):
+            wanted = {name: key for key, name in _TENSOR_NAMES.items()}.get(dtype.removeprefix("torch."))
+            if wanted is None:
+                raise ValueError(f"invalid type: '{dtype}'")
+            dtype = getattr(dt, wanted)
+        return self.to(dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor with the dtype of another."""
+        return self.to(other.layout.dtype)
+
+    # -- Python's protocols ----------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        if not self.layout.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.layout.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.layout.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([views.select(self, 0, index) for index in range(self.layout.shape[0])])
+
+    def __bool__(self) -> bool:
+        if self.layout.numel > 1:
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        if self.layout.numel == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.layout.dtype.category > dt.INTEGER or self.layout.numel != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        from flambeau._tensor.printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        if self.layout.ndim == 0 and spec:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(object.__dir__(self)))
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self == element).any().item())
+
+    def __add__(self, other: Any) -> Any:
+        return elementwise.ADD(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return elementwise.ADD(self, number(other)) if _operand(other) else NotImplemented
+
+    def __sub__(self, other: Any) -> Any:
+        return elementwise.SUB(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Any:
+        return elementwise.SUB(number(other), self) if _operand(other) else NotImplemented
+
+    def __mul__(self, other: Any) -> Any:
+        return elementwise.MUL(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
+
+    def __rmul__(self, other: Any) -> Any:
+        return elementwise.MUL(self, number(other)) if _operand(other) else NotImplemented
+
+    def __truediv__(self, other: Any) -> Any:
+        return elementwise.DIV(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return elementwise.DIV(number(other), self) if _operand(other) else NotImplemented
+
+    def __floordiv__(self, other: Any) -> Any:
+        return elementwise.floor_divide(self, other) if _operand(other) else NotImplemented
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return elementwise.floor_divide(other, self) if _operand(other) else NotImplemented
+
+    def __mod__(self, other: Any) -> Any:
+        return elementwise.remainder(self, other) if _operand(other) else NotImplemented
+
+    def __rmod__(self, other: Any) -> Any:
+        return elementwise.remainder(other, self) if _operand(other) else NotImplemented
+
+    def __pow__(self, other: Any) -> Any:
+        return elementwise.pow(self, other) if _operand(other) else NotImplemented
+
+    def __rpow__(self, other: Any) -> Any:
+        return elementwise.pow(other, self) if _operand(other) else NotImplemented
+
+    def __matmul__(self, other: Any) -> Any:
+        return matrix.matmul(self, other) if isinstance(other, TensorBase) else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return matrix.matmul(other, self) if isinstance(other, TensorBase) else NotImplemented
+
+    def __iadd__(self, other: Any) -> Any:
+        return elementwise.add_(self, other) if _operand(other) else NotImplemented
+
+    def __isub__(self, other: Any) -> Any:
+        return elementwise.sub_(self, other) if _operand(other) else NotImplemented
+
+    def __imul__(self, other: Any) -> Any:
+        return elementwise.mul_(self, other) if _operand(other) else NotImplemented
+
+    def __itruediv__(self, other: Any) -> Any:
+        return elementwise.div_(self, other) if _operand(other) else NotImplemented
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return elementwise.div_(self, other, rounding_mode="floor") if _operand(other) else NotImplemented
+
+    def __imod__(self, other: Any) -> Any:
+        return elementwise.remainder_(self, other) if _operand(other) else NotImplemented
+
+    def __ipow__(self, other: Any) -> Any:  # type: ignore[misc]
+        return elementwise.pow_(self, other) if _operand(other) else NotImplemented
+
+    def __eq__(self, other: Any) -> Any:  # type: ignore[override]
+        return elementwise.eq(self, other) if _operand(other) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:  # type: ignore[override]
+        return elementwise.ne(self, other) if _operand(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        return elementwise.lt(self, other) if _operand(other) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return elementwise.le(self, other) if _operand(other) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return elementwise.gt(self, other) if _operand(other) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return elementwise.ge(self, other) if _operand(other) else NotImplemented
+
+    def __neg__(self) -> Tensor:
+        return elementwise.neg(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return elementwise.abs(self)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The view with the dimensions reversed."""
+        return views.permute(self, *range(self.layout.ndim - 1, -1, -1)) if self.layout.ndim != 2 else views.t(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The view with the last two dimensions exchanged."""
+        if self.layout.ndim < 2:
+            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.layout.ndim}-D tensor.")
+        return views.transpose(self, -2, -1)
+
+    @property
+    def H(self) -> Tensor:  # noqa: N802
+        """The conjugate transpose of a matrix."""
+        return elementwise.conj(self.T)
+
+    @property
+    def mH(self) -> Tensor:  # noqa: N802
+        """The conjugate of the view with the last two dimensions exchanged."""
+        return elementwise.conj(self.mT)
+
+
+_NUMBER_LIKE = (int, float, complex, np.generic)
+
+
+def _operand(value: Any) -> bool:
+    """Whether arithmetic with a tensor takes this value; otherwise Python asks the other operand."""
+    return isinstance(value, TensorBase) or isinstance(value, _NUMBER_LIKE)
+
+
+def _widen(bits: Any) -> Any:
+    """bfloat16's bits as float32."""
+    return (np.asarray(bits, np.uint32) << 16).view(np.float32)
+
+
+_TENSOR_NAMES = {
+    "float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "int64": "LongTensor",
+    "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
+    "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor", "uint16": "UInt16Tensor", "uint32": "UInt32Tensor", "uint64": "UInt64Tensor",
+}  # fmt: skip
+
+
+def _conversion(name: str, dtype: DType) -> Callable:
+    def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
+        return self.to(dtype, memory_format=memory_format)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor as {dtype!r}."
+    return convert
+
+
+for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool", "cfloat", "cdouble"):
+    setattr(Tensor, _name, _conversion(_name, getattr(dt, _name)))
+Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
+Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
+
+for _family in ops.FAMILIES:
+    for _name in _family.METHODS:
+        setattr(Tensor, _name, getattr(_family, _name))
+
+set_tensor_class(Tensor)
+

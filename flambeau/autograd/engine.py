@@ -1,0 +1,183 @@
+"""The backward pass: walk the graph of gradient nodes from the outputs to the leaves.
+
+Nodes are visited in an order in which every node comes after all that use its results. The gradients are recorded like any other
+operators, so a pass costs no computation until somebody looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+from flambeau._ops.elementwise import ADD
+from flambeau._ops.node import AccumulateGrad, NodeHooks
+from flambeau._ops.operator import ANOMALY, OPERATORS, new_tensor
+from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
+
+Edge = tuple[Any, int]
+
+
+def order(roots: Sequence[Any]) -> list[Any]:
+    """The nodes reachable from the roots, users before the used."""
+    done: set[int] = set()
+    finished: list[Any] = []
+    for root in roots:
+        if id(root) in done:
+            continue
+        done.add(id(root))
+        stack = [(root, iter(root.inputs))]
+        while stack:
+            node, edges = stack[-1]
+            for edge in edges:
+                if edge is not None and id(edge[0]) not in done:
+                    done.add(id(edge[0]))
+                    stack.append((edge[0], iter(edge[0].inputs)))
+                    break
+            else:
+                finished.append(node)
+                stack.pop()
+    finished.reverse()
+    return finished
+
+
+def run(roots: Sequence[Edge], grads: Sequence[TensorBase | None], *, retain: bool, create: bool, wanted: dict[Edge, int] | None = None) -> list[TensorBase | None]:
+    """Propagate ``grads`` from ``roots``.
+
+    Args:
+        retain: keep what the nodes saved, for another pass
+        create: record the graph of the gradients themselves
+        wanted: if given, gradients are returned for these edges (by their position) and not accumulated into leaves
+
+    Raises:
+        RuntimeError: saved values are gone or were changed in place.
+    """
+    tape = LOCAL.tape
+    mode = tape.grad
+    tape.grad = create
+    found: list[TensorBase | None] = [None] * (len(wanted) if wanted is not None else 0)
+    pending: dict[int, list[TensorBase | None]] = {}
+    nodes = order([node for node, _ in roots])
+    needed = _needed(nodes, wanted) if wanted is not None else None
+    try:
+        for (node, number), grad in zip(roots, grads, strict=True):
+            _accumulate(pending, node, number, grad)
+        for node in nodes:
+            incoming = pending.pop(id(node), None)
+            if incoming is None:
+                continue
+            hooks: NodeHooks | None = node.hooks
+            if hooks is not None:
+                _before(hooks, incoming)
+            if wanted is not None:
+                for number, grad in enumerate(incoming):
+                    position = wanted.get((node, number))
+                    if position is not None:
+                        found[position] = grad
+                if id(node) not in needed:
+                    continue
+            if isinstance(node, AccumulateGrad):
+                if wanted is None:
+                    _leaf(node, incoming[0], create)
+                continue
+            count = len(node.layouts)
+            outgoing = _apply(node, tuple(incoming) + (None,) * (count - len(incoming)))
+            if hooks is not None and hooks.after:
+                outgoing = _after(hooks, outgoing, tuple(incoming))
+            if not retain:
+                node.release()
+            for edge, grad in zip(node.inputs, outgoing, strict=True):
+                if edge is not None and grad is not None:
+                    _accumulate(pending, edge[0], edge[1], grad)
+    finally:
+        tape.grad = mode
+    return found
+
+
+def _apply(node: Any, incoming: tuple) -> tuple:
+    if not ANOMALY.enabled:
+        return node.apply(incoming)
+    from flambeau.autograd import anomaly
+
+    return anomaly.apply(node, incoming)
+
+
+def _needed(nodes: list[Any], wanted: dict[Edge, int]) -> set[int]:
+    """The nodes that must compute for the wanted gradients: those with a wanted edge somewhere below them."""
+    targets = {id(node) for node, _ in wanted}
+    needed: set[int] = set()
+    for node in reversed(nodes):
+        for edge in node.inputs:
+            if edge is not None and (id(edge[0]) in needed or id(edge[0]) in targets):
+                needed.add(id(node))
+                break
+    return needed
+
+
+def _accumulate(pending: dict[int, list], node: Any, number: int, grad: TensorBase | None) -> None:
+    slots = pending.get(id(node))
+    if slots is None:
+        slots = pending[id(node)] = []
+    while len(slots) <= number:
+        slots.append(None)
+    if grad is not None:
+        slots[number] = grad if slots[number] is None else ADD(slots[number], grad)
+
+
+def _before(hooks: NodeHooks, incoming: list) -> None:
+    """Run the hooks on the incoming gradients; each may replace them."""
+    for number, registered in hooks.outputs.items():
+        if number < len(incoming) and incoming[number] is not None:
+            for hook in list(registered.values()):
+                replacement = hook(incoming[number])
+                if replacement is not None:
+                    incoming[number] = replacement
+    for hook in list(hooks.before.values()):
+        replacement = hook(tuple(incoming))
+        if replacement is not None:
+            incoming[:] = replacement if isinstance(replacement, tuple) else (replacement,)
+    for number, reference in hooks.retain.items():
+        tensor = reference()
+        if tensor is not None and number < len(incoming):
+            tensor.grad = incoming[number]
+
+
+def _after(hooks: NodeHooks, outgoing: tuple, incoming: tuple) -> tuple:
+    for hook in list(hooks.after.values()):
+        replacement = hook(outgoing, incoming)
+        if replacement is not None:
+            outgoing = replacement if isinstance(replacement, tuple) else (replacement,)
+    return outgoing
+
+
+def _leaf(node: AccumulateGrad, grad: TensorBase | None, create: bool) -> None:
+    """Add a gradient to a leaf's ``grad``."""
+    tensor = node.variable
+    if tensor is None or grad is None:
+        return
+    old = tensor.grad
+    if old is None:
+        tensor.grad = grad if create else _own(grad)
+    elif create:
+        tensor.grad = ADD(old, grad)
+    else:
+        ADD.inplace(old, old, grad)
+    if node.hooks is not None:
+        for hook in list(node.hooks.accumulated.values()):
+            hook(tensor)
+
+
+def _own(grad: TensorBase) -> TensorBase:
+    """A gradient that no other tensor shares: ``y = a + b`` gives both operands the same one, and leaves add to theirs in place."""
+    if grad.layout.dense and grad.layout.offset == 0 and getrefcount(grad.storage) <= _UNSHARED and grad.base is None:
+        return new_tensor(grad.storage, grad.layout)
+    return OPERATORS["clone"](grad.detach())
+
+
+_UNSHARED = 3
+"""References to the storage of a gradient that is nobody else's: from its tensor, the tape, and ``getrefcount``'s argument.
+
+The tensor itself may be on its way to several leaves; then the second leaf finds the first one's tensor as a fourth reference,
+and takes a copy.
+"""

@@ -1,0 +1,290 @@
+"""Attention."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import flambeau
+from flambeau._ops import nn as ops
+from flambeau._tensor.tensor import Tensor
+from flambeau.nn.functional._common import shape_text
+from flambeau.nn.functional._dropout import dropout
+from flambeau.nn.functional._linear import linear
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Computes dropout(softmax(q kᵀ · scale + mask)) v (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Args:
+        query: q, (..., L, E).
+        key: k, (..., S, E).
+        value: v, (..., S, E_v).
+        attn_mask: broadcast to (..., L, S): booleans that are true where a key takes part, or numbers that are added.
+        dropout_p: the probability with which a weight is dropped, always.
+        is_causal: whether position i sees the keys up to i only; without ``attn_mask``.
+        scale: 1/√E if left out.
+        enable_gqa: whether several heads of ``query`` share one of ``key`` and ``value``.
+
+    Returns:
+        (..., L, E_v).
+
+    Raises:
+        RuntimeError: the shapes do not fit, or both ``attn_mask`` and ``is_causal`` are given.
+    """
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if tensor.dim() < 2:
+            raise RuntimeError(f"scaled_dot_product_attention: {name} must have at least 2 dimensions, got shape {shape_text(tensor)}")
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: query (..., L, E), key (..., S, E) and value (..., S, E_v) must agree in E and S, got "
+            f"{shape_text(query)}, {shape_text(key)} and {shape_text(value)}"
+        )
+    return ops.scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+def canonical_mask(
+    mask: Tensor | None, name: str, other_type: Any, other_name: str, target_type: Any, check_other: bool = True
+) -> Tensor | None:
+    """``mask`` as numbers to add: where a boolean one is true, -∞."""
+    if mask is None:
+        return None
+    is_float = mask.is_floating_point()
+    if mask.dtype != flambeau.bool and not is_float:
+        raise AssertionError(f"only bool and floating types of {name} are supported, got {mask.dtype}")
+    if check_other and other_type is not None and mask.dtype != other_type:
+        warnings.warn(
+            f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both instead.", stacklevel=3
+        )
+    if is_float:
+        return mask
+    return flambeau.zeros_like(mask, dtype=target_type).masked_fill_(mask, float("-inf"))
+
+
+def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, mask: Tensor | None, heads: int) -> bool:
+    """Checks the arguments of multi-head attention; returns whether they have a batch dimension."""
+    dims = query.dim()
+    if dims not in (2, 3):
+        raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {dims}-D query tensor")
+    kind = "batched (3-D)" if dims == 3 else "unbatched (2-D)"
+    if key.dim() != dims or value.dim() != dims:
+        raise AssertionError(
+            f"For {kind} `query`, expected `key` and `value` to be {dims}-D but found {key.dim()}-D and {value.dim()}-D tensors respectively"
+        )
+    if padding is not None and padding.dim() != dims - 1:
+        raise AssertionError(
+            f"For {kind} `query`, expected `key_padding_mask` to be `None` or {dims - 1}-D but found {padding.dim()}-D tensor instead"
+        )
+    if mask is not None:
+        if mask.dim() not in (2, 3):
+            raise AssertionError(
+                f"For {kind} `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found {mask.dim()}-D tensor instead"
+            )
+        expected = (heads, query.shape[0], key.shape[0])
+        if dims == 2 and mask.dim() == 3 and tuple(mask.shape) != expected:
+            raise AssertionError(f"Expected `attn_mask` shape to be {expected} but got {shape_text(mask)}")
+    return dims == 3
+
+
+def _project(query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values from one stacked weight; what is the same tensor is multiplied once."""
+    size = query.size(-1)
+    if query is key and key is value:
+        q, k, v = linear(query, weight, bias).chunk(3, dim=-1)
+        return q.contiguous(), k.contiguous(), v.contiguous()
+    weights = weight.chunk(3)
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    if key is value:
+        q = linear(query, weights[0], biases[0])
+        k, v = linear(key, weight[size:], None if bias is None else bias[size:]).chunk(2, dim=-1)
+        return q, k.contiguous(), v.contiguous()
+    return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Computes multi-head attention; see :class:`flambeau.nn.MultiheadAttention`, which holds the weights.
+
+    Args:
+        query: (L, N, E) or (L, E).
+        key: (S, N, E_k) or (S, E_k).
+        value: (S, N, E_v) or (S, E_v).
+        embed_dim_to_check: E.
+        num_heads: how many heads share E.
+        in_proj_weight: (3 E, E), the stacked weights of queries, keys and values.
+        in_proj_bias: (3 E).
+        bias_k: (1, 1, E), appended to the keys.
+        bias_v: (1, 1, E), appended to the values.
+        add_zero_attn: whether a key and a value of zeros are appended.
+        dropout_p: the probability with which a weight is dropped in training.
+        out_proj_weight: (E, E).
+        out_proj_bias: (E).
+        training: whether weights are dropped.
+        key_padding_mask: (N, S) or (S); keys that do not take part.
+        need_weights: whether the attention weights are returned.
+        attn_mask: (L, S) or (N · heads, L, S); pairs that do not take part.
+        use_separate_proj_weight: whether the next three are used in the place of ``in_proj_weight``.
+        q_proj_weight: (E, E).
+        k_proj_weight: (E, E_k).
+        v_proj_weight: (E, E_v).
+        static_k: (N · heads, S, E / heads), keys that are projected already.
+        static_v: (N · heads, S, E / heads), values that are projected already.
+        average_attn_weights: whether the weights returned are averaged over the heads.
+        is_causal: says that ``attn_mask`` is the causal one.
+
+    Returns:
+        (L, N, E) or (L, E), and the weights (N, L, S), (N, heads, L, S) or ``None``.
+    """
+    batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
+    if not batched:
+        same = key is value, query is key
+        query = query.unsqueeze(1)
+        key = query if same[1] else key.unsqueeze(1)
+        value = key if same[0] else value.unsqueeze(1)
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    length, batch, size = query.shape
+    if size != embed_dim_to_check:
+        raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {size}")
+    head = size // num_heads
+    if head * num_heads != size:
+        raise AssertionError(f"embed_dim {size} not divisible by num_heads {num_heads}")
+    attn_mask, key_padding_mask, is_causal = _masks(query, attn_mask, key_padding_mask, is_causal, need_weights)
+    if use_separate_proj_weight:
+        if key.shape[:2] != value.shape[:2]:
+            raise AssertionError(
+                f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's {tuple(value.shape[:2])}"
+            )
+        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        q = linear(query, q_proj_weight, biases[0])
+        k = linear(key, k_proj_weight, biases[1])
+        v = linear(value, v_proj_weight, biases[2])
+    else:
+        if key.shape != value.shape:
+            raise AssertionError(f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}")
+        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
+    attn_mask = _expanded_mask(attn_mask, length, key.size(0), batch * num_heads)
+
+    appended = 0
+    if (bias_k is None) != (bias_v is None):
+        raise AssertionError("bias_k and bias_v must be given together")
+    if bias_k is not None:
+        if static_k is not None or static_v is not None:
+            raise AssertionError("bias cannot be added to static key or value.")
+        k, v = flambeau.cat([k, bias_k.repeat(1, batch, 1)]), flambeau.cat([v, bias_v.repeat(1, batch, 1)])
+        appended += 1
+    q = q.view(length, batch * num_heads, head).transpose(0, 1)
+    k = _heads(k, batch * num_heads, head) if static_k is None else _static("static_k", static_k, batch * num_heads, head)
+    v = _heads(v, batch * num_heads, head) if static_v is None else _static("static_v", static_v, batch * num_heads, head)
+    if add_zero_attn:
+        zero = flambeau.zeros(batch * num_heads, 1, head, dtype=k.dtype, device=k.device)
+        k, v = flambeau.cat([k, zero], 1), flambeau.cat([v, zero.to(v.dtype)], 1)
+        appended += 1
+    if appended:
+        attn_mask, key_padding_mask = (
+            None if mask is None else flambeau.constant_pad_nd(mask, (0, appended), 0.0) for mask in (attn_mask, key_padding_mask)
+        )
+    mask = _merged_mask(attn_mask, key_padding_mask, batch, num_heads, k.size(1))
+    dropout_p = dropout_p if training else 0.0
+    if not need_weights:
+        q, k, v = (x.view(batch, num_heads, -1, head) for x in (q, k, v))
+        if mask is not None:
+            mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(batch, num_heads, -1, k.size(2))
+        output = scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
+        output = output.permute(2, 0, 1, 3).reshape(length, batch, size)
+        output = linear(output, out_proj_weight, out_proj_bias)
+        return output if batched else output.squeeze(1), None
+    scores = q * math.sqrt(1.0 / head) @ k.transpose(-2, -1)
+    weights = flambeau.softmax(scores if mask is None else scores + mask, -1)
+    if dropout_p > 0.0:
+        weights = dropout(weights, dropout_p)
+    output = (weights @ v).transpose(0, 1).reshape(length, batch, size)
+    output = linear(output, out_proj_weight, out_proj_bias)
+    weights = weights.view(batch, num_heads, length, k.size(1))
+    if average_attn_weights:
+        weights = weights.mean(1)
+    return (output, weights) if batched else (output.squeeze(1), weights.squeeze(0))
+
+
+def _masks(
+    query: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal: bool, need_weights: bool
+) -> tuple[Tensor | None, Tensor | None, bool]:
+    """Both masks as numbers to add, and whether the causal mask is left to the kernel."""
+    other = None if attn_mask is None else attn_mask.dtype
+    key_padding_mask = canonical_mask(key_padding_mask, "key_padding_mask", other, "attn_mask", query.dtype)
+    if is_causal and attn_mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask."
+        )
+    if is_causal and key_padding_mask is None and not need_weights:
+        return None, None, True
+    return canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False), key_padding_mask, False
+
+
+def _expanded_mask(mask: Tensor | None, length: int, keys: int, heads: int) -> Tensor | None:
+    if mask is None:
+        return None
+    expected = (length, keys) if mask.dim() == 2 else (heads, length, keys)
+    if tuple(mask.shape) != expected:
+        raise RuntimeError(f"The shape of the {mask.dim()}D attn_mask is {shape_text(mask)}, but should be {expected}.")
+    return mask.unsqueeze(0) if mask.dim() == 2 else mask
+
+
+def _heads(x: Tensor, heads: int, size: int) -> Tensor:
+    return x.view(x.shape[0], heads, size).transpose(0, 1)
+
+
+def _static(name: str, x: Tensor, heads: int, size: int) -> Tensor:
+    if x.size(0) != heads or x.size(2) != size:
+        raise AssertionError(f"expecting {name} of shape ({heads}, S, {size}), but got {shape_text(x)}")
+    return x
+
+
+def _merged_mask(
+    attn_mask: Tensor | None, key_padding_mask: Tensor | None, batch: int, heads: int, keys: int
+) -> Tensor | None:
+    if key_padding_mask is None:
+        return attn_mask
+    if tuple(key_padding_mask.shape) != (batch, keys):
+        raise AssertionError(f"expected key_padding_mask of shape ({batch}, {keys}), but got {shape_text(key_padding_mask)}")
+    mask = key_padding_mask.view(batch, 1, 1, keys).expand(-1, heads, -1, -1).reshape(batch * heads, 1, keys)
+    return mask if attn_mask is None else attn_mask + mask

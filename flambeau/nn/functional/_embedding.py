@@ -1,0 +1,179 @@
+"""Look-ups in tables of vectors."""
+
+from __future__ import annotations
+
+import flambeau
+from flambeau._tensor.tensor import Tensor
+from flambeau.nn.functional._common import shape_text
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Computes a tensor (..., ``num_classes``) with a 1 where the last index is the class, otherwise 0.
+
+    Args:
+        tensor: classes, int64.
+        num_classes: how many there are; one more than the largest if -1.
+
+    Raises:
+        RuntimeError: a class is negative or not below ``num_classes``.
+    """
+    if tensor.dtype != flambeau.int64:
+        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
+    if tensor.numel() == 0:
+        if num_classes <= 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
+    low, high = int(tensor.min()), int(tensor.max())
+    if low < 0:
+        raise RuntimeError(f"Class values must be non-negative, got {low}.")
+    if num_classes == -1:
+        num_classes = high + 1
+    elif num_classes < 1:
+        raise RuntimeError(f"num_classes should be positive, got {num_classes}")
+    elif high >= num_classes:
+        raise RuntimeError(f"Class values must be smaller than num_classes: class {high} with num_classes (={num_classes}).")
+    return (tensor.unsqueeze(-1) == flambeau.arange(num_classes, device=tensor.device)).to(flambeau.int64)
+
+
+def padding_row(padding_idx: int | None, rows: int) -> int | None:
+    """``padding_idx`` counted from the start."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise AssertionError(f"Padding_idx must be within num_embeddings: {padding_idx} with {rows} rows")
+    return padding_idx % rows
+
+
+def _renormalize(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scales the rows that are looked up, and whose norm exceeds ``max_norm``, down to it, in place."""
+    with flambeau.no_grad():
+        used = rows.reshape(-1).unique()
+        vectors = weight[used]
+        norms = flambeau.norm(vectors, norm_type, 1, keepdim=True)
+        weight[used] = flambeau.where(norms > max_norm, vectors * (max_norm / (norms + 1e-7)), vectors)
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Looks up rows of ``weight``.
+
+    Args:
+        input: indices, any shape, int64 or int32.
+        weight: (num_embeddings, embedding_dim).
+        padding_idx: a row that gets no gradient.
+        max_norm: the rows that are looked up are scaled down to this norm, in place.
+        norm_type: the exponent of that norm.
+        scale_grad_by_freq: whether a row's gradient is divided by how often it is looked up.
+        sparse: whether the gradient is a sparse tensor.
+
+    Returns:
+        (*input.shape, embedding_dim).
+
+    Raises:
+        IndexError: an index is out of range.
+    """
+    row = padding_row(padding_idx, weight.size(0))
+    if max_norm is not None:
+        _renormalize(weight, input, max_norm, norm_type)
+    return flambeau.embedding(weight, input, -1 if row is None else row, scale_grad_by_freq, sparse)
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Computes the sum, mean or maximum of bags of rows of ``weight``.
+
+    Args:
+        input: indices: (B, L), a bag in each row, or (L) with ``offsets``.
+        weight: (num_embeddings, embedding_dim).
+        offsets: (B), where each bag begins.
+        max_norm: the rows that are looked up are scaled down to this norm, in place.
+        norm_type: the exponent of that norm.
+        scale_grad_by_freq: whether a row's gradient is divided by how often it is looked up.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``.
+        sparse: whether the gradient is a sparse tensor.
+        per_sample_weights: factors of the rows, in the shape of ``input``; only with ``mode="sum"``.
+        include_last_offset: whether ``offsets`` has the end of the last bag too.
+        padding_idx: a row that does not count.
+
+    Returns:
+        (B, embedding_dim); zeros for an empty bag.
+    """
+    if per_sample_weights is not None and input.size() != per_sample_weights.size():
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same shape as the "
+            f"input ({input.shape})"
+        )
+    if weight.dim() != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"mode has to be one of sum, mean or max, got {mode!r}")
+    if mode == "max" and (scale_grad_by_freq or sparse):
+        raise ValueError("max mode does not support scaling the gradient by the frequency or sparse weights")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='{mode}')."
+        )
+    flat, bag, bags = _bags(input, offsets, include_last_offset)
+    row = padding_row(padding_idx, weight.size(0))
+    if max_norm is not None:
+        _renormalize(weight, flat, max_norm, norm_type)
+    vectors = flambeau.embedding(weight, flat, -1 if row is None else row, scale_grad_by_freq, sparse)
+    counted = None if row is None else flat != row
+    if per_sample_weights is not None:
+        vectors = vectors * per_sample_weights.reshape(-1, 1)
+    zeros = flambeau.zeros(bags, weight.size(1), dtype=weight.dtype, device=weight.device)
+    if mode == "max":
+        if counted is not None:
+            flat_index = counted.nonzero().squeeze(-1)
+            vectors, bag = vectors[flat_index], bag[flat_index]
+        return zeros.scatter_reduce(0, bag.unsqueeze(-1).expand_as(vectors), vectors, "amax", include_self=False)
+    if counted is not None:
+        vectors = vectors.masked_fill(~counted.unsqueeze(-1), 0.0)
+    sums = zeros.index_add(0, bag, vectors)
+    if mode == "sum":
+        return sums
+    ones = flambeau.ones_like(flat, dtype=weight.dtype) if counted is None else counted.to(weight.dtype)
+    counts = flambeau.zeros(bags, dtype=weight.dtype, device=weight.device).index_add(0, bag, ones)
+    return sums / counts.clamp_min(1).unsqueeze(-1)
+
+
+def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:
+    """The indices in one row, the bag of each, and the number of bags."""
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. However, "
+                f"found offsets of type {type(offsets)}"
+            )
+        bags, length = input.shape
+        return input.reshape(-1), flambeau.arange(bags, device=input.device).repeat_interleave(length), bags
+    if input.dim() != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if offsets is None or offsets.dim() != 1:
+        raise ValueError(f"offsets has to be a 1D Tensor but got {None if offsets is None else shape_text(offsets)}")
+    starts = offsets[:-1] if include_last_offset else offsets
+    if starts.numel() and int(starts[0]) != 0:
+        raise RuntimeError(
+            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got {int(starts[0])}"
+        )
+    positions = flambeau.arange(input.size(0), device=input.device)
+    bag = (positions.unsqueeze(-1) >= starts).sum(-1) - 1
+    return input, bag, starts.size(0)

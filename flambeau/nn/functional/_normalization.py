@@ -1,0 +1,239 @@
+"""Normalisations."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import flambeau
+from flambeau._ops import nn as ops
+from flambeau._tensor.tensor import Tensor
+from flambeau.nn.functional._common import shape_text
+
+
+def _needs_values(input: Tensor, groups: int, what: str) -> None:
+    """Checks that each of ``groups`` statistics is taken over more than one value."""
+    if input.numel() == groups:
+        raise ValueError(
+            f"Expected more than 1 {what} when training, got input size {input.size()}: the variance of one value is not defined"
+        )
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalises every channel over the batch: (x - mean) / √(var + eps) · weight + bias (Ioffe and Szegedy 2015, arXiv:1502.03167).
+
+    Args:
+        input: (N, C, ...).
+        running_mean: (C), the mean where ``training`` is off; with it on it moves by ``momentum`` towards the batch's mean.
+        running_var: (C), the variance, which moves towards the batch's unbiased variance.
+        weight: (C).
+        bias: (C).
+        training: whether the statistics are the batch's.
+        momentum: how far the running statistics move.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: ``training`` with one value per channel.
+        RuntimeError: a shape does not fit.
+    """
+    if training:
+        _needs_values(input, input.size(1), "value per channel")
+    try:
+        return flambeau.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)
+    except RuntimeError:
+        _explain_channels("batch_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        raise
+
+
+def _explain_channels(name: str, input: Tensor, **tensors: Tensor | None) -> None:
+    """Raises the error that says which of ``tensors`` is not one number per channel; returns if each is."""
+    if input.dim() < 2:
+        raise RuntimeError(f"{name}: expected an input of at least 2 dimensions (N, C, ...), got shape {shape_text(input)}")
+    channels = input.size(1)
+    for what, tensor in tensors.items():
+        if tensor is not None and tuple(tensor.shape) != (channels,):
+            raise RuntimeError(
+                f"{name}: {what} should contain {channels} elements not {tensor.numel()}: input of shape {shape_text(input)} has "
+                f"{channels} channels, {what} has shape {shape_text(tensor)}"
+            )
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalises every channel of every sample on its own (Ulyanov et al. 2016, arXiv:1607.08022).
+
+    Args:
+        input: (N, C, ...).
+        running_mean: (C), used where ``use_input_stats`` is off, otherwise updated.
+        running_var: (C).
+        weight: (C).
+        bias: (C).
+        use_input_stats: whether the statistics are those of the sample.
+        momentum: how far the running statistics move.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: ``use_input_stats`` with one value per channel.
+    """
+    if use_input_stats:
+        _needs_values(input, input.size(0) * input.size(1), "spatial element")
+    _explain_channels("instance_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    if not use_input_stats and (running_mean is None or running_var is None):
+        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+    n, c = input.size(0), input.size(1)
+    # A sample's channel becomes a channel of one big sample, which batch_norm then treats on its own.
+    repeated = [None if t is None else t.repeat(n) for t in (weight, bias, running_mean, running_var)]
+    merged = input.contiguous().view(1, n * c, *input.shape[2:])
+    output = flambeau.batch_norm(merged, *repeated, use_input_stats, momentum, eps, True)
+    for running, updated in ((running_mean, repeated[2]), (running_var, repeated[3])):
+        if running is not None and use_input_stats:
+            with flambeau.no_grad():
+                running.copy_(updated.view(n, c).mean(0))
+    return output.view(input.shape)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Normalises every group of channels of every sample on its own (Wu and He 2018, arXiv:1803.08494).
+
+    Args:
+        input: (N, C, ...).
+        num_groups: into how many groups the C channels are split.
+        weight: (C).
+        bias: (C).
+        eps: added to the variance.
+
+    Raises:
+        RuntimeError: C is not divisible by ``num_groups``, or a shape does not fit.
+        ValueError: there is one value per group.
+    """
+    if input.dim() < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    _needs_values(input, input.size(0) * num_groups, "value per channel")
+    try:
+        return flambeau.group_norm(input, num_groups, weight, bias, eps)
+    except RuntimeError:
+        channels = input.size(1)
+        if num_groups < 1 or channels % num_groups:
+            raise RuntimeError(
+                "Expected number of channels in input to be divisible by num_groups, but got input of shape "
+                f"{list(input.shape)} and num_groups={num_groups}: {channels} % {num_groups} must be 0"
+            ) from None
+        _explain_channels("group_norm", input, weight=weight, bias=bias)
+        raise
+
+
+def _explain_normalized(name: str, input: Tensor, normalized_shape: Sequence[int], **tensors: Tensor | None) -> None:
+    """Raises the error that says which shape does not fit ``normalized_shape``; returns if all do."""
+    shape = tuple(normalized_shape)
+    if not shape:
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, but got normalized_shape = ()")
+    for what, tensor in tensors.items():
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise RuntimeError(
+                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(tensor.shape)} and "
+                f"normalized_shape = {list(shape)}"
+            )
+    if tuple(input.shape[-len(shape) :]) != shape:
+        raise RuntimeError(
+            f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
+            f"input of size{list(input.shape)}"
+        )
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalises over the last dimensions: (x - mean) / √(var + eps) · weight + bias (Ba et al. 2016, arXiv:1607.06450).
+
+    Args:
+        input: (..., *normalized_shape).
+        normalized_shape: the sizes of the dimensions that are normalised over.
+        weight: of shape ``normalized_shape``.
+        bias: of shape ``normalized_shape``.
+        eps: added to the variance.
+
+    Raises:
+        RuntimeError: a shape does not fit.
+    """
+    try:
+        return flambeau.layer_norm(input, normalized_shape, weight, bias, eps)
+    except RuntimeError:
+        _explain_normalized("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+        raise
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Divides by the root of the mean square over the last dimensions (Zhang and Sennrich 2019, arXiv:1910.07467).
+
+    Args:
+        input: (..., *normalized_shape).
+        normalized_shape: the sizes of the dimensions that are normalised over.
+        weight: of shape ``normalized_shape``.
+        eps: added to the mean square; the dtype's machine epsilon if left out.
+
+    Raises:
+        RuntimeError: a shape does not fit.
+    """
+    try:
+        return flambeau.rms_norm(input, normalized_shape, weight, eps)
+    except RuntimeError:
+        _explain_normalized("rms_norm", input, normalized_shape, weight=weight)
+        raise
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divides by (k + ``alpha`` mean(x²))^``beta``, the mean being over ``size`` neighbouring channels.
+
+    Args:
+        input: (N, C, ...) with at least 3 dimensions.
+        size: how many channels count as neighbours.
+        alpha: the factor of the mean.
+        beta: the exponent.
+        k: added to the mean.
+    """
+    if input.dim() < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
+    if input.numel() == 0:
+        return input
+    squares = input.mul(input).reshape(input.size(0), 1, input.size(1), -1)
+    squares = flambeau.constant_pad_nd(squares, (0, 0, size // 2, (size - 1) // 2), 0.0)
+    means = ops.avg_pool(squares, (size, 1), (1, 1), (0, 0), False, True, None).reshape(input.shape)
+    return input / means.mul(alpha).add(k).pow(beta)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """Divides by the p-norm along ``dim``: x / max(‖x‖_p, ``eps``).
+
+    Args:
+        input: any shape.
+        p: the exponent of the norm.
+        dim: the dimension, or a tuple of dimensions, over which the norm is taken.
+        eps: the least that is divided by.
+        out: where the result is written.
+    """
+    norm = input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
+    return input / norm if out is None else flambeau.div(input, norm, out=out)

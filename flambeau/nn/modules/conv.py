@@ -1,0 +1,429 @@
+"""Convolution layers: one layer for any number of dimensions, and what 1, 2 and 3 of them are called."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flambeau
+from flambeau._tensor.tensor import Tensor
+from flambeau.nn import functional as F
+from flambeau.nn import init
+from flambeau.nn.functional._convolution import convolve, convolve_transposed, same_padding
+from flambeau.nn.modules.lazy import LazyModuleMixin
+from flambeau.nn.modules.module import Module
+from flambeau.nn.modules.utils import _ntuple, _reverse_repeat_tuple
+from flambeau.nn.parameter import Parameter, UninitializedParameter
+
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+]
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+class _ConvNd(Module):
+    """What all convolutions share: their sizes, their parameters, and how these are drawn."""
+
+    spatial_dims: int
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        ntuple = _ntuple(self.spatial_dims)
+        self._check(in_channels, out_channels, ntuple(stride), padding, groups, padding_mode)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = ntuple(kernel_size)
+        self.stride = ntuple(stride)
+        self.padding = padding if isinstance(padding, str) else ntuple(padding)
+        self.dilation = ntuple(dilation)
+        self.output_padding = ntuple(output_padding)
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self._reversed_padding_repeated_twice = self._explicit_padding()
+        ends = (in_channels, out_channels // groups) if self.transposed else (out_channels, in_channels // groups)
+        self.weight = Parameter(flambeau.empty((*ends, *self.kernel_size), device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(flambeau.empty(out_channels, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    @staticmethod
+    def _check(in_channels: int, out_channels: int, stride: tuple, padding: Any, groups: int, padding_mode: str) -> None:
+        if groups <= 0:
+            raise ValueError(f"groups (={groups}) must be a positive integer")
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % groups:
+                raise ValueError(f"{name} (={channels}) must be divisible by groups (={groups})")
+        if isinstance(padding, str):
+            if padding not in ("same", "valid"):
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of 'same', 'valid'")
+            if padding == "same" and any(s != 1 for s in stride):
+                raise ValueError(f"padding='same' is not supported for strided convolutions: stride (={stride}) must be 1")
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode={padding_mode!r}")
+
+    def _explicit_padding(self) -> tuple[int, ...]:
+        """The padding as an argument of ``F.pad``: (before, behind) for the last dimension first."""
+        if self.padding == "valid":
+            return (0,) * (2 * self.spatial_dims)
+        if self.padding == "same":
+            return tuple(amount for side in reversed(same_padding(self.kernel_size, self.dilation)) for amount in side)
+        return _reverse_repeat_tuple(self.padding, 2)
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew."""
+        # The slope √5 makes kaiming_uniform_'s bound 1/√fan_in.
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
+            bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        for name, plain in (("padding", 0), ("dilation", 1), ("output_padding", 0)):
+            value = getattr(self, name)
+            if value != (plain,) * len(value):
+                text += f", {name}={value}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
+
+
+class _Conv(_ConvNd):
+    """A convolution in ``spatial_dims`` dimensions."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias, padding_mode, device, dtype
+        )
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = (0,) * self.spatial_dims
+        return convolve(self.spatial_dims, input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
+
+class Conv1d(_Conv):
+    """A convolution of signals: (N, C_in, L) to (N, C_out, L_out); see :class:`Conv2d` and :func:`~flambeau.nn.functional.conv1d`."""
+
+    spatial_dims = 1
+
+
+class Conv2d(_Conv):
+    """A convolution of images: out[n, o] = bias[o] + Σ_i weight[o, i] ⋆ input[n, i], ⋆ being the cross-correlation.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: the size of the window, an int or a pair.
+        stride: the step of the window.
+        padding: what is added on each side; ``"same"`` keeps the size, ``"valid"`` adds none.
+        dilation: the distance between the window's elements.
+        groups: into how many independent groups the channels are split.
+        bias: whether there is a bias.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        device: where the parameters lie.
+        dtype: the parameters' dtype.
+
+    Attributes:
+        weight: (C_out, C_in / groups, kernel_h, kernel_w), drawn from U(-k, k) with k = √(groups / (C_in kernel_h kernel_w)).
+        bias: (C_out), drawn likewise.
+
+    Shape:
+        (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H_out, W_out) or (C_out, H_out, W_out), with
+        H_out = ⌊(H + 2 padding - dilation (kernel - 1) - 1) / stride⌋ + 1.
+
+    Raises:
+        ValueError: an argument is not allowed, such as channels that are not divisible by the groups.
+
+    Example:
+        >>> flambeau.nn.Conv2d(16, 33, (3, 5), stride=(2, 1), padding=(4, 2))(flambeau.zeros(1, 16, 50, 100)).shape
+        torch.Size([1, 33, 28, 100])
+    """
+
+    spatial_dims = 2
+
+
+class Conv3d(_Conv):
+    """A convolution of volumes: (N, C_in, D, H, W) to (N, C_out, D_out, H_out, W_out); see :class:`Conv2d`."""
+
+    spatial_dims = 3
+
+
+class _ConvTransposeNd(_ConvNd):
+    """A transposed convolution in ``spatial_dims`` dimensions."""
+
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}, got {padding_mode!r}')
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+
+    def _output_padding(self, input: Tensor, output_size: Any) -> tuple[int, ...]:
+        """The output padding that gives ``output_size``."""
+        if output_size is None:
+            return self.output_padding
+        n = self.spatial_dims
+        size = tuple(output_size)
+        if input.dim() == n + 2 and len(size) == n + 2:
+            size = size[2:]
+        elif input.dim() == n + 1 and len(size) == n + 1:
+            size = size[1:]
+        if len(size) != n:
+            raise ValueError(
+                f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {input.dim()} elements (got {len(size)})"
+            )
+        smallest = [
+            (old - 1) * s - 2 * p + d * (k - 1) + 1
+            for old, s, p, k, d in zip(input.shape[-n:], self.stride, self.padding, self.kernel_size, self.dilation)
+        ]
+        largest = [low + s - 1 for low, s in zip(smallest, self.stride)]
+        if any(not low <= wanted <= high for low, wanted, high in zip(smallest, size, largest)):
+            raise ValueError(
+                f"requested an output size of {list(size)}, but valid sizes range from {smallest} to {largest} (for an input of "
+                f"{list(input.shape[2:])})"
+            )
+        return tuple(wanted - low for wanted, low in zip(size, smallest))
+
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        output_padding = self._output_padding(input, output_size)
+        return convolve_transposed(
+            self.spatial_dims,
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+class ConvTranspose1d(_ConvTransposeNd):
+    """A transposed convolution of signals: (N, C_in, L) to (N, C_out, L_out); see :class:`ConvTranspose2d`."""
+
+    spatial_dims = 1
+
+
+class ConvTranspose2d(_ConvTransposeNd):
+    """A transposed convolution of images: the gradient of :class:`Conv2d` with respect to its input.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: the size of the window, an int or a pair.
+        stride: the step between the places to which neighbouring inputs are written.
+        padding: how many rows and columns are cut from each side of the result.
+        output_padding: how many are added at one side; it chooses between the sizes that a strided convolution maps to one.
+        groups: into how many independent groups the channels are split.
+        bias: whether there is a bias.
+        dilation: the distance between the window's elements.
+        padding_mode: ``"zeros"`` only.
+        device: where the parameters lie.
+        dtype: the parameters' dtype.
+
+    Attributes:
+        weight: (C_in, C_out / groups, kernel_h, kernel_w).
+        bias: (C_out).
+
+    Shape:
+        (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H_out, W_out) or (C_out, H_out, W_out), with
+        H_out = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
+
+    ``forward(input, output_size)`` chooses the output padding by the size wanted.
+    """
+
+    spatial_dims = 2
+
+
+class ConvTranspose3d(_ConvTransposeNd):
+    """A transposed convolution of volumes: (N, C_in, D, H, W) to (N, C_out, D_out, H_out, W_out); see :class:`ConvTranspose2d`."""
+
+    spatial_dims = 3
+
+
+class _LazyConvNd(LazyModuleMixin):
+    """Takes ``in_channels`` from the first input."""
+
+    def _leave_open(self, out_channels: int, bias: bool, device: Any, dtype: Any) -> None:
+        """Makes the parameters of a layer that was built with 0 channels (for which nothing is drawn) uninitialized ones."""
+        if out_channels % self.groups:
+            raise ValueError(f"out_channels (={out_channels}) must be divisible by groups (={self.groups})")
+        self.out_channels = out_channels
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        if not self.has_uninitialized_params() and self.in_channels != 0:
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
+        if not self.has_uninitialized_params():
+            return
+        n = self.spatial_dims
+        if input.dim() not in (n + 1, n + 2):
+            raise RuntimeError(
+                f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {type(self).__name__}, but got input of size: "
+                f"{tuple(input.shape)}"
+            )
+        self.in_channels = input.shape[-n - 1]
+        if self.in_channels % self.groups:
+            raise ValueError(f"in_channels (={self.in_channels}) must be divisible by groups (={self.groups})")
+        ends = (self.out_channels, self.in_channels // self.groups)
+        if self.transposed:
+            ends = (self.in_channels, self.out_channels // self.groups)
+        self.weight.materialize((*ends, *self.kernel_size))
+        if self.bias is not None:
+            self.bias.materialize((self.out_channels,))
+        self.reset_parameters()
+
+
+class _LazyConv(_LazyConvNd):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)
+        self._leave_open(out_channels, bias, device, dtype)
+
+
+class _LazyConvTranspose(_LazyConvNd):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode)
+        self._leave_open(out_channels, bias, device, dtype)
+
+
+class LazyConv1d(_LazyConv, Conv1d):
+    """A :class:`Conv1d` whose ``in_channels`` is that of its first input."""
+
+    cls_to_become = Conv1d
+
+
+class LazyConv2d(_LazyConv, Conv2d):
+    """A :class:`Conv2d` whose ``in_channels`` is that of its first input."""
+
+    cls_to_become = Conv2d
+
+
+class LazyConv3d(_LazyConv, Conv3d):
+    """A :class:`Conv3d` whose ``in_channels`` is that of its first input."""
+
+    cls_to_become = Conv3d
+
+
+class LazyConvTranspose1d(_LazyConvTranspose, ConvTranspose1d):
+    """A :class:`ConvTranspose1d` whose ``in_channels`` is that of its first input."""
+
+    cls_to_become = ConvTranspose1d
+
+
+class LazyConvTranspose2d(_LazyConvTranspose, ConvTranspose2d):
+    """A :class:`ConvTranspose2d` whose ``in_channels`` is that of its first input."""
+
+    cls_to_become = ConvTranspose2d
+
+
+class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):
+    """A :class:`ConvTranspose3d` whose ``in_channels`` is that of its first input."""
+
+    cls_to_become = ConvTranspose3d

@@ -1,0 +1,17 @@
+"""Logging for TensorBoard: writing event files, without TensorBoard, and reading them.
+
+>>> from flambeau.utils.tensorboard import SummaryWriter
+>>> with SummaryWriter("runs/example") as writer:  # doctest: +SKIP
+...     writer.add_scalar("loss", 0.5, global_step=1)
+
+``python -m flambeau.utils.tensorboard show runs`` draws the curves in the terminal.
+"""
+
+from __future__ import annotations
+
+from ._records import RecordWriter as RecordWriter
+from .reader import SummaryReader as SummaryReader
+from .writer import FileWriter as FileWriter
+from .writer import SummaryWriter as SummaryWriter
+
+__all__ = ["FileWriter", "RecordWriter", "SummaryReader", "SummaryWriter"]

@@ -1,0 +1,268 @@
+"""From the bytes of an event file to arrays of scalars, a million a second.
+
+Records are found one after another, by a dictionary from headers to lengths. All else is done for many at once: records of
+one length are laid side by side, their checksums are computed together, and those with the structure of an example, which
+is parsed field by field, yield their numbers as columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import _messages as messages
+from . import _records
+from . import _wire as wire
+from ._crc import crc32c, crc32c_columns, mask
+from ._records import FRAME_SIZE, HEADER_SIZE
+
+_LONG = 256  # bytes; longer records are few, and checked one by one
+_EXAMPLES = 64  # structures that are tried on records of one length; what is left is parsed one by one
+
+
+@dataclass
+class Group:
+    """Valid records of one length: where their data begins and, unless they are long, their bytes as ``[byte, record]``."""
+
+    size: int
+    begins: np.ndarray
+    columns: np.ndarray | None
+
+
+def split(buffer: bytes) -> tuple[list[Group], int, int]:
+    """The valid records, the position up to which the buffer is done with, and how many bytes before it are lost.
+
+    Lost are records with a wrong checksum, and whatever precedes the next valid record. What no valid record follows may
+    still be in the making, and is left for later.
+    """
+    sizes: dict[bytes, int] = {}
+    begins: list[int] = []
+    lengths: list[int] = []
+    position = lost = 0
+    while position + FRAME_SIZE <= len(buffer):
+        header = buffer[position : position + HEADER_SIZE]
+        size = sizes.get(header)
+        if size is None:
+            if int.from_bytes(header[8:], "little") != mask(crc32c(header[:8])):
+                if begins and not _is_valid(buffer, begins[-1], lengths[-1]):  # then its length is not to be trusted either
+                    position = begins.pop() - HEADER_SIZE
+                    lengths.pop()
+                found = _find_record(buffer, position + 1)
+                if found is None:
+                    break
+                lost += found - position
+                position = found
+                continue
+            size = sizes[header] = int.from_bytes(header[:8], "little")
+        after = position + FRAME_SIZE + size
+        if after > len(buffer):
+            break
+        begins.append(position + HEADER_SIZE)
+        lengths.append(size)
+        position = after
+
+    groups = []
+    all_begins, all_lengths = np.array(begins, np.int64), np.array(lengths, np.int64)
+    for members in _equal(all_lengths):
+        group = _checked(buffer, int(all_lengths[members[0]]), all_begins[members])
+        lost += (len(members) - len(group.begins)) * (group.size + FRAME_SIZE)
+        groups.append(group)
+    return groups, position, lost
+
+
+def _equal(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """The indices of equal keys, in order, for each key."""
+    if len(keys):
+        order = np.argsort(keys, kind="stable")
+        yield from np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+
+
+def _checked(buffer: bytes, size: int, begins: np.ndarray) -> Group:
+    """Those of the records whose checksum is right."""
+    if size > _LONG:
+        return Group(size, begins[[_is_valid(buffer, begin, size) for begin in begins.tolist()]], None)
+    windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(buffer, np.uint8), size + 4)
+    columns = np.ascontiguousarray(windows[begins].T)
+    stored = np.ascontiguousarray(columns[size:].T).view("<u4")[:, 0]
+    valid = mask(crc32c_columns(columns[:size])) == stored
+    return Group(size, begins, columns[:size]) if valid.all() else Group(size, begins[valid], columns[:size, valid])
+
+
+def _is_valid(buffer: bytes, begin: int, size: int) -> bool:
+    end = begin + size
+    return mask(crc32c(memoryview(buffer)[begin:end])) == int.from_bytes(buffer[end : end + 4], "little")
+
+
+def _find_record(buffer: bytes, start: int) -> int | None:
+    """Where the first valid record from ``start`` on begins."""
+    data = np.frombuffer(buffer, np.uint8)[start:]
+    if len(data) < FRAME_SIZE:
+        return None
+    zero = data == 0
+    count = len(data) - FRAME_SIZE + 1
+    candidates = np.flatnonzero(zero[4:][:count] & zero[5:][:count] & zero[6:][:count] & zero[7:][:count])  # below 4 GiB
+    headers = np.lib.stride_tricks.sliding_window_view(data, HEADER_SIZE)
+    for part in np.split(candidates, range(1 << 16, len(candidates), 1 << 16)):
+        columns = np.ascontiguousarray(headers[part].T)
+        stored = np.ascontiguousarray(columns[8:].T).view("<u4")[:, 0]
+        for position in (start + part[mask(crc32c_columns(columns[:8])) == stored]).tolist():
+            size = int.from_bytes(buffer[position : position + 8], "little")
+            if position + FRAME_SIZE + size <= len(buffer) and _is_valid(buffer, position + HEADER_SIZE, size):
+                return position
+    return None
+
+
+@dataclass
+class Piece:
+    """Some scalars of one tag; ``places`` are positions in the file, to be sorted by."""
+
+    tag: bytes
+    places: np.ndarray
+    steps: np.ndarray
+    wall_times: np.ndarray
+    values: np.ndarray
+
+
+@dataclass
+class _Event:
+    """Where an event has what: spans of its fields, None where it has none."""
+
+    wall_time: tuple[int, int] | None = None
+    step: tuple[int, int] | None = None
+    starts_session: bool = False
+    scalars: list[tuple[int, int, int, int]] = field(default_factory=list)  # tag's begin and end, number's begin and end
+
+
+def scalars(buffer: bytes, groups: list[Group]) -> tuple[list[Piece], list[tuple[int, int]]]:
+    """The scalars of all events, and ``(place, step)`` of each start of a session, which purges what has such a step or more."""
+    pieces: list[Piece] = []
+    purges: list[tuple[int, int]] = []
+    for group in groups:
+        rest = np.arange(len(group.begins))
+        for _ in range(_EXAMPLES if group.columns is not None else 0):
+            if len(rest) == 0:
+                break
+            begin = int(group.begins[rest[0]])
+            event = _parse(buffer, begin, begin + group.size)
+            if len(event.scalars) == 1:
+                same = _like(event, buffer, begin, group.columns, rest)
+                pieces += _columns_of(event, begin, group, rest[same])
+                rest = rest[~same]
+            else:
+                _one(buffer, begin, event, pieces, purges)
+                rest = rest[1:]
+        for begin in group.begins[rest].tolist():
+            _one(buffer, begin, _parse(buffer, begin, begin + group.size), pieces, purges)
+    return pieces, purges
+
+
+def _parse(buffer: bytes, begin: int, end: int) -> _Event:
+    event = _Event()
+    try:
+        for number, _, start, stop in wire.spans(buffer, begin, end):
+            if number == _records.EVENT_WALL_TIME:
+                event.wall_time = start, stop
+            elif number == _records.EVENT_STEP:
+                event.step = start, stop
+            elif number == messages.EVENT_SESSION_LOG:
+                status = [(first, last) for key, _, first, last in wire.spans(buffer, start, stop) if key == 1]
+                event.starts_session = bool(status) and wire.read_varint(buffer, status[-1][0])[0] == messages.SESSION_START
+            elif number == _records.EVENT_SUMMARY:
+                for key, _, first, last in wire.spans(buffer, start, stop):
+                    scalar = _parse_value(buffer, first, last) if key == _records.SUMMARY_VALUE else None
+                    if scalar is not None:
+                        event.scalars.append(scalar)
+    except ValueError:
+        return _Event()  # its checksum is right, so somebody wrote something else than an event
+    return event
+
+
+def _parse_value(buffer: bytes, begin: int, end: int) -> tuple[int, int, int, int] | None:
+    """The spans of a scalar's tag and number, or None for another kind of value."""
+    fields = {number: (start, stop) for number, _, start, stop in wire.spans(buffer, begin, end)}
+    tag = fields.get(_records.VALUE_TAG, (begin, begin))
+    if _records.VALUE_SIMPLE in fields:
+        return *tag, *fields[_records.VALUE_SIMPLE]
+    if messages.VALUE_TENSOR not in fields or messages.VALUE_METADATA not in fields:
+        return None
+    plugin = {number: (start, stop) for number, _, start, stop in wire.spans(buffer, *fields[messages.VALUE_METADATA])}.get(1, (0, 0))
+    names = [buffer[start:stop] for number, _, start, stop in wire.spans(buffer, *plugin) if number == 1]
+    elements = {number: (start, stop) for number, _, start, stop in wire.spans(buffer, *fields[messages.VALUE_TENSOR])}
+    for number, size in ((messages.FLOAT_VALUES, 4), (messages.DOUBLE_VALUES, 8)):
+        start, stop = elements.get(number, (0, 0))
+        if names == [b"scalars"] and stop - start == size:
+            return *tag, start, stop
+    return None
+
+
+def _one(buffer: bytes, begin: int, event: _Event, pieces: list[Piece], purges: list[tuple[int, int]]) -> None:
+    """The scalars of one event, however many."""
+    step = int(np.uint64(wire.read_varint(buffer, event.step[0])[0]).astype(np.int64)) if event.step else 0
+    wall_time = np.frombuffer(buffer, "<f8", 1, event.wall_time[0])[0] if event.wall_time else 0.0
+    if event.starts_session:
+        purges.append((begin, step))
+    for tag_begin, tag_end, start, stop in event.scalars:
+        value = np.frombuffer(buffer, f"<f{stop - start}", 1, start)
+        pieces.append(Piece(buffer[tag_begin:tag_end], np.array([begin]), np.array([step]), np.array([wall_time]), value))
+
+
+def _like(event: _Event, buffer: bytes, begin: int, columns: np.ndarray, records: np.ndarray) -> np.ndarray:
+    """Which of the records have the same bytes as the example, but for its tag, numbers, time, and digits of its step."""
+    tag_begin, tag_end, start, stop = event.scalars[0]
+    ignored = np.zeros(len(columns), np.uint8)
+    for first, last in [(tag_begin, tag_end), (start, stop), event.wall_time or (begin, begin)]:
+        ignored[first - begin : last - begin] = 255
+    if event.step:
+        ignored[event.step[0] - begin : event.step[1] - begin] = 127
+    example = np.frombuffer(buffer, np.uint8, len(columns), begin)
+    same = np.ones(len(records), bool)
+    for position in np.flatnonzero(ignored != 255).tolist():
+        differing = columns[position].take(records) ^ example[position]
+        same &= differing & ~ignored[position] == 0
+    return same
+
+
+def _columns_of(event: _Event, begin: int, group: Group, records: np.ndarray) -> list[Piece]:
+    """The scalars of records that are like ``event``, by tag."""
+    everything = len(records) == group.columns.shape[1]
+
+    def part(span: tuple[int, int]) -> np.ndarray:
+        columns = group.columns[span[0] - begin : span[1] - begin]
+        return columns if everything else columns[:, records]
+
+    def numbers(span: tuple[int, int]) -> np.ndarray:
+        return np.ascontiguousarray(part(span).T).view(f"<f{span[1] - span[0]}")[:, 0]
+
+    tag_begin, tag_end, start, stop = event.scalars[0]
+    places, values = group.begins[records], numbers((start, stop))
+    wall_times = numbers(event.wall_time) if event.wall_time else np.zeros(len(records))
+    steps = np.zeros(len(records), np.uint64)
+    for index, digits in enumerate(part(event.step) if event.step else ()):
+        steps |= (digits & 127).astype(np.uint64) << np.uint64(7 * index)
+    steps = steps.view(np.int64)
+
+    tags = part((tag_begin, tag_end))
+    if (tags == tags[:, :1]).all():
+        return [Piece(tags[:, 0].tobytes(), places, steps, wall_times, values)]
+    hashes = crc32c_columns(tags)
+    pieces = []
+    for members in _equal(hashes):
+        tag = tags[:, members[:1]]
+        if (tags[:, members] == tag).all():
+            pieces.append(Piece(tag.tobytes(), places[members], steps[members], wall_times[members], values[members]))
+        else:  # two tags with one checksum
+            ones = [np.array([index]) for index in members.tolist()]
+            pieces += [Piece(tags[:, one].tobytes(), places[one], steps[one], wall_times[one], values[one]) for one in ones]
+    return pieces
+
+
+def join(pieces: list[Piece]) -> Piece:
+    """All pieces as one, in the order of their places."""
+    if len(pieces) == 1:
+        return pieces[0]
+    columns = [(piece.places, piece.steps, piece.wall_times, piece.values) for piece in pieces]
+    places, steps, wall_times, values = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    order = np.argsort(places, kind="stable")
+    return Piece(pieces[0].tag, places[order], steps[order], wall_times[order], values[order])

@@ -1,0 +1,157 @@
+"""Rules that hold for the source as a whole: which room may import which, and what a public name owes its reader."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "flambeau"
+
+# Each room may import itself and those before it. Rooms on one line may import each other.
+ORDER = [
+    ["version", "_alias", "_site"],
+    ["_types"],
+    ["_runtime"],
+    ["_codegen"],
+    ["_compiler"],
+    ["_tape"],
+    ["_ops"],
+    ["_tensor", "autograd"],
+]
+PUBLIC = len(ORDER)  # nn, optim, utils, … : PyTorch's names
+VISION = PUBLIC + 1  # vision and the package itself: on top of everything
+ENGINE = {"_types", "_runtime", "_codegen", "_compiler", "_tape", "_ops", "_tensor"}
+
+
+def level(room: str) -> int:
+    for number, rooms in enumerate(ORDER):
+        if room in rooms:
+            return number
+    return VISION if room in ("vision", "__init__", "__main__") else PUBLIC
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@lru_cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def runs_on_import(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Statements that run when the module is imported: not function bodies, not `if TYPE_CHECKING:`."""
+    pending: list[ast.AST] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            pending.extend(node.orelse)
+            continue
+        if isinstance(node, ast.stmt):
+            yield node
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def imported_rooms(path: Path, statements: Iterator[ast.AST]) -> Iterator[tuple[int, str]]:
+    """(line, room) for every import of a module of ours."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in statements:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{prefix}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "flambeau":
+                yield node.lineno, parts[1] if len(parts) > 1 else "__init__"
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_imports_point_one_way(path):
+    room = room_of(path)
+    allowed = level(room)
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)}:{line} imports flambeau.{other}"
+        for line, other in imported_rooms(path, runs_on_import(parse(path)))
+        if level(other) > allowed
+    ]
+    assert not wrong, f"flambeau.{room} may not import what is built on it: {wrong}"
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if room_of(path) in ENGINE], ids=module_name)
+def test_engine_never_reaches_up_even_late(path):
+    """An import inside a function may break a cycle between neighbours, but the engine knows nothing of nn or optim."""
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)}:{line} imports flambeau.{other}"
+        for line, other in imported_rooms(path, iter(ast.walk(parse(path))))
+        if level(other) >= PUBLIC and other != "__init__"
+    ]
+    assert not wrong, wrong
+
+
+def public_names(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
+            try:
+                return list(ast.literal_eval(node.value))
+            except ValueError:
+                return None  # computed; what it is made of is checked where it is written
+    return None
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_all_is_sorted_and_true(path):
+    tree = parse(path)
+    names = public_names(tree)
+    if names is None:
+        return
+    assert names == sorted(names), "__all__ is not sorted"
+    assert len(names) == len(set(names)), "__all__ names something twice"
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_public_names_are_documented(path):
+    tree = parse(path)
+    wanted = public_names(tree) or []
+    missing = [
+        f"{path.relative_to(PACKAGE.parent)}:{node.lineno} {node.name}"
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in wanted and not ast.get_docstring(node)
+    ]
+    assert not missing, f"public, without a docstring: {missing}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_modules_say_what_they_are_about(path):
+    tree = parse(path)
+    if tree.body:
+        assert ast.get_docstring(tree), f"{path.relative_to(PACKAGE.parent)} has no docstring"
+
+
+@pytest.mark.parametrize("room", sorted(ENGINE))
+def test_inner_rooms_have_a_readme(room):
+    readme = PACKAGE / room / "README.md"
+    assert readme.is_file(), f"flambeau/{room}/README.md should say what lives there and what may be imported"
+    assert len(readme.read_text("utf-8").splitlines()) <= 40, "ten lines or so: the rest belongs into docs/"

@@ -1,0 +1,172 @@
+"""Running programs with `torch` meaning Flambeau, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flambeau", *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment},
+    )
+
+
+def output(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.fixture
+def script(tmp_path: Path):
+    def write(source: str, name: str = "script.py") -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source), "utf-8")
+        return str(path)
+
+    return write
+
+
+def test_torch_is_flambeau(script, tmp_path):
+    path = script("""
+        import sys
+        import flambeau, flambeau.version
+        import torch, torch.version
+        from torch.version import release
+        assert torch is flambeau and sys.modules["torch"] is flambeau
+        assert torch.version is flambeau.version
+        assert torch.__name__ == "flambeau" and torch.__spec__.name == "flambeau"
+        assert torch.version.__spec__.name == "flambeau.version"
+        print(release == flambeau.version.release)
+    """)
+    assert output(run(path, cwd=tmp_path)) == "True"
+
+
+def test_find_spec_and_metadata_answer_for_torch(tmp_path):
+    code = """
+import importlib.metadata, importlib.util, sys
+print(importlib.util.find_spec("torch") is not None)
+print(importlib.metadata.version("torch"), importlib.metadata.metadata("torchvision")["Name"])
+print("torch" in sys.modules)
+import torch
+print(importlib.util.find_spec("torch") is not None, importlib.util.find_spec("torch.no_such_module"))
+"""
+    from flambeau import version
+
+    expected = f"True\n{version.__version__} torchvision\nFalse\nTrue None"
+    assert output(run("-c", code, cwd=tmp_path)) == expected
+
+
+def test_missing_submodule_is_an_ordinary_import_error(tmp_path):
+    result = run("-c", "import torch.no_such_module", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.rstrip().endswith("ModuleNotFoundError: No module named 'torch.no_such_module'")
+
+
+def test_program_sees_its_own_main(script, tmp_path):
+    path = script(
+        """
+        import sys, __main__
+        print(__name__, __file__ == sys.argv[0], sys.argv[1:], __main__.here, sys.path[0] == __file__.rpartition("/")[0], __spec__)
+    """.replace("print", "here = 1\n        print")
+    )
+    assert output(run(path, "a", "--b", cwd=Path("/"))) == "__main__ True ['a', '--b'] 1 True None"
+
+
+def test_future_imports_of_ours_do_not_leak(script, tmp_path):
+    path = script("def f(x: int): pass\nprint(f.__annotations__)")
+    assert output(run(path, cwd=tmp_path)) == "{'x': <class 'int'>}"
+
+
+def test_code_module_folder_and_stdin(script, tmp_path):
+    script("import sys, torch; print(torch.__name__, __name__, sys.argv[1:])", "package/__main__.py")
+    script("", "package/__init__.py")
+    expected = "flambeau __main__ ['1']"
+    assert output(run("-m", "package", "1", cwd=tmp_path)) == expected
+    assert output(run("package", "1", cwd=tmp_path)) == expected
+    assert output(run("-", "1", cwd=tmp_path, stdin="import sys, torch; print(torch.__name__, __name__, sys.argv[1:])")) == expected
+    assert output(run("-c", "import sys; print(sys.argv)", "x", cwd=tmp_path)) == "['-c', 'x']"
+
+
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [("raise SystemExit(7)", 7), ("import sys; sys.exit('bye')", 1), ("1 / 0", 1), ("raise KeyboardInterrupt", -2), ("x =", 1)],
+)
+def test_exit_status_and_traceback_are_plain_pythons(script, tmp_path, statement, status):
+    path = script(f"def f():\n    {statement}\nf()")
+    ours = run(path, cwd=tmp_path)
+    plain = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60)
+    assert (ours.returncode, ours.stderr) == (plain.returncode, plain.stderr)
+    assert ours.returncode == status
+
+
+def test_missing_script_and_missing_arguments(tmp_path):
+    missing = run("nowhere.py", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "can't open file" in missing.stderr and "nowhere.py" in missing.stderr
+    assert run(cwd=tmp_path).returncode == 2
+    assert run("-m", cwd=tmp_path).returncode == 2
+    assert "usage:" in output(run("--help", cwd=tmp_path))
+
+
+def test_child_processes_follow(script, tmp_path):
+    path = script("""
+        import multiprocessing, subprocess, sys
+
+        def name(_):
+            import torch
+            return torch.__name__
+
+        if __name__ == "__main__":
+            for method in ("fork", "spawn"):
+                with multiprocessing.get_context(method).Pool(1) as pool:
+                    print(method, *pool.map(name, [0]))
+            child = "import torch; print(torch.__name__)"
+            grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+            subprocess.run([sys.executable, "-c", grandchild], check=True)
+    """)
+    assert output(run(path, cwd=tmp_path)).split() == ["fork", "flambeau", "spawn", "flambeau", "flambeau"]
+
+
+def test_children_do_not_import_flambeau_unless_they_say_torch(tmp_path):
+    child = "import sys; print([name for name in sys.modules if name.partition('.')[0] in ('flambeau', 'numpy', 'torch')])"
+    result = run("-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)", cwd=tmp_path)
+    assert output(result) == "['flambeau._alias']"
+
+
+def test_hidden_sitecustomize_still_runs(script, tmp_path):
+    script("import os; os.environ['SEEN'] = 'yes'", "site/sitecustomize.py")
+    child = "import os, sys, sitecustomize; print(os.environ['SEEN'], sitecustomize.__file__, any(p.endswith('_site') for p in sys.path))"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    result = run("-c", code, cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path / "site")]))
+    assert output(result) == f"yes {tmp_path / 'site' / 'sitecustomize.py'} False"
+
+
+def test_real_torch_is_untouched_outside(script, tmp_path):
+    script("name = 'the real one'", "torch.py")
+    code = "import flambeau, torch; print(torch.name)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+    assert output(result) == "the real one"
+
+
+def test_install_as_torch_refuses_when_the_real_one_is_loaded(script, tmp_path):
+    script("name = 'the real one'", "torch.py")
+    code = "import torch\nfrom flambeau._alias import install_as_torch\ninstall_as_torch()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+    assert "RuntimeError: torch is already imported, from" in result.stderr
