@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ SAMPLE = 100_000  # values of each result that are kept for the comparison
 def load(side: str, threads: int) -> ModuleType:
     """The package of a side, under the name `torch` on both, so that workloads may import from it."""
     if side == "flambeau":
-        from flambeau import install_as_torch
+        from flambeau._alias import install_as_torch
 
         install_as_torch()
     torch = importlib.import_module("torch")
@@ -50,7 +49,10 @@ def touch(result: Any) -> None:
 
 
 def peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process has held. (`ru_maxrss` would count what its parent held when it forked.)"""
+    with open("/proc/self/status", encoding="utf-8") as status:
+        peak = next(line for line in status if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024
 
 
 def timed(call: Callable[[], Any], record_only: bool) -> float:

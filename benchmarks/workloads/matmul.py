@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
@@ -10,17 +11,24 @@ from typing import Any
 from benchmarks.workload import Workload
 
 
+# left, right, what else `product` takes
+PRODUCTS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "64²": ((64, 64), (64, 64), {}),
+    "256²": ((256, 256), (256, 256), {}),
+    "1024²": ((1024, 1024), (1024, 1024), {}),
+    "2048²": ((2048, 2048), (2048, 2048), {}),
+    "256² by a transposed one": ((256, 256), (256, 256), {"transposed": True}),
+    "1024² bfloat16": ((1024, 1024), (1024, 1024), {"dtype": "bfloat16"}),
+    "batch of 96, 64²": ((96, 64, 64), (96, 64, 64), {}),
+    "matrix · vector 4096²": ((4096, 4096), (4096,), {}),
+}
+
+
 def workloads() -> Iterator[Workload]:
-    for size in (64, 256, 1024, 2048):
-        yield Workload("matmul", f"{size}²", partial(product, left=(size, size), right=(size, size)), flops=2.0 * size**3)
-    yield Workload(
-        "matmul", "256² by a transposed one", partial(product, left=(256, 256), right=(256, 256), transposed=True), flops=2.0 * 256**3
-    )
-    yield Workload("matmul", "batch of 96, 64²", partial(product, left=(96, 64, 64), right=(96, 64, 64)), flops=2.0 * 96 * 64**3)
-    yield Workload("matmul", "matrix · vector 4096²", partial(product, left=(4096, 4096), right=(4096,)), bytes=4.0 * 4096**2)
-    yield Workload(
-        "matmul", "1024² bfloat16", partial(product, left=(1024, 1024), right=(1024, 1024), dtype="bfloat16"), flops=2.0 * 1024**3
-    )
+    for name, (left, right, more) in PRODUCTS.items():
+        flops = 2.0 * math.prod(left) * (right[-1] if len(right) > 1 else 1)
+        limit = {"flops": flops} if len(right) > 1 else {"bytes": 4.0 * math.prod(left)}
+        yield Workload("matmul", name, partial(product, left=left, right=right, **more), **limit)
     yield Workload("matmul", "linear 1024→4096, bias and relu, batch 256", linear, flops=2.0 * 256 * 1024 * 4096)
     yield Workload("matmul", "linear 1024→1024 with gradients, batch 256", linear_gradients, flops=6.0 * 256 * 1024**2)
     yield Workload("matmul", "attention of 8 heads, 256 positions, 64 deep", attention, flops=4.0 * 8 * 256**2 * 64)

@@ -139,6 +139,10 @@ class Module:
         self.functions.append(builder)
         return builder
 
+    def has_function(self, name: str) -> bool:
+        """Whether the function is already written, for helpers that several places call."""
+        return any(function.name == name for function in self.functions)
+
     def declare(self, signature: str) -> None:
         """Declare a function, for example ``declare("void @memcpy(ptr, ptr, i64)")``; once is enough."""
         name = signature[signature.index("@") : signature.index("(")]

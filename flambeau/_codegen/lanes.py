@@ -6,7 +6,7 @@ lane and many, and since every instruction here is exact or correctly rounded, g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flambeau._codegen.ir import Builder, Value, bits, constant, vector
 
@@ -241,3 +241,15 @@ def polynomial(x: Lanes, coefficients: Sequence[float]) -> Lanes:
     for coefficient in coefficients[-2::-1]:
         result = result.fma(x, coefficient)
     return result
+
+
+def rarely(condition: Lanes, values: Sequence[Lanes], body: Callable[[], Sequence[Lanes]]) -> list[Lanes]:
+    """``values``, and in the lanes where ``condition`` holds what ``body`` computes, which runs only if there are any."""
+    builder = condition.builder
+    places = [builder.alloca(value.type) for value in values]
+    for value, place in zip(values, places, strict=True):
+        builder.store(value.value, place)
+    with builder.when(condition.any().value):
+        for value, place, rare in zip(values, places, body(), strict=True):
+            builder.store(condition.select(rare, value).value, place)
+    return [value.of(builder.load(place, value.type)) for value, place in zip(values, places, strict=True)]

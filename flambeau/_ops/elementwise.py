@@ -62,7 +62,11 @@ def lower_scalar(op: str, *, promote: Callable[[DType], DType] | None = None) ->
             dtype = common_dtype(lower_spec(operands))
             if promote is not None:
                 dtype = promote(dtype)
-        return graph.map(op, *[graph.cast(operand, dtype) for operand in operands])
+        # In half precision PyTorch rounds the number in ``x + 1.3`` to it first, but ``x * 1.3`` multiplies by 1.3 in float32.
+        if op in ("add", "sub"):
+            operands = [graph.cast(operand, dtype) for operand in operands]
+        result = graph.map(op, *[graph.cast(operand, dtype.compute) for operand in operands])
+        return result if result.dtype is layouts[0].dtype else graph.cast(result, layouts[0].dtype)
 
     return lower
 

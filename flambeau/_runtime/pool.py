@@ -16,6 +16,7 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -47,10 +48,8 @@ class Program:
         self.params = numpy.fromiter(chain.from_iterable(call.params for call in calls), numpy.int64)
         words, address, scratch = [], self.params.ctypes.data, 0
         for call in calls:
-            chunks = -(-call.tiles // call.grain)
-            if chunks > runner.MAX_CHUNKS:
-                raise ValueError(f"a call has {chunks} chunks of {call.grain} tiles, but at most {runner.MAX_CHUNKS} are possible")
-            words += (call.function, address, call.tiles, call.grain, chunks, call.scratch_bytes)
+            grain = max(call.grain, -(-call.tiles // runner.MAX_CHUNKS))
+            words += (call.function, address, call.tiles, grain, -(-call.tiles // grain), call.scratch_bytes)
             address += 8 * len(call.params)
             scratch = max(scratch, call.scratch_bytes)
         self._calls = numpy.array(words, numpy.int64)
@@ -109,7 +108,7 @@ class _Pool:
         library = ctypes.CDLL(None)
         for index in range(wanted):
             thread = ctypes.c_void_p()
-            slot = numpy.array([self.state, index], numpy.int64)
+            slot = numpy.array([self.state, index, wanted + 1], numpy.int64)
             if library.pthread_create(ctypes.byref(thread), None, ctypes.c_void_p(self.entry), ctypes.c_void_p(slot.ctypes.data)):
                 break  # the system allows no more: the runner works with any number
             self.workers.append((thread, slot))
@@ -118,7 +117,8 @@ class _Pool:
         """Let the workers finish what they are computing, and end them. The next run starts them again."""
         with self.lock:
             if self.workers:
-                self.staff(self.state, 0)
+                while not self.staff(self.state, 0):
+                    time.sleep(1e-5)  # another thread is sharing a call
                 library = ctypes.CDLL(None)
                 while self.workers:
                     library.pthread_join(self.workers[-1][0], None)

@@ -1,16 +1,26 @@
 """The native part of the thread pool, as LLVM IR text: see ``pool.py`` for what it does.
 
-One word, the *ticket*, is both the bell and the cloakroom: its high half counts jobs, its low half counts the chunks of the
-current job that nobody has claimed. A job is published by adding ``(1, chunks)`` to it and a chunk is claimed by subtracting 1
-with compare-and-swap, which succeeds only if the very same job still has a chunk left. So a thread that comes late can
-never touch a job that is over, and the calling thread waits only for chunks that were claimed, never for a thread that has not
-woken up yet. That matters on a busy machine: a worker whose core was taken away costs its share and stalls nobody.
+A *job* is one shared call. Its chunks are dealt out in contiguous ranges, one a thread, and always in the same way: the
+next kernel finds in each core's cache what the last one left there (twice as fast for tensors that fit). A thread that is
+through with its range helps with the others'.
 
-Memory order. Publishing is a release and claiming an acquire on the ticket (claims in between are read-modify-writes and
-continue the release sequence), so that who claims sees the job. Adding to ``done`` is a release and reading it an acquire,
-so that who sees all chunks done sees what they wrote; only then is the job's description overwritten. A thread falls asleep in
-the order *say so, look again, sleep if nothing changed*, and is woken in the order *change, look who sleeps*; both
-sides are sequentially consistent, and the kernel compares the word again before it puts a thread to sleep.
+Two kinds of word hold this together. The *bell* is ``(job number, chunks)``; setting it publishes a job. Each range has a
+*ticket*, ``(job number, chunks that nobody has claimed)``, and a chunk is claimed by compare-and-swap on it; the first claim
+of a job also resets the ticket, so that publishing writes one word for any number of threads. A claim succeeds only if
+the very job that the thread saw on the bell still has that chunk. So a thread that comes late never touches a job that is over,
+and the calling thread waits for chunks that were claimed, not for threads to wake up. That matters on a busy machine: a
+worker whose core was taken away costs its share and stalls nobody.
+
+Why a ticket can be reset: a job ends when all its chunks are done, hence after every ticket with a chunk to give was set to
+the job's number. Who sees a ticket with another number, and *then* the bell still with its own job's, knows that the ticket is
+an older one, and that the job cannot end before the ticket has changed; if it does, compare-and-swap fails. (Job numbers have
+48 bits, and wrap around after years.)
+
+Memory order. Ringing the bell is a release and reading it an acquire, so that who knows of a job sees its description.
+Tickets are read with acquire and swapped with acquire and release, which orders a ticket before the bell. Adding to ``done``
+is a release and reading it an acquire, so that who sees all chunks done sees what they wrote; only then is the next job
+described. A thread falls asleep in the order *say so, look again, sleep if nothing changed* and is woken in the order *change,
+look who sleeps*; these are sequentially consistent, and the kernel compares the word again before it puts a thread to sleep.
 """
 
 from __future__ import annotations
@@ -24,19 +34,22 @@ from string import Template
 from .jit import compile_kernels
 
 MAX_THREADS = 1024
-MAX_CHUNKS = 2**31 - 1
+MAX_CHUNKS = 4096
+"""More chunks than this only cost; the words above have room for 65535."""
 
 CALL_WORDS = 6
 """A call: function, params, tiles, grain, chunks (tiles / grain, rounded up), scratch bytes; 8 bytes each."""
 
 # The state, in bytes from its start. What different threads write lies on different pairs of cache lines, since
 # processors fetch lines in pairs.
-TICKET, DONE, CALLER_SLEEPS, SLEEPERS, BUSY = 0, 128, 136, 256, 384
+BELL, DONE, CALLER_SLEEPS, SLEEPERS, BUSY = 0, 128, 136, 256, 384
 JOB_CALL, JOB_TABLE, SCRATCH, SCRATCH_STRIDE = 512, 520, 528, 536
 LIMIT, WORKERS = 640, 648  # workers numbered LIMIT and above leave; how many there are
 SPARE = 768  # scratch memory that a calling thread left behind, for the next one
-STATE_BYTES = 896
+TICKETS, TICKET_STRIDE = 896, 128
+STATE_BYTES = TICKETS + TICKET_STRIDE * MAX_THREADS
 
+_JOB = 1 << 16
 _SPIN_NANOSECONDS = 20_000
 _HOT_NANOSECONDS = 200_000
 
@@ -100,24 +113,49 @@ again:
   ret i1 false
 }
 
-; Claim and compute chunks until none is left; returns how many. Number 0 is the calling thread, with scratch of its own.
-define internal i64 @share(ptr %state, i64 %number, ptr %own) {
+; Claim and compute chunks of one range of the job that %bell announced, until it has none; returns how many.
+; Thread 0 is the calling one and has scratch of its own.
+define internal i64 @drain(ptr %state, i64 %bell, i64 %range, i64 %threads, i64 %thread, ptr %own) noinline {
 entry:
-  %ticket = call ptr @field(ptr %state, i64 $TICKET)
+  %bell.at = call ptr @field(ptr %state, i64 $BELL)
+  %tickets = call ptr @field(ptr %state, i64 $TICKETS)
+  %ticket.offset = mul i64 %range, $TICKET_STRIDE
+  %ticket = getelementptr i8, ptr %tickets, i64 %ticket.offset
   %call.at = call ptr @field(ptr %state, i64 $JOB_CALL)
   %table.at = call ptr @field(ptr %state, i64 $JOB_TABLE)
   %scratch.at = call ptr @field(ptr %state, i64 $SCRATCH)
   %stride.at = call ptr @field(ptr %state, i64 $SCRATCH_STRIDE)
-  br label %claim
+  ; Ranges are dealt from the last to the first, so that the calling thread has one if there are fewer chunks than threads.
+  %chunks = and i64 %bell, 65535
+  %upper = sub i64 %threads, %range
+  %lower = sub i64 %upper, 1
+  %upper.scaled = mul i64 %upper, %chunks
+  %lower.scaled = mul i64 %lower, %chunks
+  %range.end = udiv i64 %upper.scaled, %threads
+  %range.begin = udiv i64 %lower.scaled, %threads
+  %size = sub i64 %range.end, %range.begin
+  %job = sub i64 %bell, %chunks
+  %fresh = add i64 %job, %size
+  %empty = icmp eq i64 %size, 0
+  br i1 %empty, label %done, label %claim
 claim:
-  %count = phi i64 [ 0, %entry ], [ %count, %claim.try ], [ %count.next, %compute ]
-  %seen = load atomic i64, ptr %ticket monotonic, align 8
-  %left = and i64 %seen, 4294967295
-  %none = icmp eq i64 %left, 0
-  br i1 %none, label %done, label %claim.try
-claim.try:
-  %less = sub i64 %seen, 1
-  %pair = cmpxchg weak ptr %ticket, i64 %seen, i64 %less acquire monotonic, align 8
+  %count = phi i64 [ 0, %entry ], [ %count, %swap ], [ %count.next, %compute ]
+  %seen = load atomic i64, ptr %ticket acquire, align 8
+  %seen.left = and i64 %seen, 65535
+  %seen.job = sub i64 %seen, %seen.left
+  %current = icmp eq i64 %seen.job, %job
+  br i1 %current, label %ours, label %other
+other:
+  %bell.again = load atomic i64, ptr %bell.at acquire, align 8
+  %rung = icmp ne i64 %bell.again, %bell
+  br i1 %rung, label %done, label %swap
+ours:
+  %none = icmp eq i64 %seen.left, 0
+  br i1 %none, label %done, label %swap
+swap:
+  %offer = phi i64 [ %fresh, %other ], [ %seen, %ours ]
+  %less = sub i64 %offer, 1
+  %pair = cmpxchg ptr %ticket, i64 %seen, i64 %less acq_rel monotonic, align 8
   %claimed = extractvalue { i64, i1 } %pair, 1
   br i1 %claimed, label %compute, label %claim
 compute:
@@ -130,49 +168,50 @@ compute:
   %tiles = load i64, ptr %tiles.at
   %grain.at = getelementptr i64, ptr %call, i64 3
   %grain = load i64, ptr %grain.at
-  %chunks.at = getelementptr i64, ptr %call, i64 4
-  %chunks = load i64, ptr %chunks.at
-  %chunk = sub i64 %chunks, %left
+  %left = and i64 %offer, 65535
+  %chunk = sub i64 %range.end, %left
   %first = mul i64 %chunk, %grain
   %full = add i64 %first, %grain
   %last = call i64 @llvm.smin.i64(i64 %full, i64 %tiles)
   %scratch = load ptr, ptr %scratch.at
   %stride = load i64, ptr %stride.at
-  %before = sub i64 %number, 1
+  %before = sub i64 %thread, 1
   %offset = mul i64 %before, %stride
   %mine = getelementptr i8, ptr %scratch, i64 %offset
-  %caller = icmp eq i64 %number, 0
+  %caller = icmp eq i64 %thread, 0
   %private = select i1 %caller, ptr %own, ptr %mine
   call void %function(ptr %table, ptr %params, i64 %first, i64 %last, ptr %private)
   %count.next = add i64 %count, 1
   br label %claim
 done:
-  ret i64 %count
+  %result = phi i64 [ 0, %entry ], [ %count, %other ], [ %count, %ours ]
+  ret i64 %result
 }
 
-; A worker's life. %slot: {state, number from 0}.
+; A worker's life. %slot: {state, number from 0, threads in all}.
 define internal ptr @worker(ptr %slot) {
 entry:
   %clock = alloca [2 x i64]
   %state = load ptr, ptr %slot
   %index.at = getelementptr i64, ptr %slot, i64 1
   %index = load i64, ptr %index.at
-  %number = add i64 %index, 1
-  %ticket = call ptr @field(ptr %state, i64 $TICKET)
-  %epoch.at = getelementptr i32, ptr %ticket, i64 1
+  %threads.at = getelementptr i64, ptr %slot, i64 2
+  %threads = load i64, ptr %threads.at
+  %thread = add i64 %index, 1
+  %bell.at = call ptr @field(ptr %state, i64 $BELL)
   %limit.at = call ptr @field(ptr %state, i64 $LIMIT)
   %done.at = call ptr @field(ptr %state, i64 $DONE)
   %caller.at = call ptr @field(ptr %state, i64 $CALLER_SLEEPS)
   %sleepers.at = call ptr @field(ptr %state, i64 $SLEEPERS)
   br label %rest
 rest:
+  %known = phi i64 [ 0, %entry ], [ %known, %rise ], [ %bell, %next.range ]
   store [2 x i64] zeroinitializer, ptr %clock
   br label %look
 look:
-  %seen = load atomic i64, ptr %ticket monotonic, align 8
-  %left = and i64 %seen, 4294967295
-  %idle = icmp eq i64 %left, 0
-  br i1 %idle, label %stay, label %work
+  %bell = load atomic i64, ptr %bell.at acquire, align 8
+  %silent = icmp eq i64 %bell, %known
+  br i1 %silent, label %stay, label %work
 stay:
   %limit = load atomic i64, ptr %limit.at monotonic, align 8
   %surplus = icmp uge i64 %index, %limit
@@ -181,45 +220,49 @@ wait:
   %tired = call i1 @pause(ptr %clock)
   br i1 %tired, label %doze, label %look
 doze:
-  %others = atomicrmw add ptr %sleepers.at, i64 1 seq_cst
-  %seen.again = load atomic i64, ptr %ticket seq_cst, align 8
-  %left.again = and i64 %seen.again, 4294967295
+  %counted.in = atomicrmw add ptr %sleepers.at, i64 1 seq_cst
+  %bell.again = load atomic i64, ptr %bell.at seq_cst, align 8
+  %silent.again = icmp eq i64 %bell.again, %known
   %limit.again = load atomic i64, ptr %limit.at seq_cst, align 8
-  %surplus.again = icmp uge i64 %index, %limit.again
-  %idle.again = icmp eq i64 %left.again, 0
-  %needed = xor i1 %idle.again, true
-  %awake = or i1 %needed, %surplus.again
-  br i1 %awake, label %rise, label %fall.asleep
+  %needed = icmp ult i64 %index, %limit.again
+  %sleepy = and i1 %silent.again, %needed
+  br i1 %sleepy, label %fall.asleep, label %rise
 fall.asleep:
-  %high = lshr i64 %seen.again, 32
-  %epoch = trunc i64 %high to i32
-  call void @sleep(ptr %epoch.at, i32 %epoch)
+  %low = trunc i64 %known to i32
+  call void @sleep(ptr %bell.at, i32 %low)
   br label %rise
 rise:
   %counted.out = atomicrmw sub ptr %sleepers.at, i64 1 seq_cst
   br label %rest
 work:
-  %count = call i64 @share(ptr %state, i64 %number, ptr null)
+  %step = phi i64 [ 0, %look ], [ %step.next, %next.range ]
+  %sum = add i64 %thread, %step
+  %range = urem i64 %sum, %threads
+  %count = call i64 @drain(ptr %state, i64 %bell, i64 %range, i64 %threads, i64 %thread, ptr null)
   %helped = icmp ne i64 %count, 0
-  br i1 %helped, label %report, label %rest
+  br i1 %helped, label %report, label %next.range
 report:
   %earlier = atomicrmw add ptr %done.at, i64 %count seq_cst
   %caller = load atomic i32, ptr %caller.at seq_cst, align 4
   %sleeps = icmp ne i32 %caller, 0
-  br i1 %sleeps, label %rouse, label %rest
+  br i1 %sleeps, label %rouse, label %next.range
 rouse:
   call void @wake(ptr %done.at)
-  br label %rest
+  br label %next.range
+next.range:
+  %step.next = add i64 %step, 1
+  %last = icmp eq i64 %step.next, %threads
+  br i1 %last, label %rest, label %work
 leave:
   ret ptr null
 }
 
-; Share a call with the workers. The caller holds BUSY.
-define internal void @together(ptr %state, ptr %call, ptr %table, ptr %own) {
+; Share a call among so many threads. The caller holds BUSY.
+define internal void @together(ptr %state, ptr %call, ptr %table, ptr %own, i64 %threads) {
 entry:
   %clock = alloca [2 x i64]
   store [2 x i64] zeroinitializer, ptr %clock
-  %ticket = call ptr @field(ptr %state, i64 $TICKET)
+  %bell.at = call ptr @field(ptr %state, i64 $BELL)
   %done.at = call ptr @field(ptr %state, i64 $DONE)
   %caller.at = call ptr @field(ptr %state, i64 $CALLER_SLEEPS)
   %sleepers.at = call ptr @field(ptr %state, i64 $SLEEPERS)
@@ -230,22 +273,35 @@ entry:
   store ptr %call, ptr %call.at
   store ptr %table, ptr %table.at
   store atomic i64 0, ptr %done.at monotonic, align 8
-  %job = add i64 %chunks, 4294967296
-  %old = atomicrmw add ptr %ticket, i64 %job seq_cst
+  ; Only who holds BUSY rings the bell: nobody else changes it meanwhile.
+  %old = load atomic i64, ptr %bell.at monotonic, align 8
+  %old.chunks = and i64 %old, 65535
+  %old.job = sub i64 %old, %old.chunks
+  %job = add i64 %old.job, $JOB
+  %bell = add i64 %job, %chunks
+  %replaced = atomicrmw xchg ptr %bell.at, i64 %bell seq_cst
   %sleepers = load atomic i64, ptr %sleepers.at seq_cst, align 8
   %asleep = icmp ne i64 %sleepers, 0
   br i1 %asleep, label %ring, label %compute
 ring:
-  %epoch.at = getelementptr i32, ptr %ticket, i64 1
-  call void @wake(ptr %epoch.at)
+  call void @wake(ptr %bell.at)
   br label %compute
 compute:
-  %count = call i64 @share(ptr %state, i64 0, ptr %own)
-  %others = sub i64 %chunks, %count
-  br label %look
+  %range = phi i64 [ 0, %entry ], [ 0, %ring ], [ %range.next, %next.range ]
+  %sum = phi i64 [ 0, %entry ], [ 0, %ring ], [ %sum.next, %next.range ]
+  %count = call i64 @drain(ptr %state, i64 %bell, i64 %range, i64 %threads, i64 0, ptr %own)
+  %sum.next = add i64 %sum, %count
+  %rest = sub i64 %chunks, %sum.next
+  %done.early = load atomic i64, ptr %done.at acquire, align 8
+  %finished.early = icmp eq i64 %done.early, %rest
+  br i1 %finished.early, label %over, label %next.range
+next.range:
+  %range.next = add i64 %range, 1
+  %last = icmp eq i64 %range.next, %threads
+  br i1 %last, label %look, label %compute
 look:
   %done = load atomic i64, ptr %done.at acquire, align 8
-  %finished = icmp eq i64 %done, %others
+  %finished = icmp eq i64 %done, %rest
   br i1 %finished, label %over, label %wait
 wait:
   %tired = call i1 @pause(ptr %clock)
@@ -253,7 +309,7 @@ wait:
 doze:
   store atomic i32 1, ptr %caller.at seq_cst, align 4
   %done.again = load atomic i64, ptr %done.at seq_cst, align 8
-  %finished.again = icmp eq i64 %done.again, %others
+  %finished.again = icmp eq i64 %done.again, %rest
   br i1 %finished.again, label %awake, label %fall.asleep
 fall.asleep:
   %expected = trunc i64 %done.again to i32
@@ -371,6 +427,8 @@ lock:
   %locked = extractvalue { i64, i1 } %pair, 1
   br i1 %locked, label %equip, label %alone
 equip:
+  %hands = load atomic i64, ptr %workers.at monotonic, align 8
+  %threads = add i64 %hands, 1
   %scratch.at = getelementptr i64, ptr %call, i64 5
   %scratch = load i64, ptr %scratch.at
   %stride = load i64, ptr %stride.at
@@ -380,7 +438,7 @@ more.scratch:
   %grown = call i1 @grow(ptr %state, i64 %scratch)
   br i1 %grown, label %parallel, label %poor
 parallel:
-  call void @together(ptr %state, ptr %call, ptr %table, ptr %own)
+  call void @together(ptr %state, ptr %call, ptr %table, ptr %own, i64 %threads)
   store atomic i64 0, ptr %busy.at release, align 8
   br label %check
 poor:
@@ -420,32 +478,28 @@ fail:
   ret i64 -1
 }
 
-; Set the number of workers; those beyond it leave. Returns whether that was possible: while a call is being shared, workers
-; may leave but none may join, since its scratch memory is for those that it started with.
+; Set the number of workers; those beyond it leave. Returns whether that was possible, which it is not while a call is being
+; shared: how its chunks are dealt out depends on the number.
 define internal i64 @staff(ptr %state, i64 %workers) {
   %busy.at = call ptr @field(ptr %state, i64 $BUSY)
-  %limit.at = call ptr @field(ptr %state, i64 $LIMIT)
-  %workers.at = call ptr @field(ptr %state, i64 $WORKERS)
-  %ticket = call ptr @field(ptr %state, i64 $TICKET)
-  %dismiss = icmp eq i64 %workers, 0
-  br i1 %dismiss, label %none, label %some
-none:
-  store atomic i64 0, ptr %workers.at seq_cst, align 8
-  store atomic i64 0, ptr %limit.at seq_cst, align 8
-  ; A job of no chunks, so that nobody misses the news.
-  %old = atomicrmw add ptr %ticket, i64 4294967296 seq_cst
-  %epoch.at = getelementptr i32, ptr %ticket, i64 1
-  call void @wake(ptr %epoch.at)
-  ret i64 1
-some:
   %pair = cmpxchg ptr %busy.at, i64 0, i64 1 acquire monotonic, align 8
   %locked = extractvalue { i64, i1 } %pair, 1
-  br i1 %locked, label %hire, label %later
-hire:
+  br i1 %locked, label %change, label %later
+change:
+  %limit.at = call ptr @field(ptr %state, i64 $LIMIT)
+  %workers.at = call ptr @field(ptr %state, i64 $WORKERS)
   %stride.at = call ptr @field(ptr %state, i64 $SCRATCH_STRIDE)
+  %bell.at = call ptr @field(ptr %state, i64 $BELL)
   store i64 0, ptr %stride.at
+  store atomic i64 %workers, ptr %workers.at monotonic, align 8
   store atomic i64 %workers, ptr %limit.at seq_cst, align 8
-  store atomic i64 %workers, ptr %workers.at seq_cst, align 8
+  ; A job of no chunks, so that nobody sleeps through the news.
+  %old = load atomic i64, ptr %bell.at monotonic, align 8
+  %old.chunks = and i64 %old, 65535
+  %old.job = sub i64 %old, %old.chunks
+  %bell = add i64 %old.job, $JOB
+  %replaced = atomicrmw xchg ptr %bell.at, i64 %bell seq_cst
+  call void @wake(ptr %bell.at)
   store atomic i64 0, ptr %busy.at release, align 8
   ret i64 1
 later:
@@ -490,6 +544,7 @@ def source(name: str) -> str:
         wake=wake,
         relax=f"call {relax}",
         clock=6 if sys.platform == "darwin" else 1,  # CLOCK_MONOTONIC
+        JOB=_JOB,
         spin=_SPIN_NANOSECONDS,
         hot=_HOT_NANOSECONDS,
     )

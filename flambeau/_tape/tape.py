@@ -216,16 +216,20 @@ class Tape:
     def _flush(self) -> None:
         alive = self.alive()
         cursor = self.cursor
-        program = cursor.programs.get(alive) or self._find_program(cursor, alive)
-        run = program.start(self.inputs, self.numbers)
+        try:
+            program = cursor.programs.get(alive) or self._find_program(cursor, alive)
+            run = program.start(self.inputs, self.numbers)
+        except Exception as error:
+            self._commit({}, error)
+            raise
         try:
             run.execute()
         except BaseException as error:
             if not run.finished and not run.damaged and not isinstance(error, Exception):
                 raise  # interrupted before anything was overwritten: everything stays pending
-            self._commit(program, run, error)
+            self._commit(dict(zip(program.results, run.results, strict=True)), error)
             raise
-        self._commit(program, run, None)
+        self._commit(dict(zip(program.results, run.results, strict=True)), None)
 
     def _find_program(self, cursor: TrieNode, alive: tuple) -> Any:
         """A program that computes at least what is alive: one made before, or a new one."""
@@ -239,10 +243,9 @@ class Tape:
         cursor.programs[alive] = program
         return program
 
-    def _commit(self, program: Any, run: Any, error: BaseException | None) -> None:
+    def _commit(self, results: dict[int, Buffer | None], error: BaseException | None) -> None:
         """Give every storage its bytes (or its error), and clear the tape."""
         values = self.values
-        results = dict(zip(program.results, run.results, strict=True))
         for slot, storage in enumerate(values):
             if storage is None:
                 continue

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._types.dtype import bfloat16, bool as bool_, complex64, complex128, dtype as dtype_, float64, int64
+from flambeau._types.dtype import bfloat16, complex64, complex128, float64, int64
+from flambeau._types.dtype import bool as bool_
+from flambeau._types.dtype import dtype as dtype_
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
@@ -181,7 +183,7 @@ def _elements(array: np.ndarray, dtype: dtype_, indent: int) -> str:
     if dtype.is_complex:
         real, real_width = _texts(shown.real)
         imaginary, imaginary_width = _texts(shown.imag)
-        texts = [_complex_text(*parts) for parts in zip(real, imaginary)]
+        texts = [_complex_text(*parts) for parts in zip(real, imaginary, strict=True)]
         width = real_width + imaginary_width + 1
     else:
         texts, width = _texts(shown)
@@ -247,7 +249,7 @@ def _texts(values: np.ndarray) -> tuple[list[str], int]:
         texts = [format(value, style) for value in wide.tolist()]
         if integral and not scientific:
             texts = [text if text[-1] in "fn" else text + "." for text in texts]  # but inf and nan
-        width = max([1, *(len(text) for text, counts in zip(texts, counted.tolist()) if counts)])
+        width = max([1, *(len(text) for text, counts in zip(texts, counted.tolist(), strict=True) if counts)])
     return [text.rjust(width) for text in texts], width
 
 

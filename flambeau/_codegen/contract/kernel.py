@@ -249,39 +249,42 @@ class _Contraction:
                 pack(f.binary("udiv", loop.index, self.tile.lanes), loop.index, here)
 
     def _block(self, at: dict[str, Value], source: dict[str, Value], rows: Value, columns: Value, steps: Value, is_first: Value, is_last: Value) -> None:
-        """One block of k of one tile: every register tile in turn, a panel of b at a time (it stays in the first-level cache)."""
+        """One block of k of one tile: every register tile in turn, by rows, so that the output is written along its rows."""
+        f = self.f
+        with _panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
+            self._register_tile(at, source, row, number, here, loop.index, columns, steps, is_first, is_last)
+
+    def _register_tile(
+        self, at: dict[str, Value], source: dict[str, Value], row: Value, number: Value, here: Value, column: Value, columns: Value,
+        steps: Value, is_first: Value, is_last: Value,
+    ) -> None:  # fmt: skip
         f, read, s, tile = self.f, self.read, self.structure, self.tile
+        count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
+        panel = f.binary("udiv", column, tile.lanes)
+        b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
+        a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
+        out_m, out_n = f.offset(self.scratch["out.m"], row, "i64"), f.offset(self.scratch["out.n"], column, "i64")
+        sums = f.add(f.mul(panel, read("sums.panel")), f.mul(row, read("sums.row")))
+        c, c_row, ends = f.offset(self.scratch["sums"], sums, tile.element), i64(tile.pitch), is_last
+        if s.out_place:
+            in_place = self._is_vector(out_n, count)
+            offset = f.add(f.load(out_m, "i64"), f.load(out_n, "i64"))
+            c = f.select(in_place, address(f, at["out"], offset, s.out), c)
+            c_row = f.select(in_place, read("out.row"), c_row)
+            ends = f.binary("and", is_last, f.binary("xor", in_place, 1))
         zeros = f.module.table(tile.element, [0] * tile.pitch)
-        with f.loop(0, columns, tile.lanes) as loop:
-            column, panel = loop.index, f.binary("udiv", loop.index, tile.lanes)
-            count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
-            b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
-            out_n = f.offset(self.scratch["out.n"], column, "i64")
-            sums = f.offset(self.scratch["sums"], f.mul(panel, read("sums.panel")), tile.element)
-            in_place = self._is_vector(out_n, count) if s.out_place else None
-            with _panels_of_rows(f, tile, rows) as (row, number, here):
-                start = f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel")))
-                a = f.offset(source["a"], start, tile.element)
-                c, c_row = f.offset(sums, f.mul(row, read("sums.row")), tile.element), i64(tile.pitch)
-                out_m = f.offset(self.scratch["out.m"], row, "i64")
-                ends = is_last
-                if in_place:
-                    offset = f.add(f.load(out_m, "i64"), f.load(out_n, "i64"))
-                    c = f.select(in_place, address(f, at["out"], offset, s.out), c)
-                    c_row = f.select(in_place, read("out.row"), c_row)
-                    ends = f.binary("and", is_last, f.binary("xor", in_place, 1))
-                begin, begin_row = f.select(is_first, zeros, c), f.select(is_first, i64(0), c_row)
-                arguments = [a, read("a.rs"), read("a.ks"), b, read("b.ks"), steps, begin, begin_row, c, c_row]
-                if s.b.mode == "place":
-                    arguments.append(count)
-                for size, micro in self.micro.items():
-                    with f.when(f.compare("eq", here, size)):
-                        f.call(f"@{micro}", *arguments)
-                with f.when(ends):
-                    reads = []
-                    for i in range(len(s.reads)):
-                        reads += [at[f"read{i}"], f.offset(self.scratch[f"read{i}.m"], row, "i64"), f.offset(self.scratch[f"read{i}.n"], column, "i64")]
-                    f.call(f"@{self.epilogue}", c, here, count, at["out"], out_m, out_n, *reads)
+        begin, begin_row = f.select(is_first, zeros, c), f.select(is_first, i64(0), c_row)
+        arguments = [a, read("a.rs"), read("a.ks"), b, read("b.ks"), steps, begin, begin_row, c, c_row]
+        if s.b.mode == "place":
+            arguments.append(count)
+        for size, micro in self.micro.items():
+            with f.when(f.compare("eq", here, size)):
+                f.call(f"@{micro}", *arguments)
+        with f.when(ends):
+            reads = []
+            for i in range(len(s.reads)):
+                reads += [at[f"read{i}"], f.offset(self.scratch[f"read{i}.m"], row, "i64"), f.offset(self.scratch[f"read{i}.n"], column, "i64")]
+            f.call(f"@{self.epilogue}", c, here, count, at["out"], out_m, out_n, *reads)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
         """Whether a panel is full and its columns lie side by side in the output."""

@@ -183,6 +183,7 @@ class _Packer:
         step = f.mul(self.linear[side.free], self._step())
         with f.repeat([self.extents[side.free], source, place]) as loop:
             left, source, place = loop.carried
+            f.prefetch(f.offset(source, self.tile.lanes * side.dtype.itemsize, "i8"))
             self._store(self._load(source, run), place, written)
             left = f.sub(left, 1)
             source = address(f, source, self._box(side.free, "stride"), side.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from flambeau._codegen.lanes import Lanes
+from flambeau._codegen.lanes import Lanes, rarely
 
 INFINITY = math.inf
 _MANTISSA = {"float": 23, "double": 52}
@@ -62,22 +62,16 @@ def sign_bit(x: Lanes) -> Lanes:
 def fmod(x: Lanes, y: Lanes) -> Lanes:
     """``x - y trunc(x / y)`` without rounding, with the sign of x.
 
-    One division does where the quotient has fewer bits than a mantissa; if a lane has more, the C library's ``fmod``
-    does them all.
+    One division does where the quotient has fewer bits than a mantissa; the other lanes call the C library's ``fmod``.
     """
-    builder = x.builder
     quotient = (x / y).trunc()
     # A quotient that was rounded up to an integer makes the remainder negative; both steps are exact.
     remainder = (-quotient.abs()).fma(y.abs(), x.abs())
     remainder = (remainder < 0.0).select(remainder + y.abs(), remainder)
     remainder = (y.abs() == INFINITY).select(x, remainder).copysign(x)
     remainder = ((x.abs() < INFINITY) & (y != 0.0)).select(remainder, (x - x) / (y - y))
-    small = (quotient.abs() < 2.0 ** (_MANTISSA[x.element] - 1)) | (y.abs() == INFINITY)
-    place = builder.alloca(x.type)
-    builder.store(remainder.value, place)
-    with builder.when((~small).any().value):
-        builder.store((x % y).value, place)
-    return x.of(builder.load(place, x.type))
+    large = (quotient.abs() >= 2.0 ** (_MANTISSA[x.element] - 1)) & (y.abs() < INFINITY)
+    return rarely(large, [remainder], lambda: [x % y])[0]
 
 
 def remainder(x: Lanes, y: Lanes) -> Lanes:

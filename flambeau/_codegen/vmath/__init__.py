@@ -21,3 +21,6 @@ from flambeau._codegen.vmath.logarithm import log as log
 from flambeau._codegen.vmath.logarithm import log1p as log1p
 from flambeau._codegen.vmath.logarithm import log2 as log2
 from flambeau._codegen.vmath.logarithm import log10 as log10
+from flambeau._codegen.vmath.trigonometric import cos as cos
+from flambeau._codegen.vmath.trigonometric import sin as sin
+from flambeau._codegen.vmath.trigonometric import tan as tan

@@ -107,7 +107,8 @@ def expm1(x: Lanes) -> Lanes:
 
 
 def sigmoid(x: Lanes) -> Lanes:
-    """``1 / (1 + e)`` or ``e / (1 + e)`` with ``e = exp(-|x|)``, so that small results keep their precision."""
+    """``1 - q`` or ``e - e q`` with ``e = exp(-|x|)``, ``q = e / (1 + e)``, so that small results keep their precision."""
     r, shifted = reduce((-x.abs()).at_least(_LIMITS[x.element].underflow))
     e = scale(exp_of_reduced(r), shifted)
-    return (x < 0.0).select(e, x.constant(1.0)) / (e + 1.0)
+    whole = (x < 0.0).select(e, x.constant(1.0))
+    return (-whole).fma(e / (e + 1.0), whole)

@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any, Callable
 
-import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn import init
 from flambeau.nn.functional._common import legacy_reduction
 from flambeau.nn.modules.distance import PairwiseDistance
+from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
-from flambeau.nn.parameter import Parameter
 
 __all__ = [
     "BCELoss",
@@ -230,33 +228,30 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         if not 0.0 <= label_smoothing <= 1.0:
             raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
         super().__init__(weight, reduction=reduction)
-        self.in_features = in_features
         self.num_classes = num_classes
         self.out_features = tuple(out_features)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-        shape = (num_classes, *self.out_features)
-        self.linear_weight = Parameter(flambeau.empty((*shape, in_features), device=device, dtype=dtype))
-        self.register_parameter("linear_bias", Parameter(flambeau.empty(shape, device=device, dtype=dtype)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws weight and bias of the linear layer anew, from U(-k, k) with k = 1/√in_features."""
-        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
-        init.uniform_(self.linear_weight, -bound, bound)
-        if self.linear_bias is not None:
-            init.uniform_(self.linear_bias, -bound, bound)
+        outputs = math.prod(self.out_features, start=num_classes)
+        self.linear = Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.linear_cross_entropy(
             input,
-            self.linear_weight,
+            self.linear.weight.reshape(self.num_classes, *self.out_features, self.linear.in_features),
             target,
-            linear_bias=self.linear_bias,
+            linear_bias=self.linear.bias,
             weight=self.weight,
             reduction=self.reduction,
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+            f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}"
         )
 
 

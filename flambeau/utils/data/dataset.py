@@ -32,8 +32,7 @@ class Dataset(Generic[T_co]):
     A subclass defines ``__getitem__``, and ``__len__`` if it is to be shuffled or split. It may also define
     ``__getitems__(indices)``, which returns the list of samples of a whole batch at once.
 
-    Example::
-
+    Example:
         >>> class Squares(Dataset):
         ...     def __len__(self):
         ...         return 4
@@ -58,8 +57,7 @@ class IterableDataset(Dataset[T_co], ABC):
     A subclass defines ``__iter__``. With worker processes every worker iterates its own copy, so ``__iter__`` has to ask
     :func:`get_worker_info` which share of the samples is its own, or every sample arrives once per worker.
 
-    Example::
-
+    Example:
         >>> class Countdown(IterableDataset):
         ...     def __iter__(self):
         ...         return iter([3, 2, 1])
@@ -77,8 +75,7 @@ class IterableDataset(Dataset[T_co], ABC):
 class TensorDataset(Dataset[tuple]):
     """Sample ``i`` is the tuple of the ``i``-th rows of ``tensors``, which agree in their first dimension.
 
-    Example::
-
+    Example:
         >>> pairs = TensorDataset(flambeau.arange(3), flambeau.arange(3) * 10)
         >>> pairs[2]
         (tensor(2), tensor(20))
@@ -101,8 +98,7 @@ class StackDataset(Dataset[T_co]):
 
     Positional datasets give tuples, keyword datasets give dicts.
 
-    Example::
-
+    Example:
         >>> StackDataset(image=["a", "b"], label=[0, 1])[1]
         {'image': 'b', 'label': 1}
     """
@@ -138,8 +134,7 @@ class StackDataset(Dataset[T_co]):
 class ConcatDataset(Dataset[T_co]):
     """Several map-style datasets one after another.
 
-    Example::
-
+    Example:
         >>> joined = ConcatDataset(["ab", "cde"])
         >>> len(joined), joined[2], joined[-1]
         (5, 'c', 'e')
@@ -196,8 +191,7 @@ class ChainDataset(IterableDataset):
 class Subset(Dataset[T_co]):
     """The samples of ``dataset`` at ``indices``, in that order.
 
-    Example::
-
+    Example:
         >>> last_two = Subset("abcd", [3, 2])
         >>> last_two[0], last_two[1], len(last_two)
         ('d', 'c', 2)
@@ -243,8 +237,7 @@ def random_split(
     Raises:
         ValueError: lengths that do not add up to the dataset's length, or a fraction outside of [0, 1].
 
-    Example::
-
+    Example:
         >>> [len(part) for part in random_split(range(10), [0.33, 0.33, 0.34])]
         [4, 3, 3]
     """

@@ -25,8 +25,7 @@ class DistributedSampler(Sampler[int]):
     Raises:
         ValueError: a rank outside of [0, num_replicas - 1], or no process group to take them from.
 
-    Example::
-
+    Example:
         >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
         [1, 3, 0]
     """

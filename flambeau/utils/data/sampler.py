@@ -68,8 +68,7 @@ class RandomSampler(Sampler[int]):
             replacement runs through several permutations.
         generator: the source of randomness. Without one, each pass seeds a fresh generator from the global one.
 
-    Example::
-
+    Example:
         >>> sorted(RandomSampler("abc"))
         [0, 1, 2]
     """
@@ -136,8 +135,7 @@ class WeightedRandomSampler(Sampler[int]):
 
     Weights need not add up to one. Without ``replacement`` an index is drawn at most once.
 
-    Example::
-
+    Example:
         >>> list(WeightedRandomSampler([0.0, 1.0], num_samples=3))
         [1, 1, 1]
     """
@@ -170,8 +168,7 @@ class WeightedRandomSampler(Sampler[int]):
 class BatchSampler(Sampler[list[int]]):
     """Groups the indices of another sampler into lists of ``batch_size``; ``drop_last`` drops a shorter last one.
 
-    Example::
-
+    Example:
         >>> list(BatchSampler(SequentialSampler("abcde"), batch_size=2, drop_last=False))
         [[0, 1], [2, 3], [4]]
     """

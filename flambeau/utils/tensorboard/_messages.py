@@ -28,7 +28,7 @@ class Message:
 
     data: bytes
 
-    def SerializeToString(self) -> bytes:  # noqa: N802
+    def SerializeToString(self) -> bytes:
         return self.data
 
 
@@ -49,7 +49,7 @@ class Event:
     step: int = 0
     wall_time: float = 0.0
 
-    def SerializeToString(self) -> bytes:  # noqa: N802
+    def SerializeToString(self) -> bytes:
         return event(self.payload, self.wall_time, self.step)
 
 

@@ -37,37 +37,44 @@ def split(buffer: bytes) -> tuple[list[Group], int, int]:
     Lost are records with a wrong checksum, and whatever precedes the next valid record. What no valid record follows may
     still be in the making, and is left for later.
     """
-    sizes: dict[bytes, int] = {}
+    spans: dict[bytes, int] = {}  # from the header to the size of the whole record
+    runs: list[tuple[list[int], int]] = []  # records without a gap: where each begins, and where the last one ends
     begins: list[int] = []
-    lengths: list[int] = []
     position = lost = 0
-    while position + FRAME_SIZE <= len(buffer):
+    while True:
+        try:
+            while True:  # the only thing that is done for each record
+                span = spans[buffer[position : position + HEADER_SIZE]]
+                begins.append(position)
+                position += span
+        except KeyError:
+            if position > len(buffer):
+                position = begins.pop()
+                break
         header = buffer[position : position + HEADER_SIZE]
-        size = sizes.get(header)
-        if size is None:
-            if int.from_bytes(header[8:], "little") != mask(crc32c(header[:8])):
-                if begins and not _is_valid(buffer, begins[-1], lengths[-1]):  # then its length is not to be trusted either
-                    position = begins.pop() - HEADER_SIZE
-                    lengths.pop()
-                found = _find_record(buffer, position + 1)
-                if found is None:
-                    break
-                lost += found - position
-                position = found
-                continue
-            size = sizes[header] = int.from_bytes(header[:8], "little")
-        after = position + FRAME_SIZE + size
-        if after > len(buffer):
+        if len(header) < HEADER_SIZE:
             break
-        begins.append(position + HEADER_SIZE)
-        lengths.append(size)
-        position = after
+        if int.from_bytes(header[8:], "little") == mask(crc32c(header[:8])):
+            spans[header] = int.from_bytes(header[:8], "little") + FRAME_SIZE
+            continue
+        if begins and not _is_valid(buffer, begins[-1], position - begins[-1]):  # then its length is not to be trusted either
+            position = begins.pop()
+        found = _find_record(buffer, position + 1)
+        if found is None:
+            break
+        runs.append((begins, position))
+        begins = []
+        lost += found - position
+        position = found
+    runs.append((begins, position))
 
+    starts = np.concatenate([np.array(begins, np.int64) for begins, _ in runs])
+    sizes = np.concatenate([np.diff(np.array([*begins, end], np.int64)) for begins, end in runs])
     groups = []
-    all_begins, all_lengths = np.array(begins, np.int64), np.array(lengths, np.int64)
-    for members in _equal(all_lengths):
-        group = _checked(buffer, int(all_lengths[members[0]]), all_begins[members])
-        lost += (len(members) - len(group.begins)) * (group.size + FRAME_SIZE)
+    for members in _equal(sizes):
+        span = int(sizes[members[0]])
+        group = _checked(buffer, span, starts[members])
+        lost += (len(members) - len(group.begins)) * span
         groups.append(group)
     return groups, position, lost
 
@@ -79,10 +86,13 @@ def _equal(keys: np.ndarray) -> Iterator[np.ndarray]:
         yield from np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
 
 
-def _checked(buffer: bytes, size: int, begins: np.ndarray) -> Group:
-    """Those of the records whose checksum is right."""
+def _checked(buffer: bytes, span: int, starts: np.ndarray) -> Group:
+    """Those of the records, ``span`` bytes each, whose checksum is right."""
+    size = span - FRAME_SIZE
     if size > _LONG:
-        return Group(size, begins[[_is_valid(buffer, begin, size) for begin in begins.tolist()]], None)
+        starts = starts[[_is_valid(buffer, start, span) for start in starts.tolist()]]
+        return Group(size, starts + HEADER_SIZE, None)
+    begins = starts + HEADER_SIZE
     windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(buffer, np.uint8), size + 4)
     columns = np.ascontiguousarray(windows[begins].T)
     stored = np.ascontiguousarray(columns[size:].T).view("<u4")[:, 0]
@@ -90,9 +100,9 @@ def _checked(buffer: bytes, size: int, begins: np.ndarray) -> Group:
     return Group(size, begins, columns[:size]) if valid.all() else Group(size, begins[valid], columns[:size, valid])
 
 
-def _is_valid(buffer: bytes, begin: int, size: int) -> bool:
-    end = begin + size
-    return mask(crc32c(memoryview(buffer)[begin:end])) == int.from_bytes(buffer[end : end + 4], "little")
+def _is_valid(buffer: bytes, start: int, span: int) -> bool:
+    data = memoryview(buffer)[start + HEADER_SIZE : start + span - 4]
+    return mask(crc32c(data)) == int.from_bytes(buffer[start + span - 4 : start + span], "little")
 
 
 def _find_record(buffer: bytes, start: int) -> int | None:
@@ -108,8 +118,8 @@ def _find_record(buffer: bytes, start: int) -> int | None:
         columns = np.ascontiguousarray(headers[part].T)
         stored = np.ascontiguousarray(columns[8:].T).view("<u4")[:, 0]
         for position in (start + part[mask(crc32c_columns(columns[:8])) == stored]).tolist():
-            size = int.from_bytes(buffer[position : position + 8], "little")
-            if position + FRAME_SIZE + size <= len(buffer) and _is_valid(buffer, position + HEADER_SIZE, size):
+            span = int.from_bytes(buffer[position : position + 8], "little") + FRAME_SIZE
+            if position + span <= len(buffer) and _is_valid(buffer, position, span):
                 return position
     return None
 

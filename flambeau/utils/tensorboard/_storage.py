@@ -143,7 +143,7 @@ class RemoteFile:
 
     def __init__(self, path: str) -> None:
         self._filesystem, self._inside = _filesystem(path)
-        self._spool = tempfile.TemporaryFile()
+        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this)
         self.unsynced = False
 
     def write(self, contents: bytes, offset: int) -> None:

@@ -102,7 +102,7 @@ def spans(buffer: bytes, begin: int = 0, end: int | None = None) -> Iterator[tup
             elif wire == _BYTES:
                 size, begin = read_varint(buffer, begin)
                 stop = begin + size
-            elif wire == _FIXED64 or wire == _FIXED32:
+            elif wire in (_FIXED64, _FIXED32):
                 stop = begin + (8 if wire == _FIXED64 else 4)
             else:
                 raise ValueError(f"wire type {wire} at offset {begin}")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from threading import RLock
+from typing import TYPE_CHECKING
 
 from . import _convert, _embedding, summary
 from . import _media as media
@@ -22,6 +23,9 @@ from . import _storage as storage
 from ._event_file import SOFT_LIMIT, EventFile, tag_bytes
 from ._graph import load_onnx_graph
 from ._messages import Event, Summary, graph_payload, run_metadata_payload
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["FileWriter", "SummaryWriter"]
 
@@ -598,7 +602,7 @@ class SummaryWriter:
         for writer in writers.values():
             writer.close()
 
-    def __enter__(self) -> SummaryWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, exc_type, exc_val, exc_tb) -> None:

@@ -1,0 +1,87 @@
+"""sin, cos, tan.
+
+``x = n pi/2 + r`` with ``|r| <= pi/4``; r is a pair, since it may be tiny where x is not.
+"""
+
+from __future__ import annotations
+
+from flambeau._codegen.lanes import Lanes, polynomial, rarely
+from flambeau._codegen.vmath.formats import format_of
+from flambeau._codegen.vmath.payne_hanek import reduce_large
+from flambeau._codegen.vmath.pairs import fast_two_sum
+
+_TWO_OVER_PI = {"float": 0.6366197466850281, "double": 0.6366197723675814}
+
+_LARGE = {"float": 2.0**16, "double": 2.0**25}
+"""Up to here three parts of pi/2 give r to full precision."""
+
+_SIN = {
+    "float": (-0.16666655242443085, 0.008332190103828907, -0.00019518405315466225),
+    "double": (
+        -0.16666666666666632, 0.008333333333322455, -0.00019841269829813248, 2.7557313687440676e-06,
+        -2.505075668416584e-08, 1.589667968562823e-10,
+    ),
+}  # fmt: skip
+"""``sin(r) = r + r**3 P(r**2)``."""
+
+_COS = {
+    "float": (0.04166664555668831, -0.00138873013202101, 2.4430675694020465e-05),
+    "double": (
+        0.0416666666666666, -0.0013888888888874441, 2.4801587289636395e-05, -2.755731438751013e-07,
+        2.08757270645053e-09, -1.1359802650097183e-11,
+    ),
+}  # fmt: skip
+"""``cos(r) = 1 - r**2/2 + r**4 P(r**2)``."""
+
+
+def _reduce(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """``(high, low, n)`` with ``x = n pi/2 + high + low``; n is an integer modulo 4 in its low bits."""
+    of = format_of(x)
+    shifted = x.fma(_TWO_OVER_PI[x.element], of.integer)
+    n = -(shifted - of.integer)
+    first, second, third = of.half_pi
+    rest = n.fma(first, x)  # exact
+    high = n.fma(second, rest)
+    low = n.fma(third, n.fma(second, rest - high))
+    high, low = fast_two_sum(high, low)
+    large = x.abs() > _LARGE[x.element]
+    return tuple(rarely(large, [high, low, shifted.as_integer()], lambda: reduce_large(x)))
+
+
+def _sin_cos(r: Lanes, low: Lanes) -> tuple[Lanes, Lanes]:
+    """sin and cos of ``r + low``, ``|r| <= pi/4``."""
+    square = r * r
+    half = square * 0.5
+    sin = r + (r * square).fma(polynomial(square, _SIN[r.element]), low.fma(-half, low))
+    one_minus_half = 1.0 - half
+    rounding = (1.0 - one_minus_half) - half
+    cos = one_minus_half + (square * square).fma(polynomial(square, _COS[r.element]), (-r).fma(low, rounding))
+    return sin, cos
+
+
+def _sign(n: Lanes, x: Lanes) -> Lanes:
+    """The sign bit set where bit 1 of n is."""
+    return (n & 2) << (x.bits - 2)
+
+
+def sin(x: Lanes) -> Lanes:
+    high, low, n = _reduce(x)
+    sin, cos = _sin_cos(high, low)
+    result = ((n & 1) == 0).select(sin, cos)
+    result = (result.as_integer() ^ _sign(n, x)).as_float()
+    return (x == 0.0).select(x, result)
+
+
+def cos(x: Lanes) -> Lanes:
+    high, low, n = _reduce(x)
+    sin, cos = _sin_cos(high, low)
+    result = ((n & 1) == 0).select(cos, sin)
+    return (result.as_integer() ^ _sign(n + 1, x)).as_float()
+
+
+def tan(x: Lanes) -> Lanes:
+    high, low, n = _reduce(x)
+    sin, cos = _sin_cos(high, low)
+    even = (n & 1) == 0
+    result = even.select(sin, cos) / even.select(cos, -sin)
+    return (x == 0.0).select(x, result)

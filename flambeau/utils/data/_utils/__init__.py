@@ -1,0 +1,1 @@
+"""How a :class:`DataLoader` fetches, collates and carries batches; each part is a file."""
