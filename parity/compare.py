@@ -163,9 +163,13 @@ def relation(output: Any, source: Any) -> str:
         return "the same object as"
     if any(str(tensor.layout) != "torch.strided" or tensor.numel() == 0 for tensor in (output, source)):
         return "apart from"
-    if output.untyped_storage().data_ptr() != source.untyped_storage().data_ptr():
+    if storage_address(output) != storage_address(source):
         return "apart from"
     return f"a view (offset {output.storage_offset()}) of"
+
+
+def storage_address(tensor: Any) -> int:
+    return tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()
 
 
 def significant(tensor: Any) -> list[int] | None:

@@ -155,7 +155,7 @@ class Translator:
     def _copy(self, values: torch.Tensor) -> Any:
         """A contiguous tensor of the package with memory of its own."""
         carrier = CARRIERS.get(values.dtype, values.dtype)
-        flat = self.package.from_numpy(values.reshape(-1).view(carrier).numpy().copy())
+        flat = self.package.tensor(values.reshape(-1).view(carrier).numpy())
         if carrier is not values.dtype:
             flat = flat.view(self.lookup(str(values.dtype)))
         return flat.reshape(tuple(values.shape)).clone()

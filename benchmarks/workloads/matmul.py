@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.workload import Workload
 
-
 # left, right, what else `product` takes
 PRODUCTS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "64²": ((64, 64), (64, 64), {}),

@@ -306,10 +306,10 @@ class Builder:
         align = align or max(1, bits(operand.type) // 8)
         self.emit(f"store {operand.type} {operand.text}, ptr {pointer.text}, align {align}")
 
-    def prefetch(self, pointer: Value, *, write: bool = False) -> None:
-        """Bring the cache line at ``pointer`` into the first-level cache, for writing if so said; any address is harmless."""
+    def prefetch(self, pointer: Value) -> None:
+        """Bring the cache line at ``pointer`` into the first-level cache; any address is harmless."""
         self.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.emit(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(write)}, i32 3, i32 1)")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
 
     def masked_load(self, pointer: Value, mask: Value, type: str, otherwise: Value | None = None) -> Value:
         otherwise = otherwise or constant(type, 0)

@@ -170,8 +170,23 @@ class Node:
         return self.graph.view(source, lay.expand(source.layout, shape))
 
     def permute(self, axes: Sequence[int]) -> Node:
-        source = self.plain
-        return self.graph.view(source, lay.permute(source.layout, axes))
+        layout = lay.permute(self.layout, axes)
+        if self.kind != "view" or not self.attrs[1]:
+            return self.graph.view(self, layout)
+        bounds = tuple(Bound(tuple(bound.coefficients[axis] for axis in axes), bound.start, bound.extent) for bound in self.attrs[1])
+        return self.graph.view(self, layout, bounds)
+
+    def split_axis(self, axis: int, outer: int) -> Node:
+        """An axis as two: ``outer`` and what is left; also of a padded view."""
+        inner = self.shape[axis] // outer if outer else self.shape[axis]
+        source = self.layout
+        shape = (*source.shape[:axis], outer, inner, *source.shape[axis + 1 :])
+        strides = (*source.strides[:axis], source.strides[axis] * inner, *source.strides[axis:])
+        bounds = tuple(
+            Bound((*bound.coefficients[:axis], bound.coefficients[axis] * inner, *bound.coefficients[axis:]), bound.start, bound.extent)
+            for bound in (self.attrs[1] if self.kind == "view" else ())
+        )
+        return self.graph.view(self, lay.layout(shape, strides, source.offset, self.dtype), bounds)
 
     def transpose(self, first: int, second: int) -> Node:
         axes = list(range(self.ndim))
@@ -184,6 +199,10 @@ class Node:
         source = self.plain
         viewed = lay.view(source.layout, shape)
         return self.graph.copy(source).reshape(shape) if viewed is None else self.graph.view(source, viewed)
+
+    def joined(self, first: int, second: int) -> Node:
+        """Two neighbouring axes as one."""
+        return self.reshape((*self.shape[:first], self.shape[first] * self.shape[second], *self.shape[second + 1 :]))
 
     def slice(self, axis: int, start: int, length: int, step: int = 1) -> Node:
         source = self.plain
@@ -339,8 +358,10 @@ class Graph:
             shape.append(kernel[number])
             strides.append(step * dilation[number])
             offset -= step * padding[number]
-            last = (outputs[number] - 1) * stride[number] + (kernel[number] - 1) * dilation[number] - padding[number]
-            if padding[number] > 0 or last >= size:
+            reach = (kernel[number] - 1) * dilation[number]
+            first = min(reach, 0) - padding[number]
+            last = (outputs[number] - 1) * stride[number] + max(reach, 0) - padding[number]
+            if first < 0 or last >= size:
                 coefficients = [0] * rank
                 coefficients[axis] = stride[number]
                 coefficients[source.ndim + number] = dilation[number]
@@ -414,16 +435,20 @@ class Graph:
         """Running ``sum``, ``prod``, ``max`` or ``min`` along ``axis``."""
         return self.make("scan", (operand,), (kind, axis), operand.dtype, operand.shape)
 
-    def contract(self, a: Node, b: Node, *, batch: int = 0, m: int = 1, n: int = 1, k: int = 1, dtype: DType | None = None) -> Node:
+    def contract(
+        self, a: Node, b: Node, *, batch: int = 0, m: int = 1, n: int = 1, k: int = 1, dtype: DType | None = None, order: Sequence[int] | None = None
+    ) -> Node:
         """``out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]``, each of the four being that many axes.
 
         ``a`` has the shape ``batch + m + k``, ``b`` has ``batch + k + n``.  The sum is one chain of fused multiply-adds over k in
-        row-major order, in the compute dtype of the operands.
+        row-major order, in the compute dtype of the operands. ``order`` is the order of the result's axes in memory, outermost first.
         """
         shape = a.shape[: batch + m] + b.shape[batch + k :]
         if a.shape[:batch] != b.shape[:batch] or a.shape[batch + m :] != b.shape[batch : batch + k] or b.ndim != batch + k + n:
             raise ValueError(f"contract: {a.shape} and {b.shape} do not fit batch={batch}, m={m}, n={n}, k={k}")
-        return self.make("contract", (a, b), (batch, m, n, k), dtype or a.dtype, shape)
+        dtype = dtype or a.dtype
+        strides = None if order is None else lay.ordered(shape, order, dtype).strides
+        return self.make("contract", (a, b), (batch, m, n, k), dtype, shape, strides)
 
     def host(self, function: Callable[..., tuple], args: Sequence[Node], results: Sequence[tuple[DType, tuple[int, ...]]], *statics: Any) -> tuple[Node, ...]:
         """``function(*arrays, *statics)``: NumPy arrays in (row-major), a tuple of arrays of the given dtypes and shapes out."""
@@ -451,6 +476,11 @@ class Graph:
             node = self.cast(node, layout.dtype)
         if node.shape != layout.shape:
             raise ValueError(f"lowering gave {node}, but the shape rule said {layout}")
+        if node.kind == "view":
+            base = node.args[0]
+            same = node.attrs == (0, ()) and node.strides == layout.strides and layout.dense and base.numel == node.numel
+            if same and base.kind not in ("input", "constant", "number", "iota", "bitcast"):
+                return base  # a value is its memory: the shape of the node that makes it does not matter
         if node.kind in ("view", "input", "constant", "number", "iota"):
             return self.copy(node, layout.strides)
         if node.strides == layout.strides:

@@ -14,6 +14,7 @@ import ctypes
 import mmap
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
 import numpy
@@ -40,10 +41,8 @@ class _Mapping:
         self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._pages))
         self.address = -(-self._start // HUGE_PAGE) * HUGE_PAGE
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            try:
+            with suppress(OSError):  # a kernel without huge pages
                 self._pages.madvise(mmap.MADV_HUGEPAGE)
-            except OSError:
-                pass  # a kernel without huge pages
 
     def release(self, address: int, nbytes: int) -> None:
         """Give back the memory, but not the addresses, of the whole pages within a range."""
@@ -122,8 +121,8 @@ class _ForeignBuffer(Buffer):
 
     __slots__ = ()
 
-    def __del__(self) -> None:
-        pass
+    def __del__(self, _counters: _Counters = _counters) -> None:
+        """Nothing to free."""
 
 
 def allocate(nbytes: int) -> Buffer:
@@ -252,4 +251,3 @@ def _physical_memory() -> int:
     except OSError:
         return total
     return min(total, int(limit)) if limit.isdecimal() else total
-

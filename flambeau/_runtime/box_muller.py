@@ -111,7 +111,7 @@ def _cos_sin(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     negative_sine = sign_bit & np.int32(-0x80000000)
     negative_cosine = (sign_bit + (octant << np.int32(30))) & np.int32(-0x80000000)
     results = np.where(swapped, sine, cosine), np.where(swapped, cosine, sine)
-    for result, sign in zip(results, (negative_cosine, negative_sine)):
+    for result, sign in zip(results, (negative_cosine, negative_sine), strict=True):
         bits = result.view(np.int32)
         bits ^= sign
     return results

@@ -3,8 +3,10 @@
 It lives in ``$XDG_CACHE_HOME/flambeau`` (``~/.cache/flambeau``), where nobody but its owner may read or write, because what
 it holds is run. An entry is a file: magic, length, SHA-256 of the content, content. Files appear whole (written aside, then
 renamed), so that any number of processes may share a cache; an entry that is damaged, or that somebody else owns, counts
-as missing and is written again. A key means the same on this processor with this LLVM only. ``FLAMBEAU_CACHE=off`` turns it off; a home that cannot be written does so silently.
-``FLAMBEAU_CACHE_MB`` bounds its size (512): entries that have not been used for longest go first.
+as missing and is written again. A key means the same on this processor with this LLVM only.
+
+``FLAMBEAU_CACHE=off`` turns it off, and a home that cannot be written does so silently. ``FLAMBEAU_CACHE_MB`` bounds its size
+(512): entries that have not been used for longest go first.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import struct
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -94,10 +97,8 @@ def trim(limit: int) -> None:
         if total <= goal and used > 0:
             break
         total -= size
-        try:
+        with suppress(OSError):
             path.unlink()
-        except OSError:
-            continue
 
 
 def _directory() -> Path | None:
@@ -169,7 +170,5 @@ def _write(path: str, content: bytes) -> None:
 
 def _touch(path: str) -> None:
     """Note that an entry was used, if we may."""
-    try:
+    with suppress(OSError):
         os.utime(path)
-    except OSError:
-        pass

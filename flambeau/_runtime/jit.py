@@ -34,11 +34,11 @@ def compile_kernels(sources: Mapping[str, str]) -> dict[str, int]:
     A kernel is compiled at most once in a process: asking again is a dictionary look-up. Asking for a known name with other
     IR is a ``ValueError``. Safe to call from several threads.
     """
-    if any(name not in _addresses for name in sources):
+    if all(name in _addresses for name in sources):
+        _counts["reused"] += len(sources)
+    else:
         with _lock:
             _make({name: text for name, text in sources.items() if name not in _addresses})
-    else:
-        _counts["reused"] += len(sources)
     for name, text in sources.items():
         if text != ir(name):
             raise ValueError(f"kernel {name!r} exists in this process with other IR: a kernel's name must follow from its IR")
@@ -52,8 +52,8 @@ def load_kernels(names: Iterable[str]) -> dict[str, int]:
     """
     names = list(names)
     with _lock:
-        entries = {name: _read(name) for name in names if name not in _addresses}
-        _link({name: entry for name, entry in entries.items() if entry is not None})
+        entries = {name: entry for name in names if name not in _addresses and (entry := _read(name)) is not None}
+        _load(entries)
     return {name: _addresses[name] for name in names if name in _addresses}
 
 
@@ -94,23 +94,28 @@ def _make(sources: Mapping[str, str]) -> None:
             entries[name] = entry
         else:
             missing[name] = text
-    _link(entries)
+    _load(entries)
     if missing:
         entries = dict(zip(missing, _compile_all(missing), strict=True))
         _link(entries)
         for name, entry in entries.items():
             cache.put("kernel", name, _LENGTH.pack(len(entry.ir)) + entry.ir + entry.code)
     _counts["compiled"] += len(missing)
+    _sources.update(sources)
     _counts["seconds"] += time.perf_counter() - start
 
 
 def _compile_all(sources: Mapping[str, str]) -> list[_Entry]:
     """Compile modules, in parallel if there are several; the threads live no longer than this, so that none survives a fork."""
-    threads = min(len(sources), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    threads = min(len(sources), targets.available_cores())
     if threads == 1:
         return [_compile(name, text) for name, text in sources.items()]
     with ThreadPoolExecutor(threads, "flambeau-compile") as pool:
-        return list(pool.map(_compile, sources, sources.values()))
+        try:
+            entries = pool.map(_compile, sources, sources.values())
+        except RuntimeError:  # the interpreter is exiting and starts no threads any more
+            entries = map(_compile, sources, sources.values())
+        return list(entries)
 
 
 def _compile(name: str, text: str) -> _Entry:
@@ -120,7 +125,8 @@ def _compile(name: str, text: str) -> _Entry:
             code = compiler.object_code(text)
         except ValueError as error:
             raise ValueError(f"kernel {name!r}: {error}") from None
-    _log(f"compiled {name} in {(time.perf_counter() - start) * 1e3:.1f} ms (not in the disk cache), {len(code)} bytes")
+    milliseconds = (time.perf_counter() - start) * 1e3
+    _log(f"compiled {name} in {milliseconds:.1f} ms, as it was in no cache ({len(text)} bytes of IR, {len(code)} of object code)")
     return _Entry(zlib.compress(text.encode(), 1), code)
 
 
@@ -130,6 +136,14 @@ def _read(name: str) -> _Entry | None:
         return None
     (length,) = _LENGTH.unpack_from(content)
     return _Entry(content[_LENGTH.size : _LENGTH.size + length], content[_LENGTH.size + length :])
+
+
+def _load(entries: Mapping[str, _Entry]) -> None:
+    """Link what the disk cache had."""
+    _link(entries)
+    _counts["loaded"] += len(entries)
+    for name in entries:
+        _log(f"loaded {name} from the disk cache")
 
 
 def _link(entries: Mapping[str, _Entry]) -> None:

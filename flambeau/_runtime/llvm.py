@@ -8,8 +8,10 @@ handle of its own, without that lock, and two cores compile twice as fast; what 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import llvmlite.binding as binding
 
@@ -47,7 +49,7 @@ _SIGNATURES = {
 }
 
 
-def _unlocked_library() -> dict[str, ctypes._CFuncPtr]:
+def _unlocked_library() -> dict[str, Callable[..., Any]]:
     library = ctypes.CDLL(binding.ffi.lib._name)
     functions = {}
     for name, (returns, *arguments) in _SIGNATURES.items():
@@ -120,6 +122,7 @@ class Linker:
 
     def __init__(self, machine: binding.TargetMachine) -> None:
         self._jit = binding.create_lljit_compiler(machine, use_jit_link=True)
+        self._numbers = itertools.count()
         self._libraries: list[binding.ResourceTracker] = []  # code is unmapped with its tracker
 
     def link(self, objects: dict[str, bytes]) -> dict[str, int]:
@@ -127,7 +130,7 @@ class Linker:
         builder = binding.JITLibraryBuilder().add_current_process()
         for name, code in objects.items():
             builder.add_object_img(code).export_symbol(name)
-        library = builder.link(self._jit, f"kernels.{len(self._libraries)}")
+        library = builder.link(self._jit, f"kernels.{next(self._numbers)}")
         self._libraries.append(library)
         return {name: library[name] for name in objects}
 

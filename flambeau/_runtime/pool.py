@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy
 
-from . import runner
+from . import runner, targets
 
 
 class Call(NamedTuple):
@@ -46,7 +46,8 @@ class Program:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.params = numpy.fromiter(chain.from_iterable(call.params for call in calls), numpy.int64)
-        words, address, scratch = [], self.params.ctypes.data, 0
+        words: list[int] = []
+        address, scratch = self.params.ctypes.data, 0
         for call in calls:
             grain = max(call.grain, -(-call.tiles // runner.MAX_CHUNKS))
             words += (call.function, address, call.tiles, grain, -(-call.tiles // grain), call.scratch_bytes)
@@ -154,8 +155,7 @@ def _default_threads() -> int:
         text = os.environ.get(variable, "").strip()
         if text.isdecimal() and int(text) > 0:
             return min(int(text), runner.MAX_THREADS)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, runner.MAX_THREADS)
+    return min(targets.available_cores(), runner.MAX_THREADS)
 
 
 def _before_fork() -> None:

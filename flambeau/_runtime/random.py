@@ -23,7 +23,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from flambeau._runtime.box_muller import box_muller
-from flambeau._types.dtype import COMPLEX, FLOAT, bfloat16, bool as bool_, dtype as dtype_, float16, float32, float64, int64
+from flambeau._types import dtype as dt
+from flambeau._types.dtype import dtype as DType
 
 DEFAULT_SEED = 67280421310721
 """The seed of a generator that nobody seeded."""
@@ -34,7 +35,7 @@ _NORMAL_FIELDS = struct.Struct("<3d i 4x f ?3x")  # x, y and rho of a pair, is y
 _NORMAL_OFFSET = _STATE_BYTES - _NORMAL_FIELDS.size
 
 _CHUNK = 1 << 15  # samples made at a time, so that temporaries stay in the second-level cache; a multiple of 16
-_DIGITS = {float16: 11, bfloat16: 8, float32: 24, float64: 53}
+_DIGITS = {dt.float16: 11, dt.bfloat16: 8, dt.float32: 24, dt.float64: 53}
 _MASK53 = np.uint64((1 << 53) - 1)
 _MASK24 = np.uint32((1 << 24) - 1)
 
@@ -148,7 +149,7 @@ class Engine:
 # ---------------------------------------------------------------------------------------------------- real numbers
 
 
-def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: dtype_ = float32) -> np.ndarray:
+def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: DType = dt.float32) -> np.ndarray:
     """``n`` samples of the uniform distribution on [low, high): ``rand`` and ``uniform_``.
 
     Raises:
@@ -171,7 +172,7 @@ def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: 
     return samples
 
 
-def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: dtype_ = float32, *, serial: bool = False) -> np.ndarray:
+def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: DType = dt.float32, *, serial: bool = False) -> np.ndarray:
     """``n`` samples of the normal distribution: ``randn`` and ``normal_``, by Box and Muller's transform.
 
     From 16 samples on, blocks of 16 are made of blocks of 16 uniform samples, and where ``n`` is not a multiple the last 16
@@ -202,7 +203,7 @@ def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: d
     return _stored(samples, dtype)
 
 
-def log_normal(engine: Engine, n: int, mean: float = 1.0, std: float = 2.0, dtype: dtype_ = float32) -> np.ndarray:
+def log_normal(engine: Engine, n: int, mean: float = 1.0, std: float = 2.0, dtype: DType = dt.float32) -> np.ndarray:
     """``n`` samples of ``exp(x)`` with x from the normal distribution of ``mean`` and ``std``: ``log_normal_``.
 
     Raises:
@@ -215,7 +216,7 @@ def log_normal(engine: Engine, n: int, mean: float = 1.0, std: float = 2.0, dtyp
         return _stored(np.exp(_fma(_serial_normals(engine, n), std, mean)), dtype)
 
 
-def exponential(engine: Engine, n: int, rate: float = 1.0, dtype: dtype_ = float32) -> np.ndarray:
+def exponential(engine: Engine, n: int, rate: float = 1.0, dtype: DType = dt.float32) -> np.ndarray:
     """``n`` samples of the exponential distribution, ``-log(1 - u) / rate``: ``exponential_``.
 
     Raises:
@@ -231,7 +232,7 @@ def exponential(engine: Engine, n: int, rate: float = 1.0, dtype: dtype_ = float
     return _stored(samples, dtype)
 
 
-def cauchy(engine: Engine, n: int, median: float = 0.0, sigma: float = 1.0, dtype: dtype_ = float32) -> np.ndarray:
+def cauchy(engine: Engine, n: int, median: float = 0.0, sigma: float = 1.0, dtype: DType = dt.float32) -> np.ndarray:
     """``n`` samples of the Cauchy distribution, ``median + sigma tan(pi (u - 1/2))``: ``cauchy_``.
 
     Raises:
@@ -243,7 +244,7 @@ def cauchy(engine: Engine, n: int, median: float = 0.0, sigma: float = 1.0, dtyp
     return _stored(_fma(np.tan(math.pi * (_uniform64(engine, n) - 0.5)), sigma, median), dtype)
 
 
-def geometric(engine: Engine, n: int, p: float, dtype: dtype_ = float32) -> np.ndarray:
+def geometric(engine: Engine, n: int, p: float, dtype: DType = dt.float32) -> np.ndarray:
     """``n`` samples of the number of trials up to the first success, ``ceil(log(u) / log(1 - p))``: ``geometric_``.
 
     Raises:
@@ -258,7 +259,7 @@ def geometric(engine: Engine, n: int, p: float, dtype: dtype_ = float32) -> np.n
 # ------------------------------------------------------------------------------------------------ integers and bits
 
 
-def integers(engine: Engine, n: int, low: int, high: int, dtype: dtype_ = int64) -> np.ndarray:
+def integers(engine: Engine, n: int, low: int, high: int, dtype: DType = dt.int64) -> np.ndarray:
     """``n`` integers in [low, high): ``randint`` and ``random_(from, to)``.
 
     ``low + word % (high - low)``; the word has 32 bits for ranges below 2**28, else 64. For a floating ``dtype`` the bounds move
@@ -269,7 +270,7 @@ def integers(engine: Engine, n: int, low: int, high: int, dtype: dtype_ = int64)
     """
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    if dtype.category == FLOAT:
+    if dtype.category == dt.FLOAT:
         low, high = _representable_from(low, dtype), _representable_to(high, dtype)
         if low >= high:
             raise RuntimeError(f"random_ expects 'from' casted to {dtype.name} to be less than 'to', but got from={low} >= to={high}")
@@ -291,14 +292,14 @@ def integers(engine: Engine, n: int, low: int, high: int, dtype: dtype_ = int64)
     return _stored(values, dtype)
 
 
-def full_range(engine: Engine, n: int, dtype: dtype_ = int64) -> np.ndarray:
+def full_range(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:
     """``n`` non-negative integers of the range of ``dtype``: ``random_()``.
 
     That is [0, largest] for integers, [0, 2**digits] for floating dtypes (the integers they represent exactly), {0, 1} for bool.
     """
-    if dtype.category == FLOAT:
+    if dtype.category == dt.FLOAT:
         span = (1 << _DIGITS[dtype]) + 1
-    elif dtype.category == COMPLEX:
+    elif dtype.category == dt.COMPLEX:
         raise NotImplementedError(f"random_ is not implemented for {dtype.name}")
     else:
         span = _integer_range(dtype)[1] + 1
@@ -330,13 +331,13 @@ def bernoulli(engine: Engine, n: int, p: float | np.ndarray) -> np.ndarray:
     return trials
 
 
-def permutation(engine: Engine, n: int, dtype: dtype_ = int64) -> np.ndarray:
+def permutation(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:
     """A random order of 0 … n - 1: ``randperm``, by Fisher and Yates's shuffle.
 
     Raises:
         RuntimeError: ``dtype`` cannot represent n - 1.
     """
-    limit = 1 << _DIGITS[dtype] if dtype.category == FLOAT else _integer_range(dtype)[1]
+    limit = 1 << _DIGITS[dtype] if dtype.category == dt.FLOAT else _integer_range(dtype)[1]
     if n > limit + 1:
         raise RuntimeError(f"n cannot be greater than {limit + 1} for {dtype.name} type, but got {n}")
     if n < _LARGE_PERMUTATION:
@@ -352,7 +353,7 @@ def permutation(engine: Engine, n: int, dtype: dtype_ = int64) -> np.ndarray:
     for part in _chunks(n):
         places = np.arange(part.start, part.stop, dtype=np.uint64)
         others = engine.words64(places.size) % (places + np.uint64(1))
-        for place, other in zip(range(part.start, part.stop), others.tolist()):
+        for place, other in zip(range(part.start, part.stop), others.tolist(), strict=True):
             cells[place] = cells[other]
             cells[other] = place
     return _stored(order, dtype)
@@ -361,7 +362,7 @@ def permutation(engine: Engine, n: int, dtype: dtype_ = int64) -> np.ndarray:
 _LARGE_PERMUTATION = 0xFFFFFFFF // 20
 
 
-def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: bool = False, dtype: dtype_ = float32) -> np.ndarray:
+def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: bool = False, dtype: DType = dt.float32) -> np.ndarray:
     """Indices drawn in proportion to each row of ``weights``: ``multinomial``.
 
     With replacement, by searching the cumulative sum for a uniform sample. Without (or for one sample), by taking the largest of
@@ -405,7 +406,7 @@ def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: 
 
 def _search_cumulative(engine: Engine, rows: np.ndarray, samples: int) -> np.ndarray:
     chosen = np.empty((len(rows), samples), np.int64)
-    for row, result in zip(rows, chosen):
+    for row, result in zip(rows, chosen, strict=True):
         cumulative = np.cumsum(row)
         cumulative /= cumulative[-1]
         cumulative[-1] = 1
@@ -413,9 +414,9 @@ def _search_cumulative(engine: Engine, rows: np.ndarray, samples: int) -> np.nda
     return chosen
 
 
-def _largest_ratios(engine: Engine, rows: np.ndarray, samples: int, dtype: dtype_) -> np.ndarray:
+def _largest_ratios(engine: Engine, rows: np.ndarray, samples: int, dtype: DType) -> np.ndarray:
     waits = exponential(engine, rows.size, 1.0, dtype).reshape(rows.shape)
-    if dtype is bfloat16:
+    if dtype is dt.bfloat16:
         waits = (waits.astype(np.uint32) << np.uint32(16)).view(np.float32)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratios = rows / waits
@@ -489,7 +490,7 @@ def _serial_normals(engine: Engine, n: int) -> np.ndarray:
     uniforms = _uniform64(engine, missing + missing % 2)
     if missing <= 16:  # the C library's functions: exactly PyTorch's samples, and for so few faster than NumPy
         made = []
-        for u, v in zip(*[iter(uniforms.tolist())] * 2):
+        for u, v in zip(*[iter(uniforms.tolist())] * 2, strict=True):
             radius, angle = math.sqrt(-2.0 * math.log1p(-v)), 2.0 * math.pi * u
             made += radius * math.cos(angle), radius * math.sin(angle)
     else:
@@ -519,14 +520,14 @@ def _fma(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
     return total + error
 
 
-def _stored(values: np.ndarray, dtype: dtype_) -> np.ndarray:
+def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:
     """``values`` as elements of ``dtype``; those of 16 bits are rounded to float32 first, as PyTorch does."""
-    if values.dtype == dtype.numpy and dtype is not bfloat16:
+    if values.dtype == dtype.numpy and dtype is not dt.bfloat16:
         return values
-    if dtype.category == FLOAT and dtype.itemsize == 2:
+    if dtype.category == dt.FLOAT and dtype.itemsize == 2:
         with np.errstate(over="ignore"):
             values = values.astype(np.float32)
-            if dtype is float16:
+            if dtype is dt.float16:
                 return values.astype(np.float16)
         bits = values.view(np.uint32)
         rounded = (bits + (np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1)))) >> np.uint32(16)
@@ -535,39 +536,39 @@ def _stored(values: np.ndarray, dtype: dtype_) -> np.ndarray:
         return values.astype(dtype.numpy)
 
 
-def _digits(name: str, dtype: dtype_) -> int:
+def _digits(name: str, dtype: DType) -> int:
     """The digits of a floating dtype's significand."""
-    if dtype.category != FLOAT:
+    if dtype.category != dt.FLOAT:
         raise NotImplementedError(f"{name} is not implemented for {dtype.name}; it draws real numbers")
     return _DIGITS[dtype]
 
 
-def _largest(dtype: dtype_) -> float:
+def _largest(dtype: DType) -> float:
     """The largest finite number of a floating dtype."""
-    return 3.3895313892515355e38 if dtype is bfloat16 else float(np.finfo(dtype.numpy).max)
+    return 3.3895313892515355e38 if dtype is dt.bfloat16 else float(np.finfo(dtype.numpy).max)
 
 
-def _integer_range(dtype: dtype_) -> tuple[int, int]:
+def _integer_range(dtype: DType) -> tuple[int, int]:
     """The smallest and largest number; of a floating dtype, rounded to integers."""
-    if dtype is bool_:
+    if dtype is dt.bool:
         return 0, 1
-    if dtype.category == FLOAT:
+    if dtype.category == dt.FLOAT:
         return -int(_largest(dtype)), int(_largest(dtype))
-    if dtype.category == COMPLEX:
+    if dtype.category == dt.COMPLEX:
         raise NotImplementedError(f"random_ is not implemented for {dtype.name}")
     limits = np.iinfo(dtype.numpy)
     return int(limits.min), min(int(limits.max), (1 << 63) - 1)
 
 
-def _rounded(value: int, dtype: dtype_) -> int:
+def _rounded(value: int, dtype: DType) -> int:
     """An integer as a floating dtype rounds it."""
     stored = _stored(np.array([value], np.int64), dtype)
-    if dtype is bfloat16:
+    if dtype is dt.bfloat16:
         stored = (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return int(stored[0])
 
 
-def _representable_from(low: int, dtype: dtype_) -> int:
+def _representable_from(low: int, dtype: DType) -> int:
     """``low``, or where ``low + 1`` rounds below it the next larger number of ``dtype``."""
     following = _rounded(low + 1, dtype)
     if following >= low:
@@ -575,7 +576,7 @@ def _representable_from(low: int, dtype: dtype_) -> int:
     return following + (1 << (abs(low + 1).bit_length() - _DIGITS[dtype]))
 
 
-def _representable_to(high: int, dtype: dtype_) -> int:
+def _representable_to(high: int, dtype: DType) -> int:
     """``high``, or where ``high - 1`` rounds up to it the next smaller number of ``dtype``."""
     preceding = _rounded(high - 1, dtype)
     if preceding < high:

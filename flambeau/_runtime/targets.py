@@ -45,10 +45,13 @@ class Target:
     def register_tile(self, bits: int = 32) -> tuple[int, int]:
         """Rows and columns of the accumulator of a contraction of ``bits``-bit numbers.
 
-        A column is a vector register; rows are broadcast. The tile leaves registers for one column of the right operand
-        and a broadcast: 14 x 2 vectors of 32 registers, 6 x 2 of 16 (4 x 2 where multiply-add needs a temporary).
+        Columns lie in two vectors, rows are broadcast, and some registers stay free for operands: 14 x 2 accumulators of 32
+        registers (8 x 2 of short vectors on AArch64), 6 x 2 of 16, 4 x 2 where a multiply-add needs a temporary.
         """
-        rows = 14 if self.vector_registers >= 32 and self.vector_bits >= 512 else 8 if self.vector_registers >= 32 else 6 if self.has_fma else 4
+        if self.vector_registers >= 32:
+            rows = 14 if self.vector_bits >= 512 else 8
+        else:
+            rows = 6 if self.has_fma else 4
         return rows, 2 * self.lanes(bits)
 
 
@@ -88,6 +91,11 @@ def _native() -> Target:
     return Target(
         "native", triple, cpu, has.flatten(), vector_bits, registers, has.get("fma", False), has.get("avx512bf16", False), *cache_sizes()
     )
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_sizes(directory: Path = _SYSFS_CACHES) -> tuple[int, int, int]:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._types.dtype import bfloat16, complex64, complex128, float64, int64
-from flambeau._types.dtype import bool as bool_
-from flambeau._types.dtype import dtype as dtype_
+from flambeau._types import dtype as dt
+from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
 
 def format_tensor(
     array: np.ndarray,
-    dtype: dtype_,
+    dtype: DType,
     *,
     requires_grad: bool = False,
     grad_fn: str | None = None,
@@ -150,7 +149,7 @@ def format_tensor(
     else:
         if _options.edgeitems == 0:
             suffixes.append(f"size={array.shape}")
-        if dtype not in (default, complex128 if default is float64 else complex64, int64, bool_):
+        if dtype not in (default, dt.complex128 if default is dt.float64 else dt.complex64, dt.int64, dt.bool):
             suffixes.append(f"dtype={dtype!r}")
         text = _elements(array, dtype, indent) if contents is None else contents
     if grad_fn is not None:
@@ -172,12 +171,12 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
     return text + ")"
 
 
-def _elements(array: np.ndarray, dtype: dtype_, indent: int) -> str:
+def _elements(array: np.ndarray, dtype: DType, indent: int) -> str:
     """Nested brackets around the elements that are shown."""
     shape = array.shape
     summarized = array.size > _options.threshold
     shown = _edges(array) if summarized else array
-    if dtype is bfloat16 and shown.dtype == np.uint16:
+    if dtype is dt.bfloat16 and shown.dtype == np.uint16:
         shown = (shown.astype(np.uint32) << np.uint32(16)).view(np.float32)
     shown = shown.reshape(-1)
     if dtype.is_complex:

@@ -10,6 +10,11 @@ from flambeau._tensor.tensor import Tensor
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "is_lazy"]
 
 
+def _leaf(cls: type, data: Tensor, requires_grad: bool) -> Any:
+    """A leaf of class ``cls`` that shares the storage of ``data``."""
+    return data.detach().as_subclass(cls).requires_grad_(requires_grad)
+
+
 class Parameter(Tensor):
     """A tensor that a module trains: assigned as an attribute of a module it appears in ``parameters()``.
 
@@ -30,7 +35,7 @@ class Parameter(Tensor):
             data = flambeau.empty(0)
         elif not isinstance(data, Tensor):
             raise TypeError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
-        return Tensor._make_subclass(cls, data, requires_grad)
+        return _leaf(cls, data, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
@@ -67,7 +72,7 @@ class Buffer(Tensor):
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         if data is None:
             data = flambeau.empty(0)
-        buffer = Tensor._make_subclass(cls, data, data.requires_grad)
+        buffer = _leaf(cls, data, data.requires_grad)
         buffer.persistent = persistent
         return buffer
 
@@ -116,7 +121,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
     cls_to_become = Parameter
 
     def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
-        return Tensor._make_subclass(cls, flambeau.empty(0, device=device, dtype=dtype), requires_grad)
+        return _leaf(cls, flambeau.empty(0, device=device, dtype=dtype), requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
         if id(self) not in memo:
@@ -135,7 +140,7 @@ class UninitializedBuffer(UninitializedTensorMixin, Buffer):
     def __new__(
         cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
     ) -> UninitializedBuffer:
-        buffer = Tensor._make_subclass(cls, flambeau.empty(0, device=device, dtype=dtype), requires_grad)
+        buffer = _leaf(cls, flambeau.empty(0, device=device, dtype=dtype), requires_grad)
         buffer.persistent = persistent
         return buffer
 

@@ -26,12 +26,6 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
     a, rs, ks, b, bs, k, start, ss, c, cs = f.parameters[:10]
     columns = range(tile.vectors * tile.parts)
 
-    # What will be written is on its way into the cache while the chains run.
-    ahead = c
-    for _ in range(rows):
-        for byte in range(0, tile.pitch * tile.bytes, 64):
-            f.prefetch(f.offset(ahead, byte, "i8"), write=True)
-        ahead = f.offset(ahead, cs, tile.element)
     sums = []
     for _ in range(rows):
         sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]

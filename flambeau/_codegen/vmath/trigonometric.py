@@ -8,7 +8,7 @@ from __future__ import annotations
 from flambeau._codegen.lanes import Lanes, polynomial, rarely
 from flambeau._codegen.vmath.formats import format_of
 from flambeau._codegen.vmath.payne_hanek import reduce_large
-from flambeau._codegen.vmath.pairs import fast_two_sum
+from flambeau._codegen.vmath.pairs import fast_two_sum, two_product, two_sum
 
 _TWO_OVER_PI = {"float": 0.6366197466850281, "double": 0.6366197723675814}
 
@@ -34,28 +34,38 @@ _COS = {
 """``cos(r) = 1 - r**2/2 + r**4 P(r**2)``."""
 
 
-def _reduce(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """``(high, low, n)`` with ``x = n pi/2 + high + low``; n is an integer modulo 4 in its low bits."""
+def _reduce(x: Lanes) -> tuple[Lanes, Lanes | None, Lanes]:
+    """``(high, low, n)`` with ``x = n pi/2 + high + low``; n is an integer modulo 4 in its low bits.
+
+    float32 is precise enough without the low part.
+    """
     of = format_of(x)
     shifted = x.fma(_TWO_OVER_PI[x.element], of.integer)
     n = -(shifted - of.integer)
     first, second, third = of.half_pi
     rest = n.fma(first, x)  # exact
-    high = n.fma(second, rest)
-    low = n.fma(third, n.fma(second, rest - high))
-    high, low = fast_two_sum(high, low)
     large = x.abs() > _LARGE[x.element]
-    return tuple(rarely(large, [high, low, shifted.as_integer()], lambda: reduce_large(x)))
+    if x.element == "float":
+        high, n = rarely(large, [n.fma(third, n.fma(second, rest)), shifted.as_integer()], lambda: reduce_large(x)[::2])
+        return high, None, n
+    product, error = two_product(n, second)
+    high, low = two_sum(rest, product)
+    high, low = fast_two_sum(high, n.fma(third, low + error))
+    high, low, n = rarely(large, [high, low, shifted.as_integer()], lambda: reduce_large(x))
+    return high, low, n
 
 
-def _sin_cos(r: Lanes, low: Lanes) -> tuple[Lanes, Lanes]:
+def _sin_cos(r: Lanes, low: Lanes | None) -> tuple[Lanes, Lanes]:
     """sin and cos of ``r + low``, ``|r| <= pi/4``."""
     square = r * r
+    sin, cos = polynomial(square, _SIN[r.element]), polynomial(square, _COS[r.element])
+    if low is None:
+        return (r * square).fma(sin, r), (square * square).fma(cos, square.fma(-0.5, 1.0))
     half = square * 0.5
-    sin = r + (r * square).fma(polynomial(square, _SIN[r.element]), low.fma(-half, low))
     one_minus_half = 1.0 - half
     rounding = (1.0 - one_minus_half) - half
-    cos = one_minus_half + (square * square).fma(polynomial(square, _COS[r.element]), (-r).fma(low, rounding))
+    sin = r + (r * square).fma(sin, low.fma(-half, low))
+    cos = one_minus_half + (square * square).fma(cos, (-r).fma(low, rounding))
     return sin, cos
 
 

@@ -1,0 +1,93 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau._tensor.tensor import Tensor
+from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings
+
+__all__ = ["SGD"]
+
+
+class SGD(StepwiseOptimizer):
+    """Stochastic gradient descent, with momentum if wanted.
+
+    With g the gradient plus ``weight_decay`` θ, the buffer b begins as g and then becomes μ b + (1 - ``dampening``) g; θ moves
+    by -lr b, or with ``nesterov`` by -lr (g + μ b) (Sutskever et al. 2013).
+
+    Args:
+        params: parameters, pairs of names and parameters, or groups.
+        lr: the learning rate.
+        momentum: μ.
+        dampening: how much less of the gradient enters the buffer.
+        weight_decay: the factor of the L2 penalty.
+        nesterov: whether the momentum is Nesterov's.
+        maximize: whether the objective is maximised.
+        foreach: accepted; there is one implementation.
+        differentiable: whether the step itself is recorded for a backward pass.
+        fused: accepted; there is one implementation.
+
+    Raises:
+        ValueError: a setting is out of its range.
+
+    Example:
+        >>> weight = flambeau.nn.Parameter(flambeau.ones(2))
+        >>> optimizer = flambeau.optim.SGD([weight], lr=0.1, momentum=0.9)
+        >>> weight.sum().backward()
+        >>> optimizer.step()
+        >>> weight
+        Parameter containing:
+        tensor([0.9000, 0.9000], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        check_settings(lr, weight_decay=weight_decay, momentum=momentum)
+        check_implementation(foreach, fused, differentiable)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(
+                f"Nesterov momentum requires a momentum and zero dampening, got momentum={momentum} and dampening={dampening}"
+            )
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+                "foreach": foreach,
+                "differentiable": differentiable,
+                "fused": fused,
+            },
+        )
+
+    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {"momentum_buffer": None} if group["momentum"] != 0 else {}
+
+    def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
+        weight_decay, momentum = group["weight_decay"], group["momentum"]
+        if weight_decay != 0:
+            gradient = gradient.add(parameter, alpha=weight_decay)
+        if momentum != 0:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = state["momentum_buffer"] = gradient.detach().clone()
+            else:
+                buffer.mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
+            gradient = gradient.add(buffer, alpha=momentum) if group["nesterov"] else buffer
+        parameter.add_(gradient, alpha=-lr)
