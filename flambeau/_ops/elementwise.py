@@ -351,7 +351,7 @@ _HALF_SQRT_PI = math.sqrt(math.pi) / 2
 EXP = unary("exp", infer=infer_float, gradient=lambda grad, result: grad * conj(result))
 LOG = unary("log", infer=infer_float, gradient=lambda grad, input: grad / conj(input))
 SQRT = unary("sqrt", infer=infer_float, gradient=lambda grad, result: grad / (2 * conj(result)))
-RSQRT = unary("rsqrt", infer=infer_float, gradient=lambda grad, result: grad * conj(-0.5 * result**3))
+RSQRT = unary("rsqrt", infer=infer_float, gradient=lambda grad, result: grad * conj(-0.5 * result * result * result))
 RECIPROCAL = unary("reciprocal", infer=infer_float, gradient=lambda grad, result: -grad * conj(result * result))
 TANH = unary("tanh", infer=infer_float, gradient=lambda grad, result: grad * conj(1 - result * result))
 SIGMOID = unary("sigmoid", infer=infer_float, gradient=lambda grad, result: grad * conj((1 - result) * result))

@@ -126,7 +126,7 @@ class Operator:
                         if self.variadic and parameter == names[-1]:
                             for each in range(len(names) - 1, len(wanted)):
                                 needed[parameter, each] = None
-                        else:
+                        elif names.index(parameter) < len(wanted):
                             needed[parameter, names.index(parameter)] = None
             plan = self._plans[wanted] = tuple(needed)
         return plan
@@ -284,7 +284,8 @@ class Operator:
             )
         names = [operand.removesuffix("...") for operand in self.operands]
         last = len(names) - 1
-        values: dict[str, Any] = dict(zip(self.statics, node.statics, strict=True))
+        values: dict[str, Any] = dict.fromkeys(names[len(node.operands) :])  # optional operands that were not given
+        values.update(zip(self.statics, node.statics, strict=True))
         plan = self._plan(tuple(edge is not None for edge in node.inputs))
         for (name, position), item in zip(plan, node.saved, strict=True):
             if name == "result":

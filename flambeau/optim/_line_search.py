@@ -26,7 +26,7 @@ def _cubic_minimum(a: _Point, b: _Point, bounds: tuple[float, float] | None = No
         a, b = b, a
     d1 = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.step - b.step)
     square = d1 * d1 - a.slope * b.slope
-    if square < 0:
+    if not square >= 0:  # also where a loss is not a number
         return (low + high) / 2.0
     d2 = math.sqrt(square)
     at = b.step - (b.step - a.step) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))

@@ -65,7 +65,7 @@ def _with_hooks(step: Callable) -> Callable:
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.get("_stepping"):  # step() of a base class, called by a subclass
             return step(self, *args, **kwargs)
-        self._stepping = True
+        self._stepping = self._opt_called = True  # the latter is for learning-rate schedulers, which come after a step
         try:
             for hook in chain(_GLOBAL_PRE_HOOKS.values(), self._optimizer_step_pre_hooks.values()):
                 answer = hook(self, (self, *args), kwargs)

@@ -1,7 +1,8 @@
 """What users pass, as NumPy: the only place that knows what a tensor can do.
 
-A tensor is whatever has ``detach``. At the call it is *snapshotted* (``detach().clone()``, which on the tape computes nothing);
-its numbers are asked for later, by whoever encodes the event.
+A tensor is whatever has ``detach``. The call takes a *snapshot*, a copy that is recorded like any other operator; its numbers
+are asked for later, by whoever encodes the event. They may be pending on the tape of the thread that logged them, and only
+that thread may be made to compute them: the background thread leaves a snapshot alone until it is *ready*.
 """
 
 from __future__ import annotations
@@ -19,29 +20,18 @@ def is_array(value) -> bool:
     return isinstance(value, np.ndarray) or is_tensor(value)
 
 
-def snapshot(value, name: str = "value"):
-    """A copy that later in-place changes of ``value`` cannot reach; numbers become arrays of one element."""
-    if isinstance(value, np.ndarray):
-        return value.copy(order="K")
-    if is_tensor(value):
-        return value.detach().clone()
-    if np.isscalar(value):
-        return np.array([value])
-    raise NotImplementedError(f"{name} must be a tensor, a NumPy array or a number, got {type(value).__name__}")
+def is_ready(value) -> bool:
+    """Whether the elements can be read without computing anything; of one of ours, it is known from its storage."""
+    storage = getattr(value, "storage", None)
+    if not hasattr(storage, "tape"):
+        return True
+    # A flush clears the tape first and sets the buffer, or the error, later.
+    return storage.tape is None and (storage.buffer is not None or storage.error is not None)
 
 
-def array(value) -> np.ndarray:
-    """The numbers of an array, a tensor (computed now, if they have not been) or a scalar; bfloat16 becomes float32."""
-    if isinstance(value, np.ndarray):
-        return value
-    if is_tensor(value):
-        value = value.detach()
-        if "bfloat16" in str(value.dtype):
-            value = value.float()
-        if hasattr(value, "cpu"):
-            value = value.cpu()
-        return value.numpy()
-    return np.array([value])
+def dtype_name(value) -> str:
+    """``"float32"`` for NumPy's dtype and for a tensor's."""
+    return str(value.dtype).rpartition(".")[2]
 
 
 def shape(value) -> tuple[int, ...]:
@@ -54,17 +44,35 @@ def size(value) -> int:
     return int(np.prod(value.shape, dtype=np.int64))
 
 
+def snapshot(value):
+    """A copy that later changes in place cannot reach; bfloat16, which NumPy lacks, as float32; a number as an array."""
+    if isinstance(value, np.ndarray):
+        return value.copy(order="K")
+    if is_tensor(value):
+        value = value.detach()
+        return value.float() if dtype_name(value) == "bfloat16" else value.clone()
+    if np.isscalar(value):
+        return np.array([value])
+    raise NotImplementedError(f"expected a tensor, a NumPy array or a number, got {type(value).__name__}")
+
+
+def array(value) -> np.ndarray:
+    """The elements of an array, a tensor or a number; bfloat16 as float32."""
+    if is_tensor(value):
+        value = value.detach()
+        return (value.float() if dtype_name(value) == "bfloat16" else value).numpy()
+    return value if isinstance(value, np.ndarray) else np.array([value])
+
+
 def scalar(value):
-    """A float, or the snapshot of a tensor of one element."""
+    """A float, or the snapshot of a tensor of one element that is not ready."""
     if isinstance(value, (int, float, np.number, np.bool_, str)):
         return float(value)
     if not is_array(value):
         raise NotImplementedError(f"a scalar must be a number or a tensor or array of one element, got {type(value).__name__}")
     if size(value) != 1:
         raise AssertionError(f"a scalar must have one element, got shape {tuple(value.shape)}")
-    if isinstance(value, np.ndarray):
-        return float(value.item())
-    return value.detach().clone()
+    return float(value.item()) if is_ready(value) else value.detach().clone()
 
 
 def number(value) -> float:

@@ -2,7 +2,7 @@
 
 Producers append to ``queue`` and go on; whoever drains it encodes and writes. An entry is a tuple ``(tag, value, step,
 wall_time)``. With a tag it is a scalar, whose value is a float or the snapshot of a tensor. With the tag None it is anything
-else: an event's payload, or a function that returns one (or None, when writing other files was all it had to do).
+else: an event's payload, or a ``Later`` that makes one.
 
 Draining is a transaction. Entries move from the queue to ``_batch`` and count as done only when their bytes are in the file
 up to ``_offset``; whatever happens in between (Ctrl-C, a full disk), the next drain writes at the same place. So nothing
@@ -15,8 +15,9 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from . import _background, _convert, _storage
 from . import _messages as messages
@@ -47,6 +48,15 @@ class _TagBytes(dict):
 tag_bytes = _TagBytes()
 
 
+class Later(NamedTuple):
+    """An event with data of its own, to be encoded later."""
+
+    encode: Callable[[], bytes | None]
+    """Makes the payload, or returns None when writing other files was all there was to do."""
+    snapshots: Sequence
+    """What it is made of."""
+
+
 class EventFile:
     """Writes events to one file in ``directory``, and to a new one when it is used after ``close`` or in a forked child.
 
@@ -58,7 +68,7 @@ class EventFile:
     def __init__(self, directory: str, max_queue: int, flush_secs: float, suffix: str, purge_step: int | None = None) -> None:
         self.directory = directory
         self.queue: deque[tuple] = deque()
-        self._max_heavy = max_queue if max_queue > 0 else float("inf")
+        self._max_later = max_queue if max_queue > 0 else float("inf")
         self._flush_secs = flush_secs
         self._suffix = suffix
         self.forget_parent()
@@ -77,7 +87,7 @@ class EventFile:
         self.idle = True  # the queue may be filled without anybody knowing
         self._batch: list = []
         self._done = 0  # entries of _batch that are in the file
-        self._heavy: deque[None] = deque()  # one for each heavy entry that waits
+        self._later: deque[None] = deque()  # one for each Later that waits
         self._lock = threading.RLock()  # held while draining
         self._draining = False
         self._file: _storage.LocalFile | _storage.RemoteFile | None = None
@@ -100,13 +110,13 @@ class EventFile:
         if self.idle or len(self.queue) > SOFT_LIMIT:
             self.wake()
 
-    def put_heavy(self, encode: Callable[[], bytes | None], step: int | None, wall_time: float) -> None:
+    def put_later(self, later: Later, step: int | None, wall_time: float) -> None:
         """Queue an event that is encoded later; if ``max_queue`` such events wait already, help to write them first."""
-        self._heavy.append(None)
-        self.queue.append((None, encode, step, wall_time))
+        self._later.append(None)
+        self.queue.append((None, later, step, wall_time))
         if self.idle:
             self.wake()
-        while len(self._heavy) > self._max_heavy and self._drain_some():
+        while len(self._later) > self._max_later and self._drain_some():
             pass
 
     def wake(self) -> None:
@@ -143,12 +153,13 @@ class EventFile:
     # What the background thread calls.
 
     def tend(self) -> bool:
-        """Drain, and sync if it is time; False if that has to be done later."""
+        """Write what is ready, and sync if it is time; False if there is something left."""
         self.idle = True  # before draining: entries that come later announce themselves
-        self.drain()
+        self.drain(only_ready=True)
         if time.monotonic() >= self._sync_at:
             self._sync()
-        return self._file is None or not self._file.unsynced
+        synced = self._file is None or not self._file.unsynced
+        return synced and not self.queue and self._done == len(self._batch)
 
     def finish(self) -> None:
         self.drain()
@@ -161,14 +172,15 @@ class EventFile:
 
     # Draining
 
-    def drain(self) -> None:
+    def drain(self, only_ready: bool = False) -> None:
+        """Write everything that was queued before this call; ``only_ready``: up to the first tensor that is not ready."""
         # The queue is measured first: an entry that moves to _batch meanwhile counts twice, not never.
         pending = len(self.queue) + len(self._batch) - self._done
-        while (written := self._drain_some()) and (pending := pending - written) > 0:
+        while (written := self._drain_some(only_ready)) and (pending := pending - written) > 0:
             pass
 
-    def _drain_some(self) -> int:
-        """Encode and write some entries, and return how many; 0 if there are none."""
+    def _drain_some(self, only_ready: bool = False) -> int:
+        """Encode and write some entries, and return how many; 0 if there is nothing to do."""
         with self._lock:
             if self._draining:  # a signal handler, in the middle of a drain of this very thread
                 return 0
@@ -180,40 +192,56 @@ class EventFile:
                     self._batch.extend(islice(iter(self.queue.popleft, None), min(len(self.queue), _CHUNK)))
                     if not self._batch:
                         return 0
-                heavy = _is_heavy(self._batch[self._done])
-                data, count = self._encode()
+                data, after = self._encode(only_ready)
+                if after == self._done:
+                    return 0
                 offset = self._write(data)
-                self._offset, self._done = offset, self._done + count
-                if heavy:
-                    self._batch[self._done - 1] = None  # its memory is what max_queue bounds
-                    self._heavy.popleft()
+                first, count = self._batch[self._done][1], after - self._done
+                self._offset, self._done = offset, after
+                if isinstance(first, Later):
+                    self._batch[after - 1] = None  # its memory is what max_queue bounds
+                    self._later.popleft()
                 return count
             finally:
                 self._draining = False
 
-    def _encode(self) -> tuple[bytes, int]:
-        """The records of the next entries, up to the next heavy one or just that; and how many entries they are."""
-        start = self._done
-        if _is_heavy(self._batch[start]):
-            _, encode, step, wall_time = self._batch[start]
-            try:
-                payload = encode()
-            except Exception as error:
-                self._notices.append(f"an event of step {step or 0} was not logged to {self.directory!r}: {error}")
-                payload = None
-            return b"" if payload is None else frame(event(payload, wall_time, step)), 1
+    def _encode(self, only_ready: bool) -> tuple[bytes, int]:
+        """The records of the next entries, and the index after them; a ``Later`` comes alone."""
+        start = position = self._done
+        end = len(self._batch)
         pieces = []
-        position, end = start, len(self._batch)
-        while position < end and not _is_heavy(entry := self._batch[position]):
-            tag, payload, step, wall_time = entry
-            if tag is None:
-                pieces.append(frame(payload if wall_time is None else event(payload, wall_time, step)))
+        while position < end:
+            tag, value, step, wall_time = self._batch[position]
+            if tag is not None:
+                stop = self._end_of_scalars(position, only_ready)
+                if stop == position:
+                    break
+                pieces.append(self._encode_scalars(self._batch[position:stop]))
+                position = stop
+            elif not isinstance(value, Later):
+                pieces.append(frame(value if wall_time is None else event(value, wall_time, step)))
                 position += 1
+            elif position > start or (only_ready and not all(map(_convert.is_ready, value.snapshots))):
+                break
             else:
-                after = next((index for index in range(position, end) if self._batch[index][0] is None), end)
-                pieces.append(self._encode_scalars(self._batch[position:after]))
-                position = after
-        return b"".join(pieces), position - start
+                return self._encode_later(value, step, wall_time), position + 1
+        return b"".join(pieces), position
+
+    def _end_of_scalars(self, position: int, only_ready: bool) -> int:
+        """The index after the scalars that begin at ``position`` (and are ready)."""
+        for index in range(position, len(self._batch)):
+            tag, value, _, _ = self._batch[index]
+            if tag is None or (only_ready and type(value) is not float and not _convert.is_ready(value)):
+                return index
+        return len(self._batch)
+
+    def _encode_later(self, later: Later, step: int | None, wall_time: float) -> bytes:
+        try:
+            payload = later.encode()
+        except Exception as error:
+            self._notices.append(f"an event of step {step or 0} was not logged to {self.directory!r}: {error}")
+            return b""
+        return b"" if payload is None else frame(event(payload, wall_time, step))
 
     def _encode_scalars(self, entries: list[tuple]) -> bytes:
         tags, values, steps, wall_times = zip(*entries, strict=True)
@@ -270,6 +298,3 @@ class EventFile:
                 except Exception as error:
                     self._fail(error)
 
-
-def _is_heavy(entry: tuple) -> bool:
-    return entry[0] is None and callable(entry[1])

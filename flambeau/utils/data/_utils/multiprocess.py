@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
-import threading
+import signal
 import time
+import warnings
 import weakref
-from collections.abc import Iterator
-from multiprocessing import connection
+from collections.abc import Iterable
+from multiprocessing.connection import wait
 from typing import Any
 
+from flambeau.utils.data._utils.iterator import LoaderIterator
 from flambeau.utils.data._utils.transport import Receiver, dumps
 from flambeau.utils.data._utils.worker import Exhausted, Failure, Job, work
 
 __all__ = ["MultiProcessIterator"]
 
 _PATIENCE = 5.0
-"""Seconds that a worker has to finish its sample before it is terminated, and between looks at whether all are alive."""
+"""Seconds between looks at whether the workers live, and that they have to finish their samples before they are terminated."""
 
 
 class _Worker:
     """A worker process as the main process sees it."""
 
-    def __init__(self, context: Any, job: Job, number: int, siblings: list[_Worker], leases: int) -> None:
+    def __init__(self, context: Any, job: Job, number: int, siblings: Iterable[_Worker], leases: int) -> None:
         self.connection, theirs = context.Pipe(duplex=True)
-        # A forked child gets a copy of every open end, and has to close those that are not its own.
-        inherited = [worker.connection for worker in siblings] + [self.connection] if context.get_start_method() == "fork" else []
+        # A forked child has a copy of every open end; it closes those that are not its own.
+        inherited = [self.connection, *(worker.connection for worker in siblings)] if context.get_start_method() == "fork" else []
         self.process = context.Process(target=work, args=(job, number, theirs, inherited), daemon=True)
-        self.process.start()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forks while there are other threads; Flambeau's own are made anew in the child.
+            warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+            self.process.start()
         # From here on the worker alone holds its end, so that its death is the end of the connection.
         theirs.close()
         self.receiver = Receiver(self.connection, leases)
@@ -37,43 +41,174 @@ class _Worker:
         self.has_more = True
 
     def send(self, number: int | None, indices: Any) -> None:
-        self.connection.send_bytes(dumps((number, indices, self.receiver.returned())))
+        try:
+            self.connection.send_bytes(dumps((number, indices, self.receiver.returned())))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self.death() from None
+
+    def receive(self) -> tuple[int, Any]:
+        try:
+            return self.receiver.receive()
+        except (EOFError, ConnectionResetError):
+            raise self.death() from None
+
+    def death(self) -> RuntimeError:
+        """What to tell the user about a worker that is gone."""
+        self.process.join(1)
+        code = self.process.exitcode
+        how = f"exit status {code}"
+        if code is not None and code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                how += ", as the kernel does when memory runs out"
+        return RuntimeError(f"DataLoader worker (pid(s) {self.process.pid}) exited unexpectedly ({how})")
 
 
-class MultiProcessIterator:
-    """Batches of one pass (with persistent workers: of one pass after another) from worker processes.
+class MultiProcessIterator(LoaderIterator):
+    """Batches from worker processes, of one pass or, with persistent workers, of one pass after another.
 
-    Every batch of indices is a numbered task of one worker, in turn, and every task gets one answer. A worker always has
-    ``prefetch_factor`` tasks; the next is handed out when an answer is delivered, never when it happens to arrive. So the
-    order of the batches does not depend on timing (unless ``in_order`` is off), even when one worker's share of an
-    iterable dataset ends before the others'.
+    Every batch of indices is a numbered task of one worker, in turn, and every task gets one answer. The next task is
+    handed out when an answer is delivered, not when it happens to arrive, so that the order of the batches never depends on
+    timing (unless ``in_order`` is off), even when one worker's share of an iterable dataset ends before the others'.
     """
 
     def __init__(self, loader: Any, base_seed: int) -> None:
-        self._timeout = loader.timeout or None
+        self._timeout = loader.timeout
         self._in_order = loader.in_order
         self._prefetch = loader.prefetch_factor
+        self._persistent = loader.persistent_workers
         self._sent = 0
         self._workers: list[_Worker] = []
-        self._finalizer = weakref.finalize(self, _stop, self._workers, os.getpid())
+        self.stop = weakref.finalize(self, _stop, self._workers, os.getpid())
         context = loader.multiprocessing_context or multiprocessing.get_context()
         job = Job(
-            loader.dataset,
-            loader._auto_collation,
-            loader.collate_fn,
-            loader.drop_last,
-            base_seed,
-            loader.num_workers,
-            loader.worker_init_fn,
-            os.getpid(),
+            dataset=loader.dataset,
+            auto_collation=loader._auto_collation,
+            collate_fn=loader.collate_fn,
+            drop_last=loader.drop_last,
+            base_seed=base_seed,
+            num_workers=loader.num_workers,
+            init_fn=loader.worker_init_fn,
+            parent_pid=os.getpid(),
         )
         for number in range(loader.num_workers):
-            # Leases for what is prefetched, what is being used, and what is about to be.
+            # Leases for what is prefetched, what is in use, and what is about to be.
             self._workers.append(_Worker(context, job, number, self._workers, leases=self._prefetch + 2))
-        self._start(loader)
+        super().__init__(loader, base_seed)
+
+    def _begin(self, loader: Any) -> None:
+        super()._begin(loader)
+        self._first = self._delivered = self._sent
+        self._turn = 0
+        self._answers: dict[int, tuple[_Worker, Any]] = {}
+        for worker in self._workers:
+            worker.outstanding = 0
+            worker.has_more = True
+        for _ in range(self._prefetch * len(self._workers)):
+            self._hand_out()
 
     def restart(self, loader: Any) -> None:
-        """Begins another pass with the same workers."""
+        """Begins another pass with the same workers; what is left of the last one is forgotten."""
         for worker in self._workers:
-            self._post(worker, None, self._sent)
-        self._start(loader)
+            worker.send(None, self._sent)
+        self._begin(loader)
+
+    def _hand_out(self) -> None:
+        """Gives the next batch of indices, if there is one, to the worker whose turn it is."""
+        worker = self._next_worker()
+        if worker is None:
+            return
+        try:
+            indices = next(self._indices)
+        except StopIteration:
+            return
+        worker.send(self._sent, indices)
+        worker.outstanding += 1
+        self._sent += 1
+
+    def _next_worker(self) -> _Worker | None:
+        count = len(self._workers)
+        candidates = [worker for worker in (self._workers[(self._turn + step) % count] for step in range(count)) if worker.has_more]
+        if not candidates:
+            return None
+        worker = candidates[0] if self._in_order else min(candidates, key=lambda worker: worker.outstanding)
+        self._turn = self._workers.index(worker) + 1
+        return worker
+
+    def _next_batch(self) -> Any:
+        while self._delivered < self._sent:
+            worker, answer = self._next_answer()
+            self._delivered += 1
+            if answer is Exhausted:
+                worker.has_more = False
+            self._hand_out()
+            if isinstance(answer, Failure):
+                answer.reraise()
+            if answer is not Exhausted:
+                return answer
+        if not self._persistent:
+            self.stop()
+        raise StopIteration
+
+    def _next_answer(self) -> tuple[_Worker, Any]:
+        """The answer to the oldest task, or to any if order does not matter."""
+        while True:
+            if self._in_order and self._delivered in self._answers:
+                return self._answers.pop(self._delivered)
+            if not self._in_order and self._answers:
+                return self._answers.pop(next(iter(self._answers)))
+            self._receive()
+
+    def _receive(self) -> None:
+        """Waits for answers and files them under the numbers of their tasks."""
+        busy = {worker.connection: worker for worker in self._workers if worker.outstanding}
+        ready = self._wait(busy)
+        try:
+            for connection in ready:
+                worker = busy[connection]
+                number, answer = worker.receive()
+                if number >= self._first:  # else it belongs to a pass that was left early
+                    worker.outstanding -= 1
+                    self._answers[number] = (worker, answer)
+        except BaseException:
+            # A connection that was interrupted in the middle of a message cannot be read from again.
+            self._give_up()
+            raise
+
+    def _wait(self, busy: dict[Any, _Worker]) -> list[Any]:
+        """The connections that have something to read."""
+        deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
+        while True:
+            patience = _PATIENCE if deadline is None else min(_PATIENCE, max(0, deadline - time.monotonic()))
+            ready = wait(list(busy), patience)
+            if ready:
+                return ready
+            # A dead worker's connection stays open if it left children behind.
+            dead = [worker for worker in busy.values() if not worker.process.is_alive()]
+            if dead:
+                self._give_up()
+                raise dead[0].death()
+            if deadline is not None and time.monotonic() >= deadline:
+                self._give_up()
+                raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds without a batch from its workers")
+
+    def _give_up(self) -> None:
+        """Ends the pass and the workers."""
+        self._delivered = self._sent
+        self.stop()
+
+
+def _stop(workers: list[_Worker], owner: int) -> None:
+    """Ends the workers: by closing their connections, or by force if they do not notice for a while."""
+    if os.getpid() != owner:
+        return  # a forked child got a copy of the iterator, but the workers are not its own
+    for worker in workers:
+        worker.connection.close()
+    deadline = time.monotonic() + _PATIENCE
+    for worker in workers:
+        worker.process.join(max(0, deadline - time.monotonic()))
+        for end in (worker.process.terminate, worker.process.kill):
+            if worker.process.is_alive():
+                end()
+                worker.process.join(1)
+    workers.clear()
