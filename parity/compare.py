@@ -57,6 +57,8 @@ def widen(value: Any) -> Any:
     return value
 
 
+SPARSE = {"torch.sparse_coo", "torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc"}
+
 SELF = Translator(torch)
 
 
@@ -105,7 +107,7 @@ class Comparison:
     def metadata(self, ours: Any, theirs: torch.Tensor, strides: bool, where: str) -> None:
         if str(ours.dtype) != str(theirs.dtype):
             raise MismatchError(f"{where}dtype {ours.dtype} != {theirs.dtype}")
-        if str(ours.layout) != str(theirs.layout):
+        if theirs.layout is not torch.strided and str(ours.layout) != str(theirs.layout):
             raise MismatchError(f"{where}layout {ours.layout} != {theirs.layout}")
         if tuple(ours.shape) != tuple(theirs.shape):
             raise MismatchError(f"{where}shape {tuple(ours.shape)} != {tuple(theirs.shape)}")
@@ -161,7 +163,7 @@ def relation(output: Any, source: Any) -> str:
     """How an output relates to an input, in words that fit before "input 0"."""
     if output is source:
         return "the same object as"
-    if any(str(tensor.layout) != "torch.strided" or tensor.numel() == 0 for tensor in (output, source)):
+    if any(str(tensor.layout) in SPARSE or tensor.numel() == 0 for tensor in (output, source)):
         return "apart from"
     if storage_address(output) != storage_address(source):
         return "apart from"

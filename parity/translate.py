@@ -174,7 +174,7 @@ class Translator:
         """The values of a tensor of the package, as a contiguous PyTorch tensor."""
         dtype = torch_dtype(tensor)
         plain = tensor.detach()
-        if str(plain.layout) != "torch.strided":
+        if str(plain.layout).startswith("torch.sparse"):
             plain = plain.to_dense()
         flat = plain.resolve_conj().resolve_neg().reshape(-1)
         if dtype in CARRIERS:

@@ -149,6 +149,8 @@ class _Emitter:
         self.vector_digit = spec.outer if spec.mode != "row" else spec.outer + spec.reduced
         self.reduced_digits = frozenset(range(spec.digits - spec.reduced - spec.run, spec.digits))
         self._analyse()
+        has_vector = any(access.digits[self.vector_digit] for access in spec.accesses)
+        self.width = LANES if has_vector else 1  # neighbouring results that a column computes together
 
     # -- what depends on what --------------------------------------------------------------------------------------
 
@@ -462,39 +464,43 @@ class _Emitter:
         f, spec = self.f, self.spec
         outer = list(range(spec.outer))
         extent = self.extents[self.vector_digit]
-        blocks = f.binary("udiv", f.add(extent, LANES - 1), i64(LANES))
+        blocks = f.binary("udiv", f.add(extent, self.width - 1), i64(self.width))
         known = dict(self.values)
         self._allocate_lanes()
         with f.loop(self.begin, self.end) as tiles:
             row = f.binary("udiv", tiles.index, blocks)
             block = f.sub(tiles.index, f.mul(row, blocks))
             self._unravel(row, outer)
-            first = f.mul(block, i64(LANES))
+            first = f.mul(block, i64(self.width))
             self.digit_values[self.vector_digit] = first
-            mask = f.lane_mask(f.sub(extent, first), LANES)
+            mask = self._mask(f.sub(extent, first))
             done: set[int] = set()
-            self._hoist(LANES, mask, 0, done)
+            self._hoist(self.width, mask, 0, done)
             for phase in range(self.phases):
                 self._column_phase(phase, mask)
-                self._hoist(LANES, mask, phase + 1, done)
+                self._hoist(self.width, mask, phase + 1, done)
             self.values = dict(known)
             self.digit_values.clear()
+
+    def _mask(self, left: Value) -> Value | None:
+        """The lanes that are still inside, of a vector of results."""
+        return self.f.lane_mask(left, self.width) if self.width > 1 else None
 
     def _allocate_lanes(self) -> None:
         """Memory for the 16 lanes of each reduction, each a vector of neighbouring results."""
         self.lanes: dict[int, list[tuple[Value, str]]] = {}
         for number, instr in enumerate(self.body):
             if instr.op == "reduce":
-                types = scalar.register_types(instr.dtype, LANES)
-                memory = [type.replace("i1>", "i8>") for type in types]
+                types = scalar.register_types(instr.dtype, self.width)
+                memory = [type.replace("i1", "i8") if type.endswith(("i1", "i1>")) else type for type in types]
                 self.lanes[number] = [(self.f.alloca(type, LANES), type) for type in memory]
 
-    def _column_phase(self, phase: int, mask: Value) -> None:
+    def _column_phase(self, phase: int, mask: Value | None) -> None:
         f, spec = self.f, self.spec
         reductions, stores = self._wanted(phase)
         if not reductions and not stores:
             return
-        totals = [part for number in reductions for part in self._total_identity(number, LANES)]
+        totals = [part for number in reductions for part in self._total_identity(number, self.width)]
         first_reduced = spec.digits - spec.reduced - spec.run
         with ExitStack() as stack:
             loops = []
@@ -507,12 +513,12 @@ class _Emitter:
             with f.loop(0, length, CHUNK, totals) as chunks:
                 last = f.intrinsic("smin", f.add(chunks.index, CHUNK), length)
                 folded = self._column_chunk(reductions, stores, chunks.index, last, mask)
-                chunks.carry(*self._add_totals(reductions, chunks.carried, folded, LANES))
+                chunks.carry(*self._add_totals(reductions, chunks.carried, folded, self.width))
             totals = chunks.carried
             for loop in reversed(loops):
                 loop.carry(*totals)
                 totals = loop.carried
-        self._finish_totals(reductions, totals, LANES)
+        self._finish_totals(reductions, totals, self.width)
 
     def _run_length(self) -> Value:
         length = i64(1)
@@ -520,28 +526,28 @@ class _Emitter:
             length = self.f.mul(length, self.extents[digit])
         return length
 
-    def _column_chunk(self, reductions: list[int], stores: list[int], first: Value, last: Value, mask: Value) -> list[Operand]:
+    def _column_chunk(self, reductions: list[int], stores: list[int], first: Value, last: Value, mask: Value | None) -> list[Operand]:
         f = self.f
         if reductions:
             with f.loop(0, LANES) as lanes:
                 for number in reductions:
-                    for (memory, type), part in zip(self.lanes[number], self._lane_identity(number, LANES), strict=True):
+                    for (memory, type), part in zip(self.lanes[number], self._lane_identity(number, self.width), strict=True):
                         f.store(self._to_lane(part, type), self._lane(memory, lanes.index, type), align=64)
         with f.loop(first, last) as positions:
             self._unravel(positions.index, self._run_digits)
             known = dict(self.values)
             for number in stores:
-                self._require(self.body[number].args[0], LANES, mask)
-                self._store(number, LANES, mask)
+                self._require(self.body[number].args[0], self.width, mask)
+                self._store(number, self.width, mask)
             lane = f.binary("and", positions.index, i64(LANES - 1))
             for number in reductions:
                 source = self.body[number].args[0]
-                self._require(source, LANES, mask)
+                self._require(source, self.width, mask)
                 places = [self._lane(memory, lane, type) for memory, type in self.lanes[number]]
                 before = scalar.pack(
                     [self._from_lane(f.load(place, type, align=64), number) for place, (_, type) in zip(places, self.lanes[number], strict=True)]
                 )
-                after = scalar.unpack(self._combine(number, before, self._widened(source, LANES)))
+                after = scalar.unpack(self._combine(number, before, self._widened(source, self.width)))
                 for place, part, (_, type) in zip(places, after, self.lanes[number], strict=True):
                     f.store(self._to_lane(part, type), place, align=64)
             self.values = known
@@ -585,7 +591,7 @@ class _Emitter:
         chunks = f.binary("udiv", f.add(extent, CHUNK - 1), i64(CHUNK))
         first_reduced = spec.digits - spec.reduced - spec.run
         reduced = list(range(first_reduced, first_reduced + spec.reduced))
-        blocks = f.binary("udiv", f.add(self.extents[self.vector_digit], LANES - 1), i64(LANES)) if column else i64(1)
+        blocks = f.binary("udiv", f.add(self.extents[self.vector_digit], self.width - 1), i64(self.width)) if column else i64(1)
         results = blocks
         for digit in range(spec.outer):
             results = f.mul(results, self.extents[digit])
@@ -596,18 +602,17 @@ class _Emitter:
             mask = None
             if column:
                 row = f.binary("udiv", place, blocks)
-                start = f.mul(f.sub(place, f.mul(row, blocks)), i64(LANES))
+                start = f.mul(f.sub(place, f.mul(row, blocks)), i64(self.width))
                 self.digit_values[self.vector_digit] = start
-                mask = f.lane_mask(f.sub(self.extents[self.vector_digit], start), LANES)
+                mask = self._mask(f.sub(self.extents[self.vector_digit], start))
             self._unravel(row, list(range(spec.outer)))
             line = f.binary("udiv", part, chunks)
             first = f.mul(f.sub(part, f.mul(line, chunks)), i64(CHUNK))
             self._unravel(line, reduced)
             last = f.intrinsic("smin", f.add(first, CHUNK), extent)
-            self._hoist(LANES if column else 1, mask, 0, set())
+            self._hoist(self.width if column else 1, mask, 0, set())
             reductions, stores = self._wanted(0)
             if column:
-                assert mask is not None
                 folded = self._column_chunk(reductions, stores, first, last, mask)
             else:
                 folded = self._row_chunk(0, reductions, stores, first, last)
@@ -621,7 +626,7 @@ class _Emitter:
         at = self.parameters.partial + 3 * position
         base = f.offset(f.load(f.offset(self.table, self._param(at), "ptr"), "ptr"), self._param(at + 1), "i8")
         linear = f.mul(part, self._param(at + 2))
-        if mask is not None:
+        if self.spec.mode == "column":
             linear = f.add(linear, f.add(f.mul(row, self.extents[self.vector_digit]), self.digit_values[self.vector_digit]))
         else:
             linear = f.add(linear, row)

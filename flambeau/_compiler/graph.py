@@ -385,6 +385,11 @@ class Graph:
         """The memory of ``operand`` as a flat array of another dtype."""
         return self.make("bitcast", (operand,), (), dtype, (numel,))
 
+    def dense(self, operand: Node) -> Node:
+        """The operand in row-major memory of its own (a copy, unless it has that)."""
+        own = operand.kind not in ("view", "input", "constant", "number", "iota", "bitcast") and operand.layout.contiguous
+        return operand if own else self.copy(operand)
+
     # -- everything else -------------------------------------------------------------------------------------------
 
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
@@ -410,7 +415,7 @@ class Graph:
 
         ``combine`` is ``set``, ``sum``, ``prod``, ``max`` or ``min``; elements are taken in row-major order.
         """
-        args = (target, value.expand(layout.shape), *[index.expand(layout.shape) for index in indices])
+        args = (target, self.dense(value.expand(layout.shape)), *[self.dense(index.expand(layout.shape)) for index in indices])
         attrs = (combine, layout.shape, layout.strides, layout.offset, tuple(index_strides))
         return self.make("scatter", args, attrs, target.dtype, target.shape, target.strides)
 
@@ -433,7 +438,7 @@ class Graph:
 
     def scan(self, kind: str, operand: Node, axis: int) -> Node:
         """Running ``sum``, ``prod``, ``max`` or ``min`` along ``axis``."""
-        return self.make("scan", (operand,), (kind, axis), operand.dtype, operand.shape)
+        return self.make("scan", (self.dense(operand),), (kind, axis), operand.dtype, operand.shape)
 
     def contract(
         self, a: Node, b: Node, *, batch: int = 0, m: int = 1, n: int = 1, k: int = 1, dtype: DType | None = None, order: Sequence[int] | None = None
@@ -452,7 +457,7 @@ class Graph:
 
     def host(self, function: Callable[..., tuple], args: Sequence[Node], results: Sequence[tuple[DType, tuple[int, ...]]], *statics: Any) -> tuple[Node, ...]:
         """``function(*arrays, *statics)``: NumPy arrays in (row-major), a tuple of arrays of the given dtypes and shapes out."""
-        args = tuple(argument if argument.kind != "view" else self.copy(argument) for argument in args)
+        args = tuple(self.dense(argument) for argument in args)
         call = self.make("host", args, (function, tuple(statics), tuple(results)), dt.bool, ())
         return tuple(self.make("item", (call,), (number,), dtype, shape) for number, (dtype, shape) in enumerate(results))
 

@@ -127,6 +127,9 @@ def constant(layout: Layout, value: int) -> Tensor:
 
 
 FUNCTIONS.zeros = lambda layout: constant(lay.like(layout, layout.dtype), 0)
+FUNCTIONS.ones = lambda layout: constant(lay.like(layout, layout.dtype), 1)
+FUNCTIONS.full = lambda layout, value: FULL(value, statics=(lay.like(layout, layout.dtype),))
+FUNCTIONS.arange = lambda length: ARANGE(0, 1, statics=(lay.contiguous((length,), dt.int64),))
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,

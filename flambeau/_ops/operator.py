@@ -340,6 +340,10 @@ class Functions:
     """Functions of other families that the machinery here needs; the families set them when they are imported."""
 
     zeros: Callable[[Layout], Tensor]
+    ones: Callable[[Layout], Tensor]
+    full: Callable[[Layout, Any], Tensor]
+    arange: Callable[[int], Tensor]
+    where: Callable[..., Tensor]
     sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
     cast: Callable[[Tensor, DType], Tensor]
     real: Callable[[Tensor], Tensor]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import cache, targets
+from . import cache, support, targets
 
 if TYPE_CHECKING:
     from .llvm import Compiler, Linker
@@ -148,7 +148,9 @@ def _load(entries: Mapping[str, _Entry]) -> None:
 
 def _link(entries: Mapping[str, _Entry]) -> None:
     if entries:
-        addresses = _linker().link({name: entry.code for name, entry in entries.items()})
+        needed = {helper for name, entry in entries.items() for helper in support.mentioned(entry.code) if helper not in entries}
+        imports = compile_kernels({helper: support.SOURCES[helper] for helper in needed})
+        addresses = _linker().link({name: entry.code for name, entry in entries.items()}, imports)
         _sources.update((name, entry.ir) for name, entry in entries.items())
         _addresses.update(addresses)  # last: who finds an address finds the source
 

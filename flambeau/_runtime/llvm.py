@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -125,9 +125,14 @@ class Linker:
         self._numbers = itertools.count()
         self._libraries: list[binding.ResourceTracker] = []  # code is unmapped with its tracker
 
-    def link(self, objects: dict[str, bytes]) -> dict[str, int]:
-        """The addresses of functions; each object file defines the function it is listed under."""
+    def link(self, objects: Mapping[str, bytes], imports: Mapping[str, int]) -> dict[str, int]:
+        """The addresses of functions; each object file defines the function it is listed under.
+
+        What objects refer to is found among ``imports`` and in the process. ``RuntimeError`` if it is not.
+        """
         builder = binding.JITLibraryBuilder().add_current_process()
+        for name, address in imports.items():
+            builder.import_symbol(name, address)
         for name, code in objects.items():
             builder.add_object_img(code).export_symbol(name)
         library = builder.link(self._jit, f"kernels.{next(self._numbers)}")

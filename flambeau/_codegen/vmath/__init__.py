@@ -17,6 +17,10 @@ from flambeau._codegen.vmath.hyperbolic import atanh as atanh
 from flambeau._codegen.vmath.hyperbolic import cosh as cosh
 from flambeau._codegen.vmath.hyperbolic import sinh as sinh
 from flambeau._codegen.vmath.hyperbolic import tanh as tanh
+from flambeau._codegen.vmath.inverse import acos as acos
+from flambeau._codegen.vmath.inverse import asin as asin
+from flambeau._codegen.vmath.inverse import atan as atan
+from flambeau._codegen.vmath.inverse import atan2 as atan2
 from flambeau._codegen.vmath.logarithm import log as log
 from flambeau._codegen.vmath.logarithm import log1p as log1p
 from flambeau._codegen.vmath.logarithm import log2 as log2

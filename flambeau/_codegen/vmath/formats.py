@@ -23,6 +23,7 @@ class Format:
     pi: tuple[float, float]
     half_pi: tuple[float, float, float]
     quarter_pi: tuple[float, float]
+    three_quarter_pi: tuple[float, float]
 
 
 FORMATS = {
@@ -38,6 +39,7 @@ FORMATS = {
         pi=(3.1415927410125732, -8.742277657347586e-08),
         half_pi=(1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
         quarter_pi=(0.7853981852531433, -2.1855694143368964e-08),
+        three_quarter_pi=(2.356194496154785, -5.962440319251527e-09),
     ),
     "double": Format(
         mantissa=52,
@@ -51,6 +53,7 @@ FORMATS = {
         pi=(3.141592653589793, 1.2246467991473532e-16),
         half_pi=(1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
         quarter_pi=(0.7853981633974483, 3.061616997868383e-17),
+        three_quarter_pi=(2.356194490192345, 9.184850993605148e-17),
     ),
 }
 

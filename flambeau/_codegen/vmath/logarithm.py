@@ -14,7 +14,7 @@ from flambeau._codegen.vmath.pairs import Pair, two_sum
 _SQRT_HALF = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCC}
 """The bits of sqrt(1/2), rounded down."""
 
-_SHORT_LN2 = {"float": (0.693145751953125, 1.428606765330187e-06), "double": (0.6931471805598903, 5.497923018708371e-14)}
+SHORT_LN2 = {"float": (0.693145751953125, 1.428606765330187e-06), "double": (0.6931471805598903, 5.497923018708371e-14)}
 """ln2, with a high part so short that ``k`` times it is exact."""
 
 _FLOAT_LOG1P = (
@@ -61,7 +61,7 @@ def log1p_tail(f: Lanes) -> Lanes:
 
 def _sum(f: Lanes, k: Lanes) -> Lanes:
     """``k ln2 + log(1 + f)``."""
-    high, low = _SHORT_LN2[f.element]
+    high, low = SHORT_LN2[f.element]
     return k.fma(high, f + k.fma(low, log1p_tail(f)))
 
 

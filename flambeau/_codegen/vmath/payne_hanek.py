@@ -21,8 +21,12 @@ _WORDS = (
 """A word of zeros and then the bits of 2/pi."""
 
 
-def reduce_large(x: Lanes) -> list[Lanes]:
-    """``[high, low, n]`` with ``x = n pi/2 + high + low``, n modulo 4 in the low bits, for ``|x| > 1``; NaN for infinity."""
+def reduce_large(x: Lanes, large: Lanes) -> list[Lanes]:
+    """``[high, low, n]`` with ``x = n pi/2 + high + low`` and n modulo 4 in its low bits, in the lanes where ``large``.
+
+    There ``|x|`` must be more than 1; infinity gives NaN.
+    """
+    x = large.select(x, 2.0**32)
     builder, width = x.builder, x.width
     module = builder.module
     function = "payne_hanek"

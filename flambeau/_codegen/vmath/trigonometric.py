@@ -33,11 +33,25 @@ _COS = {
 }  # fmt: skip
 """``cos(r) = 1 - r**2/2 + r**4 P(r**2)``."""
 
+_TAN = {
+    "float": (
+        0.33333349227905273, 0.1333267241716385, 0.05405944585800171, 0.021282769739627838, 0.010837700217962265,
+        8.387380512431264e-05, 0.004380354657769203,
+    ),
+    "double": (
+        0.3333333333333338, 0.13333333333325342, 0.05396825397290311, 0.021869488399322647, 0.008863237922159355,
+        0.003592100885051645, 0.001456045511965823, 0.0005888647306650203, 0.00024375095069633246,
+        8.355781247368967e-05, 6.722676853424306e-05, -2.5643644206003864e-05, 4.864728650646274e-05,
+        -2.4281104927624864e-05, 9.800987265254779e-06,
+    ),
+}  # fmt: skip
+"""``tan(r) = r + r**3 P(r**2)``."""
 
-def _reduce(x: Lanes) -> tuple[Lanes, Lanes | None, Lanes]:
+
+def _reduce(x: Lanes, with_low: bool) -> tuple[Lanes, Lanes | None, Lanes]:
     """``(high, low, n)`` with ``x = n pi/2 + high + low``; n is an integer modulo 4 in its low bits.
 
-    float32 is precise enough without the low part.
+    Without a low part the error of r is half a unit in its last place.
     """
     of = format_of(x)
     shifted = x.fma(_TWO_OVER_PI[x.element], of.integer)
@@ -45,13 +59,13 @@ def _reduce(x: Lanes) -> tuple[Lanes, Lanes | None, Lanes]:
     first, second, third = of.half_pi
     rest = n.fma(first, x)  # exact
     large = x.abs() > _LARGE[x.element]
-    if x.element == "float":
-        high, n = rarely(large, [n.fma(third, n.fma(second, rest)), shifted.as_integer()], lambda: reduce_large(x)[::2])
+    if not with_low:
+        high, n = rarely(large, [n.fma(third, n.fma(second, rest)), shifted.as_integer()], lambda: reduce_large(x, large)[::2])
         return high, None, n
     product, error = two_product(n, second)
     high, low = two_sum(rest, product)
     high, low = fast_two_sum(high, n.fma(third, low + error))
-    high, low, n = rarely(large, [high, low, shifted.as_integer()], lambda: reduce_large(x))
+    high, low, n = rarely(large, [high, low, shifted.as_integer()], lambda: reduce_large(x, large))
     return high, low, n
 
 
@@ -75,7 +89,7 @@ def _sign(n: Lanes, x: Lanes) -> Lanes:
 
 
 def sin(x: Lanes) -> Lanes:
-    high, low, n = _reduce(x)
+    high, low, n = _reduce(x, with_low=x.element == "double")
     sin, cos = _sin_cos(high, low)
     result = ((n & 1) == 0).select(sin, cos)
     result = (result.as_integer() ^ _sign(n, x)).as_float()
@@ -83,15 +97,17 @@ def sin(x: Lanes) -> Lanes:
 
 
 def cos(x: Lanes) -> Lanes:
-    high, low, n = _reduce(x)
+    high, low, n = _reduce(x, with_low=x.element == "double")
     sin, cos = _sin_cos(high, low)
     result = ((n & 1) == 0).select(cos, sin)
     return (result.as_integer() ^ _sign(n + 1, x)).as_float()
 
 
 def tan(x: Lanes) -> Lanes:
-    high, low, n = _reduce(x)
-    sin, cos = _sin_cos(high, low)
-    even = (n & 1) == 0
-    result = even.select(sin, cos) / even.select(cos, -sin)
+    """``tan(r)``, or ``-1 / tan(r)`` where n is odd."""
+    r, low, n = _reduce(x, with_low=True)
+    square = r * r
+    tail = (r * square).fma(polynomial(square, _TAN[r.element]), low.fma(square, low))
+    tangent = r + tail
+    result = ((n & 1) == 0).select(tangent, -1.0 / tangent)
     return (x == 0.0).select(x, result)

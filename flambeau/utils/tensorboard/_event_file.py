@@ -297,4 +297,3 @@ class EventFile:
                     self._file.sync()
                 except Exception as error:
                     self._fail(error)
-

@@ -14,7 +14,7 @@ import numpy as np
 from . import _media as media
 from . import _messages as messages
 from . import _wire as wire
-from ._convert import array, is_array, is_tensor, shape, size
+from ._convert import array, dtype_name, is_array, is_tensor, shape, size
 from ._convert import scalar as checked_scalar
 from ._messages import Summary, value
 from ._records import VALUE_SIMPLE
@@ -56,29 +56,29 @@ _TENSOR_FIELDS = {
 }
 
 
-def _dtype_name(tensor) -> str:
-    return str(tensor.dtype).rpartition(".")[2]
-
-
 def check_tensor(tag: str, tensor) -> None:
-    name = _dtype_name(tensor)
+    name = dtype_name(tensor)
     if name not in _TENSOR_FIELDS:
         raise ValueError(f"{tag} has dtype {tensor.dtype}, which a tensor summary cannot hold")
-    if size(tensor) * np.dtype(_TENSOR_FIELDS[name][3]).itemsize * (2 if name.startswith("complex") else 1) >= 1 << 31:
+    itemsize = np.dtype(_TENSOR_FIELDS[name][3]).itemsize * (2 if name.startswith("complex") else 1)
+    if size(tensor) * itemsize >= 1 << 31:
         raise ValueError(f"{tag} of shape {tuple(tensor.shape)} takes 2 GiB or more, the limit of a protocol buffer")
 
 
-def tensor_proto(tag: str, tensor) -> Summary:
-    """A whole tensor. Raises ValueError for a dtype that has no encoding, and from 2 GiB on."""
+def tensor_proto(tag: str, tensor, dtype: str | None = None) -> Summary:
+    """A whole tensor. Raises ValueError for a dtype that has no encoding, and from 2 GiB on.
+
+    ``dtype="bfloat16"`` says that float32 elements came from there.
+    """
     check_tensor(tag, tensor)
-    name = _dtype_name(tensor)
-    dtype, field, encode, element = _TENSOR_FIELDS[name]
-    elements = array(tensor)
-    if name == "bfloat16" and elements.dtype != element:  # float32 whose lower half is zero
-        elements = (np.ascontiguousarray(elements).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-    elif elements.dtype != element:  # another view of the same bits: half precision as integers, complex as pairs
-        elements = np.ascontiguousarray(elements).reshape(-1).view(element)
-    content = messages.tensor(dtype, encode(field, elements.reshape(-1)) if size(tensor) else b"", tuple(tensor.shape))
+    dtype = dtype or dtype_name(tensor)
+    number, field, encode, element = _TENSOR_FIELDS[dtype]
+    elements = np.ascontiguousarray(array(tensor)).reshape(-1)
+    if dtype == "bfloat16":
+        elements = (elements.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    elif elements.dtype != element:  # the same bits in another way: half precision as integers, complex numbers as pairs
+        elements = elements.view(element)
+    content = messages.tensor(number, encode(field, elements) if size(tensor) else b"", tuple(tensor.shape))
     return Summary(value(tag, content, "tensor"))
 
 

@@ -17,10 +17,12 @@ from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _convert, _embedding, summary
 from . import _media as media
 from . import _storage as storage
-from ._event_file import SOFT_LIMIT, EventFile, tag_bytes
+from ._event_file import SOFT_LIMIT, EventFile, Later, tag_bytes
 from ._graph import load_onnx_graph
 from ._messages import Event, Summary, graph_payload, run_metadata_payload
 
@@ -33,7 +35,6 @@ _MAX_STEP = (1 << 63) - 1
 _SERIES_CATEGORY = "add_scalars"
 _now = time.time
 _opening = RLock()  # held while writers are opened and closed, and layouts changed
-_snapshot = _convert.snapshot
 
 # Directories whose own run has a session of hyperparameters; TensorBoard shows one a run.
 _directories_with_session: set[str] = set()
@@ -214,11 +215,12 @@ class SummaryWriter:
         events = self._events or self._get_file_writer().event_writer
         events.put(summary.payload, *_when(step, walltime))
 
-    def _put_later(self, tag: str, encode: Callable[[], Summary], step, walltime: float | None) -> None:
-        """Queue what takes a while to encode; it holds snapshots of its arguments."""
+    def _put_later(self, tag: str, step, walltime: float | None, encode: Callable[..., Summary], *values) -> None:
+        """Queue ``encode(*values)``, which takes a while, with snapshots of the values."""
         tag_bytes[tag]
+        snapshots = [None if value is None else _convert.snapshot(value) for value in values]
         events = self._events or self._get_file_writer().event_writer
-        events.put_heavy(lambda: encode().payload, *_when(step, walltime))
+        events.put_later(Later(lambda: encode(*snapshots).payload, snapshots), *_when(step, walltime))
 
     def add_scalar(
         self,
@@ -284,7 +286,8 @@ class SummaryWriter:
     def add_tensor(self, tag: str, tensor, global_step: int | None = None, walltime: float | None = None) -> None:
         """Log a whole tensor, half precision and complex numbers too. Raises ValueError from 2 GiB on."""
         summary.check_tensor(tag, tensor)
-        self._put_later(tag, partial(summary.tensor_proto, tag, _snapshot(tensor)), global_step, walltime)
+        encode = partial(summary.tensor_proto, tag, dtype=_convert.dtype_name(tensor))
+        self._put_later(tag, global_step, walltime, encode, tensor)
 
     def add_histogram(
         self,
@@ -309,7 +312,7 @@ class SummaryWriter:
         summary.check_histogram(values)
         if isinstance(bins, str) and bins == "tensorflow":
             bins = self.default_bins
-        self._put_later(tag, partial(summary.histogram, tag, _snapshot(values), bins, max_bins), global_step, walltime)
+        self._put_later(tag, global_step, walltime, partial(summary.histogram, tag, bins=bins, max_bins=max_bins), values)
 
     def add_histogram_raw(
         self,
@@ -348,8 +351,7 @@ class SummaryWriter:
             dataformats: Names of the dimensions in their order: ``CHW``, ``HWC``, ``HW``, ``WH``, ``NCHW``, ...
         """
         media.check_image(_convert.shape(img_tensor), dataformats)
-        encode = partial(summary.image, tag, _snapshot(img_tensor), dataformats=dataformats)
-        self._put_later(tag, encode, global_step, walltime)
+        self._put_later(tag, global_step, walltime, partial(summary.image, tag, dataformats=dataformats), img_tensor)
 
     def add_images(
         self, tag: str, img_tensor, global_step: int | None = None, walltime: float | None = None, dataformats: str = "NCHW"
@@ -384,9 +386,8 @@ class SummaryWriter:
         labels = [labels] if isinstance(labels, str) else labels
         if labels is not None and len(labels) != boxes[0]:
             labels = None
-        snapshots = _snapshot(img_tensor), _snapshot(box_tensor)
-        encode = partial(summary.image_boxes, tag, *snapshots, rescale=rescale, dataformats=dataformats, labels=labels)
-        self._put_later(tag, encode, global_step, walltime)
+        encode = partial(summary.image_boxes, tag, rescale=rescale, dataformats=dataformats, labels=labels)
+        self._put_later(tag, global_step, walltime, encode, img_tensor, box_tensor)
 
     def add_figure(self, tag: str, figure, global_step: int | None = None, close: bool = True, walltime: float | None = None) -> None:
         """Log a matplotlib figure, or a list of them, and close it."""
@@ -400,15 +401,14 @@ class SummaryWriter:
         """
         media.pillow()
         media.check_video(_convert.shape(vid_tensor))
-        self._put_later(tag, partial(summary.video, tag, _snapshot(vid_tensor), fps), global_step, walltime)
+        self._put_later(tag, global_step, walltime, partial(summary.video, tag, fps=fps), vid_tensor)
 
     def add_audio(
         self, tag: str, snd_tensor, global_step: int | None = None, sample_rate: int = 44100, walltime: float | None = None
     ) -> None:
         """Log a mono sound: ``(L,)`` samples in [-1, 1], ``sample_rate`` a second."""
         media.check_sound(_convert.shape(snd_tensor))
-        encode = partial(summary.audio, tag, _snapshot(snd_tensor), sample_rate=sample_rate)
-        self._put_later(tag, encode, global_step, walltime)
+        self._put_later(tag, global_step, walltime, partial(summary.audio, tag, sample_rate=sample_rate), snd_tensor)
 
     def add_text(self, tag: str, text_string: str, global_step: int | None = None, walltime: float | None = None) -> None:
         """Log a text, which is shown as Markdown."""
@@ -443,11 +443,13 @@ class SummaryWriter:
         directory = storage.join(log_dir, *_embedding.subdirectory(tag, step).split("/"))
         if storage.is_directory(directory):
             warnings.warn(f"{directory} exists and is overwritten; does each add_embedding have its own global_step?", stacklevel=2)
-        files = {"tensors.tsv": partial(_embedding.vectors_file, _snapshot(mat))}
+        snapshots = [_convert.snapshot(mat)]
+        files = {"tensors.tsv": lambda: _embedding.vectors_file(_convert.array(snapshots[0]))}
         if metadata is not None:
             files["metadata.tsv"] = partial(_embedding.metadata_file, list(metadata), metadata_header)
         if pictures is not None:
-            files["sprite.png"] = partial(_embedding.sprite_file, _snapshot(label_img))
+            snapshots.append(_convert.snapshot(label_img))
+            files["sprite.png"] = lambda: _embedding.sprite_file(_convert.array(snapshots[1]))
         entry = _embedding.configuration(tag, step, metadata is not None, pictures and pictures[2:])
 
         def write() -> None:
@@ -456,7 +458,7 @@ class SummaryWriter:
                 storage.write(storage.join(directory, name), encode())
             storage.append_once(storage.join(log_dir, "projector_config.pbtxt"), entry)
 
-        self._get_file_writer().event_writer.put_heavy(write, *_when(step, None))
+        self._get_file_writer().event_writer.put_later(Later(write, snapshots), *_when(step, None))
 
     def add_pr_curve(
         self,
@@ -479,9 +481,9 @@ class SummaryWriter:
         shapes = _convert.shape(labels), _convert.shape(predictions)
         if shapes[0] != shapes[1] or 0 in shapes[0]:
             raise ValueError(f"labels and predictions must have one shape and an element, got {shapes[0]} and {shapes[1]}")
-        weights = _snapshot(weights) if _convert.is_array(weights) else weights
-        encode = partial(summary.pr_curve, tag, _snapshot(labels), _snapshot(predictions), num_thresholds, weights)
-        self._put_later(tag, encode, global_step, walltime)
+        weights = np.asarray(weights) if isinstance(weights, Sequence) else weights
+        encode = partial(summary.pr_curve, tag, num_thresholds=num_thresholds)
+        self._put_later(tag, global_step, walltime, lambda *values: encode(*values[:2], weights=values[2]), labels, predictions, weights)
 
     def add_pr_curve_raw(
         self,
@@ -545,8 +547,8 @@ class SummaryWriter:
             config_dict: Classes of three.js and their options: camera, lights, material.
         """
         summary.check_mesh(vertices, colors, faces)
-        parts = [part if part is None else _snapshot(part) for part in (vertices, colors, faces)]
-        self._put_later(tag, partial(summary.mesh, tag, *parts, copy.deepcopy(config_dict)), global_step, walltime)
+        encode = partial(summary.mesh, tag, config_dict=copy.deepcopy(config_dict))
+        self._put_later(tag, global_step, walltime, encode, vertices, colors, faces)
 
     def add_hparams(
         self,

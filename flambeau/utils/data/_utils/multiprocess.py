@@ -186,15 +186,18 @@ class MultiProcessIterator(LoaderIterator):
             # A dead worker's connection stays open if it left children behind.
             dead = [worker for worker in busy.values() if not worker.process.is_alive()]
             if dead:
+                error = dead[0].death()
                 self._give_up()
-                raise dead[0].death()
+                raise error
             if deadline is not None and time.monotonic() >= deadline:
                 self._give_up()
                 raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds without a batch from its workers")
 
     def _give_up(self) -> None:
-        """Ends the pass and the workers."""
+        """Ends the pass, and the workers without waiting for what they are at."""
         self._delivered = self._sent
+        for worker in self._workers:
+            worker.process.terminate()
         self.stop()
 
 

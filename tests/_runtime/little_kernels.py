@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-
 import numpy
 
 from flambeau._runtime.jit import compile_kernels
 
-# Every kernel gets its first array from table slot params[0], and so on.
 _PROLOGUE = """
 define internal ptr @slot(ptr %table, ptr %params, i64 %number) alwaysinline {
   %at = getelementptr i64, ptr %params, i64 %number
@@ -128,6 +124,17 @@ def source(kernel: str, name: str | None = None) -> str:
     return _PROLOGUE + text
 
 
+def scale(name: str, factor: float) -> str:
+    """IR of ``void name(ptr x)``, which multiplies the float at ``x``."""
+    return f"""define void @{name}(ptr %x) {{
+  %value = load float, ptr %x
+  %product = fmul float %value, {factor:e}
+  store float %product, ptr %x
+  ret void
+}}
+"""
+
+
 def kernel(name: str) -> int:
     """The address of a kernel above."""
     return compile_kernels({f"test_{name}": source(name, f"test_{name}")})[f"test_{name}"]
@@ -141,7 +148,3 @@ class Table:
         self.arrays = arrays
         self.slots = numpy.array([self.error.ctypes.data, 0, *(array.ctypes.data for array in arrays)], numpy.int64)
         self.address = self.slots.ctypes.data
-
-
-def function(address: int, returns: type, *arguments: type) -> Callable:
-    return ctypes.CFUNCTYPE(returns, *arguments)(address)

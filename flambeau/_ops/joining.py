@@ -1,0 +1,287 @@
+"""Joining and splitting: cat, stack, split, chunk, unbind, repeat, flip, roll, pad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops.arguments import common_dtype, int_tuple, into, number, sizes
+from flambeau._ops.operator import Operator
+from flambeau._ops.views import narrow, select
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+
+def _infer_cat(operands: tuple, statics: tuple) -> Layout:
+    axis = statics[0]
+    used = [operand for operand in operands if operand.shape != (0,)] or list(operands[:1])
+    first = used[0]
+    for position, operand in enumerate(used):
+        if operand.ndim != first.ndim:
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {operand.ndim}")
+        for other, (size, wanted) in enumerate(zip(operand.shape, first.shape, strict=True)):
+            if other != axis and size != wanted:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {axis}. Expected size {wanted} but got size {size} for tensor number {position} in the list."
+                )
+    shape = (*first.shape[:axis], sum(operand.shape[axis] for operand in used), *first.shape[axis + 1 :])
+    dtype = common_dtype(operands)
+    if all(operand.strides == first.strides or operand.dense for operand in used) and not first.contiguous and first.dense and all(
+        lay.memory_order(operand) == lay.memory_order(first) and operand.dense for operand in used
+    ):
+        return lay.ordered(shape, lay.memory_order(first), dtype)
+    return lay.contiguous(shape, dtype)
+
+
+def _lower_cat(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = layouts[0]
+    pieces = [graph.cast(operand, layout.dtype) for operand in operands if operand.shape != (0,)]
+    if not pieces:
+        return graph.constant(0, layout.dtype, layout.shape)
+    return pieces[0] if len(pieces) == 1 else graph.concat(pieces, statics[0], layout.strides)
+
+
+CAT = Operator("cat", ("tensors...",), ("dim",), infer=_infer_cat, lower=_lower_cat)
+
+
+def _cat_gradient(grad: Tensor, dim: int, position: int, shapes: list[tuple[int, ...]]) -> Tensor:
+    if shapes[position] == (0,):
+        return grad.new_zeros((0,))
+    start = sum(shape[dim] for shape in shapes[:position] if shape != (0,))
+    return narrow(grad, dim, start, shapes[position][dim])
+
+
+CAT.gradient(tensors=_cat_gradient)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors one after another along ``dim``; their other sizes must be equal.
+
+    Example::
+
+        >>> flambeau.cat([flambeau.zeros(2), flambeau.ones(1)])
+        tensor([0., 0., 1.])
+    """
+    tensors = tuple(tensors)
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    for position, tensor in enumerate(tensors):
+        if not isinstance(tensor, TensorBase):
+            raise TypeError(f"expected Tensor as element {position} in argument 0, but got {tensor.__class__.__name__}")
+        if tensor.layout.ndim == 0:
+            raise RuntimeError(f"zero-dimensional tensor (at position {position}) cannot be concatenated")
+    ndim = max(tensor.layout.ndim for tensor in tensors)
+    return into(out, CAT(*tensors, statics=(lay.wrap_axis(dim, ndim),)))
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors, all of one shape, along a new dimension.
+
+    Example::
+
+        >>> flambeau.stack([flambeau.zeros(2), flambeau.ones(2)]).shape
+        torch.Size([2, 2])
+    """
+    tensors = tuple(tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    shape = tensors[0].layout.shape
+    for position, tensor in enumerate(tensors):
+        if tensor.layout.shape != shape:
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(tensor.layout.shape)} at entry {position}")
+    axis = lay.wrap_axis(dim, len(shape) + 1)
+    return into(out, CAT(*[tensor.unsqueeze(axis) for tensor in tensors], statics=(axis,)))
+
+
+def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of pieces along ``dim``: each of the given size (the last may be smaller), or of the given sizes."""
+    axis = lay.wrap_axis(dim, tensor.layout.ndim)
+    size = tensor.layout.shape[axis]
+    if isinstance(split_size_or_sections, int):
+        step = split_size_or_sections
+        if step < 0 or (step == 0 and size):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
+        lengths = [min(step, size - start) for start in range(0, size, step)] if size else [0]
+    else:
+        lengths = list(int_tuple(split_size_or_sections, "split_sizes"))
+        if sum(lengths) != size:
+            raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {axis}), but got split_sizes={lengths}")
+    pieces, start = [], 0
+    for length in lengths:
+        pieces.append(narrow(tensor, axis, start, length))
+        start += length
+    return tuple(pieces)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller), as views."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = input.layout.shape[lay.wrap_axis(dim, input.layout.ndim)]
+    step = -(-size // chunks)
+    if step == 0:
+        return split(input, [0] * chunks, dim)
+    return split(input, step, dim)
+
+
+def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces along ``dim``: so many, as equal as possible, or cut at the given indices."""
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    size = input.layout.shape[axis]
+    if isinstance(indices_or_sections, TensorBase):
+        indices_or_sections = indices_or_sections.tolist()
+    if isinstance(indices_or_sections, int):
+        count = indices_or_sections
+        if count <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {count}")
+        return split(input, [size // count + (position < size % count) for position in range(count)], axis)
+    cuts = [0, *[min(max(cut + size if cut < 0 else cut, 0), size) for cut in indices_or_sections], size]
+    return tuple(narrow(input, axis, min(start, end), max(end - start, 0)) for start, end in zip(cuts, cuts[1:], strict=False))
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along ``dim``, as views without it."""
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    return tuple(select(input, axis, index) for index in range(input.layout.shape[axis]))
+
+
+# -- repeating and reordering ----------------------------------------------------------------------------------------
+
+
+def repeat(self: Tensor, *repeats: Any) -> Tensor:
+    """The tensor repeated so many times along each dimension (new ones in front)."""
+    counts = sizes(repeats, "repeats")
+    shape = self.layout.shape
+    lead = len(counts) - len(shape)
+    if lead < 0:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    if any(count < 0 for count in counts):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: repeats {list(counts)}")
+    full = (*(1,) * lead, *shape)
+    spread = self.reshape([each for size in full for each in (1, size)]).expand([each for count, size in zip(counts, full, strict=True) for each in (count, size)])
+    return spread.clone(memory_format=_contiguous()).reshape([count * size for count, size in zip(counts, full, strict=True)])
+
+
+def _contiguous() -> Any:
+    from flambeau._ops.copying import contiguous_format
+
+    return contiguous_format
+
+
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """As ``repeat``, with missing leading counts taken as 1."""
+    counts = sizes(dims, "dims")
+    return repeat(input, (*(1,) * (input.layout.ndim - len(counts)), *counts))
+
+
+def _infer_flip(operands: tuple, statics: tuple) -> Layout:
+    return lay.like(operands[0], operands[0].dtype)
+
+
+def _lower_flip(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    source = operands[0].plain
+    shape, strides, offset = source.shape, list(source.layout.strides), source.layout.offset
+    for axis in statics[0]:
+        offset += (shape[axis] - 1) * strides[axis] if shape[axis] else 0
+        strides[axis] = -strides[axis]
+    return graph.view(source, lay.layout(shape, tuple(strides), offset, source.dtype))
+
+
+FLIP = Operator("flip", ("input",), ("dims",), infer=_infer_flip, lower=_lower_flip)
+FLIP.gradient(input=lambda grad, dims: FLIP(grad, statics=(dims,)))
+
+
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """A copy with the order of the elements reversed along the dimensions."""
+    return FLIP(input, statics=(tuple(sorted({lay.wrap_axis(axis, input.layout.ndim) for axis in _distinct(sizes(dims, "dims"), input.layout.ndim)})),))
+
+
+def _distinct(dims: Sequence[int], ndim: int) -> Sequence[int]:
+    wrapped = [lay.wrap_axis(axis, ndim) for axis in dims]
+    for axis in wrapped:
+        if wrapped.count(axis) > 1:
+            raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
+    return wrapped
+
+
+def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
+    """The elements moved by ``shifts`` along the dimensions, those that fall off the end coming in at the start."""
+    shift = int_tuple(shifts, "shifts")
+    if dims is None or (not isinstance(dims, int) and not len(tuple(dims))):
+        if len(shift) != 1:
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift)}, dims:0")
+        return roll(input.reshape(-1), shift, (0,)).reshape(input.layout.shape)
+    axes = int_tuple(dims, "dims")
+    if len(axes) != len(shift):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift)}, dims:{len(axes)}")
+    for amount, axis in zip(shift, axes, strict=True):
+        size = input.layout.shape[lay.wrap_axis(axis, input.layout.ndim)]
+        if size and amount % size:
+            at = size - amount % size
+            input = cat([narrow(input, axis, at, size - at), narrow(input, axis, 0, at)], axis)
+    return input if any(shift) and input.layout.numel else input.clone()
+
+
+# -- padding ---------------------------------------------------------------------------------------------------------
+
+
+def _infer_pad(operands: tuple, statics: tuple) -> Layout:
+    source = operands[0]
+    before, after = statics
+    shape = tuple(size + low + high for size, low, high in zip(source.shape, before, after, strict=True))
+    for axis, size in enumerate(shape):
+        if size < 0:
+            raise RuntimeError(
+                f"The input size {source.shape[axis]}, plus negative padding {before[axis]} and {after[axis]} resulted in a negative output size, which is invalid. "
+                f"Check dimension {axis} of your input."
+            )
+    if source.contiguous or not source.dense:
+        return lay.contiguous(shape, source.dtype)
+    return lay.ordered(shape, lay.memory_order(source), source.dtype)
+
+
+def _lower_pad(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    before, after = statics
+    source = operands[0]
+    padded = graph.pad(source, before, after)
+    value = operands[1]
+    inside = None
+    for axis, (low, high) in enumerate(zip(before, after, strict=True)):
+        if low > 0 or high > 0:
+            index = graph.iota(padded.shape, axis)
+            here = (index >= max(low, 0)) & (index < padded.shape[axis] - max(high, 0))
+            inside = here if inside is None else inside & here
+    if inside is None:
+        return graph.copy(padded)
+    return graph.where(inside, padded, graph.cast(value, source.dtype).expand(padded.shape))
+
+
+PAD = Operator("constant_pad_nd", ("input", "value"), ("before", "after"), infer=_infer_pad, lower=_lower_pad)
+PAD.gradient(input=lambda grad, before, after: PAD(grad, 0, statics=(tuple(-low for low in before), tuple(-high for high in after))))
+
+
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:
+    """Elements of ``value`` around the tensor; ``pad`` counts from the last dimension: ``(left, right, top, bottom, …)``; negative cuts."""
+    amounts = int_tuple(pad, "pad")
+    ndim = input.layout.ndim
+    if len(amounts) % 2:
+        raise RuntimeError(f"Length of pad must be even but instead it equals {len(amounts)}")
+    if len(amounts) > 2 * ndim:
+        raise RuntimeError(f"Length of pad should be no more than twice the number of dimensions of the input. Pad length is {len(amounts)} while the input has {ndim} dimensions.")
+    before, after = [0] * ndim, [0] * ndim
+    for position in range(len(amounts) // 2):
+        before[ndim - 1 - position], after[ndim - 1 - position] = amounts[2 * position], amounts[2 * position + 1]
+    fill = number(value)
+    if input.layout.dtype.category < dt.FLOAT and fill.__class__ is float:
+        fill = int(fill)
+    return PAD(input, fill, statics=(tuple(before), tuple(after)))
+
+
+PUBLIC = ("cat", "chunk", "constant_pad_nd", "flip", "roll", "split", "stack", "tensor_split", "tile", "unbind")
+METHODS = ("chunk", "flip", "repeat", "roll", "split", "tensor_split", "tile", "unbind")

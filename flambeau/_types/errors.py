@@ -1,0 +1,7 @@
+"""Exception classes of our own."""
+
+from __future__ import annotations
+
+
+class IndexOutOfBoundsError(RuntimeError, IndexError):
+    """An index in a tensor is out of range: a ``RuntimeError``, as PyTorch raises, and the ``IndexError`` that it is."""

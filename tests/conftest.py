@@ -1,0 +1,22 @@
+"""What holds for every test: caches of the project's own, and no trace left in the modes that Flambeau keeps globally."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before Flambeau is imported: compiled kernels stay within the project, for the next run and for all workers of this one.
+os.environ.setdefault("XDG_CACHE_HOME", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "kernels"))
+
+
+@pytest.fixture(autouse=True)
+def _no_lasting_modes():
+    """Fail the test that leaves gradients off or another default dtype behind, instead of those that come after it."""
+    import flambeau
+
+    before = flambeau.is_grad_enabled(), flambeau.is_inference_mode_enabled(), flambeau.get_default_dtype()
+    yield
+    after = flambeau.is_grad_enabled(), flambeau.is_inference_mode_enabled(), flambeau.get_default_dtype()
+    assert after == before, "grad mode, inference mode or the default dtype is not what it was before the test"
