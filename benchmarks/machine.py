@@ -41,7 +41,7 @@ def multiply_add_limit(threads: int) -> float:
     kernel = _compile(_multiply_add_ir(lanes), "spin")
     spin = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(kernel)
     sinks = [np.zeros(lanes, np.float32) for _ in range(threads)]
-    seconds = _fastest(threads, lambda thread: spin(ROUNDS, sinks[thread].ctypes.data))
+    seconds = _fastest(threads, lambda thread: spin(ROUNDS, sinks[thread].ctypes.data), tries=200)
     return threads * ROUNDS * CHAINS * lanes * 2 / seconds
 
 
@@ -55,10 +55,10 @@ def copy_limit(threads: int, size: int = 1 << 28) -> float:
         part = slice(bounds[thread], bounds[thread + 1])
         np.copyto(target[part], source[part])
 
-    return 2 * size / _fastest(threads, copy)
+    return 2 * size / _fastest(threads, copy, tries=20)
 
 
-def _fastest(threads: int, work: Callable[[int], None], tries: int = 7) -> float:
+def _fastest(threads: int, work: Callable[[int], None], tries: int) -> float:
     """The shortest time in which that many threads, started together, do their shares."""
     best = float("inf")
     for _ in range(tries):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import flambeau._ops as ops
-from flambeau._ops import copying, elementwise, matrix, views
+from flambeau._ops import copying, elementwise, indexing, matrix, views
 from flambeau._ops.arguments import number
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
@@ -593,6 +593,9 @@ for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bo
     setattr(Tensor, _name, _conversion(_name, getattr(dt, _name)))
 Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
 Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
+
+Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
+Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
 
 for _family in ops.FAMILIES:
     for _name in _family.METHODS:

@@ -11,9 +11,11 @@ from math import prod
 import numpy as np
 import pytest
 
-from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan
+from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, multiply_add, narrow, register_tile, widen
+from flambeau._codegen.contract.blocking import best_blocking, describe_side, split_k
 from flambeau._codegen.contract.micro import split_rows
+from flambeau._codegen.contract.normal import normalise
 from flambeau._codegen.ir import Module, constant, i64
 from flambeau._codegen.scalar import registers
 from flambeau._runtime import targets
@@ -30,7 +32,7 @@ DTYPES = [
 @lru_cache(maxsize=None)
 def linked(target: targets.Target, name: str, source: str):
     compiler = linked_compiler(target)
-    return KERNEL(compiler[1].link({name: compiler[0].object_code(source)})[name])
+    return KERNEL(compiler[1].link({name: compiler[0].object_code(source)}, {})[name])
 
 
 @lru_cache(maxsize=None)
@@ -254,10 +256,48 @@ def test_dtypes(of, order):
     check(matmul(33, 600, 70, of, order=order))
 
 
-def test_large_matrices_are_packed_by_calls_of_their_own():
-    contract = matmul(256, 1024, 512)
-    assert len(plan(contract, targets.current()).calls) > 1
-    check(contract)
+def every_way(contract: Contract):
+    """Set the planner's choices: both orientations, operands packed by each tile or by a call before, blocks of several sizes."""
+    normal = normalise(contract)
+    tile = register_tile(contract.a.dtype, targets.current())
+    for oriented in [normal, normal.swapped()] if tile.parts == 1 else [normal]:
+        for a, b in [("tile", "tile"), ("call", "tile"), ("tile", "call"), ("call", "call")]:
+            for m_block, n_block, limit in [(10**6, 32, 256), (74, 64, 100), (29, 96, 40)]:
+                choice = best_blocking(normal, tile, targets.current())
+                m, n = (prod(axis[0] for axis in group) for group in (oriented.m, oriented.n))
+                split, chunk = split_k(oriented.k, limit, tile.width)
+                columns = min(n_block, -(-n // tile.lanes) * tile.lanes)
+                sides = {"left": (oriented.a, oriented.m, a), "right": (oriented.b, oriented.n, b)}
+                chosen = []
+                for name, (column, lanes, where) in sides.items():
+                    side = describe_side(oriented, column, lanes, split, chunk, tile, left=name == "left")
+                    chosen.append(replace(side, where=where))
+                yield replace(
+                    choice, normal=oriented, split=split, chunk=chunk, a=chosen[0], b=chosen[1],
+                    m_block=min(m, m_block), n_block=columns // tile.lanes * tile.lanes,
+                )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        matmul(147, 130, 70),
+        matmul(147, 130, 70, order="km,nk,nm", batch=(2,)),
+        matmul(60, 70, 40, types.complex64, order="km,nk,mn"),
+        convolution(2, 9, 40, (11, 9), (3, 3), (1, 1), (1, 1), (1, 1)),
+        convolution(2, 9, 10, (11, 9), (3, 3), (2, 2), (1, 1), (1, 1), gradient="weight"),
+        convolution(1, 6, 10, (11, 9), (3, 3), (2, 2), (1, 1), (1, 1), 2, channels_last=True),
+    ],
+    ids=["plain", "transposed", "complex", "convolution", "gradient", "channels_last"],
+)
+def test_every_way_gives_the_same_bits(contract, monkeypatch):
+    buffers = buffers_of(contract)
+    expected = reference(contract, buffers)
+    for choice in every_way(contract):
+        monkeypatch.setattr(planning, "best_blocking", lambda *_, choice=choice: choice)
+        buffers["out"] = np.zeros_like(buffers["out"])
+        run(contract, buffers, split=3)
+        np.testing.assert_array_equal(buffers["out"].view(np.uint8), expected.view(np.uint8), str((choice.a, choice.b, choice.m_block)))
 
 
 @pytest.mark.parametrize("broadcast", ["", "a", "b"])

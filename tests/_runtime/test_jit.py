@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests._runtime.little_kernels import scale
 
 from flambeau._runtime import jit
+from tests._runtime.little_kernels import scale
 
 _numbers = itertools.count()
 
@@ -165,7 +165,8 @@ def test_log_says_what_was_compiled_and_why(python: Callable[..., str]) -> None:
 
 
 def test_compiles_while_the_interpreter_exits(python: Callable[..., str]) -> None:
-    assert python("import atexit\nfrom flambeau._runtime import jit\natexit.register(lambda: exec(source))\nsource = '''" + _COMPILE + "'''")
+    output = python(f"import atexit\nfrom flambeau._runtime import jit\natexit.register(lambda: exec({_COMPILE!r}, {{}}))")
+    assert output.split() == ["4", "0", "True"]
 
 
 def test_fork_while_another_thread_compiles(python: Callable[..., str]) -> None:

@@ -6,7 +6,9 @@ result: each element of the output is the same chain of multiply-adds whatever t
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
@@ -14,9 +16,12 @@ from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged
 from flambeau._runtime.targets import Target
 
-_GATHER = 26.0
+_GATHER = 30.0
 _CALL = 9000.0
 """Cycles to load a vector lane by lane, and those of one more call of a kernel with its barrier."""
+
+_WORTH_SHARING = 40_000
+"""Cycles from which on a contraction is cut for several threads."""
 
 
 @dataclass(slots=True)
@@ -62,7 +67,7 @@ def split_k(k: list[Axis], limit: int, width: int) -> tuple[int, int]:
     The axes before it are iterated one by one, those after it are whole.
     """
     total = prod(axis[0] for axis in k)
-    if total <= 2 * limit:
+    if total <= limit * 5 // 4:
         return 0, k[0][0]
     inner = total
     for position, axis in enumerate(k):
@@ -89,32 +94,35 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     split, chunk = split_k(normal.k, limit, tile.width)
     steps = chunk * prod(axis[0] for axis in normal.k[split + 1 :])
     blocks = -(-k // steps)
-    a = _side(normal, normal.a, normal.m, split, chunk, tile, left=True)
-    b = _side(normal, normal.b, normal.n, split, chunk, tile, left=False)
+    a = describe_side(normal, normal.a, normal.m, split, chunk, tile, left=True)
+    b = describe_side(normal, normal.b, normal.n, split, chunk, tile, left=False)
     a.in_place = a.in_place and _a_suits(normal, tile, n)
     b.in_place = b.in_place and _b_suits(normal, tile, m) and target.vector_bits > 128
 
     out = normal.out.index
-    store = 2.5 if normal.n[-1][out] == 1 else 1.3 * tile.width
-    cheapest = None
+    store = 2.5 if normal.n[-1][out] in (1, 2) else 3.0 * tile.width
+    threads = _threads()
     panels = -(-n // tile.lanes)
-    lanes_limit = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
+    # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
+    most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
+    most_sums = target.l2_bytes // 2 // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
+    cheapest: tuple[float, int, int, float, list[str]] | None = None
     seen = set()
-    for m_size in (28, 56, 112, 224, 448, 896):
-        m_block = -(-m // -(-m // m_size))
-        rows = split_rows(m_block, tile.variants)
-        row_cycles = sum(max(size, 4) + 0.2 for size in rows) * (1 if tile.parts == 1 else 2)
-        m_tiles = -(-m // m_block)
-        for n_size in (1, 2, 4, 8, 16, 32):
-            n_panels = -(-panels // -(-panels // n_size))
+    for rows in (28, 56, 112, 224, 448, 896, 1792):
+        m_tiles = -(-m // rows)
+        m_block = -(-m // m_tiles)
+        row_panels = split_rows(m_block, tile.variants)
+        row_cycles = sum(max(size, 4) + 0.2 for size in row_panels) * tile.parts
+        for n_panels in (1, 2, 4, 8, 16, 32):
+            n_tiles = -(-panels // n_panels)
+            n_panels = -(-panels // n_tiles)
             n_block = n_panels * tile.lanes
-            if (m_block, n_block) in seen or (m_size > 28 and m_block > lanes_limit) or (n_size > 1 and n_block > lanes_limit):
+            if (m_block, n_block) in seen or (n_panels > 1 and (n_block > most_lanes or n_block * m_block > most_sums)):
                 continue
             seen.add((m_block, n_block))
-            n_tiles = -(-panels // n_panels)
             tiles = batch * m_tiles * n_tiles
             vectors = m_block * n_block / tile.width
-            cycles = 400 + n_panels * (row_cycles * k + 36 * blocks * len(rows)) + vectors * store + 6 * (m_block + n_block)
+            cycles = 400 + n_panels * (row_cycles * k + 40 * blocks * len(row_panels)) + vectors * store + 6 * (m_block + n_block)
             # What a tile reads comes from a farther cache once for each tile.
             cycles += 0.03 * tile.bytes * tile.parts * k * (m_block + n_block)
             calls = 0.0
@@ -131,14 +139,24 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 else:
                     wheres.append("tile")
                     cycles += here
-            total = calls + cycles * (0.7 * (tiles + tiles % 2) + 0.3 * (-(-tiles // 16) * 16 if tiles > 16 else max(tiles, min(16, 2 * tiles))))
+            total = calls + tiles * cycles
+            if total > _WORTH_SHARING:
+                # All threads wait for the last tile to end.
+                total = calls + cycles * (-(-tiles // threads) * threads + 0.2 * (threads - 1))
             if cheapest is None or total < cheapest[0]:
                 cheapest = (total, m_block, n_block, cycles, wheres)
+    assert cheapest is not None
     total, m_block, n_block, cycles, (a.where, b.where) = cheapest
     return Blocking(normal, split, chunk, a, b, m_block, n_block, total, cycles)
 
 
-def _side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: int, tile: Tile, left: bool) -> SideChoice:
+@lru_cache(maxsize=1)
+def _threads() -> int:
+    """Threads that tiles should suffice for: the machine's, not those of the pool, so that a plan suits any pool."""
+    return min(os.cpu_count() or 1, 64)
+
+
+def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: int, tile: Tile, left: bool) -> SideChoice:
     """The cheapest way to pack an operand, in cycles an element, and whether it could be read in place."""
     index, width = column.index, tile.width
     box, scale = own_box(normal.k[split:], [index, *column.bounds])
@@ -147,13 +165,13 @@ def _side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: 
     innermost = box[-1][0] if len(box) > 1 else first
     costs = {"gather": _GATHER + 3 * bounds}
     lane_axes = merged([(axis[0], axis[index]) for axis in lanes])
-    if lane_axes[-1][1] == 1:
+    if lane_axes[-1][1] in (1, 2):
         runs = 1 + (min(width, prod(axis[0] for axis in lane_axes)) - 1) / lane_axes[-1][0] if len(lane_axes) > 1 or bounds else 1
         free = max([first if not any(box[0][2:]) else 1, *[axis[0] for axis in box[1:] if not any(axis[2:])]])
-        costs["lanes"] = runs * (1.6 + (25 + 3 * bounds) / free)
-    if box[-1][1] == 1:
+        costs["lanes"] = (runs * (1.8 + (28 + 4 * bounds) / free) + 4) * (width / min(width, tile.rows) if left else 1)
+    if box[-1][1] in (1, 2):
         vectors = -(-innermost // width)
-        costs["steps"] = (2.5 + 2 * bounds if left else 7.0 + 2 * bounds) * vectors * width / innermost + 12 / innermost
+        costs["steps"] = ((3.0 if left else 9.0) + 2 * bounds) * vectors * width / innermost + 12 / innermost
     mode = min(costs, key=costs.get)
     plain = not bounds and column.dtype is tile.compute and len(lane_axes) == 1 and len(box) == 1
     in_place = plain if left else plain and lane_axes[0][1] == 1 and tile.parts == 1
@@ -162,12 +180,9 @@ def _side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: 
 
 
 def _a_suits(normal: Normal, tile: Tile, n: int) -> bool:
-    """Whether rows can be broadcast from where they are: not if lines of the rows of a panel evict each other."""
-    few = n <= 4 * tile.lanes
-    row, step = abs(normal.m[-1][normal.a.index]) * tile.bytes, abs(normal.k[-1][normal.a.index]) * tile.bytes
-    if step == tile.bytes * tile.parts or step == 0:
-        return few or row % 2048 != 0
-    return n <= 2 * tile.lanes or step <= 256
+    """Whether rows can be broadcast from where they are: not if each step of k is on another page and that often."""
+    step = abs(normal.k[-1][normal.a.index]) * tile.bytes
+    return step <= 1024 or n <= 4 * tile.lanes
 
 
 def _b_suits(normal: Normal, tile: Tile, m: int) -> bool:

@@ -18,6 +18,7 @@ from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
+_ROWS_AT_A_TIME = 32
 _SIGNATURE = [("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch")]
 
 
@@ -230,9 +231,24 @@ class _Contraction:
                 self._block(at, source, rows, columns, f.mul(length, read("inner")), is_first, is_last)
 
     def _pack(self, side: Side, source: Value, count: Value, length: Value, shifts: list[Value]) -> None:
-        f, read = self.f, self.read
+        """Pack what a tile needs of an operand for one block of k."""
+        f, read, tile = self.f, self.read, self.tile
+        panels = self.scratch[f"{side.name}.panels"]
+        if side.mode != "lanes" or side.free:
+            self._pack_panels(side, source, panels, count, f.mul(length, read(f"{side.name}.box0.scale")), shifts)
+            return
+        # A few rows of memory at a time, each read to its end, so that the processor sees what to prefetch.
         length = f.mul(length, read(f"{side.name}.box0.scale"))
-        panels, lanes = self.scratch[f"{side.name}.panels"], self.scratch[f"{side.name}.lanes"]
+        step = f.mul(read(f"{side.name}.box0.steps"), tile.rows * tile.parts if side.is_left else tile.pitch)
+        with f.loop(0, length, _ROWS_AT_A_TIME) as loop:
+            start = address(f, source, f.mul(loop.index, read(f"{side.name}.box0.stride")), side.dtype)
+            place = f.offset(panels, f.mul(loop.index, step), tile.element)
+            here = f.intrinsic("smin", f.sub(length, loop.index), i64(_ROWS_AT_A_TIME))
+            self._pack_panels(side, start, place, count, here, shifts)
+
+    def _pack_panels(self, side: Side, source: Value, panels: Value, count: Value, length: Value, shifts: list[Value]) -> None:
+        f, read = self.f, self.read
+        lanes = self.scratch[f"{side.name}.lanes"]
 
         def pack(panel: Value, lane: Value, count: Value) -> None:
             place = f.offset(panels, f.mul(panel, read(f"{side.name}.panel")), self.tile.element)

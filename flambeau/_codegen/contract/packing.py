@@ -29,7 +29,8 @@ class Side:
 
     ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, or ``panels``: a call
     before this one has packed it.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
-    iterates innermost, which no bound may depend on.
+    iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
+    2 loads two vectors and keeps every other element.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Side:
     bounds: int = 0
     box: int = 1
     free: int = 0
+    step: int = 1
 
     @property
     def is_left(self) -> bool:
@@ -97,6 +99,7 @@ class _Packer:
         for extent in reversed(self.extents[1:]):
             self.linear.insert(0, f.mul(extent, self.linear[0]))
         self.iota = constant_vector("i64", range(tile.width))
+        self.apart = constant_vector("i64", range(0, side.step * tile.width, side.step))
 
     def _box(self, axis: int, what: str) -> Value:
         return self.read(f"{self.side.name}.box{axis}.{what}")
@@ -125,9 +128,20 @@ class _Packer:
             mask = f.binary("and", mask, inside)
         return mask
 
-    def _load(self, pointer: Value, mask: Value) -> registers.Operand:
-        value = registers.load(self.f, pointer, self.side.dtype, self.tile.width, mask)
-        return widen(self.f, value, self.side.dtype, self.tile.compute)
+    def _spread(self, mask: Value) -> Value:
+        """A mask of elements as one of the memory from the first to the last of them."""
+        step, width = self.side.step, self.tile.width
+        if step == 1:
+            return mask
+        return self.f.shuffle(mask, constant(mask.type, 0), [lane // step if lane % step == 0 else width for lane in range(step * width)])
+
+    def _load(self, pointer: Value, spread: Value) -> registers.Operand:
+        """Load a vector of neighbours in the compute dtype; ``spread`` is a mask by ``_spread``."""
+        side, step, width = self.side, self.side.step, self.tile.width
+        value = registers.load(self.f, pointer, side.dtype, step * width, spread)
+        if step > 1:
+            value = registers.pack([self.f.shuffle(part, part, range(0, step * width, step)) for part in registers.unpack(value)])
+        return widen(self.f, value, side.dtype, self.tile.compute)
 
     def _place(self, k: Value, lane: Value) -> Value:
         """Where step ``k`` of ``lane`` goes in the panel."""
@@ -155,7 +169,7 @@ class _Packer:
         offsets = f.load(self._table(0, lane), vector("i64", width))
         coordinates = [f.load(self._table(1 + b, lane), vector("i64", width)) for b in range(side.bounds)]
         valid = f.lane_mask(f.sub(self.count, lane), width)
-        along = f.sub(offsets, self.iota)
+        along = f.sub(offsets, self.apart)
         others = [axis for axis in range(side.box) if axis != side.free]
         with nest(f, [self.extents[axis] for axis in others]) as indices:
             offset, k, shifts = self._at(others, indices)
@@ -168,7 +182,7 @@ class _Packer:
                 lanes = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
                 first = f.intrinsic("cttz", f.binary("or", lanes, 1 << (width - 1)), Value("true", "i1"), suffix="i32")
                 first = f.cast("zext", first, "i64")
-                distance = f.sub(f.load(self._table(0, f.add(lane, first)), "i64"), first)
+                distance = f.sub(f.load(self._table(0, f.add(lane, first)), "i64"), f.mul(first, side.step))
                 run = f.binary("and", left, f.compare("eq", along, f.splat(distance, width)))
                 written = f.binary("or", run, written)
                 start = address(f, self.source, f.add(offset, distance), side.dtype)
@@ -180,10 +194,10 @@ class _Packer:
     def _copy(self, source: Value, place: Value, run: Value, written: Value) -> None:
         """Copy one run of lanes for each index of the free axis."""
         f, side = self.f, self.side
-        step = f.mul(self.linear[side.free], self._step())
+        step, run = f.mul(self.linear[side.free], self._step()), self._spread(run)
         with f.repeat([self.extents[side.free], source, place]) as loop:
             left, source, place = loop.carried
-            f.prefetch(f.offset(source, self.tile.lanes * side.dtype.itemsize, "i8"))
+            f.prefetch(f.offset(source, side.step * self.tile.lanes * side.dtype.itemsize, "i8"))
             self._store(self._load(source, run), place, written)
             left = f.sub(left, 1)
             source = address(f, source, self._box(side.free, "stride"), side.dtype)
@@ -226,7 +240,7 @@ class _Packer:
                 with f.loop(0, extent, width) as inner:
                     exists = f.lane_mask(f.sub(extent, inner.index), width)
                     mask = self._along_k(exists, inner.index, coordinates, shifts)
-                    value = self._load(address(f, start, inner.index, side.dtype), mask)
+                    value = self._load(address(f, start, f.mul(inner.index, side.step), side.dtype), self._spread(mask))
                     self._store(value, address(f, self.panel, f.add(place, inner.index), self.tile.compute), exists)
 
     def transposed(self, lane: Value) -> None:
@@ -243,11 +257,11 @@ class _Packer:
             with f.loop(0, extent, width) as inner:
                 remaining = f.sub(extent, inner.index)
                 exists = f.lane_mask(remaining, width)
-                here = f.add(offset, inner.index)
+                here = f.add(offset, f.mul(inner.index, side.step))
                 values = []
                 for source, coordinate in zip(sources, coordinates, strict=True):
                     mask = self._along_k(exists, inner.index, coordinate, shifts)
-                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), mask)))
+                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), self._spread(mask))))
                 parts = [transpose(f, [value[part] for value in values]) for part in range(self.tile.parts)]
                 steps = [registers.pack(list(step)) for step in zip(*parts, strict=True)]
                 first = f.add(k, inner.index)

@@ -145,7 +145,7 @@ class _Planner:
             else:
                 values |= {"b.panel": tile.lanes, "b.ks": k_stride}
             return Side(name, operand.dtype, "place")
-        side = self._packing_side(name, column, choice.mode, self.box, self.blocking.chunk, values)
+        side = self._packing_side(name, column, choice.mode, self.normal.m if left else self.normal.n, self.box, self.blocking.chunk, values)
         block = self.blocking.m_block if left else self.blocking.n_block
         values[f"{name}.capacity"] = capacity = block + tile.width
         values[f"scratch.{name}.lanes"] = self._reserve(8 * capacity * (1 + side.bounds))
@@ -167,10 +167,11 @@ class _Planner:
         else:
             values |= {"a.row": 0, "a.panel": steps * tile.rows * tile.parts, "a.rs": tile.parts, "a.ks": tile.rows * tile.parts}
 
-    def _packing_side(self, name: str, column: Column, mode: str, k: list[Axis], chunk: int, values: dict[str, int]) -> Side:
+    def _packing_side(self, name: str, column: Column, mode: str, lanes: list[Axis], k: list[Axis], chunk: int, values: dict[str, int]) -> Side:
         """The parameters by which an operand is packed over a box of k."""
         box, scale = own_box(k, [column.index, *column.bounds])
         values[f"{name}.box0.scale"] = scale
+        values[f"{name}.box0.steps"] = prod(axis[0] for axis in box[1:])
         free = 0
         if mode == "lanes":
             extents = [chunk * scale, *[axis[0] for axis in box[1:]]]
@@ -186,7 +187,8 @@ class _Planner:
         for bound, each in enumerate(column.operand.bounds):
             values[f"{name}.bound{bound}.start"] = each.start
             values[f"{name}.bound{bound}.extent"] = each.extent
-        return Side(name, column.dtype, mode, len(column.bounds), len(box), free)
+        neighbours = {"lanes": lanes[-1][column.index], "steps": box[-1][1], "gather": 1}
+        return Side(name, column.dtype, mode, len(column.bounds), len(box), free, neighbours[mode])
 
     def _packed_before(self, name: str, original: str, column: Column, choice: SideChoice, left: bool) -> Side:
         """Add the call that packs a whole operand, and let the contraction read its temporary."""
@@ -196,7 +198,7 @@ class _Planner:
         k = merged([(axis[0], *[axis[i] for i in columns]) for axis in normal.k])
         lanes = merged([(axis[0], *[axis[i] for i in columns]) for axis in (normal.m if left else normal.n)])
         batch = [axis for axis in normal.batch if any(axis[i] for i in columns)]
-        side = self._packing_side(name, Column(column.operand, 1, tuple(range(2, len(columns) + 1))), choice.mode, k, k[0][0], own)
+        side = self._packing_side(name, Column(column.operand, 1, tuple(range(2, len(columns) + 1))), choice.mode, lanes, k, k[0][0], own)
         self._layout(side, self.k, values)
         if "a.packed_row" in values:
             own["a.packed_row"] = values["a.packed_row"]

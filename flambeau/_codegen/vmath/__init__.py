@@ -7,6 +7,9 @@ were made and what was measured.
 
 from __future__ import annotations
 
+from flambeau._codegen.vmath.erf import erf as erf
+from flambeau._codegen.vmath.erf import erfc as erfc
+from flambeau._codegen.vmath.erf import erfinv as erfinv
 from flambeau._codegen.vmath.exponential import exp as exp
 from flambeau._codegen.vmath.exponential import exp2 as exp2
 from flambeau._codegen.vmath.exponential import expm1 as expm1
@@ -25,6 +28,8 @@ from flambeau._codegen.vmath.logarithm import log as log
 from flambeau._codegen.vmath.logarithm import log1p as log1p
 from flambeau._codegen.vmath.logarithm import log2 as log2
 from flambeau._codegen.vmath.logarithm import log10 as log10
+from flambeau._codegen.vmath.power import hypot as hypot
+from flambeau._codegen.vmath.power import pow as pow
 from flambeau._codegen.vmath.trigonometric import cos as cos
 from flambeau._codegen.vmath.trigonometric import sin as sin
 from flambeau._codegen.vmath.trigonometric import tan as tan

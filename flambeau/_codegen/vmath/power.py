@@ -14,7 +14,10 @@ from flambeau._codegen.vmath.pairs import Pair, divide, fast_two_sum, multiply, 
 _SHORT_ATANH = (0.6666666564559806, 0.40000335178859325, 0.2853730802094255, 0.2358217893425869)
 """``log((1 + s) / (1 - s)) = 2 s + s**3 P(s**2)`` to 37 bits, for float32 in double arithmetic."""
 
-_SHORT_EXP2 = ()
+_SHORT_EXP2 = (
+    1.0, 0.6931472149533289, 0.24022652778752357, 0.05550310599052758, 0.009617694928420115, 0.0013406473711599237,
+    0.0001559055515158107,
+)  # fmt: skip
 """``2**r`` for ``|r| <= 1/2`` to 28 bits."""
 
 _ATANH = (
@@ -90,9 +93,10 @@ def hypot(x: Lanes, y: Lanes) -> Lanes:
     else:
         a, b = x.abs(), y.abs()
         larger, smaller = (a < b).select(b, a), (a < b).select(a, b)
-        factor = (larger > 2.0**500).select(x.constant(2.0**-600), (smaller < 2.0**-450).select(x.constant(2.0**600), 1.0))
-        factor = (larger > 2.0**400).select(x.constant(2.0**-600), factor)
+        huge, tiny = larger > 2.0**500, larger < 2.0**-400
+        factor = huge.select(x.constant(2.0**-600), tiny.select(x.constant(2.0**600), 1.0))
+        back = huge.select(x.constant(2.0**600), tiny.select(x.constant(2.0**-600), 1.0))
         larger, smaller = larger * factor, smaller * factor
-        result = larger.fma(larger, smaller * smaller).sqrt() / factor
+        result = larger.fma(larger, smaller * smaller).sqrt() * back
     infinite = (x.abs() == math.inf) | (y.abs() == math.inf)
     return infinite.select(x.constant(math.inf), result)

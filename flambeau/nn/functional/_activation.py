@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import flambeau
-from flambeau import _ops as ops
+from flambeau._ops import activation as ops
 from flambeau._tensor.tensor import Tensor
 
 
@@ -38,7 +38,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """
     if min_val > max_val:
         raise ValueError(f"min_val (={min_val}) cannot be greater than max_val (={max_val})")
-    return ops.nn.hardtanh_(input, min_val, max_val) if inplace else ops.nn.hardtanh(input, min_val, max_val)
+    return ops.hardtanh_(input, min_val, max_val) if inplace else ops.hardtanh(input, min_val, max_val)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -48,17 +48,17 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """Computes min(max(x, 0), 6)."""
-    return ops.nn.relu6_(input) if inplace else ops.nn.relu6(input)
+    return ops.relu6_(input) if inplace else ops.relu6(input)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Computes x where x > 0 and ``alpha`` (exp(x) - 1) elsewhere."""
-    return ops.nn.elu_(input, alpha) if inplace else ops.nn.elu(input, alpha)
+    return ops.elu_(input, alpha) if inplace else ops.elu(input, alpha)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """Computes :func:`elu` in place."""
-    return ops.nn.elu_(input, alpha)
+    return ops.elu_(input, alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -83,12 +83,12 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Computes x where x > 0 and ``negative_slope`` x elsewhere."""
-    return ops.nn.leaky_relu_(input, negative_slope) if inplace else ops.nn.leaky_relu(input, negative_slope)
+    return ops.leaky_relu_(input, negative_slope) if inplace else ops.leaky_relu(input, negative_slope)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """Computes :func:`leaky_relu` in place."""
-    return ops.nn.leaky_relu_(input, negative_slope)
+    return ops.leaky_relu_(input, negative_slope)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -124,27 +124,27 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, not {approximate!r}")
-    return ops.nn.gelu(input, approximate=approximate)
+    return ops.gelu(input, approximate=approximate)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """Computes x sigmoid(x), also called swish."""
-    return ops.nn.silu_(input) if inplace else ops.nn.silu(input)
+    return ops.silu_(input) if inplace else ops.silu(input)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """Computes x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
-    return ops.nn.mish_(input) if inplace else ops.nn.mish(input)
+    return ops.mish_(input) if inplace else ops.mish(input)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """Computes x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
-    return ops.nn.hardswish_(input) if inplace else ops.nn.hardswish(input)
+    return ops.hardswish_(input) if inplace else ops.hardswish(input)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """Computes relu6(x + 3) / 6."""
-    return ops.nn.hardsigmoid_(input) if inplace else ops.nn.hardsigmoid(input)
+    return ops.hardsigmoid_(input) if inplace else ops.hardsigmoid(input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -169,12 +169,12 @@ def softsign(input: Tensor) -> Tensor:
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """Computes log(1 + exp(``beta`` x)) / ``beta``, and x itself where ``beta`` x > ``threshold``."""
-    return ops.nn.softplus(input, beta, threshold)
+    return ops.softplus(input, beta, threshold)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """Computes log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|))."""
-    return ops.nn.log_sigmoid(input)
+    return ops.log_sigmoid(input)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -185,7 +185,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    return ops.nn.softshrink(input, lambd)
+    return ops.softshrink(input, lambd)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -204,7 +204,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     size = input.size(dim)
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {size}")
-    return ops.nn.glu(input, dim)
+    return ops.glu(input, dim)
 
 
 def _softmax_dim(name: str, input: Tensor, stacklevel: int) -> int:

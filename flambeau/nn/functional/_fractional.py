@@ -49,8 +49,8 @@ def _fractional_max_pool(
     # Positions of every element of every window, counted over the flattened axes: (N, C, out..., kernel...).
     position: Any = 0
     for d in range(n):
-        # The samples stand for the axes in reverse: the first is the width's.
-        starts = _starts(samples[..., n - 1 - d], sizes[d], out[d], kernel[d])
+        # In two dimensions the first sample is the width's, in three the depth's.
+        starts = _starts(samples[..., 1 - d if n == 2 else d], sizes[d], out[d], kernel[d])
         along = starts.unsqueeze(-1) + flambeau.arange(kernel[d], device=input.device)
         shape = [*values.shape[:2], *(out[d] if i == d else 1 for i in range(n)), *(kernel[d] if i == d else 1 for i in range(n))]
         position = position * sizes[d] + along.view(shape)

@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau import _ops as ops
+from flambeau._ops import activation
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import legacy_reduction, reduce as reduced, reduction_code, shape_text
 from flambeau.nn.functional._linear import linear
@@ -254,7 +255,7 @@ def binary_cross_entropy_with_logits(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.size() != input.size():
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
-    log_sigmoid = ops.nn.log_sigmoid(input)
+    log_sigmoid = activation.log_sigmoid(input)
     if pos_weight is not None:
         log_sigmoid = ((pos_weight - 1) * target + 1) * log_sigmoid
     loss = (1 - target) * input - log_sigmoid

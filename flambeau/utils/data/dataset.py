@@ -45,7 +45,7 @@ class Dataset(Generic[T_co]):
     # No default __len__: `len()` of a dataset without one has to be a TypeError.
 
     def __getitem__(self, index: Any) -> T_co:
-        raise NotImplementedError(f"{type(self).__name__}, a subclass of Dataset, does not define __getitem__")
+        raise NotImplementedError(f"{type(self).__name__} should define __getitem__, as a subclass of Dataset")
 
     def __add__(self, other: Dataset) -> ConcatDataset:
         return ConcatDataset([self, other])

@@ -42,7 +42,7 @@ class Sampler(Generic[T_co]):
     # No default __len__: `len()` of a sampler without one has to be a TypeError.
 
     def __iter__(self) -> Iterator[T_co]:
-        raise NotImplementedError(f"{type(self).__name__}, a subclass of Sampler, does not define __iter__")
+        raise NotImplementedError(f"{type(self).__name__} should define __iter__, as a subclass of Sampler")
 
 
 class SequentialSampler(Sampler[int]):

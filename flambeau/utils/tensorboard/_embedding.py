@@ -11,7 +11,7 @@ import numpy as np
 from . import _media as media
 
 _ENCODED_IN_NAMES = str.maketrans({"%": "%25", "/": "%2f", "\\": "%5c"})
-_ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "'": "\\'", "\\": "\\\\"}
 
 
 def subdirectory(tag: str, step: int) -> str:
@@ -19,8 +19,7 @@ def subdirectory(tag: str, step: int) -> str:
     return f"{step:05d}/{tag.translate(_ENCODED_IN_NAMES)}"
 
 
-def check(vectors, metadata: Sequence | None, metadata_header: Sequence[str] | None, image_shape: tuple[int, ...] | None) -> None:
-    shape = tuple(vectors.shape)
+def check(shape: tuple[int, ...], metadata: Sequence | None, metadata_header: Sequence[str] | None, image_shape: tuple[int, ...] | None) -> None:
     if len(shape) != 2:
         raise AssertionError(f"mat must have shape (N, D), one row for each data point, got {shape}")
     if metadata is not None:
@@ -56,21 +55,17 @@ def sprite_file(images: np.ndarray) -> bytes:
 def configuration(tag: str, step: int, has_metadata: bool, image_size: tuple[int, int] | None) -> bytes:
     """An entry of ``projector_config.pbtxt``; ``image_size`` is ``(height, width)``."""
     directory = subdirectory(tag, step)
-    lines = [f"  tensor_name: {_quoted(f'{tag}:{step:05d}')}", f"  tensor_path: {_quoted(f'{directory}/tensors.tsv')}"]
+    lines = [f"  tensor_name: {_quoted(f'{tag}:{step:05d}')}"]
     if has_metadata:
         lines.append(f"  metadata_path: {_quoted(f'{directory}/metadata.tsv')}")
     if image_size is not None:
         height, width = image_size
-        sprite = [
-            f"    image_path: {_quoted(f'{directory}/sprite.png')}",
-            f"    single_image_dim: {width}",
-            f"    single_image_dim: {height}",
-        ]
-        lines += ["  sprite {", *sprite, "  }"]
+        lines += ["  sprite {", f"    image_path: {_quoted(f'{directory}/sprite.png')}"]
+        lines += [f"    single_image_dim: {width}", f"    single_image_dim: {height}", "  }"]
+    lines.append(f"  tensor_path: {_quoted(f'{directory}/tensors.tsv')}")
     return "\n".join(["embeddings {", *lines, "}\n"]).encode()
 
 
 def _quoted(string: str) -> str:
     """A string in protobuf's text format."""
-    escaped = (_ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in string.encode())
-    return f'"{"".join(escaped)}"'
+    return '"' + "".join(_ESCAPES.get(letter) or (letter if letter >= " " else f"\\{ord(letter):03o}") for letter in string) + '"'

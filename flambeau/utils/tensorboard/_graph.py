@@ -65,7 +65,7 @@ def load_onnx_graph(path) -> messages.Message:
         extra = {"dtype": wire.integer(6, tensor_type.elem_type), "shape": wire.data(7, shape)}
         nodes.append(GraphNode(variable.name, "Variable").encode(extra))
     for node in graph.node:
-        attributes = ", ".join(" = ".join(str(value) for _, value in attribute.ListFields()[:2]) for attribute in node.attribute)
+        attributes = ", ".join(" = ".join(str(value) for _, value in attribute.ListFields()) for attribute in node.attribute)
         extra = {"parameters": wire.text(2, attributes)}
         nodes.append(GraphNode(node.output[0], node.op_type, list(node.input)).encode(extra))
     return graph_def(nodes)

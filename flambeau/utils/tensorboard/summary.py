@@ -34,11 +34,16 @@ def scalar(name: str, tensor, collections=None, new_style: bool = False, double_
     return Summary(value(name, content, "scalars"))
 
 
+def _content(field: int, elements: np.ndarray) -> bytes:
+    return wire.data(field, elements.tobytes())
+
+
 # dtype name -> TensorProto's dtype, the field of its elements, how they are encoded, and the NumPy dtype to encode from.
-# TensorBoard decodes every one of these; half precision travels as its bits.
+# TensorBoard decodes every one of these: half precision travels as its bits; bfloat16, which TensorBoard cannot decode
+# in any form, as the same numbers in float32.
 _TENSOR_FIELDS = {
     "float16": (messages.DT_HALF, messages.HALF_VALUES, wire.integers, np.uint16),
-    "bfloat16": (messages.DT_BFLOAT16, messages.HALF_VALUES, wire.integers, np.uint16),
+    "bfloat16": (messages.DT_FLOAT, messages.FLOAT_VALUES, wire.float32s, np.float32),
     "float32": (messages.DT_FLOAT, messages.FLOAT_VALUES, wire.float32s, np.float32),
     "float64": (messages.DT_DOUBLE, messages.DOUBLE_VALUES, wire.float64s, np.float64),
     "int8": (messages.DT_INT8, messages.INT_VALUES, wire.integers, np.int8),
@@ -46,11 +51,10 @@ _TENSOR_FIELDS = {
     "int16": (messages.DT_INT16, messages.INT_VALUES, wire.integers, np.int16),
     "uint16": (messages.DT_UINT16, messages.INT_VALUES, wire.integers, np.uint16),
     "int32": (messages.DT_INT32, messages.INT_VALUES, wire.integers, np.int32),
-    "uint32": (messages.DT_UINT32, messages.UINT32_VALUES, wire.integers, np.uint32),
+    "uint32": (messages.DT_UINT32, messages.TENSOR_CONTENT, _content, np.uint32),
     "int64": (messages.DT_INT64, messages.INT64_VALUES, wire.integers, np.int64),
-    "uint64": (messages.DT_UINT64, messages.UINT64_VALUES, wire.integers, np.uint64),
+    "uint64": (messages.DT_UINT64, messages.TENSOR_CONTENT, _content, np.uint64),
     "bool": (messages.DT_BOOL, messages.BOOL_VALUES, wire.integers, np.bool_),
-    "complex32": (messages.DT_COMPLEX64, messages.COMPLEX_VALUES, wire.float32s, np.float32),
     "complex64": (messages.DT_COMPLEX64, messages.COMPLEX_VALUES, wire.float32s, np.float32),
     "complex128": (messages.DT_COMPLEX128, messages.DOUBLE_COMPLEX_VALUES, wire.float64s, np.float64),
 }
@@ -65,20 +69,14 @@ def check_tensor(tag: str, tensor) -> None:
         raise ValueError(f"{tag} of shape {tuple(tensor.shape)} takes 2 GiB or more, the limit of a protocol buffer")
 
 
-def tensor_proto(tag: str, tensor, dtype: str | None = None) -> Summary:
-    """A whole tensor. Raises ValueError for a dtype that has no encoding, and from 2 GiB on.
-
-    ``dtype="bfloat16"`` says that float32 elements came from there.
-    """
+def tensor_proto(tag: str, tensor) -> Summary:
+    """A whole tensor. Raises ValueError for a dtype that has no encoding, and from 2 GiB on."""
     check_tensor(tag, tensor)
-    dtype = dtype or dtype_name(tensor)
-    number, field, encode, element = _TENSOR_FIELDS[dtype]
+    dtype, field, encode, element = _TENSOR_FIELDS[dtype_name(tensor)]
     elements = np.ascontiguousarray(array(tensor)).reshape(-1)
-    if dtype == "bfloat16":
-        elements = (elements.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-    elif elements.dtype != element:  # the same bits in another way: half precision as integers, complex numbers as pairs
+    if elements.dtype != element:  # the same bits in another way: half precision as integers, complex numbers as pairs
         elements = elements.view(element)
-    content = messages.tensor(number, encode(field, elements) if size(tensor) else b"", tuple(tensor.shape))
+    content = messages.tensor(dtype, encode(field, elements) if size(tensor) else b"", tuple(tensor.shape))
     return Summary(value(tag, content, "tensor"))
 
 

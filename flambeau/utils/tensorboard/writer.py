@@ -286,8 +286,7 @@ class SummaryWriter:
     def add_tensor(self, tag: str, tensor, global_step: int | None = None, walltime: float | None = None) -> None:
         """Log a whole tensor, half precision and complex numbers too. Raises ValueError from 2 GiB on."""
         summary.check_tensor(tag, tensor)
-        encode = partial(summary.tensor_proto, tag, dtype=_convert.dtype_name(tensor))
-        self._put_later(tag, global_step, walltime, encode, tensor)
+        self._put_later(tag, global_step, walltime, partial(summary.tensor_proto, tag), tensor)
 
     def add_histogram(
         self,

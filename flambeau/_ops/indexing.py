@@ -1,0 +1,397 @@
+"""Indexing: ``x[...]`` and ``x[...] = y`` with numbers, slices, None, Ellipsis, and tensors of positions or of conditions.
+
+Numbers, slices, None and Ellipsis make one view. Tensors gather: their dimensions are broadcast together and take the place of the dimensions
+they index, where these are neighbours, or come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops.arguments import number
+from flambeau._ops.gathering import unravel
+from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.views import REPLACE, ViewOperator, make_view
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+_FULL = slice(None)
+
+# -- basic indexing: one view ----------------------------------------------------------------------------------------
+
+
+def _slice_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
+    """The gradient, at its place in zeros of the source's shape."""
+    compact = lay.contiguous(source.shape, grad.layout.dtype)
+    shown = _basic(compact, statics)[0]
+    return REPLACE(FUNCTIONS.zeros(compact), grad, statics=(shown,))
+
+
+INDEX_VIEW = ViewOperator("slice", _slice_gradient)
+
+
+def _basic(source: Layout, items: Sequence[Any]) -> tuple[Layout, list[int]]:
+    """The view of ``source`` through items that are ints, slices, None or (left alone) tensors; and the axes of the tensors' dimensions."""
+    shape, strides, offset = list(source.shape), list(source.strides), source.offset
+    axis = 0
+    tensors: list[int] = []
+    for item in items:
+        if item.__class__ is int:
+            size = shape[axis]
+            if not -size <= item < size:
+                raise IndexError(f"index {item} is out of bounds for dimension {axis} with size {size}")
+            offset += (item + size if item < 0 else item) * strides[axis]
+            del shape[axis], strides[axis]
+        elif item.__class__ is slice:
+            if item is not _FULL:
+                start, stop, step = item.indices(shape[axis]) if item.step is None or item.step > 0 else _bad_step(item)
+                offset += start * strides[axis] if shape[axis] else 0
+                shape[axis] = max(0, -(-(stop - start) // step))
+                strides[axis] *= step
+            axis += 1
+        elif item is None:
+            strides.insert(axis, shape[axis] * strides[axis] if axis < len(shape) else 1)
+            shape.insert(axis, 1)
+            axis += 1
+        else:
+            tensors.append(axis)
+            axis += 1
+    return lay.layout(tuple(shape), tuple(strides), offset, source.dtype), tensors
+
+
+def _bad_step(item: slice) -> Any:
+    raise ValueError(f"step must be greater than zero, but got {item.step} (negative steps would need a copy: use flip())")
+
+
+def _normal(self: Tensor, index: Any) -> list[Any]:
+    """The index as a list that covers every dimension: ints, slices, None and tensors (int64, or bool made into positions)."""
+    raw = list(index) if index.__class__ is tuple else [index]
+    items: list[Any] = []
+    covered = 0
+    ellipsis = -1
+    for item in raw:
+        if item.__class__ is bool:
+            item = _tensor(item)
+        elif isinstance(item, (np.integer,)):
+            item = int(item)
+        elif isinstance(item, (list, tuple, np.ndarray, range)):
+            item = _tensor(list(item) if isinstance(item, range) else item)
+            if item.layout.numel == 0 and item.layout.dtype.category >= dt.FLOAT:
+                item = item.to(dt.int64)
+        elif isinstance(item, slice):
+            item = slice(*[None if bound is None else bound if bound.__class__ is int else bound.__index__() for bound in (item.start, item.stop, item.step)])
+        if item is Ellipsis:
+            if ellipsis >= 0:
+                raise IndexError("an index can only have a single ellipsis ('...')")
+            ellipsis = len(items)
+            continue
+        if isinstance(item, TensorBase):
+            if item.layout.dtype in (dt.bool, dt.uint8):
+                covered += item.layout.ndim
+                items.append(item)
+                continue
+            if item.layout.dtype.category > dt.INTEGER:
+                raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.layout.dtype!r}")
+            if item.layout.ndim == 0 and not item.storage.pending:  # a pending one stays a tensor, so that the program stays in one piece
+                item = int(item.item())
+        elif item is not None and item.__class__ not in (int, slice):
+            if not hasattr(item, "__index__"):
+                raise IndexError(f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {item.__class__.__name__})")
+            item = item.__index__()
+        if item is not None:
+            covered += 1
+        items.append(item)
+    ndim = self.layout.ndim
+    if covered > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    at = len(items) if ellipsis < 0 else ellipsis
+    items[at:at] = [_FULL] * (ndim - covered)
+    return _expand_masks(self, items)
+
+
+def _expand_masks(self: Tensor, items: list[Any]) -> list[Any]:
+    """Conditions as the positions where they hold."""
+    result: list[Any] = []
+    axis = 0
+    for item in items:
+        if isinstance(item, TensorBase) and item.layout.dtype in (dt.bool, dt.uint8):
+            shape = item.layout.shape
+            if not shape:
+                result.append(None)
+                result.append(item.reshape(1).nonzero()[:, 0])
+                continue
+            here = self.layout.shape[axis : axis + len(shape)]
+            for offset, (size, wanted) in enumerate(zip(shape, here, strict=True)):
+                if size != wanted:
+                    raise IndexError(
+                        f"The shape of the mask {list(shape)} at index {offset} does not match the shape of the indexed tensor {list(self.layout.shape)} at index {axis + offset}"
+                    )
+            result.extend(item.nonzero(as_tuple=True))
+            axis += len(shape)
+        else:
+            result.append(item)
+            axis += item is not None
+    return result
+
+
+def _tensor(data: Any) -> Tensor:
+    from flambeau._ops.creation import tensor
+
+    return tensor(data)
+
+
+def _view(self: Tensor, items: list[Any]) -> tuple[Tensor, list[int]]:
+    """The basic part of an index, as a view, and the axes that tensors index."""
+    layout, axes = _basic(self.layout, items)
+    if layout is self.layout and axes:
+        return self, axes
+    frozen = tuple(item if not isinstance(item, TensorBase) else _FULL for item in items)
+    return make_view(self, layout, INDEX_VIEW, *frozen), axes
+
+
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """``self[index]``."""
+    if index.__class__ is int:  # the common case
+        if not self.layout.ndim:
+            raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
+        return make_view(self, _basic(self.layout, (index,))[0], INDEX_VIEW, index)
+    items = _normal(self, index)
+    view, axes = _view(self, items)
+    if not axes:
+        return view
+    return _gather(view, axes, [item for item in items if isinstance(item, TensorBase)])
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``self[index] = value``."""
+    items = _normal(self, index)
+    view, axes = _view(self, items)
+    if not axes:
+        if not isinstance(value, TensorBase):
+            view.fill_(number(value) if not isinstance(value, (list, np.ndarray)) else _tensor(value))
+            return
+        shape = value.layout.shape
+        while len(shape) > view.layout.ndim and shape[0] == 1:
+            value, shape = value.reshape(shape[1:]), shape[1:]
+        view.copy_(value)
+        return
+    indices = [item for item in items if isinstance(item, TensorBase)]
+    _put(view, axes, indices, value if isinstance(value, TensorBase) else _tensor(value), accumulate=False)
+
+
+# -- tensors of positions --------------------------------------------------------------------------------------------
+
+
+def _arrangement(source: tuple[int, ...], axes: tuple[int, ...], positions: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The shape of ``x[tensors]``, and where the tensors' own dimensions stand in it."""
+    neighbours = all(b == a + 1 for a, b in zip(axes, axes[1:], strict=False))
+    at = axes[0] if neighbours else 0
+    rest = [size for axis, size in enumerate(source) if axis not in axes]
+    return (*rest[:at], *positions, *rest[at:]), at
+
+
+def _infer_index(operands: tuple, statics: tuple) -> Layout:
+    source, *indices = operands
+    try:
+        positions = lay.broadcast_shapes(*[index.shape for index in indices])
+    except RuntimeError:
+        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(index.shape)) for index in indices)}") from None
+    shape, _ = _arrangement(source.shape, statics[0], positions)
+    return lay.contiguous(shape, source.dtype)
+
+
+def _places(graph: Graph, source: Layout, indices: list[Node], axes: tuple[int, ...], name: str) -> tuple[Layout, list[Node], list[int]]:
+    """How elements at tensors of positions are addressed: a layout over the result's shape, the positions, and their strides."""
+    positions = lay.broadcast_shapes(*[index.shape for index in indices])
+    shape, at = _arrangement(source.shape, axes, positions)
+    rest = [stride for axis, stride in enumerate(source.strides) if axis not in axes]
+    strides = (*rest[:at], *(0,) * len(positions), *rest[at:])
+    found = []
+    for index, axis in zip(indices, axes, strict=True):
+        size = source.shape[axis]
+        index = graph.cast(index, dt.int64)
+        extent = index.shape
+
+        def make(position: int, value: int, size: int = size, axis: int = axis, extent: tuple = extent) -> Exception:
+            return IndexError(f"index {value} is out of bounds for dimension {axis} with size {size} (at position {unravel(position, extent)} of an index of shape {list(extent)})")
+
+        if index.numel:
+            graph.check((index < -size) | (index >= size), index, make)
+        index = graph.where(index < 0, index + size, index).expand(positions)
+        for _ in range(len(shape) - at - len(positions)):
+            index = index.unsqueeze(index.ndim)
+        found.append(index.expand(shape))
+    return lay.layout(shape, strides, source.offset, source.dtype), found, [source.strides[axis] for axis in axes]
+
+
+def _lower_index(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    source = operands[0].plain
+    if not layouts[0].numel:
+        return graph.constant(0, source.dtype, layouts[0].shape)
+    layout, indices, strides = _places(graph, source.layout, operands[1:], statics[0], "index")
+    return graph.gather(source, layout, indices, strides)
+
+
+INDEX = Operator("index", ("input", "indices..."), ("axes",), infer=_infer_index, lower=_lower_index, keeps_origin=True)
+
+
+def _infer_put(operands: tuple, statics: tuple) -> Layout:
+    target, value, *indices = operands
+    shape = _infer_index((target, *indices), (statics[0],)).shape
+    if value.dtype is not target.dtype:
+        raise RuntimeError(f"Index put requires the source and destination dtypes match, got {target.dtype!r} for the destination and {value.dtype!r} for the source.")
+    try:
+        if lay.broadcast_shapes(shape, value.shape) != shape:
+            raise RuntimeError
+    except RuntimeError:
+        raise RuntimeError(f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape {list(shape)}") from None
+    return lay.like(target, target.dtype)
+
+
+def _lower_put(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    target, value, *indices = operands
+    base = graph.copy(target, layouts[0].strides)
+    shape = _infer_index((target.layout, *[index.layout for index in indices]), (statics[0],)).shape
+    if 0 in shape:
+        return base
+    layout, places, strides = _places(graph, base.layout, indices, statics[0], "index_put_")
+    return graph.scatter(base, layout, places, strides, value.expand(shape), "sum" if statics[1] else "set")
+
+
+INDEX_PUT = Operator("index_put", ("input", "values", "indices..."), ("axes", "accumulate"), infer=_infer_put, lower=_lower_put, keeps_origin=True)
+
+
+def _index_gradient(grad: Tensor, input_layout: Layout, indices: list[Tensor], axes: tuple[int, ...]) -> Tensor:
+    return INDEX_PUT(FUNCTIONS.zeros(lay.contiguous(input_layout.shape, grad.layout.dtype)), grad, *indices, statics=(axes, True))
+
+
+INDEX.gradient(input=_index_gradient)
+
+
+def _put_input(grad: Tensor, values_layout: Layout, indices: list[Tensor], axes: tuple[int, ...], accumulate: bool) -> Tensor:
+    if accumulate:
+        return grad
+    return INDEX_PUT(grad, FUNCTIONS.zeros(lay.contiguous((), grad.layout.dtype)), *indices, statics=(axes, False))
+
+
+INDEX_PUT.gradient(input=_put_input, values=lambda grad, indices, axes: INDEX(grad, *indices, statics=(axes,)))
+
+
+def _gather(view: Tensor, axes: list[int], indices: list[Tensor]) -> Tensor:
+    return INDEX(view, *indices, statics=(tuple(axes),))
+
+
+def _put(view: Tensor, axes: list[int], indices: list[Tensor], value: Tensor, *, accumulate: bool) -> None:
+    shape = value.layout.shape
+    while len(shape) > 1 and shape[0] == 1 and len(shape) > view.layout.ndim:
+        value, shape = value.reshape(shape[1:]), shape[1:]
+    INDEX_PUT.inplace(view, view, value.to(view.layout.dtype), *indices, statics=(tuple(axes), accumulate))
+
+
+def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """``self[indices] = values``, or with ``accumulate`` the sum where positions repeat."""
+    items = _normal(self, tuple(_FULL if index is None else index for index in indices))
+    view, axes = _view(self, items)
+    if values.layout.dtype is not self.layout.dtype:
+        raise RuntimeError(f"Index put requires the source and destination dtypes match, got {self.layout.dtype!r} for the destination and {values.layout.dtype!r} for the source.")
+    _put(view, axes, [item for item in items if isinstance(item, TensorBase)], values, accumulate=accumulate)
+    return self
+
+
+def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of ``input`` with ``values`` written (or added) at ``indices``."""
+    return index_put_(input.clone(), indices, values, accumulate)
+
+
+# -- conditions ------------------------------------------------------------------------------------------------------
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
+    """The positions of the elements that are not 0, one a row; or, as a tuple, a vector for each dimension. Computes the tensor."""
+    from flambeau._ops.arguments import into
+    from flambeau._ops.creation import from_array
+
+    array = input.detach()._array()
+    if as_tuple:
+        return tuple(from_array(each.astype(np.int64)) for each in (np.nonzero(array) if array.ndim else np.nonzero(array.reshape(1))))
+    return into(out, from_array(np.argwhere(array).astype(np.int64).reshape(-1, input.layout.ndim)))
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """A copy with a number (or a tensor without dimensions) where the mask holds."""
+    _check_mask("masked_fill", mask)
+    value = value if isinstance(value, TensorBase) else number(value)
+    if isinstance(value, TensorBase) and value.layout.ndim:
+        raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s).")
+    return MASKED_FILL(input, mask, value)
+
+
+def _check_mask(name: str, mask: Tensor) -> None:
+    if mask.layout.dtype is not dt.bool:
+        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask.layout.dtype!r}")
+
+
+def _infer_fill(operands: tuple, statics: tuple) -> Layout:
+    input, mask = operands[:2]
+    return lay.elementwise(lay.broadcast_shapes(input.shape, mask.shape), input.dtype, (input, mask))
+
+
+def _lower_fill(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    input, mask, value = operands
+    return graph.map("where", mask, graph.cast(value, input.dtype), input)
+
+
+MASKED_FILL = Operator("masked_fill", ("input", "mask", "value"), infer=_infer_fill, lower=_lower_fill)
+MASKED_FILL.gradient(input=lambda grad, mask: masked_fill(grad, mask, 0), value=lambda grad, mask: FUNCTIONS.where(mask, grad, 0.0).sum())
+
+
+def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """In-place version of ``masked_fill()``."""
+    _check_mask("masked_fill_", mask)
+    return MASKED_FILL.inplace(self, self, mask, value if isinstance(value, TensorBase) else number(value))
+
+
+def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements where the mask holds, as a vector. Computes the mask."""
+    from flambeau._ops.arguments import into
+
+    _check_mask("masked_select", mask)
+    shape = lay.broadcast_shapes(input.layout.shape, mask.layout.shape)
+    return into(out, getitem(input.expand(shape), mask.expand(shape)) if shape else getitem(input.reshape(1), mask.reshape(1)))
+
+
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy with the elements of ``source``, in order, where the mask holds."""
+    _check_mask("masked_scatter", mask)
+    shape = lay.broadcast_shapes(input.layout.shape, mask.layout.shape)
+    flat = mask.expand(shape).reshape(-1).nonzero(as_tuple=True)[0]
+    count = flat.layout.numel
+    if count > source.layout.numel:
+        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes and source at least {count} elements, but it has {source.layout.numel}")
+    whole = input.expand(shape).reshape(-1)
+    return index_put(whole, (flat,), source.reshape(-1)[:count].to(input.layout.dtype)).reshape(shape)
+
+
+def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """In-place version of ``masked_scatter()``."""
+    return self.copy_(masked_scatter(self, mask, source))
+
+
+def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements at positions of the flattened tensor."""
+    from flambeau._ops.arguments import into
+
+    return into(out, getitem(input.reshape(-1), index))
+
+
+PUBLIC = ("index_put", "index_put_", "masked_fill", "masked_scatter", "masked_select", "nonzero", "take")
+METHODS = (*PUBLIC, "masked_fill_", "masked_scatter_")

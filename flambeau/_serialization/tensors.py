@@ -1,0 +1,264 @@
+"""What a checkpoint knows of tensors: how they are taken apart when saved and put together when loaded.
+
+A file names PyTorch's functions and classes (``torch._utils._rebuild_tensor_v2``, ``torch.FloatStorage``, …). ``GLOBALS`` says what
+each of these names means here; everything in it is safe to build from a file that nobody vouches for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau._ops.operator import new_tensor
+from flambeau._runtime.allocator import Buffer, allocate
+from flambeau._tape.storage import Storage
+from flambeau._tensor.size import Size
+from flambeau._tensor.tensor import Tensor
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.device import CPU
+from flambeau._types.device import device as Device
+from flambeau._types.dtype import dtype as DType
+
+# What instances keep in their dictionary for our own use; the rest are attributes that users set.
+_INTERNAL = frozenset({"_grad", "_retains", "_inference", "_views"})
+
+
+class StorageType:
+    """The class of a storage in PyTorch's files, ``torch.FloatStorage`` for example: a dtype's other name."""
+
+    __slots__ = ("dtype", "module", "name")
+
+    def __init__(self, name: str, dtype: DType, module: str = "torch") -> None:
+        self.name = name
+        self.dtype = dtype
+        self.module = module
+
+
+_UNTYPED = StorageType("UntypedStorage", dt.uint8, "torch.storage")
+_STORAGE_TYPES = {
+    dtype: StorageType(f"{name}Storage", dtype)
+    for dtype, name in {
+        dt.bool: "Bool", dt.uint8: "Byte", dt.int8: "Char", dt.int16: "Short", dt.int32: "Int", dt.int64: "Long",
+        dt.float16: "Half", dt.bfloat16: "BFloat16", dt.float32: "Float", dt.float64: "Double",
+        dt.complex64: "ComplexFloat", dt.complex128: "ComplexDouble",
+    }.items()
+}  # fmt: skip
+"""Dtypes that are younger than these classes (uint16, uint32, uint64) are saved as untyped bytes and their name."""
+
+
+class StorageReference:
+    """A storage on its way into a file."""
+
+    __slots__ = ("storage", "type")
+
+    def __init__(self, storage: Storage, type: StorageType) -> None:
+        self.storage = storage
+        self.type = type
+
+    @property
+    def numel(self) -> int:
+        return self.storage.nbytes // self.type.dtype.itemsize
+
+    def data(self) -> memoryview:
+        """The bytes, computed if they were pending."""
+        return self.storage.materialize().view(np.uint8, self.storage.nbytes).data
+
+
+class LoadedStorage:
+    """A storage that came out of a file: memory of a dtype, from which tensors are made.
+
+    Attributes:
+        dtype: of the elements
+        start: where they start, in bytes (old files have storages that are parts of others)
+        device: the CPU
+    """
+
+    __slots__ = ("_nbytes", "dtype", "memory", "start")
+
+    device = CPU
+
+    def __init__(self, memory: Storage, dtype: DType, start: int = 0, nbytes: int | None = None) -> None:
+        self.memory = memory
+        self.dtype = dtype
+        self.start = start
+        self._nbytes = memory.nbytes - start if nbytes is None else nbytes
+
+    @staticmethod
+    def empty(nbytes: int, dtype: DType) -> LoadedStorage:
+        """New memory, to be filled."""
+        return LoadedStorage(Storage(allocate(nbytes), nbytes), dtype)
+
+    @staticmethod
+    def over(array: np.ndarray, dtype: DType) -> LoadedStorage:
+        """The memory of an array of bytes."""
+        return LoadedStorage(Storage(Buffer.foreign(array.__array_interface__["data"][0], array.nbytes, array), array.nbytes), dtype)
+
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self._nbytes
+
+    def cpu(self) -> LoadedStorage:
+        """The storage itself."""
+        return self
+
+    def data(self) -> np.ndarray:
+        """The bytes."""
+        assert self.memory.buffer is not None
+        return self.memory.buffer.view(np.uint8, self._nbytes, self.start)
+
+    def swap_bytes(self) -> None:
+        """Turn numbers of the other byte order into ours, in place."""
+        width = self.dtype.to_real().itemsize if self.dtype.is_complex else self.dtype.itemsize
+        self.data().view(f"u{width}").byteswap(inplace=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- saving
+
+
+def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
+    """The function and the arguments that make a tensor like this one again, with no more history than ``requires_grad``."""
+    from flambeau.nn.parameter import Buffer as BufferTensor
+    from flambeau.nn.parameter import Parameter
+
+    cls = type(tensor)
+    state = {name: value for name, value in tensor.__dict__.items() if name not in _INTERNAL}
+    if cls is Parameter:
+        arguments = (tensor.data, tensor.requires_grad, OrderedDict())
+        return (_rebuild_parameter_with_state, (*arguments, state)) if state else (_rebuild_parameter, arguments)
+    if cls is BufferTensor:  # which in PyTorch is a plain tensor with these attributes
+        cls, state = Tensor, {**state, "_is_buffer": True}
+    layout = tensor.layout
+    arguments = (layout.offset, layout.shape, layout.strides, tensor.requires_grad, OrderedDict())
+    storage_type = _STORAGE_TYPES.get(layout.dtype)
+    if storage_type is not None:
+        function, arguments = _rebuild_tensor_v2, (StorageReference(tensor.storage, storage_type), *arguments)
+    else:
+        function, arguments = _rebuild_tensor_v3, (StorageReference(tensor.storage, _UNTYPED), *arguments, layout.dtype)
+    if cls is Tensor and not state:
+        return function, arguments
+    return _rebuild_from_type_v2, (function, cls, arguments, state)
+
+
+# ---------------------------------------------------------------------------------------------------------- loading
+
+
+def _view(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: DType) -> Tensor:
+    """The tensor of these elements of a storage.
+
+    Raises:
+        RuntimeError: the storage does not have them all, or the numbers make no sense.
+    """
+    if not isinstance(storage, LoadedStorage) or not isinstance(dtype, DType):
+        raise RuntimeError(f"a tensor is made of a storage and a dtype, not of a {type(storage).__name__} and {dtype!r}")
+    size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride) or not all(type(number) is int and 0 <= number < 1 << 63 for number in (offset, *size, *stride)):
+        raise RuntimeError(f"invalid tensor: size {size}, stride {stride}, offset {offset}; all must be integers >= 0, as many strides as sizes")
+    layout = lay.layout(size, stride, offset + storage.start // dtype.itemsize, dtype)
+    needed = (layout.extent if layout.numel else offset) * dtype.itemsize
+    if layout.numel and needed > storage.start + storage.nbytes():
+        raise RuntimeError(
+            f"setting size {list(size)}, stride {list(stride)} and storage offset {offset} requires a storage of {needed - storage.start} bytes, "
+            f"but the file has one of {storage.nbytes()} bytes"
+        )
+    if storage.start % dtype.itemsize:
+        raise RuntimeError(f"invalid storage: it starts at byte {storage.start}, which is not a multiple of {dtype.itemsize}")
+    return new_tensor(storage.memory, layout)
+
+
+def _rebuild_tensor(storage: LoadedStorage, offset: int, size: tuple, stride: tuple) -> Tensor:
+    return _view(storage, offset, size, stride, storage.dtype)
+
+
+def _rebuild_tensor_v2(
+    storage: LoadedStorage, offset: int, size: tuple, stride: tuple, requires_grad: bool, hooks: Any, metadata: dict | None = None
+) -> Tensor:
+    return _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, hooks, storage.dtype, metadata)
+
+
+def _rebuild_tensor_v3(
+    storage: LoadedStorage, offset: int, size: tuple, stride: tuple, requires_grad: bool, hooks: Any, dtype: DType, metadata: dict | None = None
+) -> Tensor:
+    tensor = _view(storage, offset, size, stride, dtype)
+    if metadata:  # of lazy views, whose operation is not done yet
+        if metadata.get("conj"):
+            tensor = tensor.conj()
+        if metadata.get("neg"):
+            tensor = -tensor
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
+    from flambeau.nn.parameter import Parameter
+
+    return Parameter(data, bool(requires_grad))
+
+
+def _rebuild_parameter_with_state(data: Tensor, requires_grad: bool, hooks: Any, state: Any) -> Tensor:
+    return _with_state(_rebuild_parameter(data, requires_grad, hooks), state)
+
+
+def _rebuild_from_type_v2(function: Callable, cls: type, arguments: tuple, state: Any) -> Tensor:
+    if function not in _REBUILDERS:
+        raise RuntimeError(f"a tensor cannot be made by {function!r}")
+    tensor = function(*arguments)
+    if type(tensor) is not cls:
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise RuntimeError(f"a tensor cannot be of type {cls!r}")
+        tensor = tensor.as_subclass(cls)
+    return _with_state(tensor, state)
+
+
+def _with_state(tensor: Tensor, state: Any) -> Tensor:
+    """Set the attributes that a tensor had."""
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    for part in (attributes, slots):
+        for name, value in (part or {}).items():
+            if name in _INTERNAL or name in Tensor.__slots__:
+                raise RuntimeError(f"a tensor's own field {name!r} cannot be set from a file")
+            tensor.__dict__[name] = value
+    return tensor
+
+
+_REBUILDERS = (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3, _rebuild_parameter, _rebuild_parameter_with_state)
+
+
+def _encode(text: str, encoding: str = "utf-8") -> bytes:
+    """How bytes are written in pickles of protocol 2. Other codecs would run code that the file chooses."""
+    if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+        raise RuntimeError(f"bytes cannot be encoded as {encoding!r}")
+    return text.encode(encoding)
+
+
+def _bytearray(*arguments: Any) -> bytearray:
+    if arguments and isinstance(arguments[0], int):  # a size, which may be anything
+        raise RuntimeError("a bytearray is made of bytes, not of its size")
+    return bytearray(*arguments)
+
+
+GLOBALS: dict[str, Any] = {
+    "collections.OrderedDict": OrderedDict,
+    "collections.Counter": Counter,
+    "_codecs.encode": _encode,
+    "builtins.bytearray": _bytearray,
+    "builtins.set": set,
+    "builtins.complex": complex,
+    "torch.Size": Size,
+    "torch.Tensor": Tensor,
+    "torch.device": Device,
+    "torch.storage.UntypedStorage": _UNTYPED,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
+    **{f"torch._utils.{function.__name__}": function for function in _REBUILDERS},
+    **{f"torch.{each.name}": each for each in dt.DTYPES},
+    **{f"torch.{each.name}": each for each in _STORAGE_TYPES.values()},
+}
+"""What a file may name, by PyTorch's names; ``torch.nn.parameter.Parameter`` goes with them, but takes the import of ``nn``."""
+
+CALLABLE = frozenset(id(each) for each in GLOBALS.values() if each is not Tensor and not isinstance(each, (DType, StorageType)))
+"""Which of them a file may call."""
+
+NAMES = {id(each): name.rpartition(".")[::2] for name, each in GLOBALS.items() if name.startswith("torch.")}
+"""The module and the name under which each is saved, by its ``id``."""
