@@ -156,7 +156,9 @@ def _view(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tu
         raise RuntimeError(f"a tensor is made of a storage and a dtype, not of a {type(storage).__name__} and {dtype!r}")
     size, stride = tuple(size), tuple(stride)
     if len(size) != len(stride) or not all(type(number) is int and 0 <= number < 1 << 63 for number in (offset, *size, *stride)):
-        raise RuntimeError(f"invalid tensor: size {size}, stride {stride}, offset {offset}; all must be integers >= 0, as many strides as sizes")
+        raise RuntimeError(
+            f"invalid tensor: size {size}, stride {stride}, offset {offset}; all must be integers >= 0, as many strides as sizes"
+        )
     layout = lay.layout(size, stride, offset + storage.start // dtype.itemsize, dtype)
     needed = (layout.extent if layout.numel else offset) * dtype.itemsize
     if layout.numel and needed > storage.start + storage.nbytes():
@@ -180,7 +182,14 @@ def _rebuild_tensor_v2(
 
 
 def _rebuild_tensor_v3(
-    storage: LoadedStorage, offset: int, size: tuple, stride: tuple, requires_grad: bool, hooks: Any, dtype: DType, metadata: dict | None = None
+    storage: LoadedStorage,
+    offset: int,
+    size: tuple,
+    stride: tuple,
+    requires_grad: bool,
+    hooks: Any,
+    dtype: DType,
+    metadata: dict | None = None,
 ) -> Tensor:
     tensor = _view(storage, offset, size, stride, dtype)
     if metadata:  # of lazy views, whose operation is not done yet
@@ -257,8 +266,8 @@ GLOBALS: dict[str, Any] = {
 }
 """What a file may name, by PyTorch's names; ``torch.nn.parameter.Parameter`` goes with them, but takes the import of ``nn``."""
 
-CALLABLE = frozenset(id(each) for each in GLOBALS.values() if each is not Tensor and not isinstance(each, (DType, StorageType)))
-"""Which of them a file may call."""
+PLAIN = (DType, StorageType)
+"""The classes of those that are values, and not to be called."""
 
 NAMES = {id(each): name.rpartition(".")[::2] for name, each in GLOBALS.items() if name.startswith("torch.")}
 """The module and the name under which each is saved, by its ``id``."""

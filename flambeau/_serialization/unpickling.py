@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 import struct
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 2's names, which protocol 2 uses
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, BinaryIO
 
 from flambeau._serialization import names
-from flambeau._serialization.tensors import CALLABLE
+from flambeau._serialization.tensors import PLAIN
 from flambeau._tensor.tensor import Tensor
 
 PersistentLoad = Callable[[Any], Any]
@@ -24,7 +25,7 @@ def load_anything(stream: BinaryIO, persistent_load: PersistentLoad, pickle_modu
 
     class Unpickler(pickle_module.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
-            if module.split(".")[0] in ("torch", "torchvision", "_codecs"):
+            if module.split(".")[0] in ("torch", "torchvision"):
                 return names.find(module, name)
             return super().find_class(module, name)
 
@@ -34,8 +35,15 @@ def load_anything(stream: BinaryIO, persistent_load: PersistentLoad, pickle_modu
 
 
 def load_weights(stream: BinaryIO, persistent_load: PersistentLoad, encoding: str = "utf-8") -> Any:
-    """Unpickle without running code: a global that is not known to be safe is an error."""
-    return _WeightsReader(stream, persistent_load, encoding).load()
+    """Unpickle without running code.
+
+    Raises:
+        UnpicklingError: the pickle names a global that is not known to be safe, or is damaged.
+    """
+    try:
+        return _WeightsReader(stream, persistent_load, encoding).load()
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
+        raise pickle.UnpicklingError(f"the pickle is damaged, or made for other versions of what it names: {error}") from error
 
 
 class _WeightsReader:
@@ -159,7 +167,9 @@ class _WeightsReader:
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
         if type(target) not in (dict, OrderedDict, Counter):
-            raise pickle.UnpicklingError(f"Can only set items of dict, collections.OrderedDict, collections.Counter, but got {type(target)}")
+            raise pickle.UnpicklingError(
+                f"Can only set items of dict, collections.OrderedDict, collections.Counter, but got {type(target)}"
+            )
         if len(items) % 2:
             raise pickle.UnpicklingError("the pickle has a key without a value; it is damaged")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -168,14 +178,14 @@ class _WeightsReader:
     # -- objects -------------------------------------------------------------------------------------------------
 
     def _global(self, module: str, name: str) -> None:
-        module, name = pickle_names.get((module, name), (pickle_modules.get(module, module), name))
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         if module in _BLOCKED:
             raise pickle.UnpicklingError(f"Trying to load unsupported GLOBAL {module}.{name} whose module {module} is blocked.")
         try:
             found = names.safe(module, name)
         except KeyError:
             raise pickle.UnpicklingError(_not_allowed(module, name)) from None
-        if id(found) in CALLABLE or names.is_allowed(found) or getattr(found, "__name__", None) == "Parameter":
+        if not isinstance(found, PLAIN) and found is not Tensor:
             self._callable.add(id(found))
         self._push(found)
 
@@ -241,9 +251,6 @@ def _not_allowed(module: str, name: str) -> str:
     )
 
 
-from _compat_pickle import IMPORT_MAPPING as pickle_modules  # noqa: E402
-from _compat_pickle import NAME_MAPPING as pickle_names  # noqa: E402
-
 _Reader = _WeightsReader
 _OPERATIONS: dict[bytes, Callable[[_WeightsReader], Any]] = {
     pickle.PROTO: _Reader._protocol,
@@ -280,8 +287,8 @@ _OPERATIONS: dict[bytes, Callable[[_WeightsReader], Any]] = {
     pickle.TUPLE1: lambda self: self._tuple(1),
     pickle.TUPLE2: lambda self: self._tuple(2),
     pickle.TUPLE3: lambda self: self._tuple(3),
-    pickle.TUPLE: lambda self: self._push_after(tuple),
-    pickle.FROZENSET: lambda self: self._push_after(frozenset),
+    pickle.TUPLE: lambda self: self._push(tuple(self._pop_mark())),
+    pickle.FROZENSET: lambda self: self._push(frozenset(self._pop_mark())),
     pickle.EMPTY_LIST: lambda self: self._push([]),
     pickle.APPEND: lambda self: self._append([self._pop()]),
     pickle.APPENDS: lambda self: self._append(self._pop_mark()),

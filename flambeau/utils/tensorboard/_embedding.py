@@ -19,7 +19,7 @@ def subdirectory(tag: str, step: int) -> str:
     return f"{step:05d}/{tag.translate(_ENCODED_IN_NAMES)}"
 
 
-def check(shape: tuple[int, ...], metadata: Sequence | None, metadata_header: Sequence[str] | None, image_shape: tuple[int, ...] | None) -> None:
+def check(shape: tuple, metadata: Sequence | None, metadata_header: Sequence[str] | None, image_shape: tuple | None) -> None:
     if len(shape) != 2:
         raise AssertionError(f"mat must have shape (N, D), one row for each data point, got {shape}")
     if metadata is not None:

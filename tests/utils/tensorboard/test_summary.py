@@ -160,7 +160,7 @@ def test_tensor_equals_pytorchs(dtype, shape, both):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", "complex64"]
+    "dtype", "float16 float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool complex64 complex128".split()
 )
 def test_tensor_decodes_in_tensorboard(dtype, log_dir, read_events):
     """The decoder is TensorBoard's, which cannot read PyTorch's uint8 and float16."""
@@ -249,6 +249,12 @@ EMBEDDINGS = {
 }
 
 
+def projector_files(directory: Path) -> dict[str, Path]:
+    return {
+        str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file() and "tfevents" not in path.name
+    }
+
+
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_embedding_files_equal_pytorchs(name, both, tmp_path):
     torch = pytest.importorskip("torch")
@@ -257,10 +263,7 @@ def test_embedding_files_equal_pytorchs(name, both, tmp_path):
     if "label_img" in arguments:  # PyTorch wants the method size()
         arguments["label_img"] = torch.from_numpy(arguments["label_img"])
     both(lambda writer: writer.add_embedding(vectors, **arguments))
-    ours, theirs = (
-        {str(path.relative_to(tmp_path / name)): path for path in (tmp_path / name).rglob("*") if path.is_file() and "tfevents" not in path.name}
-        for name in ("ours", "theirs")
-    )
+    ours, theirs = projector_files(tmp_path / "ours"), projector_files(tmp_path / "theirs")
     assert set(ours) == set(theirs)
     for name, path in ours.items():
         if name.endswith(".png"):

@@ -1,0 +1,312 @@
+"""Pooling over windows of any number of spatial dimensions: reductions of sliding views.
+
+Inputs are ``(N, C, *)`` or ``(C, *)`` with as many spatial dimensions as the kernel has numbers.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from flambeau._ops.operator import FUNCTIONS, OPERATORS, Operator
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+Ints = tuple[int, ...]
+
+
+def pooled_sizes(name: str, sizes: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Ints:
+    """The spatial sizes after pooling; with ``ceil_mode`` a last window may start inside and end outside.
+
+    Raises:
+        RuntimeError: the padding exceeds half of the kernel, or a size would not be positive.
+    """
+    found = []
+    for axis, (size, places, step, pad, spread) in enumerate(zip(sizes, kernel, stride, padding, dilation, strict=True)):
+        if places <= 0 or step <= 0 or spread <= 0:
+            raise RuntimeError(f"{name}: kernel size, stride and dilation must be greater than zero, but got {kernel}, {stride}, {dilation}")
+        if pad < 0:
+            raise RuntimeError(f"{name}: pad must be non-negative, but got pad: {pad}")
+        if pad > ((places - 1) * spread + 1) // 2:
+            raise RuntimeError(f"{name}: pad should be at most half of effective kernel size, but got pad={pad}, kernel_size={places} and dilation={spread}")
+        room = size + 2 * pad - spread * (places - 1) - 1
+        count = (-(-room // step) if ceil_mode else room // step) + 1
+        if ceil_mode and (count - 1) * step >= size + pad:
+            count -= 1
+        if count <= 0:
+            letter = "DHW"[3 - len(sizes) + axis]
+            raise RuntimeError(
+                f"{name}: the output would be empty: {letter}_out = floor(({letter} + 2*padding - dilation*(kernel - 1) - 1) / stride) + 1 = "
+                f"floor(({size} + 2*{pad} - {spread}*({places} - 1) - 1) / {step}) + 1 = {count} (Output size is too small)"
+            )
+        found.append(count)
+    return tuple(found)
+
+
+def _result(source: Layout, sizes: Ints, dtype: dt.dtype) -> Layout:
+    shape = (*source.shape[: source.ndim - len(sizes)], *sizes)
+    if source.contiguous or not source.dense or source.ndim != len(sizes) + 2:
+        return lay.contiguous(shape, dtype)
+    return lay.ordered(shape, lay.memory_order(source), dtype)
+
+
+def _spatial(ndim: int, rank: int) -> range:
+    return range(ndim - rank, ndim)
+
+
+def _inside(graph: Graph, shape: Ints, axes: range, sizes: Ints, stride: Ints, padding: Ints, dilation: Ints, extents: Ints) -> Node | None:
+    """Where windows (spatial ``axes``, then kernel axes) lie inside the input; ``None`` if everywhere."""
+    rank = len(stride)
+    inside = None
+    for number, axis in enumerate(axes):
+        kernel_axis = len(shape) - rank + number
+        last = (sizes[number] - 1) * stride[number] + (shape[kernel_axis] - 1) * dilation[number] - padding[number]
+        if padding[number] == 0 and last < extents[number]:
+            continue
+        place = graph.iota(shape, axis) * stride[number] + graph.iota(shape, kernel_axis) * dilation[number] - padding[number]
+        here = (place >= 0) & (place < extents[number])
+        inside = here if inside is None else inside & here
+    return inside
+
+
+# -- max -------------------------------------------------------------------------------------------------------------
+
+MAX_STATICS = ("kernel", "stride", "padding", "dilation", "sizes")
+
+
+def _infer_max(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    source = operands[0]
+    return _result(source, statics[4], source.dtype), _result(source, statics[4], dt.int64)
+
+
+def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node]:
+    kernel, stride, padding, dilation, sizes = statics
+    source = operands[0]
+    rank = len(kernel)
+    axes = _spatial(source.ndim, rank)
+    extents = source.shape[source.ndim - rank :]
+    windows = graph.windows(graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes)
+    inside = _inside(graph, windows.shape, axes, sizes, stride, padding, dilation, extents)
+    lowest = float("-inf") if source.dtype.is_floating_point else _lowest(source.dtype)
+    values = windows if inside is None else graph.where(inside, windows, lowest)
+    reduced = tuple(range(windows.ndim - rank, windows.ndim))
+    largest = values.max(reduced)
+    # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands.
+    position = graph.constant(0, dt.int64, windows.shape)
+    for number, axis in enumerate(axes):
+        place = graph.iota(windows.shape, axis) * stride[number] + graph.iota(windows.shape, reduced[number]) * dilation[number] - padding[number]
+        position = position * graph.constant(extents[number], dt.int64) + place
+    again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
+    hit = values.equals(again)
+    if source.dtype.is_floating_point:
+        hit = hit | values.differs(values)
+    if inside is not None:
+        hit = hit & inside
+    index = graph.where(hit, position, (1 << 62)).min(reduced)
+    return graph.cast(largest, source.dtype), index
+
+
+def _lowest(dtype: dt.dtype) -> int:
+    return -(1 << (8 * dtype.itemsize - 1)) if dtype.is_signed else 0
+
+
+MAX_POOL = Operator("max_pool", ("input",), MAX_STATICS, infer=_infer_max, lower=_lower_max, grad_name="MaxPool2DWithIndicesBackward0")
+
+
+def _max_gradient(grad0: Tensor, input_layout: Layout, result1: Tensor, kernel: Ints) -> Tensor:
+    rank = len(kernel)
+    lead = input_layout.shape[: input_layout.ndim - rank]
+    flat = (*lead, prod(input_layout.shape[input_layout.ndim - rank :]))
+    count = prod(grad0.layout.shape[grad0.layout.ndim - rank :])
+    zeros = FUNCTIONS.zeros(lay.contiguous(flat, grad0.layout.dtype))
+    added = zeros.scatter_add(-1, result1.reshape(*lead, count), grad0.reshape(*lead, count))
+    return added.reshape(input_layout.shape)
+
+
+MAX_POOL.gradient(input=_max_gradient)
+
+
+def _check_input(name: str, input: Tensor, rank: int) -> None:
+    if input.layout.ndim not in (rank + 1, rank + 2):
+        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got a tensor of shape {list(input.layout.shape)}")
+    for axis in range(input.layout.ndim - rank - (1 if input.layout.ndim == rank + 1 else 1), input.layout.ndim):
+        if input.layout.shape[axis] == 0:
+            raise RuntimeError(f"{name}: Expected input to have non-zero size for non-batch dimensions, but got shape {list(input.layout.shape)}")
+
+
+def max_pool(input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> tuple[Tensor, Tensor]:
+    """The largest element of each window, and its position among the input's spatial ones (the first of equals; a NaN wins)."""
+    rank = len(kernel_size)
+    name = f"max_pool{rank}d"
+    _check_input(name, input, rank)
+    sizes = pooled_sizes(name, input.layout.shape[input.layout.ndim - rank :], kernel_size, stride, padding, dilation, ceil_mode)
+    return MAX_POOL(input, statics=(kernel_size, stride, padding, dilation, sizes))
+
+
+# -- average ---------------------------------------------------------------------------------------------------------
+
+AVG_STATICS = ("kernel", "stride", "padding", "sizes", "count_include_pad", "divisor")
+
+
+def _infer_avg(operands: tuple, statics: tuple) -> Layout:
+    return _result(operands[0], statics[3], operands[0].dtype)
+
+
+def _divisor(graph: Graph, dtype: dt.dtype, shape: Ints, rank: int, extents: Ints, statics: tuple) -> Node:
+    """How many elements each window counts, for results of ``shape``."""
+    kernel, stride, padding, sizes, include, divisor = statics
+    if divisor is not None:
+        return graph.constant(float(divisor), dtype, shape)
+    total = graph.constant(1, dt.int64, shape)
+    for number, axis in enumerate(_spatial(len(shape), rank)):
+        start = graph.iota(shape, axis) * stride[number] - padding[number]
+        stop = graph.map("minimum", start + kernel[number], extents[number] + padding[number])
+        if not include:
+            start = graph.map("maximum", start, 0)
+            stop = graph.map("minimum", stop, extents[number])
+        total = total * (stop - start)
+    return graph.cast(total, dtype)
+
+
+def _lower_avg(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    kernel, stride, padding, sizes, _, _ = statics
+    source = graph.wide(operands[0])
+    rank = len(kernel)
+    axes = _spatial(source.ndim, rank)
+    windows = graph.windows(source, axes, kernel, stride, padding, (1,) * rank, sizes)
+    total = windows.sum(range(windows.ndim - rank, windows.ndim))
+    extents = source.shape[source.ndim - rank :]
+    return graph.cast(total / _divisor(graph, source.dtype, total.shape, rank, extents, statics), layouts[0].dtype)
+
+
+AVG_POOL = Operator("avg_pool", ("input",), AVG_STATICS, infer=_infer_avg, lower=_lower_avg, grad_name="AvgPool2DBackward0")
+
+
+def _infer_avg_backward(operands: tuple, statics: tuple) -> Layout:
+    grad = operands[0]
+    extents = statics[6]
+    return _result(grad, extents, grad.dtype)
+
+
+def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """Each input position adds up the windows that cover it: a sum over the kernel of the gradient seen from the other side."""
+    kernel, stride, padding, sizes, _, _, extents = statics
+    grad = graph.wide(operands[0])
+    rank = len(kernel)
+    shared = grad / _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
+    axes = _spatial(grad.ndim, rank)
+    shape = (*grad.shape[: grad.ndim - rank], *extents, *kernel)
+    valid = None
+    position = []
+    for number, axis in enumerate(axes):
+        back = graph.iota(shape, axis) + padding[number] - graph.iota(shape, len(shape) - rank + number)
+        place = graph.map("floor_divide", back, graph.constant(stride[number], dt.int64, shape))
+        here = (back >= 0) & (place < sizes[number]) & (place * stride[number]).equals(back)
+        valid = here if valid is None else valid & here
+        position.append(graph.map("minimum", graph.map("maximum", place, 0), sizes[number] - 1))
+    shared = graph.dense(shared)
+    strides = shared.layout.strides
+    lead = len(strides) - rank
+    layout = lay.layout(shape, (*strides[:lead], *(0,) * (2 * rank)), 0, shared.dtype)
+    values = graph.gather(shared, layout, position, strides[lead:])
+    assert valid is not None
+    return graph.cast(graph.where(valid, values, 0.0).sum(range(len(shape) - rank, len(shape))), layouts[0].dtype)
+
+
+AVG_BACKWARD = Operator("_avg_pool_backward", ("grad_output",), (*AVG_STATICS, "extents"), infer=_infer_avg_backward, lower=_lower_avg_backward)
+AVG_POOL.gradient(
+    input=lambda grad, input_shape, kernel, stride, padding, sizes, count_include_pad, divisor: AVG_BACKWARD(
+        grad, statics=(kernel, stride, padding, sizes, count_include_pad, divisor, input_shape[len(input_shape) - len(kernel) :])
+    )
+)
+AVG_BACKWARD.gradient(
+    grad_output=lambda grad, kernel, stride, padding, sizes, count_include_pad, divisor: AVG_POOL(
+        grad, statics=(kernel, stride, padding, sizes, count_include_pad, divisor)
+    )
+)
+
+
+def avg_pool(input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None) -> Tensor:
+    """The mean of each window, the padding counted (as zeros) or not."""
+    rank = len(kernel_size)
+    name = f"avg_pool{rank}d"
+    _check_input(name, input, rank)
+    if divisor_override == 0:
+        raise RuntimeError("divisor must be not zero")
+    sizes = pooled_sizes(name, input.layout.shape[input.layout.ndim - rank :], kernel_size, stride, padding, (1,) * rank, ceil_mode)
+    return AVG_POOL(input, statics=(kernel_size, stride, padding, sizes, count_include_pad, divisor_override))
+
+
+# -- adaptive --------------------------------------------------------------------------------------------------------
+
+
+def _adaptive_pieces(size: int, output: int) -> list[tuple[int, int]]:
+    """Where each output position's window starts and ends: ``floor(i * size / output)`` to ``ceil((i + 1) * size / output)``."""
+    return [(i * size // output, -(-(i + 1) * size // output)) for i in range(output)]
+
+
+def _full_sizes(input: Tensor, output_size: tuple) -> Ints:
+    rank = len(output_size)
+    sizes = input.layout.shape[input.layout.ndim - rank :]
+    return tuple(size if wanted is None else wanted for size, wanted in zip(sizes, output_size, strict=True))
+
+
+def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Tensor:
+    """Means over windows chosen so that the output has the given spatial sizes."""
+    rank = len(output_size)
+    _check_input(f"adaptive_avg_pool{rank}d", input, rank)
+    wanted = _full_sizes(input, output_size)
+    sizes = input.layout.shape[input.layout.ndim - rank :]
+    if all(output == 1 for output in wanted):
+        return input.mean(tuple(range(-rank, 0)), keepdim=True)
+    if all(output and size % output == 0 for size, output in zip(sizes, wanted, strict=True)):
+        kernel = tuple(size // output for size, output in zip(sizes, wanted, strict=True))
+        return AVG_POOL(input, statics=(kernel, kernel, (0,) * rank, wanted, True, None))
+    for number, (size, output) in enumerate(zip(sizes, wanted, strict=True)):
+        axis = input.layout.ndim - rank + number
+        pieces = [input.narrow(axis, start, stop - start).mean(axis, keepdim=True) for start, stop in _adaptive_pieces(size, output)]
+        input = OPERATORS["cat"](*pieces, statics=(axis,)) if pieces else input.narrow(axis, 0, 0)
+    return input
+
+
+def adaptive_max_pool(input: Tensor, output_size: tuple[int | None, ...]) -> tuple[Tensor, Tensor]:
+    """Maxima over windows chosen so that the output has the given spatial sizes, and their positions."""
+    rank = len(output_size)
+    _check_input(f"adaptive_max_pool{rank}d", input, rank)
+    wanted = _full_sizes(input, output_size)
+    sizes = input.layout.shape[input.layout.ndim - rank :]
+    if all(output and size % output == 0 for size, output in zip(sizes, wanted, strict=True)):
+        kernel = tuple(size // output for size, output in zip(sizes, wanted, strict=True))
+        return MAX_POOL(input, statics=(kernel, kernel, (0,) * rank, (1,) * rank, wanted))
+    return _ragged_max(input, sizes, wanted)
+
+
+def _ragged_max(input: Tensor, sizes: Ints, wanted: Ints) -> tuple[Tensor, Tensor]:
+    """Windows of different sizes: each computed by itself, and put together."""
+    rank = len(sizes)
+    lead = input.layout.ndim - rank
+
+    def along(axis: int, part: Tensor, offsets: Ints) -> tuple[Tensor, Tensor]:
+        if axis == rank:
+            kernel = part.layout.shape[lead:]
+            values, index = MAX_POOL(part, statics=(kernel, kernel, (0,) * rank, (1,) * rank, (1,) * rank))
+            total = index * 0
+            for number in range(rank):
+                inner = prod(kernel[number + 1 :])
+                place = index // inner % kernel[number] + offsets[number]
+                total = total * sizes[number] + place
+            return values, total
+        found = [along(axis + 1, part.narrow(lead + axis, start, stop - start), (*offsets, start)) for start, stop in _adaptive_pieces(sizes[axis], wanted[axis])]
+        cat = OPERATORS["cat"]
+        return cat(*[each[0] for each in found], statics=(lead + axis,)), cat(*[each[1] for each in found], statics=(lead + axis,))
+
+    return along(0, input, ())
+
+
+PUBLIC = ()
+METHODS = ()

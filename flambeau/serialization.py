@@ -1,0 +1,242 @@
+"""Saving and loading tensors, state dicts and whole objects, in PyTorch's files."""
+
+from __future__ import annotations
+
+import io
+import mmap as memory_map
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from flambeau._serialization import legacy, pickling, unpickling
+from flambeau._serialization.archive import ALIGNMENT, FORMAT_VERSION, ArchiveReader, ArchiveWriter
+from flambeau._serialization.files import FileLike, is_path, reading, writing
+from flambeau._serialization.names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
+from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
+from flambeau._types.device import device as Device
+
+__all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
+
+DEFAULT_PROTOCOL = 2
+
+MapLocation = Callable[[LoadedStorage, str], Any] | Device | str | dict[str, str] | None
+Restore = Callable[[LoadedStorage, str], LoadedStorage]
+
+
+def save(
+    obj: object,
+    f: FileLike,
+    pickle_module: ModuleType = pickle,
+    pickle_protocol: int = DEFAULT_PROTOCOL,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
+    """Save an object to a file that ``load``, and PyTorch's ``torch.load``, can read.
+
+    Tensors that share memory share it in the file, and after loading: a storage is written once, and whole. To save a part of a large
+    tensor alone, save its ``clone()``. A file that exists is replaced only when everything has been written.
+
+    Args:
+        obj: a tensor, a state dict, or anything that can be pickled
+        f: a path, or a file that is open for writing bytes
+        pickle_module: the module whose pickler to use
+        pickle_protocol: the version of pickle's format
+
+    Raises:
+        RuntimeError: the folder does not exist, or tensors of different dtypes share memory.
+
+    Example:
+        >>> import io
+        >>> buffer = io.BytesIO()
+        >>> flambeau.save({"weight": flambeau.ones(2)}, buffer)
+        >>> _ = buffer.seek(0)
+        >>> flambeau.load(buffer)
+        {'weight': tensor([1., 1.])}
+    """
+    if not is_path(f) and not hasattr(f, "write"):
+        raise AttributeError(f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, but got {type(f).__name__}")
+    if not _use_new_zipfile_serialization:
+        with writing(f) as stream:
+            legacy.save(obj, stream, pickle_module, pickle_protocol)
+        return
+    storages = pickling.Storages()
+
+    def identify(reference: StorageReference) -> tuple:
+        return ("storage", reference.type, storages.key(reference), "cpu", reference.numel)
+
+    pickled = io.BytesIO()
+    pickling.dump(obj, pickled, pickle_module, pickle_protocol, identify)
+    with writing(f) as stream:
+        archive = ArchiveWriter(stream, _folder(f))
+        archive.write("data.pkl", pickled.getbuffer())
+        archive.write(".format_version", FORMAT_VERSION)
+        archive.write(".storage_alignment", str(ALIGNMENT).encode())
+        if not _disable_byteorder_record:
+            archive.write("byteorder", sys.byteorder.encode())
+        for key, reference in storages.by_key.items():
+            archive.write(f"data/{key}", reference.data())
+        archive.close()
+
+
+def _folder(f: FileLike) -> str:
+    """The folder in the archive: the file's name without its extension."""
+    name = os.path.splitext(os.path.basename(os.fspath(f)))[0] if is_path(f) else ""
+    return name if isinstance(name, str) and name and name.isascii() else "archive"
+
+
+def load(
+    f: FileLike,
+    map_location: MapLocation = None,
+    pickle_module: ModuleType | None = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """Load what ``save``, or PyTorch's ``torch.save``, has written.
+
+    Unless ``weights_only`` is turned off, a file can do no harm: it may hold tensors, containers and plain values, and whatever else
+    ``add_safe_globals`` allows.
+
+    Args:
+        f: a path, or a file that is open for reading bytes and can seek
+        map_location: where tensors go that were saved on another device: ``"cpu"``; a dictionary from old to new devices; or a
+            function of a storage and its device, which returns the storage, or ``None`` to leave the choice to PyTorch's rules
+        pickle_module: the module whose unpickler to use, which turns ``weights_only`` off
+        weights_only: ``False`` builds any object, for which **code from the file is run**
+        mmap: read the storages from the file when they are used, and not all of them now; ``f`` must be a path. Writing to
+            such a tensor leaves the file as it is.
+        pickle_load_args: further arguments of the unpickler, for example ``encoding``
+
+    Raises:
+        pickle.UnpicklingError: the file asks for more than ``weights_only`` allows.
+        RuntimeError: the file is damaged or cut off; or its tensors were on a device that there is none of here.
+
+    Example:
+        >>> import io
+        >>> buffer = io.BytesIO()
+        >>> flambeau.save([flambeau.zeros(2), "a text", 1.5], buffer)
+        >>> _ = buffer.seek(0)
+        >>> flambeau.load(buffer)
+        [tensor([0., 0.]), 'a text', 1.5]
+    """
+    weights_only = _weights_only(weights_only, pickle_module)
+    if weights_only and pickle_module is not None:
+        raise RuntimeError("Can not safely load weights when explicit pickle_module is specified: pass weights_only=False with it")
+    if mmap and not is_path(f):
+        raise ValueError("f must be a file path in order to use the mmap argument")
+    encoding = pickle_load_args.setdefault("encoding", "utf-8")
+
+    def unpickle(stream: BinaryIO, persistent_load: Callable) -> Any:
+        if not weights_only:
+            return unpickling.load_anything(stream, persistent_load, pickle_module or pickle, **pickle_load_args)
+        try:
+            return unpickling.load_weights(stream, persistent_load, encoding)
+        except pickle.UnpicklingError as error:
+            raise pickle.UnpicklingError(f"Weights only load failed. {error}") from error
+
+    restore = _restore(map_location)
+    with reading(f) as stream:
+        start = stream.tell()
+        magic = stream.read(4)
+        stream.seek(start)
+        if magic == b"PK\x03\x04":
+            return _load_archive(ArchiveReader(stream), unpickle, restore, stream if mmap else None)
+        if mmap:
+            raise RuntimeError(
+                "mmap can only be used with files saved with `torch.save(_use_new_zipfile_serialization=True)`; save the file anew"
+            )
+        return legacy.load(stream, unpickle, restore)
+
+
+def _load_archive(
+    archive: ArchiveReader, unpickle: Callable[[BinaryIO, Callable], Any], restore: Restore, mapped_file: BinaryIO | None
+) -> Any:
+    if "constants.pkl" in archive:
+        raise RuntimeError("this file is a TorchScript program (made by torch.jit.save), which only PyTorch can run")
+    byteorder = archive.read("byteorder").decode() if "byteorder" in archive else "little"
+    if byteorder not in ("little", "big"):
+        raise ValueError(f"Unknown endianness type: {byteorder}")
+    memory = None
+    if mapped_file is not None:
+        memory = np.frombuffer(memory_map.mmap(mapped_file.fileno(), 0, access=memory_map.ACCESS_COPY), np.uint8)
+    storages: dict[str, LoadedStorage] = {}
+
+    def persistent_load(identity: tuple) -> LoadedStorage:
+        if len(identity) != 5 or not isinstance(identity[1], StorageType):
+            raise pickle.UnpicklingError(f"Unknown saved id: {identity!r}")
+        _, storage_type, key, location, numel = identity
+        if key not in storages:
+            record = f"data/{key}"
+            nbytes = archive.size(record)
+            if numel * storage_type.dtype.itemsize != nbytes:
+                raise RuntimeError(f"record {record} has {nbytes} bytes, but the object expects {numel} elements of {storage_type.dtype!r}")
+            storage = None if memory is None else _mapped(memory, archive.offset(record), nbytes, storage_type)
+            if storage is None:
+                storage = LoadedStorage.empty(nbytes, storage_type.dtype)
+                archive.read_into(record, storage.data().data)
+            if byteorder != sys.byteorder:
+                storage.swap_bytes()
+            storages[key] = restore(storage, location)
+        return storages[key]
+
+    return unpickle(io.BytesIO(archive.read("data.pkl")), persistent_load)
+
+
+def _mapped(memory: np.ndarray, offset: int, nbytes: int, storage_type: StorageType) -> LoadedStorage | None:
+    """A storage in a mapped file, unless it lies there as no kernel could use it."""
+    if offset % ALIGNMENT or nbytes == 0:
+        return None
+    return LoadedStorage.over(memory[offset : offset + nbytes], storage_type.dtype)
+
+
+def _restore(map_location: MapLocation) -> Restore:
+    """What becomes of a storage that was saved on a device.
+
+    Raises:
+        RuntimeError: the device is not available.
+    """
+
+    def place(storage: LoadedStorage, location: str) -> LoadedStorage:
+        if location.split(":")[0] != "cpu":
+            raise RuntimeError(
+                f"Attempting to deserialize object on device {location!r}, which is not available: Flambeau computes on the CPU. "
+                "Please use load with map_location='cpu' to map your storages to the CPU."
+            )
+        return storage
+
+    if map_location is None:
+        return place
+    if isinstance(map_location, dict):
+        return lambda storage, location: place(storage, map_location.get(location, location))
+    if isinstance(map_location, (str, bytes, Device)):
+        target = map_location.decode() if isinstance(map_location, bytes) else str(map_location)
+        return lambda storage, location: place(storage, target)
+
+    def restore(storage: LoadedStorage, location: str) -> LoadedStorage:
+        moved = map_location(storage, location)
+        return place(storage, location) if moved is None else moved
+
+    return restore
+
+
+def _weights_only(chosen: bool | None, pickle_module: ModuleType | None) -> bool:
+    """The argument, its default, or what PyTorch's environment variables say."""
+    force, force_not = (
+        os.environ.get(name, "0").lower() in ("1", "y", "yes", "true")
+        for name in ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    )
+    if force and force_not:
+        raise RuntimeError("Only one of TORCH_FORCE_WEIGHTS_ONLY_LOAD and TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD may be set, but both are")
+    if force:
+        return True
+    if chosen is None and force_not:
+        warnings.warn("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: loading with weights_only=False", UserWarning, stacklevel=3)
+        return False
+    return pickle_module is None if chosen is None else chosen
