@@ -149,9 +149,7 @@ def load(
         if magic == b"PK\x03\x04":
             return _load_archive(ArchiveReader(stream), unpickle, restore, stream if mmap else None)
         if mmap:
-            raise RuntimeError(
-                "mmap can only be used with files saved with `torch.save(_use_new_zipfile_serialization=True)`; save the file anew"
-            )
+            raise RuntimeError("mmap can only be used with files saved with _use_new_zipfile_serialization=True; save the file anew")
         return legacy.load(stream, unpickle, restore)
 
 

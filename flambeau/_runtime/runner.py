@@ -425,9 +425,13 @@ find:
 lock:
   %pair = cmpxchg ptr %busy.at, i64 0, i64 1 acquire monotonic, align 8
   %locked = extractvalue { i64, i1 } %pair, 1
-  br i1 %locked, label %equip, label %alone
-equip:
+  br i1 %locked, label %recount, label %alone
+recount:
+  ; Workers may have been dismissed just now. Those that are still leaving would deal the chunks out for another number.
   %hands = load atomic i64, ptr %workers.at monotonic, align 8
+  %left = icmp eq i64 %hands, 0
+  br i1 %left, label %unlock, label %equip
+equip:
   %threads = add i64 %hands, 1
   %scratch.at = getelementptr i64, ptr %call, i64 5
   %scratch = load i64, ptr %scratch.at
@@ -436,12 +440,12 @@ equip:
   br i1 %enough, label %parallel, label %more.scratch
 more.scratch:
   %grown = call i1 @grow(ptr %state, i64 %scratch)
-  br i1 %grown, label %parallel, label %poor
+  br i1 %grown, label %parallel, label %unlock
 parallel:
   call void @together(ptr %state, ptr %call, ptr %table, ptr %own, i64 %threads)
   store atomic i64 0, ptr %busy.at release, align 8
   br label %check
-poor:
+unlock:
   store atomic i64 0, ptr %busy.at release, align 8
   br label %alone
 alone:

@@ -99,9 +99,7 @@ class ArchiveReader:
         try:
             entries = zipfile.ZipFile(stream).infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
-            raise RuntimeError(
-                f"cannot read the directory at the end of this zip archive ({error}); the file is damaged or cut off"
-            ) from error
+            raise RuntimeError(f"cannot read the directory at the end of this zip archive ({error}); it is damaged or cut off") from error
         self._length = stream.seek(0, 2)
         self._entries = {entry.filename: entry for entry in entries}
         if len(self._entries) < len(entries):
@@ -155,9 +153,7 @@ class ArchiveReader:
         if entry is None:
             raise RuntimeError(f"this archive has no record {name}; the file is damaged")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise RuntimeError(
-                f"record {name} of this archive is compressed, which PyTorch's never are; unpack it and zip it with `zip -0`"
-            )
+            raise RuntimeError(f"record {name} of this archive is compressed, which PyTorch's never are; zip the files with `zip -0`")
         return entry
 
 

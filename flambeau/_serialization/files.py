@@ -33,21 +33,13 @@ def writing(f: FileLike) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(f))
     if not target.parent.is_dir():
         raise RuntimeError(f"Parent directory {target.parent} does not exist.")
-    if target.exists() and not target.is_file():
+    if target.exists() and not (target.is_file() and os.access(target.parent, os.W_OK)):
         with open(target, "wb") as stream:
             yield stream
         return
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
-        stream = open(temporary, "xb")
-    except PermissionError:
-        if not target.exists():
-            raise
-        with open(target, "wb") as stream:
-            yield stream
-        return
-    try:
-        with stream:
+        with open(temporary, "xb") as stream:
             yield stream
         if target.exists():
             shutil.copymode(target, temporary)

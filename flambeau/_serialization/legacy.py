@@ -64,9 +64,7 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         dtype = storage_type.dtype
         if key not in storages:
             if type(numel) is not int or not 0 <= numel * dtype.itemsize <= available:
-                raise RuntimeError(
-                    f"storage {key} claims to have {numel} elements, more than the file has bytes for; it is cut off or damaged"
-                )
+                raise RuntimeError(f"storage {key} claims to have {numel} elements, for which the file is too short; it is damaged")
             storages[key] = restore(LoadedStorage.empty(numel * dtype.itemsize, dtype), _text(location))
         whole = storages[key]
         if view is None:

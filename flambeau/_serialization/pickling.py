@@ -6,7 +6,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from operator import attrgetter
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, BinaryIO
 
 from flambeau._serialization.names import is_importable, torch_module
@@ -63,6 +63,8 @@ class _TorchNames:
             return reduce_tensor(obj)
         if type(obj) is StorageType:
             return obj.name
+        if type(obj) is FunctionType and torch_module(obj.__module__ or "") != obj.__module__:
+            return obj.__qualname__  # a name is given to save_global; functions are not, by themselves
         inherited = getattr(super(), "reducer_override", None)
         return NotImplemented if inherited is None else inherited(obj)
 

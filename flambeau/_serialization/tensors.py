@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau._ops.operator import new_tensor
-from flambeau._runtime.allocator import Buffer, allocate
+from flambeau._runtime import allocator
 from flambeau._tape.storage import Storage
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
@@ -90,12 +90,13 @@ class LoadedStorage:
     @staticmethod
     def empty(nbytes: int, dtype: DType) -> LoadedStorage:
         """New memory, to be filled."""
-        return LoadedStorage(Storage(allocate(nbytes), nbytes), dtype)
+        return LoadedStorage(Storage(allocator.allocate(nbytes), nbytes), dtype)
 
     @staticmethod
     def over(array: np.ndarray, dtype: DType) -> LoadedStorage:
         """The memory of an array of bytes."""
-        return LoadedStorage(Storage(Buffer.foreign(array.__array_interface__["data"][0], array.nbytes, array), array.nbytes), dtype)
+        buffer = allocator.Buffer.foreign(array.__array_interface__["data"][0], array.nbytes, array)
+        return LoadedStorage(Storage(buffer, array.nbytes), dtype)
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -121,16 +122,16 @@ class LoadedStorage:
 
 def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
     """The function and the arguments that make a tensor like this one again, with no more history than ``requires_grad``."""
-    from flambeau.nn.parameter import Buffer as BufferTensor
-    from flambeau.nn.parameter import Parameter
-
     cls = type(tensor)
     state = {name: value for name, value in tensor.__dict__.items() if name not in _INTERNAL}
-    if cls is Parameter:
-        arguments = (tensor.data, tensor.requires_grad, OrderedDict())
-        return (_rebuild_parameter_with_state, (*arguments, state)) if state else (_rebuild_parameter, arguments)
-    if cls is BufferTensor:  # which in PyTorch is a plain tensor with these attributes
-        cls, state = Tensor, {**state, "_is_buffer": True}
+    if cls is not Tensor:
+        from flambeau.nn.parameter import Buffer, Parameter
+
+        if cls is Parameter:
+            arguments = (tensor.data, tensor.requires_grad, OrderedDict())
+            return (_rebuild_parameter_with_state, (*arguments, state)) if state else (_rebuild_parameter, arguments)
+        if cls is Buffer:  # which in PyTorch is a plain tensor with these attributes
+            cls, state = Tensor, {**state, "_is_buffer": True}
     layout = tensor.layout
     arguments = (layout.offset, layout.shape, layout.strides, tensor.requires_grad, OrderedDict())
     storage_type = _STORAGE_TYPES.get(layout.dtype)
@@ -157,14 +158,14 @@ def _view(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tu
     size, stride = tuple(size), tuple(stride)
     if len(size) != len(stride) or not all(type(number) is int and 0 <= number < 1 << 63 for number in (offset, *size, *stride)):
         raise RuntimeError(
-            f"invalid tensor: size {size}, stride {stride}, offset {offset}; all must be integers >= 0, as many strides as sizes"
+            f"invalid tensor: size {size}, stride {stride}, offset {offset}; expected integers >= 0, as many strides as sizes"
         )
     layout = lay.layout(size, stride, offset + storage.start // dtype.itemsize, dtype)
     needed = (layout.extent if layout.numel else offset) * dtype.itemsize
     if layout.numel and needed > storage.start + storage.nbytes():
         raise RuntimeError(
-            f"setting size {list(size)}, stride {list(stride)} and storage offset {offset} requires a storage of {needed - storage.start} bytes, "
-            f"but the file has one of {storage.nbytes()} bytes"
+            f"setting size {list(size)}, stride {list(stride)} and storage offset {offset} requires a storage of "
+            f"{needed - storage.start} bytes, but the file has one of {storage.nbytes()} bytes"
         )
     if storage.start % dtype.itemsize:
         raise RuntimeError(f"invalid storage: it starts at byte {storage.start}, which is not a multiple of {dtype.itemsize}")

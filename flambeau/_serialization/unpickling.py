@@ -167,9 +167,7 @@ class _WeightsReader:
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
         if type(target) not in (dict, OrderedDict, Counter):
-            raise pickle.UnpicklingError(
-                f"Can only set items of dict, collections.OrderedDict, collections.Counter, but got {type(target)}"
-            )
+            raise pickle.UnpicklingError(f"Can only set items of dict, OrderedDict and Counter, but got {type(target)}")
         if len(items) % 2:
             raise pickle.UnpicklingError("the pickle has a key without a value; it is damaged")
         for key, value in zip(items[::2], items[1::2], strict=True):

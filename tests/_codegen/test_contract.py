@@ -387,6 +387,14 @@ def test_random_accesses(seed):
     check(random_contract(seed))
 
 
+@pytest.mark.parametrize("of", [types.float32, types.bfloat16, types.complex64], ids=lambda of: of.name)
+def test_every_other_element_of_the_output(of):
+    """The gradient of a convolution of stride 2 is computed a phase at a time."""
+    contract = convolution(2, 5, 6, (11, 70), (3, 3), (1, 1), (1, 1), (1, 1), of=of)
+    out = contract.out
+    check(replace(contract, out=replace(out, strides=tuple(2 * stride for stride in out.strides), offset=1)))
+
+
 def test_negative_strides():
     """A flipped kernel, as an input's gradient has."""
     contract = matmul(20, 30, 40)

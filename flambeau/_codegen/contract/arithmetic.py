@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from flambeau._codegen.ir import Builder, Value, bits, vector
 from flambeau._codegen.scalar import registers
@@ -26,16 +27,16 @@ class Tile:
     parts: int
     variants: tuple[int, ...]
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return self.variants[0]
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """Elements of a row of the tile."""
         return self.width * self.vectors
 
-    @property
+    @cached_property
     def pitch(self) -> int:
         """Numbers of a row of the tile: twice the elements for complex ones."""
         return self.width * self.vectors * self.parts
@@ -44,7 +45,7 @@ class Tile:
     def type(self) -> str:
         return vector(self.element, self.width)
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         return bits(self.element) // 8
 
@@ -56,6 +57,7 @@ def compute_dtype(of: dtype) -> dtype:
     return of.compute
 
 
+@lru_cache(maxsize=None)
 def register_tile(of: dtype, target: Target) -> Tile:
     """The tile for operands of dtype ``of``."""
     compute = compute_dtype(of)

@@ -6,7 +6,6 @@ result: each element of the output is the same chain of multiply-adds whatever t
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -14,6 +13,7 @@ from math import prod
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged
+from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
 
 _GATHER = 30.0
@@ -100,39 +100,36 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     b.in_place = b.in_place and _b_suits(normal, tile, m) and target.vector_bits > 128
 
     out = normal.out.index
-    store = 2.5 if normal.n[-1][out] in (1, 2) else 3.0 * tile.width
-    threads = _threads()
+    store = 2.5 / tile.width if normal.n[-1][out] in (1, 2) else 3.0
+    threads = targets.available_cores()
     panels = -(-n // tile.lanes)
     # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
     most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
     most_sums = target.l2_bytes // 2 // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
     cheapest: tuple[float, int, int, float, list[str]] | None = None
-    seen = set()
-    for rows in (28, 56, 112, 224, 448, 896, 1792):
-        m_tiles = -(-m // rows)
-        m_block = -(-m // m_tiles)
-        row_panels = split_rows(m_block, tile.variants)
-        row_cycles = sum(max(size, 4) + 0.2 for size in row_panels) * tile.parts
-        for n_panels in (1, 2, 4, 8, 16, 32):
-            n_tiles = -(-panels // n_panels)
-            n_panels = -(-panels // n_tiles)
+    element = tile.bytes * tile.parts
+    packed = [(side, side.elements * (side.cost + (0.5 if side.bytes < target.l2_bytes else 2.0) * tile.bytes / 8)) for side in (a, b)]
+    heights = {-(-m // -(-m // rows)) for rows in (28, 56, 112, 224, 448, 896, 1792)}
+    widths = {-(-panels // -(-panels // count)) for count in (1, 2, 4, 8, 16, 32)}
+    for m_block in heights:
+        m_tiles = -(-m // m_block)
+        row_cycles, row_panels = _cost_of_rows(m_block, tile)
+        for n_panels in widths:
             n_block = n_panels * tile.lanes
-            if (m_block, n_block) in seen or (n_panels > 1 and (n_block > most_lanes or n_block * m_block > most_sums)):
+            if n_panels > 1 and (n_block > most_lanes or n_block * m_block > most_sums):
                 continue
-            seen.add((m_block, n_block))
+            n_tiles = -(-panels // n_panels)
             tiles = batch * m_tiles * n_tiles
-            vectors = m_block * n_block / tile.width
-            cycles = 400 + n_panels * (row_cycles * k + 40 * blocks * len(row_panels)) + vectors * store + 6 * (m_block + n_block)
+            cycles = 400 + n_panels * (row_cycles * k + 40 * blocks * row_panels) + store * m_block * n_block + 6 * (m_block + n_block)
             # What a tile reads comes from a farther cache once for each tile.
-            cycles += 0.03 * tile.bytes * tile.parts * k * (m_block + n_block)
+            cycles += 0.03 * element * k * (m_block + n_block)
             calls = 0.0
             wheres = []
-            for side, lanes, repeats in ((a, m_block, n_tiles), (b, n_block, m_tiles)):
+            for (side, before), lanes, repeats in zip(packed, (m_block, n_block), (n_tiles, m_tiles)):
                 if side.in_place:
                     wheres.append("place")
                     continue
                 here = lanes * k * side.cost
-                before = side.elements * (side.cost + (0.5 if side.bytes < target.l2_bytes else 2.0) * tile.bytes / 8)
                 if repeats > 1 and _CALL + before < tiles * here:
                     wheres.append("call")
                     calls += _CALL + before
@@ -150,10 +147,11 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     return Blocking(normal, split, chunk, a, b, m_block, n_block, total, cycles)
 
 
-@lru_cache(maxsize=1)
-def _threads() -> int:
-    """Threads that tiles should suffice for: the machine's, not those of the pool, so that a plan suits any pool."""
-    return min(os.cpu_count() or 1, 64)
+@lru_cache(maxsize=4096)
+def _cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
+    """Cycles of one step of k of one panel of b for so many rows, and the number of register tiles."""
+    panels = split_rows(rows, tile.variants)
+    return sum(max(size, 4) + 0.2 for size in panels) * tile.parts, len(panels)
 
 
 def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: int, tile: Tile, left: bool) -> SideChoice:

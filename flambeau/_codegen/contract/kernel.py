@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow, register_tile
 from flambeau._codegen.contract.micro import emit_micro, row_choices
-from flambeau._codegen.contract.packing import Side, address, emit_pack, nest
+from flambeau._codegen.contract.packing import Side, address, emit_pack, nest, spread
 from flambeau._codegen.contract.parameters import Parameters, Reader, dot
 from flambeau._codegen.contract.stage import Epilogue
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
@@ -36,8 +36,9 @@ class Structure:
     """All that the code of a contraction depends on; extents, strides and blocking are run-time parameters.
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chunks, and
-    the ones inside it, which each ``Side`` sees as a box of its own.  ``out_lanes`` says that neighbouring columns of
-    the output can be stored as vectors, ``out_place`` that sums can be kept in the output itself.
+    the ones inside it, which each ``Side`` sees as a box of its own.  ``out_step`` is the distance of neighbouring
+    columns in the output if they can be stored as vectors (1 or 2), else 0; ``out_place`` says that sums can be kept in the
+    output itself.
     """
 
     target: Target
@@ -48,7 +49,7 @@ class Structure:
     a: Side
     b: Side
     out: dtype
-    out_lanes: bool
+    out_step: int
     out_place: bool
     reads: tuple[tuple[dtype, str], ...] = ()
     epilogue: Epilogue | None = None
@@ -341,24 +342,28 @@ def _emit_epilogue(module: Module, tile: Tile, s: Structure) -> str:
                 return s.epilogue.body(f, value, read.at(row))
             return narrow(f, value, s.out, tile.compute)
 
-        if not s.out_lanes:
+        if not s.out_step:
             with f.loop(0, rows) as loop:
                 row = address(f, out, f.load(f.offset(out_m, loop.index, "i64"), "i64"), s.out)
                 registers.store_strided(f, finish(loop.index), row, offsets, s.out, valid)
             continue
         some = f.compare("sgt", count, v * width)
         with f.when(some):
-            along = f.sub(offsets, constant_vector("i64", range(width)))
+            along = f.sub(offsets, constant_vector("i64", range(0, s.out_step * width, s.out_step)))
             with f.repeat([valid]) as runs:
                 left = runs.carried[0]
                 bits = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
                 first = f.cast("zext", f.intrinsic("cttz", bits, Value("true", "i1"), suffix="i32"), "i64")
-                distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), first)
+                distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, s.out_step))
                 here = f.splat(distance, width)
-                run = f.binary("and", left, f.compare("eq", along, here))
+                run = spread(f, f.binary("and", left, f.compare("eq", along, here)), s.out_step)
                 with f.loop(0, rows) as loop:
                     offset = f.add(f.load(f.offset(out_m, loop.index, "i64"), "i64"), distance)
-                    registers.store(f, finish(loop.index), address(f, out, offset, s.out), s.out, run)
+                    value = finish(loop.index)
+                    if s.out_step > 1:
+                        apart = [lane // s.out_step for lane in range(s.out_step * width)]
+                        value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
+                    registers.store(f, value, address(f, out, offset, s.out), s.out, run)
                 left = f.binary("and", left, f.compare("ne", along, here))
                 runs.again(f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0), left)
     f.ret()

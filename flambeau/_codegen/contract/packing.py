@@ -59,6 +59,13 @@ def address(f: Builder, pointer: Value, index: Value, of: dtype) -> Value:
     return f.offset(pointer, index, f"[{of.itemsize} x i8]")
 
 
+def spread(f: Builder, mask: Value, step: int) -> Value:
+    """A mask of elements that are ``step`` apart as one of the memory from the first to the last of them."""
+    if step == 1:
+        return mask
+    return f.shuffle(mask, constant(mask.type, 0), [lane // step if lane % step == 0 else mask.width for lane in range(step * mask.width)])
+
+
 @contextmanager
 def nest(f: Builder, extents: Sequence[Value]) -> Iterator[list[Value]]:
     """Nested loops; gives their indices, the innermost last."""
@@ -128,17 +135,10 @@ class _Packer:
             mask = f.binary("and", mask, inside)
         return mask
 
-    def _spread(self, mask: Value) -> Value:
-        """A mask of elements as one of the memory from the first to the last of them."""
-        step, width = self.side.step, self.tile.width
-        if step == 1:
-            return mask
-        return self.f.shuffle(mask, constant(mask.type, 0), [lane // step if lane % step == 0 else width for lane in range(step * width)])
-
-    def _load(self, pointer: Value, spread: Value) -> registers.Operand:
-        """Load a vector of neighbours in the compute dtype; ``spread`` is a mask by ``_spread``."""
+    def _load(self, pointer: Value, mask: Value) -> registers.Operand:
+        """Load a vector of neighbours in the compute dtype; ``mask`` is spread by the step."""
         side, step, width = self.side, self.side.step, self.tile.width
-        value = registers.load(self.f, pointer, side.dtype, step * width, spread)
+        value = registers.load(self.f, pointer, side.dtype, step * width, mask)
         if step > 1:
             value = registers.pack([self.f.shuffle(part, part, range(0, step * width, step)) for part in registers.unpack(value)])
         return widen(self.f, value, side.dtype, self.tile.compute)
@@ -194,7 +194,7 @@ class _Packer:
     def _copy(self, source: Value, place: Value, run: Value, written: Value) -> None:
         """Copy one run of lanes for each index of the free axis."""
         f, side = self.f, self.side
-        step, run = f.mul(self.linear[side.free], self._step()), self._spread(run)
+        step, run = f.mul(self.linear[side.free], self._step()), spread(f, run, side.step)
         with f.repeat([self.extents[side.free], source, place]) as loop:
             left, source, place = loop.carried
             f.prefetch(f.offset(source, side.step * self.tile.lanes * side.dtype.itemsize, "i8"))
@@ -240,7 +240,7 @@ class _Packer:
                 with f.loop(0, extent, width) as inner:
                     exists = f.lane_mask(f.sub(extent, inner.index), width)
                     mask = self._along_k(exists, inner.index, coordinates, shifts)
-                    value = self._load(address(f, start, f.mul(inner.index, side.step), side.dtype), self._spread(mask))
+                    value = self._load(address(f, start, f.mul(inner.index, side.step), side.dtype), spread(f, mask, side.step))
                     self._store(value, address(f, self.panel, f.add(place, inner.index), self.tile.compute), exists)
 
     def transposed(self, lane: Value) -> None:
@@ -261,7 +261,7 @@ class _Packer:
                 values = []
                 for source, coordinate in zip(sources, coordinates, strict=True):
                     mask = self._along_k(exists, inner.index, coordinate, shifts)
-                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), self._spread(mask))))
+                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), spread(f, mask, side.step))))
                 parts = [transpose(f, [value[part] for value in values]) for part in range(self.tile.parts)]
                 steps = [registers.pack(list(step)) for step in zip(*parts, strict=True)]
                 first = f.add(k, inner.index)

@@ -94,11 +94,11 @@ class _Planner:
 
         out = normal.out.index
         rows = merged([(axis[0], axis[out]) for axis in normal.m])
-        lanes = normal.n[-1][out] == 1
-        in_place = lanes and len(rows) == 1 and self.contract.out.dtype is tile.compute and not self.contract.epilogue and tile.parts == 1
+        neighbours = normal.n[-1][out]
+        in_place = neighbours == 1 and len(rows) == 1 and self.contract.out.dtype is tile.compute and not self.contract.epilogue and tile.parts == 1
         values["out.row"] = rows[-1][1]
         structure = Structure(
-            self.target, len(normal.batch), len(normal.m), len(normal.n), len(outer), *sides, self.contract.out.dtype, lanes, in_place,
+            self.target, len(normal.batch), len(normal.m), len(normal.n), len(outer), *sides, self.contract.out.dtype, neighbours if neighbours in (1, 2) else 0, in_place,
             tuple((read.dtype, self._kind(read)) for read in normal.reads), self.contract.epilogue,
         )  # fmt: skip
         self._call(contraction(structure), values, self.buffers, self.batch * m_tiles * n_tiles, blocking.tile_cycles, self.scratch)

@@ -96,7 +96,7 @@ def erfc(x: Lanes) -> Lanes:
 def erfinv(x: Lanes) -> Lanes:
     """The y with ``erf(y) = x``; float32 through float64.
 
-    S. Winitzki's approximation (2008, to three digits), then Halley's step twice, which triples the digits each time.
+    S. Winitzki's approximation (2008, to three digits), then three of Halley's steps, each of which triples the digits.
     """
     if x.element == "float":
         return erfinv(x.convert("fpext", "double")).convert("fptrunc", "float")
@@ -109,7 +109,7 @@ def erfinv(x: Lanes) -> Lanes:
     centre = logarithm * 0.5 + 2.0 / (math.pi * a)
     square = (logarithm * (-1.0 / a)) / ((centre * centre - logarithm * (1.0 / a)).sqrt() + centre)
     tail = magnitude > 0.5
-    with builder.loop(0, 2, carried=[square.sqrt().value]) as loop:
+    with builder.loop(0, 3, carried=[square.sqrt().value]) as loop:
         y = x.of(loop.carried[0])
         error = tail.select(complement - erfc(y), erf(y) - magnitude)
         step = error * exp(y * y) * (math.sqrt(math.pi) / 2.0)

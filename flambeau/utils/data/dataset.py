@@ -118,14 +118,14 @@ class StackDataset(Dataset[T_co]):
         return list(self.datasets.values()) if isinstance(self.datasets, dict) else self.datasets
 
     def _join(self, samples: Iterable[Any]) -> Any:
-        return dict(zip(self.datasets, samples)) if isinstance(self.datasets, dict) else tuple(samples)
+        return dict(zip(self.datasets, samples, strict=True)) if isinstance(self.datasets, dict) else tuple(samples)
 
     def __getitem__(self, index: Any) -> Any:
         return self._join([dataset[index] for dataset in self._parts()])
 
     def __getitems__(self, indices: list) -> list:
         columns = [_samples(dataset, indices) for dataset in self._parts()]
-        return [self._join(row) for row in zip(*columns)]
+        return [self._join(row) for row in zip(*columns, strict=True)]
 
     def __len__(self) -> int:
         return self._length
@@ -226,9 +226,7 @@ def _samples(dataset: Any, indices: list) -> list:
     return samples
 
 
-def random_split(
-    dataset: Dataset[T_co], lengths: Sequence[int | float], generator: flambeau.Generator | None = None
-) -> list[Subset[T_co]]:
+def random_split(dataset: Dataset[T_co], lengths: Sequence[int | float], generator: flambeau.Generator | None = None) -> list[Subset[T_co]]:
     """Splits ``dataset`` at random into disjoint subsets of the given lengths.
 
     Lengths are numbers of samples, or fractions that add up to one. A fraction ``f`` of ``n`` samples is ``floor(f * n)``
@@ -251,7 +249,7 @@ def random_split(
         )
     indices = flambeau.randperm(int(sum(lengths)), generator=generator).tolist()
     ends = itertools.accumulate(lengths)
-    return [Subset(dataset, indices[end - length : end]) for end, length in zip(ends, lengths)]  # type: ignore[misc]
+    return [Subset(dataset, indices[end - length : end]) for end, length in zip(ends, lengths, strict=True)]  # type: ignore[misc]
 
 
 def _lengths_of_fractions(fractions: Sequence[float], size: int) -> list[int]:

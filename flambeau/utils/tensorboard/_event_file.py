@@ -239,7 +239,7 @@ class EventFile:
         try:
             payload = later.encode()
         except Exception as error:
-            self._notices.append(f"an event of step {step or 0} was not logged to {self.directory!r}: {error}")
+            self._notices.append(f"an event of step {step or 0} was not logged to {self.directory!r}: {error!r}")
             return b""
         return b"" if payload is None else frame(event(payload, wall_time, step))
 
@@ -251,7 +251,7 @@ class EventFile:
                 try:
                     known.append((tag, _convert.number(value), step, wall_time))
                 except Exception as error:
-                    self._notices.append(f"{tag.decode()!r} of step {step} was not logged to {self.directory!r}: {error}")
+                    self._notices.append(f"{tag.decode()!r} of step {step} was not logged to {self.directory!r}: {error!r}")
             if not known:
                 return b""
             tags, values, steps, wall_times = zip(*known, strict=True)

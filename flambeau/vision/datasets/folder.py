@@ -9,7 +9,14 @@ from typing import Any
 from flambeau.vision._pillow import pillow
 from flambeau.vision.datasets.vision import VisionDataset, folder_of
 
-__all__ = ["IMG_EXTENSIONS", "DatasetFolder", "ImageFolder", "default_loader", "find_classes", "make_dataset"]
+__all__ = [
+    "IMG_EXTENSIONS",
+    "DatasetFolder",
+    "ImageFolder",
+    "default_loader",
+    "find_classes",
+    "make_dataset",
+]
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -72,7 +79,7 @@ def make_dataset(
         if len(samples) == before:
             empty.append(name)
     if empty and not allow_empty:
-        wanted = "" if extensions is None else f" Supported extensions are: {extensions if isinstance(extensions, str) else ', '.join(extensions)}"
+        wanted = "" if extensions is None else f" Supported extensions are: {extensions}"
         raise FileNotFoundError(f"Found no valid file for the classes {', '.join(empty)} in {directory}.{wanted}")
     return samples
 

@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 def read_idx(path: str | os.PathLike[str]) -> flambeau.Tensor:
     """Reads an IDX file, compressed with gzip or not, as a tensor.
 
-    No more memory is used than the file has bytes for, whatever its header says.
+    Memory is used for the bytes that the file has, whatever its header says.
 
     Raises:
         ValueError: a file that is not in this format, or that has more or fewer values than its header says.

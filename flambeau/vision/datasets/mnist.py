@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from flambeau.vision._pillow import pillow
 from flambeau.vision.datasets.idx import read_idx
 from flambeau.vision.datasets.vision import VisionDataset, folder_of
 
-__all__ = ["MNIST", "FashionMNIST", "KMNIST"]
+__all__ = ["KMNIST", "MNIST", "FashionMNIST"]
 
 
 class MNIST(VisionDataset):
@@ -35,7 +35,7 @@ class MNIST(VisionDataset):
         ValueError: a file is damaged.
     """
 
-    classes = [
+    classes: ClassVar[list[str]] = [
         "0 - zero",
         "1 - one",
         "2 - two",
@@ -74,7 +74,7 @@ class MNIST(VisionDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         images, targets = self._arrays()
-        return self._transformed(pillow().fromarray(images[index], mode="L"), int(targets[index]))
+        return self._transformed(pillow().fromarray(images[index]), int(targets[index]))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -114,14 +114,25 @@ class MNIST(VisionDataset):
 class FashionMNIST(MNIST):
     """Zalando's articles of clothing, in MNIST's format (Xiao et al. 2017)."""
 
-    classes = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    classes: ClassVar[list[str]] = [
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ]
     url = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
 class KMNIST(MNIST):
     """Kuzushiji, cursive Japanese characters, in MNIST's format (Clanuwat et al. 2018)."""
 
-    classes = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+    classes: ClassVar[list[str]] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
     url = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"
 
 

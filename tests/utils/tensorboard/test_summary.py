@@ -159,9 +159,10 @@ def test_tensor_equals_pytorchs(dtype, shape, both):
     assert_same_events(*both(lambda writer: writer.add_tensor("t", tensor, 2)))
 
 
-@pytest.mark.parametrize(
-    "dtype", "float16 float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool complex64 complex128".split()
-)
+DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", "complex64"]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "complex128"])
 def test_tensor_decodes_in_tensorboard(dtype, log_dir, read_events):
     """The decoder is TensorBoard's, which cannot read PyTorch's uint8 and float16."""
     util = pytest.importorskip("tensorboard.util.tensor_util")
@@ -250,9 +251,7 @@ EMBEDDINGS = {
 
 
 def projector_files(directory: Path) -> dict[str, Path]:
-    return {
-        str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file() and "tfevents" not in path.name
-    }
+    return {str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file() and "tfevents" not in path.name}
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)

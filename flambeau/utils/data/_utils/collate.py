@@ -65,12 +65,12 @@ def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, Callable] | None 
         joined = {key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map) for key in first}
         return _rebuild_mapping(first, joined)
     if _is_namedtuple(first):
-        return kind(*(collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)))
+        return kind(*(collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=True)))
     if isinstance(first, Sequence):
         lengths = {len(sample) for sample in batch}
         if len(lengths) > 1:
             raise RuntimeError(f"each element in list of batch should be of equal size, but samples have lengths {sorted(lengths)}")
-        columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
+        columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=True)]
         return columns if isinstance(first, tuple) else _rebuild_sequence(first, columns)
     raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {kind}")
 

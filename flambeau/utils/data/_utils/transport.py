@@ -34,11 +34,7 @@ _INLINE = 16 * 1024
 """Buffers smaller than this many bytes travel inside of the pickle."""
 _ALIGN = 64
 """Buffers start at multiples of a cache line."""
-_NO_NUMPY = {
-    flambeau.bfloat16: flambeau.int16,
-    flambeau.float8_e4m3fn: flambeau.uint8,
-    flambeau.float8_e5m2: flambeau.uint8,
-}
+_NO_NUMPY = {flambeau.bfloat16: flambeau.int16}
 """Dtypes that NumPy lacks, and as what their bytes are shown to it."""
 
 
@@ -74,7 +70,7 @@ class Sender:
             spans.append((start, end))
         number, descriptor, forgotten = self._segment(end)
         segment = self._segments[number]
-        for buffer, (start, stop) in zip(buffers, spans):
+        for buffer, (start, stop) in zip(buffers, spans, strict=True):
             segment[start:stop] = buffer
         size = None if descriptor is None else len(segment)
         try:

@@ -22,6 +22,7 @@ from flambeau.utils.data.dataset import IterableDataset
 
 __all__ = ["Exhausted", "Failure", "Job", "WorkerInfo", "get_worker_info", "work"]
 
+
 @dataclass
 class WorkerInfo:
     """What a worker process knows about itself.

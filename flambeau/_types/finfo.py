@@ -1,0 +1,55 @@
+"""``finfo`` and ``iinfo``: the limits of number types."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau._types import dtype as dt
+from flambeau._types.dtype import dtype as DType
+
+
+class finfo:
+    """The limits of a floating-point dtype (of the parts, for complex ones).
+
+    Attributes:
+        bits, eps, max, min, tiny, smallest_normal, resolution, dtype: as NumPy's ``finfo``
+
+    Raises:
+        TypeError: the dtype is not floating point or complex.
+    """
+
+    def __init__(self, type: DType | None = None) -> None:
+        from flambeau._types.promotion import get_default_dtype
+
+        of = (type or get_default_dtype()).to_real()
+        if of.category != dt.FLOAT:
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{of!r}'")
+        self.dtype = of.name
+        self.bits = 8 * of.itemsize
+        if of is dt.bfloat16:
+            self.eps, self.max, self.tiny, self.resolution = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 0.01
+        else:
+            limits = np.finfo(of.numpy)
+            self.eps, self.max, self.tiny, self.resolution = (float(each) for each in (limits.eps, limits.max, limits.tiny, limits.resolution))
+        self.min = -self.max
+        self.smallest_normal = self.tiny
+
+    def __repr__(self) -> str:
+        return f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+
+
+class iinfo:
+    """The limits of an integer dtype.
+
+    Raises:
+        TypeError: the dtype is no integer type.
+    """
+
+    def __init__(self, type: DType) -> None:
+        if type.category != dt.INTEGER:
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'" if type is not dt.bool else "torch.bool is not supported by torch.iinfo")
+        limits = np.iinfo(type.numpy)
+        self.dtype, self.bits, self.min, self.max = type.name, limits.bits, int(limits.min), int(limits.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
