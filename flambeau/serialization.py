@@ -117,6 +117,7 @@ def load(
     Raises:
         pickle.UnpicklingError: the file asks for more than ``weights_only`` allows.
         RuntimeError: the file is damaged or cut off; or its tensors were on a device that there is none of here.
+        EOFError: the file is empty.
 
     Example:
         >>> import io
@@ -146,6 +147,8 @@ def load(
         start = stream.tell()
         magic = stream.read(4)
         stream.seek(start)
+        if not magic:
+            raise EOFError("Ran out of input: the file is empty")
         if magic == b"PK\x03\x04":
             return _load_archive(ArchiveReader(stream), unpickle, restore, stream if mmap else None)
         if mmap:

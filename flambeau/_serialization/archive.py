@@ -122,8 +122,10 @@ class ArchiveReader:
     def offset(self, name: str) -> int:
         """Where in the file the bytes of a record start."""
         entry = self._entry(name)
-        self._stream.seek(entry.header_offset)
-        header = self._stream.read(_LOCAL_HEADER.size)
+        header = b""
+        if 0 <= entry.header_offset < self._length:
+            self._stream.seek(entry.header_offset)
+            header = self._stream.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise RuntimeError(f"record {name} of this archive has no header where the directory says; the file is damaged")
         start = entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header)[-2:])

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 import flambeau._ops as ops
-from flambeau._ops import copying, elementwise, indexing, matrix, views
+from flambeau._ops import copying, elementwise, functions, indexing, matrix, views
 from flambeau._ops.arguments import number
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor.size import Size
+from flambeau._tensor.storages import UntypedStorage
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.device import CPU, require_cpu
@@ -95,6 +96,10 @@ class Tensor(TensorBase):
 
     ndimension = dim
 
+    def untyped_storage(self) -> UntypedStorage:
+        """The bytes behind the tensor."""
+        return UntypedStorage(self.storage)
+
     def numel(self) -> int:
         """The number of elements."""
         return self.layout.numel
@@ -134,6 +139,9 @@ class Tensor(TensorBase):
     is_cuda = is_sparse = is_quantized = is_meta = is_mkldnn = is_mps = is_xpu = is_nested = False
     is_cpu = True
     names = property(lambda self: (None,) * self.layout.ndim)
+
+    real = property(copying.real, doc="The real parts, as a view.")
+    imag = property(copying.imag, doc="The imaginary parts, as a view.")
 
     def is_conj(self) -> bool:
         """Always False: conjugation is computed, not deferred."""
@@ -527,6 +535,35 @@ class Tensor(TensorBase):
 
     def __ge__(self, other: Any) -> Any:
         return elementwise.ge(self, other) if _operand(other) else NotImplemented
+
+    def __and__(self, other: Any) -> Any:
+        return functions.bitwise_and(self, other) if _operand(other) else NotImplemented
+
+    def __or__(self, other: Any) -> Any:
+        return functions.bitwise_or(self, other) if _operand(other) else NotImplemented
+
+    def __xor__(self, other: Any) -> Any:
+        return functions.bitwise_xor(self, other) if _operand(other) else NotImplemented
+
+    def __lshift__(self, other: Any) -> Any:
+        return functions.bitwise_left_shift(self, other) if _operand(other) else NotImplemented
+
+    def __rshift__(self, other: Any) -> Any:
+        return functions.bitwise_right_shift(self, other) if _operand(other) else NotImplemented
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __iand__(self, other: Any) -> Any:
+        return functions.bitwise_and_(self, other) if _operand(other) else NotImplemented
+
+    def __ior__(self, other: Any) -> Any:
+        return functions.bitwise_or_(self, other) if _operand(other) else NotImplemented
+
+    def __ixor__(self, other: Any) -> Any:
+        return functions.bitwise_xor_(self, other) if _operand(other) else NotImplemented
+
+    def __invert__(self) -> Tensor:
+        return functions.bitwise_not(self)
 
     def __neg__(self) -> Tensor:
         return elementwise.neg(self)

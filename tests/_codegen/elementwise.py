@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 
@@ -13,31 +12,20 @@ from flambeau._codegen import scalar
 from flambeau._codegen.ir import Builder, Module, Value
 from flambeau._codegen.lanes import Lanes
 from flambeau._runtime import targets
-from flambeau._runtime.llvm import Compiler, Linker
+from flambeau._runtime.jit import compile_kernels
 from flambeau._types.dtype import dtype, from_numpy
 
 Body = Callable[[Builder, list[scalar.Operand]], scalar.Operand]
 
 
-@lru_cache(maxsize=None)
-def _compiler(target: str) -> Compiler:
-    return Compiler(targets.named(target))
+def features() -> tuple[str, ...]:
+    """Instruction sets that generated code may ask for by name."""
+    return ("avx512f",) if targets.current().vector_bits == 512 else ()
 
 
-@lru_cache(maxsize=None)
-def _linker(target: str) -> Linker:
-    return _compiler(target).linker()
-
-
-def features(target: str) -> tuple[str, ...]:
-    """Those instruction sets of a target that generated code asks for by name."""
-    found = targets.named(target)
-    return ("avx512f", "f16c") if found.vector_bits == 512 else ("f16c",) if found.has_fma else ()
-
-
-def module(body: Body, sources: list[dtype], result: dtype, width: int, target: str = "native") -> Module:
+def module(body: Body, sources: list[dtype], result: dtype, width: int) -> Module:
     """``kernel(n, source..., destination)`` for n elements, a multiple of ``width``."""
-    text = Module(features(target))
+    text = Module(features())
     parameters = [("i64", "n"), *[("ptr", f"source{number}") for number in range(len(sources))], ("ptr", "destination")]
     builder = text.function("kernel", parameters)
     count, *pointers, destination = builder.parameters
@@ -55,32 +43,26 @@ def element(builder: Builder, pointer: Value, index: Value, of: dtype) -> Value:
     return builder.offset(pointer, builder.mul(index, of.itemsize), "i8")
 
 
-def link(text: str, target: str = "native") -> int:
+def link(text: str) -> int:
     """Compile a module and give the address of its function ``kernel``."""
-    return _link(text, target)
+    name = "test_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return compile_kernels({name: text.replace("@kernel(", f"@{name}(")})[name]
 
 
-@lru_cache(maxsize=None)
-def _link(text: str, target: str) -> int:
-    name = "kernel_" + hashlib.sha256((target + text).encode()).hexdigest()[:16]
-    code = _compiler(target).object_code(text.replace("@kernel(", f"@{name}("))
-    return _linker(target).link({name: code})[name]
-
-
-def run(body: Body, arrays: list[np.ndarray], sources: list[dtype], result: dtype, width: int, target: str = "native") -> np.ndarray:
+def run(body: Body, arrays: list[np.ndarray], sources: list[dtype], result: dtype, width: int) -> np.ndarray:
     """Apply ``body`` to arrays of equal length, ``width`` elements at a time."""
     count = len(arrays[0])
     padded = -(-count // width) * width
     inputs = [np.resize(array, padded) for array in arrays]
     output = np.empty(padded, result.numpy)
-    address = link(str(module(body, sources, result, width, target)), target)
+    address = link(str(module(body, sources, result, width)))
     function = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (len(inputs) + 1))(address)
     function(padded, *[array.ctypes.data for array in inputs], output.ctypes.data)
     return output[:count]
 
 
-def run_lanes(function: Callable[..., Lanes], *arrays: np.ndarray, width: int = 16, target: str = "native") -> np.ndarray:
+def run_lanes(function: Callable[..., Lanes], *arrays: np.ndarray, width: int = 16) -> np.ndarray:
     """Apply a function of float lanes to arrays."""
     of = from_numpy(arrays[0].dtype)
     body = lambda builder, operands: function(*[Lanes(builder, operand) for operand in operands]).value  # noqa: E731
-    return run(body, list(arrays), [of] * len(arrays), of, width, target)
+    return run(body, list(arrays), [of] * len(arrays), of, width)

@@ -160,6 +160,28 @@ def test_several_python_threads_at_once() -> None:
     assert wrong[0] == 0
 
 
+def test_workers_are_dismissed_while_calls_are_being_shared() -> None:
+    counts = numpy.zeros(64, numpy.int64)
+    table = Table(counts)
+    program = Program([Call(kernel("tally"), (2,), 64)] * 200)
+    runs, stop = [], threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            runs.append(program.run(table.address))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for count in [3, 1] * 100:
+        pool.set_num_threads(count)
+        stop.wait(0.0005)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    numpy.testing.assert_array_equal(counts, numpy.full(64, 200 * len(runs)))
+
+
 def test_other_python_threads_go_on_meanwhile() -> None:
     """The kernel waits for two threads, one of which is a second Python thread: this hangs unless the lock is released."""
     pool.set_num_threads(1)

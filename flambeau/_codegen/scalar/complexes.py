@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-from flambeau._codegen import vmath
 from flambeau._codegen.lanes import Lanes
 
 
@@ -58,6 +58,18 @@ def not_equal(x: Complex, y: Complex) -> Lanes:
 
 def is_true(x: Complex) -> Lanes:
     return (x.re != 0.0) | (x.im != 0.0)
+
+
+def is_nan(x: Complex) -> Lanes:
+    return x.re.is_nan() | x.im.is_nan()
+
+
+def is_infinite(x: Complex) -> Lanes:
+    return (x.re.abs() == math.inf) | (x.im.abs() == math.inf)
+
+
+def is_finite(x: Complex) -> Lanes:
+    return (x.re.abs() < math.inf) & (x.im.abs() < math.inf)
 
 
 def where(condition: Lanes, x: Complex, y: Complex) -> Complex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from flambeau._codegen import vmath
 from flambeau._codegen.lanes import Lanes, rarely
 
 INFINITY = math.inf
@@ -98,11 +99,28 @@ def trunc_divide(x: Lanes, y: Lanes) -> Lanes:
 
 def nextafter(x: Lanes, y: Lanes) -> Lanes:
     """The number next to x in the direction of y."""
+    return _neighbour(x, y, 1)
+
+
+def nextafter_bfloat16(x: Lanes, y: Lanes) -> Lanes:
+    return _neighbour(x, y, 1 << 16)
+
+
+def nextafter_float16(x: Lanes, y: Lanes) -> Lanes:
+    """The bits of a subnormal float16 are spread evenly in float32, and infinity is far from the largest number."""
+    step = x.constant(2.0**-24)
+    subnormal = (x < y).select(x + step, x - step)
+    subnormal = (subnormal == 0.0).select(subnormal.copysign(x), subnormal)
+    result = ((x.abs() < 2.0**-14) & (x != y)).select(subnormal, _neighbour(x, y, 1 << 13))
+    return (is_infinite(x) & (x != y) & ~y.is_nan()).select(x.constant(65504.0).copysign(x), result)
+
+
+def _neighbour(x: Lanes, y: Lanes, unit: int) -> Lanes:
+    """nextafter where the bits of neighbours differ by ``unit``."""
     bits = x.as_integer()
     away = (x < y) ^ (x < 0.0)
-    step = away.select(bits + 1, bits - 1).as_float()
-    smallest = bits.constant(1).as_float().copysign(y)
-    result = (x == 0.0).select(smallest, step)
+    step = away.select(bits + unit, bits - unit).as_float()
+    result = (x == 0.0).select(bits.constant(unit).as_float().copysign(y), step)
     return (x == y).select(y, (x.is_nan() | y.is_nan()).select(x + y, result))
 
 
@@ -114,3 +132,24 @@ def heaviside(x: Lanes, at_zero: Lanes) -> Lanes:
 def angle(x: Lanes) -> Lanes:
     """The argument of a real number: pi below 0, else 0; NaN for NaN."""
     return x.is_nan().select(x, (x < 0.0).select(x.constant(math.pi), 0.0))
+
+
+def sinc(x: Lanes) -> Lanes:
+    """``sin(pi x) / (pi x)``, and 1 at 0."""
+    return (x == 0.0).select(x.constant(1.0), vmath.sinpi(x) / (x * math.pi))
+
+
+def logaddexp(x: Lanes, y: Lanes) -> Lanes:
+    """``log(exp(x) + exp(y))`` without overflow."""
+    larger = maximum(x, y)
+    same_infinity = (x == y) & is_infinite(x)
+    return same_infinity.select(x, larger + vmath.log1p(vmath.exp(-(x - y).abs())))
+
+
+def ldexp(x: Lanes, exponent: Lanes) -> Lanes:
+    return x * vmath.exp2(exponent)
+
+
+def xlogy(x: Lanes, y: Lanes) -> Lanes:
+    """``x log(y)``; 0 where x is 0, unless y is NaN."""
+    return y.is_nan().select(y, (x == 0.0).select(x.constant(0.0), x * vmath.log(y)))

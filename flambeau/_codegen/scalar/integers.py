@@ -81,21 +81,26 @@ def power(x: Lanes, exponent: Lanes) -> Lanes:
     return (exponent < 0).select(inverse, result)
 
 
+def _magnitude(x: Lanes) -> Lanes:
+    """The absolute value, unsigned, so that the smallest integer has one."""
+    return Lanes(x.builder, x.abs().value, signed=False)
+
+
 def gcd(x: Lanes, y: Lanes) -> Lanes:
     """The greatest common divisor by Euclid's algorithm."""
     builder = x.builder
-    with builder.repeat([x.abs().value, y.abs().value]) as loop:
-        a, b = (x.of(value) for value in loop.carried)
-        rest = fmod(b, a)
+    with builder.repeat([_magnitude(x).value, _magnitude(y).value]) as loop:
+        a, b = (Lanes(builder, value, signed=False) for value in loop.carried)
         done = a == 0
-        a, b = rest, done.select(b, a)
+        a, b = fmod(b, a), done.select(b, a)
         loop.again((a != 0).any().value, a.value, b.value)
     return x.of(loop.carried[1])
 
 
 def lcm(x: Lanes, y: Lanes) -> Lanes:
-    """The least common multiple; 0 if either is 0."""
-    return (trunc_divide(x, gcd(x, y)) * y).abs()
+    """The least common multiple, modulo the size; 0 if either is 0."""
+    divisor = Lanes(x.builder, gcd(x, y).value, signed=False)
+    return x.of((trunc_divide(_magnitude(x), divisor) * _magnitude(y)).value)
 
 
 def shift_left(x: Lanes, count: Lanes) -> Lanes:

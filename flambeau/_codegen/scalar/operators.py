@@ -11,7 +11,7 @@ import numpy as np
 from flambeau._codegen import vmath
 from flambeau._codegen.ir import Builder
 from flambeau._codegen.lanes import Lanes
-from flambeau._codegen.scalar import complexes, floats, integers
+from flambeau._codegen.scalar import complex_functions, complexes, floats, integers
 from flambeau._codegen.scalar import reference as meaning
 from flambeau._codegen.scalar.complexes import Complex
 from flambeau._codegen.scalar.registers import Operand, round_to
@@ -29,14 +29,14 @@ class ScalarOp:
         name: as in ``OPS``
         arity: how many operands
         result: the result's dtype: ``"same"``, ``"bool"``, ``"real"`` (of a complex operand) or ``"complex"``
-        bodies: for each category of dtype that it takes, what it computes
+        bodies: for each category of dtype that it takes, or for a dtype that differs, what it computes
         define: the same in NumPy
     """
 
     name: str
     arity: int
     result: str
-    bodies: dict[int, Body]
+    bodies: dict[int | dtype, Body]
     define: Callable[..., np.ndarray]
 
     def takes(self, of: dtype) -> bool:
@@ -52,7 +52,7 @@ class ScalarOp:
 
     def emit(self, builder: Builder, of: dtype, *operands: Operand) -> Operand:
         """Append the operator on operands of dtype ``of`` (a condition is bool) and give its result."""
-        body = self.bodies.get(of.category)
+        body = self.bodies.get(of) or self.bodies.get(of.category)
         if body is None:
             raise TypeError(f"{self.name} is not defined for {of}")
         if len(operands) != self.arity:
@@ -117,13 +117,14 @@ _define("remainder", 2, np.remainder, integer=integers.remainder, float=floats.r
 _define("fmod", 2, np.fmod, integer=integers.fmod, float=floats.fmod)
 _define("fma", 3, meaning.fma, integer=lambda x, y, z: x * y + z, float=Lanes.fma)
 _define("neg", 1, np.negative, number=operator.neg, complex=complexes.negate)
-_define("abs", 1, np.abs, result="real", bool=operator.pos, number=Lanes.abs)
+_define("abs", 1, np.abs, result="real", bool=operator.pos, number=Lanes.abs, complex=complex_functions.absolute)
 _define("sign", 1, meaning.sign, bool=operator.pos, integer=integers.sign, float=floats.sign)
+_define("sgn", 1, meaning.sgn, bool=operator.pos, integer=integers.sign, float=floats.sign, complex=complex_functions.sign)
 _define("square", 1, np.square, bool=operator.pos, number=lambda x: x * x, complex=lambda x: complexes.multiply(x, x))
 _define("reciprocal", 1, np.reciprocal, float=floats.reciprocal, complex=complexes.reciprocal)
-_define("sqrt", 1, np.sqrt, float=Lanes.sqrt)
-_define("rsqrt", 1, lambda x: 1 / np.sqrt(x), float=floats.rsqrt)
-_define("pow", 2, meaning.power, integer=integers.power)
+_define("sqrt", 1, np.sqrt, float=Lanes.sqrt, complex=complex_functions.sqrt)
+_define("rsqrt", 1, lambda x: 1 / np.sqrt(x), float=floats.rsqrt, complex=complex_functions.rsqrt)
+_define("pow", 2, meaning.power, integer=integers.power, float=vmath.pow, complex=complex_functions.power)
 _define("maximum", 2, np.maximum, bool=operator.or_, integer=integers.maximum, float=floats.maximum)
 _define("minimum", 2, np.minimum, bool=operator.and_, integer=integers.minimum, float=floats.minimum)
 _define("fmax", 2, np.fmax, bool=operator.or_, integer=integers.maximum, float=floats.fmax)
@@ -150,31 +151,59 @@ _define("bitwise_not", 1, np.bitwise_not, bool=operator.invert, integer=operator
 _define("bitwise_left_shift", 2, meaning.shift_left, integer=integers.shift_left)
 _define("bitwise_right_shift", 2, meaning.shift_right, integer=integers.shift_right)
 _define("where", 3, np.where, real=Lanes.select, complex=complexes.where)
-_define("heaviside", 2, np.heaviside, bool=lambda x, at_zero: x | at_zero, integer=integers.heaviside, float=floats.heaviside)
+_define("heaviside", 2, meaning.heaviside, bool=lambda x, at_zero: x | at_zero, integer=integers.heaviside, float=floats.heaviside)
 
 # -- parts of a number -------------------------------------------------------------------------------------------------
 
 _define("floor", 1, np.floor, integer=operator.pos, float=Lanes.floor)
 _define("ceil", 1, np.ceil, integer=operator.pos, float=Lanes.ceil)
-_define("round", 1, np.rint, integer=operator.pos, float=Lanes.round)
+_define("round", 1, meaning.rounded, integer=operator.pos, float=Lanes.round)
 _define("trunc", 1, np.trunc, integer=operator.pos, float=Lanes.trunc)
 _define("frac", 1, lambda x: x - np.trunc(x), float=floats.frac)
 _define("copysign", 2, np.copysign, float=Lanes.copysign)
-_define("nextafter", 2, np.nextafter, float=floats.nextafter)
-_define("isnan", 1, np.isnan, result="bool", float=Lanes.is_nan)
-_define("isinf", 1, np.isinf, result="bool", float=floats.is_infinite)
-_define("isfinite", 1, np.isfinite, result="bool", float=floats.is_finite)
+_define("nextafter", 2, meaning.nextafter, float=floats.nextafter)
+OPS["nextafter"].bodies.update({types.float16: floats.nextafter_float16, types.bfloat16: floats.nextafter_bfloat16})
+_define("isnan", 1, np.isnan, result="bool", float=Lanes.is_nan, complex=complexes.is_nan)
+_define("isinf", 1, np.isinf, result="bool", float=floats.is_infinite, complex=complexes.is_infinite)
+_define("isfinite", 1, np.isfinite, result="bool", float=floats.is_finite, complex=complexes.is_finite)
 _define("signbit", 1, meaning.sign_bit, result="bool", integer=lambda x: x < 0, float=floats.sign_bit)
 _define("real", 1, np.real, result="real", real=operator.pos, complex=operator.attrgetter("re"))
 _define("imag", 1, np.imag, result="real", complex=operator.attrgetter("im"))
 _define("conj", 1, np.conj, real=operator.pos, complex=complexes.conjugate)
-_define("complex", 2, lambda re, im: re + 1j * im, result="complex", float=Complex)
-_define("angle", 1, np.angle, result="real", float=floats.angle)
+_define("complex", 2, meaning.complex_of, result="complex", float=Complex)
+_define("angle", 1, meaning.angle, result="real", float=floats.angle, complex=complex_functions.angle)
 
-# -- elementary functions ----------------------------------------------------------------------------------------------
+# -- functions ---------------------------------------------------------------------------------------------------------
 
-_define("exp", 1, np.exp, float=vmath.exp)
-_define("expm1", 1, np.expm1, float=vmath.expm1)
-_define("log", 1, np.log, float=vmath.log)
-_define("tanh", 1, np.tanh, float=vmath.tanh)
-_define("sigmoid", 1, meaning.sigmoid, float=vmath.sigmoid)
+_define("exp", 1, np.exp, float=vmath.exp, complex=complex_functions.exp)
+_define("exp2", 1, np.exp2, float=vmath.exp2, complex=complex_functions.exp2)
+_define("expm1", 1, np.expm1, float=vmath.expm1, complex=complex_functions.expm1)
+_define("log", 1, np.log, float=vmath.log, complex=complex_functions.log)
+_define("log2", 1, np.log2, float=vmath.log2, complex=complex_functions.log2)
+_define("log10", 1, np.log10, float=vmath.log10, complex=complex_functions.log10)
+_define("log1p", 1, np.log1p, float=vmath.log1p, complex=complex_functions.log1p)
+_define("sin", 1, np.sin, float=vmath.sin, complex=complex_functions.sin)
+_define("cos", 1, np.cos, float=vmath.cos, complex=complex_functions.cos)
+_define("tan", 1, np.tan, float=vmath.tan, complex=complex_functions.tan)
+_define("asin", 1, np.arcsin, float=vmath.asin, complex=complex_functions.asin)
+_define("acos", 1, np.arccos, float=vmath.acos, complex=complex_functions.acos)
+_define("atan", 1, np.arctan, float=vmath.atan, complex=complex_functions.atan)
+_define("sinh", 1, np.sinh, float=vmath.sinh, complex=complex_functions.sinh)
+_define("cosh", 1, np.cosh, float=vmath.cosh, complex=complex_functions.cosh)
+_define("tanh", 1, np.tanh, float=vmath.tanh, complex=complex_functions.tanh)
+_define("asinh", 1, np.arcsinh, float=vmath.asinh, complex=complex_functions.asinh)
+_define("acosh", 1, np.arccosh, float=vmath.acosh, complex=complex_functions.acosh)
+_define("atanh", 1, np.arctanh, float=vmath.atanh, complex=complex_functions.atanh)
+_define("sigmoid", 1, meaning.sigmoid, float=vmath.sigmoid, complex=complex_functions.sigmoid)
+_define("atan2", 2, np.arctan2, float=vmath.atan2)
+_define("hypot", 2, np.hypot, float=vmath.hypot)
+_define("ldexp", 2, meaning.ldexp, float=floats.ldexp)
+_define("logaddexp", 2, np.logaddexp, float=floats.logaddexp)
+_define("xlogy", 2, meaning.xlogy, float=floats.xlogy)
+_define("erf", 1, meaning.special("erf"), float=vmath.erf)
+_define("erfc", 1, meaning.special("erfc"), float=vmath.erfc)
+_define("erfinv", 1, meaning.special("erfinv"), float=vmath.erfinv)
+_define("lgamma", 1, meaning.special("gammaln"), float=vmath.lgamma)
+_define("digamma", 1, meaning.digamma, float=vmath.digamma)
+_define("i0", 1, meaning.i0, float=vmath.i0)
+_define("sinc", 1, meaning.sinc, float=floats.sinc)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flambeau._codegen.ir import Builder, Value, bits, constant, constant_vector, vector
+from flambeau._codegen.ir import Builder, Value, constant, constant_vector, vector
 from flambeau._codegen.scalar import halves
 from flambeau._types import dtype as types
 from flambeau._types.dtype import BOOL, COMPLEX, INTEGER, dtype
@@ -164,11 +164,6 @@ def _addresses(builder: Builder, pointer: Value, index: Value, width: int, of: d
     return builder.offsets(pointer, index, memory_type(of))
 
 
-def _has_lanes_of_memory(builder: Builder, element: str, store: bool) -> bool:
-    """Whether the target gathers (or scatters) this type under a mask without branches."""
-    return bits(element) >= 32 and "avx512f" in builder.module.features
-
-
 def _all(width: int) -> Value:
     return constant(vector("i1", width), 1)
 
@@ -183,12 +178,12 @@ def load_strided(builder: Builder, pointer: Value, index: Value, of: dtype, widt
         return load(builder, builder.offset(pointer, builder.add(index, index) if of.category == COMPLEX else index, memory_type(of)), of, 1, mask)
     element = memory_type(of)
     addresses = _addresses(builder, pointer, index, width, of)
-    if mask is not None and not _has_lanes_of_memory(builder, element, False):
-        # Without a masked gather LLVM would branch for each lane; reading somewhere harmless is faster and smaller.
+    if mask is not None:
+        # Where the target has no masked gather of this type LLVM would branch for each lane. Reading what a masked lane does
+        # not use from somewhere harmless is as fast where there is one.
         harmless = builder.module.table("i64", [0, 0])
         addresses = builder.select(mask, addresses, builder.splat(harmless, width))
-        mask = None
-    mask = mask or _all(width)
+    mask = _all(width)
     type = vector(element, width)
     if of.category == COMPLEX:
         imaginary = builder.offsets_each(addresses, 1, element)
@@ -204,11 +199,10 @@ def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Val
         return
     element = memory_type(of)
     addresses = _addresses(builder, pointer, index, width, of)
-    if mask is not None and not _has_lanes_of_memory(builder, element, True):
+    if mask is not None:
         harmless = builder.alloca("i64", 2, align=16)
         addresses = builder.select(mask, addresses, builder.splat(harmless, width))
-        mask = None
-    mask = mask or _all(width)
+    mask = _all(width)
     if of.category == COMPLEX:
         builder.scatter(operand[0], addresses, mask)
         builder.scatter(operand[1], builder.offsets_each(addresses, 1, element), mask)

@@ -30,6 +30,10 @@ from flambeau._codegen.vmath.logarithm import log2 as log2
 from flambeau._codegen.vmath.logarithm import log10 as log10
 from flambeau._codegen.vmath.power import hypot as hypot
 from flambeau._codegen.vmath.power import pow as pow
+from flambeau._codegen.vmath.special import digamma as digamma
+from flambeau._codegen.vmath.special import i0 as i0
+from flambeau._codegen.vmath.special import lgamma as lgamma
 from flambeau._codegen.vmath.trigonometric import cos as cos
 from flambeau._codegen.vmath.trigonometric import sin as sin
+from flambeau._codegen.vmath.trigonometric import sinpi as sinpi
 from flambeau._codegen.vmath.trigonometric import tan as tan

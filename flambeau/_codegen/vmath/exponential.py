@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flambeau._codegen.ir import Value
 from flambeau._codegen.lanes import Lanes, polynomial
 from flambeau._codegen.vmath.formats import Format, format_of
 
@@ -71,9 +72,19 @@ def power_of_two(shifted: Lanes) -> Lanes:
 def scale(x: Lanes, shifted: Lanes) -> Lanes:
     """``x * 2**n``, rounded once also where the result is subnormal or overflows, for ``|n|`` up to twice the bias."""
     of = format_of(x)
+    if "avx512f" in x.builder.module.features and x.width * x.bits == 512:
+        return _scalef(x, shifted - of.integer)
     n = shifted.as_integer() - x.constant(of.integer).as_integer()
-    half = n >> 1
+    half = n >> 1  # 2**n itself may not be a normal number
     return x * _power(half, of) * _power(n - half, of)
+
+
+def _scalef(x: Lanes, n: Lanes) -> Lanes:
+    """The same by one instruction."""
+    every = Value(str((1 << x.width) - 1), f"i{x.width}")
+    current_rounding = Value("4", "i32")
+    name = "x86.avx512.mask.scalef." + {"float": "ps", "double": "pd"}[x.element] + ".512"
+    return x.of(x.builder.intrinsic(name, x.value, n.value, x.value, every, current_rounding, suffix=""))
 
 
 def _power(n: Lanes, of: Format) -> Lanes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from flambeau._codegen.lanes import Lanes, polynomial
+from flambeau._codegen.lanes import Lanes, polynomial, rarely
 from flambeau._codegen.vmath.formats import format_of
 from flambeau._codegen.vmath.pairs import Pair, two_sum
 
@@ -15,7 +15,10 @@ _SQRT_HALF = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCC}
 """The bits of sqrt(1/2), rounded down."""
 
 SHORT_LN2 = {"float": (0.693145751953125, 1.428606765330187e-06), "double": (0.6931471805598903, 5.497923018708371e-14)}
-"""ln2, with a high part so short that ``k`` times it is exact."""
+"""ln2, with a high part so short that ``k`` times it is exact; the low part is positive, so that an infinite k is as well."""
+
+_SHORT_LOG10_2 = {"float": (0.301025390625, 4.605039066518657e-06), "double": (0.30102999566383914, 1.42050232272661e-13)}
+"""log10(2), likewise."""
 
 _FLOAT_LOG1P = (
     0.3333333134651184, -0.250008225440979, 0.20001260936260223, -0.16623322665691376, 0.14201076328754425,
@@ -31,21 +34,37 @@ _DOUBLE_LOG1P = (
 
 
 def split(x: Lanes) -> tuple[Lanes, Lanes]:
-    """``(1 + f, k)`` of a positive normal number; k is an integer."""
+    """``(1 + f, k)`` of a positive normal number, and of others a finite f and k; k is an integer."""
     of = format_of(x)
     offset = x.as_integer() - _SQRT_HALF[x.element]
     mantissa = ((offset & ((1 << of.mantissa) - 1)) + _SQRT_HALF[x.element]).as_float()
     return mantissa, offset >> of.mantissa
 
 
+def _is_normal(x: Lanes) -> Lanes:
+    """Whether x is a positive normal number: by its bits, in one unsigned comparison."""
+    of = format_of(x)
+    offset = x.as_integer() - (1 << of.mantissa)
+    return Lanes(x.builder, offset.value, signed=False) < ((2 * of.bias) << of.mantissa)
+
+
+def _special_k(x: Lanes) -> Lanes:
+    """What k must be for the result to be ``-inf`` for 0, NaN below, and ``inf`` and NaN as they are."""
+    return (x == 0.0).select(x.constant(-math.inf), (x < 0.0).select(x.constant(math.nan), x))
+
+
 def reduce(x: Lanes) -> tuple[Lanes, Lanes]:
-    """``(1 + f, k)`` of a positive finite number; k is a float."""
+    """``(1 + f, k)``; k is a float, and stands for the result where x is not a positive finite number."""
     of = format_of(x)
     shift = of.mantissa + 2
-    tiny = x < of.smallest_normal
-    mantissa, k = split(tiny.select(x * 2.0**shift, x))
-    k = k.to_float()
-    return mantissa, tiny.select(k - float(shift), k)
+
+    def rare() -> list[Lanes]:
+        subnormal = (x > 0.0) & (x < of.smallest_normal)
+        return [subnormal.select(x * 2.0**shift, x), subnormal.select(x.constant(-float(shift)), _special_k(x))]
+
+    x, more = rarely(~_is_normal(x), [x, x.constant(0.0)], rare)
+    mantissa, k = split(x)
+    return mantissa, k.to_float() + more
 
 
 def log1p_tail(f: Lanes) -> Lanes:
@@ -65,46 +84,43 @@ def _sum(f: Lanes, k: Lanes) -> Lanes:
     return k.fma(high, f + k.fma(low, log1p_tail(f)))
 
 
-def _scaled_sum(f: Lanes, k: Lanes, per_k: tuple[float, float], per_log: tuple[float, float]) -> Lanes:
-    """``k per_k + log(1 + f) per_log`` with constants of twice the precision."""
+def _scaled_sum(f: Lanes, k: Lanes, per_k: tuple[float, ...], per_log: tuple[float, float]) -> Lanes:
+    """``k per_k + log(1 + f) per_log``, with constants of twice the precision."""
     product = f * per_log[0]
     error = f.fma(per_log[0], -product)
     low = log1p_tail(f).fma(per_log[0], f.fma(per_log[1], error))
-    return k.fma(per_k[0], product + k.fma(per_k[1], low))
-
-
-def _with_special_values(x: Lanes, result: Lanes) -> Lanes:
-    """``-inf`` at 0, NaN below, and ``inf`` and NaN as they are."""
-    special = (x == 0.0).select(x.constant(-math.inf), (x < 0.0).select(x.constant(math.nan), x))
-    return ((x > 0.0) & (x < math.inf)).select(result, special)
+    for part in per_k[1:]:
+        low = k.fma(part, low)
+    return k.fma(per_k[0], product + low)
 
 
 def log(x: Lanes) -> Lanes:
     mantissa, k = reduce(x)
-    return _with_special_values(x, _sum(mantissa - 1.0, k))
+    return _sum(mantissa - 1.0, k)
 
 
 def log2(x: Lanes) -> Lanes:
     mantissa, k = reduce(x)
-    return _with_special_values(x, _scaled_sum(mantissa - 1.0, k, (1.0, 0.0), format_of(x).log2e))
+    return _scaled_sum(mantissa - 1.0, k, (1.0,), format_of(x).log2e)
 
 
 def log10(x: Lanes) -> Lanes:
-    of = format_of(x)
     mantissa, k = reduce(x)
-    return _with_special_values(x, _scaled_sum(mantissa - 1.0, k, of.log10_2, of.log10e))
+    return _scaled_sum(mantissa - 1.0, k, _SHORT_LOG10_2[x.element], format_of(x).log10e)
 
 
 def log_of_pair(x: Pair) -> Lanes:
-    """``log(high + low)`` of a normal number, precise also where the result is close to 0."""
+    """``log(high + low)``, precise also where the result is close to 0; high must not be subnormal."""
     high, low = x
     of = format_of(high)
+    zero = high.constant(0.0)
+    low, more = rarely(~_is_normal(high), [low, zero], lambda: [zero, _special_k(high)])
     mantissa, k = split(high)
     # Beyond, the low part no longer counts, and this would not be a normal number.
     scale = ((of.bias - k.at_most(of.bias - 1)) << of.mantissa).as_float()
-    return _sum(low.fma(scale, mantissa - 1.0), k.to_float())
+    return _sum(low.fma(scale, mantissa - 1.0), k.to_float() + more)
 
 
 def log1p(x: Lanes) -> Lanes:
-    result = _with_special_values(x + 1.0, log_of_pair(two_sum(x.constant(1.0), x)))
+    result = log_of_pair(two_sum(x.constant(1.0), x))
     return (x == 0.0).select(x, result)

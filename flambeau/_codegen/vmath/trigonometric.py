@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from flambeau._codegen.lanes import Lanes, polynomial, rarely
 from flambeau._codegen.vmath.formats import format_of
 from flambeau._codegen.vmath.payne_hanek import reduce_large
@@ -111,3 +113,11 @@ def tan(x: Lanes) -> Lanes:
     tangent = r + tail
     result = ((n & 1) == 0).select(tangent, -1.0 / tangent)
     return (x == 0.0).select(x, result)
+
+
+def sinpi(x: Lanes) -> Lanes:
+    """``sin(pi x)``, exactly 0 at integers."""
+    nearest = x.round()
+    half = nearest * 0.5
+    result = sin((x - nearest) * math.pi)
+    return (half.trunc() != half).select(-result, result)

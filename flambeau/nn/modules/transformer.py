@@ -40,11 +40,10 @@ class _Layer(Module):
         attention = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, **kwargs)
         setattr(self, name, attention)
 
-    def _make_feed_forward(self, d_model: int, size: int, dropout: float, activation: Any, **kwargs: Any) -> None:
+    def _make_feed_forward(self, d_model: int, size: int, dropout: float, **kwargs: Any) -> None:
         self.linear1 = Linear(d_model, size, **kwargs)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(size, d_model, **kwargs)
-        self.activation = _activation(activation)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
@@ -98,12 +97,13 @@ class TransformerEncoderLayer(_Layer):
         super().__init__()
         kwargs = {"bias": bias, "device": device, "dtype": dtype}
         self._make_attention("self_attn", d_model, nhead, dropout, batch_first, **kwargs)
-        self._make_feed_forward(d_model, dim_feedforward, dropout, activation, **kwargs)
+        self._make_feed_forward(d_model, dim_feedforward, dropout, **kwargs)
         self.norm_first = norm_first
         self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, **kwargs)
         self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, **kwargs)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
+        self.activation = _activation(activation)
 
     def forward(
         self,
@@ -140,7 +140,7 @@ class TransformerDecoderLayer(_Layer):
         kwargs = {"bias": bias, "device": device, "dtype": dtype}
         self._make_attention("self_attn", d_model, nhead, dropout, batch_first, **kwargs)
         self._make_attention("multihead_attn", d_model, nhead, dropout, batch_first, **kwargs)
-        self._make_feed_forward(d_model, dim_feedforward, dropout, activation, **kwargs)
+        self._make_feed_forward(d_model, dim_feedforward, dropout, **kwargs)
         self.norm_first = norm_first
         self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, **kwargs)
         self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, **kwargs)
@@ -148,6 +148,7 @@ class TransformerDecoderLayer(_Layer):
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
         self.dropout3 = Dropout(dropout)
+        self.activation = _activation(activation)
 
     def _attention_to(self, x: Tensor, memory: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool) -> Tensor:
         attend = self.multihead_attn

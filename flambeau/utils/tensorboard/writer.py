@@ -417,6 +417,22 @@ class SummaryWriter:
         """Log the graph of an ONNX file. Needs ``onnx``."""
         self._get_file_writer().add_onnx_graph(load_onnx_graph(prototxt))
 
+    def add_graph(self, model, input_to_model=None, verbose: bool = False, use_strict_trace: bool = True) -> None:
+        """Log what a network does with an input as a graph: its operators, in a box for each module, and their shapes.
+
+        The network is called in evaluation mode and without gradients. Nothing is computed unless it looks at its own numbers.
+
+        Args:
+            model: A module, or any function.
+            input_to_model: Its argument, or a tuple of its arguments: tensors, None, numbers, and nested tuples, lists and
+                dictionaries of them.
+            verbose: Print the graph, too.
+            use_strict_trace: Without effect: containers may change while the network runs.
+        """
+        from ._trace import graph
+
+        self._get_file_writer().add_graph(graph(model, input_to_model, verbose))
+
     def add_embedding(
         self,
         mat,

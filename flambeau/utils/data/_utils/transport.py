@@ -158,7 +158,7 @@ def dumps(value: Any, keep_inline: Callable[[pickle.PickleBuffer], bool] | None 
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles a plain tensor as a buffer on its memory."""
+    """Pickles a plain tensor as an array on its memory, which NumPy pickles as a buffer."""
 
     def reducer_override(self, value: Any) -> Any:
         return _reduce_tensor(value) if type(value) is flambeau.Tensor else NotImplemented
@@ -177,14 +177,15 @@ def _reduce_tensor(tensor: flambeau.Tensor) -> tuple:
         data = data.permute(order)
         if not data.is_contiguous():
             data, order = tensor.detach().contiguous(), None
-    shape = tuple(data.shape)
     if tensor.dtype in _NO_NUMPY:
         data = data.view(_NO_NUMPY[tensor.dtype])
-    return _rebuild_tensor, (pickle.PickleBuffer(data.numpy()), tensor.dtype, shape, order, tensor.requires_grad)
+    return _rebuild_tensor, (data.numpy(), tensor.dtype, order, tensor.requires_grad)
 
 
-def _rebuild_tensor(buffer: Any, dtype: flambeau.dtype, shape: tuple[int, ...], order: list[int] | None, needs_grad: bool) -> Any:
-    tensor = flambeau.frombuffer(buffer, dtype=dtype).reshape(shape) if 0 not in shape else flambeau.empty(shape, dtype=dtype)
+def _rebuild_tensor(array: np.ndarray, dtype: flambeau.dtype, order: list[int] | None, requires_grad: bool) -> flambeau.Tensor:
+    tensor = flambeau.from_numpy(array)
+    if dtype in _NO_NUMPY:
+        tensor = tensor.view(dtype)
     if order is not None:
         tensor = tensor.permute([order.index(axis) for axis in range(len(order))])
-    return tensor.requires_grad_() if needs_grad else tensor
+    return tensor.requires_grad_() if requires_grad else tensor

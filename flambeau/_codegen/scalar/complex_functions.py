@@ -1,0 +1,217 @@
+"""Elementary functions of complex lanes.
+
+complex64 is computed in complex128, which leaves its results close to correctly rounded; complex128 has the accuracy of
+the formulas, which are those of W. Kahan, "Branch cuts for complex elementary functions", 1987.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from flambeau._codegen import vmath
+from flambeau._codegen.lanes import Lanes
+from flambeau._codegen.scalar.complexes import Complex, add, conjugate, multiply, negate, reciprocal
+
+Function = Callable[..., Complex]
+
+
+def _in_double(function: Function) -> Function:
+    def either(*operands: Complex) -> Complex:
+        if operands[0].re.element == "double":
+            return function(*operands)
+        result = function(*[Complex(*[part.convert("fpext", "double") for part in operand]) for operand in operands])
+        return Complex(*[part.convert("fptrunc", "float") for part in result])
+
+    return either
+
+
+def _rotated(function: Function) -> Function:
+    """``-i f(i z)``: a circular function from its hyperbolic counterpart, and the other way about."""
+
+    def rotated(z: Complex) -> Complex:
+        re, im = function(Complex(-z.im, z.re))
+        return Complex(im, -re)
+
+    return rotated
+
+
+def _constant(like: Complex, re: float, im: float = 0.0) -> Complex:
+    return Complex(like.re.constant(re), like.re.constant(im))
+
+
+def _scaled(z: Complex, factor: float) -> Complex:
+    return Complex(z.re * factor, z.im * factor)
+
+
+def absolute(z: Complex) -> Lanes:
+    return vmath.hypot(z.re, z.im)
+
+
+def angle(z: Complex) -> Lanes:
+    return vmath.atan2(z.im, z.re)
+
+
+def sign(z: Complex) -> Complex:
+    """``z / |z|``, and 0 at 0."""
+    size = absolute(z)
+    zero = size == 0.0
+    return Complex(zero.select(size, z.re / size), zero.select(size, z.im / size))
+
+
+@_in_double
+def exp(z: Complex) -> Complex:
+    size = vmath.exp(z.re)
+    im = (z.im == 0.0).select(z.im, size * vmath.sin(z.im))
+    return Complex(size * vmath.cos(z.im), im)
+
+
+def exp2(z: Complex) -> Complex:
+    return exp(_scaled(z, math.log(2.0)))
+
+
+@_in_double
+def expm1(z: Complex) -> Complex:
+    """The real part ``expm1(x) cos(y) - 2 sin(y/2)**2`` does not cancel next to 0."""
+    half = vmath.sin(z.im * 0.5)
+    re = vmath.expm1(z.re) * vmath.cos(z.im) - half * half * 2.0
+    return Complex(re, vmath.exp(z.re) * vmath.sin(z.im))
+
+
+@_in_double
+def log(z: Complex) -> Complex:
+    re, im = z.re.abs(), z.im.abs()
+    larger, smaller = (re < im).select(im, re), (re < im).select(re, im)
+    # Next to the unit circle the logarithm of |z| cancels, that of |z|**2 - 1 does not.
+    near = (larger > 0.5) & (larger < 2.0)
+    squared = (larger - 1.0).fma(larger + 1.0, smaller * smaller)
+    size = near.select(vmath.log1p(near.select(squared, 0.0)) * 0.5, vmath.log(absolute(z)))
+    return Complex(size, angle(z))
+
+
+@_in_double
+def log1p(z: Complex) -> Complex:
+    far = log(Complex(z.re + 1.0, z.im))
+    near = (z.re.abs() < 0.5) & (z.im.abs() < 0.5)
+    squared = z.re.fma(z.re + 2.0, z.im * z.im)
+    return Complex(near.select(vmath.log1p(near.select(squared, 0.0)) * 0.5, far.re), far.im)
+
+
+@_in_double
+def log2(z: Complex) -> Complex:
+    return _scaled(log(z), 1.0 / math.log(2.0))
+
+
+@_in_double
+def log10(z: Complex) -> Complex:
+    return _scaled(log(z), 1.0 / math.log(10.0))
+
+
+@_in_double
+def sqrt(z: Complex) -> Complex:
+    re = z.re.abs()
+    size = absolute(z)
+    main = (re * 0.5 + size * 0.5).sqrt()
+    other = z.im.abs() / (main + main)
+    zero = size == 0.0
+    other = zero.select(main, other)
+    right = z.re >= 0.0
+    infinite = z.im.abs() == math.inf
+    result_re = infinite.select(size, right.select(main, other))
+    result_im = infinite.select(size, right.select(other, main))
+    return Complex(result_re, result_im.copysign(z.im))
+
+
+def rsqrt(z: Complex) -> Complex:
+    return reciprocal(sqrt(z))
+
+
+@_in_double
+def sigmoid(z: Complex) -> Complex:
+    return reciprocal(add(exp(negate(z)), _constant(z, 1.0)))
+
+
+@_in_double
+def power(z: Complex, exponent: Complex) -> Complex:
+    """``exp(exponent log(z))``; of 0, 0 for exponents with a positive real part and 1 for 0."""
+    re, im = exp(multiply(exponent, log(z)))
+    zero = (z.re == 0.0) & (z.im == 0.0)
+    none = (exponent.re == 0.0) & (exponent.im == 0.0)
+    re = (zero & (exponent.re > 0.0)).select(re.constant(0.0), re)
+    im = (zero & (exponent.re > 0.0)).select(im.constant(0.0), im)
+    return Complex(none.select(re.constant(1.0), re), none.select(im.constant(0.0), im))
+
+
+@_in_double
+def sinh(z: Complex) -> Complex:
+    im = (z.im == 0.0).select(z.im, vmath.cosh(z.re) * vmath.sin(z.im))
+    return Complex(vmath.sinh(z.re) * vmath.cos(z.im), im)
+
+
+@_in_double
+def cosh(z: Complex) -> Complex:
+    im = (z.im == 0.0).select(z.im, vmath.sinh(z.re) * vmath.sin(z.im))
+    return Complex(vmath.cosh(z.re) * vmath.cos(z.im), im)
+
+
+@_in_double
+def tanh(z: Complex) -> Complex:
+    tangent, sine = vmath.tan(z.im), vmath.sinh(z.re)
+    beta = tangent.fma(tangent, 1.0)
+    denominator = (beta * sine).fma(sine, 1.0)
+    re = beta * sine.fma(sine, 1.0).sqrt() * sine / denominator
+    im = tangent / denominator
+    # Beyond, tanh is 1 to the last place, and the squares above would overflow.
+    large = z.re.abs() > 22.0
+    faint = vmath.exp(z.re.abs() * -2.0) * vmath.sin(z.im) * vmath.cos(z.im) * 4.0
+    faint = (z.im.abs() < math.inf).select(faint, 0.0)
+    return Complex(large.select(z.re.constant(1.0).copysign(z.re), re), large.select(faint, im))
+
+
+sin = _rotated(sinh)
+tan = _rotated(tanh)
+
+
+def cos(z: Complex) -> Complex:
+    return cosh(Complex(-z.im, z.re))
+
+
+def _roots(z: Complex) -> tuple[Complex, Complex]:
+    """``sqrt(1 - z), sqrt(1 + z)``."""
+    return sqrt(Complex(1.0 - z.re, -z.im)), sqrt(Complex(z.re + 1.0, z.im))
+
+
+@_in_double
+def asin(z: Complex) -> Complex:
+    minus, plus = _roots(z)
+    re = vmath.atan2(z.re, multiply(minus, plus).re)
+    return Complex(re, vmath.asinh(multiply(conjugate(minus), plus).im))
+
+
+@_in_double
+def acos(z: Complex) -> Complex:
+    minus, plus = _roots(z)
+    re = vmath.atan2(minus.re, plus.re) * 2.0
+    return Complex(re, vmath.asinh(multiply(conjugate(plus), minus).im))
+
+
+@_in_double
+def acosh(z: Complex) -> Complex:
+    minus, plus = sqrt(Complex(z.re - 1.0, z.im)), sqrt(Complex(z.re + 1.0, z.im))
+    re = vmath.asinh(multiply(conjugate(minus), plus).re)
+    return Complex(re, vmath.atan2(minus.im, plus.re) * 2.0)
+
+
+asinh = _rotated(asin)
+
+
+@_in_double
+def atanh(z: Complex) -> Complex:
+    gap = 1.0 - z.re
+    re = vmath.log1p(z.re * 4.0 / gap.fma(gap, z.im * z.im)) * 0.25
+    im = vmath.atan2(z.im + z.im, gap.fma(z.re + 1.0, -(z.im * z.im))) * 0.5
+    return Complex(re, im)
+
+
+atan = _rotated(atanh)
+

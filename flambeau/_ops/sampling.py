@@ -1,0 +1,369 @@
+"""Random numbers: PyTorch's streams. Numbers are drawn when the function is called, in program order, and never by a program later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops.arguments import int_tuple, into, sizes
+from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty
+from flambeau._ops.operator import Operator, check_writable, rebase, write
+from flambeau._runtime import random as streams
+from flambeau._runtime.random import Engine
+from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.device import CPU, require_cpu
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.promotion import get_default_dtype
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+
+class Generator:
+    """A stream of random numbers: PyTorch's mt19937 on the CPU.
+
+    Example::
+
+        >>> generator = flambeau.Generator().manual_seed(0)
+        >>> flambeau.rand(1, generator=generator)
+        tensor([0.4963])
+    """
+
+    device = CPU
+
+    def __init__(self, device: Any = "cpu") -> None:
+        require_cpu(device)
+        self.engine = Engine()
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream that belongs to a seed; returns the generator."""
+        self.engine.manual_seed(int(seed))
+        return self
+
+    def seed(self) -> int:
+        """Start a stream from a seed that the system chooses; returns the seed."""
+        return self.engine.seed()
+
+    def initial_seed(self) -> int:
+        """The seed that the stream was started from."""
+        return self.engine.initial_seed()
+
+    def get_state(self) -> Tensor:
+        """The state of the stream, as bytes."""
+        return from_array(self.engine.get_state())
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Go to a state that ``get_state`` returned."""
+        if not isinstance(new_state, TensorBase) or new_state.layout.dtype is not dt.uint8:
+            raise TypeError("RNG state must be a torch.ByteTensor")
+        self.engine.set_state(np.asarray(new_state._array()))
+        return self
+
+    def clone_state(self) -> Generator:
+        """Another generator in the same state."""
+        other = Generator()
+        other.engine = self.engine.clone()
+        return other
+
+    def __reduce__(self) -> tuple:
+        return _restored, (self.engine.get_state(),)
+
+
+def _restored(state: np.ndarray) -> Generator:
+    generator = Generator()
+    generator.engine.set_state(state)
+    return generator
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default stream that belongs to a seed; returns the default generator."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Start the default stream from a seed that the system chooses; returns it."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default stream was started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default stream, as bytes."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Go to a state of the default stream that ``get_rng_state`` returned."""
+    default_generator.set_state(new_state)
+
+
+def _engine(generator: Generator | None) -> Engine:
+    return (generator or default_generator).engine
+
+
+# -- filling a tensor ------------------------------------------------------------------------------------------------
+
+
+def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray]) -> Tensor:
+    """Overwrite a tensor by numbers drawn in the order of its elements."""
+    check_writable(self, name)
+    layout = self.layout
+    if layout.numel == 0:
+        return self
+    values = draw(layout.numel)
+    drawn = new_empty(lay.contiguous(layout.shape, layout.dtype))
+    assert drawn.storage.buffer is not None
+    drawn.storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = values
+    storage = self.storage
+    if not storage.exported and layout.contiguous and layout.offset == 0 and storage.nbytes == drawn.storage.nbytes:
+        _swap(self, drawn)
+    else:
+        write(self, drawn)
+    if self.node is not None and LOCAL.tape.grad:
+        rebase(self, None)
+    return self
+
+
+def _swap(target: Tensor, drawn: Tensor) -> None:
+    """Give the drawn memory to a tensor that it fills completely: nothing needs to be copied."""
+    storage = target.storage
+    if storage.tape is not None:
+        tape = storage.tape
+        if tape is not LOCAL.tape:
+            storage.materialize()
+        else:
+            tape.values[storage.slot] = None
+    storage.tape = None
+    storage.slot = -1
+    storage.buffer = drawn.storage.buffer
+    storage.error = None
+    storage.version += 1
+
+
+def _floating(self: Tensor, name: str) -> DType:
+    if self.layout.dtype.category != dt.FLOAT:
+        raise RuntimeError(f"{name}: expected a floating-point tensor, but got {self.layout.dtype!r}")
+    return self.layout.dtype
+
+
+def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by numbers spread evenly over ``[a, b)``."""
+    dtype = _floating(self, "uniform_")
+    if a > b:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
+    return _fill(self, "uniform_", lambda n: streams.uniform(_engine(generator), n, a, b, dtype))
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by normally distributed numbers."""
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    if self.layout.dtype.is_complex:
+        part = self.layout.dtype.to_real()
+        scale = std / 2**0.5
+        return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, 0.0, scale, part).view(self.layout.dtype.numpy) + mean)
+    dtype = _floating(self, "normal_")
+    serial = not self.layout.contiguous
+    return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), n, mean, std, dtype, serial=serial))
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by 1 with probability ``p`` (a number, or a tensor of them), else 0."""
+    if isinstance(p, TensorBase):
+        chances = np.asarray(p.detach().double().expand(self.layout.shape).contiguous()._array()).reshape(-1)
+    else:
+        if not 0 <= p <= 1:
+            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+        chances = p
+    return _fill(self, "bernoulli_", lambda n: _stored(streams.bernoulli(_engine(generator), n, chances), self.layout.dtype))
+
+
+def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:
+    """0 and 1 as elements of a dtype."""
+    return values.astype(np.uint16) * np.uint16(0x3F80) if dtype is dt.bfloat16 else values.astype(dtype.numpy)
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by exponentially distributed numbers of rate ``lambd``."""
+    if lambd <= 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    dtype = _floating(self, "exponential_")
+    return _fill(self, "exponential_", lambda n: streams.exponential(_engine(generator), n, lambd, dtype))
+
+
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by Cauchy distributed numbers."""
+    dtype = _floating(self, "cauchy_")
+    return _fill(self, "cauchy_", lambda n: streams.cauchy(_engine(generator), n, median, sigma, dtype))
+
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by numbers whose logarithm is normally distributed."""
+    dtype = _floating(self, "log_normal_")
+    return _fill(self, "log_normal_", lambda n: streams.log_normal(_engine(generator), n, mean, std, dtype))
+
+
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite by the number of trials until the first success of probability ``p``."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    return _fill(self, "geometric_", lambda n: streams.geometric(_engine(generator), n, p, self.layout.dtype))
+
+
+def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
+    """Overwrite by integers from ``[from, to)``, ``[0, to)``, or the whole range of the dtype."""
+    low, high = named.get("from", 0), named.get("to")
+    if bounds:
+        low, high = (0, bounds[0]) if len(bounds) == 1 else bounds
+    dtype = self.layout.dtype
+    if high is None:
+        return _fill(self, "random_", lambda n: streams.full_range(_engine(generator), n, dtype))
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return _fill(self, "random_", lambda n: streams.integers(_engine(generator), n, low, high, dtype))
+
+
+# -- new tensors -----------------------------------------------------------------------------------------------------
+
+
+def _new(size: tuple, dtype: DType | None) -> Tensor:
+    return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()))
+
+
+def rand(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+    """Numbers spread evenly over ``[0, 1)``."""
+    return into(out, _options(uniform_(_new(size, dtype), generator=generator), requires_grad, device))
+
+
+def randn(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+    """Numbers from the standard normal distribution."""
+    return into(out, _options(normal_(_new(size, dtype), generator=generator), requires_grad, device))
+
+
+def randint(*args: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **named: Any) -> Tensor:
+    """Integers from ``[low, high)``: ``randint(high, size)`` or ``randint(low, high, size)``."""
+    given = list(args)
+    size = named["size"] if "size" in named else given.pop()
+    high = named["high"] if "high" in named else given.pop()
+    low = named["low"] if "low" in named else given.pop() if given else 0
+    result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64))
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return into(out, _options(random_(result, int(low), int(high), generator=generator), requires_grad, device))
+
+
+def randperm(n: int, *, generator: Generator | None = None, dtype: DType = dt.int64, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+    """The numbers from 0 to ``n - 1`` in random order."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    return into(out, _options(from_array(streams.permutation(_engine(generator), n, dtype), dtype), requires_grad, device))
+
+
+def _like(function: Callable) -> Callable:
+    def alike(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None, generator: Generator | None = None, **ignored: Any) -> Tensor:
+        return _options(function(empty_like(input, dtype=dtype, memory_format=memory_format), generator=generator), requires_grad, device)
+
+    alike.__doc__ = f"A tensor like ``input``, filled by ``{function.__name__}``."
+    return alike
+
+
+rand_like = _like(uniform_)
+randn_like = _like(normal_)
+
+
+def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, memory_format: Any = None, generator: Generator | None = None, **named: Any) -> Tensor:
+    """Integers from ``[low, high)``, in a tensor like ``input``."""
+    limits = bounds or tuple(named[key] for key in ("low", "high") if key in named)
+    return random_(empty_like(input, dtype=dtype, memory_format=memory_format), *limits, generator=generator)
+
+
+def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None, dtype: DType | None = None, out: Tensor | None = None, **ignored: Any) -> Tensor:
+    """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
+    if size is not None:
+        return into(out, normal_(_new((size,), dtype), mean, std, generator=generator))
+    shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
+    like = mean if isinstance(mean, TensorBase) else std
+    noise = normal_(new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype)), generator=generator)
+    return into(out, noise * std + mean)
+
+
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+    """1 with the probability that each element (or ``p``) says, else 0."""
+    return into(out, bernoulli_(empty_like(input), input if p is None else p, generator=generator))
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+    """Indices drawn with the probabilities (up to a factor) in each row."""
+    if input.layout.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    _floating(input, "multinomial")
+    weights = np.asarray(input.detach().float()._array() if input.layout.dtype is not dt.float64 else input.detach()._array())
+    drawn = streams.multinomial(_engine(generator), weights, num_samples, replacement, input.layout.dtype)
+    return into(out, from_array(np.ascontiguousarray(drawn).astype(np.int64)))
+
+
+# -- dropout ---------------------------------------------------------------------------------------------------------
+
+
+def _infer_dropout(operands: tuple, statics: tuple) -> lay.Layout:
+    return lay.like(operands[0], operands[0].dtype)
+
+
+def _lower_dropout(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple) -> Node:
+    x, mask, scale = operands
+    dtype = x.dtype
+    kept = graph.cast(graph.cast(mask, dtype.compute) * graph.cast(scale, dtype.compute), dtype)
+    return graph.cast(graph.wide(x) * graph.wide(kept), dtype)
+
+
+DROPOUT = Operator("dropout", ("input", "mask", "scale"), infer=_infer_dropout, lower=_lower_dropout, grad_name="MulBackward0")
+DROPOUT.gradient(input=lambda grad, mask, scale: DROPOUT(grad, mask, scale))
+
+
+def _mask(input: Tensor, p: float) -> Tensor:
+    kept = streams.bernoulli(default_generator.engine, input.layout.numel, 1 - p)
+    return from_array(np.asarray(kept, dtype=np.bool_).reshape(input.layout.shape))
+
+
+def _check_chance(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
+    """Each element set to 0 with probability ``p``, the others divided by ``1 - p``; the input itself when not training."""
+    _check_chance(p)
+    if not train or p == 0 or not input.layout.numel:
+        return input
+    if p == 1:
+        return input * 0.0
+    return DROPOUT(input, _mask(input, p), 1.0 / (1.0 - p))
+
+
+def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
+    """In-place version of ``dropout()``."""
+    _check_chance(p)
+    if not train or p == 0 or not input.layout.numel:
+        return input
+    if p == 1:
+        return input.mul_(0.0)
+    return DROPOUT.inplace(input, input, _mask(input, p), 1.0 / (1.0 - p))
+
+
+PUBLIC = (
+    "Generator", "bernoulli", "default_generator", "dropout", "dropout_", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+)  # fmt: skip
+METHODS = ("bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "multinomial", "normal_", "random_", "uniform_")

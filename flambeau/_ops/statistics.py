@@ -1,0 +1,351 @@
+"""Reductions with positions, variances, norms and running sums."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops import elementwise as basic
+from flambeau._ops.arguments import into
+from flambeau._ops.gathering import gather
+from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.reduction import amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+Axes = Any
+
+# -- any, all, prod --------------------------------------------------------------------------------------------------
+
+
+def _infer_truth(operands: tuple, statics: tuple) -> Layout:
+    axes, keepdim = statics
+    source = operands[0]
+    dtype = dt.uint8 if source.dtype is dt.uint8 else dt.bool
+    return lay.contiguous(reduced_shape(source.shape, axes, keepdim), dtype)
+
+
+def _lower_truth(kind: str) -> Callable:
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        axes, keepdim = statics
+        return graph.cast(graph.reduce(kind, graph.cast(operands[0], dt.bool), axes, keepdim=keepdim), layouts[0].dtype)
+
+    return lower
+
+
+ANY = Operator("any", ("input",), ("axes", "keepdim"), infer=_infer_truth, lower=_lower_truth("any"))
+ALL = Operator("all", ("input",), ("axes", "keepdim"), infer=_infer_truth, lower=_lower_truth("all"))
+
+
+def any(input: Tensor, dim: Axes = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Whether any element (along ``dim``) is not 0."""
+    return into(out, ANY(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim)))
+
+
+def all(input: Tensor, dim: Axes = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """Whether every element (along ``dim``) is not 0."""
+    return into(out, ALL(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim)))
+
+
+PROD = Operator("prod", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("prod"))
+
+
+def _prod_gradient(grad: Tensor, input: Tensor, result: Tensor, axes: tuple, keepdim: bool) -> Tensor:
+    """The product of the others: the result over the element; where there is one zero, the product of the rest for that element."""
+    shape = input.layout.shape
+    zero = input == 0
+    count = restore(zero.sum(axes, keepdim=True), shape, axes, True)
+    rest = prod(FUNCTIONS.where(zero, 1.0, input), axes, True)
+    ratio = basic.conj(restore(result, shape, axes, keepdim) / input)
+    others = FUNCTIONS.where(count == 0, ratio, FUNCTIONS.where((count == 1) & zero, basic.conj(restore(rest, shape, axes, True)), 0.0))
+    return restore(grad, shape, axes, keepdim) * others
+
+
+PROD.gradient(input=_prod_gradient)
+
+
+def prod(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    """The product of all elements, or along ``dim``; integers are multiplied as int64."""
+    if dtype is None:
+        dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
+    return into(out, PROD(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype)))
+
+
+# -- extrema and their positions -------------------------------------------------------------------------------------
+
+
+def _infer_argument(operands: tuple, statics: tuple) -> Layout:
+    axis, keepdim = statics
+    return lay.contiguous(reduced_shape(operands[0].shape, (axis,), keepdim) if operands[0].ndim else (), dt.int64)
+
+
+def _lower_argument(kind: str) -> Callable:
+    """The first position at which the extremum (or a NaN) stands."""
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        axis, keepdim = statics
+        x = operands[0]
+        if not x.ndim:
+            return graph.constant(0, dt.int64)
+        x = graph.cast(x, dt.uint8) if x.dtype is dt.bool else graph.wide(x)
+        extremum = graph.reduce(kind, x, (axis,), keepdim=True).expand(x.shape)
+        hit = x.equals(extremum)
+        if x.dtype.is_floating_point:
+            hit = hit | x.differs(x)
+        return graph.reduce("min", graph.where(hit, graph.iota(x.shape, axis), 1 << 62), (axis,), keepdim=keepdim)
+
+    return lower
+
+
+ARGMAX = Operator("argmax", ("input",), ("dim", "keepdim"), infer=_infer_argument, lower=_lower_argument("max"))
+ARGMIN = Operator("argmin", ("input",), ("dim", "keepdim"), infer=_infer_argument, lower=_lower_argument("min"))
+
+
+def _argument(operator: Operator, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    name = operator.name
+    if dim is None:
+        if input.layout.numel == 0:
+            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+        result = operator(input.reshape(-1), statics=(0, False))
+        return result.reshape((1,) * input.layout.ndim) if keepdim else result
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    if input.layout.ndim and input.layout.shape[axis] == 0:
+        raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+    return operator(input, statics=(axis, keepdim))
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The position of the largest element (the first of equals; NaN counts as largest), of all or along ``dim``."""
+    return into(out, _argument(ARGMAX, input, dim, keepdim))
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The position of the smallest element (the first of equals; NaN counts as smallest), of all or along ``dim``."""
+    return into(out, _argument(ARGMIN, input, dim, keepdim))
+
+
+MaxResult = namedtuple("max", ("values", "indices"))
+MinResult = namedtuple("min", ("values", "indices"))
+
+
+def _extremum(operator: Operator, whole: Callable, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any) -> Any:
+    if isinstance(dim, TensorBase) or isinstance(other, TensorBase):
+        return two(input, other if dim is None else dim, out=out)
+    if dim is None:
+        if input.layout.numel == 0:
+            raise RuntimeError(f"{operator.name[3:]}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+        return into(out, whole(input))
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    index = _argument(operator, input.detach(), axis, True)
+    values = gather(input, axis, index) if input.layout.ndim else input.clone()
+    if not keepdim and input.layout.ndim:
+        values, index = values.squeeze(axis), index.squeeze(axis)
+    return pair(*(into(out, (values, index)) if out is not None else (values, index)))
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+    """The largest element; with ``dim`` the largest along it and their positions; with a tensor, the larger of two elements."""
+    return _extremum(ARGMAX, amax, MaxResult, basic.maximum, input, dim, keepdim, other, out)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+    """The smallest element; with ``dim`` the smallest along it and their positions; with a tensor, the smaller of two elements."""
+    return _extremum(ARGMIN, amin, MinResult, basic.minimum, input, dim, keepdim, other, out)
+
+
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The smallest and the largest element, of all or along ``dim``."""
+    axes = () if dim is None else dim
+    return namedtuple("aminmax", ("min", "max"))(amin(input, axes, keepdim), amax(input, axes, keepdim))
+
+
+# -- variance --------------------------------------------------------------------------------------------------------
+
+
+def _lower_var(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    axes, keepdim, dtype, correction = statics
+    x = graph.wide(operands[0])
+    count = math.prod(x.shape[axis] for axis in axes)
+    mean = x.sum(axes, keepdim=True) / float(count) if count else x.sum(axes, keepdim=True)
+    centered = x - mean
+    if x.dtype.is_complex:
+        re, im = graph.map("real", centered), graph.map("imag", centered)
+        squares = re * re + im * im
+    else:
+        squares = graph.map("square", centered)
+    freedom = count - correction if count > correction else 0.0
+    total = squares.sum(axes, keepdim=keepdim)
+    quotient = total / freedom if freedom else graph.map("div", total, graph.constant(0.0, total.dtype, total.shape))
+    return graph.cast(quotient, dtype)
+
+
+VAR = Operator("var", ("input",), ("axes", "keepdim", "dtype", "correction"), infer=lambda operands, statics: infer_reduced(operands, statics[:3]), lower=_lower_var)
+
+
+def _var_gradient(grad: Tensor, input: Tensor, axes: tuple, keepdim: bool, correction: float) -> Tensor:
+    shape = input.layout.shape
+    count = math.prod(shape[axis] for axis in axes)
+    return restore(grad, shape, axes, keepdim) * (2.0 / (count - correction) if count != correction else math.nan) * (input - input.mean(axes, keepdim=True))
+
+
+VAR.gradient(input=_var_gradient)
+
+
+def _correction(dim: Any, unbiased: Any, correction: float | None) -> tuple[Any, float]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    return dim, correction
+
+
+def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None, out: Tensor | None = None) -> Tensor:
+    """The variance over all elements or ``dim``: squared distances from the mean over ``count - correction``."""
+    dim, correction = _correction(dim, unbiased, correction)
+    if input.layout.dtype.category < dt.FLOAT:
+        raise RuntimeError("std and var only support floating point and complex dtypes")
+    axes = lay.wrap_axes(dim, input.layout.ndim)
+    return into(out, VAR(input, statics=(axes, keepdim, input.layout.dtype.to_real(), correction)))
+
+
+def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None, out: Tensor | None = None) -> Tensor:
+    """The square root of the variance."""
+    return into(out, var(input, dim, unbiased, keepdim, correction=correction).sqrt())
+
+
+def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+    """The variance and the mean."""
+    axes, _ = _correction(dim, unbiased, correction)
+    return var(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
+
+
+def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+    """The standard deviation and the mean."""
+    axes, _ = _correction(dim, unbiased, correction)
+    return std(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
+
+
+# -- norms and logarithms of sums ------------------------------------------------------------------------------------
+
+
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """``log(sum(exp(input)))`` along ``dim``, without overflow."""
+    axes = lay.wrap_axes(dim, input.layout.ndim)
+    if input.layout.dtype.category < dt.FLOAT:
+        input = input.to(dt.float32)
+    if not input.layout.numel:
+        return into(out, sum(input.exp(), axes, keepdim).log())
+    top = amax(input.detach(), axes, True)
+    top = FUNCTIONS.where(basic.abs(top) == math.inf, 0.0, top)
+    result = sum((input - top).exp(), axes, True).log() + top
+    return into(out, result if keepdim else result.reshape(reduced_shape(input.layout.shape, axes, False)))
+
+
+def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    """``(sum |x|^ord)^(1 / ord)`` over all elements or ``dim``; ``inf``, ``-inf`` and 0 are the maximum, the minimum and the count of non-zeros."""
+    if dtype is not None:
+        x = x.to(dtype)
+    axes = lay.wrap_axes(dim, x.layout.ndim)
+    size = basic.abs(x)
+    if ord == 2:
+        result = _root(sum(size * size if x.is_complex() else x * x, axes, keepdim))
+    elif ord == 1:
+        result = sum(size, axes, keepdim)
+    elif ord in (math.inf, -math.inf):
+        result = (amax if ord > 0 else amin)(size, axes, keepdim)
+    elif ord == 0:
+        result = sum((x != 0).to(size.layout.dtype), axes, keepdim)
+    else:
+        result = sum(size**ord, axes, keepdim) ** (1.0 / ord)
+    return into(out, result)
+
+
+def _root(total: Tensor) -> Tensor:
+    return SQRT_OR_ZERO(total)
+
+
+SQRT_OR_ZERO = basic.unary("_sqrt", "sqrt", infer=basic.infer_float, gradient=lambda grad, result: FUNCTIONS.where(result == 0, 0.0, grad / (2 * result)))
+
+
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None, dtype: DType | None = None) -> Tensor:
+    """A vector norm over all elements or ``dim``; ``"fro"`` is the 2-norm."""
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return vector_norm(input - other, p)
+
+
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements (along ``dim``) are not 0."""
+    return sum(input != 0, dim)
+
+
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    """The sum, NaN counting as 0."""
+    return sum(input if input.layout.dtype.category < dt.FLOAT else FUNCTIONS.where(input != input, 0.0, input), dim, keepdim, dtype=dtype, out=out)
+
+
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    """The mean of the elements that are not NaN."""
+    return into(out, nansum(input, dim, keepdim, dtype=dtype) / sum(input == input, dim, keepdim))
+
+
+# -- running combinations --------------------------------------------------------------------------------------------
+
+
+def _infer_scan(operands: tuple, statics: tuple) -> Layout:
+    return lay.contiguous(operands[0].shape, statics[1])
+
+
+def _lower_scan(kind: str) -> Callable:
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        source = graph.cast(operands[0], layouts[0].dtype.compute)
+        return graph.cast(graph.scan(kind, source, statics[0]) if source.ndim else graph.copy(source), layouts[0].dtype)
+
+    return lower
+
+
+CUMSUM = Operator("cumsum", ("input",), ("dim", "dtype"), infer=_infer_scan, lower=_lower_scan("sum"))
+CUMPROD = Operator("cumprod", ("input",), ("dim", "dtype"), infer=_infer_scan, lower=_lower_scan("prod"))
+
+
+def _reversed_cumsum(grad: Tensor, dim: int) -> Tensor:
+    return cumsum(grad.flip(dim), dim).flip(dim) if grad.layout.ndim else grad
+
+
+CUMSUM.gradient(input=lambda grad, dim: _reversed_cumsum(grad, dim))
+CUMPROD.gradient(input=lambda grad, input, result, dim: _reversed_cumsum(grad * basic.conj(result), dim) / basic.conj(input))
+
+
+def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
+    if dtype is None:
+        dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
+    return operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype))
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    """The running sum along ``dim``."""
+    return into(out, _scan(CUMSUM, input, dim, dtype))
+
+
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+    """The running product along ``dim``."""
+    return into(out, _scan(CUMPROD, input, dim, dtype))
+
+
+PUBLIC = (
+    "all", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "dist", "logsumexp", "max", "min", "nanmean", "nansum", "norm", "prod", "std", "std_mean",
+    "var", "var_mean",
+)  # fmt: skip
+METHODS = tuple(name for name in PUBLIC if name not in ("std_mean", "var_mean"))
