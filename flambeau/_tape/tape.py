@@ -11,7 +11,7 @@ and takes the next slot, and so do the results of each record.  Equal keys there
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +281,11 @@ def flush() -> None:
     LOCAL.tape.flush()
 
 
+def boundary() -> None:
+    """A natural place to compute what has been recorded, such as the end of an optimizer's step."""
+    LOCAL.tape.flush()
+
+
 def adopt(storage: Storage, value: Storage) -> None:
     """Make the pending bytes of ``value``, which nobody else holds, the new bytes of ``storage`` (a write of all of it)."""
     tape = value.tape
@@ -300,14 +305,3 @@ def adopt(storage: Storage, value: Storage) -> None:
     storage.slot = slot
     storage.version += 1
     storage.error = None
-
-
-def numbers_of(values: Sequence[Any]) -> list[Any]:
-    """Run-time scalars as the program takes them: bool as int, complex as two floats."""
-    flat: list[Any] = []
-    for value in values:
-        if isinstance(value, complex):
-            flat += (value.real, value.imag)
-        else:
-            flat.append(int(value) if isinstance(value, bool) else value)
-    return flat

@@ -6,6 +6,7 @@ object itself: its fields, its conversions, and Python's protocols.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -397,6 +398,44 @@ class Tensor(TensorBase):
         """The tensor with the dtype of another."""
         return self.to(other.layout.dtype)
 
+    # -- copying and pickling --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Any:
+        """A leaf of a subclass that shares the memory of ``data``."""
+        made = object.__new__(cls)
+        made.storage, made.layout, made.output_nr, made.base = data.storage, data.layout, 0, None
+        made.node = AccumulateGrad(made) if requires_grad else None
+        return made
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
+                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
+            )
+        if id(self) in memo:
+            return memo[id(self)]
+        made = views.detach(self).clone()
+        if type(self) is not Tensor:
+            made = made.as_subclass(type(self))
+        made.requires_grad_(self.requires_grad)
+        memo[id(self)] = made
+        for name, value in self.__dict__.items():
+            if name == "_grad":
+                made.__dict__["_grad"] = None if value is None else copy.deepcopy(value, memo)
+            elif not name.startswith("_"):
+                made.__dict__[name] = copy.deepcopy(value, memo)
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        if not self.is_leaf:
+            raise RuntimeError("Cannot pickle a tensor that requires grad and is no leaf: detach() it first")
+        layout = self.layout
+        buffer = self.storage.materialize() if self.storage.nbytes else None
+        raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.storage.nbytes).tobytes()
+        return _rebuild, (type(self), raw, layout, self.requires_grad)
+
     # -- Python's protocols ----------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -595,6 +634,15 @@ class Tensor(TensorBase):
     def mH(self) -> Tensor:  # noqa: N802
         """The conjugate of the view with the last two dimensions exchanged."""
         return elementwise.conj(self.mT)
+
+
+def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
+    """A tensor from its pickle."""
+    made = ops.creation.from_array(np.frombuffer(raw, np.uint8))
+    made.layout = layout
+    if cls is not Tensor:
+        made = made.as_subclass(cls)
+    return made.requires_grad_(requires_grad)
 
 
 _NUMBER_LIKE = (int, float, complex, np.generic)

@@ -20,6 +20,12 @@ _GATHER = 30.0
 _CALL = 9000.0
 """Cycles to load a vector lane by lane, and those of one more call of a kernel with its barrier."""
 
+_NEAR = 1024
+"""Bytes: rows of memory that are farther apart are on pages of their own, and cost more than their bytes."""
+
+_FEW_STEPS = 32
+"""Rows of memory far apart that are read side by side: as many as the processor can prefetch from at once."""
+
 _WORTH_SHARING = 40_000
 """Cycles from which on a contraction is cut for several threads."""
 
@@ -89,15 +95,13 @@ def own_box(k: list[Axis], columns: list[int]) -> tuple[list[Axis], int]:
 
 def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     batch, m, n, k = (prod(axis[0] for axis in group) for group in (normal.batch, normal.m, normal.n, normal.k))
-    step_bytes = tile.pitch * tile.bytes
-    limit = max(32, target.l1_bytes * 2 // 3 // step_bytes)
-    split, chunk = split_k(normal.k, limit, tile.width)
+    limit = max(_FEW_STEPS, target.l1_bytes * 2 // 3 // (tile.pitch * tile.bytes))
+    split, chunk, a, b = _sides(normal, tile, limit, m, n, target)
+    far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
+    if far:
+        split, chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
     steps = chunk * prod(axis[0] for axis in normal.k[split + 1 :])
     blocks = -(-k // steps)
-    a = describe_side(normal, normal.a, normal.m, split, chunk, tile, left=True)
-    b = describe_side(normal, normal.b, normal.n, split, chunk, tile, left=False)
-    a.in_place = a.in_place and _a_suits(normal, tile, n)
-    b.in_place = b.in_place and _b_suits(normal, tile, m) and target.vector_bits > 128
 
     out = normal.out.index
     store = 2.5 / tile.width if normal.n[-1][out] in (1, 2) else 3.0
@@ -121,6 +125,8 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
             n_tiles = -(-panels // n_panels)
             tiles = batch * m_tiles * n_tiles
             cycles = 400 + n_panels * (row_cycles * k + 40 * blocks * row_panels) + store * m_block * n_block + 6 * (m_block + n_block)
+            if far:
+                cycles += 30 * k
             # What a tile reads comes from a farther cache once for each tile.
             cycles += 0.03 * element * k * (m_block + n_block)
             calls = 0.0
@@ -177,12 +183,17 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int,
     return SideChoice(mode, costs[mode] / width, in_place, elements * tile.bytes * tile.parts, elements)
 
 
-def _a_suits(normal: Normal, tile: Tile, n: int) -> bool:
-    """Whether rows can be broadcast from where they are: not if each step of k is on another page and that often."""
-    step = abs(normal.k[-1][normal.a.index]) * tile.bytes
-    return step <= 1024 or n <= 4 * tile.lanes
+def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Target) -> tuple[int, int, SideChoice, SideChoice]:
+    """The block of k for ``limit`` steps, and how either operand would be read with it."""
+    split, chunk = split_k(normal.k, limit, tile.width)
+    a = describe_side(normal, normal.a, normal.m, split, chunk, tile, left=True)
+    b = describe_side(normal, normal.b, normal.n, split, chunk, tile, left=False)
+    # In place, a step of k must not be far from the one before, unless what it reads is hardly used again.
+    a.in_place = a.in_place and (_distance(normal, normal.a, tile) <= _NEAR or m <= 4 * tile.rows)
+    b.in_place = b.in_place and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
+    return split, chunk, a, b
 
 
-def _b_suits(normal: Normal, tile: Tile, m: int) -> bool:
-    """Whether rows of b can be loaded from where they are: not if they are far apart and used often."""
-    return m <= 2 * tile.rows or abs(normal.k[-1][normal.b.index]) * tile.bytes <= 512
+def _distance(normal: Normal, column: Column, tile: Tile) -> int:
+    """Bytes from one step of k to the next."""
+    return abs(normal.k[-1][column.index]) * tile.bytes
