@@ -6,6 +6,8 @@ import flambeau._ops as _ops
 from flambeau import autograd as autograd
 from flambeau._compiler import lazy as _lazy
 from flambeau._ops import copying as _copying
+from flambeau._runtime.pool import get_num_threads as get_num_threads
+from flambeau._runtime.pool import set_num_threads as set_num_threads
 from flambeau._tape.tape import flush as flush
 from flambeau._tape.tape import set_compiler as _set_compiler
 from flambeau._tensor.size import Size as Size
@@ -38,3 +40,11 @@ for _family in _ops.FAMILIES:
         globals()[_name] = getattr(_family, _name)
 
 _set_compiler(_lazy.compile)
+
+from flambeau import linalg as linalg  # noqa: E402  (these need the names above)
+from flambeau import nn as nn  # noqa: E402
+from flambeau import optim as optim  # noqa: E402
+from flambeau import utils as utils  # noqa: E402
+from flambeau import version as version  # noqa: E402
+from flambeau.serialization import load as load  # noqa: E402
+from flambeau.serialization import save as save  # noqa: E402

@@ -229,6 +229,75 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
     return into(out, _options(result, requires_grad, device))
 
 
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+    """A matrix with ones on the diagonal and zeros elsewhere."""
+    columns = n if m is None else m
+    if n < 0 or columns < 0:
+        raise RuntimeError(f"n must be greater or equal to 0, got {min(n, columns)}")
+    rows = ARANGE(0, 1, statics=(lay.contiguous((n,), dt.int64),))
+    place = ARANGE(0, 1, statics=(lay.contiguous((columns,), dt.int64),))
+    result = FUNCTIONS.cast(rows.unsqueeze(1) == place, dtype or get_default_dtype())
+    return into(out, _options(result, requires_grad, device))
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+    """``steps`` numbers from ``start`` to ``end``, evenly spaced, both ends included."""
+    start, end = (each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end))
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    dtype = dtype or get_default_dtype()
+    result = LINSPACE(start, end, statics=(lay.contiguous((steps,), dtype),))
+    return into(out, _options(result, requires_grad, device))
+
+
+def _lower_linspace(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """From the nearer end, so that both ends are exact."""
+    layout = layouts[0]
+    count = layout.shape[0]
+    accumulate = layout.dtype.compute if layout.dtype.is_floating_point else dt.float64
+    start, end = (graph.cast(operand, accumulate) for operand in operands)
+    if count == 1:
+        return graph.cast(start, layout.dtype).expand(layout.shape)
+    step = (end - start) / float(max(count - 1, 1))
+    index = graph.iota(layout.shape, 0)
+    back = graph.cast((count - 1) - index, accumulate)
+    result = graph.where(index < count // 2, start + step * graph.cast(index, accumulate), end - step * back)
+    return graph.cast(result, layout.dtype)
+
+
+LINSPACE = Operator("linspace", ("start", "end"), ("layout",), infer=_infer_static, lower=_lower_linspace)
+
+
+def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """A tensor without dimensions that holds a number."""
+    return full((), s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """Zeros with the dtype of this tensor, unless another is given."""
+    return zeros(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """Ones with the dtype of this tensor, unless another is given."""
+    return ones(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """A tensor filled with a number, with the dtype of this tensor, unless another is given."""
+    return full(size, fill_value, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+
+
+def _new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """A tensor with unspecified contents and the dtype of this tensor, unless another is given."""
+    return empty(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
+    """A copy of ``data`` with the dtype of this tensor, unless another is given."""
+    return tensor(data, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+
+
 # -- Python data -----------------------------------------------------------------------------------------------------
 
 
@@ -347,5 +416,6 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Te
 
 PUBLIC = (
     "empty", "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "arange", "tensor", "from_numpy", "as_tensor",
+    "eye", "linspace", "scalar_tensor",
 )  # fmt: skip
-METHODS = ()
+METHODS = ("new_full", "new_ones", "new_zeros")

@@ -679,6 +679,8 @@ for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bo
 Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
 Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
 
+Tensor.new_empty = ops.creation._new_empty  # type: ignore[attr-defined]
+Tensor.new_tensor = ops.creation.new_tensor_  # type: ignore[attr-defined]
 Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
 Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import re
 import shutil
 import sys
@@ -27,12 +28,14 @@ def curve(series: Scalars, width: int, height: int) -> list[str]:
     if len(values) == 0:
         return ["no finite value"]
     low, high = float(values.min()), float(values.max())
+    if low == high:
+        return [f"{low:.6g} throughout"]
     labels = [f"{high:.4g}", f"{low:.4g}"]
     margin = max(map(len, labels)) + 1
     columns, rows = 2 * max(width - margin - 1, 1), 4 * height
     first, last = int(steps.min()), int(steps.max())
     x = np.rint((steps - float(first)) * (columns - 1) / max(float(last) - first, 1)).astype(int)
-    y = np.rint((high - values) / ((high - low) or 1) * (rows - 1)).astype(int)
+    y = np.rint((high - values) / (high - low) * (rows - 1)).astype(int)
     top, bottom = np.full(columns, rows), np.full(columns, -1)
     np.minimum.at(top, x, y)
     np.maximum.at(bottom, x, y)
@@ -64,18 +67,22 @@ def show(arguments: argparse.Namespace) -> None:
         for tag in tags:
             if re.search(arguments.tag, tag):
                 series = reader.scalars(tag)
-                ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(series.wall_times[-1])) if len(series.steps) else "never"
-                print(f"\n  {tag}: {len(series.steps)} values, the last one {series.values[-1:].tolist()} at {ended}")
+                print(f"\n  {tag}: {len(series.steps)} values", end="")
+                if len(series.steps):
+                    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(series.wall_times[-1]))
+                    print(f", the last one {series.values[-1]:.6g} at step {series.steps[-1]}, {when}", end="")
+                print()
                 print(*("  " + line for line in curve(series, width - 2, arguments.height)), sep="\n")
         print()
 
 
 def export(arguments: argparse.Namespace) -> None:
+    found = readers(arguments.directory, arguments.run)
     out = open(arguments.output, "w", newline="") if arguments.output else sys.stdout  # noqa: SIM115 (closed below)
     try:
         table = csv.writer(out)
         table.writerow(["run", "tag", "step", "wall_time", "value"])
-        for run, reader in readers(arguments.directory, arguments.run).items():
+        for run, reader in found.items():
             for tag in reader.tags():
                 if re.search(arguments.tag, tag):
                     for row in zip(*(column.tolist() for column in reader.scalars(tag)), strict=True):
@@ -100,7 +107,11 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             subparser.add_argument("--output", metavar="FILE", help="default: standard output")
     parsed = parser.parse_args(arguments)
-    parsed.command(parsed)
+    try:
+        parsed.command(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as with `| head`: nobody wants the rest, nor to hear of it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
