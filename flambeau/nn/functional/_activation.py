@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import flambeau
-from flambeau._ops import activation as ops
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 
 

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 import flambeau
-from flambeau import _ops as ops
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 from flambeau.nn.functional._dropout import dropout
@@ -52,7 +52,7 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: query (..., L, E), key (..., S, E) and value (..., S, E_v) must agree in E and S, got "
             f"{shape_text(query)}, {shape_text(key)} and {shape_text(value)}"
         )
-    return ops.nn.scaled_dot_product_attention(
+    return ops.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
 

@@ -9,8 +9,8 @@ import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import probability
 
-# The value to which SELU saturates: alpha dropout puts it in the place of what it drops.
-_SELU_FLOOR = -1.7580993408473766
+# SELU goes to minus this value; alpha dropout puts it in the place of what it drops.
+_SELU_LIMIT = 1.7580993408473766
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -55,8 +55,8 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, featu
     keep = 1.0 - p
     noise = _channel_noise(input, keep) if feature else flambeau.empty_like(input).bernoulli_(keep)
     # Scale and shift that give mean 0 and variance 1 again.
-    scale = 1.0 / math.sqrt((_SELU_FLOOR * _SELU_FLOOR * p + 1.0) * keep)
-    shift = noise.sub(1.0).mul_(_SELU_FLOOR * scale).add_(_SELU_FLOOR * scale * p)
+    scale = 1.0 / math.sqrt((_SELU_LIMIT * _SELU_LIMIT * p + 1.0) * keep)
+    shift = noise.sub(1.0).mul_(_SELU_LIMIT * scale).add_(_SELU_LIMIT * scale * p)
     noise = noise.mul_(scale)
     return input.mul_(noise).add_(shift) if inplace else input * noise + shift
 

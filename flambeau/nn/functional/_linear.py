@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import flambeau
-from flambeau._ops import matrix
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
@@ -23,7 +23,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         RuntimeError: the shapes do not fit.
     """
     try:
-        return matrix.linear(input, weight, bias)
+        return ops.linear(input, weight, bias)
     except RuntimeError:
         _explain_linear(input, weight, bias)
         raise

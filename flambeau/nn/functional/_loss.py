@@ -7,8 +7,7 @@ import warnings
 from typing import Any
 
 import flambeau
-from flambeau import _ops as ops
-from flambeau._ops import activation
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import legacy_reduction, reduce as reduced, reduction_code, shape_text
 from flambeau.nn.functional._linear import linear
@@ -40,7 +39,7 @@ def nll_loss(
     """
     code = reduction_code(legacy_reduction(size_average, reduce, reduction))
     _check_classes("nll_loss", input, target, weight)
-    return ops.nn.nll_loss_nd(input, target, weight, code, ignore_index)
+    return ops.nll_loss_nd(input, target, weight, code, ignore_index)
 
 
 def _check_classes(name: str, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -109,7 +108,7 @@ def cross_entropy(
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim)
     _check_classes("cross_entropy", input, target, weight)
     log_probs = flambeau.log_softmax(input, class_dim)
-    loss = ops.nn.nll_loss_nd(log_probs, target, weight, code, ignore_index)
+    loss = ops.nll_loss_nd(log_probs, target, weight, code, ignore_index)
     if label_smoothing == 0.0:
         return loss
     smooth = -log_probs
@@ -165,6 +164,7 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: Any = None,
 ) -> Tensor:
     """Computes the cross entropy of the logits ``linear(input, linear_weight, linear_bias)``.
 
@@ -177,6 +177,7 @@ def linear_cross_entropy(
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         ignore_index: a class that does not count; -100 if left out.
         label_smoothing: how much of the target is spread over all classes.
+        options: accepted; how the work is split does not change the result.
     """
     if input.dim() not in (1, 2):
         raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
@@ -226,7 +227,7 @@ def binary_cross_entropy(
         )
     if weight is not None:
         weight = weight.expand(flambeau.broadcast_shapes(target.size(), weight.size()))
-    return ops.nn.binary_cross_entropy(input, target, weight, code)
+    return ops.binary_cross_entropy(input, target, weight, code)
 
 
 def binary_cross_entropy_with_logits(
@@ -255,7 +256,7 @@ def binary_cross_entropy_with_logits(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.size() != input.size():
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
-    log_sigmoid = activation.log_sigmoid(input)
+    log_sigmoid = ops.log_sigmoid(input)
     if pos_weight is not None:
         log_sigmoid = ((pos_weight - 1) * target + 1) * log_sigmoid
     loss = (1 - target) * input - log_sigmoid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import flambeau
-from flambeau import _ops as ops
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
@@ -221,7 +221,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         return input
     squares = input.mul(input).reshape(input.size(0), 1, input.size(1), -1)
     squares = flambeau.constant_pad_nd(squares, (0, 0, size // 2, (size - 1) // 2), 0.0)
-    means = ops.nn.avg_pool(squares, (size, 1), (1, 1), (0, 0), False, True, None).reshape(input.shape)
+    means = ops.avg_pool(squares, (size, 1), (1, 1), (0, 0), False, True, None).reshape(input.shape)
     return input / means.mul(alpha).add(k).pow(beta)
 
 

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import flambeau
-from flambeau import _ops as ops
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import AXES, ntuple, shape_text
 
@@ -54,7 +54,7 @@ def max_pool(
     step = ntuple(stride, n, "stride") if stride is not None and stride != () and stride != [] else kernel
     padding, dilation = ntuple(padding, n, "padding"), ntuple(dilation, n, "dilation")
     try:
-        values, indices = ops.nn.max_pool(input, kernel, step, padding, dilation, bool(ceil_mode))
+        values, indices = ops.max_pool(input, kernel, step, padding, dilation, bool(ceil_mode))
     except RuntimeError:
         _check_windows(f"max_pool{n}d", n, input, kernel, step, padding, dilation, ceil_mode)
         raise
@@ -78,7 +78,7 @@ def avg_pool(
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
     try:
-        return ops.nn.avg_pool(input, kernel, step, padding, bool(ceil_mode), bool(count_include_pad), divisor_override)
+        return ops.avg_pool(input, kernel, step, padding, bool(ceil_mode), bool(count_include_pad), divisor_override)
     except RuntimeError:
         _check_windows(f"avg_pool{n}d", n, input, kernel, step, padding, (1,) * n, ceil_mode)
         raise
@@ -214,7 +214,7 @@ def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Computes the means of windows so chosen that the output (N, C, L_out) has ``output_size``."""
-    return ops.nn.adaptive_avg_pool(input, _adaptive_size("adaptive_avg_pool1d", 1, input, output_size))
+    return ops.adaptive_avg_pool(input, _adaptive_size("adaptive_avg_pool1d", 1, input, output_size))
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
@@ -226,16 +226,16 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
         input: (N, C, H, W) or (C, H, W).
         output_size: an int or a pair (H_out, W_out); ``None`` in it keeps the input's size.
     """
-    return ops.nn.adaptive_avg_pool(input, _adaptive_size("adaptive_avg_pool2d", 2, input, output_size))
+    return ops.adaptive_avg_pool(input, _adaptive_size("adaptive_avg_pool2d", 2, input, output_size))
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Computes the means of windows so chosen that the output (N, C, D_out, H_out, W_out) has ``output_size``."""
-    return ops.nn.adaptive_avg_pool(input, _adaptive_size("adaptive_avg_pool3d", 3, input, output_size))
+    return ops.adaptive_avg_pool(input, _adaptive_size("adaptive_avg_pool3d", 3, input, output_size))
 
 
 def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    values, indices = ops.nn.adaptive_max_pool(input, _adaptive_size(f"adaptive_max_pool{n}d", n, input, output_size))
+    values, indices = ops.adaptive_max_pool(input, _adaptive_size(f"adaptive_max_pool{n}d", n, input, output_size))
     return (values, indices) if return_indices else values
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Callable, Iterable, Sequence
 
 import flambeau
-from flambeau._ops import matrix
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._dropout import dropout
 
@@ -18,19 +18,19 @@ State = tuple[Tensor, ...]
 
 def tanh_step(gates: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh); ``gates`` is what depends on x."""
-    return (flambeau.tanh(gates + matrix.linear(state[0], weight, bias)),)
+    return (flambeau.tanh(gates + ops.linear(state[0], weight, bias)),)
 
 
 def relu_step(gates: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
     """h' = max(0, W_ih x + b_ih + W_hh h + b_hh)."""
-    return (flambeau.relu(gates + matrix.linear(state[0], weight, bias)),)
+    return (flambeau.relu(gates + ops.linear(state[0], weight, bias)),)
 
 
 def gru_step(gates: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
     """h' = (1 - z) n + z h, with r, z = σ(…) and n = tanh(W_in x + b_in + r (W_hn h + b_hn))."""
     hidden = state[0]
     xr, xz, xn = gates.chunk(3, 1)
-    hr, hz, hn = matrix.linear(hidden, weight, bias).chunk(3, 1)
+    hr, hz, hn = ops.linear(hidden, weight, bias).chunk(3, 1)
     reset, update = flambeau.sigmoid(xr + hr), flambeau.sigmoid(xz + hz)
     new = flambeau.tanh(xn + reset * hn)
     return ((hidden - new) * update + new,)
@@ -39,10 +39,10 @@ def gru_step(gates: Tensor, state: State, weight: Tensor, bias: Tensor | None) -
 def lstm_step(gates: Tensor, state: State, weight: Tensor, bias: Tensor | None, projection: Tensor | None = None) -> State:
     """c' = f c + i g and h' = o tanh(c'), with i, f, o = σ(…) and g = tanh(…); h' times ``projection`` if there is one."""
     hidden, cell = state
-    i, f, g, o = (gates + matrix.linear(hidden, weight, bias)).chunk(4, 1)
+    i, f, g, o = (gates + ops.linear(hidden, weight, bias)).chunk(4, 1)
     cell = flambeau.sigmoid(f) * cell + flambeau.sigmoid(i) * flambeau.tanh(g)
     hidden = flambeau.sigmoid(o) * flambeau.tanh(cell)
-    return (hidden if projection is None else matrix.linear(hidden, projection)), cell
+    return (hidden if projection is None else ops.linear(hidden, projection)), cell
 
 
 STEPS: dict[str, Callable[..., State]] = {
@@ -131,4 +131,4 @@ def _bind(step: Callable, data: Tensor, weights: Sequence[Tensor], bias: bool) -
     w_ih, w_hh = own[:2]
     b_ih, b_hh = own[2:4] if bias else (None, None)
     extra: Iterable[Tensor] = own[4 if bias else 2 :]
-    return lambda gate, state: step(gate, state, w_hh, b_hh, *extra), matrix.linear(data, w_ih, b_ih)
+    return lambda gate, state: step(gate, state, w_hh, b_hh, *extra), ops.linear(data, w_ih, b_ih)

@@ -207,6 +207,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         weight: (C), the classes' weights.
         ignore_index: a class that does not count.
         label_smoothing: how much of the target is spread over all classes, in [0, 1].
+        options: accepted; how the work is split does not change the result.
     """
 
     def __init__(
@@ -222,6 +223,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         weight: Tensor | None = None,
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
+        options: Any = None,
     ) -> None:
         if weight is not None and tuple(weight.shape) != (num_classes,):
             raise RuntimeError(f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}")
@@ -232,6 +234,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         self.out_features = tuple(out_features)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
+        self.options = options
         outputs = math.prod(self.out_features, start=num_classes)
         self.linear = Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
 
@@ -251,7 +254,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         return (
             f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
             f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
-            f"label_smoothing={self.label_smoothing}"
+            f"label_smoothing={self.label_smoothing}, options={self.options}"
         )
 
 

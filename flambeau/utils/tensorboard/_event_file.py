@@ -51,6 +51,8 @@ tag_bytes = _TagBytes()
 class Later(NamedTuple):
     """An event with data of its own, to be encoded later."""
 
+    name: str
+    """What to call it in a warning."""
     encode: Callable[[], bytes | None]
     """Makes the payload, or returns None when writing other files was all there was to do."""
     snapshots: Sequence
@@ -239,9 +241,13 @@ class EventFile:
         try:
             payload = later.encode()
         except Exception as error:
-            self._notices.append(f"an event of step {step or 0} was not logged to {self.directory!r}: {error!r}")
+            self._not_logged(later.name, step, error)
             return b""
         return b"" if payload is None else frame(event(payload, wall_time, step))
+
+    def _not_logged(self, name: str, step: int | None, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        self._notices.append(f"{name!r} of step {step or 0} was not logged to {self.directory!r}: {reason}")
 
     def _encode_scalars(self, entries: list[tuple]) -> bytes:
         tags, values, steps, wall_times = zip(*entries, strict=True)
@@ -251,7 +257,7 @@ class EventFile:
                 try:
                     known.append((tag, _convert.number(value), step, wall_time))
                 except Exception as error:
-                    self._notices.append(f"{tag.decode()!r} of step {step} was not logged to {self.directory!r}: {error!r}")
+                    self._not_logged(tag.decode(), step, error)
             if not known:
                 return b""
             tags, values, steps, wall_times = zip(*known, strict=True)

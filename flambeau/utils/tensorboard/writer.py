@@ -220,7 +220,7 @@ class SummaryWriter:
         tag_bytes[tag]
         snapshots = [None if value is None else _convert.snapshot(value) for value in values]
         events = self._events or self._get_file_writer().event_writer
-        events.put_later(Later(lambda: encode(*snapshots).payload, snapshots), *_when(step, walltime))
+        events.put_later(Later(tag, lambda: encode(*snapshots).payload, snapshots), *_when(step, walltime))
 
     def add_scalar(
         self,
@@ -473,7 +473,7 @@ class SummaryWriter:
                 storage.write(storage.join(directory, name), encode())
             storage.append_once(storage.join(log_dir, "projector_config.pbtxt"), entry)
 
-        self._get_file_writer().event_writer.put_later(Later(write, snapshots), *_when(step, None))
+        self._get_file_writer().event_writer.put_later(Later(tag, write, snapshots), *_when(step, None))
 
     def add_pr_curve(
         self,

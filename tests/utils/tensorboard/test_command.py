@@ -37,7 +37,7 @@ def test_show(runs, capsys):
     assert "  no finite value" in lines
     top, second, third, bottom, axis, labels = lines[lines.index(next(line for line in lines if "loss" in line)) + 1 :][:6]
     assert max(map(len, lines)) <= 50 + len(" at step 99, 0000-00-00 00:00:00")
-    assert top.startswith("  100 │⠑")
+    assert top.startswith("  100 │⠉")
     assert top.endswith("\u2800")
     assert bottom.startswith("    1 │\u2800")
     assert bottom.rstrip("\u2800") == bottom

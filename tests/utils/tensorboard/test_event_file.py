@@ -77,7 +77,7 @@ def test_max_queue_bounds_what_waits(log_dir, no_background):
     waiting = []
     for index in range(10):
         waiting.append(index)
-        file.put_later(Later(lambda: waiting.remove(waiting[0]), ()), None, 1.0)
+        file.put_later(Later("x", lambda: waiting.remove(waiting[0]), ()), None, 1.0)
         assert len(waiting) <= 3
     file.close()
     assert not waiting

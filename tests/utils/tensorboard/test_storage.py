@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -82,6 +84,7 @@ def test_fsspec_is_asked_for(monkeypatch):
 def test_names_do_not_collide(log_dir, monkeypatch):
     """Another container may have our host name and process id."""
     monkeypatch.setattr(_storage, "_serial", iter([0, 0, 0, 1, 2]))
-    monkeypatch.setattr(_storage.time, "time", lambda: 1.0)
-    files = [_storage.new_event_file(log_dir, "") for _ in range(3)]
-    assert len(files) == 3
+    monkeypatch.setattr(_storage, "time", types.SimpleNamespace(time=lambda: 1.0))
+    for file in [_storage.new_event_file(log_dir, "") for _ in range(3)]:
+        file.close()
+    assert sorted(name.rpartition(".")[2] for name in os.listdir(log_dir)) == ["0", "1", "2"]
