@@ -20,22 +20,39 @@ class GradNode:
         op: the operator, whose gradient formulas are used
         inputs: for each operand the node and output number that made it, or ``None`` if no gradient goes there
         saved: tensors (with the version that they had) and numbers that the formulas need, by their names
-        statics: the static attributes of the call
-        operands: the layout of each operand (or the class of a number)
-        layouts: the layouts of the results
+        record: the record of the call, which knows its statics and the layouts of operands and results
         hooks: called on the gradients before or after this node computes; ``None`` if there are none
     """
 
-    __slots__ = ("__dict__", "__weakref__", "inputs", "layouts", "op", "operands", "saved", "statics")
+    __slots__ = ("__dict__", "__weakref__", "inputs", "op", "record", "saved")
 
     op: Operator
     inputs: tuple[tuple[Any, int] | None, ...]
     saved: tuple | None
-    statics: tuple
-    operands: tuple
-    layouts: tuple[Layout, ...]
+    record: Any
     hooks: NodeHooks | None = None
     origin: Any = None
+
+    def __init__(self, op: Any, inputs: tuple, saved: tuple | None, record: Any) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.saved = saved
+        self.record = record
+
+    @property
+    def statics(self) -> tuple:
+        """The static attributes of the call."""
+        return self.record.statics
+
+    @property
+    def operands(self) -> tuple:
+        """The layout of each operand, or the class of a number."""
+        return tuple([operand[1] for operand in self.record.operands])
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts of the results."""
+        return self.record.layouts
 
     def name(self) -> str:
         """The name that PyTorch would print, for example ``AddBackward0``."""
@@ -71,6 +88,17 @@ class GradNode:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
+
+
+class ViewRecord:
+    """What a ``GradNode`` knows of a view, which the tape does not record."""
+
+    __slots__ = ("layouts", "operands", "statics")
+
+    def __init__(self, source: Layout, view: Layout, statics: tuple = ()) -> None:
+        self.operands = ((-1, source),)
+        self.layouts = (view,)
+        self.statics = statics
 
 
 class NodeHooks:

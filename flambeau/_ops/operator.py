@@ -16,6 +16,7 @@ from flambeau._ops.node import AccumulateGrad, GradNode
 from flambeau._tape.storage import Storage, TensorBase
 from flambeau._tape.tape import LOCAL, adopt
 from flambeau._types import layout as lay
+from flambeau._types.dtype import FLOAT
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import can_cast
@@ -82,7 +83,7 @@ class Operator:
         self.variadic = self.operands[-1:] != () and self.operands[-1].endswith("...")
         self.grad_name = grad_name or "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward0"
         self._formulas: dict[str, tuple[Callable, tuple[str, ...]]] = {}
-        self._plans: dict[tuple[bool, ...], tuple[tuple[str, int], ...]] = {}
+        self._plans: dict[tuple[int, int], tuple[tuple[str, int], ...]] = {}
         OPERATORS[name] = self
 
     def __repr__(self) -> str:
@@ -109,128 +110,116 @@ class Operator:
     def differentiable(self) -> bool:
         return bool(self._formulas)
 
-    def _plan(self, wanted: tuple[bool, ...]) -> tuple[tuple[str, int], ...]:
-        """What to save if the operands marked in ``wanted`` require grad: ``("result", number)`` or ``(operand, position)``."""
-        plan = self._plans.get(wanted)
-        if plan is None:
-            names = [operand.removesuffix("...") for operand in self.operands]
-            needed: dict[tuple[str, int], None] = {}
-            for position, want in enumerate(wanted):
-                name = names[min(position, len(names) - 1)]
-                if not want or name not in self._formulas:
-                    continue
-                for parameter in self._formulas[name][1]:
-                    if parameter.startswith("result"):
-                        needed["result", int(parameter[6:] or 0)] = None
-                    elif parameter in names:
-                        if self.variadic and parameter == names[-1]:
-                            for each in range(len(names) - 1, len(wanted)):
-                                needed[parameter, each] = None
-                        elif names.index(parameter) < len(wanted):
-                            needed[parameter, names.index(parameter)] = None
-            plan = self._plans[wanted] = tuple(needed)
+    def _plan(self, wanted: int, count: int) -> tuple[tuple[str, int], ...]:
+        """What to save if the operands whose bits are set in ``wanted`` require grad: ``("result", number)`` or ``(operand, position)``."""
+        plan = self._plans.get((wanted, count))
+        if plan is not None:
+            return plan
+        names = [operand.removesuffix("...") for operand in self.operands]
+        needed: dict[tuple[str, int], None] = {}
+        for position in range(count):
+            name = names[min(position, len(names) - 1)]
+            if not wanted >> position & 1 or name not in self._formulas:
+                continue
+            for parameter in self._formulas[name][1]:
+                if parameter.startswith("result"):
+                    needed["result", int(parameter[6:] or 0)] = None
+                elif parameter in names and self.variadic and parameter == names[-1]:
+                    needed.update(((parameter, each), None) for each in range(len(names) - 1, count))
+                elif parameter in names and names.index(parameter) < count:
+                    needed[parameter, names.index(parameter)] = None
+        plan = self._plans[wanted, count] = tuple(needed)
         return plan
 
     # -- the call --------------------------------------------------------------------------------------------------
 
     def __call__(self, *operands: Any, statics: tuple = ()) -> Any:
-        """Record a call; the result is a tensor, or a tuple of them where the operator has several results."""
+        """Record a call; the result is a tensor, or a tuple of them where the operator has several results.
+
+        This is the hot path of everything: in the steady state it costs a dictionary look-up and a few small objects.
+        """
         tape = LOCAL.tape
         key: list[Any] = [self, statics]
         requires = False
         for operand in operands:
-            if isinstance(operand, TensorBase):
-                storage = operand.storage
-                key.append(storage.slot if storage.tape is tape else tape.enter(storage))
-                key.append(operand.layout)
+            if operand.__class__ in PLAIN_NUMBERS:
+                key.append(operand.__class__)
+                _push(tape.numbers, operand)
+            else:
+                try:
+                    storage = operand.storage
+                except AttributeError:
+                    raise TypeError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
+                key += (storage.slot if storage.tape is tape else tape.enter(storage), operand.layout)
                 if operand.node is not None:
                     requires = True
-            else:
-                kind = operand.__class__
-                if kind not in PLAIN_NUMBERS:
-                    raise TypeError(f"{self.name}(): expected a tensor or a number, not {kind.__name__}")
-                key.append(kind)
-                _push(tape.numbers, operand)
         origin = None
         if self.keeps_origin:
             origin = user_line()
             key.append(origin)
         frozen = tuple(key)
-        node = tape.cursor.get(frozen)
-        if node is None:
-            node = tape.extend(frozen, self, statics, _operand_spec(tape, operands), origin)
-        tape.cursor = node
+        record = tape.cursor.get(frozen)
+        if record is None:
+            record = tape.extend(frozen, self, statics, _operand_spec(tape, operands), origin)
+        tape.cursor = record
         values = tape.values
-        layouts = node.layouts
-        if len(layouts) == 1:
-            storage = Storage(None, 0)
-            storage.tape = tape
-            storage.slot = len(values)
+        slot = len(values)
+        if record.single is not None:
+            storage = Storage(None, record.nbytes, tape, slot)
             values.append(storage)
-            layout = layouts[0]
-            storage.nbytes = layout.numel * layout.dtype.itemsize
-            result = new_tensor(storage, layout)
-            if requires and tape.grad:
-                self._attach(operands, statics, (result,))
-            if storage.slot >= tape.limit:
+            result = _new(_tensor_class)
+            result.storage = storage
+            result.layout = record.single
+            result.output_nr = 0
+            result.base = None
+            result.node = self._node(operands, (result,), record) if requires and tape.grad and record.differentiable else None
+            if slot >= tape.limit:
                 tape.flush()
             return result
         results = []
-        for layout in layouts:
-            storage = Storage(None, layout.numel * layout.dtype.itemsize)
-            storage.tape = tape
-            storage.slot = len(values)
+        for layout in record.layouts:
+            storage = Storage(None, layout.numel * layout.dtype.itemsize, tape, len(values))
             values.append(storage)
             results.append(new_tensor(storage, layout))
-        if requires and tape.grad:
-            self._attach(operands, statics, results)
-        if len(values) > tape.limit:
+        if requires and tape.grad and record.differentiable:
+            node = self._node(operands, results, record)
+            for number, result in enumerate(results):
+                if result.layout.dtype.category >= FLOAT:
+                    result.node = node
+                    result.output_nr = number
+        if slot >= tape.limit:
             tape.flush()
         return tuple(results)
 
-    def _attach(self, operands: tuple, statics: tuple, results: Sequence[TensorBase]) -> GradNode | None:
-        """Make the results' gradient node, if any of their dtypes can have a gradient and any operand's formula exists."""
-        node = self._node(operands, statics, results)
-        if node is not None:
-            for number, result in enumerate(results):
-                if result.layout.dtype.category >= 2:
-                    result.node = node
-                    result.output_nr = number
-        return node
-
-    def _node(self, operands: tuple, statics: tuple, results: Sequence[TensorBase], *, target: TensorBase | None = None) -> GradNode | None:
+    def _node(self, operands: tuple, results: Sequence[TensorBase], record: Any, *, target: TensorBase | None = None) -> GradNode:
         """The gradient node of a call; ``target`` is the operand that an in-place call is about to overwrite."""
-        if not any(result.layout.dtype.category >= 2 for result in results) or not self._formulas:
-            return None
         edges = []
-        wanted = []
-        for operand in operands:
-            edge = None
-            if isinstance(operand, TensorBase) and operand.node is not None:
-                edge = (operand.node, operand.output_nr)
-            edges.append(edge)
-            wanted.append(edge is not None)
+        wanted = 0
+        for position, operand in enumerate(operands):
+            if operand.__class__ in PLAIN_NUMBERS or operand.node is None:
+                edges.append(None)
+            else:
+                edges.append((operand.node, operand.output_nr))
+                wanted |= 1 << position
+        plan = self._plans.get((wanted, len(operands)))
+        if plan is None:
+            plan = self._plan(wanted, len(operands))
         saved = []
-        for name, position in self._plan(tuple(wanted)):
+        for name, position in plan:
             if name == "result":
                 result = results[position]
                 saved.append((result.storage, result.layout, position, result.storage.version))
-            else:
-                operand = operands[position]
-                if operand is target:
-                    operand = OPERATORS["clone"](operand.detach())
-                    operand.node, operand.output_nr = target.node, target.output_nr
-                if isinstance(operand, TensorBase):
-                    saved.append((operand, operand.storage, operand.storage.version))
-                else:
-                    saved.append(operand)
-        node = _new(GradNode)
-        node.op = self
-        node.inputs = tuple(edges)
-        node.saved = tuple(saved)
-        node.statics = statics
-        node.operands = tuple([operand.layout if isinstance(operand, TensorBase) else operand.__class__ for operand in operands])
-        node.layouts = tuple([result.layout for result in results])
+                continue
+            operand = operands[position]
+            if operand.__class__ in PLAIN_NUMBERS:
+                saved.append(operand)
+                continue
+            if operand is target:
+                operand = OPERATORS["clone"](operand.detach())
+                operand.node, operand.output_nr = target.node, target.output_nr
+            storage = operand.storage
+            saved.append((operand, storage, storage.version))
+        node = GradNode(self, tuple(edges), tuple(saved), record)
         if ANOMALY.enabled:
             node.origin = user_line()
         return node
@@ -250,14 +239,15 @@ class Operator:
         tape.grad = False
         try:
             result = self(*operands, statics=statics)
+            record = tape.latest
             first = result[0] if type(result) is tuple else result
             check_result(target, first.layout, self.name + "_")
             requires = grad and any(isinstance(operand, TensorBase) and operand.node is not None for operand in operands)
             node = None
-            if requires:
+            if requires and record.differentiable:
                 results = result if type(result) is tuple else (result,)
-                node = self._node(operands, statics, results, target=target)
-                if node is not None and ("result", 0) in self._plan(tuple(edge is not None for edge in node.inputs)):
+                node = self._node(operands, results, record, target=target)
+                if ("result", 0) in self._plan(_mask(node.inputs), len(node.inputs)):
                     node.saved = tuple(
                         (target.storage, target.layout, 0, target.storage.version + 1) if len(each) == 4 and each[2] == 0 else each
                         for each in node.saved
@@ -284,16 +274,17 @@ class Operator:
             )
         names = [operand.removesuffix("...") for operand in self.operands]
         last = len(names) - 1
-        values: dict[str, Any] = dict.fromkeys(names[len(node.operands) :])  # optional operands that were not given
+        layouts, operands = node.layouts, node.operands
+        values: dict[str, Any] = dict.fromkeys(names[len(operands) :])  # optional operands that were not given
         values.update(zip(self.statics, node.statics, strict=True))
-        plan = self._plan(tuple(edge is not None for edge in node.inputs))
+        plan = self._plan(_mask(node.inputs), len(node.inputs))
         for (name, position), item in zip(plan, node.saved, strict=True):
             if name == "result":
                 storage, layout, number, version = item
                 _check_version(self, node, storage, layout, version)
                 result = new_tensor(storage, layout)
                 result.node, result.output_nr = node, number
-                values["result" if position == 0 and len(node.layouts) == 1 else f"result{position}"] = result
+                values["result" if position == 0 and len(layouts) == 1 else f"result{position}"] = result
             else:
                 if isinstance(item, tuple):
                     tensor, storage, version = item
@@ -307,11 +298,11 @@ class Operator:
                     values.setdefault(name, []).append(item)
                 else:
                     values[name] = item
-        for number, layout in enumerate(node.layouts):
+        for number, layout in enumerate(layouts):
             grad = grads[number]
-            if grad is None and layout.dtype.category >= 2:
+            if grad is None and layout.dtype.category >= FLOAT:
                 grad = FUNCTIONS.zeros(layout)
-            values["grad" if len(node.layouts) == 1 else f"grad{number}"] = grad
+            values["grad" if len(layouts) == 1 else f"grad{number}"] = grad
         found: list[Any] = []
         for position, edge in enumerate(node.inputs):
             name = names[min(position, last)]
@@ -321,9 +312,9 @@ class Operator:
             formula, parameters = self._formulas[name]
             if self.variadic and position >= last:
                 values["position"] = position - last
-                values["shapes"] = [operand.shape for operand in node.operands[last:]]
+                values["shapes"] = [operand.shape for operand in operands[last:]]
             grad = formula(*[values[parameter] if parameter in values else self._extra(parameter, node) for parameter in parameters])
-            found.append(None if grad is None else fit(grad, node.operands[position]))
+            found.append(None if grad is None else fit(grad, operands[position]))
         return tuple(found)
 
     def _extra(self, parameter: str, node: GradNode) -> Any:
@@ -334,6 +325,11 @@ class Operator:
                 layout = node.operands[names.index(parameter[: -len(suffix) - 1])]
                 return layout if suffix == "layout" else getattr(layout, suffix)
         raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
+
+
+def _mask(edges: Sequence[Any]) -> int:
+    """The bits of the edges that are not ``None``."""
+    return sum(1 << position for position, edge in enumerate(edges) if edge is not None)
 
 
 class Functions:

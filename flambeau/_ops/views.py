@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import int_tuple, sizes
-from flambeau._ops.node import GradNode
+from flambeau._ops.node import GradNode, ViewRecord
 from flambeau._ops.operator import ANOMALY, FUNCTIONS, OPERATORS, Operator, new_tensor, user_line
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
@@ -21,8 +21,6 @@ from flambeau._types.layout import Layout
 if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph, Node
     from flambeau._tensor.tensor import Tensor
-
-_new = object.__new__
 
 
 class ViewOperator:
@@ -59,13 +57,7 @@ def make_view(source: Tensor, layout: Layout, operator: ViewOperator, *statics: 
 
 
 def _view_node(source: TensorBase, layout: Layout, operator: ViewOperator, statics: tuple) -> GradNode:
-    node = _new(GradNode)
-    node.op = operator  # type: ignore[assignment]
-    node.inputs = ((source.node, source.output_nr),)
-    node.saved = ()
-    node.statics = statics
-    node.operands = (source.layout,)
-    node.layouts = (layout,)
+    node = GradNode(operator, ((source.node, source.output_nr),), (), ViewRecord(source.layout, layout, statics))
     if ANOMALY.enabled:
         node.origin = user_line()
     return node
@@ -130,7 +122,6 @@ def _regenerate(base: TensorBase, view: TensorBase) -> None:
 class CopySlices:
     """The gradient of writing part of a base through a view: ``inner`` is the gradient node of the write itself."""
 
-    name_ = "CopySlices"
     differentiable = True
     grad_name = "CopySlices"
 
@@ -158,13 +149,8 @@ def _copy_slices(base: TensorBase, view: TensorBase, inner: GradNode | None) -> 
     edge = None if base.node is None else (base.node, base.output_nr)
     if edge is None and inner is None:
         return
-    node = _new(GradNode)
-    node.op = CopySlices(view.layout, inner)  # type: ignore[assignment]
-    node.inputs = (edge, *(inner.inputs[1:] if inner is not None else ()))
-    node.saved = ()
-    node.statics = ()
-    node.operands = (base.layout,)
-    node.layouts = (base.layout,)
+    edges = (edge, *(inner.inputs[1:] if inner is not None else ()))
+    node = GradNode(CopySlices(view.layout, inner), edges, (), ViewRecord(base.layout, base.layout))
     base.node = node
     base.output_nr = 0
     for reference in base.__dict__.get("_views", ()):

@@ -108,6 +108,12 @@ class Buffer:
             count = (self.nbytes - offset) // dtype.itemsize
         return numpy.ndarray(count, dtype, numpy.asarray(self), offset)
 
+    def copy(self) -> Buffer:
+        """New memory with the same bytes."""
+        made = allocate(self.nbytes)
+        ctypes.memmove(made.address, self.address, self.nbytes)
+        return made
+
     @property
     def __array_interface__(self) -> dict[str, Any]:
         return {"version": 3, "shape": (self.nbytes,), "typestr": "|u1", "data": (self.address, False)}

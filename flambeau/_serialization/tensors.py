@@ -227,8 +227,8 @@ def _with_state(tensor: Tensor, state: Any) -> Tensor:
     attributes, slots = state if isinstance(state, tuple) else (state, None)
     for part in (attributes, slots):
         for name, value in (part or {}).items():
-            if name in _INTERNAL or name in Tensor.__slots__:
-                raise RuntimeError(f"a tensor's own field {name!r} cannot be set from a file")
+            if hasattr(Tensor, name):
+                raise RuntimeError(f"{name!r} is an attribute of every tensor, which a file cannot change")
             tensor.__dict__[name] = value
     return tensor
 
@@ -243,18 +243,24 @@ def _encode(text: str, encoding: str = "utf-8") -> bytes:
     return text.encode(encoding)
 
 
-def _bytearray(*arguments: Any) -> bytearray:
+def _bytes(*arguments: Any, kind: type = bytes) -> Any:
     if arguments and isinstance(arguments[0], int):  # a size, which may be anything
-        raise RuntimeError("a bytearray is made of bytes, not of its size")
-    return bytearray(*arguments)
+        raise RuntimeError(f"{kind.__name__} are made of what they hold, not of its size")
+    return kind(*arguments)
+
+
+def _bytearray(*arguments: Any) -> bytearray:
+    return _bytes(*arguments, kind=bytearray)
 
 
 GLOBALS: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "collections.Counter": Counter,
     "_codecs.encode": _encode,
+    "builtins.bytes": _bytes,
     "builtins.bytearray": _bytearray,
     "builtins.set": set,
+    "builtins.frozenset": frozenset,
     "builtins.complex": complex,
     "torch.Size": Size,
     "torch.Tensor": Tensor,

@@ -34,11 +34,11 @@ class Storage:
     exported: bool
     error: BaseException | None
 
-    def __init__(self, buffer: Buffer | None, nbytes: int) -> None:
+    def __init__(self, buffer: Buffer | None, nbytes: int, tape: Tape | None = None, slot: int = -1) -> None:
         self.buffer = buffer
         self.nbytes = nbytes
-        self.tape = None
-        self.slot = -1
+        self.tape = tape
+        self.slot = slot
         self.version = 0
         self.exported = False
         self.error = None

@@ -16,6 +16,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from flambeau._tape.storage import Storage
+from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ class TrieNode(dict):
     Attributes:
         op, statics, operands: the call; an operand is ``(slot, layout)`` or, for a number, ``(scalar index, class)``
         layouts: the layouts of the results, which have the slots from ``first`` on
+        single, nbytes: the layout and size of the result, if there is one only
+        differentiable: whether the operator has gradients and a result can carry one
         slots, scalars: how many the tape has after this record
         programs: compiled programs for a flush here, by what is alive
         origin: ``(file name, line)`` of the user's call, where the operator keeps it for its errors
     """
 
-    __slots__ = ("first", "layouts", "op", "operands", "origin", "parent", "programs", "scalars", "slots", "statics")
+    __slots__ = ("differentiable", "first", "layouts", "nbytes", "op", "operands", "origin", "parent", "programs", "scalars", "single", "slots", "statics")
 
     op: Any
     statics: tuple
@@ -100,6 +103,7 @@ class Tape:
 
     Attributes:
         cursor: the trie node of the last record
+        flushed: the cursor before the last flush
         values: the storage of each slot; ``None`` if a newer slot has the storage's bytes, or for a snapshot
         inputs: the memory of each slot that is an input
         numbers: the run-time scalars recorded
@@ -110,7 +114,7 @@ class Tape:
         lock: held while the tape is flushed
     """
 
-    __slots__ = ("cursor", "flushing", "grad", "inference", "inputs", "limit", "lock", "numbers", "replaced", "values")
+    __slots__ = ("cursor", "flushed", "flushing", "grad", "inference", "inputs", "limit", "lock", "numbers", "replaced", "values")
 
     def __init__(self) -> None:
         self.grad = True
@@ -119,7 +123,13 @@ class Tape:
         self.flushing = False
         self._reset()
 
+    @property
+    def latest(self) -> TrieNode:
+        """The record of the last call, also if it made the tape flush."""
+        return self.cursor if self.cursor.parent is not None else self.flushed
+
     def _reset(self) -> None:
+        self.flushed = getattr(self, "cursor", TRIE.root)
         self.cursor = TRIE.root
         self.values: list[Storage | None] = []
         self.inputs: dict[int, Buffer] = {}
@@ -166,6 +176,9 @@ class Tape:
         node = TrieNode()
         node.op, node.statics, node.operands, node.origin = op, statics, operands, origin
         node.layouts = layouts if type(layouts) is tuple else (layouts,)
+        node.single = node.layouts[0] if len(node.layouts) == 1 else None
+        node.nbytes = node.layouts[0].numel * node.layouts[0].dtype.itemsize
+        node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
         node.parent = self.cursor
         node.first = len(self.values)
         node.slots = node.first + len(node.layouts)

@@ -58,7 +58,7 @@ VALUES = [
     None, True, 0, -1, 255, 256, 65535, 65536, -(2**31), 2**31, 2**63, -(2**64), 1.5, float("inf"),
     "", "text", "ünïcödé \U0001f525", "x" * 300, b"", b"bytes\xff", b"y" * 300, bytearray(b"z\xfe"), 1 - 2j,
     (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], list(range(2000)), {}, {"a": 1}, {i: str(i) for i in range(2000)},
-    {1, 2}, set(), OrderedDict(a=1, b=[2]), Counter("hello"), [[[[]]]], {"nested": ({"x": [()]},)},
+    {1, 2}, set(), frozenset({1, 2}), OrderedDict(a=1, b=[2]), Counter("hello"), [[[[]]]], {"nested": ({"x": [()]},)},
 ]  # fmt: skip
 
 
@@ -82,10 +82,6 @@ def test_attributes_of_ordered_dicts() -> None:
     assert read(pickle.dumps(value, 2))._metadata == {"version": 2}
 
 
-def test_frozen_sets_of_newer_protocols() -> None:
-    assert read(pickle.dumps(frozenset({1, 2}), 4)) == frozenset({1, 2})
-
-
 def test_strings_of_python_2() -> None:
     data = b"\x80\x02U\x04caf\xe9."
     assert read(data, encoding="latin1") == "café"
@@ -101,9 +97,19 @@ def test_names_of_python_2() -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("builtins", "eval"), ("os", "system"), ("posix", "system"), ("__builtin__", "getattr"), ("torch", "load"), ("subprocess", "Popen")]
-    + [("torch.serialization", "load"), ("functools", "partial"), ("numpy", "fromfile"), ("flambeau", "ones")],
-)  # fmt: skip
+    [
+        ("builtins", "eval"),
+        ("os", "system"),
+        ("posix", "system"),
+        ("__builtin__", "getattr"),
+        ("torch", "load"),
+        ("torch.serialization", "load"),
+        ("subprocess", "Popen"),
+        ("functools", "partial"),
+        ("numpy", "fromfile"),
+        ("flambeau", "ones"),
+    ],
+)
 @pytest.mark.parametrize("stacked", [False, True])
 def test_other_globals(module: str, name: str, stacked: bool) -> None:
     reference = text(module) + text(name) + b"\x93" if stacked else a_global(module, name)
@@ -159,11 +165,10 @@ def test_only_globals_are_called(program: bytes) -> None:
         (b"]K\x00K\x01s.", "Can only set items of dict"),
         (b"K\x05Q.", "Only persistent_load of storage is allowed"),
         (text("module") + b"N\x86Q.", "Only persistent_load of storage is allowed"),
-        (a_global("builtins", "bytearray") + b"J\xff\xff\xff\x7f\x85R.", "a bytearray is made of bytes"),
+        (a_global("builtins", "bytearray") + b"J\xff\xff\xff\x7f\x85R.", "bytearray are made of what they hold, not of its size"),
         (a_global("_codecs", "encode") + text("x") + text("zlib") + b"\x86R.", "cannot be encoded as 'zlib'"),
         (a_global("torch._utils", "_rebuild_parameter") + b"K\x01\x89N\x87R.", "Parameter"),
         (a_global("torch._tensor", "_rebuild_from_type_v2") + a_global("builtins", "set") + b"N)Nt(tR.", "."),
-        (b"(K\x01.", "takes a value from an empty stack|."),
         (b"0.", "empty stack"),
         (b"t.", "a mark that it has not set"),
         (b"h\x05.", "refers to value 5, which it has not made"),
@@ -262,8 +267,8 @@ def test_pending_conjugation_and_negation_are_done() -> None:
 
 def test_fields_of_tensors_cannot_be_set() -> None:
     function = names.safe("torch._utils", "_rebuild_parameter_with_state")
-    for name in ("_grad", "layout", "storage"):
-        with pytest.raises(RuntimeError, match=f"a tensor's own field '{name}' cannot be set from a file"):
+    for name in ("_grad", "layout", "add", "__class__"):
+        with pytest.raises(RuntimeError, match=f"'{name}' is an attribute of every tensor, which a file cannot change"):
             function(flambeau.ones(1), True, None, {name: 1})
 
 

@@ -157,7 +157,7 @@ class _Contraction:
         self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in (structure.a, structure.b) if side.is_packed_here}
         self.epilogue = _emit_epilogue(module, self.tile, structure)
         self.f = module.function("kernel", _SIGNATURE)
-        self.read = parameters.near(self.f, self.f.parameters[1])
+        self.read = parameters.reader(self.f, self.f.parameters[1])
 
     def _scratch(self, name: str) -> Value:
         return self.f.offset(self.f.parameters[4], self.read(f"scratch.{name}"), "i8")

@@ -30,6 +30,8 @@ _FLOAT_MINUS_LOG_ERFC = (
 
 _FLOAT_ERF_IS_ONE = 3.95
 
+_FLOAT_ERFC_IS_ZERO = 10.5
+
 _ERFC_CENTRE = 2.5
 
 _ERFC = (
@@ -49,6 +51,13 @@ _EXP_TAIL = (
 )  # fmt: skip
 """``exp(r) = 1 + r + r**2 P(r)`` for doubles, to more than their precision."""
 
+_SHORT_ERFC = (
+    1.2648381844927474, -0.12235676612137744, -0.0990245623059156, 0.15763010856096607, -0.10296641568686278,
+    0.032757509917546355, 0.0009257152531659171, -0.004356819090259505, 0.0005155199241509003, 0.0005468476145924183,
+    -0.00011770357684504029,
+)  # fmt: skip
+"""The same for ``3/4 <= x <= 10.5`` to 32 bits, for float32 in double arithmetic."""
+
 
 def erf(x: Lanes) -> Lanes:
     magnitude = x.abs()
@@ -59,14 +68,20 @@ def erf(x: Lanes) -> Lanes:
         large = 1.0 - exp_of_reduced(r) * power_of_two(shifted)
         limit = 0.9375
     else:
-        large = 1.0 - _erfc_of_large(magnitude.at_most(6.0).at_least(0.75))
+        large = 1.0 - _erfc_of_large(magnitude.at_most(6.0).at_least(0.75), _ERFC)
         limit = 1.0
     small = magnitude.fma(polynomial(square, _ERF[x.element]), magnitude)
     return (magnitude < limit).select(small, large).copysign(x)
 
 
-def _erfc_of_large(x: Lanes) -> Lanes:
-    """erfc of doubles from 3/4 on; pairs keep the error of five roundings within one."""
+def _erfc_of_large(x: Lanes, coefficients: tuple[float, ...]) -> Lanes:
+    """erfc of doubles from 3/4 on, to a few units in the last place."""
+    t = (x - _ERFC_CENTRE) / (x + _ERFC_CENTRE)
+    return exp(-(x * x)) * polynomial(t, coefficients) / (x + x + 1.0)
+
+
+def _precise_erfc_of_large(x: Lanes) -> Lanes:
+    """The same within one unit: pairs keep the errors of five roundings."""
     square = two_product(x, x)
     r, shifted = reduce(-square[0])
     one = x.constant(1.0)
@@ -82,40 +97,43 @@ def _erfc_of_large(x: Lanes) -> Lanes:
 
 def erfc(x: Lanes) -> Lanes:
     """``1 - erf(x)`` without cancellation; float32 through float64."""
+    wide = x.convert("fpext", "double")
+    magnitude = wide.abs()
     if x.element == "float":
-        return erfc(x.convert("fpext", "double")).convert("fptrunc", "float")
-    magnitude = x.abs()
-    large = _erfc_of_large(magnitude.at_most(28.0).at_least(0.75))
-    large = (x < 0.0).select(2.0 - large, large)
+        large = _erfc_of_large(magnitude.at_most(_FLOAT_ERFC_IS_ZERO).at_least(0.75), _SHORT_ERFC)
+    else:
+        large = _precise_erfc_of_large(magnitude.at_most(28.0).at_least(0.75))
+    large = (wide < 0.0).select(2.0 - large, large)
     # 1 - (x + x P), with the part that is close to 1/2 first where the result is small.
-    tail = x * polynomial(x * x, _ERF["double"])
-    small = (x < 0.25).select(1.0 - (x + tail), 0.5 - ((x - 0.5) + tail))
-    return (magnitude < 0.75).select(small, x.is_nan().select(x, large))
+    tail = wide * polynomial(wide * wide, _ERF["double"])
+    small = (wide < 0.25).select(1.0 - (wide + tail), 0.5 - ((wide - 0.5) + tail))
+    return (magnitude < 0.75).select(small, large).convert("fptrunc", x.element)
 
 
 def erfinv(x: Lanes) -> Lanes:
-    """The y with ``erf(y) = x``; float32 through float64.
+    """The y with ``erf(y) = x``; float32 in doubles.
 
-    S. Winitzki's approximation (2008, to three digits), then three of Halley's steps, each of which triples the digits.
+    S. Winitzki's approximation (2008, to three digits), then Halley's steps, each of which triples the digits.
     """
-    if x.element == "float":
-        return erfinv(x.convert("fpext", "double")).convert("fptrunc", "float")
-    builder = x.builder
-    magnitude = x.abs()
+    builder, single = x.builder, x.element == "float"
+    wide = x.convert("fpext", "double")
+    magnitude = wide.abs()
     complement = 1.0 - magnitude
-    # log(1 - x**2), with a lower bound for arguments outside of (-1, 1) that are dealt with below.
+    # log(1 - x**2), with a lower bound for arguments outside of (-1, 1), which are dealt with below.
     logarithm = log1p((-(magnitude * magnitude)).at_least(-1.0 + 2.0**-53))
     a = 0.147
     centre = logarithm * 0.5 + 2.0 / (math.pi * a)
     square = (logarithm * (-1.0 / a)) / ((centre * centre - logarithm * (1.0 / a)).sqrt() + centre)
-    tail = magnitude > 0.5
-    with builder.loop(0, 3, carried=[square.sqrt().value]) as loop:
-        y = x.of(loop.carried[0])
-        error = tail.select(complement - erfc(y), erf(y) - magnitude)
+    with builder.loop(0, 2 if single else 3, carried=[square.sqrt().value]) as loop:
+        y = wide.of(loop.carried[0])
+        beyond = y.at_least(0.75)
+        erfc_of_y = _erfc_of_large(beyond, _SHORT_ERFC) if single else _precise_erfc_of_large(beyond)
+        small = y.fma(polynomial(y * y, _ERF["double"]), y)
+        error = (y < 0.75).select(small - magnitude, complement - erfc_of_y)
         step = error * exp(y * y) * (math.sqrt(math.pi) / 2.0)
         loop.carry((y - step / step.fma(y, 1.0)).value)
-    y = x.of(loop.carried[0])
+    y = wide.of(loop.carried[0])
     # Below, erf(y) is 2 y / sqrt(pi) to the last place, and the square above may be subnormal.
     y = (magnitude < 2.0**-28).select(magnitude * (math.sqrt(math.pi) / 2.0), y)
-    y = (magnitude == 1.0).select(x.constant(math.inf), (magnitude > 1.0).select(x.constant(math.nan), y))
-    return x.is_nan().select(x, y.copysign(x))
+    y = (magnitude == 1.0).select(wide.constant(math.inf), (magnitude > 1.0).select(wide.constant(math.nan), y))
+    return wide.is_nan().select(wide, y.copysign(wide)).convert("fptrunc", x.element)

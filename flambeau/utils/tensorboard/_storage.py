@@ -113,10 +113,11 @@ class LocalFile:
     """A file that is written at explicit offsets, so that a write which was interrupted or failed can be repeated."""
 
     unsynced = False
+    _descriptor: int | None = None
 
     def __init__(self, path: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        self._descriptor: int | None = os.open(path, flags, 0o666)
+        self._descriptor = os.open(path, flags, 0o666)
 
     def write(self, contents: bytes, offset: int) -> None:
         os.lseek(self._descriptor, offset, os.SEEK_SET)

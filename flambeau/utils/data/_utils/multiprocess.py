@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import time
 import warnings
 import weakref
-from collections.abc import Iterable
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from flambeau.utils.data._utils.iterator import LoaderIterator
@@ -22,13 +23,18 @@ _PATIENCE = 5.0
 """Seconds between looks at whether the workers live, and that they have to finish their samples before they are terminated."""
 
 
+_open_ends: weakref.WeakSet[Connection] = weakref.WeakSet()
+"""This process's ends of the connections with all workers, of all loaders."""
+
+
 class _Worker:
     """A worker process as the main process sees it."""
 
-    def __init__(self, context: Any, job: Job, number: int, siblings: Iterable[_Worker], leases: int) -> None:
+    def __init__(self, context: Any, job: Job, number: int, leases: int) -> None:
         self.connection, theirs = context.Pipe(duplex=True)
-        # A forked child has a copy of every open end; it closes those that are not its own.
-        inherited = [self.connection, *(worker.connection for worker in siblings)] if context.get_start_method() == "fork" else []
+        _open_ends.add(self.connection)
+        # A forked child has a copy of every open end, which would keep others from noticing that this process is gone.
+        inherited = list(_open_ends) if context.get_start_method() == "fork" else []
         self.process = context.Process(target=work, args=(job, number, theirs, inherited), daemon=True)
         with warnings.catch_warnings():
             # Python 3.12 warns of forks while there are other threads; Flambeau's own are made anew in the child.
@@ -93,7 +99,7 @@ class MultiProcessIterator(LoaderIterator):
         )
         for number in range(loader.num_workers):
             # Leases for what is prefetched, what is in use, and what is about to be.
-            self._workers.append(_Worker(context, job, number, self._workers, leases=self._prefetch + 2))
+            self._workers.append(_Worker(context, job, number, leases=self._prefetch + 2))
         super().__init__(loader, base_seed)
 
     def _begin(self, loader: Any) -> None:
@@ -206,7 +212,7 @@ def _stop(workers: list[_Worker], owner: int) -> None:
     if os.getpid() != owner:
         return  # a forked child got a copy of the iterator, but the workers are not its own
     for worker in workers:
-        worker.connection.close()
+        _hang_up(worker.connection)
     deadline = time.monotonic() + _PATIENCE
     for worker in workers:
         worker.process.join(max(0, deadline - time.monotonic()))
@@ -215,3 +221,11 @@ def _stop(workers: list[_Worker], owner: int) -> None:
                 end()
                 worker.process.join(1)
     workers.clear()
+
+
+def _hang_up(connection: Connection) -> None:
+    """Ends a connection, even if another process that was forked meanwhile has a copy of this end."""
+    if hasattr(socket, "AF_UNIX"):
+        with socket.socket(fileno=os.dup(connection.fileno())) as end, contextlib.suppress(OSError):  # the worker may be gone
+            end.shutdown(socket.SHUT_RDWR)
+    connection.close()

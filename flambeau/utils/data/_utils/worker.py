@@ -116,7 +116,7 @@ def work(job: Job, worker_id: int, connection: Connection, inherited: list[Conne
     nobody waits for what is left of those before. The end of the connection is the end of the worker.
     """
     for end in inherited:
-        end.close()  # a copy of ours would keep a sibling from noticing that the main process is gone
+        end.close()
     # A ^C goes to the whole foreground process group. Only the main process acts on it: it may want to go on afterwards.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _become_worker(job, worker_id)

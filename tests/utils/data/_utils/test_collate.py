@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import flambeau
 from flambeau.utils.data import default_collate, default_convert
 from flambeau.utils.data._utils.collate import collate, default_collate_fn_map
 
-Point = collections.namedtuple("Point", "x y")
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
 
 
 class MyDict(dict):

@@ -310,6 +310,20 @@ def test_two_loaders_at_once():
     assert list(right) == []
 
 
+def test_a_process_that_was_forked_meanwhile_does_not_keep_workers_alive():
+    iterator = iter(DataLoader(range(6), num_workers=1))
+    process = iterator._workers[0].process
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+    try:
+        assert len(list(iterator)) == 6
+        assert process.exitcode == 0, "it ended by itself: nobody had to terminate it"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_a_fork_of_the_main_process_leaves_the_workers_alone():
     iterator = iter(DataLoader(range(6), num_workers=1))
     next(iterator)

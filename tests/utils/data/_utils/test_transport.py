@@ -150,6 +150,7 @@ def test_descriptors_do_not_leak(line):
         return len(os.listdir("/proc/self/fd"))
 
     line.carry(flambeau.ones(LARGE))
+    line.recycle()
     before = open_descriptors()
     for factor in range(1, 6):
         line.carry(flambeau.ones(LARGE * factor))
