@@ -258,8 +258,8 @@ def main() -> None:
         except FileNotFoundError:
             sys.exit(f"nothing to resume: there is no {checkpoint}")
 
-    options.output.mkdir(parents=True, exist_ok=True)
-    writer = SummaryWriter(str(options.output))
+    logs = options.output / "logs"
+    writer = SummaryWriter(str(logs / time.strftime("%Y-%m-%d_%H-%M-%S")))  # each run beside those before it
     writer.add_graph(job.model, next(iter(held_out))[0][:1])
     began = time.perf_counter()
     with progress_bar(console) as progress:
@@ -280,8 +280,8 @@ def main() -> None:
     )
     if job.step_seconds:
         console.print(f"first step {job.step_seconds[0] * 1e3:.0f} ms, then {statistics.median(job.step_seconds) * 1e3:.1f} ms a step")
-    console.print(f"originals above reconstructions: {picture}\ncheckpoint: {checkpoint}\nlogs: {options.output}", soft_wrap=True)
-    console.print(f"look at them with: tensorboard --logdir {options.output}", soft_wrap=True)
+    console.print(f"originals above reconstructions: {picture}\ncheckpoint: {checkpoint}\nlogs: {logs}", soft_wrap=True)
+    console.print(f"look at them with: tensorboard --logdir {logs}", soft_wrap=True)
 
 
 if __name__ == "__main__":

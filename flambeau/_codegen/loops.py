@@ -452,6 +452,8 @@ class _Emitter:
             count = len(scalar.register_types(wide, 1))
             total = scalar.pack(list(totals[position : position + count]))
             position += count
+            if width > 1 and not self._is_vector(number):  # all lanes are alike
+                total = scalar.pack([self.f.extract(part, 0) for part in scalar.unpack(total)])
             self.values[number] = scalar.cast(self.f, total, wide, self.body[number].dtype)
 
     # -- columns ---------------------------------------------------------------------------------------------------

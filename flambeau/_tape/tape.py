@@ -10,6 +10,7 @@ and takes the next slot, and so do the results of each record.  Equal keys there
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from sys import getrefcount
@@ -22,8 +23,9 @@ from flambeau._types.layout import Layout
 if TYPE_CHECKING:
     from flambeau._runtime.allocator import Buffer
 
-MAX_SLOTS = 8192
-"""A tape is flushed when it has more values than this, so that a loop that nobody looks at stays bounded."""
+MAX_SLOTS = -1 if os.environ.get("FLAMBEAU_EAGER", "0") not in ("", "0") else 8192
+"""A tape is flushed when it has more values than this, so that a loop that nobody looks at stays bounded; with ``FLAMBEAU_EAGER=1``
+after every record, for debuggers."""
 
 MAX_TRIE_NODES = 200_000
 """The trie is dropped (and grows anew) when it has more nodes than this."""

@@ -9,12 +9,17 @@ from flambeau._ops.operator import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import layout as lay
 from flambeau.autograd import engine
+from flambeau.autograd.anomaly import detect_anomaly, set_detect_anomaly
+from flambeau.autograd.function import Function
 from flambeau.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from flambeau.autograd.gradcheck import gradcheck, gradgradcheck
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
-__all__ = ["backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+]  # fmt: skip
 
 
 def _tuple(value: Any) -> tuple:

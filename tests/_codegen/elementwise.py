@@ -13,7 +13,7 @@ from flambeau._codegen.ir import Builder, Module, Value
 from flambeau._codegen.lanes import Lanes
 from flambeau._runtime import targets
 from flambeau._runtime.jit import compile_kernels
-from flambeau._types.dtype import dtype, from_numpy
+from flambeau._types.dtype import BOOL, COMPLEX, FLOAT, INTEGER, dtype, float64, from_numpy
 
 Body = Callable[[Builder, list[scalar.Operand]], scalar.Operand]
 
@@ -64,5 +64,34 @@ def run(body: Body, arrays: list[np.ndarray], sources: list[dtype], result: dtyp
 def run_lanes(function: Callable[..., Lanes], *arrays: np.ndarray, width: int = 16) -> np.ndarray:
     """Apply a function of float lanes to arrays."""
     of = from_numpy(arrays[0].dtype)
-    body = lambda builder, operands: function(*[Lanes(builder, operand) for operand in operands]).value  # noqa: E731
+
+    def body(builder: Builder, operands: list[scalar.Operand]) -> scalar.Operand:
+        return function(*[Lanes(builder, operand) for operand in operands]).value
+
     return run(body, list(arrays), [of] * len(arrays), of, width)
+
+
+def sample(of: dtype, count: int, seed: int = 0) -> np.ndarray:
+    """Elements of a dtype, the extreme and the special ones among them, as an array of ``of.numpy``."""
+    random = np.random.default_rng(seed)
+    if of.category == BOOL:
+        return random.integers(0, 2, count).astype(bool)
+    if of.category == INTEGER:
+        limits = np.iinfo(of.numpy)
+        small = random.integers(-5 if of.is_signed else 0, 10, count).astype(of.numpy)
+        numbers = np.where(random.random(count) < 0.5, random.integers(limits.min, limits.max, count, of.numpy, endpoint=True), small)
+        numbers[:4] = limits.min, limits.max, 0, 1
+        return random.permutation(numbers)
+    if of.category == COMPLEX:
+        return (random.normal(size=count) + 1j * random.normal(size=count)).astype(of.numpy)
+    numbers = random.normal(size=count) * np.exp(random.normal(size=count) * 3)
+    numbers = np.where(random.random(count) < 0.3, random.integers(-3, 4, count), numbers)
+    numbers[:8] = 0.0, -0.0, np.inf, -np.inf, np.nan, 1e-7, 65519.0, 65520.0
+    return scalar.convert(random.permutation(numbers), float64, of)
+
+
+def numbers(array: np.ndarray, of: dtype) -> np.ndarray:
+    """What an array of ``of.numpy`` means: bfloat16 decoded, floats widened."""
+    if of.category == FLOAT:
+        return scalar.convert(array, of, float64)
+    return array

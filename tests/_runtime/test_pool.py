@@ -161,25 +161,26 @@ def test_several_python_threads_at_once() -> None:
 
 
 def test_workers_are_dismissed_while_calls_are_being_shared() -> None:
-    counts = numpy.zeros(64, numpy.int64)
+    counts = numpy.zeros(6, numpy.int64)
     table = Table(counts)
-    program = Program([Call(kernel("tally"), (2,), 64)] * 200)
+    program = Program([Call(kernel("tally"), (2,), 6)] * 2000)
     runs, stop = [], threading.Event()
 
     def work() -> None:
         while not stop.is_set():
             runs.append(program.run(table.address))
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for count in [3, 1] * 100:
-        pool.set_num_threads(count)
-        stop.wait(0.0005)
+    for _ in range(200):
+        pool.set_num_threads(4)
+        pool._pool.start()
+        pool.set_num_threads(1)
     stop.set()
     for thread in threads:
         thread.join()
-    numpy.testing.assert_array_equal(counts, numpy.full(64, 200 * len(runs)))
+    numpy.testing.assert_array_equal(counts, numpy.full(6, 2000 * len(runs)))
 
 
 def test_other_python_threads_go_on_meanwhile() -> None:
@@ -242,6 +243,29 @@ for _ in range(5):
             assert os.waitpid(inner, 0)[1] == 0
         sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0
+print("done")
+""",
+        FLAMBEAU_NUM_THREADS="3",
+    )
+    assert "done" in output
+
+
+def test_fork_while_a_thread_holds_the_lock(python: Callable[..., str]) -> None:
+    output = python(
+        _USE
+        + """
+import ctypes
+from flambeau._runtime import runner
+pool._pool.stop()
+busy = ctypes.c_int64.from_address(pool._pool.state + runner.BUSY)
+busy.value = 1  # as if that thread were about to share a call
+pid = os.fork()
+if pid == 0:
+    use()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+busy.value = 0
+use()
 print("done")
 """,
         FLAMBEAU_NUM_THREADS="3",

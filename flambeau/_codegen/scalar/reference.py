@@ -85,7 +85,9 @@ def trunc_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fma(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    return x * y + z
+    if x.dtype.kind != "f":
+        return x * y + z
+    return (x.astype(np.longdouble) * y + z).astype(np.float64)
 
 
 def sign(x: np.ndarray) -> np.ndarray:

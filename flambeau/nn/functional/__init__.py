@@ -56,6 +56,9 @@ from flambeau.nn.functional._convolution import (
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
 )
+from flambeau.nn.functional._ctc import (
+    ctc_loss as ctc_loss,
+)
 from flambeau.nn.functional._distance import (
     cosine_similarity as cosine_similarity,
     pairwise_distance as pairwise_distance,
@@ -107,7 +110,6 @@ from flambeau.nn.functional._loss import (
     binary_cross_entropy as binary_cross_entropy,
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
     cross_entropy as cross_entropy,
-    ctc_loss as ctc_loss,
     gaussian_nll_loss as gaussian_nll_loss,
     kl_div as kl_div,
     linear_cross_entropy as linear_cross_entropy,

@@ -103,13 +103,19 @@ def rrelu(
 
     In training a is drawn for each element from the uniform distribution on [``lower``, ``upper``]; otherwise it is their mean.
     """
-    function = flambeau.rrelu_ if inplace else flambeau.rrelu
-    return function(input, lower, upper, training)
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    # One number for each element that is not positive, in the order of the elements: PyTorch's stream.
+    negative = input.detach() <= 0
+    draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64).uniform_(lower, upper)
+    slope = flambeau.ones_like(input, requires_grad=False)
+    slope[negative] = draws.to(input.dtype)
+    return input.mul_(slope) if inplace else input * slope
 
 
 def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
     """Computes :func:`rrelu` in place."""
-    return flambeau.rrelu_(input, lower, upper, training)
+    return rrelu(input, lower, upper, training, inplace=True)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:

@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 import flambeau
-from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 from flambeau.nn.functional._dropout import dropout
@@ -52,9 +51,32 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: query (..., L, E), key (..., S, E) and value (..., S, E_v) must agree in E and S, got "
             f"{shape_text(query)}, {shape_text(key)} and {shape_text(value)}"
         )
-    return ops.scaled_dot_product_attention(
-        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-    )
+    if enable_gqa:
+        key, value = (x.repeat_interleave(query.size(-3) // x.size(-3), -3) for x in (key, value))
+    scale = 1.0 / math.sqrt(query.size(-1)) if scale is None else scale
+    scores = query * scale @ key.transpose(-2, -1)
+    if is_causal:
+        scores = scores.masked_fill(~_causal(scores.size(-2), scores.size(-1)), float("-inf"))
+    empty = None
+    if attn_mask is not None:
+        if attn_mask.dtype == flambeau.bool:
+            scores = scores.masked_fill(~attn_mask, float("-inf"))
+        else:
+            scores = scores + attn_mask
+        # A query without keys attends to nothing: its weights are 0, and so is their gradient.
+        empty = scores.amax(-1, keepdim=True) == float("-inf")
+        scores = scores.masked_fill(empty, 0.0)
+    weights = flambeau.softmax(scores, -1)
+    if empty is not None:
+        weights = weights.masked_fill(empty, 0.0)
+    if dropout_p > 0.0:
+        weights = dropout(weights, dropout_p)
+    return weights @ value
+
+
+def _causal(queries: int, keys: int) -> Tensor:
+    """Which keys each query sees: those up to its own position."""
+    return flambeau.arange(queries).unsqueeze(-1) >= flambeau.arange(keys)
 
 
 def canonical_mask(

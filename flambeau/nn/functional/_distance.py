@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy
+
 import flambeau
 from flambeau._tensor.tensor import Tensor
 
@@ -39,5 +41,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """Computes the p-norm distance of every pair of rows i < j of (N, D), as a vector of N (N - 1) / 2 elements."""
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    first, second = flambeau.triu_indices(input.size(0), input.size(0), 1, device=input.device).unbind(0)
+    first, second = (flambeau.tensor(rows.tolist(), dtype=flambeau.int64) for rows in numpy.triu_indices(input.size(0), 1))
     return flambeau.norm(input[first] - input[second], p, 1)

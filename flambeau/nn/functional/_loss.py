@@ -359,28 +359,3 @@ def gaussian_nll_loss(
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduced(loss, reduction)
-
-
-def ctc_loss(
-    log_probs: Tensor,
-    targets: Tensor,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: int = 0,
-    reduction: str = "mean",
-    zero_infinity: bool = False,
-) -> Tensor:
-    """Computes the connectionist temporal classification loss (Graves et al. 2006).
-
-    Args:
-        log_probs: (T, N, C) or (T, C).
-        targets: (N, S), or all targets one after the other.
-        input_lengths: (N), how many of the T steps count.
-        target_lengths: (N), how long each target is.
-        blank: the class that stands for no label.
-        reduction: ``"none"``, ``"mean"`` (each loss divided by its target's length first) or ``"sum"``.
-        zero_infinity: whether infinite losses and their gradients count as zero.
-    """
-    return flambeau.ctc_loss(
-        log_probs, targets, input_lengths, target_lengths, blank, reduction_code(reduction), zero_infinity
-    )

@@ -7,6 +7,8 @@ that thread may be made to compute them: the background thread leaves a snapshot
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
@@ -41,7 +43,7 @@ def shape(value) -> tuple[int, ...]:
 
 def size(value) -> int:
     """How many elements there are; costs no computing."""
-    return int(np.prod(value.shape, dtype=np.int64))
+    return math.prod(value.shape)
 
 
 def snapshot(value):
@@ -66,11 +68,11 @@ def array(value) -> np.ndarray:
 
 def scalar(value):
     """A float, or the snapshot of a tensor of one element that is not ready."""
-    if isinstance(value, (int, float, np.number, np.bool_, str)):
-        return float(value)
     if not is_array(value):
+        if isinstance(value, (int, float, np.number, np.bool_, str)):
+            return float(value)
         raise NotImplementedError(f"a scalar must be a number or a tensor or array of one element, got {type(value).__name__}")
-    if size(value) != 1:
+    if math.prod(value.shape) != 1:
         raise AssertionError(f"a scalar must have one element, got shape {tuple(value.shape)}")
     return float(value.item()) if is_ready(value) else value.detach().clone()
 

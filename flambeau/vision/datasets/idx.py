@@ -10,6 +10,7 @@ import gzip
 import math
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def read_idx(path: str | os.PathLike[str]) -> flambeau.Tensor:
             # In pieces, and one byte too far: a hostile header must neither cost memory nor hide what follows.
             while len(content) <= expected and (piece := file.read(min(_CHUNK, expected + 1 - len(content)))):
                 content += piece
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}") from error
     if len(content) != expected:
         found = f"{len(content)} bytes" if len(content) < expected else "more"

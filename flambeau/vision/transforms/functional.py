@@ -140,7 +140,8 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
             raise TypeError(f"Input type {pixels.dtype} is not supported: there is no image format of one such channel")
         if mode not in (None, expected):
             raise ValueError(f"Incorrect mode ({mode}) supplied for input type {pixels.dtype}. Should be {expected}")
-        return pillow().fromarray(np.ascontiguousarray(pixels[:, :, 0]))
+        pixels = np.ascontiguousarray(pixels[:, :, 0])
+        return pillow().fromarray(pixels.view(np.uint16) if expected == "I;16" else pixels)  # Pillow's 16 bits have no sign
     if pixels.dtype != np.uint8:
         raise TypeError(f"Input type {pixels.dtype} is not supported: images of {channels} channels have bytes")
     if mode not in (None, *_MODES[channels]):

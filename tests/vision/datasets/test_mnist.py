@@ -98,7 +98,7 @@ def test_missing_files_say_where_to_put_them(tmp_path):
 
 
 def test_files_that_do_not_fit_each_other(tmp_path):
-    with pytest.raises(ValueError, match="has 7 images, but .* has 6 labels"):
+    with pytest.raises(ValueError, match=r"has 7 images, but .* has 6 labels"):
         MNIST(write(tmp_path, labels=LABELS[:6]), train=False)
     with pytest.raises(ValueError, match=r"should hold bytes with 3 axes .*, but holds .*uint8 with shape \(7,\)"):
         MNIST(write(tmp_path, images=LABELS), train=False)

@@ -103,7 +103,7 @@ def test_no_weights_may_be_said_in_the_old_way(arguments):
 
 @pytest.mark.parametrize("options", [{"weights": "DEFAULT"}, {"weights": True}, {"pretrained": True}])
 def test_weights_are_not_to_be_had(options):
-    with pytest.raises(ValueError, match="resnet18 has no trained weights to offer .*no hub.*load_state_dict"):
+    with pytest.raises(ValueError, match=r"resnet18 has no trained weights to offer .*no hub.*load_state_dict"):
         models.resnet18(**options)
 
 

@@ -1,0 +1,212 @@
+"""``Function``: operators whose forward and backward are Python of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops.node import GradNode, NodeHooks
+from flambeau._ops.operator import FUNCTIONS, fit, new_tensor
+from flambeau._ops.views import ALIAS, make_view
+from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
+from flambeau._types import dtype as dt
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+
+class FunctionCtx:
+    """What a ``Function``'s forward leaves for its backward: ``save_for_backward``, and any attributes.
+
+    Attributes:
+        saved_tensors: what was saved; reading it checks that nothing was changed in place since
+        needs_input_grad: for each argument of forward whether its gradient is wanted
+    """
+
+    materialize_grads = True
+    needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for backward."""
+        self._to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Say that forward has changed these arguments in place (and returns them)."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say that these results have no gradient."""
+        self._without_gradient = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros (the default) or ``None`` for results that nothing was computed from."""
+        self.materialize_grads = value
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        node = self._node
+        if node.saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
+                "Specify retain_graph=True if you need to backward through the graph a second time."
+            )
+        found = []
+        for tensor, storage, version in node.saved:
+            if tensor is not None and storage.version != version:
+                raise RuntimeError(
+                    f"one of the variables needed for gradient computation has been modified by an inplace operation: [{tensor.layout.dtype!r} "
+                    f"{list(tensor.layout.shape)}], saved by {node.name()}, is at version {storage.version}; expected version {version} instead."
+                )
+            found.append(tensor)
+        return tuple(found)
+
+    _to_save: tuple = ()
+    _dirty: tuple = ()
+    _without_gradient: tuple = ()
+    _node: FunctionNode
+
+
+class FunctionNode(FunctionCtx):
+    """The gradient node of a call of a ``Function``; it is the ``ctx`` of forward and backward as well."""
+
+    hooks: NodeHooks | None = None
+    origin: Any = None
+    function: type[Function]
+    inputs: tuple
+    saved: tuple | None = ()
+    layouts: tuple
+
+    def name(self) -> str:
+        return f"{self.function.__name__}Backward"
+
+    @property
+    def next_functions(self) -> tuple:
+        return tuple((None, 0) if edge is None else edge for edge in self.inputs)
+
+    register_hook = GradNode.register_hook
+    register_prehook = GradNode.register_prehook
+
+    def release(self) -> None:
+        self.saved = None
+
+    def apply(self, grads: tuple) -> tuple:
+        """Call the user's backward, and give each gradient the shape and dtype of its argument."""
+        given = []
+        for grad, layout in zip(grads, self.layouts, strict=True):
+            if grad is None and self.materialize_grads and layout is not None and layout.dtype.category >= dt.FLOAT:
+                grad = FUNCTIONS.zeros(layout)
+            given.append(grad)
+        result = self.function.backward(self, *given)
+        found = result if isinstance(result, tuple) else (result,)
+        if len(found) > len(self.inputs) and all(each is None for each in found[len(self.inputs) :]):
+            found = found[: len(self.inputs)]
+        if len(found) != len(self.inputs):
+            raise RuntimeError(f"function {self.name()} returned an incorrect number of gradients (expected {len(self.inputs)}, got {len(found)})")
+        return tuple(
+            None if grad is None or operand is None else fit(grad, operand) for grad, operand in zip(found, self.operands, strict=True)
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class Function:
+    """An operator with a forward and a backward of your own; call it as ``MyFunction.apply(...)``.
+
+    Example::
+
+        >>> class Double(flambeau.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         return grad * 2
+    """
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the results (without autograd). Define it with ``ctx`` first, or without and a ``setup_context`` beside it."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        """Save for backward, where ``forward`` has no ``ctx``."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """The gradients of the arguments, given those of the results."""
+        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD.")
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Call forward, recording the gradient node."""
+        tape = LOCAL.tape
+        node = FunctionNode()
+        node.function = cls
+        node._node = node
+        tensors = [argument if isinstance(argument, TensorBase) else None for argument in args]
+        node.inputs = tuple(None if tensor is None or tensor.node is None else (tensor.node, tensor.output_nr) for tensor in tensors)
+        node.operands = tuple(None if tensor is None else tensor.layout for tensor in tensors)
+        node.needs_input_grad = tuple(edge is not None for edge in node.inputs)
+        mode = tape.grad
+        tape.grad = False
+        try:
+            if cls.setup_context is Function.setup_context:
+                output = cls.forward(node, *args, **kwargs)
+            else:
+                output = cls.forward(*args, **kwargs)
+                cls.setup_context(node, args, output)
+        finally:
+            tape.grad = mode
+        results = output if isinstance(output, tuple) else (output,)
+        node.layouts = tuple(result.layout if isinstance(result, TensorBase) else None for result in results)
+        if mode and any(node.needs_input_grad):
+            results = cls._attach(node, results, args)
+        saved = node._to_save
+        node.saved = tuple(
+            (None, None, 0) if tensor is None else (_kept(tensor, results, node), tensor.storage, tensor.storage.version) for tensor in saved
+        )
+        return results if isinstance(output, tuple) else results[0]
+
+    @staticmethod
+    def _attach(node: FunctionNode, results: tuple, args: tuple) -> tuple:
+        """Give the results their history; an argument that is returned as it is becomes a view of itself."""
+        found = []
+        for number, result in enumerate(results):
+            if not isinstance(result, TensorBase) or result.layout.dtype.category < dt.FLOAT or any(result is each for each in node._without_gradient):
+                found.append(result)
+                continue
+            if any(result is argument for argument in args) and not any(result is each for each in node._dirty):
+                result = make_view(result, result.layout, ALIAS)
+            result.node, result.output_nr = node, number
+            found.append(result)
+        return tuple(found)
+
+
+def _kept(tensor: Tensor, results: tuple, node: FunctionNode) -> Tensor:
+    """What to save: a result is kept without its node, which would hold itself."""
+    if any(tensor is result for result in results) and tensor.node is node:
+        return new_tensor(tensor.storage, tensor.layout)
+    return tensor
+
+
+def once_differentiable(function: Callable) -> Callable:
+    """Say that a backward cannot be differentiated again: its results have no history."""
+
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        tape = LOCAL.tape
+        mode = tape.grad
+        tape.grad = False
+        try:
+            return function(ctx, *grads)
+        finally:
+            tape.grad = mode
+
+    return wrapped

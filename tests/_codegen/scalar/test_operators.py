@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flambeau._codegen import scalar
+from flambeau._codegen.ir import Module
+from flambeau._types import dtype as types
+from flambeau._types.dtype import COMPLEX, FLOAT
+from tests._codegen.elementwise import numbers, run, sample
+
+TOLERANCE = {
+    types.float16: 1e-3,
+    types.bfloat16: 8e-3,
+    types.float32: 3e-7,
+    types.float64: 5e-16,
+    types.complex64: 4e-7,
+    types.complex128: 1e-14,
+}
+ABSOLUTE = {"logaddexp": 2e-7, "lgamma": 1e-15, "digamma": 1e-15}
+"""Where two terms may cancel: so much of the terms."""
+LOOSE = {"erfc": 1e-14, "i0": 1e-15}
+"""Where SciPy itself is less accurate than what we test."""
+
+CASES = [(name, of) for name, op in scalar.OPS.items() for of in types.DTYPES if op.takes(of) and not (name == "complex" and of.compute is not of)]
+
+
+def _emit(name, of):
+    return lambda builder, operands: scalar.emit(builder, name, of, *operands)
+
+
+def _operands(name, of):
+    op = scalar.OPS[name]
+    sources = [of] * op.arity
+    if name == "where":
+        sources[0] = types.bool
+    return sources, [sample(source, 256, seed) for seed, source in enumerate(sources)]
+
+
+@pytest.mark.parametrize("name, of", CASES, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_operator(name, of):
+    """Each operator agrees with its definition in NumPy, and to the bit between widths."""
+    op = scalar.OPS[name]
+    sources, arrays = _operands(name, of)
+    result = op.result_dtype(of)
+    want = numbers(op.reference(of, *arrays), result)
+    single, *others = [run(_emit(name, of), arrays, sources, result, width) for width in (1, 4, 16)]
+    got = numbers(single, result)
+    for other in others:
+        np.testing.assert_array_equal(numbers(other, result), got)
+        np.testing.assert_array_equal(np.signbit(numbers(other, result).real), np.signbit(got.real)) if result.category == FLOAT else None
+    if result.category >= FLOAT:
+        np.testing.assert_allclose(got, want, rtol=max(TOLERANCE[result], LOOSE.get(name, 0)), atol=ABSOLUTE.get(name, 0))
+    else:
+        np.testing.assert_array_equal(got, want)
+
+
+EXACT = ["add", "sub", "mul", "div", "sqrt", "neg", "abs", "maximum", "minimum", "floor", "round", "remainder", "fmod"]
+
+
+@pytest.mark.parametrize("of", [types.float16, types.bfloat16, types.float32, types.float64], ids=repr)
+@pytest.mark.parametrize("name", EXACT)
+def test_arithmetic_is_rounded_correctly(name, of):
+    op = scalar.OPS[name]
+    sources, arrays = _operands(name, of)
+    got = numbers(run(_emit(name, of), arrays, sources, of, 16), of)
+    np.testing.assert_array_equal(got, numbers(op.reference(of, *arrays), of))
+
+
+@pytest.mark.parametrize("of", [of for of in types.DTYPES if of.category == 1], ids=repr)
+@pytest.mark.parametrize("name", ["floor_divide", "trunc_divide", "remainder", "fmod"])
+def test_integer_division_never_traps(name, of):
+    limits = np.iinfo(of.numpy)
+    edge = np.array([limits.min, limits.max, 0, 1, limits.max - 1, limits.min + 1, 7, 100], of.numpy)
+    dividends, divisors = (grid.ravel() for grid in np.meshgrid(edge, np.append(edge, np.array(-1).astype(of.numpy))))
+    want = scalar.OPS[name].reference(of, dividends, divisors)
+    for width in (1, 8):
+        got = run(_emit(name, of), [dividends, divisors], [of, of], of, width)
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("of", [types.float32, types.float64], ids=repr)
+def test_fmod_of_distant_operands_is_exact(of):
+    x = np.array([1e30, -1e30, 1e38, 3.0, 5e-40, 1e20, 7.5, -0.0, 1e30, 2.0, np.inf, 3.0], of.numpy)
+    y = np.array([3.0, 7.0, 1e-38, np.inf, 3e-40, 1e-20, 2.5, 2.0, -np.inf, 0.0, 3.0, np.nan], of.numpy)
+    got = run(_emit("fmod", of), [x, y], [of, of], of, 4)
+    np.testing.assert_array_equal(got, scalar.OPS["fmod"].reference(of, x, y))
+    assert np.signbit(got[7])
+
+
+def test_pythons_division_of_negative_numbers():
+    x, y = np.array([7.0, -7.0, 7.0, -7.0, -0.5]), np.array([2.0, 2.0, -2.0, -2.0, np.inf])
+    np.testing.assert_array_equal(run(_emit("floor_divide", types.float64), [x, y], [types.float64] * 2, types.float64, 1)[:4], [3, -4, -4, 3])
+    np.testing.assert_array_equal(run(_emit("remainder", types.float64), [x, y], [types.float64] * 2, types.float64, 1)[:4], [1, 1, -1, -1])
+
+
+def test_maximum_gives_nan_and_fmax_the_number():
+    x, y = np.array([np.nan, 1.0, 2.0, -1.0]), np.array([1.0, np.nan, 3.0, -2.0])
+    for name, want in {
+        "maximum": [np.nan, np.nan, 3, -1],
+        "minimum": [np.nan, np.nan, 2, -2],
+        "fmax": [1, 1, 3, -1],
+        "fmin": [1, 1, 2, -2],
+    }.items():
+        np.testing.assert_array_equal(run(_emit(name, types.float64), [x, y], [types.float64] * 2, types.float64, 4), want)
+
+
+def test_multiply_add_is_rounded_once():
+    x = np.full(4, 1 + 2.0**-12, np.float32)
+    z = np.full(4, -(1 + 2.0**-11), np.float32)
+    got = run(_emit("fma", types.float32), [x, x, z], [types.float32] * 3, types.float32, 4)
+    np.testing.assert_array_equal(got, np.full(4, 2.0**-24, np.float32))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, op in scalar.OPS.items() if op.arity == 1 and COMPLEX in op.bodies and op.result == "same"))
+def test_complex_functions_on_a_grid(name):
+    """Against NumPy in the four quadrants, near the axes and the unit circle."""
+    axis = np.array([-20.0, -1.5, -1.0, -0.3, -1e-3, 1e-3, 0.3, 1.0, 1.5, 20.0])
+    z = (axis[:, None] + 1j * axis).ravel()
+    if name == "sigmoid":
+        z = z[np.abs(np.exp(-z) + 1) > 0.1]
+    want = scalar.OPS[name].reference(types.complex128, z)
+    got = run(_emit(name, types.complex128), [z], [types.complex128], types.complex128, 4)
+    np.testing.assert_allclose(got, want, rtol=2e-13)
+
+
+def test_what_an_operator_does_not_take_is_an_error():
+    builder = Module().function("f", [("float", "x")])
+    with pytest.raises(TypeError, match=r"bitwise_and is not defined for torch\.float32"):
+        scalar.emit(builder, "bitwise_and", types.float32, builder.parameters[0], builder.parameters[0])
+    with pytest.raises(TypeError, match="add takes 2 operands, but got 1"):
+        scalar.emit(builder, "add", types.float32, builder.parameters[0])
