@@ -304,7 +304,9 @@ def boundary() -> None:
 def adopt(storage: Storage, value: Storage) -> None:
     """Make the pending bytes of ``value``, which nobody else holds, the new bytes of ``storage`` (a write of all of it)."""
     tape = value.tape
-    assert tape is not None
+    if tape is None:  # the record made the tape flush: the bytes are there
+        _take(storage, value)
+        return
     slot = value.slot
     values = tape.values
     if storage.tape is tape:
@@ -318,5 +320,22 @@ def adopt(storage: Storage, value: Storage) -> None:
     values[slot] = storage
     storage.tape = tape
     storage.slot = slot
+    storage.version += 1
+    storage.error = None
+
+
+def _take(storage: Storage, value: Storage) -> None:
+    """Give the computed bytes of ``value`` to ``storage``."""
+    if storage.tape is not None:
+        storage.materialize()
+        if storage.tape is not None:  # an input of records to come: they keep the old memory
+            storage.tape.values[storage.slot] = None
+            storage.tape = None
+    assert value.buffer is not None
+    if storage.exported and storage.buffer is not None:
+        storage.buffer.copy_from(value.buffer)
+    else:
+        storage.buffer = value.buffer
+    storage.slot = -1
     storage.version += 1
     storage.error = None

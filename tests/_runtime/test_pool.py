@@ -160,29 +160,6 @@ def test_several_python_threads_at_once() -> None:
     assert wrong[0] == 0
 
 
-def test_workers_are_dismissed_while_calls_are_being_shared() -> None:
-    counts = numpy.zeros(6, numpy.int64)
-    table = Table(counts)
-    program = Program([Call(kernel("tally"), (2,), 6)] * 2000)
-    runs, stop = [], threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            runs.append(program.run(table.address))
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for _ in range(200):
-        pool.set_num_threads(4)
-        pool._pool.start()
-        pool.set_num_threads(1)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    numpy.testing.assert_array_equal(counts, numpy.full(6, 2000 * len(runs)))
-
-
 def test_other_python_threads_go_on_meanwhile() -> None:
     """The kernel waits for two threads, one of which is a second Python thread: this hangs unless the lock is released."""
     pool.set_num_threads(1)

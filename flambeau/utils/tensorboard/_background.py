@@ -67,12 +67,11 @@ def _work() -> None:
         _hurry.wait(LINGER_SECONDS)
         _something.clear()
         _hurry.clear()
-        files = list(_waiting)
-        for file in files:
+        for file in list(_waiting):
             del _waiting[file]  # before, not after: what is announced meanwhile must not be forgotten
             if not file.tend():
                 _waiting[file] = None
-        file = files = None  # a file that nobody else holds may go
+        file = None  # nobody else may hold it
 
 
 def finish_all() -> None:

@@ -8,6 +8,7 @@ that thread may be made to compute them: the background thread leaves a snapshot
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def is_array(value) -> bool:
 
 def is_ready(value) -> bool:
     """Whether the elements can be read without computing anything; of one of ours, it is known from its storage."""
-    storage = getattr(value, "storage", None)
+    storage: Any = getattr(value, "storage", None)
     if not hasattr(storage, "tape"):
         return True
     # A flush clears the tape first and sets the buffer, or the error, later.

@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from . import _background, _convert, _storage
+from . import _background, _convert
 from . import _messages as messages
 from . import _wire as wire
 from ._records import event, frame, scalar_records
+from ._storage import LocalFile, RemoteFile, new_event_file
 
 SOFT_LIMIT = 1 << 13  # entries at which the background thread no longer lingers
 _HARD_LIMIT = 1 << 16  # entries at which the caller drains the queue himself
@@ -80,7 +81,7 @@ class EventFile:
             self.queue.append((None, _VERSION, purge_step, now))
             self.queue.append((None, _SESSION_START, purge_step, now))
             self.drain()
-        self._file.sync()
+        self._sync()
         _background.register(self)
 
     def forget_parent(self) -> None:
@@ -92,7 +93,7 @@ class EventFile:
         self._later: deque[None] = deque()  # one for each Later that waits
         self._lock = threading.RLock()  # held while draining
         self._draining = False
-        self._file: _storage.LocalFile | _storage.RemoteFile | None = None
+        self._file: LocalFile | RemoteFile | None = None
         self._offset = 0
         self._sync_at = time.monotonic() + self._flush_secs
         self._notices: list[str] = []  # warnings that the next call gives, in the user's thread
@@ -265,18 +266,18 @@ class EventFile:
 
     # The file
 
-    def _open(self) -> None:
-        file = _storage.new_event_file(self.directory, self._suffix)
+    def _open(self) -> LocalFile | RemoteFile:
+        file = new_event_file(self.directory, self._suffix)
         header = frame(event(_HEADER, time.time(), None))
         file.write(header, 0)
         self._file, self._offset = file, len(header)
+        return file
 
     def _write(self, data: bytes) -> int:
         """Write at ``_offset`` and return the offset after it: the same as before, with a warning, if that fails."""
         try:
-            if self._file is None:
-                self._open()
-            self._file.write(data, self._offset)
+            file = self._file or self._open()
+            file.write(data, self._offset)
         except Exception as error:  # besides OSError, what remote file systems raise
             self._fail(error)
             return self._offset

@@ -24,11 +24,11 @@ _EXAMPLES = 64  # structures that are tried on records of one length; what is le
 
 @dataclass
 class Group:
-    """Valid records of one length: where their data begins and, unless they are long, their bytes as ``[byte, record]``."""
+    """Valid records of one length: where their data begins, and their bytes as ``[byte, record]`` (none, if they are long)."""
 
     size: int
     begins: np.ndarray
-    columns: np.ndarray | None
+    columns: np.ndarray
 
 
 def split(buffer: bytes) -> tuple[list[Group], int, int]:
@@ -91,7 +91,7 @@ def _checked(buffer: bytes, span: int, starts: np.ndarray) -> Group:
     size = span - FRAME_SIZE
     if size > _LONG:
         starts = starts[[_is_valid(buffer, start, span) for start in starts.tolist()]]
-        return Group(size, starts + HEADER_SIZE, None)
+        return Group(size, starts + HEADER_SIZE, np.empty((0, len(starts)), np.uint8))
     begins = starts + HEADER_SIZE
     windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(buffer, np.uint8), size + 4)
     columns = np.ascontiguousarray(windows[begins].T)
@@ -151,7 +151,7 @@ def scalars(buffer: bytes, groups: list[Group]) -> tuple[list[Piece], list[tuple
     purges: list[tuple[int, int]] = []
     for group in groups:
         rest = np.arange(len(group.begins))
-        for _ in range(_EXAMPLES if group.columns is not None else 0):
+        for _ in range(_EXAMPLES if len(group.columns) else 0):
             if len(rest) == 0:
                 break
             begin = int(group.begins[rest[0]])

@@ -7,6 +7,7 @@ A record is ``length (8 bytes) | masked CRC of length (4) | data | masked CRC of
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def event(payload: bytes, wall_time: float, step: int | None) -> bytes:
     return wire.float64(EVENT_WALL_TIME, wall_time) + step_field + payload
 
 
-def scalar_records(tags: list[bytes], values, steps, wall_times) -> bytes:
+def scalar_records(tags: Sequence[bytes], values, steps, wall_times) -> bytes:
     """Records of many scalars (``simple_value``), in order.
 
     Records of one shape (as long a tag, as many bytes for the step) are built as columns, byte after byte, so that every

@@ -113,7 +113,7 @@ class LocalFile:
     """A file that is written at explicit offsets, so that a write which was interrupted or failed can be repeated."""
 
     unsynced = False
-    _descriptor: int | None = None
+    _descriptor = -1  # closed
 
     def __init__(self, path: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -132,8 +132,8 @@ class LocalFile:
         """What was written is visible to others already."""
 
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
             os.close(descriptor)
 
     __del__ = close

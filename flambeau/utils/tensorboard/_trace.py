@@ -23,6 +23,7 @@ from ._messages import Message
 class _Segment(NamedTuple):
     """What was recorded between two flushes."""
 
+    root: TrieNode
     path: list[TrieNode]
     numbers: list
     """The run-time scalars."""
@@ -58,11 +59,14 @@ class _KeepingTape(Tape):
         self.moves.append((len(self.segments), self.cursor, scope))
 
     def keep(self) -> None:
-        self.segments.append(_Segment(self.cursor.path(), list(self.numbers), self.entered, list(self.values)))
+        path = self.cursor.path()
+        root = path[0].parent if path else self.cursor
+        assert root is not None
+        self.segments.append(_Segment(root, path, list(self.numbers), self.entered, list(self.values)))
         self.entered = {}
 
     def flush(self) -> None:
-        if not self.flushing:
+        if self.cursor.parent is not None and not self.flushing:
             self.keep()
         super().flush()
 
@@ -109,13 +113,16 @@ def _keeping() -> Iterator[_KeepingTape]:
 
 @contextmanager
 def _evaluating(model: Callable) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()} if isinstance(model, flambeau.nn.Module) else {}
+    if not isinstance(model, flambeau.nn.Module):
+        yield
+        return
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
     try:
-        for module in modes:
-            module.training = False
         yield
     finally:
-        for module, mode in modes.items():
+        model.train(modes[model])
+        for module, mode in modes.items():  # which may differ from the network's
             module.training = mode
 
 
@@ -179,9 +186,8 @@ class _Graph:
         segment, record, scope = next(moves)
         for number, part in enumerate(tape.segments):
             names: dict[int, str] = {}  # of what the slots hold
-            root = part.path[0].parent if part.path else tape.cursor
-            for node in [root, *part.path]:
-                if node is not root:
+            for node in [part.root, *part.path]:
+                if node is not part.root:
                     self._operator(node, part, names, stack[-1])
                 while segment == number and record is node:
                     stack = [*stack, scope] if scope is not None else stack[:-1]
@@ -203,7 +209,8 @@ class _Graph:
                 continue
             if slot not in names:
                 storage = part.entered.get(slot)
-                names[slot] = self._producers.get(storage) or self._source(storage, kind, scope)
+                known = None if storage is None else self._producers.get(storage)
+                names[slot] = known or self._source(storage, kind, scope)
             inputs.append(names[slot])
         name = self._add(f"{scope}/{op.name}", op.name, inputs, [layout.shape for layout in record.layouts], ", ".join(attributes))
         for index in range(len(record.layouts)):
@@ -211,7 +218,8 @@ class _Graph:
 
     def _source(self, storage: Storage | None, layout: Layout, scope: str) -> str:
         """The node of a tensor that no operator has made: a parameter, or else a constant."""
-        name, kind, shape = self._owners.get(storage, (f"{scope}/constant", "Constant", layout.shape))
+        constant = (f"{scope}/constant", "Constant", layout.shape)
+        name, kind, shape = constant if storage is None else self._owners.get(storage, constant)
         made = self._add(name, kind, [], [shape])
         if storage is not None:
             self._producers[storage] = made

@@ -187,7 +187,7 @@ def custom_scalars(layout: dict) -> Summary:
     return Summary(value("custom_scalars__config__", content, "custom_scalars"))
 
 
-def compute_curve(labels: np.ndarray, predictions: np.ndarray, num_thresholds: int | None = None, weights=None) -> np.ndarray:
+def compute_curve(labels: np.ndarray, predictions: np.ndarray, num_thresholds: int, weights=None) -> np.ndarray:
     """Rows of true and false positives, true and false negatives, precision and recall, at ``num_thresholds`` thresholds
     evenly spaced in [0, 1]."""
     buckets = np.floor(predictions * (num_thresholds - 1)).astype(np.int32)
@@ -259,9 +259,7 @@ def _hparam_value(number_or_string) -> bytes:
     return wire.float64(2, float(number_or_string))
 
 
-def hparams(
-    hparam_dict: dict | None = None, metric_dict: dict | None = None, hparam_domain_discrete: dict | None = None
-) -> tuple[Summary, Summary, Summary]:
+def hparams(hparam_dict: dict, metric_dict: dict, hparam_domain_discrete: dict | None = None) -> tuple[Summary, Summary, Summary]:
     """The three summaries of TensorBoard's HParams page: the experiment, the start of a session with its values, its end.
 
     Values may be numbers, booleans (written as numbers), strings, tensors of one element, or None (left out). For each name

@@ -23,8 +23,9 @@ from . import _convert, _embedding, summary
 from . import _media as media
 from . import _storage as storage
 from ._event_file import SOFT_LIMIT, EventFile, Later, tag_bytes
+from ._file_writer import FileWriter
 from ._graph import load_onnx_graph
-from ._messages import Event, Summary, graph_payload, run_metadata_payload
+from ._messages import Summary
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,62 +60,6 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
-
-
-class FileWriter:
-    """Writes encoded messages to an event file: those of this package or protobuf's, whatever has ``SerializeToString``.
-
-    The parameters are those of ``SummaryWriter``.
-    """
-
-    def __init__(
-        self, log_dir, max_queue: int = 10, flush_secs: float = 120, filename_suffix: str = "", *, purge_step: int | None = None
-    ) -> None:
-        self._arguments = (os.fspath(log_dir), max_queue, flush_secs, filename_suffix)
-        self._closed = False
-        self.event_writer = EventFile(*self._arguments, purge_step)
-
-    def get_logdir(self) -> str:
-        """The directory of the event file."""
-        return self._arguments[0]
-
-    def add_event(self, event, step: int | None = None, walltime: float | None = None) -> None:
-        """Write an ``Event``, with this step unless it is None, and this time, or now. Raises OSError after ``close``."""
-        if self._closed:
-            raise OSError(f"the writer of {self.get_logdir()!r} is closed; reopen() it first")
-        event.wall_time = _now() if walltime is None else walltime
-        if step is not None:
-            event.step = _convert.step(step)
-        self.event_writer.put(event.SerializeToString(), None, None)
-
-    def add_summary(self, summary, global_step: int | None = None, walltime: float | None = None) -> None:
-        """Write an event around a ``Summary``."""
-        self.add_event(Event(Summary(summary.SerializeToString()).payload), global_step, walltime)
-
-    def add_graph(self, graph_profile, walltime: float | None = None) -> None:
-        """Write a graph and its run metadata: the pair ``(GraphDef, RunMetadata)``."""
-        graph, run_metadata = graph_profile
-        self.add_event(Event(graph_payload(graph.SerializeToString())), None, walltime)
-        self.add_event(Event(run_metadata_payload("step1", run_metadata.SerializeToString())), None, walltime)
-
-    def add_onnx_graph(self, graph, walltime: float | None = None) -> None:
-        """Write a graph, a ``GraphDef``."""
-        self.add_event(Event(graph_payload(graph.SerializeToString())), None, walltime)
-
-    def flush(self) -> None:
-        """Write everything added so far."""
-        self.event_writer.flush()
-
-    def close(self) -> None:
-        """Write everything added so far and close the file."""
-        self._closed = True
-        self.event_writer.close()
-
-    def reopen(self) -> None:
-        """After ``close``: go on in a new file of the same directory. Otherwise does nothing."""
-        if self._closed:
-            self.event_writer = EventFile(*self._arguments)
-            self._closed = False
 
 
 class SummaryWriter:
@@ -191,17 +136,17 @@ class SummaryWriter:
         """The writer of ``log_dir``, opened (again) if need be."""
         with _opening:
             if self.file_writer is None:
-                self.all_writers = {}
                 self.file_writer = self._writer_of(os.fspath(self.log_dir))
                 self._events = self.file_writer.event_writer
             return self.file_writer
 
     def _writer_of(self, directory: str) -> FileWriter:
+        if self.all_writers is None:
+            self.all_writers = {}
         if directory not in self.all_writers:
             purge_step = None if directory in self._purged else self.purge_step
-            self.all_writers[directory] = FileWriter(
-                directory, self.max_queue, self.flush_secs, self.filename_suffix, purge_step=purge_step
-            )
+            options = (self.max_queue, self.flush_secs, self.filename_suffix)
+            self.all_writers[directory] = FileWriter(directory, *options, purge_step=purge_step)
             self._purged.add(directory)
         return self.all_writers[directory]
 
@@ -465,7 +410,7 @@ class SummaryWriter:
         if pictures is not None:
             snapshots.append(_convert.snapshot(label_img))
             files["sprite.png"] = lambda: _embedding.sprite_file(_convert.array(snapshots[1]))
-        entry = _embedding.configuration(tag, step, metadata is not None, pictures and pictures[2:])
+        entry = _embedding.configuration(tag, step, metadata is not None, pictures and (pictures[2], pictures[3]))
 
         def write() -> None:
             storage.make_directory(directory)
