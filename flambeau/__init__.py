@@ -44,6 +44,7 @@ _set_compiler(_lazy.compile)
 from flambeau import linalg as linalg  # noqa: E402  (these need the names above)
 from flambeau import nn as nn  # noqa: E402
 from flambeau import optim as optim  # noqa: E402
+from flambeau import testing as testing  # noqa: E402
 from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 from flambeau.serialization import load as load  # noqa: E402

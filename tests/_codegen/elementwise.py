@@ -73,21 +73,21 @@ def run_lanes(function: Callable[..., Lanes], *arrays: np.ndarray, width: int = 
 
 def sample(of: dtype, count: int, seed: int = 0) -> np.ndarray:
     """Elements of a dtype, the extreme and the special ones among them, as an array of ``of.numpy``."""
-    random = np.random.default_rng(seed)
+    random, wanted, count = np.random.default_rng(seed), count, max(count, 16)
     if of.category == BOOL:
-        return random.integers(0, 2, count).astype(bool)
+        return random.integers(0, 2, wanted).astype(bool)
     if of.category == INTEGER:
         limits = np.iinfo(of.numpy)
         small = random.integers(-5 if of.is_signed else 0, 10, count).astype(of.numpy)
         numbers = np.where(random.random(count) < 0.5, random.integers(limits.min, limits.max, count, of.numpy, endpoint=True), small)
         numbers[:4] = limits.min, limits.max, 0, 1
-        return random.permutation(numbers)
+        return random.permutation(numbers)[:wanted]
     if of.category == COMPLEX:
-        return (random.normal(size=count) + 1j * random.normal(size=count)).astype(of.numpy)
+        return (random.normal(size=wanted) + 1j * random.normal(size=wanted)).astype(of.numpy)
     numbers = random.normal(size=count) * np.exp(random.normal(size=count) * 3)
     numbers = np.where(random.random(count) < 0.3, random.integers(-3, 4, count), numbers)
     numbers[:8] = 0.0, -0.0, np.inf, -np.inf, np.nan, 1e-7, 65519.0, 65520.0
-    return scalar.convert(random.permutation(numbers), float64, of)
+    return scalar.convert(random.permutation(numbers)[:wanted], float64, of)
 
 
 def numbers(array: np.ndarray, of: dtype) -> np.ndarray:

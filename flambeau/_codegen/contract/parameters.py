@@ -19,13 +19,6 @@ class Parameters:
     def names(self) -> tuple[str, ...]:
         return tuple(self._positions)
 
-    def near(self, builder, pointer):
-        def read(name):
-            position = self._positions.setdefault(name, len(self._positions))
-            address = builder.offset(pointer, position, "i64")
-            return builder.value(f"load volatile i64, ptr {address.text}, align 8", "i64")
-        return read
-
     def reader(self, builder: Builder, pointer: Value) -> Reader:
         """A function from a parameter's name to its value; each is loaded once, in the entry block."""
         loaded: dict[str, Value] = {}

@@ -65,6 +65,7 @@ class SummaryReader:
 
     Example:
         >>> import tempfile
+        >>> from flambeau.utils.tensorboard import SummaryWriter
         >>> with SummaryWriter(tempfile.mkdtemp()) as writer:
         ...     writer.add_scalar("loss", 0.5, 1)
         >>> reader = SummaryReader(writer.get_logdir())

@@ -86,11 +86,12 @@ class SummaryWriter:
 
     Example:
         >>> import tempfile
+        >>> from flambeau.utils.tensorboard import SummaryReader
         >>> with SummaryWriter(tempfile.mkdtemp()) as writer:
-        ...     for step in range(100):
-        ...         writer.add_scalar("loss", 1 / (step + 1), step)
-        >>> SummaryReader(writer.get_logdir()).scalars("loss").values[-1]
-        np.float32(0.01)
+        ...     for step in range(3):
+        ...         writer.add_scalar("loss", 1 / 2**step, step)
+        >>> SummaryReader(writer.get_logdir()).scalars("loss").values.tolist()
+        [1.0, 0.5, 0.25]
     """
 
     def __init__(
@@ -144,11 +145,14 @@ class SummaryWriter:
         if self.all_writers is None:
             self.all_writers = {}
         if directory not in self.all_writers:
-            purge_step = None if directory in self._purged else self.purge_step
-            options = (self.max_queue, self.flush_secs, self.filename_suffix)
-            self.all_writers[directory] = FileWriter(directory, *options, purge_step=purge_step)
-            self._purged.add(directory)
+            self.all_writers[directory] = self._open(directory)
         return self.all_writers[directory]
+
+    def _open(self, directory: str) -> FileWriter:
+        """A new event file, which purges what is to be purged from its run, the first time."""
+        purge_step = None if directory in self._purged else self.purge_step
+        self._purged.add(directory)
+        return FileWriter(directory, self.max_queue, self.flush_secs, self.filename_suffix, purge_step=purge_step)
 
     def get_logdir(self):
         """The directory of the event files, as it was given."""
@@ -399,6 +403,7 @@ class SummaryWriter:
         step = 0 if global_step is None else _convert.step(global_step)
         pictures = None if label_img is None else _convert.shape(label_img)
         _embedding.check(_convert.shape(mat), metadata, metadata_header, pictures)
+        picture_size = None if pictures is None else (pictures[2], pictures[3])
         log_dir = self._get_file_writer().get_logdir()
         directory = storage.join(log_dir, *_embedding.subdirectory(tag, step).split("/"))
         if storage.is_directory(directory):
@@ -410,7 +415,7 @@ class SummaryWriter:
         if pictures is not None:
             snapshots.append(_convert.snapshot(label_img))
             files["sprite.png"] = lambda: _embedding.sprite_file(_convert.array(snapshots[1]))
-        entry = _embedding.configuration(tag, step, metadata is not None, pictures and (pictures[2], pictures[3]))
+        entry = _embedding.configuration(tag, step, metadata is not None, picture_size)
 
         def write() -> None:
             storage.make_directory(directory)
@@ -542,13 +547,13 @@ class SummaryWriter:
             _directories_with_session.add(key)
         else:
             directory = storage.join(directory, run_name or str(walltime))
-            writer = self._writer_of(directory)
+            writer = self._open(directory)
         for session in sessions:
             writer.add_summary(session, step, walltime)
         for name, metric in metrics.items():
             writer.event_writer.put_scalar(name, metric, step, walltime)
         if not own_run:
-            self.all_writers.pop(directory).close()
+            writer.close()
 
     def flush(self) -> None:
         """Write everything logged so far; embeddings' files too."""

@@ -47,10 +47,10 @@ class _Worker:
         self.has_more = True
 
     def send(self, number: int | None, indices: Any) -> None:
-        try:
-            self.connection.send_bytes(dumps((number, indices, self.receiver.returned())))
-        except (BrokenPipeError, ConnectionResetError):
-            raise self.death() from None
+        message = dumps((number, indices, self.receiver.returned()))
+        # A worker that has died may have left answers behind; its death is reported when they have been delivered.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send_bytes(message)
 
     def receive(self) -> tuple[int, Any]:
         try:
