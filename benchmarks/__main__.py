@@ -68,6 +68,7 @@ def compare(workload: Workload, options: argparse.Namespace, limits: dict[str, A
         if "seconds" in row["flambeau"] and "seconds" in row["peer"]:
             row["ratio"] = row["peer"]["seconds"] / row["flambeau"]["seconds"]
             row["difference"] = difference(ours_file, peer_file)
+            row["agrees"] = row["difference"] <= workload.tolerance
     return row
 
 
@@ -134,7 +135,7 @@ def show(row: dict[str, Any]) -> str:
         cell(peer, "megabytes", megabytes),
     )
     notes = [f"    {side}: {figures['error']}" for side, figures in (("flambeau", ours), ("peer", peer)) if "error" in figures]
-    if row.get("difference", 0.0) > 1e-3:
+    if not row.get("agrees", True):
         notes.append(f"    the results differ, by {row['difference']:.2g} of the largest value")
     return "\n".join([line, *notes])
 
@@ -176,7 +177,7 @@ def main() -> int:
         from benchmarks.chart import draw
 
         draw(rows, options.peer, options.chart)
-    wrong = [row for row in rows if "error" in row["flambeau"] or row.get("difference", 0.0) > 1e-3]
+    wrong = [row for row in rows if "error" in row["flambeau"] or not row.get("agrees", True)]
     return 1 if wrong else 0
 
 

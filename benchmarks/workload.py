@@ -17,7 +17,8 @@ class Workload:
     """Work with a name. `setup(torch)` builds what it needs and returns the call to time, which returns tensors to read.
 
     `flops` and `bytes` are what one call has to do at least; `per` divides the time, for calls that repeat something small.
-    With `record_only`, the time until the call returns is taken and the reading is left out.
+    With `record_only`, the time until the call returns is taken and the reading is left out. The first results of both sides may
+    differ by `tolerance` of the largest value.
     """
 
     group: str
@@ -27,6 +28,7 @@ class Workload:
     bytes: float | None = None
     per: int = 1
     record_only: bool = False
+    tolerance: float = 1e-3
 
     @property
     def key(self) -> str:

@@ -27,7 +27,8 @@ def workloads() -> Iterator[Workload]:
     for name, (left, right, more) in PRODUCTS.items():
         flops = 2.0 * math.prod(left) * (right[-1] if len(right) > 1 else 1)
         limit = {"flops": flops} if len(right) > 1 else {"bytes": 4.0 * math.prod(left)}
-        yield Workload("matmul", name, partial(product, left=left, right=right, **more), **limit)
+        tolerance = 1e-2 if more.get("dtype") == "bfloat16" else 1e-3  # two roundings to 8 bits
+        yield Workload("matmul", name, partial(product, left=left, right=right, **more), tolerance=tolerance, **limit)
     yield Workload("matmul", "linear 1024→4096, bias and relu, batch 256", linear, flops=2.0 * 256 * 1024 * 4096)
     yield Workload("matmul", "linear 1024→1024 with gradients, batch 256", linear_gradients, flops=6.0 * 256 * 1024**2)
     yield Workload("matmul", "attention of 8 heads, 256 positions, 64 deep", attention, flops=4.0 * 8 * 256**2 * 64)

@@ -1,4 +1,4 @@
-"""What surrounds the tensors: starting up, loading data, logging, saving."""
+"""What surrounds the tensors: starting up, loading data, logging (until it is in the file), saving."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def scalars(torch: ModuleType) -> Callable[[], Any]:
     def run() -> Any:
         for step in range(100):
             log.add_scalar("Loss/train", 0.5, step)
+        log.flush()
         return 0
 
     return run
@@ -48,6 +49,7 @@ def histogram(torch: ModuleType) -> Callable[[], Any]:
 
     def run() -> Any:
         log.add_histogram("weights", values, 0)
+        log.flush()
         return 0
 
     return run
@@ -58,6 +60,7 @@ def image(torch: ModuleType) -> Callable[[], Any]:
 
     def run() -> Any:
         log.add_image("image", pixels, 0)
+        log.flush()
         return 0
 
     return run

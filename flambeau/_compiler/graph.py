@@ -523,9 +523,11 @@ def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph,
         for number, (node, layout) in enumerate(zip(results, record.layouts, strict=True)):
             values[record.first + number] = graph.finish(node, layout)
     roots: dict[int, Node] = {}
+    taken: set[int] = set()
     for slot, _ in alive:
         node = values[slot]
-        if node in roots.values():  # equal values of two tensors need memory each
+        if node.index in taken:  # equal values of two tensors need memory each
             node = graph.make("map", (node,), ("copy", slot), node.dtype, node.shape, node.strides)
+        taken.add(node.index)
         roots[slot] = node
     return graph, roots, inputs

@@ -100,7 +100,7 @@ class Plan:
         readers: dict[int, list[int]] = {}
         home = self.clustering.home
         for node in self.needed:
-            if node.kind == "view":
+            if node.kind == "view" or (node.kind in LOOP_KINDS and node.index not in home):
                 continue
             for argument in node.args:
                 base, _ = base_of(argument)

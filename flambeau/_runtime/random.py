@@ -9,8 +9,7 @@ Order of draws: PyTorch fills a tensor in the order of its memory, whatever its 
 the tensor that it was transposed from; a channels-last one in N, H, W, C order). ``normal`` alone cares further: a tensor
 that is not contiguous takes the path of small tensors (``serial=True``), whose numbers are different ones.
 
-What is not bit for bit: samples that go through float64 ``log1p``, ``exp``, ``sin``, … use NumPy's functions for large
-tensors, and these may differ from the C library's, which PyTorch uses, by one unit in the last place of float64.
+Samples are made by ``random_kernels.py``. The first of them thus loads LLVM, the seed of an engine does not.
 """
 
 from __future__ import annotations
@@ -18,26 +17,28 @@ from __future__ import annotations
 import math
 import secrets
 import struct
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 
-from flambeau._runtime.box_muller import box_muller
+from flambeau._runtime import random_kernels as kernels
+from flambeau._runtime.random_kernels import WORDS
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 
 DEFAULT_SEED = 67280421310721
 """The seed of a generator that nobody seeded."""
 
-_WORDS = 624  # of the twister's state
 _STATE_BYTES = 5056
 _NORMAL_FIELDS = struct.Struct("<3d i 4x f ?3x")  # x, y and rho of a pair, is y cached?, and the same for a float sample
 _NORMAL_OFFSET = _STATE_BYTES - _NORMAL_FIELDS.size
 
-_CHUNK = 1 << 15  # samples made at a time, so that temporaries stay in the second-level cache; a multiple of 16
+_CHUNK = 1 << 15  # samples made at a time, so that their words are in the second-level cache still; a multiple of 16
 _DIGITS = {dt.float16: 11, dt.bfloat16: 8, dt.float32: 24, dt.float64: 53}
-_MASK53 = np.uint64((1 << 53) - 1)
-_MASK24 = np.uint32((1 << 24) - 1)
+
+_seeder = np.random.RandomState(0)  # seeds as Matsumoto and Nishimura's ``init_genrand`` does, which PyTorch uses too
+_seeding = threading.Lock()
 
 
 class Engine:
@@ -47,11 +48,11 @@ class Engine:
         next_normal: the second sample of a Box-Muller pair whose first one was used, or None
     """
 
-    __slots__ = ("_bits", "_draw", "_seed", "_untouched", "next_normal")
+    __slots__ = ("_lock", "_seed", "_state", "_untouched", "next_normal")
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
-        self._bits = np.random.MT19937(0)
-        self._draw = np.random.RandomState(self._bits)  # its stream is frozen by NEP 19
+        self._lock = threading.Lock()
+        self._state = np.empty(WORDS + 1, np.uint32)  # the words, and the position among them
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> None:
@@ -63,7 +64,10 @@ class Engine:
         if not -(1 << 63) <= seed < 1 << 64:
             raise ValueError(f"Overflow when unpacking long long: a seed must be in [-2**63, 2**64), but got {seed}")
         self._seed = seed % (1 << 64)
-        self._draw.seed(self._seed & 0xFFFFFFFF)
+        with _seeding:
+            _seeder.seed(self._seed & 0xFFFFFFFF)
+            self._state[:WORDS] = _seeder.get_state(legacy=False)["state"]["key"]
+        self._state[WORDS] = WORDS
         self._untouched = True
         self.next_normal: float | None = None
 
@@ -78,8 +82,7 @@ class Engine:
 
     def random(self) -> int:
         """The next 32 bits."""
-        self._untouched = False
-        return int(self._bits.random_raw())
+        return int(self.words32(1)[0])
 
     def random64(self) -> int:
         """The next 64 bits; those drawn first are the high ones."""
@@ -87,28 +90,31 @@ class Engine:
 
     def words32(self, n: int) -> np.ndarray:
         """The next ``n`` results of :meth:`random`, as uint32."""
-        self._untouched &= n == 0
-        if n < 1024:  # a call of `randint` costs 10 µs, one of `random_raw` 1 µs and half as much again per word
-            return self._bits.random_raw(n).astype(np.uint32)
-        return self._draw.randint(0, 1 << 32, n, np.uint32)
+        words = np.empty(n, np.uint32)
+        self.fill(words)
+        return words
 
     def words64(self, n: int) -> np.ndarray:
         """The next ``n`` results of :meth:`random64`, as uint64."""
-        self._untouched &= n == 0
-        if n < 1024:
-            halves = self._bits.random_raw(2 * n)
-            return halves[::2] << np.uint64(32) | halves[1::2]
-        return self._draw.randint(0, 1 << 64, n, np.uint64)
+        halves = self.words32(2 * n)
+        return halves[::2].astype(np.uint64) << np.uint64(32) | halves[1::2]
+
+    def fill(self, memory: np.ndarray) -> None:
+        """Overwrite an array with the next results of :meth:`random`, one after the other, whatever its dtype."""
+        count = memory.nbytes // 4
+        if count:
+            with self._lock:
+                self._untouched = False
+                kernels.run("words", self._state, memory, end=count)
 
     def get_state(self) -> np.ndarray:
         """The state as PyTorch lays it out: 5056 bytes (uint8)."""
-        twister = self._bits.state["state"]
-        position = twister["pos"]
-        left, following = (1, 0) if self._untouched else (_WORDS + 1 - position, position)
+        position = int(self._state[WORDS])
+        left, following = (1, 0) if self._untouched else (WORDS + 1 - position, position)
         head = struct.pack("<QiiQ", self._seed, left, 1, following)
         sample = self.next_normal
         tail = _NORMAL_FIELDS.pack(0.0, sample or 0.0, 0.0, sample is not None, 0.0, False)
-        state = head + twister["key"].astype("<u8").tobytes() + tail
+        state = head + self._state[:WORDS].astype("<u8").tobytes() + tail
         return np.frombuffer(bytearray(state), np.uint8)
 
     def set_state(self, state: np.ndarray) -> None:
@@ -124,14 +130,14 @@ class Engine:
             raise RuntimeError(f"a CPU generator's state has {_STATE_BYTES} bytes, but the given one has {state.size}")
         raw = state.tobytes()
         seed, left, seeded, following = struct.unpack_from("<QiiQ", raw)
-        if not (seeded == 1 and 0 < left <= _WORDS and following <= _WORDS):
+        if not (seeded == 1 and 0 < left <= WORDS and following <= WORDS):
             raise RuntimeError(
-                f"Invalid mt19937 state: expected seeded=1, 0 < left <= {_WORDS} and next <= {_WORDS}, "
+                f"Invalid mt19937 state: expected seeded=1, 0 < left <= {WORDS} and next <= {WORDS}, "
                 f"but got seeded={seeded}, left={left} and next={following}"
             )
-        key = np.frombuffer(raw, "<u8", _WORDS, offset=24).astype(np.uint32)
         _, sample, _, is_cached, _, _ = _NORMAL_FIELDS.unpack_from(raw, _NORMAL_OFFSET)
-        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": _WORDS if left == 1 else following}}
+        self._state[:WORDS] = np.frombuffer(raw, "<u8", WORDS, offset=24)
+        self._state[WORDS] = WORDS if left == 1 else following
         self._seed = seed
         self._untouched = left == 1 and following == 0
         self.next_normal = sample if is_cached else None
@@ -139,9 +145,8 @@ class Engine:
     def clone(self) -> Engine:
         """An engine that goes on from this one's state, independently of it."""
         other = Engine.__new__(Engine)
-        other._bits = np.random.MT19937(0)
-        other._draw = np.random.RandomState(other._bits)
-        other._bits.state = self._bits.state
+        other._lock = threading.Lock()
+        other._state = self._state.copy()
         other._seed, other._untouched, other.next_normal = self._seed, self._untouched, self.next_normal
         return other
 
@@ -187,19 +192,19 @@ def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: D
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     if n < 16 or serial:
         return _stored(_fma(_serial_normals(engine, n), std, mean), dtype)
-    if digits == 53:
-        blocks, samples_of = _uniform64, _normals64
-    else:
-        blocks, samples_of = _uniform32, box_muller
-        mean, std = float(np.float32(mean)), float(np.float32(std))
+    kernel, element, words = ("normal64", np.float64, 2) if digits == 53 else ("normal32", np.float32, 1)
+    samples = np.empty(n, element)
     whole = n & -16
-    samples = np.empty(n, np.float64 if digits == 53 else np.float32)
-    for part in _chunks(whole):
-        samples[part] = samples_of(blocks(engine, part.stop - part.start), mean, std)
+    parts = [samples[part] for part in _chunks(whole)]
     if whole < n:
-        if dtype.itemsize >= 4:
-            engine.words64(n - whole) if digits == 53 else engine.words32(n - whole)
-        samples[-16:] = samples_of(blocks(engine, 16), mean, std)
+        parts.append(samples[-16:])
+    for part in parts:
+        if part is parts[-1] and whole < n and dtype.itemsize >= 4:
+            engine.words32((n - whole) * words)  # those of the samples that are made anew
+        engine.fill(part)
+        if digits == 53:
+            kernels.run("uniform64", part, a=1.0)
+        kernels.run(kernel, part, a=std, b=mean, end=part.size // 2 if digits == 53 else part.size // 16)
     return _stored(samples, dtype)
 
 
@@ -212,8 +217,9 @@ def log_normal(engine: Engine, n: int, mean: float = 1.0, std: float = 2.0, dtyp
     _digits("log_normal_", dtype)
     if not std > 0.0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
-    with np.errstate(over="ignore"):
-        return _stored(np.exp(_fma(_serial_normals(engine, n), std, mean)), dtype)
+    samples = _fma(_serial_normals(engine, n), std, mean)
+    kernels.run("exp", samples)
+    return _stored(samples, dtype)
 
 
 def exponential(engine: Engine, n: int, rate: float = 1.0, dtype: DType = dt.float32) -> np.ndarray:
@@ -225,10 +231,8 @@ def exponential(engine: Engine, n: int, rate: float = 1.0, dtype: DType = dt.flo
     _digits("exponential_", dtype)
     if not rate > 0.0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={rate:g}")
-    samples = np.empty(n, np.float64)
-    for part in _chunks(n):
-        samples[part] = np.log1p(-_uniform64(engine, part.stop - part.start))
-    samples *= -1.0 / rate
+    samples = _uniform64(engine, n)
+    kernels.run("exponential", samples, a=-1.0 / rate)
     return _stored(samples, dtype)
 
 
@@ -241,7 +245,9 @@ def cauchy(engine: Engine, n: int, median: float = 0.0, sigma: float = 1.0, dtyp
     _digits("cauchy_", dtype)
     if not sigma > 0.0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
-    return _stored(_fma(np.tan(math.pi * (_uniform64(engine, n) - 0.5)), sigma, median), dtype)
+    samples = _uniform64(engine, n)
+    kernels.run("cauchy", samples, a=sigma, b=median)
+    return _stored(samples, dtype)
 
 
 def geometric(engine: Engine, n: int, p: float, dtype: DType = dt.float32) -> np.ndarray:
@@ -252,8 +258,10 @@ def geometric(engine: Engine, n: int, p: float, dtype: DType = dt.float32) -> np
     """
     if not 0.0 < p < 1.0:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
-    with np.errstate(divide="ignore"):  # u may be 0
-        return _stored(np.ceil(np.log(_uniform64(engine, n)) / math.log1p(-p)), dtype)
+    samples = _uniform64(engine, n)
+    kernels.run("log", samples)
+    samples /= math.log1p(-p)
+    return _stored(np.ceil(samples), dtype)
 
 
 # ------------------------------------------------------------------------------------------------ integers and bits
@@ -323,11 +331,12 @@ def bernoulli(engine: Engine, n: int, p: float | np.ndarray) -> np.ndarray:
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     trials = np.empty(n, np.bool_)
-    threshold = np.uint64(math.ceil(p * 2.0**53))  # u / 2**53 < p
+    threshold = math.ceil(p * 2.0**53)  # u / 2**53 < p
+    words = np.empty(min(n, _CHUNK), np.uint64)
     for part in _chunks(n):
-        words = engine.words64(part.stop - part.start)
-        words &= _MASK53
-        np.less(words, threshold, out=trials[part])
+        count = part.stop - part.start
+        engine.fill(words[:count])
+        kernels.run("below", words, trials[part], a=threshold, end=count)
     return trials
 
 
@@ -341,13 +350,10 @@ def permutation(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:
     if n > limit + 1:
         raise RuntimeError(f"n cannot be greater than {limit + 1} for {dtype.name} type, but got {n}")
     if n < _LARGE_PERMUTATION:
-        places = np.arange(n - 1, dtype=np.int64)
-        places += engine.words32(max(n - 1, 0)) % (n - places)
-        order = list(range(n))
-        for place, other in enumerate(places.tolist()):
-            order[place], order[other] = order[other], order[place]
-        return _stored(np.array(order, np.int64), dtype)
-    # Here 32 bits would favour small remainders. The shuffle goes inside out, and lists would take too much memory.
+        order = np.arange(n, dtype=np.int64)
+        kernels.run("shuffle", order, engine.words32(max(n - 1, 0)), end=n - 1)
+        return _stored(order, dtype)
+    # Here 32 bits would favour small remainders. The shuffle goes inside out.
     order = np.empty(n, np.int64)
     cells = memoryview(order)
     for part in _chunks(n):
@@ -437,43 +443,20 @@ def _chunks(n: int) -> Iterator[slice]:
 
 def _uniform32(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """float32 samples of 24 bits each, scaled by one fused multiply-add."""
-    low, high = np.float32(low), np.float32(high)
-    span = high - low
-    samples = np.empty(n, np.float32)
-    for part in _chunks(n):
-        words = engine.words32(part.stop - part.start)
-        words &= _MASK24
-        words = words.view(np.int32)  # processors convert signed integers faster
-        if low == 0 and span == 1:
-            np.multiply(words.astype(np.float32), np.float32(2.0**-24), out=samples[part])
-        else:
-            wide = words.astype(np.float64)  # where the product is exact
-            wide *= float(span) * 2.0**-24
-            wide += float(low)
-            samples[part] = wide
-    return samples
+    return _uniforms(engine, np.empty(n, np.float32), "uniform32", float(np.float32(high) - np.float32(low)), low)
 
 
 def _uniform64(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """float64 samples of 53 bits each, scaled by one fused multiply-add."""
-    samples = np.empty(n, np.float64)
-    for part in _chunks(n):
-        words = engine.words64(part.stop - part.start)
-        words &= _MASK53
-        unit = words.view(np.int64).astype(np.float64)
-        unit *= 2.0**-53
-        samples[part] = unit if low == 0 and high == 1 else _fma(unit, high - low, low)
+    return _uniforms(engine, np.empty(n, np.float64), "uniform64", high - low, low)
+
+
+def _uniforms(engine: Engine, samples: np.ndarray, kernel: str, scale: float, offset: float) -> np.ndarray:
+    for start in range(0, samples.size, _CHUNK):
+        part = samples[start : start + _CHUNK]
+        engine.fill(part)
+        kernels.run(kernel, part, a=scale, b=offset)
     return samples
-
-
-def _normals64(uniforms: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """Box and Muller's transform of blocks of 16 float64 samples: 8 radii, then 8 angles."""
-    pairs = uniforms.reshape(-1, 2, 8)
-    radius = np.sqrt(-2.0 * np.log(1.0 - pairs[:, 0]))
-    angle = 2.0 * math.pi * pairs[:, 1]
-    pairs[:, 0] = radius * np.cos(angle)
-    pairs[:, 1] = radius * np.sin(angle)
-    return _fma(uniforms, std, mean)
 
 
 def _serial_normals(engine: Engine, n: int) -> np.ndarray:
@@ -487,15 +470,8 @@ def _serial_normals(engine: Engine, n: int) -> np.ndarray:
     missing = n - start
     if missing == 0:
         return samples
-    uniforms = _uniform64(engine, missing + missing % 2)
-    if missing <= 16:  # the C library's functions: exactly PyTorch's samples, and for so few faster than NumPy
-        made = []
-        for u, v in zip(*[iter(uniforms.tolist())] * 2, strict=True):
-            radius, angle = math.sqrt(-2.0 * math.log1p(-v)), 2.0 * math.pi * u
-            made += radius * math.cos(angle), radius * math.sin(angle)
-    else:
-        radius, angle = np.sqrt(-2.0 * np.log1p(-uniforms[1::2])), 2.0 * math.pi * uniforms[::2]
-        made = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
+    made = _uniform64(engine, missing + missing % 2)
+    kernels.run("pairs64", made, end=made.size // 2)
     samples[start:] = made[:missing]
     if missing % 2:
         engine.next_normal = float(made[-1])
@@ -503,21 +479,9 @@ def _serial_normals(engine: Engine, n: int) -> np.ndarray:
 
 
 def _fma(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
-    """``x scale + offset`` in float64, rounded once, as PyTorch's kernels do it (Dekker's product and Knuth's sum)."""
-    if offset == 0 or math.frexp(scale)[0] == 0.5 or not 2.0**-900 < abs(scale) < 2.0**900 or not abs(offset) < math.inf:
-        return x * scale + offset  # the product is exact, or its error is lost
-    splitter = 134217729.0  # 2**27 + 1
-    scale_high = scale * splitter - (scale * splitter - scale)
-    scale_low = scale - scale_high
-    high = x * splitter
-    high -= high - x
-    low = x - high
-    product = x * scale
-    error = ((high * scale_high - product) + high * scale_low + low * scale_high) + low * scale_low
-    total = product + offset
-    part = total - product
-    error += (product - (total - part)) + (offset - part)
-    return total + error
+    """``x scale + offset`` in float64, rounded once, in place."""
+    kernels.run("fma", x, a=scale, b=offset)
+    return x
 
 
 def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:

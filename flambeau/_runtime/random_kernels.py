@@ -50,6 +50,12 @@ class _Body:
         self.lines: list[str] = []
         self._tag = tag
 
+    def as_wide_as(self, width: int) -> _Body:
+        """A view of the same instructions that adds such of another width."""
+        other = _Body(width, self._tag)
+        other.lines = self.lines
+        return other
+
     def type(self, element: str) -> str:
         return element if self.width == 1 else f"<{self.width} x {element}>"
 
@@ -307,18 +313,29 @@ def _normal64(body: _Body, index: str) -> None:
         body.store("double", body.call("fma", "double", sample, "%a", "%b"), "%x", place, 8)
 
 
-def _normal32(block: _Body, index: str) -> None:
-    """The same from words, in float32."""
-    body = _Body(8, "w.")
-    first = body.let(f"shl i64 {index}, 4")
-    second = body.let(f"or i64 {first}, 8")
-    u, v = (_unit32(body, body.load("i32", "%x", place, 4)) for place in (first, second))
+def _normal32(blocks: _Body, index: str) -> None:
+    """The same from words, in float32, for one block or several at once."""
+    eight, body = blocks.as_wide_as(8), blocks.as_wide_as(8 * blocks.width)
+    starts = [eight.let(f"shl i64 {eight.let(f'add i64 {index}, {number}')}, 4") for number in range(blocks.width)]
+    places = starts, [eight.let(f"or i64 {start}, 8") for start in starts]
+    u, v = (_unit32(body, _joined(body, "i32", [eight.load("i32", "%x", place, 4) for place in half])) for half in places)
     log = _log32(body, body.op("fsub", "float", body.constant("float", 1.0), u))
     radius = body.call("sqrt", "float", body.op("fmul", "float", log, -2.0))
     scale, offset = (body.splat("float", body.let(f"fptrunc double {name} to float")) for name in ("%a", "%b"))
-    for value, place in zip(_cos_sin32(body, body.op("fmul", "float", v, 2 * math.pi)), (first, second), strict=True):
-        body.store("float", body.call("fma", "float", body.op("fmul", "float", radius, value), scale, offset), "%x", place, 4)
-    block.lines += body.lines
+    for value, half in zip(_cos_sin32(body, body.op("fmul", "float", v, 2 * math.pi)), places, strict=True):
+        samples = body.call("fma", "float", body.op("fmul", "float", radius, value), scale, offset)
+        for number, place in enumerate(half):
+            lanes = ", ".join(f"i32 {8 * number + lane}" for lane in range(8))
+            part = body.let(f"shufflevector {body.type('float')} {samples}, {body.type('float')} poison, <8 x i32> <{lanes}>")
+            eight.store("float", part, "%x", place, 4)
+
+
+def _joined(body: _Body, element: str, parts: list[str]) -> str:
+    """Vectors of 8 as one (of one or two)."""
+    if len(parts) == 1:
+        return parts[0]
+    lanes = ", ".join(f"i32 {lane}" for lane in range(16))
+    return body.let(f"shufflevector <8 x {element}> {parts[0]}, <8 x {element}> {parts[1]}, <16 x i32> <{lanes}>")
 
 
 def _polynomial(body: _Body, x: str, coefficients: tuple[float, ...]) -> str:
@@ -402,5 +419,5 @@ _SOURCES: dict[str, Callable[[], str]] = {
     "shuffle": lambda: _loop(_shuffle),
     "pairs64": lambda: _loop(_pairs64),
     "normal64": lambda: _loop(_normal64),
-    "normal32": lambda: _loop(_normal32),
+    "normal32": lambda: _loop(_normal32, (2, 1)),
 }

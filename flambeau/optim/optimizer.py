@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import chain
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import numpy
 
@@ -108,9 +109,7 @@ class Optimizer:
         for hooks in _HOOK_DICTS:
             setattr(self, hooks, OrderedDict())
         if isinstance(params, Tensor):
-            raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got " + typename(params)
-            )
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got " + typename(params))
         self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
@@ -424,9 +423,7 @@ class StepwiseOptimizer(Optimizer):
             else:
                 self._update(parameter, gradient, state, group, lr)
 
-    def _update_complex(
-        self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float
-    ) -> None:
+    def _update_complex(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         """Updates real and imaginary parts as if they were two parameters."""
         as_real, as_complex = flambeau.view_as_real, flambeau.view_as_complex
         complex_names = {name for name, value in state.items() if isinstance(value, Tensor) and value.is_complex()}
@@ -448,17 +445,17 @@ def check_settings(lr: Any, eps: float = 0.0, weight_decay: float = 0.0, betas: 
     """
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
-    if not 0.0 <= lr:
+    if not lr >= 0.0:
         raise ValueError(f"Invalid learning rate: {lr}")
-    if not 0.0 <= eps:
+    if not eps >= 0.0:
         raise ValueError(f"Invalid epsilon value: {eps}")
     for name, value in others.items():
-        if not 0.0 <= value:
+        if not value >= 0.0:
             raise ValueError(f"Invalid {name} value: {value}")
     for i, beta in enumerate(betas):
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-    if not 0.0 <= weight_decay:
+    if not weight_decay >= 0.0:
         raise ValueError(f"Invalid weight_decay value: {weight_decay}")
 
 

@@ -58,9 +58,7 @@ class SGD(StepwiseOptimizer):
         check_settings(lr, weight_decay=weight_decay, momentum=momentum)
         check_implementation(foreach, fused, differentiable)
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(
-                f"Nesterov momentum requires a momentum and zero dampening, got momentum={momentum} and dampening={dampening}"
-            )
+            raise ValueError(f"Nesterov momentum requires a momentum and zero dampening, got momentum={momentum} and dampening={dampening}")
         super().__init__(
             params,
             {

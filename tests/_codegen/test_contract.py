@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import random
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -16,9 +16,9 @@ from flambeau._codegen.contract.arithmetic import compute_dtype, multiply_add, n
 from flambeau._codegen.contract.blocking import best_blocking, describe_side, split_k
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import normalise
-from flambeau._codegen.ir import Module, constant, i64
+from flambeau._codegen.ir import Module, constant
 from flambeau._codegen.scalar import registers
-from flambeau._runtime import targets
+from flambeau._runtime import jit, support, targets
 from flambeau._runtime.llvm import Compiler
 from flambeau._types import dtype as types
 
@@ -29,16 +29,18 @@ DTYPES = [
 ]  # fmt: skip
 
 
-@lru_cache(maxsize=None)
-def linked(target: targets.Target, name: str, source: str):
-    compiler = linked_compiler(target)
-    return KERNEL(compiler[1].link({name: compiler[0].object_code(source)}, {})[name])
-
-
-@lru_cache(maxsize=None)
-def linked_compiler(target: targets.Target):
+@cache
+def compiler_of(target: targets.Target):
     compiler = Compiler(target)
     return compiler, compiler.linker()
+
+
+@cache
+def linked(target: targets.Target, name: str, source: str):
+    compiler, linker = compiler_of(target)
+    code = compiler.object_code(source)
+    helpers = jit.compile_kernels({helper: support.SOURCES[helper] for helper in support.mentioned(code)})
+    return KERNEL(linker.link({name: code}, helpers)[name])
 
 
 class Memory:
@@ -96,7 +98,7 @@ def dense(operand: Operand, buffer: np.ndarray, groups: tuple[tuple[int, ...], .
     return np.ascontiguousarray(values.reshape([prod(group) for group in groups]))
 
 
-@lru_cache(maxsize=None)
+@cache
 def naive(a_type: types.dtype, out_type: types.dtype):
     """One element after the other: out[m, n] is a chain over k of a[m, k] * b[k, n]."""
     module = Module([feature[1:] for feature in targets.current().features.split(",")])
@@ -181,7 +183,9 @@ def row_major(*extents: int) -> tuple[int, ...]:
     return tuple(prod(extents[i + 1 :]) for i in range(len(extents)))
 
 
-def matmul(m: int, k: int, n: int, of: types.dtype = types.float32, *, order: str = "mk,kn,mn", batch: tuple[int, ...] = (), broadcast: str = "") -> Contract:
+def matmul(
+    m: int, k: int, n: int, of: types.dtype = types.float32, *, order: str = "mk,kn,mn", batch: tuple[int, ...] = (), broadcast: str = ""
+) -> Contract:
     """``order`` gives the memory order of each operand's axes: ``km,kn,mn`` has a transposed left one."""
     extents = {"m": m, "k": k, "n": n}
     operands = []
@@ -244,7 +248,9 @@ def convolution(
 
 
 @pytest.mark.parametrize("order", ["mk,kn,mn", "km,kn,mn", "mk,nk,mn", "km,nk,mn", "mk,kn,nm", "mk,nk,nm"])
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (32, 64, 64), (5, 7, 3), (17, 300, 33), (70, 700, 130), (1, 100, 200), (200, 90, 1), (16, 20, 500)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 1, 1), (32, 64, 64), (5, 7, 3), (17, 300, 33), (70, 700, 130), (1, 100, 200), (200, 90, 1), (16, 20, 500)]
+)
 def test_matrix_product(m, k, n, order):
     check(matmul(m, k, n, order=order))
 
@@ -379,7 +385,8 @@ def random_contract(seed: int) -> Contract:
             made.append(Bound(coefficients, -random_.randint(0, 3), max(1, reach - random_.randint(0, 3))))
         return Operand(types.float32, tuple(strides), random_.choice([0, 7]), tuple(made))
 
-    return Contract(batch, m, n, k, operand(batch + m + k, True, True), operand(batch + k + n, True, True), operand(batch + m + n, False, False))
+    a, b, out = operand(batch + m + k, True, True), operand(batch + k + n, True, True), operand(batch + m + n, False, False)
+    return Contract(batch, m, n, k, a, b, out)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -415,7 +422,7 @@ def bias(contract: Contract, strides: tuple[int, ...]) -> Contract:
 
 
 @pytest.mark.parametrize("of", [types.float32, types.bfloat16], ids=lambda of: of.name)
-@pytest.mark.parametrize("strides", [(1, 0), (0, 1), (45, 1)], ids=["rows", "columns", "both"])
+@pytest.mark.parametrize("strides", [(1, 0), (0, 1), (45, 1), (1, 20)], ids=["rows", "columns", "along", "both"])
 def test_epilogue(strides, of):
     plain = matmul(20, 300, 45, of)
     contract = bias(plain, strides)

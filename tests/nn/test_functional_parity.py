@@ -150,8 +150,7 @@ CASES = {
     "interpolate/bilinear": ((r(2, 3, 5, 4),), {"size": (8, 3), "mode": "bilinear"}),
     "interpolate/bilinear corners": ((r(2, 3, 5, 4),), {"size": (8, 3), "mode": "bilinear", "align_corners": True}),
     "interpolate/bilinear factor": ((r(2, 3, 5, 4),), {"scale_factor": (1.6, 2.3), "mode": "bilinear"}),
-    "interpolate/bilinear recompute": (
-        (r(2, 3, 5, 4),), {"scale_factor": (1.6, 2.3), "mode": "bilinear", "recompute_scale_factor": True}),
+    "interpolate/bilinear recompute": ((r(2, 3, 5, 4),), {"scale_factor": (1.6, 2.3), "mode": "bilinear", "recompute_scale_factor": True}),
     "interpolate/trilinear": ((r(1, 2, 3, 4, 5),), {"size": (5, 6, 4), "mode": "trilinear"}),
     "interpolate/bicubic": ((r(2, 3, 5, 6),), {"size": (8, 4), "mode": "bicubic"}),
     "interpolate/bicubic corners": ((r(2, 3, 5, 6),), {"size": (8, 4), "mode": "bicubic", "align_corners": True}),
@@ -249,8 +248,15 @@ def arguments(name, make):
 
 
 NO_GRADIENT_BEYOND_FIRST = {
-    "binary_cross_entropy", "multi_margin_loss", "margin_ranking_loss", "hinge_embedding_loss", "soft_margin_loss", "poisson_nll_loss",
-    "cosine_embedding_loss", "nll_loss", "cross_entropy",
+    "binary_cross_entropy",
+    "multi_margin_loss",
+    "margin_ranking_loss",
+    "hinge_embedding_loss",
+    "soft_margin_loss",
+    "poisson_nll_loss",
+    "cosine_embedding_loss",
+    "nll_loss",
+    "cross_entropy",
 }
 
 

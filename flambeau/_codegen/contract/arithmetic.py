@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 from flambeau._codegen.ir import Builder, Value, bits, vector
 from flambeau._codegen.scalar import registers
@@ -57,7 +57,7 @@ def compute_dtype(of: dtype) -> dtype:
     return of.compute
 
 
-@lru_cache(maxsize=None)
+@cache
 def register_tile(of: dtype, target: Target) -> Tile:
     """The tile for operands of dtype ``of``."""
     compute = compute_dtype(of)
@@ -72,15 +72,15 @@ def register_tile(of: dtype, target: Target) -> Tile:
 
 def widen(builder: Builder, operand: registers.Operand, of: dtype, compute: dtype) -> registers.Operand:
     """An operand of dtype ``of`` in the compute dtype."""
-    if of.category != INTEGER or of.itemsize == compute.itemsize:
+    if of.category != INTEGER or isinstance(operand, tuple):
         return operand
     return builder.cast("sext" if of.is_signed else "zext", operand, vector(f"i{8 * compute.itemsize}", operand.width))
 
 
 def narrow(builder: Builder, operand: registers.Operand, of: dtype, compute: dtype) -> registers.Operand:
     """A sum rounded (integers: wrapped around) to the dtype ``of``."""
-    if of.category == INTEGER:
-        return operand if of.itemsize == compute.itemsize else builder.cast("trunc", operand, vector(f"i{8 * of.itemsize}", operand.width))
+    if of.category == INTEGER and not isinstance(operand, tuple):
+        return builder.cast("trunc", operand, vector(f"i{8 * of.itemsize}", operand.width))
     return operand if of is compute else registers.round_to(builder, operand, of)
 
 

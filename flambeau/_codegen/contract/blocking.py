@@ -12,7 +12,7 @@ from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.micro import split_rows
-from flambeau._codegen.contract.normal import Axis, Column, Normal, merged
+from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
 from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
 
@@ -87,14 +87,14 @@ def split_k(k: list[Axis], limit: int, width: int) -> tuple[int, int]:
     raise AssertionError("the last axis has nothing inside it")
 
 
-def own_box(k: list[Axis], columns: list[int]) -> tuple[list[Axis], int]:
-    """The axes of a box as one operand sees them, and how many steps of it one index of the cut axis is."""
-    axes = merged([(axis[0], *[axis[column] for column in columns]) for axis in k])
+def own_box(k: list[Axis]) -> tuple[list[Axis], int]:
+    """The axes of a box as one operand sees them, and how many steps of its first axis one step along the cut axis is."""
+    axes = merged(k)
     return axes, axes[0][0] // k[0][0]
 
 
 def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
-    batch, m, n, k = (prod(axis[0] for axis in group) for group in (normal.batch, normal.m, normal.n, normal.k))
+    batch, m, n, k = normal.extents
     limit = max(_FEW_STEPS, target.l1_bytes * 2 // 3 // (tile.pitch * tile.bytes))
     split, chunk, a, b = _sides(normal, tile, limit, m, n, target)
     far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
@@ -163,12 +163,12 @@ def _cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
 def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: int, tile: Tile, left: bool) -> SideChoice:
     """The cheapest way to pack an operand, in cycles an element, and whether it could be read in place."""
     index, width = column.index, tile.width
-    box, scale = own_box(normal.k[split:], [index, *column.bounds])
+    box, scale = own_box(projected(normal.k[split:], [index, *column.bounds]))
     bounds = len(column.bounds)
     first = chunk * scale
     innermost = box[-1][0] if len(box) > 1 else first
     costs = {"gather": _GATHER + 3 * bounds}
-    lane_axes = merged([(axis[0], axis[index]) for axis in lanes])
+    lane_axes = merged(projected(lanes, [index]))
     if lane_axes[-1][1] in (1, 2):
         runs = 1 + (min(width, prod(axis[0] for axis in lane_axes)) - 1) / lane_axes[-1][0] if len(lane_axes) > 1 or bounds else 1
         free = max([first if not any(box[0][2:]) else 1, *[axis[0] for axis in box[1:] if not any(axis[2:])]])
@@ -176,10 +176,11 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int,
     if box[-1][1] in (1, 2):
         vectors = -(-innermost // width)
         costs["steps"] = ((3.0 if left else 9.0) + 2 * bounds) * vectors * width / innermost + 12 / innermost
-    mode = min(costs, key=costs.get)
+    mode = min(costs, key=costs.__getitem__)
     plain = not bounds and column.dtype is tile.compute and len(lane_axes) == 1 and len(box) == 1
     in_place = plain if left else plain and lane_axes[0][1] == 1 and tile.parts == 1
-    elements = prod(axis[0] for group in (normal.batch, lanes, normal.k) for axis in group if any(axis[i] for i in (index, *column.bounds)) or group is not normal.batch)
+    batches = prod(axis[0] for axis in normal.batch if any(axis[i] for i in (index, *column.bounds)))
+    elements = batches * prod(axis[0] for axis in (*lanes, *normal.k))
     return SideChoice(mode, costs[mode] / width, in_place, elements * tile.bytes * tile.parts, elements)
 
 

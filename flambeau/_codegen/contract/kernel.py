@@ -6,20 +6,22 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow, register_tile
 from flambeau._codegen.contract.micro import emit_micro, row_choices
 from flambeau._codegen.contract.packing import Side, address, emit_pack, nest, spread
 from flambeau._codegen.contract.parameters import Parameters, Reader, dot
 from flambeau._codegen.contract.stage import Epilogue
-from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
+from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
 _ROWS_AT_A_TIME = 32
-_SIGNATURE = [("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch")]
+_SIGNATURE = [
+    ("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch"),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Structure:
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chunks, and
     the ones inside it, which each ``Side`` sees as a box of its own.  ``out_step`` is the distance of neighbouring
     columns in the output if they can be stored as vectors (1 or 2), else 0; ``out_place`` says that sums can be kept in the
-    output itself.
+    output itself.  Each of the epilogue's ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the
+    output.
     """
 
     target: Target
@@ -65,7 +68,7 @@ class PackStructure:
     side: Side
 
 
-@lru_cache(maxsize=None)
+@cache
 def contraction(structure: Structure) -> Code:
     """The kernel that computes tiles of the output."""
     module, parameters = Module(_instruction_sets(structure.target)), Parameters()
@@ -73,7 +76,7 @@ def contraction(structure: Structure) -> Code:
     return _finished(module, parameters)
 
 
-@lru_cache(maxsize=None)
+@cache
 def packing(structure: PackStructure) -> Code:
     """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk of k."""
     module, parameters = Module(_instruction_sets(structure.target)), Parameters()
@@ -154,7 +157,8 @@ class _Contraction:
         self.tile = register_tile(structure.a.dtype, structure.target)
         masked = structure.b.mode == "place"
         self.micro = {rows: emit_micro(module, self.tile, rows, masked) for rows in self.tile.variants}
-        self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in (structure.a, structure.b) if side.is_packed_here}
+        packed = [side for side in (structure.a, structure.b) if side.is_packed_here]
+        self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
         self.epilogue = _emit_epilogue(module, self.tile, structure)
         self.f = module.function("kernel", _SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
@@ -212,24 +216,24 @@ class _Contraction:
     def _chain(self, batch: list[Value], at: dict[str, Value], rows: Value, columns: Value) -> None:
         """All blocks of k of one tile, in order."""
         f, read, s = self.f, self.read, self.structure
-        with nest(f, [read(f"outer{axis}.extent") for axis in range(s.outer)]) as outer:
-            with f.loop(0, read("split.extent"), read("split.chunk")) as split:
-                length = f.intrinsic("smin", f.sub(read("split.extent"), split.index), read("split.chunk"))
-                is_first = f.compare("eq", split.index, 0)
-                is_last = f.compare("eq", f.add(split.index, length), read("split.extent"))
-                for axis, index in enumerate(outer):
-                    is_first = f.binary("and", is_first, f.compare("eq", index, 0))
-                    is_last = f.binary("and", is_last, f.compare("eq", f.add(index, 1), read(f"outer{axis}.extent")))
-                k, axes = [*outer, split.index], [*[f"outer{axis}" for axis in range(s.outer)], "split"]
-                source = {}
-                for side, count in ((s.a, rows), (s.b, columns)):
-                    offset = dot(f, k, read, [f"{axis}.{side.name}" for axis in axes])
-                    source[side.name] = address(f, at[side.name], offset, side.dtype)
-                    if side.is_packed_here:
-                        shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
-                        self._pack(side, source[side.name], count, length, shifts)
-                        source[side.name] = self.scratch[f"{side.name}.panels"]
-                self._block(at, source, rows, columns, f.mul(length, read("inner")), is_first, is_last)
+        outer_extents = [read(f"outer{axis}.extent") for axis in range(s.outer)]
+        with nest(f, outer_extents) as outer, f.loop(0, read("split.extent"), read("split.chunk")) as split:
+            length = f.intrinsic("smin", f.sub(read("split.extent"), split.index), read("split.chunk"))
+            is_first = f.compare("eq", split.index, 0)
+            is_last = f.compare("eq", f.add(split.index, length), read("split.extent"))
+            for axis, index in enumerate(outer):
+                is_first = f.binary("and", is_first, f.compare("eq", index, 0))
+                is_last = f.binary("and", is_last, f.compare("eq", f.add(index, 1), read(f"outer{axis}.extent")))
+            k, axes = [*outer, split.index], [*[f"outer{axis}" for axis in range(s.outer)], "split"]
+            source = {}
+            for side, count in ((s.a, rows), (s.b, columns)):
+                offset = dot(f, k, read, [f"{axis}.{side.name}" for axis in axes])
+                source[side.name] = address(f, at[side.name], offset, side.dtype)
+                if side.is_packed_here:
+                    shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
+                    self._pack(side, source[side.name], count, length, shifts)
+                    source[side.name] = self.scratch[f"{side.name}.panels"]
+            self._block(at, source, rows, columns, f.mul(length, read("inner")), is_first, is_last)
 
     def _pack(self, side: Side, source: Value, count: Value, length: Value, shifts: list[Value]) -> None:
         """Pack what a tile needs of an operand for one block of k."""
@@ -265,7 +269,9 @@ class _Contraction:
                 here = f.intrinsic("smin", f.sub(count, loop.index), i64(self.tile.lanes))
                 pack(f.binary("udiv", loop.index, self.tile.lanes), loop.index, here)
 
-    def _block(self, at: dict[str, Value], source: dict[str, Value], rows: Value, columns: Value, steps: Value, is_first: Value, is_last: Value) -> None:
+    def _block(
+        self, at: dict[str, Value], source: dict[str, Value], rows: Value, columns: Value, steps: Value, is_first: Value, is_last: Value
+    ) -> None:
         """One block of k of one tile: every register tile in turn, by rows, so that the output is written along its rows."""
         f = self.f
         with _panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
@@ -300,7 +306,8 @@ class _Contraction:
         with f.when(ends):
             reads = []
             for i in range(len(s.reads)):
-                reads += [at[f"read{i}"], f.offset(self.scratch[f"read{i}.m"], row, "i64"), f.offset(self.scratch[f"read{i}.n"], column, "i64")]
+                tables = [f.offset(self.scratch[f"read{i}.{group}"], index, "i64") for group, index in (("m", row), ("n", column))]
+                reads += [at[f"read{i}"], *tables]
             f.call(f"@{self.epilogue}", c, here, count, at["out"], out_m, out_n, *reads)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
@@ -334,18 +341,18 @@ def _emit_epilogue(module: Module, tile: Tile, s: Structure) -> str:
         offsets = f.load(f.offset(out_n, v * width, "i64"), vector("i64", width))
         read = _Reads(f, s, reads, v, width, valid)
 
-        def finish(row: Value, v: int = v, read: _Reads = read) -> registers.Operand:
+        def finish(row: Value, run: Value, first: Value, v: int = v, read: _Reads = read) -> registers.Operand:
             place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
             parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
             value = registers.pack(parts)
             if s.epilogue:
-                return s.epilogue.body(f, value, read.at(row))
+                return s.epilogue.body(f, value, read.at(row, run, first))
             return narrow(f, value, s.out, tile.compute)
 
         if not s.out_step:
             with f.loop(0, rows) as loop:
                 row = address(f, out, f.load(f.offset(out_m, loop.index, "i64"), "i64"), s.out)
-                registers.store_strided(f, finish(loop.index), row, offsets, s.out, valid)
+                registers.store_strided(f, finish(loop.index, valid, i64(0)), row, offsets, s.out, valid)
             continue
         some = f.compare("sgt", count, v * width)
         with f.when(some):
@@ -356,14 +363,15 @@ def _emit_epilogue(module: Module, tile: Tile, s: Structure) -> str:
                 first = f.cast("zext", f.intrinsic("cttz", bits, Value("true", "i1"), suffix="i32"), "i64")
                 distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, s.out_step))
                 here = f.splat(distance, width)
-                run = spread(f, f.binary("and", left, f.compare("eq", along, here)), s.out_step)
+                run = f.binary("and", left, f.compare("eq", along, here))
+                stored = spread(f, run, s.out_step)
                 with f.loop(0, rows) as loop:
                     offset = f.add(f.load(f.offset(out_m, loop.index, "i64"), "i64"), distance)
-                    value = finish(loop.index)
+                    value = finish(loop.index, run, first)
                     if s.out_step > 1:
                         apart = [lane // s.out_step for lane in range(s.out_step * width)]
                         value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
-                    registers.store(f, value, address(f, out, offset, s.out), s.out, run)
+                    registers.store(f, value, address(f, out, offset, s.out), s.out, stored)
                 left = f.binary("and", left, f.compare("ne", along, here))
                 runs.again(f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0), left)
     f.ret()
@@ -378,24 +386,29 @@ class _Reads:
         self.reads = []
         for i, (of, kind) in enumerate(s.reads):
             base, rows, columns = parameters[3 * i : 3 * i + 3]
-            offsets = f.load(f.offset(columns, v * width, "i64"), vector("i64", width))
+            columns = f.offset(columns, v * width, "i64")
+            offsets = f.load(columns, vector("i64", width))
             shared = self._gather(base, offsets, of) if kind == "columns" else None
-            self.reads.append((of, kind, base, rows, offsets, shared))
+            self.reads.append((of, kind, base, rows, columns, offsets, shared))
 
     def _gather(self, base: Value, offsets: Value, of: dtype) -> registers.Operand:
         return registers.load_strided(self.f, base, offsets, of, self.width, self.valid)
 
-    def at(self, row: Value) -> list[registers.Operand]:
+    def at(self, row: Value, run: Value, first: Value) -> list[registers.Operand]:
+        """What the epilogue reads at a row for a run of columns of which ``first`` is the first."""
+        f = self.f
         values = []
-        for of, kind, base, rows, offsets, shared in self.reads:
-            if shared is None:
-                here = address(self.f, base, self.f.load(self.f.offset(rows, row, "i64"), "i64"), of)
-                if kind == "rows":
-                    values.append(registers.splat(self.f, registers.load(self.f, here, of, 1), of, self.width))
-                else:
-                    values.append(self._gather(here, offsets, of))
-            else:
+        for of, kind, base, rows, columns, offsets, shared in self.reads:
+            here = address(f, base, f.load(f.offset(rows, row, "i64"), "i64"), of)
+            if shared is not None:
                 values.append(shared)
+            elif kind == "rows":
+                values.append(registers.splat(f, registers.load(f, here, of, 1), of, self.width))
+            elif kind == "along":
+                start = f.sub(f.load(f.offset(columns, first, "i64"), "i64"), first)
+                values.append(registers.load(f, address(f, here, start, of), of, self.width, run))
+            else:
+                values.append(self._gather(here, offsets, of))
         return values
 
 
@@ -445,8 +458,7 @@ def _panel_lanes(f: Builder, read: Reader, tile: Tile, side: Side, panel: Value)
     rows = f.intrinsic("smin", f.sub(read("lanes.extent"), start), read("m.block"))
     found = f.alloca("i64", 2)
     count_place = f.offset(found, 1, "i64")
-    with _panels_of_rows(f, tile, rows) as (row, number, here):
-        with f.when(f.compare("eq", number, wanted)):
-            f.store(f.add(start, row), found)
-            f.store(here, count_place)
+    with _panels_of_rows(f, tile, rows) as (row, number, here), f.when(f.compare("eq", number, wanted)):
+        f.store(f.add(start, row), found)
+        f.store(here, count_place)
     return f.load(found, "i64"), f.load(count_place, "i64")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add
-from flambeau._codegen.ir import Module
+from flambeau._codegen.ir import Module, Value
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
@@ -39,7 +39,7 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
         pointers, sums = rest[: len(anchors)], rest[len(anchors) :]
         places = [f.offset(row, v * tile.width, tile.element) for v in columns]
         right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
-        following = []
+        following: list[Value] = []
         for anchor, reach in reached:
             place = f.offset(pointers[anchor], steps[reach], tile.element) if reach else pointers[anchor]
             broadcast = [f.splat(f.load(f.offset(place, part, tile.element), tile.element), tile.width) for part in range(tile.parts)]
@@ -58,7 +58,7 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
     return name
 
 
-@lru_cache(maxsize=None)
+@cache
 def _anchors(rows: int) -> tuple[list[int], list[tuple[int, int]]]:
     """Rows that get an address register, and for each row the position of its anchor and the distance from it."""
     anchors: list[int] = []
@@ -71,7 +71,7 @@ def _anchors(rows: int) -> tuple[list[int], list[tuple[int, int]]]:
     return anchors, [reached[row] for row in range(rows)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def row_choices(variants: tuple[int, ...]) -> tuple[int, ...]:
     """For each number of rows left, up to twice the largest variant, the rows of the next panel; beyond, the largest.
 

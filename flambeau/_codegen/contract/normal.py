@@ -7,6 +7,7 @@ of the contraction: the output's offset, the operands', the reads', and each bou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 from flambeau._codegen.contract.stage import Bound, Contract, Operand
 from flambeau._types.dtype import dtype
@@ -41,6 +42,12 @@ class Normal:
     n: list[Axis]
     k: list[Axis]
     is_swapped: bool = False
+
+    @property
+    def extents(self) -> tuple[int, int, int, int]:
+        """The numbers of batches, rows, columns and steps."""
+        batch, m, n, k = (prod(axis[0] for axis in group) for group in (self.batch, self.m, self.n, self.k))
+        return batch, m, n, k
 
     def swapped(self) -> Normal:
         """The same contraction with the operands' roles exchanged."""
@@ -96,8 +103,14 @@ def normalise(contract: Contract) -> Normal | None:
     for group in (m_axes, n_axes):
         group.sort(key=lambda each: -abs(each[1]))
     unit = (1, 1, 1, 1) + (0,) * (len(names) - 4)
-    groups = [merged(group) or [unit] for group in (batch_axes, m_axes, n_axes, k_axes)]
-    return Normal(names, Column(contract.out, 1, ()), column_a, column_b, [Column(read, 4 + i, ()) for i, read in enumerate(reads)], *groups)
+    batch_axes, m_axes, n_axes, k_axes = (merged(group) or [unit] for group in (batch_axes, m_axes, n_axes, k_axes))
+    columns = [Column(read, 4 + i, ()) for i, read in enumerate(reads)]
+    return Normal(names, Column(contract.out, 1, ()), column_a, column_b, columns, batch_axes, m_axes, n_axes, k_axes)
+
+
+def projected(axes: list[Axis], columns: list[int]) -> list[Axis]:
+    """Axes with their extents and some columns only."""
+    return [(axis[0], *[axis[column] for column in columns]) for axis in axes]
 
 
 def merged(axes: list[Axis]) -> list[Axis]:

@@ -82,8 +82,8 @@ def emit_pack(module: Module, parameters: Parameters, tile: Tile, side: Side) ->
     the box's first k.  Lanes from ``count`` on are 0 or arbitrary.
     """
     name = f"pack_{side.name}"
-    signature = [("ptr noalias readonly", "params"), ("ptr", "source"), ("ptr noalias", "panel"), ("ptr noalias", "lanes"), ("i64", "count"), ("i64", "length")]
-    signature += [("i64", f"shift{bound}") for bound in range(side.bounds)]
+    signature = [("ptr noalias readonly", "params"), ("ptr", "source"), ("ptr noalias", "panel"), ("ptr noalias", "lanes")]
+    signature += [("i64", label) for label in ("count", "length", *[f"shift{bound}" for bound in range(side.bounds)])]
     f = module.function(name, signature, linkage="internal", attributes="noinline")
     packer = _Packer(f, parameters.reader(f, f.parameters[0]), tile, side)
     if side.keeps_rows:
@@ -123,7 +123,8 @@ class _Packer:
         k = i64(0)
         for axis, index in zip(axes, indices, strict=True):
             k = f.add(k, f.mul(index, self.linear[axis]))
-        coordinates = [dot(f, indices, self.read, [f"{name}.box{axis}.bound{b}" for axis in axes], shift) for b, shift in enumerate(self.shifts)]
+        coefficients = [[f"{name}.box{axis}.bound{b}" for axis in axes] for b in range(self.side.bounds)]
+        coordinates = [dot(f, indices, self.read, names, shift) for names, shift in zip(coefficients, self.shifts, strict=True)]
         return offset, k, coordinates
 
     def _within(self, mask: Value, coordinates: list[Value], shifts: list[Value]) -> Value:
@@ -273,8 +274,9 @@ class _Packer:
                     for i, step in enumerate(steps):
                         self._store(step, f.offset(spill, i * width * self.tile.parts, self.tile.element), None)
                     with f.loop(0, remaining) as copy:
-                        from_spill = f.offset(spill, f.mul(copy.index, width * self.tile.parts), self.tile.element)
-                        step = registers.pack([f.load(f.offset(from_spill, part * width, self.tile.element), self.tile.type) for part in range(self.tile.parts)])
+                        spilled = f.offset(spill, f.mul(copy.index, width * self.tile.parts), self.tile.element)
+                        places = [f.offset(spilled, part * width, self.tile.element) for part in range(self.tile.parts)]
+                        step = registers.pack([f.load(place, self.tile.type) for place in places])
                         self._store(step, self._place(f.add(first, copy.index), lane), None)
 
 

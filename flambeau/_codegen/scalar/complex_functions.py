@@ -207,10 +207,11 @@ asinh = _rotated(asin)
 
 @_in_double
 def atanh(z: Complex) -> Complex:
-    gap = 1.0 - z.re
-    re = vmath.log1p(z.re * 4.0 / gap.fma(gap, z.im * z.im)) * 0.25
-    im = vmath.atan2(z.im + z.im, gap.fma(z.re + 1.0, -(z.im * z.im))) * 0.5
-    return Complex(re, im)
+    magnitude = z.re.abs()
+    gap = 1.0 - magnitude
+    re = vmath.log1p(magnitude * 4.0 / gap.fma(gap, z.im * z.im)) * 0.25
+    im = vmath.atan2(z.im + z.im, gap.fma(magnitude + 1.0, -(z.im * z.im))) * 0.5
+    return Complex(re.copysign(z.re), im)
 
 
 atan = _rotated(atanh)

@@ -179,6 +179,12 @@ def digamma(x: np.ndarray) -> np.ndarray:
     return np.where(pole, np.nan, np.where(x == 0, np.copysign(np.inf, -x), scipy.special.digamma(x)))
 
 
+def lgamma(x: np.ndarray) -> np.ndarray:
+    import scipy.special
+
+    return np.where(np.isinf(x), np.inf, scipy.special.gammaln(x))
+
+
 def i0(x: np.ndarray) -> np.ndarray:
     import scipy.special
 

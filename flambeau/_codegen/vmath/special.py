@@ -63,23 +63,20 @@ def _in_double(function: Callable[[Lanes], Lanes]) -> Callable[[Lanes], Lanes]:
 def _lgamma_of_positive(x: Lanes) -> Lanes:
     """Stirling's series from 8 on; below, the recurrence from an argument between 3/2 and 5/2."""
     builder = x.builder
-    one = x.constant(1.0)
-    up = (x < 1.5).select(x, one)
-    y = (x < 1.5).select(x + 1.0, x)
-    up = (x < 0.5).select(up * y, up)
-    y = (x < 0.5).select(y + 1.0, y)
-    with builder.loop(0, 6, carried=[y.value, one.value]) as loop:
+    with builder.loop(0, 6, carried=[x.value, x.constant(1.0).value]) as loop:
         argument, product = (x.of(value) for value in loop.carried)
         more = argument >= 2.5
         argument = more.select(argument - 1.0, argument)
         product = more.select(product * argument, product)
         loop.carry(argument.value, product.value)
-    y, down = (x.of(value) for value in loop.carried)
-    large = x >= 8.0
+    reduced, down = (x.of(value) for value in loop.carried)
+    large, shrinks, smallest = x >= 8.0, x < 1.5, x < 0.5
+    # t + 2 is x, or x moved up by 1 or 2, or down: written so that t is exact.
+    t = smallest.select(x, shrinks.select(x - 1.0, reduced - 2.0))
+    up = smallest.select(x * (x + 1.0), x)
     # One logarithm serves all: of x, of what recurrence multiplies by, or of what it divides by.
-    shrinks = x < 1.5
     logarithm = log(large.select(x, shrinks.select(up, down)))
-    small = (y - 2.0) * polynomial(y - 2.0, _LGAMMA)
+    small = t * polynomial(t, _LGAMMA)
     small = shrinks.select(small - logarithm, small + logarithm)
     bounded = large.select(x, 8.0)
     inverse = 1.0 / bounded

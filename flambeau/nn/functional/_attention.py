@@ -89,9 +89,7 @@ def canonical_mask(
     if mask.dtype != flambeau.bool and not is_float:
         raise AssertionError(f"only bool and floating types of {name} are supported, got {mask.dtype}")
     if check_other and other_type is not None and mask.dtype != other_type:
-        warnings.warn(
-            f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both instead.", stacklevel=3
-        )
+        warnings.warn(f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both instead.", stacklevel=3)
     if is_float:
         return mask
     return flambeau.zeros_like(mask, dtype=target_type).masked_fill_(mask, float("-inf"))
@@ -105,7 +103,7 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Tensor | N
     kind = "batched (3-D)" if dims == 3 else "unbatched (2-D)"
     if key.dim() != dims or value.dim() != dims:
         raise AssertionError(
-            f"For {kind} `query`, expected `key` and `value` to be {dims}-D but found {key.dim()}-D and {value.dim()}-D tensors respectively"
+            f"For {kind} `query`, expected `key` and `value` to be {dims}-D but found {key.dim()}-D and {value.dim()}-D tensors"
         )
     if padding is not None and padding.dim() != dims - 1:
         raise AssertionError(
@@ -212,9 +210,7 @@ def multi_head_attention_forward(
     attn_mask, key_padding_mask, is_causal = _masks(query, attn_mask, key_padding_mask, is_causal, need_weights)
     if use_separate_proj_weight:
         if key.shape[:2] != value.shape[:2]:
-            raise AssertionError(
-                f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's {tuple(value.shape[:2])}"
-            )
+            raise AssertionError(f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's {tuple(value.shape[:2])}")
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
         q = linear(query, q_proj_weight, biases[0])
         k = linear(key, k_proj_weight, biases[1])
@@ -301,9 +297,7 @@ def _static(name: str, x: Tensor, heads: int, size: int) -> Tensor:
     return x
 
 
-def _merged_mask(
-    attn_mask: Tensor | None, key_padding_mask: Tensor | None, batch: int, heads: int, keys: int
-) -> Tensor | None:
+def _merged_mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, batch: int, heads: int, keys: int) -> Tensor | None:
     if key_padding_mask is None:
         return attn_mask
     if tuple(key_padding_mask.shape) != (batch, keys):

@@ -6,12 +6,10 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
-from flambeau.nn.functional._common import AXES, ntuple, shape_text
+from flambeau.nn.functional._common import AXES, ntuple
 
 
-def convolve(
-    n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Tensor:
+def convolve(n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
     """The convolution in ``n`` dimensions behind :func:`conv1d`, :func:`conv2d` and :func:`conv3d`."""
     if stride.__class__ is not tuple or len(stride) != n:
         stride = ntuple(stride, n, "stride")
@@ -22,16 +20,12 @@ def convolve(
     elif padding.__class__ is not tuple or len(padding) != n:
         padding = ntuple(padding, n, "padding")
     dims = input.dim()
-    try:
-        if dims == n + 2:
-            return flambeau.convolution(input, weight, bias, stride, padding, dilation, False, (0,) * n, groups)
-        if dims == n + 1:
-            batch = input.unsqueeze(0)
-            return flambeau.convolution(batch, weight, bias, stride, padding, dilation, False, (0,) * n, groups).squeeze(0)
-    except RuntimeError:
-        _explain(n, input, weight, bias, stride, padding, dilation, groups)
-        raise
-    raise _wrong_dims(f"conv{n}d", n, input)
+    if dims == n + 2:
+        return flambeau.convolution(input, weight, bias, stride, padding, dilation, False, (0,) * n, groups)
+    if dims != n + 1:
+        raise _wrong_dims(f"conv{n}d", n, input)
+    batch = input.unsqueeze(0)
+    return flambeau.convolution(batch, weight, bias, stride, padding, dilation, False, (0,) * n, groups).squeeze(0)
 
 
 def convolve_transposed(
@@ -51,16 +45,12 @@ def convolve_transposed(
     output_padding = ntuple(output_padding, n, "output_padding")
     dilation = ntuple(dilation, n, "dilation")
     dims = input.dim()
-    try:
-        if dims == n + 2:
-            return flambeau.convolution(input, weight, bias, stride, padding, dilation, True, output_padding, groups)
-        if dims == n + 1:
-            batch = input.unsqueeze(0)
-            return flambeau.convolution(batch, weight, bias, stride, padding, dilation, True, output_padding, groups).squeeze(0)
-    except RuntimeError:
-        _explain_transposed(n, input, weight, bias, stride, padding, output_padding, groups, dilation)
-        raise
-    raise _wrong_dims(f"conv_transpose{n}d", n, input)
+    if dims == n + 2:
+        return flambeau.convolution(input, weight, bias, stride, padding, dilation, True, output_padding, groups)
+    if dims != n + 1:
+        raise _wrong_dims(f"conv_transpose{n}d", n, input)
+    batch = input.unsqueeze(0)
+    return flambeau.convolution(batch, weight, bias, stride, padding, dilation, True, output_padding, groups).squeeze(0)
 
 
 def _wrong_dims(name: str, n: int, input: Tensor) -> RuntimeError:
@@ -77,9 +67,7 @@ def same_padding(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[tup
     return [(total // 2, total - total // 2) for total in totals]
 
 
-def _named_padding(
-    n: int, input: Tensor, weight: Tensor, padding: str, stride: tuple, dilation: tuple
-) -> tuple[Tensor, tuple[int, ...]]:
+def _named_padding(n: int, input: Tensor, weight: Tensor, padding: str, stride: tuple, dilation: tuple) -> tuple[Tensor, tuple[int, ...]]:
     if padding == "valid":
         return input, (0,) * n
     if padding != "same":
@@ -92,88 +80,6 @@ def _named_padding(
         extra = [amount for before, after in reversed(sides) for amount in (0, after - before)]
         input = flambeau.constant_pad_nd(input, extra, 0.0)
     return input, tuple(before for before, _ in sides)
-
-
-def _explain(n: int, input: Tensor, weight: Tensor, bias: Any, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> None:
-    """Raises the error that says which rule the arguments of a convolution break; returns if they break none."""
-    name = f"conv{n}d"
-    channels = input.shape[-n - 1]
-    _explain_arguments(name, n, weight, stride, padding, dilation, groups)
-    out_channels, per_group = weight.shape[:2]
-    if out_channels % groups:
-        raise RuntimeError(f"{name}: out_channels (={out_channels}, weight.shape[0]) must be divisible by groups (={groups})")
-    if channels != per_group * groups:
-        raise RuntimeError(
-            f"{name}: expected input{list(input.shape)} to have {per_group * groups} channels, but got {channels} channels instead: "
-            f"weight of shape {shape_text(weight)} with groups (={groups}) takes {per_group} * {groups}"
-        )
-    _explain_bias(name, bias, out_channels, weight)
-    for axis, size, k, s, p, d in zip(AXES[n], input.shape[-n:], weight.shape[2:], stride, padding, dilation):
-        span = size + 2 * p - d * (k - 1) - 1
-        if span < 0:
-            raise RuntimeError(
-                f"{name}: kernel size can't be greater than the padded input: "
-                f"{axis}_out = floor(({axis} + 2*padding - dilation*(kernel - 1) - 1) / stride) + 1 "
-                f"= floor(({size} + 2*{p} - {d}*({k} - 1) - 1) / {s}) + 1 = {span // s + 1}, "
-                f"for input of shape {shape_text(input)} and weight of shape {shape_text(weight)}"
-            )
-
-
-def _explain_transposed(
-    n: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Any,
-    stride: tuple,
-    padding: tuple,
-    output_padding: tuple,
-    groups: int,
-    dilation: tuple,
-) -> None:
-    """Raises the error that says which rule the arguments of a transposed convolution break; returns if they break none."""
-    name = f"conv_transpose{n}d"
-    channels = input.shape[-n - 1]
-    _explain_arguments(name, n, weight, stride, padding, dilation, groups)
-    in_channels, per_group = weight.shape[:2]
-    if in_channels != channels:
-        raise RuntimeError(
-            f"{name}: expected input{list(input.shape)} to have {in_channels} channels, but got {channels} channels instead: "
-            f"weight of shape {shape_text(weight)} takes weight.shape[0] = {in_channels}"
-        )
-    if in_channels % groups:
-        raise RuntimeError(f"{name}: in_channels (={in_channels}, weight.shape[0]) must be divisible by groups (={groups})")
-    _explain_bias(name, bias, per_group * groups, weight)
-    rows = zip(AXES[n], input.shape[-n:], weight.shape[2:], stride, padding, output_padding, dilation)
-    for axis, size, k, s, p, extra, d in rows:
-        if extra >= max(s, d):
-            raise RuntimeError(f"{name}: output padding (={extra}) must be smaller than either stride (={s}) or dilation (={d})")
-        out = (size - 1) * s - 2 * p + d * (k - 1) + extra + 1
-        if out <= 0:
-            raise RuntimeError(
-                f"{name}: the output would be empty: "
-                f"{axis}_out = ({axis} - 1)*stride - 2*padding + dilation*(kernel - 1) + output_padding + 1 "
-                f"= ({size} - 1)*{s} - 2*{p} + {d}*({k} - 1) + {extra} + 1 = {out}, "
-                f"for input of shape {shape_text(input)} and weight of shape {shape_text(weight)}"
-            )
-
-
-def _explain_arguments(name: str, n: int, weight: Tensor, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> None:
-    if weight.dim() != n + 2:
-        raise RuntimeError(f"{name}: weight must have {n + 2} dimensions, got shape {shape_text(weight)}")
-    if groups < 1:
-        raise RuntimeError(f"{name}: groups (={groups}) must be positive")
-    for what, values, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
-        if any(value < least for value in values):
-            rule = "positive" if least else "zero or more"
-            raise RuntimeError(f"{name}: non-positive {what} is not supported: {what} (={values}) must be {rule}")
-
-
-def _explain_bias(name: str, bias: Tensor | None, channels: int, weight: Tensor) -> None:
-    if bias is not None and tuple(bias.shape) != (channels,):
-        raise RuntimeError(
-            f"{name}: given weight of shape {shape_text(weight)}, expected bias to be 1-dimensional with {channels} elements, "
-            f"but got bias of shape {shape_text(bias)}"
-        )
 
 
 def conv1d(

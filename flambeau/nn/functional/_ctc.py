@@ -81,9 +81,7 @@ def _labels(targets: Tensor, lengths: list[int], blank: int, batch: int) -> Tens
         if sum(lengths) != targets.size(0):
             raise RuntimeError(f"Expected target_lengths to sum to {targets.size(0)} (the size of targets), got {sum(lengths)}")
         parts = targets.split(lengths)
-        rows = flambeau.stack(
-            [flambeau.constant_pad_nd(part, (0, longest - length), blank) for part, length in zip(parts, lengths)]
-        )
+        rows = flambeau.stack([flambeau.constant_pad_nd(part, (0, longest - length), blank) for part, length in zip(parts, lengths)])
     else:
         if targets.size(1) < longest:
             raise RuntimeError(
@@ -97,7 +95,7 @@ def _labels(targets: Tensor, lengths: list[int], blank: int, batch: int) -> Tens
 
 def _negative_log_likelihood(log_probs: Tensor, labels: Tensor, inputs: list[int], lengths: list[int], blank: int) -> Tensor:
     """-log of the sum over all alignments, by the forward recursion over time."""
-    steps, batch, _ = log_probs.shape
+    steps = log_probs.size(0)
     width = labels.size(1)
     # (T, N, 2 S + 1): how likely each label is at each step.
     emitted = log_probs.clamp_min(_IMPOSSIBLE).gather(2, labels.unsqueeze(0).expand(steps, -1, -1).to(flambeau.int64))

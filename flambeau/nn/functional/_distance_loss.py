@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._activation import logsigmoid
-from flambeau.nn.functional._common import legacy_reduction, reduce as reduced, shape_text
+from flambeau.nn.functional._common import legacy_reduction, shape_text
+from flambeau.nn.functional._common import reduce as reduced
 from flambeau.nn.functional._distance import cosine_similarity, pairwise_distance
 
 
@@ -101,9 +103,7 @@ def smooth_l1_loss(
     return reduced(flambeau.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction)
 
 
-def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
-) -> Tensor:
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
     """Computes d² / 2 where d = \\|x - t\\| ≤ ``delta``, and ``delta`` (d - ``delta`` / 2) elsewhere.
 
     Raises:

@@ -172,7 +172,7 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
     starts = offsets[:-1] if include_last_offset else offsets
     if starts.numel() and int(starts[0]) != 0:
         raise RuntimeError(
-            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got {int(starts[0])}"
+            f"offsets[0] has to be 0: the first bag begins at position 0, got {int(starts[0])}"
         )
     positions = flambeau.arange(input.size(0), device=input.device)
     bag = (positions.unsqueeze(-1) >= starts).sum(-1) - 1

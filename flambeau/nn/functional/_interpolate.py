@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy
 
@@ -51,11 +52,8 @@ def interpolate(
         >>> flambeau.nn.functional.interpolate(flambeau.tensor([[[1.0, 3.0]]]), size=4, mode="linear")
         tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
     """
-    if mode in _ANY:
-        if align_corners is not None:
-            raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
-            )
+    if mode in _ANY and align_corners is not None:
+        raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear")
     align_corners = bool(align_corners)
     n = input.dim() - 2
     sizes, scales = _sizes(input, n, size, scale_factor)
@@ -64,9 +62,7 @@ def interpolate(
     if recompute_scale_factor or mode == "area":
         scales = None
     if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.dim() == 4):
-        raise ValueError(
-            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
-        )
+        raise ValueError("Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input")
     _check_mode(input, mode, align_corners, antialias)
     if any(s < 1 for s in (*sizes, *input.shape[2:])):
         raise RuntimeError(
@@ -103,12 +99,12 @@ def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[i
         if not all(isinstance(value, int) for value in values):
             raise TypeError(f"expected size to be an int or a tuple of ints, but got {[type(value).__name__ for value in values]}")
         return values, None
-    return tuple(int(math.floor(old * factor)) for old, factor in zip(input.shape[2:], values)), values
+    return tuple(math.floor(old * factor) for old, factor in zip(input.shape[2:], values)), values
 
 
 def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) -> None:
     dims = input.dim()
-    if mode not in _LINEAR and mode not in _ANY or dims not in (3, 4, 5):
+    if (mode not in _LINEAR and mode not in _ANY) or dims not in (3, 4, 5):
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {dims}D) for the modes: nearest | linear | bilinear | "
             f"bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
@@ -119,9 +115,7 @@ def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) 
         raise ValueError("Lanczos mode does not support align_corners=True" if align_corners else "Lanczos mode requires antialias=True")
 
 
-def _resize_axis(
-    input: Tensor, dim: int, size: int, scale: float | None, mode: str, align_corners: bool, antialias: bool
-) -> Tensor:
+def _resize_axis(input: Tensor, dim: int, size: int, scale: float | None, mode: str, align_corners: bool, antialias: bool) -> Tensor:
     old = input.size(dim)
     if antialias:
         weights = _filter_matrix(mode, old, size, scale, align_corners).to(device=input.device, dtype=input.dtype)
@@ -215,9 +209,7 @@ def _filter_matrix(mode: str, old: int, size: int, scale: float | None, align_co
     return flambeau.tensor(matrix.tolist(), dtype=flambeau.float64)
 
 
-def upsample(
-    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
-) -> Tensor:
+def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None) -> Tensor:
     """The old name of :func:`interpolate`."""
     warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode, align_corners)

@@ -22,29 +22,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         RuntimeError: the shapes do not fit.
     """
-    try:
-        return ops.linear(input, weight, bias)
-    except RuntimeError:
-        _explain_linear(input, weight, bias)
-        raise
-
-
-def _explain_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Raises the error that says which rule the shapes break; returns if they break none."""
-    features = weight.shape[-1] if weight.dim() in (1, 2) else None
-    if features is None:
-        raise RuntimeError(f"linear: weight must have 1 or 2 dimensions (out_features, in_features), got {shape_text(weight)}")
-    if input.dim() == 0 or input.shape[-1] != features:
-        last = "no dimension" if input.dim() == 0 else f"{input.shape[-1]} features in its last dimension"
-        raise RuntimeError(
-            f"linear: mat1 and mat2 shapes cannot be multiplied: input of shape {shape_text(input)} has {last}, but weight of shape "
-            f"{shape_text(weight)} takes {features} (in_features)"
-        )
-    if bias is not None and weight.dim() == 2 and tuple(bias.shape) not in ((), (1,), (weight.shape[0],)):
-        raise RuntimeError(
-            f"linear: bias of shape {shape_text(bias)} does not fit weight of shape {shape_text(weight)}, which has "
-            f"{weight.shape[0]} out_features"
-        )
+    return ops.linear(input, weight, bias)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

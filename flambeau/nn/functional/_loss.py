@@ -9,7 +9,8 @@ from typing import Any
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
-from flambeau.nn.functional._common import legacy_reduction, reduce as reduced, reduction_code, shape_text
+from flambeau.nn.functional._common import legacy_reduction, reduction_code, shape_text
+from flambeau.nn.functional._common import reduce as reduced
 from flambeau.nn.functional._linear import linear
 
 
@@ -38,35 +39,7 @@ def nll_loss(
         IndexError: a class is out of range.
     """
     code = reduction_code(legacy_reduction(size_average, reduce, reduction))
-    _check_classes("nll_loss", input, target, weight)
     return ops.nll_loss_nd(input, target, weight, code, ignore_index)
-
-
-def _check_classes(name: str, input: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    """Checks that ``target`` has the shape of ``input`` without its dimension of classes."""
-    shape, classes = input.shape, target.shape
-    if not shape:
-        raise ValueError(f"{name}: expected input of 1 or more dimensions (C), (N, C) or (N, C, d1, ...), got shape ()")
-    expected = shape[2:]
-    if len(shape) > 1:
-        if not classes or shape[0] != classes[0]:
-            raise ValueError(
-                f"Expected input batch_size ({shape[0]}) to match target batch_size ({classes[0] if classes else 'none'}): {name} takes "
-                f"input (N, C, ...) and target (N, ...), got {shape_text(input)} and {shape_text(target)}"
-            )
-        if tuple(classes[1:]) != tuple(expected):
-            raise RuntimeError(
-                f"{name}: Expected target size {[shape[0], *expected]}, got {list(classes)}: input of shape {shape_text(input)} is "
-                "(N, C, d1, ...), so target must be (N, d1, ...)"
-            )
-    elif classes:
-        raise RuntimeError(f"{name}: an input of shape {shape_text(input)} is one sample: target must be a scalar, not {shape_text(target)}")
-    channels = shape[1] if len(shape) > 1 else shape[0]
-    if weight is not None and tuple(weight.shape) != (channels,):
-        raise RuntimeError(
-            f"{name}: weight tensor should be defined either for all {channels} classes or no classes but got weight tensor of shape: "
-            f"{list(weight.shape)}"
-        )
 
 
 def cross_entropy(
@@ -106,7 +79,6 @@ def cross_entropy(
     class_dim = 0 if input.dim() == 1 else 1
     if input.shape == target.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim)
-    _check_classes("cross_entropy", input, target, weight)
     log_probs = flambeau.log_softmax(input, class_dim)
     loss = ops.nll_loss_nd(log_probs, target, weight, code, ignore_index)
     if label_smoothing == 0.0:
@@ -325,9 +297,7 @@ def poisson_nll_loss(
     return reduced(loss, legacy_reduction(size_average, reduce, reduction))
 
 
-def gaussian_nll_loss(
-    input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
-) -> Tensor:
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> Tensor:
     """Computes (log v + (x - t)² / v) / 2, the negative log-likelihood of a normal distribution.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
-from flambeau.nn.functional._common import shape_text
 
 
 def _needs_values(input: Tensor, groups: int, what: str) -> None:
@@ -46,24 +46,7 @@ def batch_norm(
     """
     if training:
         _needs_values(input, input.size(1), "value per channel")
-    try:
-        return flambeau.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)
-    except RuntimeError:
-        _explain_channels("batch_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-        raise
-
-
-def _explain_channels(name: str, input: Tensor, **tensors: Tensor | None) -> None:
-    """Raises the error that says which of ``tensors`` is not one number per channel; returns if each is."""
-    if input.dim() < 2:
-        raise RuntimeError(f"{name}: expected an input of at least 2 dimensions (N, C, ...), got shape {shape_text(input)}")
-    channels = input.size(1)
-    for what, tensor in tensors.items():
-        if tensor is not None and tuple(tensor.shape) != (channels,):
-            raise RuntimeError(
-                f"{name}: {what} should contain {channels} elements not {tensor.numel()}: input of shape {shape_text(input)} has "
-                f"{channels} channels, {what} has shape {shape_text(tensor)}"
-            )
+    return flambeau.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)
 
 
 def instance_norm(
@@ -93,7 +76,6 @@ def instance_norm(
     """
     if use_input_stats:
         _needs_values(input, input.size(0) * input.size(1), "spatial element")
-    _explain_channels("instance_norm", input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
     n, c = input.size(0), input.size(1)
@@ -108,9 +90,7 @@ def instance_norm(
     return output.view(input.shape)
 
 
-def group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
+def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Normalises every group of channels of every sample on its own (Wu and He 2018, arXiv:1803.08494).
 
     Args:
@@ -127,35 +107,7 @@ def group_norm(
     if input.dim() < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
     _needs_values(input, input.size(0) * num_groups, "value per channel")
-    try:
-        return flambeau.group_norm(input, num_groups, weight, bias, eps)
-    except RuntimeError:
-        channels = input.size(1)
-        if num_groups < 1 or channels % num_groups:
-            raise RuntimeError(
-                "Expected number of channels in input to be divisible by num_groups, but got input of shape "
-                f"{list(input.shape)} and num_groups={num_groups}: {channels} % {num_groups} must be 0"
-            ) from None
-        _explain_channels("group_norm", input, weight=weight, bias=bias)
-        raise
-
-
-def _explain_normalized(name: str, input: Tensor, normalized_shape: Sequence[int], **tensors: Tensor | None) -> None:
-    """Raises the error that says which shape does not fit ``normalized_shape``; returns if all do."""
-    shape = tuple(normalized_shape)
-    if not shape:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, but got normalized_shape = ()")
-    for what, tensor in tensors.items():
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise RuntimeError(
-                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(tensor.shape)} and "
-                f"normalized_shape = {list(shape)}"
-            )
-    if tuple(input.shape[-len(shape) :]) != shape:
-        raise RuntimeError(
-            f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
-            f"input of size{list(input.shape)}"
-        )
+    return flambeau.group_norm(input, num_groups, weight, bias, eps)
 
 
 def layer_norm(
@@ -177,16 +129,10 @@ def layer_norm(
     Raises:
         RuntimeError: a shape does not fit.
     """
-    try:
-        return flambeau.layer_norm(input, normalized_shape, weight, bias, eps)
-    except RuntimeError:
-        _explain_normalized("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-        raise
+    return flambeau.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
-def rms_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """Divides by the root of the mean square over the last dimensions (Zhang and Sennrich 2019, arXiv:1910.07467).
 
     Args:
@@ -198,11 +144,7 @@ def rms_norm(
     Raises:
         RuntimeError: a shape does not fit.
     """
-    try:
-        return flambeau.rms_norm(input, normalized_shape, weight, eps)
-    except RuntimeError:
-        _explain_normalized("rms_norm", input, normalized_shape, weight=weight)
-        raise
+    return flambeau.rms_norm(input, normalized_shape, weight, eps)
 
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:

@@ -9,34 +9,7 @@ from typing import Any
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
-from flambeau.nn.functional._common import AXES, ntuple, shape_text
-
-
-def _check_windows(
-    name: str, n: int, input: Tensor, kernel: tuple, stride: tuple, padding: tuple, dilation: tuple, ceil_mode: bool
-) -> None:
-    """Raises the error that says which rule the arguments of a pooling break; returns if they break none."""
-    if input.dim() not in (n + 1, n + 2):
-        axes = ", ".join(AXES[n])
-        raise RuntimeError(
-            f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor, (C, {axes}) or (N, C, {axes}), got shape {shape_text(input)}"
-        )
-    for what, values in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
-        if any(value < 1 for value in values):
-            raise RuntimeError(f"{name}: {what} should be greater than zero, but got {what} (={values})")
-    for axis, size, k, s, p, d in zip(AXES[n], input.shape[-n:], kernel, stride, padding, dilation):
-        if p < 0 or p > (d * (k - 1) + 1) // 2:
-            raise RuntimeError(
-                f"{name}: pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and dilation={d}: "
-                f"{p} must be at most ({d}*({k} - 1) + 1) // 2 = {(d * (k - 1) + 1) // 2}"
-            )
-        span = size + 2 * p - d * (k - 1) - 1
-        if (math.ceil(span / s) if ceil_mode else span // s) + 1 < 1:
-            raise RuntimeError(
-                f"{name}: Output size is too small: {axis}_out = "
-                f"{'ceil' if ceil_mode else 'floor'}(({axis} + 2*padding - dilation*(kernel_size - 1) - 1) / stride) + 1 = "
-                f"(({size} + 2*{p} - {d}*({k} - 1) - 1) / {s}) + 1 < 1, for input of shape {shape_text(input)}"
-            )
+from flambeau.nn.functional._common import ntuple, shape_text
 
 
 def max_pool(
@@ -53,11 +26,7 @@ def max_pool(
     kernel = ntuple(kernel_size, n, "kernel_size")
     step = ntuple(stride, n, "stride") if stride is not None and stride != () and stride != [] else kernel
     padding, dilation = ntuple(padding, n, "padding"), ntuple(dilation, n, "dilation")
-    try:
-        values, indices = ops.max_pool(input, kernel, step, padding, dilation, bool(ceil_mode))
-    except RuntimeError:
-        _check_windows(f"max_pool{n}d", n, input, kernel, step, padding, dilation, ceil_mode)
-        raise
+    values, indices = ops.max_pool(input, kernel, step, padding, dilation, bool(ceil_mode))
     return (values, indices) if return_indices else values
 
 
@@ -77,11 +46,7 @@ def avg_pool(
     padding = ntuple(padding, n, "padding")
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
-    try:
-        return ops.avg_pool(input, kernel, step, padding, bool(ceil_mode), bool(count_include_pad), divisor_override)
-    except RuntimeError:
-        _check_windows(f"avg_pool{n}d", n, input, kernel, step, padding, (1,) * n, ceil_mode)
-        raise
+    return ops.avg_pool(input, kernel, step, padding, bool(ceil_mode), bool(count_include_pad), divisor_override)
 
 
 def max_pool1d(
@@ -290,9 +255,7 @@ def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-def _max_unpool(
-    n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any
-) -> Tensor:
+def _max_unpool(n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any) -> Tensor:
     name = f"max_unpool{n}d"
     kernel = ntuple(kernel_size, n, "kernel_size")
     step = ntuple(stride, n, "stride") if stride is not None else kernel
@@ -301,14 +264,10 @@ def _max_unpool(
     size = default if output_size is None else list(output_size)
     size = size[2:] if len(size) == n + 2 else size
     if len(size) != n:
-        raise ValueError(
-            f"output_size should be a sequence containing {n} or {n + 2} elements, but it has a length of '{len(size)}'"
-        )
+        raise ValueError(f"output_size should be a sequence containing {n} or {n + 2} elements, but it has a length of '{len(size)}'")
     for d in range(n):
         if not default[d] - step[d] < size[d] < default[d] + step[d]:
-            raise ValueError(
-                f'invalid output_size "{size}" (dim {d} must be between {default[d] - step[d]} and {default[d] + step[d]})'
-            )
+            raise ValueError(f'invalid output_size "{size}" (dim {d} must be between {default[d] - step[d]} and {default[d] + step[d]})')
     if indices.shape != input.shape:
         raise RuntimeError(
             f"{name}: Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices tensor "
@@ -319,16 +278,12 @@ def _max_unpool(
     return flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
 
 
-def max_unpool1d(
-    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
-) -> Tensor:
+def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
     """Puts the maxima of :func:`max_pool1d` back where they came from; see :func:`max_unpool2d`."""
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool2d(
-    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
-) -> Tensor:
+def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
     """Puts the maxima of :func:`max_pool2d` back where they came from, with zeros elsewhere.
 
     Args:
@@ -345,8 +300,6 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool3d(
-    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
-) -> Tensor:
+def max_unpool3d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
     """Puts the maxima of :func:`max_pool3d` back where they came from; see :func:`max_unpool2d`."""
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)

@@ -6,7 +6,7 @@ length, so that step t has ``batch_sizes[t]`` rows and ``batch_sizes`` never gro
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import flambeau
 from flambeau._ops import nn as ops

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
@@ -120,9 +121,7 @@ def _bicubic(input: Tensor, points: list[Tensor], padding_mode: str, align_corne
     weights = [_cubic_weights(point - floor) for point, floor in zip(points, low)]
     result: Any = 0
     for i, j in itertools.product(range(4), repeat=2):
-        taps = [
-            _inside(floor + (offset - 1), size, padding_mode, align_corners) for floor, offset, size in zip(low, (i, j), sizes)
-        ]
+        taps = [_inside(floor + (offset - 1), size, padding_mode, align_corners) for floor, offset, size in zip(low, (i, j), sizes)]
         result = result + _take(input, taps) * (weights[0][i] * weights[1][j]).unsqueeze(1)
     return result
 

@@ -125,9 +125,7 @@ def _targets(size: tuple, kernel: tuple, dilation: tuple, padding: tuple, stride
     return flambeau.tensor(flat.reshape(-1).tolist(), dtype=flambeau.int64)
 
 
-def fold(
-    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Tensor:
+def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """Adds columns back into the image: where windows overlap their values are summed; the adjoint of :func:`unfold`.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
@@ -155,7 +156,7 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
     kwargs.pop("copy", None)
     positional = list(args)
     values: dict[str, Any] = {"device": None, "dtype": None, "non_blocking": False}
-    if positional and isinstance(positional[0], Tensor) or "tensor" in kwargs:
+    if (positional and isinstance(positional[0], Tensor)) or "tensor" in kwargs:
         tensor = positional.pop(0) if positional else kwargs.pop("tensor")
         values["device"], values["dtype"] = tensor.device, tensor.dtype
         names = ["non_blocking"]

@@ -6,7 +6,8 @@ import functools
 import warnings
 import weakref
 from collections import OrderedDict
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.hooks import BackwardHook, RemovableHandle
@@ -79,9 +80,7 @@ class Hooks:
         self.__dict__["_hooked"] = True
         return add_hook(hooks, hook, **options)
 
-    def register_forward_pre_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
+    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
         """Calls ``hook(module, args)`` before each ``forward``; what it returns replaces the arguments.
 
         Args:
@@ -91,9 +90,7 @@ class Hooks:
             with_kwargs: whether it wants the keyword arguments.
         """
         flags = (self._forward_pre_hooks_with_kwargs,)
-        return self._hook(
-            self._forward_pre_hooks, hook, flags=flags if with_kwargs else (), extras=flags, prepend=prepend
-        )
+        return self._hook(self._forward_pre_hooks, hook, flags=flags if with_kwargs else (), extras=flags, prepend=prepend)
 
     def register_forward_hook(
         self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
@@ -195,9 +192,7 @@ class _HookedCall:
                 answer = hook(module, self.args, self.kwargs)
                 if answer is not None:
                     if not (isinstance(answer, tuple) and len(answer) == 2):
-                        raise RuntimeError(
-                            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {answer}."
-                        )
+                        raise RuntimeError(f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {answer}.")
                     self.args, self.kwargs = answer
             else:
                 answer = hook(module, self.args)

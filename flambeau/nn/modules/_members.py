@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 KINDS = ("_parameters", "_buffers", "_modules")
 _MISSING = object()

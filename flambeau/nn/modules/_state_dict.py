@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict, namedtuple
-from collections.abc import Mapping
-from typing import Any, Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
@@ -16,7 +16,7 @@ from flambeau.nn.parameter import Parameter, is_lazy
 EXTRA_STATE = "_extra_state"
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _IncompatibleKeys(NamedTuple("IncompatibleKeys", [("missing_keys", list), ("unexpected_keys", list)])):
     """What ``load_state_dict`` returns: the keys that the module wanted and did not find, and the other way round."""
 
     __slots__ = ()
@@ -126,7 +126,7 @@ class StateDict:
                 destination = answer
         return destination
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> _IncompatibleKeys:
         """Copies the tensors of ``state_dict`` into the module's parameters and buffers.
 
         Args:
@@ -247,7 +247,7 @@ class _Loading:
                 child_prefix = f"{prefix}{name}."
                 below = {key: value for key, value in state_dict.items() if key.startswith(child_prefix)}
                 self.load(child, below, child_prefix)
-        keys = IncompatibleKeys(self.missing, self.unexpected)
+        keys = _IncompatibleKeys(self.missing, self.unexpected)
         for hook in module._load_state_dict_post_hooks.values():
             if hook(module, keys) is not None:
                 raise AssertionError(
@@ -255,7 +255,7 @@ class _Loading:
                     "change incompatible_keys in place."
                 )
 
-    def finish(self, module: Any, strict: bool) -> IncompatibleKeys:
+    def finish(self, module: Any, strict: bool) -> _IncompatibleKeys:
         errors = list(self.errors)
         if strict:
             if self.unexpected:
@@ -264,7 +264,7 @@ class _Loading:
                 errors.insert(0, f"Missing key(s) in state_dict: {_quoted(self.missing)}. ")
         if errors:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(errors))
-        return IncompatibleKeys(self.missing, self.unexpected)
+        return _IncompatibleKeys(self.missing, self.unexpected)
 
 
 def _quoted(keys: list[str]) -> str:

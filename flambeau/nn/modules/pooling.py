@@ -119,9 +119,7 @@ class _MaxUnpoolNd(Module):
         self.padding = ntuple(padding)
 
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
-        return _pooling._max_unpool(
-            self.spatial_dims, input, indices, self.kernel_size, self.stride, self.padding, output_size
-        )
+        return _pooling._max_unpool(self.spatial_dims, input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -245,14 +243,10 @@ class _LPPoolNd(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return _pooling._lp_pool(
-            self.spatial_dims, input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
-        )
+        return _pooling._lp_pool(self.spatial_dims, input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
-        return (
-            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
-        )
+        return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
 
 
 class LPPool1d(_LPPoolNd):

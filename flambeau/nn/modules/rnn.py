@@ -187,9 +187,7 @@ class RNNBase(Module):
         return output, state[0]
 
 
-def _check_sizes(
-    input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float, proj_size: int
-) -> None:
+def _check_sizes(input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float, proj_size: int) -> None:
     """Checks the arguments of a recurrent layer."""
     if isinstance(dropout, bool) or not isinstance(dropout, numbers.Number) or not 0 <= dropout <= 1:
         raise ValueError(
@@ -379,9 +377,7 @@ class LSTM(RNNBase):
 class RNNCellBase(Module):
     """The weights of a cell: W_ih, W_hh, b_ih, b_hh, drawn from U(-k, k) with k = 1/√hidden_size."""
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device: Any = None, dtype: Any = None
-    ) -> None:
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size

@@ -68,9 +68,7 @@ class _Table(Module):
         return shown
 
     def _repr_with(self, settings: list[tuple[str, Any]]) -> str:
-        return ", ".join(
-            [f"{self.num_embeddings}, {self.embedding_dim}", *(f"{name}={value!r}" for name, value in settings)]
-        )
+        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *(f"{name}={value!r}" for name, value in settings)])
 
 
 def _check_table(embeddings: Tensor) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
@@ -152,9 +153,7 @@ class TransformerDecoderLayer(_Layer):
 
     def _attention_to(self, x: Tensor, memory: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool) -> Tensor:
         attend = self.multihead_attn
-        return attend(
-            x, memory, memory, attn_mask=mask, key_padding_mask=padding, is_causal=causal, need_weights=False
-        )[0]
+        return attend(x, memory, memory, attn_mask=mask, key_padding_mask=padding, is_causal=causal, need_weights=False)[0]
 
     def forward(
         self,

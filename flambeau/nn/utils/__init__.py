@@ -22,6 +22,7 @@ from flambeau.nn.utils.spectral_norm import remove_spectral_norm as remove_spect
 from flambeau.nn.utils.spectral_norm import spectral_norm as spectral_norm
 from flambeau.nn.utils.weight_norm import remove_weight_norm as remove_weight_norm
 from flambeau.nn.utils.weight_norm import weight_norm as weight_norm
+
 from flambeau.nn.utils import parametrizations as parametrizations  # isort: skip  (after what it is made of)
 from flambeau.nn.utils import parametrize as parametrize
 

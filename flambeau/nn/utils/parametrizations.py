@@ -95,9 +95,7 @@ class _SpectralNorm(Module):
         return value
 
 
-def spectral_norm(
-    module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
-) -> Module:
+def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None) -> Module:
     """Divides a weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
 
     Args:
@@ -181,9 +179,7 @@ def _nearest_signs(a: Tensor) -> Tensor:
     return q * r.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 
-def orthogonal(
-    module: Module, name: str = "weight", orthogonal_map: str | None = None, *, use_trivialization: bool = True
-) -> Module:
+def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None = None, *, use_trivialization: bool = True) -> Module:
     """Keeps a weight orthogonal, or with orthonormal rows or columns (Lezcano-Casado 2019, arXiv:1909.09501).
 
     Args:

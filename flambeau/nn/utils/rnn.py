@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Iterable
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
@@ -21,7 +21,10 @@ __all__ = [
 ]
 
 
-class PackedSequence(namedtuple("PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])):
+_FIELDS = [("data", Tensor), ("batch_sizes", Tensor), ("sorted_indices", Any), ("unsorted_indices", Any)]
+
+
+class PackedSequence(NamedTuple("PackedSequence", _FIELDS)):
     """Sequences sorted by length, with the rows of the first step, then those of the second, and so on.
 
     Make one with :func:`pack_sequence` or :func:`pack_padded_sequence`.
@@ -112,9 +115,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     return flambeau.empty_like(permutation).scatter_(0, permutation, order)
 
 
-def pack_padded_sequence(
-    input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
-) -> PackedSequence:
+def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True) -> PackedSequence:
     """Packs a padded batch.
 
     Args:
@@ -129,9 +130,7 @@ def pack_padded_sequence(
     lengths = lengths.tolist() if isinstance(lengths, Tensor) else [int(length) for length in lengths]
     steps = input if not batch_first else input.transpose(0, 1)
     if len(lengths) != steps.size(1):
-        raise RuntimeError(
-            f"Expected `len(lengths)` to be equal to batch_size, but got {len(lengths)} (batch_size={steps.size(1)})"
-        )
+        raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {len(lengths)} (batch_size={steps.size(1)})")
     if not lengths or min(lengths) <= 0:
         raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
     sorted_indices = None
@@ -140,7 +139,7 @@ def pack_padded_sequence(
         lengths = [lengths[i] for i in order]
         sorted_indices = flambeau.tensor(order, dtype=flambeau.int64, device=input.device)
         steps = steps.index_select(1, sorted_indices)
-    elif any(before < after for before, after in zip(lengths, lengths[1:])):
+    elif any(before < after for before, after in pairwise(lengths)):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass `enforce_sorted=False` to "
             f"pack_padded_sequence and/or pack_sequence to sidestep this requirement. Got lengths {lengths}"
@@ -200,9 +199,7 @@ def pad_packed_sequence(
     return (padded.transpose(0, 1) if batch_first else padded), lengths
 
 
-def pad_sequence(
-    sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
-) -> Tensor:
+def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right") -> Tensor:
     """Stacks sequences of different lengths.
 
     Args:

@@ -63,9 +63,7 @@ class SpectralNorm:
         module.register_parameter(self.name, Parameter(weight.detach()))
 
 
-def spectral_norm(
-    module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
-) -> Module:
+def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None) -> Module:
     """Divides a weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import types
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim.optimizer import Optimizer, number
@@ -115,9 +116,7 @@ class LRScheduler:
 
     def _check_within_step(self) -> None:
         if not self._get_lr_called_within_step:
-            warnings.warn(
-                "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", UserWarning, stacklevel=3
-            )
+            warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", UserWarning, stacklevel=3)
 
     @contextmanager
     def _within_step(self) -> Iterator[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from flambeau.optim.lr_scheduler._base import LRScheduler, group_values, set_value
 from flambeau.optim.lr_scheduler._plateau import ReduceLROnPlateau
@@ -55,9 +56,7 @@ class SequentialLR(_Combined):
         ValueError: the numbers of schedulers and milestones do not fit, or a scheduler cannot be part of a sequence.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1) -> None:
         if not schedulers:
             raise ValueError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
         self._check_schedulers(schedulers, optimizer)

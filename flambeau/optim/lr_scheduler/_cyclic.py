@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from flambeau.optim.lr_scheduler._base import LRScheduler, check_optimizer, function_state, per_group, set_value
 from flambeau.optim.optimizer import Optimizer
