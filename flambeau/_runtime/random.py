@@ -9,7 +9,7 @@ Order of draws: PyTorch fills a tensor in the order of its memory, whatever its 
 the tensor that it was transposed from; a channels-last one in N, H, W, C order). ``normal`` alone cares further: a tensor
 that is not contiguous takes the path of small tensors (``serial=True``), whose numbers are different ones.
 
-Samples are made by ``random_kernels.py``. The first of them thus loads LLVM, the seed of an engine does not.
+Samples are made by ``random_kernels.py``. So the first of them loads LLVM; seeding an engine does not.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ _NORMAL_OFFSET = _STATE_BYTES - _NORMAL_FIELDS.size
 _CHUNK = 1 << 15  # samples made at a time, so that their words are in the second-level cache still; a multiple of 16
 _DIGITS = {dt.float16: 11, dt.bfloat16: 8, dt.float32: 24, dt.float64: 53}
 
-_seeder = np.random.RandomState(0)  # seeds as Matsumoto and Nishimura's ``init_genrand`` does, which PyTorch uses too
-_seeding = threading.Lock()
-
 
 class Engine:
     """A Mersenne Twister (mt19937) that is seeded, advanced and saved as PyTorch's CPU generator is.
@@ -48,7 +45,7 @@ class Engine:
         next_normal: the second sample of a Box-Muller pair whose first one was used, or None
     """
 
-    __slots__ = ("_lock", "_seed", "_state", "_untouched", "next_normal")
+    __slots__ = ("_expanded", "_lock", "_seed", "_state", "_untouched", "next_normal")
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._lock = threading.Lock()
@@ -64,10 +61,7 @@ class Engine:
         if not -(1 << 63) <= seed < 1 << 64:
             raise ValueError(f"Overflow when unpacking long long: a seed must be in [-2**63, 2**64), but got {seed}")
         self._seed = seed % (1 << 64)
-        with _seeding:
-            _seeder.seed(self._seed & 0xFFFFFFFF)
-            self._state[:WORDS] = _seeder.get_state(legacy=False)["state"]["key"]
-        self._state[WORDS] = WORDS
+        self._expanded = False
         self._untouched = True
         self.next_normal: float | None = None
 
@@ -104,11 +98,21 @@ class Engine:
         count = memory.nbytes // 4
         if count:
             with self._lock:
+                self._expand()
                 self._untouched = False
                 kernels.run("words", self._state, memory, end=count)
 
+    def _expand(self) -> None:
+        """Make the state of a seed, when it is first needed."""
+        if not self._expanded:
+            self._state[0] = self._seed & 0xFFFFFFFF
+            kernels.run("seed", self._state, end=WORDS - 1)
+            self._state[WORDS] = WORDS
+            self._expanded = True
+
     def get_state(self) -> np.ndarray:
         """The state as PyTorch lays it out: 5056 bytes (uint8)."""
+        self._expand()
         position = int(self._state[WORDS])
         left, following = (1, 0) if self._untouched else (WORDS + 1 - position, position)
         head = struct.pack("<QiiQ", self._seed, left, 1, following)
@@ -139,6 +143,7 @@ class Engine:
         self._state[:WORDS] = np.frombuffer(raw, "<u8", WORDS, offset=24)
         self._state[WORDS] = WORDS if left == 1 else following
         self._seed = seed
+        self._expanded = True
         self._untouched = left == 1 and following == 0
         self.next_normal = sample if is_cached else None
 
@@ -147,7 +152,8 @@ class Engine:
         other = Engine.__new__(Engine)
         other._lock = threading.Lock()
         other._state = self._state.copy()
-        other._seed, other._untouched, other.next_normal = self._seed, self._untouched, self.next_normal
+        other._seed, other._expanded, other._untouched = self._seed, self._expanded, self._untouched
+        other.next_normal = self.next_normal
         return other
 
 
@@ -187,24 +193,19 @@ def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: D
     Raises:
         RuntimeError: ``std`` is negative.
     """
-    digits = _digits("normal_", dtype)
+    wide = _digits("normal_", dtype) == 53
     if not std >= 0.0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     if n < 16 or serial:
         return _stored(_fma(_serial_normals(engine, n), std, mean), dtype)
-    kernel, element, words = ("normal64", np.float64, 2) if digits == 53 else ("normal32", np.float32, 1)
-    samples = np.empty(n, element)
+    samples = np.empty(n, np.float64 if wide else np.float32)
     whole = n & -16
-    parts = [samples[part] for part in _chunks(whole)]
+    for start in range(0, whole, _CHUNK):
+        _fill_normal(engine, samples[start : min(start + _CHUNK, whole)], mean, std)
     if whole < n:
-        parts.append(samples[-16:])
-    for part in parts:
-        if part is parts[-1] and whole < n and dtype.itemsize >= 4:
-            engine.words32((n - whole) * words)  # those of the samples that are made anew
-        engine.fill(part)
-        if digits == 53:
-            kernels.run("uniform64", part, a=1.0)
-        kernels.run(kernel, part, a=std, b=mean, end=part.size // 2 if digits == 53 else part.size // 16)
+        if dtype.itemsize >= 4:  # the others make no samples in between
+            engine.fill(samples[whole:])
+        _fill_normal(engine, samples[-16:], mean, std)
     return _stored(samples, dtype)
 
 
@@ -449,6 +450,16 @@ def _uniform32(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> n
 def _uniform64(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """float64 samples of 53 bits each, scaled by one fused multiply-add."""
     return _uniforms(engine, np.empty(n, np.float64), "uniform64", high - low, low)
+
+
+def _fill_normal(engine: Engine, samples: np.ndarray, mean: float, std: float) -> None:
+    """Normal samples in blocks of 16."""
+    engine.fill(samples)
+    if samples.dtype == np.float64:
+        kernels.run("uniform64", samples, a=1.0)
+        kernels.run("normal64", samples, a=std, b=mean, end=samples.size // 2)
+    else:
+        kernels.run("normal32", samples, a=std, b=mean, end=samples.size // 16)
 
 
 def _uniforms(engine: Engine, samples: np.ndarray, kernel: str, scale: float, offset: float) -> np.ndarray:

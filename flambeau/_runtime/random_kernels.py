@@ -136,12 +136,20 @@ def _declarations(text: str) -> str:
         if kind[0] in kinds
         for prefix in ("", "v8", "v16")
     }
-    functions = {name: ("double", 1) for name in ("log", "log1p", "exp", "sin", "cos", "tan")}
+    functions = dict.fromkeys(("log", "log1p", "exp", "sin", "cos", "tan"), ("double", 1))
     used = {name: signature for name, signature in {**intrinsics, **functions}.items() if f"@{name}(" in text}
     return "".join(f"declare {kind} @{name}({', '.join([kind] * count)})\n" for name, (kind, count) in used.items())
 
 
 # ------------------------------------------------------------------------------------------------------- the twister
+
+
+def _seed(body: _Body, index: str) -> None:
+    """Word i + 1 of the state that a seed, word 0, is expanded to (Matsumoto and Nishimura, 2002)."""
+    following = body.let(f"add i64 {index}, 1")
+    word = body.load("i32", "%x", index, 4)
+    mixed = body.op("mul", "i32", body.op("xor", "i32", word, body.op("lshr", "i32", word, 30)), 1812433253)
+    body.store("i32", body.op("add", "i32", mixed, body.let(f"trunc i64 {following} to i32")), "%x", following, 4)
 
 
 def _twist(body: _Body, index: str) -> None:
@@ -407,6 +415,7 @@ def _cos_sin32(body: _Body, angle: str) -> tuple[str, str]:
 
 
 _SOURCES: dict[str, Callable[[], str]] = {
+    "seed": lambda: _loop(_seed),
     "words": _words,
     "uniform32": lambda: _loop(_uniform32, (16, 1)),
     "uniform64": lambda: _loop(_uniform64, (8, 1)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau
+from flambeau._ops.optimize import adam_
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings, number, saved, zeros_like
 
@@ -80,12 +81,19 @@ class Adam(StepwiseOptimizer):
         beta1, beta2 = group["betas"]
         weight_decay = group["weight_decay"]
         step = self._count_step(state)
+        exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
+        shrink = 1.0
         if weight_decay != 0:
             if group["decoupled_weight_decay"]:
-                parameter.mul_(1 - lr * weight_decay)
+                shrink = 1 - lr * weight_decay
             else:
                 gradient = gradient.add(parameter, alpha=weight_decay)
-        exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
+        if not group["amsgrad"] and not group["differentiable"]:
+            root = (1 - beta2**step) ** 0.5
+            adam_(parameter, exp_avg, exp_avg_sq, gradient, shrink, 1 - beta1, beta2, 1 - beta2, root, group["eps"], -lr / (1 - beta1**step))
+            return
+        if shrink != 1.0:
+            parameter.mul_(shrink)
         exp_avg.lerp_(gradient, 1 - beta1)
         exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         if group["amsgrad"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import flambeau
+from flambeau.utils.data._utils.owned import owned
 from flambeau.vision._pillow import is_pil_image, pillow
 from flambeau.vision.transforms import _functional_pil, _functional_tensor
 from flambeau.vision.transforms.interpolation import InterpolationMode, interpolation_mode
@@ -93,18 +95,18 @@ def to_tensor(pic: Any) -> flambeau.Tensor:
         raise TypeError(f"pic should be PIL Image or ndarray. Got {type(pic)}")
     pixels = pixels.transpose(2, 0, 1)
     if pixels.dtype != np.uint8:
-        return flambeau.from_numpy(np.ascontiguousarray(pixels))
+        return owned(pixels.copy())
     # In one pass over the pixels, with the rounding that dividing a tensor has.
     if flambeau.get_default_dtype() == flambeau.float32:
-        return flambeau.from_numpy(np.divide(pixels, np.float32(255), order="C", dtype=np.float32))
-    return flambeau.from_numpy(np.ascontiguousarray(pixels)).to(flambeau.get_default_dtype()).div(255)
+        return owned(np.divide(pixels, np.float32(255), order="C", dtype=np.float32))
+    return owned(pixels.copy()).to(flambeau.get_default_dtype()).div(255)
 
 
 def pil_to_tensor(pic: Any) -> flambeau.Tensor:
     """A PIL image as a tensor (C, H, W) of its own values, not scaled."""
     if not is_pil_image(pic):
         raise TypeError(f"pic should be PIL Image. Got {type(pic)}")
-    return flambeau.from_numpy(_functional_pil.to_array(pic)).permute(2, 0, 1)
+    return owned(_functional_pil.to_array(pic)).permute(2, 0, 1)
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:
@@ -198,15 +200,23 @@ def normalize(tensor: flambeau.Tensor, mean: Sequence[float], std: Sequence[floa
         raise TypeError(f"Input tensor should be a float tensor. Got {tensor.dtype}.")
     if tensor.dim() < 3:
         raise ValueError(f"Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() = {tensor.size()}")
-    shift = flambeau.as_tensor(mean, dtype=tensor.dtype, device=tensor.device)
-    scale = flambeau.as_tensor(std, dtype=tensor.dtype, device=tensor.device)
-    if (scale == 0).any():
-        raise ValueError(f"std evaluated to zero after conversion to {tensor.dtype}, leading to division by zero.")
-    if shift.dim() == 1:
-        shift = shift.view(-1, 1, 1)
-    if scale.dim() == 1:
-        scale = scale.view(-1, 1, 1)
+    shift, scale = _per_channel(mean, tensor.dtype), _per_channel(std, tensor.dtype, is_divisor=True)
     return tensor.sub_(shift).div_(scale) if inplace else tensor.sub(shift).div_(scale)
+
+
+def _per_channel(values: Any, dtype: flambeau.dtype, is_divisor: bool = False) -> flambeau.Tensor:
+    """A number for each channel, of shape (C, 1, 1)."""
+    if isinstance(values, flambeau.Tensor):
+        values = values.tolist()
+    return _channel_constants(tuple(values) if isinstance(values, Sequence) else (values,), dtype, is_divisor)
+
+
+@functools.lru_cache
+def _channel_constants(values: tuple[float, ...], dtype: flambeau.dtype, is_divisor: bool) -> flambeau.Tensor:
+    constants = flambeau.tensor(values, dtype=dtype).view(-1, 1, 1)
+    if is_divisor and (constants == 0).any():
+        raise ValueError(f"std evaluated to zero after conversion to {dtype}, leading to division by zero.")
+    return constants
 
 
 def resize(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import flambeau
+from flambeau.utils.data._utils.owned import owned
 
 __all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
 
@@ -97,11 +98,11 @@ def _collate_arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> flam
     kind = batch[0].dtype
     if kind.kind in _NOT_NUMERIC:
         raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {kind}")
-    return flambeau.stack([flambeau.as_tensor(array) for array in batch], 0)
+    return owned(np.stack(batch))
 
 
 def _collate_scalars(batch: Sequence[Any], *, collate_fn_map: Any = None) -> flambeau.Tensor:
-    return flambeau.as_tensor(np.array(batch))
+    return owned(np.array(batch))
 
 
 def _collate_floats(batch: Sequence[Any], *, collate_fn_map: Any = None) -> flambeau.Tensor:

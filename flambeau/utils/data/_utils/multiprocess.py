@@ -13,6 +13,7 @@ import weakref
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import flambeau
 from flambeau.utils.data._utils.iterator import LoaderIterator
 from flambeau.utils.data._utils.transport import Receiver, dumps
 from flambeau.utils.data._utils.worker import Exhausted, Failure, Job, work
@@ -86,6 +87,7 @@ class MultiProcessIterator(LoaderIterator):
         self._sent = 0
         self._workers: list[_Worker] = []
         self.stop = weakref.finalize(self, _stop, self._workers, os.getpid())
+        flambeau.flush()  # what is pending would be computed by every worker again
         context = loader.multiprocessing_context or multiprocessing.get_context()
         job = Job(
             dataset=loader.dataset,

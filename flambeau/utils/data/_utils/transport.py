@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 import flambeau
+from flambeau.utils.data._utils.owned import owned
 
 __all__ = ["Receiver", "Sender", "dumps"]
 
@@ -183,7 +184,7 @@ def _reduce_tensor(tensor: flambeau.Tensor) -> tuple:
 
 
 def _rebuild_tensor(array: np.ndarray, dtype: flambeau.dtype, order: list[int] | None, requires_grad: bool) -> flambeau.Tensor:
-    tensor = flambeau.from_numpy(array)
+    tensor = owned(array)
     if dtype in _NO_NUMPY:
         tensor = tensor.view(dtype)
     if order is not None:
