@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import secrets
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -36,6 +37,9 @@ _NORMAL_OFFSET = _STATE_BYTES - _NORMAL_FIELDS.size
 
 _CHUNK = 1 << 15  # samples made at a time, so that their words are in the second-level cache still; a multiple of 16
 _DIGITS = {dt.float16: 11, dt.bfloat16: 8, dt.float32: 24, dt.float64: 53}
+_EXACT = {(0.0, 1.0, 4), (0.0, 1.0, 8)}
+"""Bounds, and sizes of dtypes, between which no uniform sample is rounded."""
+_LARGEST = {dt.float16: 65504.0, dt.bfloat16: 255 * 2.0**120, dt.float32: (2**24 - 1) * 2.0**104, dt.float64: sys.float_info.max}
 
 
 class Engine:
@@ -167,7 +171,7 @@ def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: 
         RuntimeError: ``low`` or ``high`` is out of the range of ``dtype``, or low > high, or high - low overflows.
     """
     digits = _digits("uniform_", dtype)
-    largest = _largest(dtype)
+    largest = _LARGEST[dtype]
     for name, bound in (("from", low), ("to", high)):
         if not -largest <= bound <= largest:
             raise RuntimeError(f"{name} is out of bounds for {dtype.name}: expected |{name}| <= {largest:g}, but got {bound:g}")
@@ -177,7 +181,7 @@ def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: 
         raise RuntimeError(f"uniform_ expects to - from <= {largest:g} for {dtype.name}, but found to={high:g} and from={low:g}")
     samples = _uniform64(engine, n, low, high) if digits == 53 else _uniform32(engine, n, low, high)
     samples = _stored(samples, dtype)
-    if low < high:  # rounding may have reached the bound that is excluded
+    if low < high and (low, high, dtype.itemsize) not in _EXACT:  # else rounding may have reached the bound that is excluded
         lowest, excluded = _stored(np.array([low, high]), dtype)
         samples[samples == excluded] = lowest
     return samples
@@ -497,16 +501,18 @@ def _fma(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
 
 def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:
     """``values`` as elements of ``dtype``; those of 16 bits are rounded to float32 first, as PyTorch does."""
-    if values.dtype == dtype.numpy and dtype is not dt.bfloat16:
-        return values
-    if dtype.category == dt.FLOAT and dtype.itemsize == 2:
-        with np.errstate(over="ignore"):
+    if dtype.category == dt.FLOAT and dtype.itemsize < 8:
+        if values.dtype == np.float64:
+            wide, values = values, np.empty(values.size, np.float32)
+            kernels.run("narrow", wide, values)
+        elif values.dtype != np.float32:
             values = values.astype(np.float32)
-            if dtype is dt.float16:
-                return values.astype(np.float16)
-        bits = values.view(np.uint32)
-        rounded = (bits + (np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1)))) >> np.uint32(16)
-        return np.where(np.isnan(values), np.uint16(0x7FC0), rounded.astype(np.uint16))
+        if dtype is dt.bfloat16:
+            bits = np.empty(values.size, np.uint16)
+            kernels.run("bfloat16", values, bits)
+            return bits
+    if values.dtype == dtype.numpy:
+        return values
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(dtype.numpy)
 
@@ -518,17 +524,12 @@ def _digits(name: str, dtype: DType) -> int:
     return _DIGITS[dtype]
 
 
-def _largest(dtype: DType) -> float:
-    """The largest finite number of a floating dtype."""
-    return 3.3895313892515355e38 if dtype is dt.bfloat16 else float(np.finfo(dtype.numpy).max)
-
-
 def _integer_range(dtype: DType) -> tuple[int, int]:
     """The smallest and largest number; of a floating dtype, rounded to integers."""
     if dtype is dt.bool:
         return 0, 1
     if dtype.category == dt.FLOAT:
-        return -int(_largest(dtype)), int(_largest(dtype))
+        return -int(_LARGEST[dtype]), int(_LARGEST[dtype])
     if dtype.category == dt.COMPLEX:
         raise NotImplementedError(f"random_ is not implemented for {dtype.name}")
     limits = np.iinfo(dtype.numpy)

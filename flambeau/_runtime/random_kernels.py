@@ -261,6 +261,23 @@ def _fma(body: _Body, index: str) -> None:
     body.store("double", body.call("fma", "double", x, body.splat("double", "%a"), body.splat("double", "%b")), "%x", index, 8)
 
 
+def _narrow(body: _Body, index: str) -> None:
+    """``y = x`` for ``x`` in float64, ``y`` in float32."""
+    body.store("float", body.cast("fptrunc", "double", body.load("double", "%x", index, 8), "float"), "%y", index, 4)
+
+
+def _bfloat16(body: _Body, index: str) -> None:
+    """``y = x`` for ``x`` in float32, ``y`` the bits of bfloat16: rounded to nearest, ties to even; NaN becomes the usual one."""
+    bits = body.load("i32", "%x", index, 4)
+    odd = body.op("and", "i32", body.op("lshr", "i32", bits, 16), 1)
+    rounded = body.op("lshr", "i32", body.op("add", "i32", bits, body.op("add", "i32", odd, 0x7FFF)), 16)
+    size = body.op("and", "i32", bits, 0x7FFFFFFF)
+    integers = body.type("i32")
+    number = body.let(f"icmp ule {integers} {size}, {body.constant('i32', 0x7F800000)}")
+    chosen = body.let(f"select {body.type('i1')} {number}, {integers} {rounded}, {integers} {body.constant('i32', 0x7FC0)}")
+    body.store("i16", body.cast("trunc", "i32", chosen, "i16"), "%y", index, 2)
+
+
 def _elementwise(formula: Callable[[_Body, str], str]) -> Callable[[_Body, str], None]:
     """``x = formula(x)`` in float64."""
 
@@ -421,6 +438,8 @@ _SOURCES: dict[str, Callable[[], str]] = {
     "uniform64": lambda: _loop(_uniform64, (8, 1)),
     "below": lambda: _loop(_below, (8, 1)),
     "fma": lambda: _loop(_fma, (8, 1)),
+    "narrow": lambda: _loop(_narrow, (8, 1)),
+    "bfloat16": lambda: _loop(_bfloat16, (16, 1)),
     "log": lambda: _loop(_elementwise(lambda body, x: body.call("log", "double", x))),
     "exp": lambda: _loop(_elementwise(lambda body, x: body.call("exp", "double", x))),
     "exponential": lambda: _loop(_elementwise(_exponential)),

@@ -27,7 +27,19 @@ class dtype:
         compute: the dtype that arithmetic is done in before rounding: float32 for float16 and bfloat16, else itself
     """
 
-    __slots__ = ("_complex", "_real", "category", "code", "compute", "is_complex", "is_floating_point", "is_signed", "itemsize", "name", "numpy")
+    __slots__ = (
+        "_complex",
+        "_real",
+        "category",
+        "code",
+        "compute",
+        "is_complex",
+        "is_floating_point",
+        "is_signed",
+        "itemsize",
+        "name",
+        "numpy",
+    )
 
     name: str
     code: int

@@ -31,7 +31,8 @@ def module(body: Body, sources: list[dtype], result: dtype, width: int) -> Modul
     count, *pointers, destination = builder.parameters
     with builder.loop(0, count, width) as loop:
         operands = [
-            scalar.load(builder, element(builder, pointer, loop.index, of), of, width) for pointer, of in zip(pointers, sources, strict=True)
+            scalar.load(builder, element(builder, pointer, loop.index, of), of, width)
+            for pointer, of in zip(pointers, sources, strict=True)
         ]
         scalar.store(builder, body(builder, operands), element(builder, destination, loop.index, result), result)
     builder.ret()

@@ -1,8 +1,10 @@
-"""What one element does: registers, memory, conversion and the table of scalar operators, for every dtype.
+"""What one element does: registers, memory, conversion and the table of scalar operators, for every dtype::
 
     x = scalar.load(builder, pointer, float16, 16)
     y = scalar.emit(builder, "exp", float16, x)
     scalar.store(builder, y, pointer, float16)
+
+The rows of the table are in ``operators.py``.
 """
 
 from __future__ import annotations

@@ -215,4 +215,3 @@ def atanh(z: Complex) -> Complex:
 
 
 atan = _rotated(atanh)
-

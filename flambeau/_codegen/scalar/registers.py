@@ -154,6 +154,11 @@ def _guarded(builder: Builder, mask: Value, otherwise: Value, body: Callable[[],
     return builder.load(place, otherwise.type)
 
 
+def element_address(builder: Builder, pointer: Value, index: Value, of: dtype) -> Value:
+    """The address of an element of an array; ``index`` counts elements."""
+    return builder.offset(pointer, builder.add(index, index) if of.category == COMPLEX else index, memory_type(of))
+
+
 def _addresses(builder: Builder, pointer: Value, index: Value, width: int, of: dtype) -> Value:
     """A vector of addresses of elements from a scalar stride or a vector of indices, both in elements."""
     if index.width == 1:
@@ -175,7 +180,7 @@ def load_strided(builder: Builder, pointer: Value, index: Value, of: dtype, widt
     With a width of 1 ``index`` is the element's index.
     """
     if width == 1:
-        return load(builder, builder.offset(pointer, builder.add(index, index) if of.category == COMPLEX else index, memory_type(of)), of, 1, mask)
+        return load(builder, element_address(builder, pointer, index, of), of, 1, mask)
     element = memory_type(of)
     addresses = _addresses(builder, pointer, index, width, of)
     if mask is not None:
@@ -195,7 +200,7 @@ def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Val
     """Store elements to ``pointer[lane * index]`` or ``pointer[index[lane]]``; see ``load_strided``."""
     width = unpack(operand)[0].width
     if width == 1:
-        store(builder, operand, builder.offset(pointer, builder.add(index, index) if of.category == COMPLEX else index, memory_type(of)), of, mask)
+        store(builder, operand, element_address(builder, pointer, index, of), of, mask)
         return
     element = memory_type(of)
     addresses = _addresses(builder, pointer, index, width, of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau._codegen.lanes import Lanes, polynomial
-from flambeau._codegen.vmath.formats import FORMATS, format_of
+from flambeau._codegen.vmath.formats import format_of
 
 _ATAN = {
     "float": (-0.33333316445350647, 0.1999853104352951, -0.1424446851015091, 0.1059979498386383, -0.06091662496328354),
@@ -36,22 +36,19 @@ def _atan_of_ratio(y: Lanes, x: Lanes, negative: Lanes | None = None) -> Lanes:
     steep = y * _TAN_PI_8 > x
     middle = ~steep & (x * _TAN_PI_8 < y)
     t = steep.select(-x, middle.select(y - x, y)) / steep.select(y, middle.select(y + x, x))
-    high = [0.0, of.quarter_pi[0], of.half_pi[0]]
-    low = [0.0, of.quarter_pi[1], of.half_pi[1]]
-    if negative is None:
-        high = _choose(steep, middle, x, high)
-        low = _choose(steep, middle, x, low)
-    else:
-        # pi minus the angle: by symmetry another table and the other sign.
-        high = negative.select(_choose(steep, middle, x, [of.pi[0], of.three_quarter_pi[0], of.half_pi[0]]), _choose(steep, middle, x, high))
-        low = negative.select(_choose(steep, middle, x, [of.pi[1], of.three_quarter_pi[1], of.half_pi[1]]), _choose(steep, middle, x, low))
+
+    def choose(flat: float, diagonal: float, upright: float) -> Lanes:
+        return steep.select(x.constant(upright), middle.select(x.constant(diagonal), flat))
+
+    high = choose(0.0, of.quarter_pi[0], of.half_pi[0])
+    low = choose(0.0, of.quarter_pi[1], of.half_pi[1])
+    if negative is not None:
+        # pi minus the angle: other constants, and t with the other sign.
+        high = negative.select(choose(of.pi[0], of.three_quarter_pi[0], of.half_pi[0]), high)
+        low = negative.select(choose(of.pi[1], of.three_quarter_pi[1], of.half_pi[1]), low)
         t = negative.select(-t, t)
     square = t * t
     return high + (t + (t * square).fma(polynomial(square, _ATAN[x.element]), low))
-
-
-def _choose(steep: Lanes, middle: Lanes, like: Lanes, numbers: list[float]) -> Lanes:
-    return steep.select(like.constant(numbers[2]), middle.select(like.constant(numbers[1]), numbers[0]))
 
 
 def atan(x: Lanes) -> Lanes:
@@ -61,11 +58,13 @@ def atan(x: Lanes) -> Lanes:
 
 def atan2(y: Lanes, x: Lanes) -> Lanes:
     """The angle of the point ``(x, y)`` in ``[-pi, pi]``; signed zeros and infinities as in C99."""
-    of = FORMATS[x.element]
+    of = format_of(x)
     up, across = y.abs(), x.abs()
-    # Half a sum must not overflow, nor the quotient lose bits to subnormal numbers.
+    # Their sum must not overflow, nor their quotient lose bits to subnormal numbers.
     larger = (up > across).select(up, across)
-    factor = (larger > 2.0 ** (of.bias - 2)).select(x.constant(0.25), (larger < 2.0 ** (-of.bias // 2)).select(x.constant(2.0 ** (of.bias // 2)), 1.0))
+    magnified = 2.0 ** (of.bias // 2)
+    factor = (larger < 1.0 / magnified).select(x.constant(magnified), 1.0)
+    factor = (larger > 2.0 ** (of.bias - 2)).select(x.constant(0.25), factor)
     both_infinite = (up == math.inf) & (across == math.inf)
     both_zero = larger == 0.0
     up_scaled = both_infinite.select(x.constant(1.0), up * factor)

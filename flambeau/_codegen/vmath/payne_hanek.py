@@ -17,7 +17,7 @@ _WORDS = (
     0x3991D639835339F4, 0x9C845F8BBDF9283B, 0x1FF897FFDE05980F, 0xEF2F118B5A0A6D1F, 0x6D367ECF27CB09B7,
     0x4F463F669E5FEA2D, 0x7527BAC7EBE5F17B, 0x3D0739F78A5292EA, 0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB,
     0xF0CFBC209AF4361D,
-)
+)  # fmt: skip
 """A word of zeros and then the bits of 2/pi."""
 
 
@@ -34,7 +34,8 @@ def reduce_large(x: Lanes, large: Lanes) -> list[Lanes]:
         _define(module.function(function, [("double", "x"), ("ptr", "result")], linkage="internal", attributes="noinline"))
     source = builder.alloca(vector("double", width))
     builder.store(x.convert("fpext", "double").value, source)
-    results = [builder.alloca(vector(element, width)) for element in ("double", "double", "i64")]
+    types = [vector("double", width), vector("double", width), vector("i64", width)]
+    results = [builder.alloca(type) for type in types]
     triple = builder.alloca("i64", 3)
     with builder.loop(0, width) as loop:
         lane = builder.load(builder.offset(source, loop.index, "double"), "double")
@@ -42,9 +43,7 @@ def reduce_large(x: Lanes, large: Lanes) -> list[Lanes]:
         for number, result in enumerate(results):
             part = builder.load(builder.offset(triple, number, "i64"), "i64")
             builder.store(part, builder.offset(result, loop.index, "i64"))
-    high, low, n = (
-        Lanes(builder, builder.load(result, vector(element, width))) for result, element in zip(results, ("double", "double", "i64"), strict=True)
-    )
+    high, low, n = (Lanes(builder, builder.load(result, type)) for result, type in zip(results, types, strict=True))
     if x.element == "double":
         return [high, low, n]
     short = high.convert("fptrunc", "float")

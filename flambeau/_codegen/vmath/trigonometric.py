@@ -9,8 +9,8 @@ import math
 
 from flambeau._codegen.lanes import Lanes, polynomial, rarely
 from flambeau._codegen.vmath.formats import format_of
-from flambeau._codegen.vmath.payne_hanek import reduce_large
 from flambeau._codegen.vmath.pairs import fast_two_sum, two_product, two_sum
+from flambeau._codegen.vmath.payne_hanek import reduce_large
 
 _TWO_OVER_PI = {"float": 0.6366197466850281, "double": 0.6366197723675814}
 

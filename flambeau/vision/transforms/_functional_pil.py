@@ -17,9 +17,9 @@ def dimensions(image: Any) -> tuple[int, int, int]:
 
 
 def to_array(image: Any) -> np.ndarray:
-    """The pixels as (H, W, C); a bilevel image has the values 0 and 255."""
+    """The pixels as (H, W, C), perhaps not writable; a bilevel image has the values 0 and 255."""
     dtype = {"I": np.int32, "I;16": np.int16, "F": np.float32}.get(image.mode)
-    pixels = np.array(image, dtype=dtype, copy=True)
+    pixels = np.asarray(image, dtype=dtype)
     if image.mode == "1":
         pixels = pixels.astype(np.uint8) * 255
     return pixels if pixels.ndim == 3 else pixels[:, :, None]

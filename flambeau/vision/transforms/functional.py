@@ -106,7 +106,7 @@ def pil_to_tensor(pic: Any) -> flambeau.Tensor:
     """A PIL image as a tensor (C, H, W) of its own values, not scaled."""
     if not is_pil_image(pic):
         raise TypeError(f"pic should be PIL Image. Got {type(pic)}")
-    return owned(_functional_pil.to_array(pic)).permute(2, 0, 1)
+    return owned(_functional_pil.to_array(pic).copy()).permute(2, 0, 1)
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:
@@ -201,7 +201,7 @@ def normalize(tensor: flambeau.Tensor, mean: Sequence[float], std: Sequence[floa
     if tensor.dim() < 3:
         raise ValueError(f"Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() = {tensor.size()}")
     shift, scale = _per_channel(mean, tensor.dtype), _per_channel(std, tensor.dtype, is_divisor=True)
-    return tensor.sub_(shift).div_(scale) if inplace else tensor.sub(shift).div_(scale)
+    return tensor.sub_(shift).div_(scale) if inplace else tensor.sub(shift).div(scale)
 
 
 def _per_channel(values: Any, dtype: flambeau.dtype, is_divisor: bool = False) -> flambeau.Tensor:
