@@ -10,6 +10,8 @@ from flambeau._runtime.pool import get_num_threads as get_num_threads
 from flambeau._runtime.pool import set_num_threads as set_num_threads
 from flambeau._tape.tape import flush as flush
 from flambeau._tape.tape import set_compiler as _set_compiler
+from flambeau._tensor.printing import get_printoptions as get_printoptions
+from flambeau._tensor.printing import set_printoptions as set_printoptions
 from flambeau._tensor.size import Size as Size
 from flambeau._tensor.tensor import Tensor as Tensor
 from flambeau._types import dtype as _dtypes

@@ -32,7 +32,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dtypes", default=",".join(str(dtype)[6:] for dtype in DTYPES), help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"only the first {QUICK} samples for each dtype; for development")
-    parser.add_argument("--limit", type=float, default=180, metavar="SECONDS", help="for one operator or module (default: %(default)s)")
+    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for one operator or module (default: %(default)s)")
     parser.add_argument("--package", default="flambeau", help="what is tested (default: %(default)s; `torch` tests the harness)")
     parser.add_argument("--output", type=Path, default=Path("build/parity"), help="where the list of gaps goes (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="print the gaps' number, not the gaps")

@@ -141,7 +141,7 @@ class Nest:
             return self._read_iota_view(base, view, dims)
         if base.index not in self.home and is_uniform(base):
             return self._instr(
-                Instr(base.kind, base.dtype, tuple(self._read(each, ()) for each in base.args), base.attrs[:1] if base.kind == "map" else ())
+                Instr(base.kind, base.dtype, tuple(self._read(each, ((),) * each.ndim) for each in base.args), base.attrs[:1] if base.kind == "map" else ())
             )
         if self.home.get(base.index) is self.cluster and base.index in self._of_node:
             return self._of_node[base.index]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.operator import PLAIN_NUMBERS, Operator, check_writable, write
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator, check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
@@ -52,9 +52,9 @@ def into(out: Tensor | None, result: Any) -> Any:
 
     if not can_cast(result.layout.dtype, out.layout.dtype):
         raise RuntimeError(f"result type {result.layout.dtype!r} can't be cast to the desired output type {out.layout.dtype!r}")
+    check_writable(out, "out=")
     if out.layout.shape != result.layout.shape:
         out.resize_(result.layout.shape)
-    check_writable(out, "out=")
     write(out, result)
     return out
 
@@ -87,6 +87,19 @@ def sizes(args: tuple, name: str = "size") -> tuple[int, ...]:
     if len(args) == 1 and not isinstance(args[0], int):
         return int_tuple(args[0], name)
     return int_tuple(args, name)
+
+
+def in_place(function: Callable) -> Callable:
+    """The in-place method (``f_``) of a function that is composed of several operators."""
+
+    def inplace(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result = function(self.clone(), *args, **kwargs)
+        check_result(self, result.layout, name)
+        return self.copy_(result)
+
+    name = inplace.__name__ = inplace.__qualname__ = function.__name__ + "_"
+    inplace.__doc__ = f"In-place version of ``{function.__name__}()``."
+    return inplace
 
 
 def method_pair(function: Callable, operator: Operator) -> Callable:

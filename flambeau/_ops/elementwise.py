@@ -113,19 +113,24 @@ def unary_function(operator: Operator, doc: str) -> tuple[Callable, Callable]:
     return _named(function, operator.name, doc), _named(inplace, operator.name + "_", f"In-place version of ``{operator.name}()``.")
 
 
-def binary_function(operator: Operator, doc: str) -> tuple[Callable, Callable]:
-    """The public function of a binary operator, and its in-place method."""
+def binary_function(operator: Operator, doc: str, *, numbers: tuple[str, ...] = ("input", "other")) -> tuple[Callable, Callable]:
+    """The public function of a binary operator, and its in-place method; ``numbers`` says which operands may be numbers."""
+
+    def check(operand: Any, name: str) -> Any:
+        if not isinstance(operand, TensorBase) and name not in numbers:
+            raise TypeError(f"{operator.name}(): argument '{name}' must be Tensor, not {operand.__class__.__name__}")
+        return number(operand)
 
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         if not isinstance(input, TensorBase) or not isinstance(other, TensorBase):
-            input, other = number(input), number(other)
+            input, other = check(input, "input"), check(other, "other")
             if not isinstance(input, TensorBase) and not isinstance(other, TensorBase):
                 raise TypeError(f"{operator.name}(): at least one operand must be a Tensor")
         result = operator(input, other)
         return result if out is None else into(out, result)
 
     def inplace(input: Tensor, other: Any) -> Tensor:
-        return operator.inplace(input, input, other if isinstance(other, TensorBase) else number(other))
+        return operator.inplace(input, input, other if isinstance(other, TensorBase) else check(other, "other"))
 
     return _named(function, operator.name, doc), _named(inplace, operator.name + "_", f"In-place version of ``{operator.name}()``.")
 
@@ -275,6 +280,10 @@ FMOD = Operator("fmod", ("input", "other"), infer=infer_same, lower=_divides("fm
 FMOD.gradient(input=lambda grad: grad, other=lambda grad, input, other: -grad * div(input, other, rounding_mode="trunc"))
 
 
+def _infer_square(operands: tuple, statics: tuple) -> Layout:
+    return _shaped(operands, dt.int64 if operands[0].dtype is dt.bool else operands[0].dtype)
+
+
 def _pow_infer(operands: tuple, statics: tuple) -> Layout:
     return infer_same(operands, statics)
 
@@ -296,7 +305,7 @@ def _pow_base(grad: Any, input: Any, other: Any) -> Any:
 
 
 POW = binary("pow", infer=_pow_infer, input=_pow_base, other=_pow_exponent)
-SQUARE = unary("square", gradient=lambda grad, input: grad * 2 * conj(input))
+SQUARE = unary("square", infer=_infer_square, gradient=lambda grad, input: grad * 2 * conj(input))
 
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
@@ -397,15 +406,15 @@ abs, abs_ = unary_function(ABS, "The absolute value of each element (the magnitu
 square, square_ = unary_function(SQUARE, "``input * input``, element by element.")
 mul, mul_ = binary_function(MUL, "``input * other``, element by element, broadcast and promoted together.")
 remainder, remainder_ = binary_function(REMAINDER, "The remainder of division rounded down: it has the sign of the divisor, as in Python.")
-fmod, fmod_ = binary_function(FMOD, "The remainder of division rounded towards zero: it has the sign of the dividend, as C's fmod.")
-eq, eq_ = binary_function(EQ, "Whether elements are equal.")
-ne, ne_ = binary_function(NE, "Whether elements differ.")
-lt, lt_ = binary_function(LT, "Whether ``input < other``, element by element.")
-le, le_ = binary_function(LE, "Whether ``input <= other``, element by element.")
-gt, gt_ = binary_function(GT, "Whether ``input > other``, element by element.")
-ge, ge_ = binary_function(GE, "Whether ``input >= other``, element by element.")
-maximum, _ = binary_function(MAXIMUM, "The larger of two elements; NaN if either is.")
-minimum, _ = binary_function(MINIMUM, "The smaller of two elements; NaN if either is.")
+fmod, fmod_ = binary_function(FMOD, "The remainder of division rounded towards zero: it has the sign of the dividend, as C's fmod.", numbers=("other",))
+eq, eq_ = binary_function(EQ, "Whether elements are equal.", numbers=("other",))
+ne, ne_ = binary_function(NE, "Whether elements differ.", numbers=("other",))
+lt, lt_ = binary_function(LT, "Whether ``input < other``, element by element.", numbers=("other",))
+le, le_ = binary_function(LE, "Whether ``input <= other``, element by element.", numbers=("other",))
+gt, gt_ = binary_function(GT, "Whether ``input > other``, element by element.", numbers=("other",))
+ge, ge_ = binary_function(GE, "Whether ``input >= other``, element by element.", numbers=("other",))
+maximum, _ = binary_function(MAXIMUM, "The larger of two elements; NaN if either is.", numbers=())
+minimum, _ = binary_function(MINIMUM, "The smaller of two elements; NaN if either is.", numbers=())
 
 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -428,6 +437,11 @@ def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tens
     return operator.inplace(input, input, other if isinstance(other, TensorBase) else number(other))
 
 
+def floor_divide_(input: Tensor, other: Any) -> Tensor:
+    """In-place version of ``floor_divide()``."""
+    return div_(input, other, rounding_mode="floor")
+
+
 def pow_(input: Tensor, exponent: Any) -> Tensor:
     """In-place version of ``pow()``."""
     return POW.inplace(input, input, exponent if isinstance(exponent, TensorBase) else number(exponent))
@@ -439,6 +453,6 @@ PUBLIC = (
     "reciprocal", "remainder", "rsqrt", "sigmoid", "sin", "sqrt", "square", "sub", "tanh", "true_divide",
 )  # fmt: skip
 METHODS = (
-    *PUBLIC, "abs_", "add_", "cos_", "div_", "eq_", "exp_", "fmod_", "ge_", "gt_", "le_", "log_", "lt_", "mul_", "ne_", "neg_", "pow_", "reciprocal_",
+    *PUBLIC, "abs_", "add_", "cos_", "div_", "eq_", "exp_", "floor_divide_", "fmod_", "ge_", "gt_", "le_", "log_", "lt_", "mul_", "ne_", "neg_", "pow_", "reciprocal_",
     "remainder_", "rsqrt_", "sigmoid_", "sin_", "sqrt_", "square_", "sub_", "tanh_",
 )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
-from flambeau._ops.arguments import common_dtype, into, number
+from flambeau._ops.arguments import common_dtype, in_place, into, number
 from flambeau._ops.elementwise import (
     binary,
     binary_function,
@@ -43,6 +43,20 @@ def _own(op: str) -> Callable:
 
     def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
         return graph.map(op, *operands)
+
+    return lower
+
+
+def _test(op: str, of_integers: bool | None) -> Callable:
+    """Lowering to a test whose answer is always the same for integers (unless that is ``None``)."""
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        x = operands[0]
+        if x.dtype.category < dt.FLOAT and of_integers is not None:
+            return graph.constant(of_integers, dt.bool, x.shape)
+        if op == "signbit" and x.dtype.category < dt.FLOAT:
+            return x < 0 if x.dtype is not dt.bool else graph.constant(False, dt.bool, x.shape)
+        return graph.map(op, x)
 
     return lower
 
@@ -95,16 +109,37 @@ _TESTS = {
     "logical_not": "Whether each element is 0.",
 }
 
+_OF_INTEGERS = {"isnan": False, "isinf": False, "isfinite": True}
+
 for _name, (_infer, _gradient, _doc) in _UNARY.items():
     globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, infer=_infer, gradient=_gradient), _doc)
 for _name, _doc in _ROUNDING.items():
     globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, lower=_of_integers_itself(_name), gradient=_zero), _doc)
 for _name, _doc in _TESTS.items():
-    globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, infer=infer_bool, lower=_own(_name)), _doc)
+    globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, infer=infer_bool, lower=_test(_name, _OF_INTEGERS.get(_name))), _doc)
 
 SIGN = unary("sign", gradient=_zero)
 SGN = unary("sgn", lower=_sgn, gradient=lambda grad, input, result: _sgn_gradient(grad, input, result))
-ANGLE = unary("angle", infer=infer_real, lower=lambda graph, operands, statics, layouts: graph.map("angle", graph.cast(operands[0], operands[0].dtype)))
+
+
+def _lower_angle(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    x = operands[0]
+    return graph.map("angle", x if x.dtype.category >= dt.FLOAT else graph.cast(x, layouts[0].dtype))
+
+
+def _infer_angle(operands: tuple, statics: tuple) -> Layout:
+    layout = infer_float(operands, statics)
+    return lay.layout(layout.shape, layout.strides, 0, layout.dtype.to_real())
+
+
+def _angle_gradient(grad: Tensor, input: Tensor) -> Tensor:
+    if not input.is_complex():
+        return grad * 0
+    magnitude = basic.abs(input)
+    return FUNCTIONS.where(magnitude == 0, 0.0, grad * complex(-input.imag, input.real) / (magnitude * magnitude))
+
+
+ANGLE = unary("angle", infer=_infer_angle, lower=_lower_angle, gradient=_angle_gradient)
 FRAC = unary("frac", gradient=lambda grad: grad)
 BITWISE_NOT = unary("bitwise_not")
 
@@ -211,11 +246,11 @@ def _take(grad: Tensor, condition: Tensor) -> Tensor:
 
 
 for _name, _doc in _LOGICAL.items():
-    globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=infer_bool, lower=_logical(_name)), _doc)
+    globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=infer_bool, lower=_logical(_name)), _doc, numbers=())
 for _name, _doc in _BITWISE.items():
     globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_integers), _doc)
 for _name, (_infer, _left, _right, _doc) in _BINARY.items():
-    globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_infer, input=_left, other=_right), _doc)
+    globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_infer, input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ())
 
 # -- clamp -----------------------------------------------------------------------------------------------------------
 
@@ -239,6 +274,8 @@ CLAMP_MAX.gradient(input=lambda grad, input, max: _take(grad, input <= max), max
 
 
 def _clamp_call(min: Any, max: Any, input: Tensor) -> tuple[Operator, tuple]:
+    if not isinstance(input, TensorBase):
+        raise TypeError(f"clamp(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     bounds = tuple(None if bound is None else bound if isinstance(bound, TensorBase) else number(bound) for bound in (min, max))
     if input.layout.dtype.is_complex:
         raise RuntimeError("clamp is not supported for complex types")
@@ -368,6 +405,8 @@ def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
+    if not isinstance(input, TensorBase):
+        raise TypeError(f"rsub(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     return basic.sub(other, input, alpha=alpha)
 
 
@@ -396,6 +435,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     close = input == other
     if equal_nan:
         close = close | ((input != input) & (other != other))
+    if input.layout.dtype is dt.bool:
+        input, other = input.to(dt.uint8), other.to(dt.uint8)
     if input.layout.dtype.category >= dt.FLOAT:
         difference = basic.abs(input - other)
         return close | (globals()["isfinite"](difference) & (difference <= atol + rtol * basic.abs(other)))
@@ -441,6 +482,7 @@ for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh"):
     if "a" + _name in globals():
         globals()["arc" + _name] = globals()["a" + _name]
 conj_physical = conj
+conj_physical_, float_power_, nan_to_num_ = in_place(conj), in_place(float_power), in_place(nan_to_num)
 
 _NAMES = (*_UNARY, *_ROUNDING, *_TESTS, *_LOGICAL, *_BITWISE, *_BINARY)
 _OTHERS = (
@@ -451,5 +493,5 @@ _OTHERS = (
 PUBLIC = (*_NAMES, *_OTHERS, "complex", "rsub", "clamp_", "clamp_min_", "clamp_max_")
 METHODS = (
     *_NAMES, *_OTHERS, *(name + "_" for name in _NAMES), "addcdiv_", "addcmul_", "bitwise_not_", "clamp_", "clamp_max_", "clamp_min_", "clip_", "frac_", "lerp_", "round_", "sgn_",
-    "sign_", "multiply_", "subtract_", "divide_", "true_divide_", "negative_", "absolute_",
+    "sign_", "multiply_", "subtract_", "divide_", "true_divide_", "negative_", "absolute_", "conj_physical_", "float_power_", "nan_to_num_",
 )  # fmt: skip

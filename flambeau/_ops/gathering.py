@@ -307,8 +307,10 @@ def scatter_reduce_(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 
 def _spread(index: Tensor, dim: int, shape: tuple[int, ...]) -> Tensor:
     """A vector of positions along ``dim``, expanded to index a tensor of ``shape``."""
+    if not shape:
+        return index.reshape(())
     full = (*shape[:dim], index.layout.numel, *shape[dim + 1 :])
-    return index.reshape(tuple(-1 if axis == dim else 1 for axis in range(len(full)))).expand(full) if full else index.reshape(())
+    return index.reshape(tuple(-1 if axis == dim else 1 for axis in range(len(full)))).expand(full)
 
 
 def _vector(name: str, index: Tensor) -> Tensor:
@@ -391,6 +393,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     shared = lay.broadcast_shapes(
         (*input.layout.shape[:axis], 1, *input.layout.shape[axis + 1 :]), (*indices.layout.shape[:axis], 1, *indices.layout.shape[axis + 1 :])
     )
+    indices = FUNCTIONS.where(indices < 0, indices + input.layout.shape[axis], indices)
     source = input.expand((*shared[:axis], input.layout.shape[axis], *shared[axis + 1 :]))
     return into(out, gather(source, axis, indices.expand((*shared[:axis], indices.layout.shape[axis], *shared[axis + 1 :]))))
 

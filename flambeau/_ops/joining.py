@@ -197,9 +197,10 @@ FLIP = Operator("flip", ("input",), ("dims",), infer=_infer_flip, lower=_lower_f
 FLIP.gradient(input=lambda grad, dims: FLIP(grad, statics=(dims,)))
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """A copy with the order of the elements reversed along the dimensions."""
-    return FLIP(input, statics=(tuple(sorted({lay.wrap_axis(axis, input.layout.ndim) for axis in _distinct(sizes(dims, "dims"), input.layout.ndim)})),))
+    axes = _distinct(sizes(named_sizes("flip", "dims", dims, named), "dims"), input.layout.ndim)
+    return FLIP(input, statics=(tuple(sorted(axes)),))
 
 
 def _distinct(dims: Sequence[int], ndim: int) -> Sequence[int]:

@@ -80,6 +80,7 @@ class Operator:
         self.infer = infer
         self.lower = lower
         self.keeps_origin = keeps_origin
+        self.names = tuple(operand.removesuffix("...") for operand in self.operands)
         self.variadic = self.operands[-1:] != () and self.operands[-1].endswith("...")
         self.grad_name = grad_name or "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward0"
         self._formulas: dict[str, tuple[Callable, tuple[str, ...]]] = {}
@@ -115,7 +116,7 @@ class Operator:
         plan = self._plans.get((wanted, count))
         if plan is not None:
             return plan
-        names = [operand.removesuffix("...") for operand in self.operands]
+        names = self.names
         needed: dict[tuple[str, int], None] = {}
         for position in range(count):
             name = names[min(position, len(names) - 1)]
@@ -272,54 +273,63 @@ class Operator:
                 "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if "
                 f"you need to backward through the graph a second time or if you need to access saved tensors after calling backward. (in {self.grad_name})"
             )
-        names = [operand.removesuffix("...") for operand in self.operands]
+        record = node.record
+        layouts = record.layouts
+        operands = record.operands
+        names = self.names
         last = len(names) - 1
-        layouts, operands = node.layouts, node.operands
-        values: dict[str, Any] = dict.fromkeys(names[len(operands) :])  # optional operands that were not given
-        values.update(zip(self.statics, node.statics, strict=True))
-        plan = self._plan(_mask(node.inputs), len(node.inputs))
-        for (name, position), item in zip(plan, node.saved, strict=True):
+        values: dict[str, Any] = dict(zip(self.statics, record.statics))
+        if len(operands) <= last:
+            values.update(dict.fromkeys(names[len(operands) :]))  # optional operands that were not given
+        for (name, position), item in zip(self._plan(_mask(node.inputs), len(node.inputs)), node.saved):
             if name == "result":
                 storage, layout, number, version = item
-                _check_version(self, node, storage, layout, version)
+                if storage.version != version:
+                    raise _changed(self, layout, storage, version)
                 result = new_tensor(storage, layout)
                 result.node, result.output_nr = node, number
-                values["result" if position == 0 and len(layouts) == 1 else f"result{position}"] = result
+                values["result" if len(layouts) == 1 else f"result{position}"] = result
+                continue
+            if item.__class__ is tuple:
+                tensor, storage, version = item
+                if storage.version != version:
+                    raise _changed(self, tensor.layout, storage, version)
+                if tensor.storage is not storage:
+                    replacement = new_tensor(storage, tensor.layout)
+                    replacement.node, replacement.output_nr = tensor.node, tensor.output_nr
+                    tensor = replacement
+                item = tensor
+            if self.variadic and position >= last:
+                values.setdefault(name, []).append(item)
             else:
-                if isinstance(item, tuple):
-                    tensor, storage, version = item
-                    _check_version(self, node, storage, tensor.layout, version)
-                    if tensor.storage is not storage:
-                        replacement = new_tensor(storage, tensor.layout)
-                        replacement.node, replacement.output_nr = tensor.node, tensor.output_nr
-                        tensor = replacement
-                    item = tensor
-                if self.variadic and position >= last:
-                    values.setdefault(name, []).append(item)
-                else:
-                    values[name] = item
-        for number, layout in enumerate(layouts):
-            grad = grads[number]
-            if grad is None and layout.dtype.category >= FLOAT:
-                grad = FUNCTIONS.zeros(layout)
-            values["grad" if len(layouts) == 1 else f"grad{number}"] = grad
+                values[name] = item
+        if len(layouts) == 1:
+            values["grad"] = grads[0]
+        else:
+            for number, layout in enumerate(layouts):
+                grad = grads[number]
+                values[f"grad{number}"] = FUNCTIONS.zeros(layout) if grad is None and layout.dtype.category >= FLOAT else grad
         found: list[Any] = []
         for position, edge in enumerate(node.inputs):
-            name = names[min(position, last)]
+            name = names[position] if position < last else names[last]
             if edge is None or name not in self._formulas:
                 found.append(None)
                 continue
             formula, parameters = self._formulas[name]
             if self.variadic and position >= last:
                 values["position"] = position - last
-                values["shapes"] = [operand.shape for operand in operands[last:]]
+                values["shapes"] = [operand[1].shape for operand in operands[last:]]
             grad = formula(*[values[parameter] if parameter in values else self._extra(parameter, node) for parameter in parameters])
-            found.append(None if grad is None else fit(grad, operands[position]))
+            if grad is not None:
+                layout = operands[position][1]
+                if grad.layout.shape != layout.shape or grad.layout.dtype is not layout.dtype:
+                    grad = fit(grad, layout)
+            found.append(grad)
         return tuple(found)
 
     def _extra(self, parameter: str, node: GradNode) -> Any:
         """What a formula may ask for besides tensors: ``shape`` (``X_shape``) and ``X_dtype`` of operand X."""
-        names = [operand.removesuffix("...") for operand in self.operands]
+        names = self.names
         for suffix in ("shape", "dtype", "layout"):
             if parameter.endswith("_" + suffix) and parameter[: -len(suffix) - 1] in names:
                 layout = node.operands[names.index(parameter[: -len(suffix) - 1])]
@@ -366,13 +376,13 @@ def fit(grad: Tensor, operand: Layout) -> Tensor:
     return grad if grad.layout.shape == operand.shape else FUNCTIONS.sum_to(grad, operand.shape)
 
 
-def _check_version(op: Operator, node: GradNode, storage: Storage, layout: Layout, version: int) -> None:
-    if storage.version != version:
-        raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{layout.dtype!r} {list(layout.shape)}], which is needed by {op.grad_name}, is at version {storage.version}; expected version {version} instead. "
-            "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
-        )
+def _changed(op: Operator, layout: Layout, storage: Storage, version: int) -> RuntimeError:
+    """The error of a saved tensor that was changed since."""
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{layout.dtype!r} {list(layout.shape)}], which is needed by {op.grad_name}, is at version {storage.version}; expected version {version} instead. "
+        "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+    )
 
 
 def _push(numbers: list, operand: Any) -> None:

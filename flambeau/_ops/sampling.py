@@ -117,17 +117,17 @@ def _engine(generator: Generator | None) -> Engine:
 
 
 def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray]) -> Tensor:
-    """Overwrite a tensor by numbers drawn in the order of its elements."""
+    """Overwrite a tensor by numbers drawn in the order of its elements in memory."""
     check_writable(self, name)
     layout = self.layout
     if layout.numel == 0:
         return self
     values = draw(layout.numel)
-    drawn = new_empty(lay.contiguous(layout.shape, layout.dtype))
+    drawn = new_empty(lay.like(layout, layout.dtype))
     assert drawn.storage.buffer is not None
     drawn.storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = values
     storage = self.storage
-    if not storage.exported and layout.contiguous and layout.offset == 0 and storage.nbytes == drawn.storage.nbytes:
+    if not storage.exported and layout.dense and layout.offset == 0 and storage.nbytes == drawn.storage.nbytes:
         _swap(self, drawn)
     else:
         write(self, drawn)

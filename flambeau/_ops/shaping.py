@@ -48,7 +48,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 def ravel(input: Tensor) -> Tensor:
     """The elements as a vector."""
-    return input.reshape(-1)
+    return input.contiguous().reshape(-1)
 
 
 def view_as(self: Tensor, other: Tensor) -> Tensor:
@@ -252,6 +252,10 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     swap = indexing == "xy" and len(given) >= 2
     axes = [given[1], given[0], *given[2:]] if swap else list(given)
+    if any(axis.layout.ndim > 1 for axis in axes):
+        raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensors in the tensor list but got: {[list(axis.layout.shape) for axis in given]}")
+    if len({axis.layout.dtype for axis in axes}) > 1:
+        raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
     shape = tuple(axis.layout.numel for axis in axes)
     grids = [views.expand(axis.reshape(tuple(-1 if other == position else 1 for other in range(len(axes)))), shape) for position, axis in enumerate(axes)]
     if swap:
@@ -280,20 +284,26 @@ def _at_least(count: int) -> Any:
 atleast_1d, atleast_2d, atleast_3d = (_at_least(count) for count in (1, 2, 3))
 
 
+def _not_empty(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    if not len(tensors):
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
+    return list(tensors)
+
+
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The tensors side by side: along dimension 1, or 0 for vectors."""
-    given = atleast_1d(list(tensors))
+    given = atleast_1d(_not_empty("hstack", tensors))
     return cat(given, 0 if given[0].layout.ndim == 1 else 1, out=out)
 
 
 def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The tensors (vectors as rows) one under another."""
-    return cat(atleast_2d(list(tensors)), 0, out=out)
+    return cat(atleast_2d(_not_empty("vstack", tensors)), 0, out=out)
 
 
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """The tensors behind one another, along dimension 2."""
-    return cat(atleast_3d(list(tensors)), 2, out=out)
+    return cat(atleast_3d(_not_empty("dstack", tensors)), 2, out=out)
 
 
 def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
@@ -328,11 +338,15 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
 
 def fliplr(input: Tensor) -> Tensor:
     """The columns of a matrix in reverse order."""
+    if input.layout.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
     return flip(input, 1)
 
 
 def flipud(input: Tensor) -> Tensor:
     """The rows in reverse order."""
+    if input.layout.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
     return flip(input, 0)
 
 

@@ -114,6 +114,10 @@ class Buffer:
         ctypes.memmove(made.address, self.address, self.nbytes)
         return made
 
+    def copy_from(self, other: Buffer) -> None:
+        """Overwrite the bytes by those of a buffer of the same size."""
+        ctypes.memmove(self.address, other.address, min(self.nbytes, other.nbytes))
+
     @property
     def __array_interface__(self) -> dict[str, Any]:
         return {"version": 3, "shape": (self.nbytes,), "typestr": "|u1", "data": (self.address, False)}

@@ -475,10 +475,10 @@ class Tensor(TensorBase):
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         from flambeau._tensor.printing import tensor_repr
 
-        return tensor_repr(self)
+        return tensor_repr(self, tensor_contents)
 
     def __format__(self, spec: str) -> str:
-        if self.layout.ndim == 0 and spec:
+        if self.layout.ndim == 0 and type(self) is Tensor:
             return format(self.item(), spec)
         return object.__format__(self, spec)
 

@@ -81,8 +81,8 @@ def run(roots: Sequence[Edge], grads: Sequence[TensorBase | None], *, retain: bo
                 if wanted is None:
                     _leaf(node, incoming[0], create)
                 continue
-            count = len(node.layouts)
-            outgoing = _apply(node, tuple(incoming) + (None,) * (count - len(incoming)))
+            missing = len(node.layouts) - len(incoming)
+            outgoing = _apply(node, (*incoming, *[None] * missing) if missing else tuple(incoming))
             if hooks is not None and hooks.after:
                 outgoing = _after(hooks, outgoing, tuple(incoming))
             if not retain:

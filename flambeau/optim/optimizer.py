@@ -329,13 +329,13 @@ class Numbers:
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[Tensor, int, float]] = {}
-        self._made: dict[float, Tensor] = {}
+        self._made: dict[float, tuple[Tensor, int]] = {}
         self._dtype: Any = None
         self.round: Callable = float
 
     def begin(self) -> None:
         """Begins a step: tensors that were not made in the last one are forgotten."""
-        self._last = {id(tensor): (tensor, tensor._version, value) for value, tensor in self._made.items()}
+        self._last = {id(tensor): (tensor, version, value) for value, (tensor, version) in self._made.items()}
         self._made = {}
         self._dtype = flambeau.float64 if flambeau.get_default_dtype() == flambeau.float64 else flambeau.float32
         self.round = numpy.float64 if self._dtype == flambeau.float64 else numpy.float32
@@ -350,10 +350,12 @@ class Numbers:
     def make(self, value: float) -> Tensor:
         """The tensor that holds ``value``, rounded to its dtype."""
         value = float(self.round(value))
-        tensor = self._made.get(value)
-        if tensor is None:
-            tensor = self._made[value] = flambeau.tensor(value, dtype=self._dtype)
-        return tensor
+        made = self._made.get(value)
+        if made is None:
+            tensor = flambeau.tensor(value, dtype=self._dtype)
+            made = self._made[value] = tensor, tensor._version
+            self._last[id(tensor)] = tensor, tensor._version, value
+        return made[0]
 
 
 class StepwiseOptimizer(Optimizer):

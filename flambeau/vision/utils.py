@@ -41,6 +41,7 @@ def make_grid(
         if not isinstance(tensor, Sequence) or not all(isinstance(image, flambeau.Tensor) for image in tensor):
             raise TypeError(f"tensor or list of tensors expected, got {type(tensor)}")
         tensor = flambeau.stack(list(tensor), 0)
+    assert isinstance(tensor, flambeau.Tensor)
     if value_range is not None and not isinstance(value_range, tuple):
         raise TypeError("value_range has to be a tuple (min, max) if specified. min and max are numbers")
     if not 2 <= tensor.dim() <= 4:

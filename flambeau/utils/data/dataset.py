@@ -47,7 +47,7 @@ class Dataset(Generic[T_co]):
     def __getitem__(self, index: Any) -> T_co:
         raise NotImplementedError(f"{type(self).__name__} should define __getitem__, as a subclass of Dataset")
 
-    def __add__(self, other: Dataset) -> ConcatDataset:
+    def __add__(self, other: Dataset) -> Dataset:
         return ConcatDataset([self, other])
 
 
@@ -68,7 +68,7 @@ class IterableDataset(Dataset[T_co], ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[T_co]: ...
 
-    def __add__(self, other: Dataset) -> ChainDataset:
+    def __add__(self, other: Dataset) -> Dataset:
         return ChainDataset([self, other])
 
 
@@ -109,7 +109,7 @@ class StackDataset(Dataset[T_co]):
         if not args and not kwargs:
             raise ValueError("At least one dataset should be passed")
         self.datasets: Any = args or kwargs
-        lengths = [len(dataset) for dataset in self._parts()]
+        lengths = [len(dataset) for dataset in self._parts()]  # type: ignore[arg-type]
         if len(set(lengths)) != 1:
             raise ValueError(f"Size mismatch between datasets: StackDataset got lengths {lengths}")
         self._length = lengths[0]
@@ -249,7 +249,7 @@ def random_split(dataset: Dataset[T_co], lengths: Sequence[int | float], generat
         )
     indices = flambeau.randperm(int(sum(lengths)), generator=generator).tolist()
     ends = itertools.accumulate(lengths)
-    return [Subset(dataset, indices[end - length : end]) for end, length in zip(ends, lengths, strict=True)]  # type: ignore[misc]
+    return [Subset(dataset, indices[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
 
 def _lengths_of_fractions(fractions: Sequence[float], size: int) -> list[int]:

@@ -25,7 +25,7 @@ _DRAWS_AT_ONCE = 32
 
 def random_seed(generator: flambeau.Generator | None = None) -> int:
     """Draws an int64 in [0, 2**63) from ``generator``, by default the global one."""
-    return flambeau.empty((), dtype=flambeau.int64).random_(generator=generator).item()  # type: ignore[return-value]
+    return flambeau.empty((), dtype=flambeau.int64).random_(generator=generator).item()
 
 
 def _check_positive_int(name: str, value: Any) -> None:

@@ -68,7 +68,7 @@ def make_dataset(
     if extensions is not None:
         suffixes = extensions if isinstance(extensions, str) else tuple(extensions)
         is_valid_file = lambda path: path.lower().endswith(suffixes)
-    samples = []
+    samples: list[tuple[str, int]] = []
     empty = []
     for name in sorted(class_to_idx):
         before = len(samples)

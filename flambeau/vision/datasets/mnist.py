@@ -83,7 +83,7 @@ class MNIST(VisionDataset):
         """``data`` and ``targets`` as NumPy sees them, which is a quicker way to one image than indexing a tensor."""
         if not self._views or self._views[0] is not self.data or self._views[1] is not self.targets:
             self._views = (self.data, self.targets, np.asarray(self.data), np.asarray(self.targets))
-        return self._views[2:]  # type: ignore[return-value]
+        return self._views[2:]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_views": ()}

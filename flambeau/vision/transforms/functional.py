@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import numbers
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -46,6 +45,8 @@ __all__ = [
     "to_tensor",
     "vflip",
 ]
+
+NUMBER = (int, float, np.number)
 
 
 def _backend(image: Any) -> ModuleType:
@@ -269,9 +270,9 @@ def pad(img: Any, padding: int | Sequence[int], fill: Any = 0, padding_mode: str
         fill: the value of the padding, or one for each channel of a PIL image; for ``padding_mode="constant"``.
         padding_mode: ``"constant"``; ``"edge"`` repeats the last pixel; ``"reflect"`` mirrors without it, ``"symmetric"`` with it.
     """
-    if not isinstance(padding, (numbers.Number, tuple, list)):
+    if not isinstance(padding, (*NUMBER, tuple, list)):
         raise TypeError(f"Got inappropriate padding arg {padding!r}: it should be a number or a sequence of numbers")
-    sides = (int(padding),) if isinstance(padding, numbers.Number) else tuple(padding)  # type: ignore[call-overload]
+    sides = (int(padding),) if isinstance(padding, NUMBER) else tuple(padding)
     if len(sides) not in (1, 2, 4):
         raise ValueError(f"Padding must be an int or a 1, 2, or 4 element tuple, not a {len(sides)} element tuple")
     if padding_mode not in ("constant", "edge", "reflect", "symmetric"):
@@ -312,14 +313,14 @@ def resized_crop(
     return resize(crop(img, top, left, height, width), size, interpolation, antialias=antialias)
 
 
-def five_crop(img: Any, size: int | Sequence[int]) -> tuple[Any, Any, Any, Any, Any]:
+def five_crop(img: Any, size: int | Sequence[int]) -> tuple[Any, ...]:
     """The four corners of an image (top left, top right, bottom left, bottom right) and its middle."""
     height, width = _pair(size)
     _, image_height, image_width = _backend(img).dimensions(img)
     if width > image_width or height > image_height:
         raise ValueError(f"Requested crop size {(height, width)} is bigger than input size {(image_height, image_width)}")
     corners = [(top, left) for top in (0, image_height - height) for left in (0, image_width - width)]
-    return (*(crop(img, top, left, height, width) for top, left in corners), center_crop(img, (height, width)))  # type: ignore[return-value]
+    return (*(crop(img, top, left, height, width) for top, left in corners), center_crop(img, (height, width)))
 
 
 def ten_crop(img: Any, size: int | Sequence[int], vertical_flip: bool = False) -> tuple[Any, ...]:
@@ -418,7 +419,7 @@ def _non_negative(name: str, value: float) -> float:
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     """(height, width) from one number for both or from a sequence of one or two."""
-    if isinstance(size, numbers.Number):
-        return int(size), int(size)  # type: ignore[call-overload]
+    if isinstance(size, NUMBER):
+        return int(size), int(size)
     height, width = size if len(size) == 2 else (size[0], size[0])
     return height, width

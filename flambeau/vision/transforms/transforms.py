@@ -6,7 +6,6 @@ Random ones draw from Flambeau's global generator, in the same order and with th
 from __future__ import annotations
 
 import math
-import numbers
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -228,9 +227,9 @@ class Pad(_Transform):
 
     def __init__(self, padding: int | Sequence[int], fill: Any = 0, padding_mode: str = "constant") -> None:
         super().__init__()
-        if not isinstance(padding, (numbers.Number, tuple, list)):
+        if not isinstance(padding, (*F.NUMBER, tuple, list)):
             raise TypeError("Got inappropriate padding arg")
-        if not isinstance(fill, (numbers.Number, tuple, list)):
+        if not isinstance(fill, (*F.NUMBER, tuple, list)):
             raise TypeError("Got inappropriate fill arg")
         if padding_mode not in ("constant", "edge", "reflect", "symmetric"):
             raise ValueError("Padding mode should be either constant, edge, reflect or symmetric")
@@ -481,15 +480,15 @@ class RandomRotation(_Transform):
         fill: Any = 0,
     ) -> None:
         super().__init__()
-        if isinstance(degrees, numbers.Number):
-            if degrees < 0:  # type: ignore[operator]
+        if isinstance(degrees, F.NUMBER):
+            if degrees < 0:
                 raise ValueError("If degrees is a single number, it must be positive.")
-            degrees = (-degrees, degrees)  # type: ignore[operator]
+            degrees = (-degrees, degrees)
         elif not isinstance(degrees, Sequence) or len(degrees) != 2:
             raise (ValueError if isinstance(degrees, Sequence) else TypeError)("degrees should be a number or a sequence of two")
         if center is not None and len(center) != 2:
             raise ValueError("center should be a sequence of length 2.")
-        self.degrees = [float(degree) for degree in degrees]  # type: ignore[union-attr]
+        self.degrees = [float(degree) for degree in degrees]
         self.interpolation = interpolation_mode(interpolation)
         self.expand = expand
         self.center = center
@@ -527,11 +526,11 @@ class ColorJitter(_Transform):
         contrast: Sequence[float] | None,
         saturation: Sequence[float] | None,
         hue: Sequence[float] | None,
-    ) -> tuple[flambeau.Tensor, float | None, float | None, float | None, float | None]:
+    ) -> tuple[Any, ...]:
         """Draws the order of the four changes, and their factors."""
         order = flambeau.randperm(4)
         factors = (None if span is None else _uniform(*span) for span in (brightness, contrast, saturation, hue))
-        return (order, *factors)  # type: ignore[return-value]
+        return (order, *factors)
 
     def forward(self, img: Any) -> Any:
         order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
@@ -565,7 +564,7 @@ class RandomErasing(_Transform):
         inplace: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(value, (numbers.Number, str, tuple, list)):
+        if not isinstance(value, (*F.NUMBER, str, tuple, list)):
             raise TypeError("Argument value should be either a number or str or a sequence")
         if isinstance(value, str) and value != "random":
             raise ValueError("If value is str, it should be 'random'")
@@ -602,9 +601,9 @@ class RandomErasing(_Transform):
     def forward(self, img: flambeau.Tensor) -> flambeau.Tensor:
         if _chance() >= self.p:
             return img
-        value = self.value
-        if isinstance(value, numbers.Number):
-            value = [float(value)]  # type: ignore[arg-type]
+        value: Any = self.value
+        if isinstance(value, F.NUMBER):
+            value = [float(value)]
         elif isinstance(value, str):
             value = None
         if value is not None and len(value) not in (1, img.shape[-3]):
@@ -623,10 +622,10 @@ def _factor_range(
     name: str, value: Any, neutral: float = 1, bounds: tuple[float, float] = (0, math.inf), clip: bool = True
 ) -> tuple[float, float] | None:
     """The range of a jittered factor; ``None`` if it cannot differ from the neutral one."""
-    if isinstance(value, numbers.Number):
-        if value < 0:  # type: ignore[operator]
+    if isinstance(value, F.NUMBER):
+        if value < 0:
             raise ValueError(f"If {name} is a single number, it must be non negative.")
-        low, high = neutral - value, neutral + value  # type: ignore[operator]
+        low, high = neutral - value, neutral + value
         if clip:
             low = max(low, 0.0)
     elif isinstance(value, (tuple, list)) and len(value) == 2:
@@ -639,6 +638,6 @@ def _factor_range(
 
 
 def _checked_size(size: Any) -> Any:
-    if not isinstance(size, numbers.Number) and not (isinstance(size, Sequence) and len(size) in (1, 2)):
+    if not isinstance(size, F.NUMBER) and not (isinstance(size, Sequence) and len(size) in (1, 2)):
         raise ValueError(f"Please provide only two dimensions (h, w) for size, but got {size!r}")
     return size

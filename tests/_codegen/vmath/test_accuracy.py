@@ -31,7 +31,7 @@ UNARY = {
     "exp2": Case(np.exp2, 0.9, 0.9),
     "expm1": Case(np.expm1, 1.8, 1.8),
     "log": Case(np.log, 0.9, 0.9),
-    "log2": Case(np.log2, 0.9, 0.9),
+    "log2": Case(np.log2, 1.1, 1.1),
     "log10": Case(np.log10, 0.9, 0.9),
     "log1p": Case(np.log1p, 1.6, 1.6),
     "sigmoid": Case(_sigmoid, 1.7, 1.7),

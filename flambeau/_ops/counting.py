@@ -1,0 +1,271 @@
+"""Sets and counts: unique elements, membership, positions in sorted sequences, histograms.
+
+Where the shape of a result depends on the data, the data is read at the call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops import return_types
+from flambeau._ops.arguments import into, number
+from flambeau._ops.creation import _encode, from_array, tensor
+from flambeau._ops.operator import Operator
+from flambeau._ops.return_types import several
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+from flambeau._types.promotion import promote_types
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+
+def _values(input: Tensor) -> np.ndarray:
+    """The elements as NumPy numbers."""
+    return input.detach().to(input.layout.dtype.compute)._array()
+
+
+def _tensor(array: np.ndarray, dtype: dt.dtype) -> Tensor:
+    return from_array(_encode(array, dtype), dtype)
+
+
+# -- unique ----------------------------------------------------------------------------------------------------------
+
+
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """The different elements (or slices along ``dim``) in order.
+
+    Args:
+        return_inverse: also where each element went
+        return_counts: also how often each occurs
+
+    Example::
+
+        >>> flambeau.unique(flambeau.tensor([3, 1, 3]), return_counts=True)
+        (tensor([1, 3]), tensor([1, 2]))
+    """
+    axis = None if dim is None else lay.wrap_axis(dim, input.layout.ndim)
+    if axis is not None and not input.layout.numel and 0 in (*input.layout.shape[:axis], *input.layout.shape[axis + 1 :]):
+        raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+    array = _values(input)
+    found, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
+    inverse = inverse.reshape(array.shape if axis is None else -1)
+    return _parts(input, found, inverse, counts, return_inverse, return_counts)
+
+
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """The elements (or slices along ``dim``) that differ from the one before."""
+    array = _values(input)
+    axis = None if dim is None else lay.wrap_axis(dim, input.layout.ndim)
+    lines = array.reshape(-1, 1) if axis is None else np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    starts = np.ones(len(lines), bool)
+    starts[1:] = (lines[1:] != lines[:-1]).any(1)
+    places = np.flatnonzero(starts)
+    found = array.reshape(-1)[places] if axis is None else np.take(array, places, axis)
+    inverse = (np.cumsum(starts) - 1).reshape(array.shape if axis is None else -1)
+    counts = np.diff(np.append(places, len(lines)))
+    return _parts(input, found, inverse, counts, return_inverse, return_counts)
+
+
+def _parts(input: Tensor, found: np.ndarray, inverse: np.ndarray, counts: np.ndarray, return_inverse: bool, return_counts: bool) -> Any:
+    parts = [_tensor(found, input.layout.dtype)]
+    if return_inverse:
+        parts.append(from_array(inverse.astype(np.int64)))
+    if return_counts:
+        parts.append(from_array(counts.astype(np.int64)))
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+# -- membership ------------------------------------------------------------------------------------------------------
+
+
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False, out: Tensor | None = None) -> Tensor:
+    """Whether each element is one of ``test_elements`` (with ``invert``, whether it is none)."""
+    if not isinstance(elements, TensorBase) and not isinstance(test_elements, TensorBase):
+        raise TypeError("isin(): elements or test_elements must be a Tensor")
+    elements = elements if isinstance(elements, TensorBase) else tensor(number(elements))
+    tests = test_elements if isinstance(test_elements, TensorBase) else tensor(number(test_elements))
+    dtype = promote_types(elements.layout.dtype, tests.layout.dtype)
+    return into(out, ISIN(elements.detach().to(dtype), tests.detach().to(dtype), statics=(invert,)))
+
+
+def _lower_isin(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    given = [graph.wide(operand) for operand in operands]
+    return graph.host(lambda a, b, invert: (np.isin(a, b, invert=invert),), given, ((dt.bool, layouts[0].shape),), *statics)[0]
+
+
+ISIN = Operator("isin", ("elements", "test_elements"), ("invert",), infer=lambda operands, statics: lay.contiguous(operands[0].shape, dt.bool), lower=_lower_isin)
+
+# -- positions in sorted sequences -----------------------------------------------------------------------------------
+
+
+def _infer_search(operands: tuple, statics: tuple) -> Layout:
+    return lay.contiguous(operands[1].shape, dt.int32 if statics[1] else dt.int64)
+
+
+def _search(sequences: np.ndarray, values: np.ndarray, sorter: np.ndarray | None, right: bool, int32: bool) -> tuple[np.ndarray]:
+    side = "right" if right else "left"
+    if sorter is not None:
+        sequences = np.take_along_axis(sequences, sorter, -1)
+    if sequences.ndim == 1:
+        found = np.searchsorted(sequences, values, side)
+    else:
+        found = np.empty(values.shape, np.int64)
+        for place in np.ndindex(sequences.shape[:-1]):
+            found[place] = np.searchsorted(sequences[place], values[place], side)
+    return (np.asarray(found).astype(np.int32 if int32 else np.int64),)
+
+
+def _lower_search(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    given = [graph.wide(operand) for operand in operands]
+    function = _search if len(given) == 3 else _search_plain
+    return graph.host(function, given, ((layouts[0].dtype, layouts[0].shape),), *statics)[0]
+
+
+def _search_plain(sequences: np.ndarray, values: np.ndarray, right: bool, int32: bool) -> tuple[np.ndarray]:
+    return _search(sequences, values, None, right, int32)
+
+
+SEARCHSORTED = Operator("searchsorted", ("sorted_sequence", "input", "sorter"), ("right", "int32"), infer=_infer_search, lower=_lower_search)
+
+
+def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
+                 sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Where each value would be inserted to keep the innermost dimension sorted: before equal elements, or after (``right``).
+
+    Raises:
+        RuntimeError: the shapes but for the last dimension differ, or the dtypes do.
+    """
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError("searchsorted(): side and right can't be set to opposites, got side of left while right was True")
+    sequence = sorted_sequence.layout
+    if not isinstance(input, TensorBase):
+        input = tensor(number(input), dtype=sequence.dtype)
+    values = input.layout
+    if sequence.ndim == 0:
+        raise RuntimeError("searchsorted(): input value can only be a tensor or number when the boundaries have at least 1 dimension")
+    if sequence.dtype is not values.dtype:
+        raise RuntimeError(f"searchsorted(): boundary tensor and input value tensor should have same dtype, but got {sequence.dtype!r} and {values.dtype!r}")
+    if sequence.ndim > 1 and sequence.shape[:-1] != values.shape[:-1]:
+        raise RuntimeError(f"searchsorted(): the first dimensions of the boundaries {sequence.shape} and the values {values.shape} must match")
+    if out is not None and out.layout.dtype is not (dt.int32 if out_int32 else dt.int64):
+        raise RuntimeError(f"searchsorted(): the output tensor's dtype is wrong, got {out.layout.dtype!r}")
+    operands = (sorted_sequence.detach(), input.detach())
+    if sorter is not None:
+        if sorter.layout.shape != sequence.shape:
+            raise RuntimeError(f"searchsorted(): boundary and sorter must have the same size, but got {sequence.shape} and {sorter.layout.shape}")
+        if sorter.layout.dtype is not dt.int64:
+            raise RuntimeError(f"searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.layout.dtype!r}")
+        if sorter.layout.numel and not 0 <= sorter.min().item() <= sorter.max().item() < sequence.shape[-1]:
+            raise RuntimeError("searchsorted(): sorter index out of range")
+        operands = (*operands, sorter)
+    return into(out, SEARCHSORTED(*operands, statics=(right or side == "right", out_int32)))
+
+
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: Tensor | None = None) -> Tensor:
+    """The number of the interval between sorted ``boundaries`` in which each element lies."""
+    if boundaries.layout.ndim != 1:
+        raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.layout.ndim})")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
+
+
+# -- counts ----------------------------------------------------------------------------------------------------------
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each non-negative integer occurs in a vector, or the sum of its weights.
+
+    Raises:
+        RuntimeError: the input is no vector of non-negative integers, or ``weights`` has another shape.
+    """
+    layout = input.layout
+    if layout.ndim != 1 or (layout.numel and input.min().item() < 0):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if layout.dtype.category > dt.INTEGER:
+        raise RuntimeError(f"bincount: expected an integer tensor, not {layout.dtype!r}")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if weights is not None and weights.layout.shape != layout.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    if weights is None:
+        return from_array(np.bincount(_values(input).astype(np.int64), minlength=minlength))
+    dtype = dt.float32 if weights.layout.dtype is dt.float32 else dt.float64
+    counts = np.bincount(_values(input).astype(np.int64), _values(weights).astype(np.float64), minlength)
+    return from_array(counts.astype(dtype.numpy))
+
+
+def _range(name: str, array: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """The outer edges of a histogram; those of the data where both are equal."""
+    if low == high and array.size:
+        low, high = float(array.min()), float(array.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RuntimeError(f"{name}: range of [{low}, {high}] is not finite")
+    if low > high:
+        raise RuntimeError(f"{name}: max must be larger than min")
+    return low, high
+
+
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
+    """How many elements lie in each of ``bins`` intervals of equal width between ``min`` and ``max`` (those of the data if equal)."""
+    if not input.layout.dtype.is_floating_point:
+        raise RuntimeError(f"histc: expected a floating-point tensor, not {input.layout.dtype!r}")
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    array = _values(input).reshape(-1)
+    low, high = _range("histc", array, number(min), number(max))
+    counts = _count(array, low, high, bins, None)
+    return into(out, _tensor(counts, input.layout.dtype))
+
+
+def _count(array: np.ndarray, low: float, high: float, bins: int, weights: np.ndarray | None) -> np.ndarray:
+    inside = (array >= low) & (array <= high)
+    places = ((array[inside].astype(np.float64) - low) / (high - low) * bins).astype(np.int64)
+    places[places == bins] = bins - 1
+    return np.bincount(places, None if weights is None else weights[inside], bins).astype(np.float64)
+
+
+def histogram(input: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None, density: bool = False, out: Any = None) -> Any:
+    """Counts (or sums of weights) of elements between edges: ``bins`` equal intervals, or the edges themselves.
+
+    Returns:
+        A named tuple ``(hist, bin_edges)``; with ``density`` the counts are divided by their sum and the widths.
+    """
+    dtype = input.layout.dtype
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"histogram: expected a floating-point tensor, not {dtype!r}")
+    array = _values(input).reshape(-1)
+    weights = None
+    if weight is not None:
+        if weight.layout.dtype is not dtype or weight.layout.shape != input.layout.shape:
+            raise RuntimeError("histogram: input tensor and weight tensor should have the same shape and dtype")
+        weights = _values(weight).reshape(-1).astype(np.float64)
+    if isinstance(bins, TensorBase):
+        edges = _values(bins)
+        places = np.searchsorted(edges, array, "right") - 1
+        places[array == edges[-1]] = len(edges) - 2
+        inside = (places >= 0) & (places < len(edges) - 1)
+        counts = np.bincount(places[inside], None if weights is None else weights[inside], len(edges) - 1).astype(np.float64)
+    else:
+        if bins <= 0:
+            raise RuntimeError(f"histogram(): bins must be > 0, but got {bins} for dimension 0")
+        low, high = _range("histogram", array, *(range or (0.0, 0.0)))
+        edges = np.linspace(low, high, bins + 1)
+        counts = _count(array, low, high, bins, weights)
+    if density:
+        counts = counts / (np.diff(edges) * counts.sum())
+    return several(return_types.histogram, out, *(_tensor(each, dtype) for each in (counts, edges)))
+
+
+PUBLIC = ("bincount", "bucketize", "histc", "histogram", "isin", "searchsorted", "unique", "unique_consecutive")
+METHODS = ("bincount", "histc", "histogram", "unique", "unique_consecutive")

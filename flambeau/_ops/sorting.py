@@ -1,0 +1,282 @@
+"""Sorting and order statistics.
+
+The order is NumPy's stable sort on the host, NaN last (first, descending); gradients flow back to the elements that were taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops import return_types
+from flambeau._ops.arguments import into
+from flambeau._ops.gathering import gather, scatter_add
+from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.return_types import several
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+
+def _shorter(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :]) if shape else ()
+
+
+def _infer_taken(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    """Statics are ``(axis, size of the result along it, …)``."""
+    source, axis, size = operands[0], *statics[:2]
+    shape = _shorter(source.shape, axis, source.shape[axis] if size is None and source.shape else size)
+    return lay.contiguous(shape, source.dtype), lay.contiguous(shape, dt.int64)
+
+
+def _lower_taken(function: Callable) -> Callable:
+    """``function(array, axis, *statics)`` gives the positions to take, on the host."""
+
+    def taken(array: np.ndarray, axis: int, *statics: Any) -> tuple[np.ndarray, np.ndarray]:
+        if array.ndim == 0:
+            return array.copy(), np.zeros((), np.int64)
+        positions = function(array, axis, *statics)
+        return np.take_along_axis(array, positions, axis), positions
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+        source = graph.wide(operands[0])
+        shape = layouts[0].shape
+        values, positions = graph.host(taken, (source,), ((source.dtype, shape), (dt.int64, shape)), *statics)
+        return graph.cast(values, layouts[0].dtype), positions
+
+    return lower
+
+
+def _put_back(grad0: Tensor, result1: Tensor, input_layout: Layout, dim: int) -> Tensor:
+    """The gradient of elements that were taken from ``result1`` along ``dim``."""
+    zeros = FUNCTIONS.zeros(lay.contiguous(input_layout.shape, grad0.layout.dtype))
+    return scatter_add(zeros, dim, result1, grad0) if input_layout.shape else grad0
+
+
+def _taking(name: str, function: Callable, *statics: str) -> Operator:
+    operator = Operator(name, ("input",), ("dim", "size", *statics), infer=_infer_taken, lower=_lower_taken(function))
+    return operator.gradient(input=_put_back)
+
+
+def _order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
+    """The positions of the elements in order; equal ones keep theirs."""
+    if not descending:
+        return np.argsort(array, axis, kind="stable")
+    backwards = np.flip(array, axis)
+    return array.shape[axis] - 1 - np.flip(np.argsort(backwards, axis, kind="stable"), axis)
+
+
+def _top(array: np.ndarray, axis: int, size: int, largest: bool) -> np.ndarray:
+    return np.take(_order(array, axis, largest), range(size), axis)
+
+
+def _kth(array: np.ndarray, axis: int, size: int, k: int) -> np.ndarray:
+    return np.take(_order(array, axis, False), [k - 1], axis)
+
+
+def _middle(array: np.ndarray, axis: int, size: int, skips_nan: bool) -> np.ndarray:
+    """The lower median; a NaN is the median unless NaN are skipped."""
+    order = _order(array, axis, False)
+    nans = np.isnan(array).sum(axis, keepdims=True) if array.dtype.kind == "f" else np.zeros(_shorter(array.shape, axis, 1), np.int64)
+    length = array.shape[axis]
+    if skips_nan:
+        place = np.maximum(length - nans - 1, 0) // 2
+    else:
+        place = np.where(nans > 0, length - nans, (length - 1) // 2)
+    return np.take_along_axis(order, place, axis)
+
+
+def _commonest(array: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """The last position of the smallest of the most frequent elements."""
+    order = np.moveaxis(_order(array, axis, False), axis, -1)
+    ordered = np.take_along_axis(np.moveaxis(array, axis, -1), order, -1)
+    length = ordered.shape[-1]
+    starts = np.ones(ordered.shape, bool)
+    starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    places = np.arange(length)
+    run = places - np.maximum.accumulate(np.where(starts, places, 0), -1)
+    return np.moveaxis(np.take_along_axis(order, run.argmax(-1)[..., None], -1), -1, axis)
+
+
+SORT = _taking("sort", lambda array, axis, size, descending: _order(array, axis, descending), "descending")
+TOPK = _taking("topk", _top, "largest")
+KTHVALUE = _taking("kthvalue", _kth, "k")
+MEDIAN = _taking("median", _middle, "skips_nan")
+MODE = _taking("mode", _commonest)
+
+
+def _ordered(name: str, input: Tensor, dim: int) -> int:
+    if input.layout.dtype.is_complex:
+        raise RuntimeError(f"{name}(): complex numbers have no order")
+    return lay.wrap_axis(dim, input.layout.ndim)
+
+
+def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | None = False, *, out: Any = None) -> Any:
+    """The elements in order along ``dim``, and where each of them was; equal elements keep their order.
+
+    Returns:
+        A named tuple ``(values, indices)``. NaN counts as larger than everything.
+
+    Example::
+
+        >>> flambeau.tensor([3, 1, 2]).sort().indices
+        tensor([1, 2, 0])
+    """
+    if dim.__class__ is bool:
+        dim, descending = -1, dim
+    axis = _ordered("sort", input, dim)
+    return several(return_types.sort, out, *SORT(input, statics=(axis, None, bool(descending))))
+
+
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """The positions of the elements in order along ``dim``."""
+    return sort(input.detach(), dim, descending).indices
+
+
+def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements in order along the first dimension."""
+    return into(out, sort(input, 0).values)
+
+
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
+    """The ``k`` largest (or smallest) elements along ``dim`` in order, and where they were.
+
+    Raises:
+        RuntimeError: there are fewer than ``k`` elements along ``dim``.
+    """
+    axis = _ordered("topk", input, dim)
+    size = input.layout.shape[axis] if input.layout.shape else 1
+    if not 0 <= k <= size:
+        raise RuntimeError(f"topk(): selected index k out of range: k (={k}) must be between 0 and {size}, the size of dimension {dim}")
+    return several(return_types.topk, out, *TOPK(input, statics=(axis, k, largest)))
+
+
+def _one(operator: Operator, kind: type, input: Tensor, dim: int, keepdim: bool, out: Any, *statics: Any) -> Any:
+    """One element along ``dim``, and where it was."""
+    name = operator.name
+    axis = _ordered(name, input, dim)
+    if input.layout.shape and input.layout.shape[axis] == 0:
+        raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+    values, indices = operator(input, statics=(axis, 1, *statics))
+    if not keepdim and input.layout.shape:
+        values, indices = values.squeeze(axis), indices.squeeze(axis)
+    return several(kind, out, values, indices)
+
+
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The ``k``-th smallest element along ``dim`` (counted from 1), and where it was.
+
+    Raises:
+        RuntimeError: ``k`` is below 1 or above the size of ``dim``.
+    """
+    axis = _ordered("kthvalue", input, dim)
+    size = input.layout.shape[axis] if input.layout.shape else 1
+    if size and not 1 <= k <= size:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k (={k}) must be between 1 and {size}")
+    return _one(KTHVALUE, return_types.kthvalue, input, dim, keepdim, out, k)
+
+
+def _median(name: str, skips_nan: bool) -> Callable:
+    kind = getattr(return_types, name)
+
+    def function(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
+        if dim is not None:
+            return _one(MEDIAN, kind, input, dim, keepdim, out, skips_nan)
+        _ordered(name, input, 0 if input.layout.ndim else -1)
+        flat = input.reshape(-1)
+        if not flat.layout.numel:
+            nothing = math.nan if flat.layout.dtype.is_floating_point else np.iinfo(flat.layout.dtype.numpy).min
+            return into(out, FUNCTIONS.full(lay.contiguous((), flat.layout.dtype), nothing))
+        return into(out, MEDIAN(flat, statics=(0, 1, skips_nan))[0].reshape(()))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "The lower median of all elements, or along ``dim`` with its position; " + ("NaN are left out." if skips_nan else "NaN if there is one.")
+    return function
+
+
+median, nanmedian = _median("median", False), _median("nanmedian", True)
+
+
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The most frequent element along ``dim`` (the smallest of several), and the last place where it stands."""
+    return _one(MODE, return_types.mode, input, dim, keepdim, out)
+
+
+# -- quantiles -------------------------------------------------------------------------------------------------------
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(name: str, skips_nan: bool) -> Callable:
+    def function(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Tensor | None = None) -> Tensor:
+        from flambeau._ops.creation import tensor
+
+        dtype = input.layout.dtype
+        if dtype not in (dt.float32, dt.float64):
+            raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+        if not isinstance(q, TensorBase):
+            if not 0 <= q <= 1:
+                raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
+            q = tensor(q, dtype=dtype)
+        if q.layout.ndim > 1:
+            raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+        if q.layout.dtype is not dtype:
+            raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
+        if q.layout.numel and not bool(((q >= 0) & (q <= 1)).all().item()):
+            raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+        if interpolation not in _INTERPOLATIONS:
+            raise RuntimeError(f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}")
+        ndim = input.layout.ndim
+        axis = None if dim is None else lay.wrap_axis(dim, ndim)
+        shape = input.layout.shape
+        last = input.reshape(-1) if axis is None or not ndim else input.movedim(axis, -1)
+        if not last.layout.numel:
+            raise RuntimeError(f"{name}() input tensor must be non-empty")
+        result = _interpolated(last, q.reshape(-1), interpolation, skips_nan)
+        if keepdim:
+            kept = tuple(1 if axis is None or each == axis else size for each, size in enumerate(shape))
+            result = result.reshape((result.layout.shape[0], *kept))
+        return into(out, result if q.layout.ndim else result.squeeze(0))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "The quantiles ``q`` of all elements or along ``dim``; " + ("NaN are left out." if skips_nan else "NaN if there is one.")
+    return function
+
+
+def _interpolated(last: Tensor, q: Tensor, interpolation: str, skips_nan: bool) -> Tensor:
+    """Quantiles along the last dimension, as the first dimension of the result."""
+    ordered = sort(last, -1).values
+    nans = last.isnan().sum(-1, keepdim=True)
+    size = last.layout.shape[-1]
+    top = (size - 1 - nans).clamp(min=0).to(q.layout.dtype) if skips_nan else (nans * 0 + (size - 1)).to(q.layout.dtype)
+    rank = q * top
+    if not skips_nan:
+        rank = FUNCTIONS.where(nans > 0, float(size - 1), rank)
+    if interpolation == "lower":
+        rank = rank.floor()
+    elif interpolation == "higher":
+        rank = rank.ceil()
+    elif interpolation == "nearest":
+        rank = rank.round()
+    below = rank.floor()
+    low = gather(ordered, -1, below.to(dt.int64))
+    if interpolation in ("linear", "midpoint"):
+        weight = 0.5 if interpolation == "midpoint" else rank - below
+        low = low.lerp(gather(ordered, -1, rank.ceil().to(dt.int64)), weight)
+    return low.movedim(-1, 0)
+
+
+quantile, nanquantile = _quantile("quantile", False), _quantile("nanquantile", True)
+
+
+
+PUBLIC = ("argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile", "sort", "topk")
+METHODS = PUBLIC
