@@ -16,9 +16,9 @@ from flambeau._tensor.size import Size as Size
 from flambeau._tensor.tensor import Tensor as Tensor
 from flambeau._types import dtype as _dtypes
 from flambeau._types.device import device as device
+from flambeau._types.dtype import dtype as dtype
 from flambeau._types.finfo import finfo as finfo
 from flambeau._types.finfo import iinfo as iinfo
-from flambeau._types.dtype import dtype as dtype
 from flambeau._types.promotion import can_cast as can_cast
 from flambeau._types.promotion import get_default_dtype as get_default_dtype
 from flambeau._types.promotion import promote_types as promote_types

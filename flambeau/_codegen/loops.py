@@ -25,7 +25,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
+from flambeau._codegen.ir import Module, Value, constant, constant_vector, i64
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType

@@ -235,7 +235,7 @@ class Clustering:
             if node.kind not in LOOP_KINDS and node.kind != "view":
                 in_memory |= {base_of(argument)[0].index for argument in node.args}
         for node in needed:
-            if node.kind in LEAVES or node.kind in ("view", "input") or is_uniform(node) and node.index not in in_memory:
+            if node.kind in LEAVES or node.kind in ("view", "input") or (is_uniform(node) and node.index not in in_memory):
                 continue
             if node.kind in LOOP_KINDS:
                 self._place(node)
@@ -315,7 +315,7 @@ class Clustering:
             base, view = base_of(argument)
             if self.home.get(base.index) is cluster:
                 inside.append((base, view))
-        if not inside or node.kind in ("gather", "update") and self.home.get(base_of(node.args[0])[0].index) is cluster:
+        if not inside or (node.kind in ("gather", "update") and self.home.get(base_of(node.args[0])[0].index) is cluster):
             return False
         if node.kind == "update" and self._touches(cluster, node.args[0]):
             return False

@@ -18,12 +18,13 @@ import numpy as np
 from flambeau._codegen import contract as contraction
 from flambeau._codegen import serial
 from flambeau._compiler import graph as graphs
-from flambeau._compiler.cluster import LEAVES, LOOP_KINDS, Cluster, Clustering, base_of
+from flambeau._compiler.cluster import LEAVES, LOOP_KINDS, Cluster, Clustering, base_of, digit_strides
 from flambeau._compiler.graph import Graph, Node
 from flambeau._compiler.nest import KernelCall, Nest, features
 from flambeau._runtime import jit, targets
 from flambeau._runtime.allocator import Buffer, allocate
-from flambeau._runtime.pool import Call, Program as NativeProgram
+from flambeau._runtime.pool import Call
+from flambeau._runtime.pool import Program as NativeProgram
 
 _FIRST = 3
 """Table slots before the inputs."""
@@ -148,9 +149,36 @@ class Plan:
                     assert base is not None
                     self._place_overwritten(node, base, slots, chains)
                 elif is_root:
-                    self._place_result(node, slots[node.index])
+                    replaced = replaces.get(slots[node.index], -1)
+                    if self._may_overwrite(node, cluster, replaced):
+                        self.places[node.index] = self.result_places[slots[node.index]] = Place("input", replaced)
+                        self.reused[slots[node.index]] = replaced
+                    else:
+                        self._place_result(node, slots[node.index])
                 else:
                     self._place_temporary(node)
+
+    def _may_overwrite(self, node: Node, cluster: Cluster, replaced: int) -> bool:
+        """Whether a result may be written over the input that it replaces: nobody reads the input later, and the loop itself reads
+        each element where it then writes."""
+        source = self.inputs.get(replaced)
+        if source is None or node.kind not in ("map", "cast") or cluster.reduced is not None or source.dtype is not node.dtype:
+            return False
+        step = self.step_of[node.index]
+        if any(reader > step for reader in self.readers.get(source.index, ())):
+            return False
+        own = {digit: stride for digit, stride in cluster.strides(node).items() if stride and cluster.extents[digit] > 1}
+        for each in cluster.nodes:
+            for argument in each.args:
+                base, view = base_of(argument)
+                if base is not source:
+                    continue
+                if view is None or view.attrs != (0, ()) or each.kind == "gather":
+                    return False
+                seen = digit_strides(cluster.dims[each.index], view.strides, cluster.extents)
+                if {digit: stride for digit, stride in seen.items() if stride and cluster.extents[digit] > 1} != own:
+                    return False
+        return all(each.kind != "bitcast" or base_of(each.args[0])[0] is not source for each in self.needed)
 
     def _chains(self, replaces: dict[int, int]) -> set[int]:
         """The nodes that may be written over an input in place: those on the way from an input to the value that replaces it."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from flambeau._ops import nn as nn  # noqa: F401
-from flambeau._ops import activation, choice, convolution, copying, creation, elementwise, functions, gathering, indexing, joining, loss, matrix, normalization, optimize, pooling, products, reduction, sampling, shaping, softmax, statistics, views
+from flambeau._ops import (
+    activation, choice, composing, convolution, copying, counting, creation, elementwise, functions, gathering, indexing, inspecting, joining, loss, matrix,
+    normalization, pooling, products, reduction, running, sampling, shaping, softmax, sorting, special, statistics, views,
+)  # fmt: skip
+from flambeau._ops import nn as nn
 
-FAMILIES = (activation, choice, convolution, copying, creation, elementwise, functions, gathering, indexing, joining, loss, matrix, normalization, optimize, pooling, products, reduction, sampling, shaping, softmax, statistics, views)
+FAMILIES = (
+    activation, choice, composing, convolution, copying, counting, creation, elementwise, functions, gathering, indexing, inspecting, joining, loss, matrix,
+    normalization, pooling, products, reduction, running, sampling, shaping, softmax, sorting, special, statistics, views,
+)  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
 
 for _family in FAMILIES:

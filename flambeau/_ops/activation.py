@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops.elementwise import infer_float, infer_same
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -46,7 +47,15 @@ def _maximum_of_zero(graph: Graph, x: Node) -> Node:
     return graph.map("maximum", x, 0 if x.dtype.category < dt.FLOAT else 0.0)
 
 
-RELU = _activation("relu", _maximum_of_zero, infer=_no_bool).gradient(input=lambda grad, result: _gate(grad, result > 0))
+def _lower_positive_gate(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    grad, result = operands
+    return graph.where(result > (0 if result.dtype.category < dt.FLOAT else 0.0), grad, graph.constant(0, grad.dtype))
+
+
+RELU = _activation("relu", _maximum_of_zero, infer=_no_bool)
+POSITIVE_GATE = Operator("_relu_backward", ("grad_output", "result"), infer=lambda operands, statics: lay.like(operands[1], operands[0].dtype), lower=_lower_positive_gate)
+POSITIVE_GATE.gradient(grad_output=lambda grad, result: POSITIVE_GATE(grad, result))
+RELU.gradient(input=lambda grad, result: POSITIVE_GATE(grad, result))
 
 
 def _sigmoid(graph: Graph, x: Node) -> Node:

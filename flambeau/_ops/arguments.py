@@ -102,6 +102,15 @@ def in_place(function: Callable) -> Callable:
     return inplace
 
 
+def named_sizes(name: str, keyword: str, args: tuple, named: dict[str, Any]) -> tuple:
+    """The arguments of a function of any number of sizes, which may also be given together by keyword."""
+    if keyword in named:
+        args = (*args, named.pop(keyword))
+    if named:
+        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
+    return args
+
+
 def method_pair(function: Callable, operator: Operator) -> Callable:
     """The in-place method (``add_``) of a function whose operator has the same operands."""
 

@@ -50,5 +50,11 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
 
 FUNCTIONS.where = where
 
+
+def _method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The elements where the condition holds, else ``other``."""
+    return where(condition, self, other)
+
+
 PUBLIC = ("where",)
 METHODS = ()

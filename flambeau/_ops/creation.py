@@ -373,9 +373,7 @@ def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:
         level = deeper
     flat = []
     for item in level:
-        if isinstance(item, TensorBase):
-            item = item.item()
-        elif isinstance(item, np.generic):
+        if isinstance(item, TensorBase) or isinstance(item, np.generic):
             item = item.item()
         if item.__class__ not in (bool, int, float, complex):
             if isinstance(item, (Sequence, str, bytes)):
@@ -391,7 +389,7 @@ def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:
 
 
 def _scalar(item: Any) -> bool:
-    return isinstance(item, TensorBase) and item.layout.ndim == 0 or isinstance(item, np.ndarray) and item.ndim == 0
+    return (isinstance(item, TensorBase) and item.layout.ndim == 0) or (isinstance(item, np.ndarray) and item.ndim == 0)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:

@@ -14,7 +14,6 @@ from flambeau._ops.elementwise import (
     conj,
     infer_bool,
     infer_float,
-    infer_real,
     infer_same,
     lower_scalar,
     unary,

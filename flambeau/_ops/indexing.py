@@ -323,7 +323,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
     array = input.detach()._array()
     if as_tuple:
         return tuple(from_array(each.astype(np.int64)) for each in (np.nonzero(array) if array.ndim else np.nonzero(array.reshape(1))))
-    return into(out, from_array(np.argwhere(array).astype(np.int64).reshape(-1, input.layout.ndim)))
+    places = np.argwhere(array).astype(np.int64)
+    return into(out, from_array(places.reshape(len(places) if array.ndim else int(array.any()), array.ndim)))
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:

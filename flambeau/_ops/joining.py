@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.arguments import common_dtype, int_tuple, into, number, sizes
+from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number, sizes
 from flambeau._ops.operator import Operator
 from flambeau._ops.views import narrow, select
 from flambeau._tape.storage import TensorBase
@@ -154,9 +154,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 # -- repeating and reordering ----------------------------------------------------------------------------------------
 
 
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
+def repeat(self: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor repeated so many times along each dimension (new ones in front)."""
-    counts = sizes(repeats, "repeats")
+    counts = sizes(named_sizes("repeat", "repeats", repeats, named), "repeats")
     shape = self.layout.shape
     lead = len(counts) - len(shape)
     if lead < 0:
@@ -174,9 +174,9 @@ def _contiguous() -> Any:
     return contiguous_format
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """As ``repeat``, with missing leading counts taken as 1."""
-    counts = sizes(dims, "dims")
+    counts = sizes(named_sizes("tile", "dims", dims, named), "dims")
     return repeat(input, (*(1,) * (input.layout.ndim - len(counts)), *counts))
 
 

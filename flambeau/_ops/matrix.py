@@ -143,10 +143,16 @@ def _lower_linear(graph: Graph, operands: list[Node], statics: tuple, layouts: t
 
 
 LINEAR = Operator("linear", ("input", "weight", "bias"), infer=_infer_linear, lower=_lower_linear, grad_name="AddmmBackward0")
+def _flat(x: Tensor) -> Tensor:
+    """All rows as one matrix."""
+    shape = x.layout.shape
+    return x if len(shape) == 2 else x.reshape(_rows(shape[:-1]), shape[-1])
+
+
 LINEAR.gradient(
     input=lambda grad, weight: matmul(grad, conj(weight)),
-    weight=lambda grad, input: matmul(grad.reshape(_rows(grad.layout.shape[:-1]), grad.layout.shape[-1]).transpose(0, 1), conj(input).reshape(_rows(input.layout.shape[:-1]), input.layout.shape[-1])),
-    bias=lambda grad: grad.reshape(_rows(grad.layout.shape[:-1]), grad.layout.shape[-1]).sum(0),
+    weight=lambda grad, input: BMM(_flat(grad).transpose(0, 1), conj(_flat(input))),
+    bias=lambda grad: _flat(grad).sum(0),
 )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 import sys
+import time
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.node import AccumulateGrad, GradNode
 from flambeau._tape.storage import Storage, TensorBase
-from flambeau._tape.tape import LOCAL, adopt
+from flambeau._tape.tape import LOCAL, adopt, recording_lock, set_share
 from flambeau._types import layout as lay
 from flambeau._types.dtype import FLOAT
 from flambeau._types.dtype import dtype as DType
@@ -142,32 +144,43 @@ class Operator:
         tape = LOCAL.tape
         key: list[Any] = [self, statics]
         requires = False
-        for operand in operands:
-            if operand.__class__ in PLAIN_NUMBERS:
-                key.append(operand.__class__)
-                _push(tape.numbers, operand)
+        try:
+            for operand in operands:
+                if operand.__class__ in PLAIN_NUMBERS:
+                    key.append(operand.__class__)
+                    _push(tape.numbers, operand)
+                else:
+                    try:
+                        storage = operand.storage
+                    except AttributeError:
+                        raise TypeError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
+                    key += (storage.slot if storage.tape is tape else tape.enter(storage), operand.layout)
+                    if operand.node is not None:
+                        requires = True
+            origin = None
+            if self.keeps_origin:
+                origin = user_line()
+                key.append(origin)
+            frozen = tuple(key)
+            record = tape.cursor.get(frozen)
+            if record is None:
+                record = tape.extend(frozen, self, statics, _operand_spec(tape, operands), origin)
+            values = tape.values
+            slot = len(values)
+            if record.single is not None:
+                storage = Storage(None, record.nbytes, tape, slot)
+                values.append(storage)
             else:
-                try:
-                    storage = operand.storage
-                except AttributeError:
-                    raise TypeError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
-                key += (storage.slot if storage.tape is tape else tape.enter(storage), operand.layout)
-                if operand.node is not None:
-                    requires = True
-        origin = None
-        if self.keeps_origin:
-            origin = user_line()
-            key.append(origin)
-        frozen = tuple(key)
-        record = tape.cursor.get(frozen)
-        if record is None:
-            record = tape.extend(frozen, self, statics, _operand_spec(tape, operands), origin)
-        tape.cursor = record
-        values = tape.values
-        slot = len(values)
+                results = []
+                for layout in record.layouts:
+                    storage = Storage(None, layout.numel * layout.dtype.itemsize, tape, len(values))
+                    values.append(storage)
+                    results.append(new_tensor(storage, layout))
+            tape.cursor = record  # last: up to here the call can be undone
+        except BaseException:
+            tape.undo()
+            raise
         if record.single is not None:
-            storage = Storage(None, record.nbytes, tape, slot)
-            values.append(storage)
             result = _new(_tensor_class)
             result.storage = storage
             result.layout = record.single
@@ -175,13 +188,9 @@ class Operator:
             result.base = None
             result.node = self._node(operands, (result,), record) if requires and tape.grad and record.differentiable else None
             if slot >= tape.limit:
+                del storage
                 tape.flush()
             return result
-        results = []
-        for layout in record.layouts:
-            storage = Storage(None, layout.numel * layout.dtype.itemsize, tape, len(values))
-            values.append(storage)
-            results.append(new_tensor(storage, layout))
         if requires and tape.grad and record.differentiable:
             node = self._node(operands, results, record)
             for number, result in enumerate(results):
@@ -335,6 +344,33 @@ class Operator:
                 layout = node.operands[names.index(parameter[: -len(suffix) - 1])]
                 return layout if suffix == "layout" else getattr(layout, suffix)
         raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
+
+
+def _record_under_lock() -> None:
+    """Let all calls hold the lock of the tapes from now on, and wait until the calls that other threads began without it have ended."""
+    unguarded = Operator.__call__
+
+    def call(self: Operator, *operands: Any, statics: tuple = ()) -> Any:
+        with recording_lock():
+            return unguarded(self, *operands, statics=statics)
+
+    call.__doc__ = unguarded.__doc__
+    Operator.__call__ = call  # type: ignore[method-assign]
+    own = get_ident()
+    while any(_runs(frame, unguarded.__code__) for thread, frame in sys._current_frames().items() if thread != own):
+        time.sleep(1e-4)
+
+
+def _runs(frame: Any, code: Any) -> bool:
+    """Whether a call of ``code`` is among the callers of a frame, and is not one that holds the lock."""
+    while frame is not None:
+        if frame.f_code is code and (frame.f_back is None or frame.f_back.f_code is not Operator.__call__.__code__):
+            return True
+        frame = frame.f_back
+    return False
+
+
+set_share(_record_under_lock)
 
 
 def _mask(edges: Sequence[Any]) -> int:

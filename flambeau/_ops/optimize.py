@@ -34,7 +34,7 @@ def _lower_adam(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     """Each operator of the loop that PyTorch documents rounds once, here as there."""
     parameter, average, square = operands[:3]
     dtype = parameter.dtype
-    keep = lambda node: graph.wide(graph.cast(node, dtype))  # noqa: E731
+    keep = lambda node: graph.wide(graph.cast(node, dtype))
     gradient, shrink, weight1, beta2, weight2, root, eps, size = (graph.cast(operand, dtype.compute) for operand in operands[3:])
     parameter, average, square = (graph.wide(operand) for operand in (parameter, average, square))
     parameter = keep(parameter * shrink)
@@ -69,7 +69,7 @@ def adam_(
 def _lower_momentum(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
     nesterov = statics[0]
     dtype = operands[0].dtype
-    keep = lambda node: graph.wide(graph.cast(node, dtype))  # noqa: E731
+    keep = lambda node: graph.wide(graph.cast(node, dtype))
     parameter, buffer, gradient = (graph.wide(operand) for operand in operands[:3])
     momentum, weight, size = (graph.cast(operand, dtype.compute) for operand in operands[3:])
     buffer = keep(keep(buffer * momentum) + weight * gradient)

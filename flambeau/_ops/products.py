@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
-from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.arguments import in_place, int_tuple, into
 from flambeau._ops.matrix import bmm, matmul, mm
 from flambeau._ops.reduction import sum
 
@@ -136,7 +136,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if not isinstance(equation, str):  # the form with lists of axis numbers: einsum(a, [0, 1], b, [1, 2], [0, 2])
         given = [equation, *operands]
         result = given.pop() if len(given) % 2 else None
-        letters = lambda axes: "".join("..." if axis is Ellipsis else chr(ord("A") + axis if axis < 26 else ord("a") + axis - 26) for axis in axes)  # noqa: E731
+        letters = lambda axes: "".join("..." if axis is Ellipsis else chr(ord("A") + axis if axis < 26 else ord("a") + axis - 26) for axis in axes)
         equation = ",".join(letters(axes) for axes in given[1::2]) + ("" if result is None else "->" + letters(result))
         operands = tuple(given[::2])
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
@@ -242,7 +242,9 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     return result, [*batch, *rows, *columns]
 
 
+addbmm_, addmm_, addmv_, addr_, baddbmm_ = (in_place(function) for function in (addbmm, addmm, addmv, addr, baddbmm))
+
 PUBLIC = (
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "dot", "einsum", "ger", "inner", "mv", "outer", "tensordot", "trace", "vdot",
 )  # fmt: skip
-METHODS = tuple(name for name in PUBLIC if name not in ("einsum", "tensordot"))
+METHODS = (*[name for name in PUBLIC if name not in ("einsum", "tensordot")], "addbmm_", "addmm_", "addmv_", "addr_", "baddbmm_")

@@ -6,7 +6,7 @@ The order in which elements are added is fixed by the shape alone (``docs/design
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import into
 from flambeau._ops.operator import FUNCTIONS, Operator
@@ -122,7 +122,9 @@ def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType
     return into(out, MEAN(input, statics=(lay.wrap_axes(dim, layout.ndim), keepdim, dtype)))
 
 
-def _nonempty(name: str, layout: Layout, axes: Sequence[int]) -> None:
+def _nonempty(name: str, layout: Layout, axes: Sequence[int], dim: Axes) -> None:
+    if not layout.numel and dim in ((), None):
+        raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
     for axis in axes:
         if layout.shape[axis] == 0:
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
@@ -131,14 +133,14 @@ def _nonempty(name: str, layout: Layout, axes: Sequence[int]) -> None:
 def amax(input: Tensor, dim: Axes = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The largest element over dimensions; NaN if there is one. Equal maxima share the gradient."""
     axes = lay.wrap_axes(dim, input.layout.ndim)
-    _nonempty("amax", input.layout, axes)
+    _nonempty("amax", input.layout, axes, dim)
     return into(out, AMAX(input, statics=(axes, keepdim, input.layout.dtype)))
 
 
 def amin(input: Tensor, dim: Axes = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The smallest element over dimensions; NaN if there is one. Equal minima share the gradient."""
     axes = lay.wrap_axes(dim, input.layout.ndim)
-    _nonempty("amin", input.layout, axes)
+    _nonempty("amin", input.layout, axes, dim)
     return into(out, AMIN(input, statics=(axes, keepdim, input.layout.dtype)))
 
 

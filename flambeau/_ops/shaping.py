@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import views
 from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.arguments import sizes as as_sizes
 from flambeau._ops.joining import cat, flip
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import FUNCTIONS, Operator, new_tensor
 from flambeau._ops.views import ViewOperator, _as_strided_gradient, make_view
+from flambeau._tape.tape import adopt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -102,7 +104,50 @@ def _same_storage(change: Any) -> Any:
     return inplace
 
 
-unsqueeze_, squeeze_, t_, transpose_ = (_same_storage(change) for change in (views.unsqueeze, views.squeeze, views.t, views.transpose))
+as_strided_, unsqueeze_, squeeze_, t_, transpose_ = (
+    _same_storage(change) for change in (views.as_strided, views.unsqueeze, views.squeeze, views.t, views.transpose)
+)
+
+
+
+def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """Change the tensor's own shape, keeping as much of its memory as fits; new elements have unspecified contents.
+
+    Raises:
+        RuntimeError: the tensor requires grad.
+    """
+    if self.node is not None:
+        raise RuntimeError("cannot resize variables that require grad")
+    shape = as_sizes(sizes)
+    if any(size < 0 for size in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    plain = lay.contiguous(shape, self.layout.dtype)
+    plain = plain if memory_format is None else memory_format.layout(plain)
+    layout = lay.layout(shape, plain.strides, self.layout.offset, plain.dtype)
+    if shape != self.layout.shape:
+        _grow(self, layout.extent * layout.dtype.itemsize)
+        self.layout = layout
+    return self
+
+
+def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+    """As ``resize_`` to the shape of another tensor."""
+    return resize_(self, the_template.layout.shape, memory_format=memory_format)
+
+
+def _grow(self: Tensor, nbytes: int) -> None:
+    """Make the storage of a tensor at least so large."""
+    storage = self.storage
+    if nbytes <= storage.nbytes:
+        return
+    itemsize = self.layout.dtype.itemsize
+    larger = FUNCTIONS.zeros(lay.contiguous((nbytes // itemsize,), self.layout.dtype))
+    if storage.nbytes:
+        flat = new_tensor(storage, lay.contiguous((storage.nbytes // itemsize,), self.layout.dtype))
+        larger[: storage.nbytes // itemsize] = flat
+    adopt(storage, larger.storage)
+    storage.nbytes = nbytes
+
 
 # -- diagonals and triangles -----------------------------------------------------------------------------------------
 
@@ -355,6 +400,6 @@ PUBLIC = (
     "meshgrid", "moveaxis", "movedim", "ravel", "repeat_interleave", "row_stack", "swapaxes", "swapdims", "tril", "triu", "unflatten", "vstack",
 )  # fmt: skip
 METHODS = (
-    "diag", "diag_embed", "diagonal", "expand_as", "flatten", "fliplr", "flipud", "moveaxis", "movedim", "ravel", "repeat_interleave", "reshape_as", "squeeze_", "swapaxes", "swapdims",
+    "as_strided_", "resize_", "resize_as_", "diag", "diag_embed", "diagonal", "expand_as", "flatten", "fliplr", "flipud", "moveaxis", "movedim", "ravel", "repeat_interleave", "reshape_as", "squeeze_", "swapaxes", "swapdims",
     "t_", "transpose_", "tril", "tril_", "triu", "triu_", "unflatten", "unfold", "unsqueeze_", "view_as",
 )  # fmt: skip

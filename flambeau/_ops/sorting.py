@@ -6,7 +6,7 @@ The order is NumPy's stable sort on the host, NaN last (first, descending); grad
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
-from flambeau._ops.arguments import into
+from flambeau._ops import return_types
+from flambeau._ops.arguments import into, sizes
 from flambeau._ops.gathering import gather
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._ops.reduction import amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 Axes = Any
+_all = all
 
 # -- any, all, prod --------------------------------------------------------------------------------------------------
 
@@ -133,11 +134,9 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     return into(out, _argument(ARGMIN, input, dim, keepdim))
 
 
-MaxResult = namedtuple("max", ("values", "indices"))
-MinResult = namedtuple("min", ("values", "indices"))
-
-
 def _extremum(operator: Operator, whole: Callable, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any) -> Any:
+    if not isinstance(input, TensorBase):
+        raise TypeError(f"{operator.name[3:]}(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     if isinstance(dim, TensorBase) or isinstance(other, TensorBase):
         return two(input, other if dim is None else dim, out=out)
     if dim is None:
@@ -154,18 +153,20 @@ def _extremum(operator: Operator, whole: Callable, pair: type, two: Callable, in
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
     """The largest element; with ``dim`` the largest along it and their positions; with a tensor, the larger of two elements."""
-    return _extremum(ARGMAX, amax, MaxResult, basic.maximum, input, dim, keepdim, other, out)
+    return _extremum(ARGMAX, amax, return_types.max, basic.maximum, input, dim, keepdim, other, out)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
     """The smallest element; with ``dim`` the smallest along it and their positions; with a tensor, the smaller of two elements."""
-    return _extremum(ARGMIN, amin, MinResult, basic.minimum, input, dim, keepdim, other, out)
+    return _extremum(ARGMIN, amin, return_types.min, basic.minimum, input, dim, keepdim, other, out)
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """The smallest and the largest element, of all or along ``dim``."""
+    if dim is None and not input.layout.numel:
+        raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
     axes = () if dim is None else dim
-    return namedtuple("aminmax", ("min", "max"))(amin(input, axes, keepdim), amax(input, axes, keepdim))
+    return return_types.several(return_types.aminmax, out, amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
 # -- variance --------------------------------------------------------------------------------------------------------
@@ -344,8 +345,32 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor 
     return into(out, _scan(CUMPROD, input, dim, dtype))
 
 
+def cumsum_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """In-place version of ``cumsum()``."""
+    return CUMSUM.inplace(self, self, statics=(lay.wrap_axis(dim, self.layout.ndim), dtype or self.layout.dtype))
+
+
+def cumprod_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """In-place version of ``cumprod()``."""
+    return CUMPROD.inplace(self, self, statics=(lay.wrap_axis(dim, self.layout.ndim), dtype or self.layout.dtype))
+
+
+def sum_to_size(self: Tensor, *size: int) -> Tensor:
+    """The sum over what broadcasting ``size`` to the tensor's shape would repeat.
+
+    Raises:
+        RuntimeError: ``size`` cannot be broadcast to the tensor's shape.
+    """
+    wanted = sizes(size)
+    source = self.layout.shape
+    lead = len(source) - len(wanted)
+    if lead < 0 or not _all(each in (1, full) for each, full in zip(wanted, source[lead:], strict=True)):
+        raise RuntimeError(f"size {list(wanted)} is not expandable to size {list(source)}.")
+    return FUNCTIONS.sum_to(self, wanted)
+
+
 PUBLIC = (
     "all", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "dist", "logsumexp", "max", "min", "nanmean", "nansum", "norm", "prod", "std", "std_mean",
     "var", "var_mean",
 )  # fmt: skip
-METHODS = tuple(name for name in PUBLIC if name not in ("std_mean", "var_mean"))
+METHODS = (*[name for name in PUBLIC if name not in ("std_mean", "var_mean")], "cumprod_", "cumsum_", "sum_to_size")

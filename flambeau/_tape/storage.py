@@ -49,17 +49,25 @@ class Storage:
         Raises:
             Exception: what computing them raised, now or when it was tried first.
         """
-        if self.tape is not None and self.slot not in self.tape.inputs:
-            self.tape.flush()
+        tape = self.tape  # which another thread may flush at any moment
+        if tape is not None and self.slot not in tape.inputs:
+            tape.flush()
         if self.error is not None:
             raise self.error
         assert self.buffer is not None
         return self.buffer
 
+    def export(self) -> None:
+        """Let others see the memory from now on: records that have yet to read it are computed first."""
+        if self.tape is not None:
+            self.tape.flush()
+        self.exported = True
+
     @property
     def pending(self) -> bool:
         """Whether the newest bytes are still to be computed."""
-        return self.tape is not None and self.slot not in self.tape.inputs
+        tape = self.tape
+        return tape is not None and self.slot not in tape.inputs
 
 
 class TensorBase:

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable
 from sys import getrefcount
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from flambeau._tape.storage import Storage
@@ -100,8 +101,37 @@ def set_compiler(compile: Compile) -> None:
     _compile = compile
 
 
+_lock = threading.RLock()
+"""Held while a tape is flushed or a storage changes its value; while something is recorded only if there are several threads."""
+
+_share: Callable[[], None] | None = None
+
+
+def set_share(share: Callable[[], None]) -> None:
+    """Set the function that makes recording hold ``recording_lock()`` from now on; it is called once, by the second thread."""
+    global _share
+    _share = share
+
+
+def recording_lock() -> threading.RLock:
+    """The lock of all tapes."""
+    return _lock
+
+
+def _guard_recording() -> None:
+    """Make recording safe, since this thread may touch what another one records."""
+    global _share
+    with _lock:
+        share, _share = _share, None
+    if share is not None:
+        share()
+
+
 class Tape:
     """What one thread has recorded since its last flush.
+
+    Another thread that needs a value flushes the tape that the value is pending on. One lock guards all tapes; recording takes
+    it only once a second thread has appeared, so that programs of one thread never pay for it.
 
     Attributes:
         cursor: the trie node of the last record
@@ -113,15 +143,15 @@ class Tape:
         limit: the tape is flushed after a record that leaves more slots than this
         grad: whether operators build the autograd graph in this thread
         inference: whether the thread is in inference mode
-        lock: held while the tape is flushed
+        thread: the thread that records
     """
 
-    __slots__ = ("cursor", "flushed", "flushing", "grad", "inference", "inputs", "limit", "lock", "numbers", "replaced", "values")
+    __slots__ = ("cursor", "flushed", "flushing", "grad", "inference", "inputs", "limit", "numbers", "replaced", "thread", "values")
 
     def __init__(self) -> None:
         self.grad = True
         self.inference = False
-        self.lock = threading.RLock()
+        self.thread = get_ident()
         self.flushing = False
         self._reset()
 
@@ -168,13 +198,9 @@ class Tape:
         """Make the trie node of a record that was not seen here before.
 
         Raises:
-            Exception: what the operator's shape rule raises; the tape is then as it was before the call.
+            Exception: what the operator's shape rule raises.
         """
-        try:
-            layouts = op.infer(tuple(operand[1] for operand in operands), statics)
-        except BaseException:
-            self._forget_new_inputs()
-            raise
+        layouts = op.infer(tuple(operand[1] for operand in operands), statics)
         node = TrieNode()
         node.op, node.statics, node.operands, node.origin = op, statics, operands, origin
         node.layouts = layouts if type(layouts) is tuple else (layouts,)
@@ -189,28 +215,32 @@ class Tape:
         TRIE.size += 1
         return node
 
-    def _forget_new_inputs(self) -> None:
-        """Undo what operands of a record that failed have entered."""
+    def undo(self) -> None:
+        """Forget what a call that failed has entered since the last record."""
         known = self.cursor.slots
         for slot in range(known, len(self.values)):
             storage = self.values[slot]
-            if storage is not None:
+            if storage is not None and storage.tape is self:
                 storage.tape = None
-            del self.inputs[slot]
+            self.inputs.pop(slot, None)
         del self.values[known:]
         del self.numbers[self.cursor.scalars :]
 
     # -- flushing --------------------------------------------------------------------------------------------------
 
     def alive(self) -> tuple[tuple[int, int], ...]:
-        """The slots whose bytes somebody can still reach, each with the input slot that it replaces (or -1)."""
+        """The slots whose bytes somebody can still reach, each with the input slot that it may overwrite (or -1)."""
         replaced = self.replaced
         inputs = self.inputs
         found = []
         for slot, storage in enumerate(self.values):
             # Three references are ours: the list, the loop variable and the argument.
             if storage is not None and getrefcount(storage) > 3 and slot not in inputs:
-                found.append((slot, -1 if storage.exported else replaced.get(slot, -1)))
+                old = replaced.get(slot, -1)
+                # The old bytes are seen by others, or the tape of another thread has them as an input (a fourth reference).
+                if old >= 0 and (storage.exported or getrefcount(inputs[old]) > 3):
+                    old = -1
+                found.append((slot, old))
         return tuple(found)
 
     def flush(self) -> None:
@@ -219,7 +249,9 @@ class Tape:
         Raises:
             Exception: what an operator found wrong with its data; all values that do not depend on it are computed.
         """
-        with self.lock:
+        if self.thread != get_ident():
+            _guard_recording()
+        with _lock:
             if self.cursor.parent is None or self.flushing:
                 return
             self.flushing = True
@@ -262,7 +294,7 @@ class Tape:
         """Give every storage its bytes (or its error), and clear the tape."""
         values = self.values
         for slot, storage in enumerate(values):
-            if storage is None:
+            if storage is None or storage.tape is not self:  # an input may have become one of another thread's tape
                 continue
             storage.tape = None
             if slot in self.inputs:
@@ -286,9 +318,24 @@ class _Local(threading.local):
 
     def __init__(self) -> None:
         self.tape = Tape()
+        if "LOCAL" in globals():
+            _guard_recording()
 
 
 LOCAL = _Local()
+
+
+def _after_fork_in_child() -> None:
+    """A forked process starts with a clean tape; what was pending is computed on the old one if somebody asks for it."""
+    global _lock
+    _lock = threading.RLock()  # a thread that is not here may hold the old one
+    old = LOCAL.tape
+    LOCAL.tape = tape = Tape()
+    tape.grad, tape.inference = old.grad, old.inference
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def flush() -> None:
@@ -303,6 +350,11 @@ def boundary() -> None:
 
 def adopt(storage: Storage, value: Storage) -> None:
     """Make the pending bytes of ``value``, which nobody else holds, the new bytes of ``storage`` (a write of all of it)."""
+    with _lock:
+        _adopt(storage, value)
+
+
+def _adopt(storage: Storage, value: Storage) -> None:
     tape = value.tape
     if tape is None:  # the record made the tape flush: the bytes are there
         _take(storage, value)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import flambeau._ops as ops
-from flambeau._ops import copying, elementwise, functions, indexing, matrix, views
+from flambeau._ops import choice, copying, elementwise, functions, indexing, matrix, views
 from flambeau._ops.arguments import number
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
@@ -332,7 +332,7 @@ class Tensor(TensorBase):
         if self.layout.dtype is dt.bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16")
         array = self._array()
-        self.storage.exported = True
+        self.storage.export()
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -557,10 +557,10 @@ class Tensor(TensorBase):
     def __ipow__(self, other: Any) -> Any:  # type: ignore[misc]
         return elementwise.pow_(self, other) if _operand(other) else NotImplemented
 
-    def __eq__(self, other: Any) -> Any:  # type: ignore[override]
+    def __eq__(self, other: object) -> Any:  # type: ignore[override]
         return elementwise.eq(self, other) if _operand(other) else NotImplemented
 
-    def __ne__(self, other: Any) -> Any:  # type: ignore[override]
+    def __ne__(self, other: object) -> Any:  # type: ignore[override]
         return elementwise.ne(self, other) if _operand(other) else NotImplemented
 
     def __lt__(self, other: Any) -> Any:
@@ -592,6 +592,18 @@ class Tensor(TensorBase):
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
+    def __ilshift__(self, other: Any) -> Any:
+        return functions.bitwise_left_shift_(self, other) if _operand(other) else NotImplemented
+
+    def __irshift__(self, other: Any) -> Any:
+        return functions.bitwise_right_shift_(self, other) if _operand(other) else NotImplemented
+
+    def __rlshift__(self, other: Any) -> Any:
+        return functions.bitwise_left_shift(other, self) if _operand(other) else NotImplemented
+
+    def __rrshift__(self, other: Any) -> Any:
+        return functions.bitwise_right_shift(other, self) if _operand(other) else NotImplemented
+
     def __iand__(self, other: Any) -> Any:
         return functions.bitwise_and_(self, other) if _operand(other) else NotImplemented
 
@@ -614,24 +626,24 @@ class Tensor(TensorBase):
         return elementwise.abs(self)
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """The view with the dimensions reversed."""
         return views.permute(self, *range(self.layout.ndim - 1, -1, -1)) if self.layout.ndim != 2 else views.t(self)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def mT(self) -> Tensor:
         """The view with the last two dimensions exchanged."""
         if self.layout.ndim < 2:
             raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.layout.ndim}-D tensor.")
         return views.transpose(self, -2, -1)
 
     @property
-    def H(self) -> Tensor:  # noqa: N802
+    def H(self) -> Tensor:
         """The conjugate transpose of a matrix."""
         return elementwise.conj(self.T)
 
     @property
-    def mH(self) -> Tensor:  # noqa: N802
+    def mH(self) -> Tensor:
         """The conjugate of the view with the last two dimensions exchanged."""
         return elementwise.conj(self.mT)
 
@@ -679,6 +691,7 @@ for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bo
 Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
 Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
 
+Tensor.where = choice._method  # type: ignore[attr-defined]
 Tensor.new_empty = ops.creation._new_empty  # type: ignore[attr-defined]
 Tensor.new_tensor = ops.creation.new_tensor_  # type: ignore[attr-defined]
 Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]

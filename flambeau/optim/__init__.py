@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from flambeau.optim import lr_scheduler as lr_scheduler
+from flambeau.optim import swa_utils as swa_utils
+from flambeau.optim._adafactor import Adafactor as Adafactor
+from flambeau.optim._muon import Muon as Muon
 from flambeau.optim.adadelta import Adadelta as Adadelta
 from flambeau.optim.adagrad import Adagrad as Adagrad
 from flambeau.optim.adam import Adam as Adam
@@ -22,14 +25,17 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

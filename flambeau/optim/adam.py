@@ -90,7 +90,9 @@ class Adam(StepwiseOptimizer):
                 gradient = gradient.add(parameter, alpha=weight_decay)
         if not group["amsgrad"] and not group["differentiable"]:
             root = (1 - beta2**step) ** 0.5
-            adam_(parameter, exp_avg, exp_avg_sq, gradient, shrink, 1 - beta1, beta2, 1 - beta2, root, group["eps"], -lr / (1 - beta1**step))
+            adam_(
+                parameter, exp_avg, exp_avg_sq, gradient, shrink, 1 - beta1, beta2, 1 - beta2, root, group["eps"], -lr / (1 - beta1**step)
+            )
             return
         if shrink != 1.0:
             parameter.mul_(shrink)

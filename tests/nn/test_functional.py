@@ -23,7 +23,11 @@ def rand(*shape):
         (lambda: F.conv2d(rand(8, 8), rand(16, 3, 3, 3)), RuntimeError, r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d"),
         (lambda: F.conv2d(rand(1, 3, 8, 8), rand(4, 3, 3, 3), padding="full"), RuntimeError, "should be one of 'same' or 'valid'"),
         (lambda: F.conv2d(rand(1, 3, 8, 8), rand(4, 3, 3, 3), stride=2, padding="same"), RuntimeError, "strided convolutions"),
-        (lambda: F.conv2d(rand(1, 3, 8, 8), rand(4, 3, 3, 3), stride=(1, 2, 3)), RuntimeError, r"stride must be an int or a tuple of 2 ints"),
+        (
+            lambda: F.conv2d(rand(1, 3, 8, 8), rand(4, 3, 3, 3), stride=(1, 2, 3)),
+            RuntimeError,
+            r"stride must be an int or a tuple of 2 ints",
+        ),
         (lambda: F.conv2d(rand(1, 3, 8, 8), rand(4, 3, 3, 3), stride="x"), (TypeError, ValueError), "stride|invalid literal"),
         (lambda: F.max_pool2d(rand(1, 1, 2, 2), 3), RuntimeError, "the output would be empty: H_out = floor"),
         (lambda: F.max_pool2d(rand(1, 1, 9, 9), 3, padding=2), RuntimeError, "pad should be at most half"),
@@ -38,7 +42,11 @@ def rand(*shape):
         (lambda: F.dropout1d(rand(2)), RuntimeError, "dropout1d: Expected 2D or 3D input"),
         (lambda: F.hardtanh(rand(2), 2.0, 1.0), ValueError, r"min_val \(=2.0\) cannot be greater than max_val \(=1.0\)"),
         (lambda: F.cross_entropy(rand(3, 4), flambeau.tensor([0, 1])), (ValueError, RuntimeError), "target"),
-        (lambda: F.cross_entropy(rand(3, 4), flambeau.tensor([0, 1, 2]), reduction="x"), ValueError, "x is not a valid value for reduction"),
+        (
+            lambda: F.cross_entropy(rand(3, 4), flambeau.tensor([0, 1, 2]), reduction="x"),
+            ValueError,
+            "x is not a valid value for reduction",
+        ),
         (lambda: F.cross_entropy(rand(3), rand(3), label_smoothing=2.0), RuntimeError, "label_smoothing must be between"),
         (lambda: F.binary_cross_entropy_with_logits(rand(3), rand(4)), ValueError, r"Target size .* must be the same as input size"),
         (lambda: F.huber_loss(rand(3), rand(3), delta=0.0), RuntimeError, "non-positive values for delta"),
@@ -56,7 +64,11 @@ def rand(*shape):
         (lambda: F.embedding_bag(flambeau.tensor([1]), rand(3, 2)), ValueError, "offsets has to be a 1D Tensor"),
         (lambda: F.grid_sample(rand(1, 1, 2, 2), rand(1, 2, 2, 3), align_corners=False), RuntimeError, "size 2 in last dimension"),
         (lambda: F.scaled_dot_product_attention(rand(2, 3), rand(2, 4), rand(2, 4)), RuntimeError, "must agree in E and S"),
-        (lambda: F.max_unpool2d(rand(1, 1, 2, 2), flambeau.zeros(1, 1, 2, 2, dtype=flambeau.int64), 2, output_size=(9, 9)), ValueError, "invalid output_size"),
+        (
+            lambda: F.max_unpool2d(rand(1, 1, 2, 2), flambeau.zeros(1, 1, 2, 2, dtype=flambeau.int64), 2, output_size=(9, 9)),
+            ValueError,
+            "invalid output_size",
+        ),
     ],
 )
 def test_errors(act, error, text):

@@ -157,6 +157,7 @@ CASES = [
     ("TransformerDecoderLayer(8, 2, 16, 0.0)", r(5, 2, 8), r(6, 2, 8)),
     ("TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0), 2)", r(5, 2, 8)),
     ("Transformer(8, 2, 1, 1, 16, 0.0)", r(5, 2, 8), r(4, 2, 8)),
+    ("AdaptiveLogSoftmaxWithLoss(8, 10, [3, 6], div_value=2.0)", r(7, 8), ints(7, high=10)),
     ("Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))", r(5, 3)),
 ]
 

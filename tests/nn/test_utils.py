@@ -52,7 +52,7 @@ def test_vectors():
     assert vector.shape == (9,)
     nn.utils.vector_to_parameters(flambeau.arange(9.0), layer.parameters())
     assert layer.weight.tolist() == [[0, 1], [2, 3], [4, 5]] and layer.bias.tolist() == [6, 7, 8]
-    with pytest.raises(TypeError, match="expected torch.Tensor, but got: list"):
+    with pytest.raises(TypeError, match=r"expected torch.Tensor, but got: list"):
         nn.utils.vector_to_parameters([1.0], layer.parameters())
 
 

@@ -91,7 +91,7 @@ def test_cells_are_one_step():
     layer, cell = nn.LSTM(2, 3), nn.LSTMCell(2, 3)
     cell.load_state_dict({name[:-3]: value for name, value in layer.state_dict().items()})
     x = flambeau.rand(4, 5, 2)
-    output, (hidden, memory) = layer(x)
+    output, (_, memory) = layer(x)
     state = None
     for step in x:
         state = cell(step, state)

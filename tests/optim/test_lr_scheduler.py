@@ -53,7 +53,7 @@ def test_one_cycle_moves_the_momentum_the_other_way():
     optimizer.step()
     scheduler.step()
     optimizer.step()
-    with pytest.raises(ValueError, match="Tried to step 11 times. The specified number of total steps is 10"):
+    with pytest.raises(ValueError, match=r"Tried to step 11 times. The specified number of total steps is 10"):
         scheduler.step()
 
 
@@ -138,7 +138,11 @@ def test_an_own_scheduler():
         (lambda: schedulers.LinearLR(sgd(), 0.0), ValueError, "greater than 0 and less or equal to 1, got 0.0"),
         (lambda: schedulers.CosineAnnealingWarmRestarts(sgd(), 0), ValueError, "Expected positive integer T_0, but got 0"),
         (lambda: schedulers.CyclicLR(sgd(), 0.1, 1.0, mode="x"), ValueError, "mode is invalid and scale_fn is None"),
-        (lambda: schedulers.CyclicLR(optim.Adagrad([nn.Parameter(flambeau.ones(1))]), 0.1, 1.0), ValueError, "must support momentum or beta1"),
+        (
+            lambda: schedulers.CyclicLR(optim.Adagrad([nn.Parameter(flambeau.ones(1))]), 0.1, 1.0),
+            ValueError,
+            "must support momentum or beta1",
+        ),
         (lambda: schedulers.OneCycleLR(sgd(), 1.0), ValueError, "either total_steps OR"),
         (lambda: schedulers.OneCycleLR(sgd(), 1.0, total_steps=0), ValueError, "Expected positive integer total_steps, but got 0"),
         (lambda: schedulers.OneCycleLR(sgd(), [1.0, 2.0], total_steps=5), ValueError, "max_lr has 2 values, param_groups has 1"),

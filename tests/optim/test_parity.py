@@ -34,6 +34,7 @@ CASES = [
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("ASGD", {"t0": 3, "weight_decay": 0.1, "lr": 0.01}),
     ("Rprop", {"lr": 0.1}),
+    ("Adafactor", {"weight_decay": 0.1}),
     ("LBFGS", {"max_iter": 3, "lr": 0.1}),
     ("LBFGS", {"line_search_fn": "strong_wolfe", "max_iter": 4}),
     ("LBFGS", {"max_iter": 5, "history_size": 3, "lr": 0.05}),
@@ -82,6 +83,21 @@ def test_optimizer(name, options, dtype):
                 np.testing.assert_allclose(found.numpy(), value.numpy(), rtol=1e-4, atol=1e-6)
             else:
                 assert found == value
+
+
+@pytest.mark.parametrize("options", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "lr": 0.1}])
+def test_muon(options):
+    results = []
+    for package in (flambeau, torch):
+        matrix = package.nn.Parameter(package.tensor(START[0].tolist()))
+        optimizer = package.optim.Muon([matrix], **options)
+        for _ in range(4):
+            optimizer.zero_grad()
+            (matrix**4).sum().backward()
+            optimizer.step()
+        results.append(matrix.detach().numpy())
+        assert list(optimizer.state_dict()["state"][0]) == ["momentum_buffer"]
+    np.testing.assert_allclose(*results, atol=2e-3)
 
 
 SCHEDULERS = {

@@ -94,7 +94,9 @@ from flambeau.nn.functional._embedding import (
 )
 from flambeau.nn.functional._fractional import (
     fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
     fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
 )
 from flambeau.nn.functional._interpolate import (
     interpolate,
@@ -209,7 +211,9 @@ __all__ = [
     "feature_alpha_dropout",
     "fold",
     "fractional_max_pool2d",
+    "fractional_max_pool2d_with_indices",
     "fractional_max_pool3d",
+    "fractional_max_pool3d_with_indices",
     "gaussian_nll_loss",
     "gelu",
     "glu",

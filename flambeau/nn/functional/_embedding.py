@@ -171,9 +171,7 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
         raise ValueError(f"offsets has to be a 1D Tensor but got {None if offsets is None else shape_text(offsets)}")
     starts = offsets[:-1] if include_last_offset else offsets
     if starts.numel() and int(starts[0]) != 0:
-        raise RuntimeError(
-            f"offsets[0] has to be 0: the first bag begins at position 0, got {int(starts[0])}"
-        )
+        raise RuntimeError(f"offsets[0] has to be 0: the first bag begins at position 0, got {int(starts[0])}")
     positions = flambeau.arange(input.size(0), device=input.device)
     bag = (positions.unsqueeze(-1) >= starts).sum(-1) - 1
     return input, bag, starts.size(0)

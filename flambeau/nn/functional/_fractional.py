@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flambeau
@@ -94,3 +95,7 @@ def fractional_max_pool3d(
 ) -> Any:
     """Computes the maxima of randomly placed windows of a volume; see :func:`fractional_max_pool2d`."""
     return _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
+
+
+fractional_max_pool2d_with_indices = functools.partial(fractional_max_pool2d, return_indices=True)
+fractional_max_pool3d_with_indices = functools.partial(fractional_max_pool3d, return_indices=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flambeau.nn.modules import (
     activation,
+    adaptive,
     attention,
     batchnorm,
     channelshuffle,
@@ -26,6 +27,7 @@ from flambeau.nn.modules import (
     upsampling,
 )
 from flambeau.nn.modules.activation import *  # noqa: F403
+from flambeau.nn.modules.adaptive import *  # noqa: F403
 from flambeau.nn.modules.attention import *  # noqa: F403
 from flambeau.nn.modules.batchnorm import *  # noqa: F403
 from flambeau.nn.modules.channelshuffle import *  # noqa: F403
@@ -51,6 +53,7 @@ from flambeau.nn.modules.upsampling import *  # noqa: F403
 __all__ = [
     "Module",
     *activation.__all__,
+    *adaptive.__all__,
     *attention.__all__,
     *batchnorm.__all__,
     *channelshuffle.__all__,

@@ -50,7 +50,7 @@ def test_sequential_with_names():
     ("act", "error", "text"),
     [
         (lambda net: net[3], IndexError, "index 3 is out of range"),
-        (lambda net: net + [1], ValueError, "add operator supports only objects of Sequential class"),
+        (lambda net: net.__add__([1]), ValueError, "add operator supports only objects of Sequential class"),
         (lambda net: net * 0, ValueError, "Non-positive multiplication factor 0"),
         (lambda net: net * "x", TypeError, "unsupported operand type"),
         (lambda net: net.insert(9, nn.Identity()), IndexError, "Index out of range: 9"),

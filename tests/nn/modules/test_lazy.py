@@ -72,7 +72,7 @@ def test_initialize_parameters_is_required():
 
 
 def test_wrong_inputs():
-    with pytest.raises(RuntimeError, match="Expected 3D .* or 4D .* input to LazyConv2d"):
+    with pytest.raises(RuntimeError, match=r"Expected 3D .* or 4D .* input to LazyConv2d"):
         nn.LazyConv2d(4, 3)(flambeau.zeros(3, 3))
     with pytest.raises(ValueError, match=r"in_channels \(=5\) must be divisible by groups \(=2\)"):
         nn.LazyConv2d(4, 3, groups=2)(flambeau.zeros(1, 5, 8, 8))

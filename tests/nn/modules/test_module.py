@@ -45,7 +45,7 @@ def test_registration_and_traversal():
     assert net.get_buffer("mean") is net.mean
     with pytest.raises(AttributeError, match="Net has no attribute `third`"):
         net.get_submodule("third.0")
-    with pytest.raises(AttributeError, match="`mean` is not an nn.Parameter"):
+    with pytest.raises(AttributeError, match=r"`mean` is not an nn.Parameter"):
         net.get_parameter("mean")
 
 
@@ -152,7 +152,9 @@ def test_a_parameter_must_be_a_leaf():
         Holder().register_parameter("p", scaled)
 
 
-@pytest.mark.parametrize("value", [nn.Identity(), nn.Parameter(flambeau.ones(1)), nn.Buffer(flambeau.ones(1))], ids=["module", "parameter", "buffer"])
+@pytest.mark.parametrize(
+    "value", [nn.Identity(), nn.Parameter(flambeau.ones(1)), nn.Buffer(flambeau.ones(1))], ids=["module", "parameter", "buffer"]
+)
 def test_assignment_needs_init(value):
     class Forgetful(nn.Module):
         def __init__(self):

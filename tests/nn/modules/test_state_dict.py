@@ -73,7 +73,7 @@ def test_not_strict():
 def test_wrong_types():
     with pytest.raises(TypeError, match="Expected state_dict to be dict-like"):
         net().load_state_dict([1])
-    with pytest.raises(RuntimeError, match='While copying the parameter named "weight", expected .*Tensor-like object'):
+    with pytest.raises(RuntimeError, match=r'While copying the parameter named "weight", expected .*Tensor-like object'):
         nn.Linear(1, 1, bias=False).load_state_dict({"weight": 3})
 
 
@@ -139,9 +139,9 @@ def test_extra_state():
     assert list(state) == ["0._extra_state"]
     second.load_state_dict(state)
     assert second[0].count == 7
-    with pytest.raises(RuntimeError, match='Missing key.*"0._extra_state"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"0._extra_state"'):
         second.load_state_dict({})
-    with pytest.raises(RuntimeError, match='Unexpected key.*"_extra_state"'):
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"_extra_state"'):
         nn.Identity().load_state_dict({"_extra_state": 1})
 
 
@@ -151,5 +151,5 @@ def test_batch_norm_reads_what_version_1_wrote():
     state._metadata[""]["version"] = 1
     assert nn.BatchNorm1d(3).load_state_dict(state).missing_keys == []
     state._metadata[""]["version"] = 2
-    with pytest.raises(RuntimeError, match='Missing key.*"num_batches_tracked"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"num_batches_tracked"'):
         nn.BatchNorm1d(3).load_state_dict(state)

@@ -6,7 +6,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from flambeau.utils.data._utils.collate import default_collate
+from flambeau.utils.data._utils.owned import owned
 from flambeau.utils.data.dataset import IterableDataset, TensorDataset, _samples
 
 __all__ = ["fetcher"]
@@ -30,7 +33,7 @@ def fetcher(dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last:
 def _rows(dataset: TensorDataset, indices: Any) -> Any:
     """What collating the samples one by one gives, with one gather per tensor if the indices are plain integers."""
     if type(indices) is list and all(type(index) is int for index in indices):
-        return list(dataset[indices])
+        return list(dataset[owned(np.array(indices))])
     return default_collate(_samples(dataset, indices))
 
 

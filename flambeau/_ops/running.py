@@ -1,0 +1,189 @@
+"""Running extrema and logarithms of sums, differences and integrals along a dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops import return_types
+from flambeau._ops.arguments import into
+from flambeau._ops.gathering import scatter_add
+from flambeau._ops.joining import cat
+from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.statistics import cumsum
+from flambeau._ops.return_types import several
+from flambeau._ops.views import narrow
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+# -- running extrema -------------------------------------------------------------------------------------------------
+
+
+def _infer_extrema(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    shape = operands[0].shape
+    return lay.contiguous(shape, operands[0].dtype), lay.contiguous(shape, dt.int64)
+
+
+def _lower_extrema(combine: Any) -> Callable:
+    def run(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        if array.ndim == 0:
+            return array.copy(), np.zeros((), np.int64)
+        values = combine.accumulate(array, axis)
+        places = np.arange(array.shape[axis]).reshape(-1, *(1,) * (array.ndim - 1 - axis))
+        hits = (array == values) | (array != array)
+        return values, np.maximum.accumulate(np.where(hits, places, 0), axis)
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+        source = graph.wide(operands[0])
+        values, places = graph.host(run, (source,), ((source.dtype, source.shape), (dt.int64, source.shape)), *statics)
+        return graph.cast(values, layouts[0].dtype), places
+
+    return lower
+
+
+def _extrema_gradient(grad0: Tensor, result1: Tensor, dim: int) -> Tensor:
+    return scatter_add(grad0 * 0, dim, result1, grad0) if grad0.layout.ndim else grad0
+
+
+CUMMAX = Operator("cummax", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema(np.maximum)).gradient(input=_extrema_gradient)
+CUMMIN = Operator("cummin", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema(np.minimum)).gradient(input=_extrema_gradient)
+
+
+def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
+    """The largest element so far along ``dim``, and where it is (the last of equals)."""
+    return several(return_types.cummax, out, *CUMMAX(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
+
+
+def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
+    """The smallest element so far along ``dim``, and where it is (the last of equals)."""
+    return several(return_types.cummin, out, *CUMMIN(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
+
+
+# -- running logarithms of sums --------------------------------------------------------------------------------------
+
+
+def _accumulate_log(array: np.ndarray, axis: int) -> tuple[np.ndarray]:
+    with np.errstate(all="ignore"):
+        if array.ndim == 0 or array.shape[axis] == 0:
+            return (array.copy(),)
+        if array.dtype.kind != "c":
+            return (np.logaddexp.accumulate(array, axis),)
+        top = np.maximum.accumulate(array.real, axis)
+        result = np.moveaxis(array.copy(), axis, 0)
+        for place in range(1, len(result)):
+            larger = np.moveaxis(top, axis, 0)[place]
+            result[place] = np.log(np.exp(result[place - 1] - larger) + np.exp(result[place] - larger)) + larger
+        return (np.moveaxis(result, 0, axis),)
+
+
+def _lower_logcumsumexp(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    source = graph.wide(operands[0])
+    return graph.cast(graph.host(_accumulate_log, (source,), ((source.dtype, source.shape),), *statics)[0], layouts[0].dtype)
+
+
+LOGCUMSUMEXP = Operator(
+    "logcumsumexp", ("input",), ("dim",), infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype), lower=_lower_logcumsumexp
+)
+
+
+def _logcumsumexp_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int) -> Tensor:
+    """``exp(input) * sum of grad * exp(-result)`` over what comes after, the positive and the negative part of ``grad`` apart."""
+    if not grad.layout.ndim:
+        return grad
+    if grad.is_complex():
+        return cumsum((grad * (-result).exp().conj()).flip(dim), dim).flip(dim) * input.exp().conj()
+    parts = []
+    for part in (grad, -grad):
+        logarithm = FUNCTIONS.where(part > 0, part, 0.0).log()
+        parts.append((logcumsumexp((logarithm - result).flip(dim), dim).flip(dim) + input).exp())
+    return parts[0] - parts[1]
+
+
+LOGCUMSUMEXP.gradient(input=_logcumsumexp_gradient)
+
+
+def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
+    """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
+    if input.layout.dtype.category < dt.FLOAT:
+        raise RuntimeError(f"logcumsumexp(): expected a floating-point or complex tensor, not {input.layout.dtype!r}")
+    return into(out, LOGCUMSUMEXP(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
+
+
+# -- differences and integrals ---------------------------------------------------------------------------------------
+
+
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
+    """The differences of neighbours along ``dim``, taken ``n`` times; of bool, whether they differ."""
+    if input.layout.ndim == 0:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    for each in (prepend, append):
+        if each is not None and each.layout.ndim != input.layout.ndim:
+            raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+    if prepend is not None or append is not None:
+        input = cat([each for each in (prepend, input, append) if each is not None], axis)
+    if n == 0:
+        return into(out, input.clone())
+    for _ in range(min(n, input.layout.shape[axis] + 1)):
+        count = max(input.layout.shape[axis] - 1, 0)
+        if not count:
+            input = narrow(input, axis, 0, 0)
+            break
+        later, earlier = narrow(input, axis, 1, count), narrow(input, axis, 0, count)
+        input = later ^ earlier if input.layout.dtype is dt.bool else later - earlier
+    return into(out, input)
+
+
+def _widths(y: Tensor, x: Tensor, axis: int, name: str) -> Tensor:
+    """The distances of the sample points of ``y`` along ``axis``, in a shape that is broadcast against the areas."""
+    if x.layout.ndim == 0:
+        raise RuntimeError(f"{name}: x must not be a scalar tensor")
+    ndim = y.layout.ndim
+    if x.layout.ndim == 1:
+        if x.layout.numel != y.layout.shape[axis]:
+            raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
+        return diff(x).reshape(tuple(-1 if each == axis else 1 for each in range(ndim)))
+    if x.layout.ndim < ndim:
+        x = x.reshape((*(1,) * (ndim - x.layout.ndim), *x.layout.shape))
+    return diff(x, 1, axis - ndim)
+
+
+def _areas(y: Tensor, x: Any, dx: Any, dim: int, name: str) -> tuple[Tensor, int]:
+    axis = lay.wrap_axis(dim, y.layout.ndim)
+    count = y.layout.shape[axis]
+    if not isinstance(x, TensorBase):
+        width = x if x is not None else 1 if dx is None else dx
+    else:
+        width = _widths(y, x, axis, name)
+    if y.layout.dtype is dt.bool or (not isinstance(x, TensorBase) and isinstance(width, bool)):
+        raise RuntimeError(f"{name}: received a bool input for `x` or `y`, but bool is not supported")
+    pairs = max(count - 1, 0)
+    return (narrow(y, axis, min(1, count), pairs) + narrow(y, axis, 0, pairs)) * width, axis - y.layout.ndim
+
+
+def trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
+    """The integral along ``dim`` by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
+    areas, axis = _areas(y, x, dx, dim, "trapezoid")
+    return areas.sum(axis) / 2.0
+
+
+def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
+    """The running integral along ``dim`` by the trapezoidal rule."""
+    areas, axis = _areas(y, x, dx, dim, "cumulative_trapezoid")
+    return cumsum(areas, axis) / 2.0
+
+
+trapz = trapezoid
+
+PUBLIC = ("cummax", "cummin", "cumulative_trapezoid", "diff", "logcumsumexp", "trapezoid", "trapz")
+METHODS = ("cummax", "cummin", "diff", "logcumsumexp")

@@ -1,0 +1,157 @@
+"""Special functions and other functions of few elements, composed of the elementwise operators."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops import elementwise as basic
+from flambeau._ops import functions
+from flambeau._ops.arguments import in_place, into, number
+from flambeau._ops.elementwise import infer_float, unary, unary_function
+from flambeau._ops.operator import FUNCTIONS
+from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
+from flambeau._types.promotion import get_default_dtype
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+
+def _floating(x: Tensor) -> Tensor:
+    """The tensor, in the default dtype if it holds integers."""
+    return x if x.layout.dtype.category >= dt.FLOAT else x.to(get_default_dtype())
+
+
+I0 = unary("i0", infer=infer_float)
+i0, i0_ = unary_function(I0, "The modified Bessel function of the first kind, of order 0, of each element.")
+
+
+def _pair(name: str, input: Any, other: Any) -> tuple[Any, Any]:
+    if not isinstance(input, TensorBase) and not isinstance(other, TensorBase):
+        raise TypeError(f"{name}(): at least one operand must be a Tensor")
+    return tuple(_floating(each) if isinstance(each, TensorBase) else number(each) for each in (input, other))  # type: ignore[return-value]
+
+
+def xlogy(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+    """``input * log(other)``, which is 0 where ``input`` is 0 (and NaN where ``other`` is)."""
+    return into(out, _x_times("xlogy", input, other, functions.basic.log))
+
+
+def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+    """``input * log1p(other)``, which is 0 where ``input`` is 0 (and NaN where ``other`` is)."""
+    return into(out, _x_times("xlog1py", input, other, functions.log1p))  # type: ignore[attr-defined]
+
+
+def _x_times(name: str, input: Any, other: Any, logarithm: Any) -> Tensor:
+    from flambeau._ops.creation import tensor
+
+    input, other = _pair(name, input, other)
+    if not isinstance(other, TensorBase):
+        other = tensor(other, dtype=input.layout.dtype)
+    zero = (input == 0) & (other == other) if isinstance(input, TensorBase) else (other == other) if input == 0 else None
+    if zero is None:
+        return input * logarithm(other)
+    safe = FUNCTIONS.where(zero, 1.0, other)
+    return FUNCTIONS.where(zero, 0.0, input * logarithm(safe))
+
+
+def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:
+    """``log(input / (1 - input))``, the inverse of ``sigmoid``; with ``eps``, of the input moved into ``[eps, 1 - eps]``."""
+    x = _floating(input)
+    if eps is not None:
+        x = functions.clamp(x, eps, 1 - eps)
+    return into(out, basic.log(x / (1 - x)))
+
+
+def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Angles from degrees to radians."""
+    if input.is_complex():
+        raise RuntimeError("deg2rad is not supported for complex tensors.")
+    return into(out, _floating(input) * (math.pi / 180))
+
+
+def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Angles from radians to degrees."""
+    if input.is_complex():
+        raise RuntimeError("rad2deg is not supported for complex tensors.")
+    return into(out, _floating(input) * (180 / math.pi))
+
+
+def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``sin(pi * input) / (pi * input)``, which is 1 at 0."""
+    x = _floating(input)
+    zero = x == 0
+    scaled = FUNCTIONS.where(zero, 1.0, x) * math.pi
+    return into(out, FUNCTIONS.where(zero, 1.0, basic.sin(scaled) / scaled))
+
+
+def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``log2(2**input + 2**other)``, without overflow."""
+    if not isinstance(input, TensorBase) or not isinstance(other, TensorBase):
+        raise TypeError("logaddexp2(): both operands must be Tensors")
+    ln2 = math.log(2)
+    return into(out, functions.logaddexp(_floating(input) * ln2, _floating(other) * ln2) / ln2)  # type: ignore[attr-defined]
+
+
+def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``input * 2**other``."""
+    return into(out, input * functions.exp2(other.to(dt.float64) if other.layout.dtype is dt.float64 else _floating(other)))  # type: ignore[attr-defined]
+
+
+def positive(input: Tensor) -> Tensor:
+    """The tensor itself; bool is refused."""
+    if input.layout.dtype is dt.bool:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Whether each element is positive infinity."""
+    return into(out, _infinite("isposinf", input, math.inf))
+
+
+def isneginf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Whether each element is negative infinity."""
+    return into(out, _infinite("isneginf", input, -math.inf))
+
+
+def _infinite(name: str, input: Tensor, value: float) -> Tensor:
+    if input.is_complex():
+        raise RuntimeError(f"{name} does not support complex inputs.")
+    return input == value if input.is_floating_point() else input != input
+
+
+def isreal(input: Tensor) -> Tensor:
+    """Whether each element has no imaginary part."""
+    return input.imag == 0 if input.is_complex() else input == input if not input.is_floating_point() else (input == input) | (input != input)
+
+
+def entr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``-input * log(input)``, which is 0 at 0 and -inf below it."""
+    x = _floating(input)
+    safe = FUNCTIONS.where(x > 0, x, 1.0)
+    return into(out, FUNCTIONS.where(x > 0, -x * basic.log(safe), FUNCTIONS.where(x == 0, 0.0, FUNCTIONS.where(x != x, x, -math.inf))))
+
+
+def ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The integral of the standard normal distribution up to each element."""
+    return into(out, functions.erfc(_floating(input) * -math.sqrt(0.5)) * 0.5)  # type: ignore[attr-defined]
+
+
+def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension ``p``."""
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    x = _floating(input)
+    total = functions.lgamma(x)  # type: ignore[attr-defined]
+    for j in range(1, p):
+        total = total + functions.lgamma(x - j / 2)  # type: ignore[attr-defined]
+    return into(out, total + p * (p - 1) / 4 * math.log(math.pi))
+
+
+deg2rad_, rad2deg_, sinc_, logit_, xlogy_, ldexp_, mvlgamma_ = (in_place(function) for function in (deg2rad, rad2deg, sinc, logit, xlogy, ldexp, mvlgamma))
+
+_BOTH = ("deg2rad", "i0", "isneginf", "isposinf", "isreal", "ldexp", "logaddexp2", "logit", "mvlgamma", "positive", "rad2deg", "sinc", "xlogy")
+PUBLIC = (*_BOTH, "deg2rad_", "i0_", "ldexp_", "logit_", "rad2deg_", "sinc_", "xlogy_")
+METHODS = (*_BOTH, "deg2rad_", "i0_", "ldexp_", "logit_", "mvlgamma_", "rad2deg_", "sinc_", "xlogy_")

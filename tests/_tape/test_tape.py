@@ -1,0 +1,331 @@
+"""The rules that keep the tape sound: what is static and what is not, what is computed, and when."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau._runtime import allocator, jit
+from flambeau._tape import tape as tapes
+from flambeau._tape.tape import LOCAL, TRIE
+
+
+@pytest.fixture(autouse=True)
+def clean_tape():
+    """Each test starts at the root of the trie."""
+    flambeau.flush()
+    yield
+    flambeau.flush()
+
+
+def growth(action: Callable[[], object]) -> tuple[int, int, int]:
+    """By how much an action grows the trie, the compiled kernels and the programs of all nodes."""
+
+    def measure() -> tuple[int, int, int]:
+        statistics = jit.statistics()
+        return TRIE.size, statistics["compiled"] + statistics["loaded"] + statistics["reused"], len(list(programs()))
+
+    before = measure()
+    action()
+    after = measure()
+    return tuple(new - old for new, old in zip(after, before, strict=True))  # type: ignore[return-value]
+
+
+def programs():
+    stack = [TRIE.root]
+    while stack:
+        node = stack.pop()
+        yield from node.programs.values()
+        stack.extend(node.values())
+
+
+def training_step(lr: float, optimizer_class=flambeau.optim.SGD) -> Callable[[], float]:
+    flambeau.manual_seed(1)
+    net = flambeau.nn.Linear(5, 3)
+    optimizer = optimizer_class(net.parameters(), lr=lr)
+    x = flambeau.randn(4, 5)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    step.optimizer = optimizer  # type: ignore[attr-defined]
+    return step
+
+
+# -- structure is static, numbers are operands ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first, second", [(2.0, 3.5), (2, 7), (True, False), (1 + 2j, 3 - 1j)])
+def test_numbers_are_operands(first: complex, second: complex) -> None:
+    x = flambeau.arange(4, dtype=flambeau.complex128 if isinstance(first, complex) else flambeau.float64)
+    assert (x * first).tolist() == [each * first for each in range(4)]
+
+    def other() -> None:
+        assert (x * second).tolist() == [each * second for each in range(4)]
+
+    assert growth(other) == (0, 0, 0)
+
+
+def test_numbers_of_different_classes_are_different_records() -> None:
+    x = flambeau.arange(3)
+    assert (x + 1).dtype is flambeau.int64
+    assert (x + 1.0).dtype is flambeau.float32
+    assert (x + 1j).dtype is flambeau.complex64
+
+
+@pytest.mark.parametrize("optimizer", [flambeau.optim.SGD, flambeau.optim.Adam, flambeau.optim.AdamW])
+def test_learning_rate_and_step_count_grow_nothing(optimizer: type) -> None:
+    step = training_step(0.1, optimizer)
+    for _ in range(3):
+        step()
+
+    def more() -> None:
+        for number in range(5):
+            step.optimizer.param_groups[0]["lr"] = 0.1 / (number + 2)  # type: ignore[attr-defined]
+            step()
+
+    assert growth(more) == (0, 0, 0)
+
+
+def test_dropout_seed_grows_nothing() -> None:
+    x = flambeau.ones(50)
+    draws = [flambeau.dropout(x, 0.5, True).tolist() for _ in range(2)]
+    assert draws[0] != draws[1]
+    assert growth(lambda: flambeau.dropout(x, 0.5, True).tolist()) == (0, 0, 0)
+
+
+def test_second_iteration_adds_nothing() -> None:
+    step = training_step(0.1)
+    losses = [step(), step()]
+    assert growth(lambda: losses.append(step())) == (0, 0, 0)
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_other_shapes_reuse_kernels() -> None:
+    (flambeau.ones(4, 5) * 2 + 1).tolist()
+    (flambeau.ones(6, 7) * 2 + 1).tolist()
+    statistics = jit.statistics()
+    assert (flambeau.ones(8, 9) * 2 + 1).sum().item() == 3 * 72 and jit.statistics()["compiled"] == statistics["compiled"]
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_nobody_looks_at_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapes, "MAX_SLOTS", 64)
+    monkeypatch.setattr(LOCAL.tape, "limit", 64)
+    x = flambeau.zeros(1000)
+    longest = 0
+    seen = []
+    for number in range(1000):
+        x = x + 1
+        longest = max(longest, len(LOCAL.tape.values))
+        if number >= 200 and number % 100 == 0:
+            gc.collect()
+            seen.append(allocator.statistics()["allocated"])
+    assert longest <= 65
+    assert max(seen) - min(seen) <= 16 * 4096
+    assert x[0].item() == 1000 and x.sum().item() == 1_000_000
+
+
+def test_trie_is_dropped_when_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapes, "MAX_TRIE_NODES", 20)
+    x = flambeau.ones(3)
+    for number in range(1, 40):
+        y = x
+        for _ in range(number % 7):
+            y = y * 2 + x.reshape(3, 1).expand(3, number)[:, 0]
+        assert y.tolist() == [float(2 ** (number % 7 + 1) - 1)] * 3
+        assert TRIE.size <= 20 + 4 * 7
+
+
+def test_another_tape_survives_that_the_trie_is_dropped() -> None:
+    x = flambeau.ones(3) + 1
+    TRIE.clear()
+    y = x * 3
+    assert (x.tolist(), y.tolist()) == ([2.0] * 3, [6.0] * 3)
+    assert LOCAL.tape.cursor is TRIE.root
+
+
+# -- what is computed ----------------------------------------------------------------------------------------------------
+
+
+def last_program() -> object:
+    return list(LOCAL.tape.flushed.programs.values())[-1]
+
+
+def test_dead_values_are_not_written() -> None:
+    x = flambeau.arange(6.0)
+    flambeau.flush()
+    y = x * 2
+    z = y.exp()
+    w = x.cumsum(0)
+    del y, w
+    flambeau.flush()
+    program = last_program()
+    assert len(program.results) == 1  # type: ignore[attr-defined]
+    assert {node.kind for call in program.calls for node in call.nodes} <= {"map", "cast"}  # type: ignore[attr-defined]
+    np.testing.assert_allclose(z.numpy(), np.exp(2 * np.arange(6.0)), rtol=1e-6)
+
+
+def test_a_program_of_nothing_alive_runs_nothing() -> None:
+    x = flambeau.arange(6.0)
+    flambeau.flush()
+    x.exp()
+    flambeau.flush()
+    assert last_program().calls == []  # type: ignore[attr-defined]
+
+
+def test_a_program_that_computes_more_is_reused() -> None:
+    x = flambeau.arange(6.0)
+
+    def run(keep: bool) -> float:
+        flambeau.flush()
+        y = x * 3
+        z = y + 2
+        if not keep:
+            del y
+        return z.sum().item()
+
+    first = run(True)
+    known = len(list(programs()))
+    assert run(False) == first
+    assert len({id(program) for program in programs()}) == known
+
+
+def test_values_kept_by_a_superset_program_are_right() -> None:
+    x = flambeau.ones(2)
+    a, b = x + 1, x + 2
+    flambeau.flush()
+    a, b = x + 1, x + 2
+    del a
+    assert b.tolist() == [3.0, 3.0]
+
+
+# -- versions ------------------------------------------------------------------------------------------------------------
+
+
+def test_in_place_writes_do_not_change_what_was_recorded_before() -> None:
+    x = flambeau.ones(4)
+    flambeau.flush()
+    y = x * 10
+    x.add_(5)
+    z = x * 10
+    assert (y.tolist(), x.tolist(), z.tolist()) == ([10.0] * 4, [6.0] * 4, [60.0] * 4)
+
+
+def test_a_write_through_a_view_is_seen_by_all() -> None:
+    x = flambeau.zeros(3, 4)
+    row = x[1]
+    before = row * 1
+    row.add_(1)
+    x[:, 2].mul_(7)
+    assert before.tolist() == [0.0] * 4
+    assert row.tolist() == [1.0, 1.0, 7.0, 1.0]
+    assert x.sum().item() == 10.0
+
+
+def test_a_write_in_place_takes_no_new_memory() -> None:
+    x = flambeau.ones(1000)
+    flambeau.flush()
+    address = x.data_ptr()
+    for _ in range(3):
+        x.mul_(2)
+        flambeau.flush()
+        assert x.data_ptr() == address
+    assert x[0].item() == 8.0
+
+
+# -- foreign memory ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [4, (tapes.SNAPSHOT_BYTES // 8) + 1])
+def test_a_foreign_array_is_read_when_the_call_is_made(count: int) -> None:
+    array = np.ones(count)
+    x = flambeau.from_numpy(array)
+    y = x + x * 2
+    array[:] = 100
+    z = x + 1
+    assert (y[0].item(), y.sum().item()) == (3.0, 3.0 * count)
+    assert z[0].item() == 101.0
+
+
+def test_a_large_foreign_array_flushes_a_small_one_does_not() -> None:
+    small, large = flambeau.from_numpy(np.ones(4)), flambeau.from_numpy(np.ones(tapes.SNAPSHOT_BYTES // 8 + 1))
+    y = small + 1
+    assert y.storage.pending
+    z = large + 1
+    assert not z.storage.pending and not y.storage.pending
+
+
+def test_in_place_operators_write_the_foreign_array_at_once() -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    x = flambeau.from_numpy(array)
+    x.mul_(2)
+    assert array[1].tolist() == [6.0, 8.0, 10.0]
+    x[0].fill_(-1)
+    assert array[0].tolist() == [-1.0] * 3
+    x[:, 1] = flambeau.tensor([5.0, 6.0], dtype=flambeau.float64)
+    assert array.tolist() == [[-1.0, 5.0, -1.0], [6.0, 6.0, 10.0]]
+    x.copy_(flambeau.zeros(2, 3))
+    assert not array.any()
+
+
+def test_numpy_shares_memory_both_ways() -> None:
+    x = flambeau.zeros(3)
+    array = x.numpy()
+    x.add_(2)
+    assert array.tolist() == [2.0] * 3
+    array[1] = 9
+    assert (x * 1).tolist() == [2.0, 9.0, 2.0]
+    x.zero_()
+    assert not array.any()
+
+
+def test_records_read_a_tensor_before_numpy_hands_it_out() -> None:
+    x = flambeau.ones(3)
+    flambeau.flush()
+    y = x * 2
+    array = x.numpy()
+    array[:] = 50
+    assert y.tolist() == [2.0] * 3
+
+
+def test_a_pending_write_is_not_lost_when_the_array_is_handed_out() -> None:
+    x = flambeau.ones(3)
+    x.add_(1)
+    array = x.numpy()
+    x[0] = 7
+    assert array.tolist() == [7.0, 2.0, 2.0]
+
+
+# -- failures at the call ------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_shape_rule_leaves_the_tape_as_it_was() -> None:
+    x, y = flambeau.ones(3), flambeau.ones(4)
+    flambeau.flush()
+    before = x * 2
+    slots, numbers, size = len(LOCAL.tape.values), list(LOCAL.tape.numbers), TRIE.size
+    with pytest.raises(RuntimeError, match="must match the size"):
+        x + y
+    assert (len(LOCAL.tape.values), LOCAL.tape.numbers, TRIE.size) == (slots, numbers, size)
+    assert (before.tolist(), (y + 1).tolist()) == ([2.0] * 3, [2.0] * 4)
+
+
+@pytest.mark.parametrize("bad", [lambda x: flambeau._ops.operator.OPERATORS["add"](3.0, x, "text"), lambda x: x + 2**70])
+def test_a_call_that_fails_while_it_reads_its_operands_leaves_no_number(bad: Callable) -> None:
+    x = flambeau.ones(3)
+    assert (x * 5.0).tolist() == [5.0] * 3
+    with pytest.raises((TypeError, RuntimeError)):
+        bad(x)
+    assert LOCAL.tape.numbers == [] and LOCAL.tape.values == [] and not LOCAL.tape.inputs
+    assert (x * 7.0).tolist() == [7.0] * 3
