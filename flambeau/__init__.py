@@ -43,7 +43,8 @@ for _family in _ops.FAMILIES:
 
 _set_compiler(_lazy.compile)
 
-from flambeau import linalg as linalg  # noqa: E402  (these need the names above)
+from flambeau import fft as fft  # noqa: E402  (these need the names above)
+from flambeau import linalg as linalg  # noqa: E402
 from flambeau import nn as nn  # noqa: E402
 from flambeau import optim as optim  # noqa: E402
 from flambeau import testing as testing  # noqa: E402
@@ -51,3 +52,23 @@ from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 from flambeau.serialization import load as load  # noqa: E402
 from flambeau.serialization import save as save  # noqa: E402
+
+_LATER = {"explain": "_compiler.explain", "install_as_torch": "_alias", "vision": ""}
+"""Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = _LATER[name]
+    return getattr(import_module(f"{__name__}.{module}"), name) if module else import_module(f"{__name__}.{name}")
+
+
+for _name in (
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cosine_similarity", "instance_norm", "max_pool1d", "max_pool2d", "max_pool3d", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "rrelu",
+):  # fmt: skip
+    globals()[_name] = getattr(nn.functional, _name)

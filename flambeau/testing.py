@@ -60,7 +60,9 @@ def assert_close(
 def _compare(actual: Any, expected: Any, place: str, options: tuple) -> None:
     if isinstance(actual, Mapping) and isinstance(expected, Mapping):
         if actual.keys() != expected.keys():
-            raise AssertionError(f"The keys of the mappings do not match{_at(place)}: {sorted(map(str, actual.keys() ^ expected.keys()))} are in one only")
+            raise AssertionError(
+                f"The keys of the mappings do not match{_at(place)}: {sorted(map(str, actual.keys() ^ expected.keys()))} are in one only"
+            )
         for key in actual:
             _compare(actual[key], expected[key], f"{place}[{key!r}]", options)
         return
@@ -72,7 +74,13 @@ def _compare(actual: Any, expected: Any, place: str, options: tuple) -> None:
         return
     if actual is None and expected is None:
         return
-    _compare_tensors(as_tensor(actual), as_tensor(expected), place, options, numbers=not isinstance(actual, TensorBase) and not isinstance(actual, np.ndarray))
+    _compare_tensors(
+        as_tensor(actual),
+        as_tensor(expected),
+        place,
+        options,
+        numbers=not isinstance(actual, TensorBase) and not isinstance(actual, np.ndarray),
+    )
 
 
 def _is_sequence(value: Any) -> bool:
@@ -105,7 +113,9 @@ def _compare_tensors(actual: Any, expected: Any, place: str, options: tuple, *, 
     if close.all():
         return
     if close.ndim == 0:
-        raise AssertionError(f"Scalars are not close{_at(place)}!\n\nExpected {other.item()} but got {one.item()}.\nAbsolute difference: {difference.item()} (up to {atol} allowed)")
+        raise AssertionError(
+            f"Scalars are not close{_at(place)}!\n\nExpected {other.item()} but got {one.item()}.\nAbsolute difference: {difference.item()} (up to {atol} allowed)"
+        )
     wrong = np.where(close, -1.0, np.where(np.isnan(difference), np.inf, difference))
     where = tuple(int(each) for each in np.unravel_index(np.argmax(wrong), wrong.shape))
     count = int((~close).sum())

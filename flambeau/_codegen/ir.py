@@ -133,7 +133,9 @@ class Module:
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
 
-    def function(self, name: str, parameters: Sequence[tuple[str, str]], returns: str = "void", *, linkage: str = "", attributes: str = "") -> Builder:
+    def function(
+        self, name: str, parameters: Sequence[tuple[str, str]], returns: str = "void", *, linkage: str = "", attributes: str = ""
+    ) -> Builder:
         """Start a function; ``parameters`` are ``(type with attributes, name)``."""
         builder = Builder(self, name, parameters, returns, linkage, attributes)
         self.functions.append(builder)
@@ -169,7 +171,9 @@ class Module:
 class Builder:
     """One function being written.  Methods append an instruction and return its value."""
 
-    def __init__(self, module: Module, name: str, parameters: Sequence[tuple[str, str]], returns: str, linkage: str, attributes: str) -> None:
+    def __init__(
+        self, module: Module, name: str, parameters: Sequence[tuple[str, str]], returns: str, linkage: str, attributes: str
+    ) -> None:
         self.module = module
         self.name = name
         self._head = f"define {linkage} {returns} @{name}({', '.join(f'{type} %{label}' for type, label in parameters)}) {attributes}"
@@ -238,7 +242,9 @@ class Builder:
         return self.value(f"{opcode} {predicate} {left.type} {left.text}, {right.text}", vector("i1", left.width))
 
     def select(self, condition: Value, then: Value, otherwise: Value) -> Value:
-        return self.value(f"select {condition.type} {condition.text}, {then.type} {then.text}, {otherwise.type} {otherwise.text}", then.type)
+        return self.value(
+            f"select {condition.type} {condition.text}, {then.type} {then.text}, {otherwise.type} {otherwise.text}", then.type
+        )
 
     def cast(self, opcode: str, operand: Value, type: str) -> Value:
         """``cast("sext", x, "<16 x i64>")``, ``cast("bitcast", x, …)``, ``cast("fptrunc", x, …)``, …"""
@@ -315,27 +321,37 @@ class Builder:
         otherwise = otherwise or constant(type, 0)
         self.module.declare(f"{type} @llvm.masked.load.{mangle(type)}.p0(ptr, {mask.type}, {type})")
         align = max(1, bits(type) // 8)
-        return self.value(f"call {type} @llvm.masked.load.{mangle(type)}.p0(ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type} {otherwise.text})", type)
+        return self.value(
+            f"call {type} @llvm.masked.load.{mangle(type)}.p0(ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type} {otherwise.text})",
+            type,
+        )
 
     def masked_store(self, operand: Value, pointer: Value, mask: Value) -> None:
         type = operand.type
         self.module.declare(f"void @llvm.masked.store.{mangle(type)}.p0({type}, ptr, {mask.type})")
         align = max(1, bits(type) // 8)
-        self.emit(f"call void @llvm.masked.store.{mangle(type)}.p0({type} {operand.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text})")
+        self.emit(
+            f"call void @llvm.masked.store.{mangle(type)}.p0({type} {operand.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text})"
+        )
 
     def gather(self, pointers: Value, mask: Value, type: str) -> Value:
         """Load lane by lane through a vector of addresses; lanes that are masked out are 0."""
         suffix = f"{mangle(type)}.v{pointers.width}p0"
         self.module.declare(f"{type} @llvm.masked.gather.{suffix}({pointers.type}, {mask.type}, {type})")
         align = max(1, bits(type) // 8)
-        return self.value(f"call {type} @llvm.masked.gather.{suffix}({pointers.type} align {align} {pointers.text}, {mask.type} {mask.text}, {type} {constant(type, 0).text})", type)
+        return self.value(
+            f"call {type} @llvm.masked.gather.{suffix}({pointers.type} align {align} {pointers.text}, {mask.type} {mask.text}, {type} {constant(type, 0).text})",
+            type,
+        )
 
     def scatter(self, operand: Value, pointers: Value, mask: Value) -> None:
         """Store lane by lane; where addresses repeat, the highest lane wins."""
         suffix = f"{mangle(operand.type)}.v{pointers.width}p0"
         self.module.declare(f"void @llvm.masked.scatter.{suffix}({operand.type}, {pointers.type}, {mask.type})")
         align = max(1, bits(operand.type) // 8)
-        self.emit(f"call void @llvm.masked.scatter.{suffix}({operand.type} {operand.text}, {pointers.type} align {align} {pointers.text}, {mask.type} {mask.text})")
+        self.emit(
+            f"call void @llvm.masked.scatter.{suffix}({operand.type} {operand.text}, {pointers.type} align {align} {pointers.text}, {mask.type} {mask.text})"
+        )
 
     def offsets(self, pointer: Value, indices: Value, type: str) -> Value:
         """A vector of addresses: ``pointer`` plus each lane of ``indices`` elements of ``type``."""

@@ -211,7 +211,12 @@ class _Emitter:
             for number, position in self.parameters.extra.items()
         }
         for number in range(len(self.body)):
-            if not self.depends[number] and self.phase[number] == 0 and not self._full(number) and self.body[number].op not in ("store", "reduce"):
+            if (
+                not self.depends[number]
+                and self.phase[number] == 0
+                and not self._full(number)
+                and self.body[number].op not in ("store", "reduce")
+            ):
                 self.values[number] = self._compute(number, 1, None)
         if spec.split:
             self._emit_split()
@@ -278,7 +283,13 @@ class _Emitter:
     def _row_scalars(self) -> None:
         """Compute what does not depend on the vector digit."""
         for number, instr in enumerate(self.body):
-            if number not in self.values and not self._is_vector(number) and not self._full(number) and instr.op not in ("store", "reduce") and self.phase[number] == 0:
+            if (
+                number not in self.values
+                and not self._is_vector(number)
+                and not self._full(number)
+                and instr.op not in ("store", "reduce")
+                and self.phase[number] == 0
+            ):
                 self.values[number] = self._compute(number, 1, None)
 
     def _body_at(self, width: int, mask: Value | None) -> None:
@@ -309,7 +320,9 @@ class _Emitter:
     def _wanted(self, phase: int) -> tuple[list[int], list[int]]:
         """The reductions and the stores at every position that are due in a phase."""
         reductions = [number for number, instr in enumerate(self.body) if instr.op == "reduce" and self.phase[number] == phase]
-        stores = [number for number, instr in enumerate(self.body) if instr.op == "store" and self._full(number) and self.phase[number] == phase]
+        stores = [
+            number for number, instr in enumerate(self.body) if instr.op == "store" and self._full(number) and self.phase[number] == phase
+        ]
         return reductions, stores
 
     def _row_phase(self, phase: int) -> None:
@@ -357,7 +370,9 @@ class _Emitter:
             folded.append(self._fold_lanes(number, scalar.pack(parts)))
         return folded
 
-    def _row_vector(self, phase: int, reductions: list[int], stores: list[int], position: Value, mask: Value | None, lanes: list[Value]) -> list[Value]:
+    def _row_vector(
+        self, phase: int, reductions: list[int], stores: list[int], position: Value, mask: Value | None, lanes: list[Value]
+    ) -> list[Value]:
         self.digit_values[self.vector_digit] = position
         known = dict(self.values)
         for number in stores:
@@ -547,7 +562,10 @@ class _Emitter:
                 self._require(source, self.width, mask)
                 places = [self._lane(memory, lane, type) for memory, type in self.lanes[number]]
                 before = scalar.pack(
-                    [self._from_lane(f.load(place, type, align=64), number) for place, (_, type) in zip(places, self.lanes[number], strict=True)]
+                    [
+                        self._from_lane(f.load(place, type, align=64), number)
+                        for place, (_, type) in zip(places, self.lanes[number], strict=True)
+                    ]
                 )
                 after = scalar.unpack(self._combine(number, before, self._widened(source, self.width)))
                 for place, part, (_, type) in zip(places, after, self.lanes[number], strict=True):
@@ -574,7 +592,9 @@ class _Emitter:
                 high = [self._lane(memory, f.add(lanes.index, half), type) for memory, type in self.lanes[number]]
                 types = [type for _, type in self.lanes[number]]
                 left = scalar.pack([self._from_lane(f.load(place, type, align=64), number) for place, type in zip(low, types, strict=True)])
-                right = scalar.pack([self._from_lane(f.load(place, type, align=64), number) for place, type in zip(high, types, strict=True)])
+                right = scalar.pack(
+                    [self._from_lane(f.load(place, type, align=64), number) for place, type in zip(high, types, strict=True)]
+                )
                 for place, part, type in zip(low, scalar.unpack(self._combine(number, left, right)), types, strict=True):
                     f.store(self._to_lane(part, type), place, align=64)
             half //= 2
@@ -775,7 +795,9 @@ def combine_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> tupl
     Parameters: ``[slot, byte offset of the partials, parts, results, slot, byte offset of the results]``; a tile is one result.
     """
     module = Module(features)
-    f = module.function("KERNEL", [("ptr noalias", "table"), ("ptr noalias", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")])
+    f = module.function(
+        "KERNEL", [("ptr noalias", "table"), ("ptr noalias", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
+    )
     table, params, begin, end, _ = f.parameters
     words = [f.load(f.offset(params, position, "i64"), "i64") for position in range(6)]
     source = f.offset(f.load(f.offset(table, words[0], "ptr"), "ptr"), words[1], "i8")
@@ -796,5 +818,3 @@ def combine_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> tupl
         scalar.store(f, result, f.offset(target, f.mul(tiles.index, i64(pair)), element), of)
     f.ret()
     return finish(module)
-
-

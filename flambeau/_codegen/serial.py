@@ -119,7 +119,9 @@ def copy_kernel() -> tuple[str, str]:
     with f.loop(f.parameters[2], f.parameters[3]) as tiles:
         first = f.mul(tiles.index, i64(COPY_TILE))
         size = f.intrinsic("smin", f.sub(count, first), i64(COPY_TILE))
-        f.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {f.offset(target, first, 'i8').text}, ptr {f.offset(source, first, 'i8').text}, i64 {size.text}, i1 false)")
+        f.emit(
+            f"call void @llvm.memcpy.p0.p0.i64(ptr {f.offset(target, first, 'i8').text}, ptr {f.offset(source, first, 'i8').text}, i64 {size.text}, i1 false)"
+        )
     f.ret()
     return finish(module)
 

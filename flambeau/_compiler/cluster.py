@@ -28,7 +28,6 @@ LOOP_KINDS = frozenset(("map", "cast", "reduce", "gather", "update"))
 LEAVES = frozenset(("constant", "number", "iota"))
 
 
-
 def is_uniform(node: Node) -> bool:
     """Whether a node is one number made of run-time scalars and constants alone; it is computed again wherever it is used."""
     if node.kind in ("number", "constant"):
@@ -159,6 +158,8 @@ def _interval(cluster: Cluster, moves: list[tuple[int, int]], stride: int, size:
     found: list[int] = []
     position = stride
     limit = stride * size
+    if not limit:  # nothing is read
+        return None
     for start, digit in moves:
         extent = cluster.extents[digit]
         if start * extent <= position:
@@ -329,7 +330,11 @@ class Clustering:
             return False
         state = cluster.snapshot()
         dims = self._dims(node, cluster, inside)
-        if dims is None or not all(reads_alike(cluster, base, view, dims) for base, view in inside) or not self._reducible(node, cluster, dims):
+        if (
+            dims is None
+            or not all(reads_alike(cluster, base, view, dims) for base, view in inside)
+            or not self._reducible(node, cluster, dims)
+        ):
             cluster.restore(state)
             return False
         self._add(node, cluster, dims)

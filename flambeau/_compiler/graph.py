@@ -40,7 +40,22 @@ from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
-COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "signbit"}
+COMPARISONS = {
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "logical_not",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "signbit",
+}
 """Scalar operators whose result is bool whatever they are given."""
 
 TO_REAL = {"abs", "real", "imag", "angle"}
@@ -237,6 +252,8 @@ class Graph:
         self.checks: list[Node] = []
         self.origin: Any = None
         """The record that is being lowered (for the errors of ``check`` nodes)."""
+        self.origins: dict[int, Any] = {}
+        """The record that each ``host`` node was made for (the first, if there are several)."""
 
     def make(
         self,
@@ -295,9 +312,7 @@ class Graph:
         nodes = [operand for operand in operands if isinstance(operand, Node)]
         dtype = nodes[-1].dtype
         shape = nodes[0].shape if len(nodes) == 1 else lay.broadcast_shapes(*[node.shape for node in nodes])
-        args = tuple(
-            operand.expand(shape) if isinstance(operand, Node) else self.constant(operand, dtype, shape) for operand in operands
-        )
+        args = tuple(operand.expand(shape) if isinstance(operand, Node) else self.constant(operand, dtype, shape) for operand in operands)
         if op != "where" and any(argument.dtype is not dtype for argument in args):
             raise TypeError(f"{op}: operands of different dtypes {[argument.dtype.name for argument in args]}; cast them first")
         if op in COMPARISONS:
@@ -340,8 +355,16 @@ class Graph:
             return self.constant(base.attrs[0], base.dtype, layout.shape)
         return self.make("view", (base,), (layout.offset, bounds), base.dtype, layout.shape, layout.strides)
 
-    def windows(self, operand: Node, axes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int],
-                dilation: Sequence[int], outputs: Sequence[int]) -> Node:
+    def windows(
+        self,
+        operand: Node,
+        axes: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        outputs: Sequence[int],
+    ) -> Node:
         """Sliding windows along ``axes``: each becomes ``outputs``, and the kernel axes are appended; padding reads as 0.
 
         ``out[..., o, ..., k] = operand[..., o * stride + k * dilation - padding, ...]``
@@ -410,7 +433,9 @@ class Graph:
         args = (base, *[index.expand(layout.shape) for index in indices])
         return self.make("gather", args, (layout.strides, layout.offset, tuple(index_strides)), base.dtype, layout.shape)
 
-    def scatter(self, target: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int], value: Node, combine: str) -> Node:
+    def scatter(
+        self, target: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int], value: Node, combine: str
+    ) -> Node:
         """``target`` (a node with memory of its own) with ``memory[layout + index * stride] = combine(memory[…], value)``.
 
         ``combine`` is ``set``, ``sum``, ``prod``, ``max`` or ``min``; elements are taken in row-major order.
@@ -441,7 +466,16 @@ class Graph:
         return self.make("scan", (self.dense(operand),), (kind, axis), operand.dtype, operand.shape)
 
     def contract(
-        self, a: Node, b: Node, *, batch: int = 0, m: int = 1, n: int = 1, k: int = 1, dtype: DType | None = None, order: Sequence[int] | None = None
+        self,
+        a: Node,
+        b: Node,
+        *,
+        batch: int = 0,
+        m: int = 1,
+        n: int = 1,
+        k: int = 1,
+        dtype: DType | None = None,
+        order: Sequence[int] | None = None,
     ) -> Node:
         """``out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]``, each of the four being that many axes.
 
@@ -455,10 +489,13 @@ class Graph:
         strides = None if order is None else lay.ordered(shape, order, dtype).strides
         return self.make("contract", (a, b), (batch, m, n, k), dtype, shape, strides)
 
-    def host(self, function: Callable[..., tuple], args: Sequence[Node], results: Sequence[tuple[DType, tuple[int, ...]]], *statics: Any) -> tuple[Node, ...]:
+    def host(
+        self, function: Callable[..., tuple], args: Sequence[Node], results: Sequence[tuple[DType, tuple[int, ...]]], *statics: Any
+    ) -> tuple[Node, ...]:
         """``function(*arrays, *statics)``: NumPy arrays in (row-major), a tuple of arrays of the given dtypes and shapes out."""
         args = tuple(self.dense(argument) for argument in args)
         call = self.make("host", args, (function, tuple(statics), tuple(results)), dt.bool, ())
+        self.origins.setdefault(call.index, self.origin)
         return tuple(self.make("item", (call,), (number,), dtype, shape) for number, (dtype, shape) in enumerate(results))
 
     def check(self, condition: Node, detail: Node, error: Callable[[int, int], Exception]) -> Node:

@@ -105,7 +105,9 @@ class Interpreter:
         offset, bounds = node.attrs
         source = self.memory(node.args[0])
         address, valid = self._addresses(node.shape, node.strides, offset, bounds)
-        return np.where(valid, source[np.where(valid, address, 0)] if source.size else np.zeros((), source.dtype), np.zeros((), source.dtype))
+        return np.where(
+            valid, source[np.where(valid, address, 0)] if source.size else np.zeros((), source.dtype), np.zeros((), source.dtype)
+        )
 
     def _addresses(self, shape: tuple, strides: tuple, offset: int, bounds: tuple = ()) -> tuple[np.ndarray, np.ndarray]:
         indices = np.indices(shape, sparse=True) if shape else []
@@ -141,7 +143,13 @@ class Interpreter:
         compute = np.float64 if node.dtype.is_floating_point else np.complex128 if node.dtype.is_complex else node.dtype.numpy
         letters = iter(range(52))
         names = [[next(letters) for _ in range(count)] for count in (batch, m, n, k)]
-        result = np.einsum(a.astype(compute), names[0] + names[1] + names[3], b.astype(compute), names[0] + names[3] + names[2], names[0] + names[1] + names[2])
+        result = np.einsum(
+            a.astype(compute),
+            names[0] + names[1] + names[3],
+            b.astype(compute),
+            names[0] + names[3] + names[2],
+            names[0] + names[1] + names[2],
+        )
         return scalar.convert(result, dt.from_numpy(result.dtype), node.dtype)
 
     def _scan(self, node: Node) -> np.ndarray:

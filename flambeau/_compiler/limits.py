@@ -18,9 +18,9 @@ from flambeau._runtime.allocator import allocate
 _CHAINS = 12
 """Independent chains of multiply-adds: two units that take four or five cycles each need ten."""
 _UNROLLED = 4
-_ROUNDS = 20_000
+_ROUNDS = 5_000
 _COPIED = 64 << 20
-_REPEATS = 5
+_REPEATS = 8
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Limits:
 
 
 def measure() -> Limits:
-    """The limits for as many threads as programs run on now; measured once (in some 0.1 s) and then remembered."""
+    """The limits for as many threads as programs run on now; measured once (in some 0.2 s) and then remembered."""
     return _measure(pool.get_num_threads())
 
 

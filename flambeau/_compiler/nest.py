@@ -99,7 +99,9 @@ class Nest:
         if node.kind == "cast":
             return self._instr(Instr("cast", node.dtype, (self._read(node.args[0], dims),)))
         if node.kind == "reduce":
-            return self._instr(Instr("reduce", node.dtype, (self._read(node.args[0], self.cluster.dims[domain_key(node)]),), (node.attrs[0],)))
+            return self._instr(
+                Instr("reduce", node.dtype, (self._read(node.args[0], self.cluster.dims[domain_key(node)]),), (node.attrs[0],))
+            )
         strides, offset, index_strides = node.attrs
         indices = tuple(self._read(index, dims) for index in node.args[1:])
         access = self._access(node.dtype, base_of(node.args[0])[0], digit_strides(dims, strides, self.cluster.extents), offset)
@@ -132,7 +134,9 @@ class Nest:
             return self._instr(Instr("constant", argument.dtype, (), argument.attrs))
         if argument.kind == "iota":
             steps = tuple(int(axis == argument.attrs[0]) for axis in range(argument.ndim))
-            return self._instr(Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), 0),)))
+            return self._instr(
+                Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), 0),))
+            )
         base, view = base_of(argument)
         if base.kind == "number":
             return self._instr(Instr("number", base.dtype, (), ()), extra=[base.attrs[0]])
@@ -141,7 +145,12 @@ class Nest:
             return self._read_iota_view(base, view, dims)
         if base.index not in self.home and is_uniform(base):
             return self._instr(
-                Instr(base.kind, base.dtype, tuple(self._read(each, ((),) * each.ndim) for each in base.args), base.attrs[:1] if base.kind == "map" else ())
+                Instr(
+                    base.kind,
+                    base.dtype,
+                    tuple(self._read(each, ((),) * each.ndim) for each in base.args),
+                    base.attrs[:1] if base.kind == "map" else (),
+                )
             )
         if self.home.get(base.index) is self.cluster and base.index in self._of_node:
             return self._of_node[base.index]
@@ -153,7 +162,9 @@ class Nest:
         coordinates = tuple(
             self._access(None, None, digit_strides(dims, bound.coefficients, self.cluster.extents), bound.start) for bound in bounds
         )
-        return self._instr(Instr("load", base.dtype, (), (access, coordinates)), extra=[bound.extent for bound in bounds] if bounds else None)
+        return self._instr(
+            Instr("load", base.dtype, (), (access, coordinates)), extra=[bound.extent for bound in bounds] if bounds else None
+        )
 
     def _read_iota_view(self, base: Node, view: Node, dims: Dims) -> int:
         """An index read through a view: where the view is affine in that index it is an index again."""
@@ -165,7 +176,9 @@ class Nest:
             if extent > 1 and step and (step % stride or step // stride >= size):
                 moved = 0 if step % (stride * size) == 0 else moved
             steps.append(moved)
-        return self._instr(Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), start),)))
+        return self._instr(
+            Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), start),))
+        )
 
     # -- digits ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +201,9 @@ class Nest:
         outer_runs, run = cluster.runs or ((), ())
         reduced = [digit for digit in outer_runs if digit in extents]
         run_digits = [digit for digit in run if digit in extents]
-        main = max((each for each in self.accesses if each.dtype is not None), key=lambda each: (each.weight, len(each.strides)), default=None)
+        main = max(
+            (each for each in self.accesses if each.dtype is not None), key=lambda each: (each.weight, len(each.strides)), default=None
+        )
         if cluster.closed:  # partial results lie in the order of the results
             ends = next(node for node in cluster.nodes if node.kind == "reduce")
             main = _Affine(ends.dtype, ends, cluster.strides(ends), 0)
@@ -233,7 +248,9 @@ class Nest:
             return "row", run[0]
         return "column", best
 
-    def _call(self, spec: LoopSpec, order: list, sizes: dict[int, int], outer: list[int], vector: int | None, reduced: list[int], run: list[int]) -> list[KernelCall]:
+    def _call(
+        self, spec: LoopSpec, order: list, sizes: dict[int, int], outer: list[int], vector: int | None, reduced: list[int], run: list[int]
+    ) -> list[KernelCall]:
         parameters = Parameters(spec)
         params = [0] * parameters.count
         buffers: list[tuple[int, Node | str]] = []
@@ -264,7 +281,18 @@ class Nest:
         temporaries: dict[str, int] = {}
         combine: list[KernelCall] = []
         if spec.split:
-            tiles, work, combine = self._split(spec, parameters, params, buffers, sizes, tiles, places * (vector_size if spec.mode == "column" else 1), reduced, run, temporaries)
+            tiles, work, combine = self._split(
+                spec,
+                parameters,
+                params,
+                buffers,
+                sizes,
+                tiles,
+                places * (vector_size if spec.mode == "column" else 1),
+                reduced,
+                run,
+                temporaries,
+            )
         name, source = loops.kernel(spec)
         nodes = tuple(self.cluster.nodes)
         grain = max(1, _WORK // max(work, 1))
@@ -283,5 +311,16 @@ class Nest:
             buffers.append((at, name))
             params[at + 2] = results
             kernel, source = loops.combine_kernel(node.attrs[0], node.dtype, features())
-            combine.append(KernelCall(kernel, source, [0, 0, parts, results, 0, 0], [(0, name), (4, node)], results, max(1, _WORK // max(1, parts)), 0, (node,)))
+            combine.append(
+                KernelCall(
+                    kernel,
+                    source,
+                    [0, 0, parts, results, 0, 0],
+                    [(0, name), (4, node)],
+                    results,
+                    max(1, _WORK // max(1, parts)),
+                    0,
+                    (node,),
+                )
+            )
         return tiles * parts, CHUNK * (LANES if spec.mode == "column" else 1) * len(self.body), combine

@@ -107,8 +107,11 @@ class Plan:
                 base, _ = base_of(argument)
                 if base.kind in LEAVES or (base.kind in LOOP_KINDS and base.index not in home):
                     continue
-                if home.get(base.index) is home[node.index] and base.kind in LOOP_KINDS and base.kind != "update" and not (
-                    node.kind == "gather" and argument is node.args[0]
+                if (
+                    home.get(base.index) is home[node.index]
+                    and base.kind in LOOP_KINDS
+                    and base.kind != "update"
+                    and not (node.kind == "gather" and argument is node.args[0])
                 ):
                     continue
                 readers.setdefault(base.index, []).append(self.step_of[node.index])
@@ -132,6 +135,7 @@ class Plan:
         for slot, node in self.inputs.items():
             self.places[node.index] = Place("input", slot)
         chains = self._chains(replaces)
+        self.last_risk = max((self.step_of[node.index] for node in self.needed if node.kind in ("host", "check")), default=-1)
         for cluster in self.order:
             for node in cluster.nodes:
                 if node.kind in ("host", "check"):
@@ -209,7 +213,7 @@ class Plan:
             and origin.index not in slots
             and all(each < step for each in others)
             and not reads_itself
-            and (origin.kind != "input" or node.index in chains)
+            and (origin.kind != "input" or (node.index in chains and step > self.last_risk))
             and base.kind not in LEAVES
         )
         if free:
@@ -264,7 +268,9 @@ class Plan:
         size = 0
         for item in sorted(self.temporaries.values(), key=lambda each: (-each.nbytes, each.first)):
             at = 0
-            for other in sorted((each for each in placed if each.first <= item.last and item.first <= each.last), key=lambda each: each.offset):
+            for other in sorted(
+                (each for each in placed if each.first <= item.last and item.first <= each.last), key=lambda each: each.offset
+            ):
                 if other.offset - at >= item.nbytes:
                     break
                 at = max(at, -(-(other.offset + other.nbytes) // _ALIGN) * _ALIGN)
@@ -324,7 +330,11 @@ class Plan:
         calls = []
         for call in plan.calls:
             buffers: list[tuple[int, Node | str]] = [(position, nodes.get(name, name)) for position, name in call.buffers]
-            calls.append(KernelCall(call.kernel, call.source, list(call.params), buffers, call.tiles, call.grain, call.scratch_bytes, (node,), temporaries))
+            calls.append(
+                KernelCall(
+                    call.kernel, call.source, list(call.params), buffers, call.tiles, call.grain, call.scratch_bytes, (node,), temporaries
+                )
+            )
             temporaries = {}
         return calls
 
@@ -335,7 +345,17 @@ class Plan:
         inner = prod(node.shape[axis + 1 :])
         lines = prod(node.shape[:axis]) * inner
         length = node.shape[axis]
-        return [KernelCall(name, text, [0, 0, 0, 0, length, inner], [(0, source), (2, node)], lines if length else 0, max(1, 4096 // max(length, 1)), nodes=(node,))]
+        return [
+            KernelCall(
+                name,
+                text,
+                [0, 0, 0, 0, length, inner],
+                [(0, source), (2, node)],
+                lines if length else 0,
+                max(1, 4096 // max(length, 1)),
+                nodes=(node,),
+            )
+        ]
 
     def _lower_scatter(self, node: Node) -> list[KernelCall]:
         combine, shape, strides, offset, index_strides = node.attrs
@@ -359,14 +379,13 @@ class Plan:
 
 @dataclass
 class Run:
-    """One run of a program: its memory, and what became of it."""
+    """One run of a program: its memory, and whether the results are in it."""
 
     program: CompiledProgram
-    results: list[Buffer | None]
+    results: list[Buffer]
     inputs: dict[int, Buffer]
     numbers: list[Any]
     finished: bool = False
-    damaged: bool = False
 
     def execute(self) -> None:
         self.program.execute(self)
@@ -465,8 +484,11 @@ class CompiledProgram:
     def execute(self, run: Run) -> None:
         """Compute the results of a run.
 
+        Inputs are overwritten in the last segment only, after everything that can fail: an error leaves them as they were, and so does
+        an interrupt, unless it comes during the last segment, which is native code and runs to its end.
+
         Raises:
-            Exception: what a check or a host function found wrong; results that were not computed are then ``None``.
+            Exception: what a check or a host function found wrong; its attribute ``record`` is the record that it belongs to.
         """
         table = self._take_table()
         memory, address, start = table
@@ -474,22 +496,21 @@ class CompiledProgram:
         by_slot = dict(zip(self.results, run.results, strict=True))
         addresses = [address, address + 8 * _ERROR_WORDS, arena.address if arena is not None else 0]
         addresses += [run.inputs[slot].address for slot in self.input_slots]
-        addresses += [by_slot[slot].address for slot, _ in self.fresh]  # type: ignore[union-attr]
+        addresses += [by_slot[slot].address for slot, _ in self.fresh]
         self._format.pack_into(memory, start, *addresses)
         if self._numbers_format is not None:
             self._pack_numbers(memory, run.numbers)
         try:
-            for segment in self.segments:
+            for number, segment in enumerate(self.segments, 1):
                 if isinstance(segment, HostStep):
                     self._run_host(segment, addresses)
                     continue
+                run.finished = number == len(self.segments)  # also if an interrupt comes before the call returns
                 failed = self.native.run(address + start, *segment)
                 if failed:
-                    self._fail(run, failed - 1, memory)
+                    run.finished = False
+                    self._fail(failed - 1, memory)
             run.finished = True
-        except BaseException:
-            run.damaged = True
-            raise
         finally:
             ctypes.memset(address, 0, 8 * _ERROR_WORDS)
             self._tables.append(table)
@@ -503,19 +524,16 @@ class CompiledProgram:
             fixed = [int(number) if letter == "q" else float(number) for number, letter in zip(used, self._kinds, strict=True)]
             self._numbers_format.pack_into(memory, 8 * _ERROR_WORDS, *fixed)
 
-    def _fail(self, run: Run, number: int, memory: Any) -> None:
-        """Raise the error of the check that stopped the run; what was to be computed after it is lost."""
+    def _fail(self, number: int, memory: Any) -> None:
+        """Raise the error of the check that stopped the run."""
         _, position, detail, _ = struct.unpack_from("=4q", memory, 0)
         node = self.calls[number].nodes[0]
-        step = self.plan.step_of[node.index]
-        run.results = [
-            result if self.plan.step_of.get(self.plan.roots[slot].index, -1) < step else None for slot, result in zip(self.results, run.results, strict=True)
-        ]
         error = node.attrs[0](position, detail)
         record = node.attrs[1]
         if record is not None and record.origin is not None and error.args:
             file, line = record.origin
             error.args = (f"{error.args[0]} (in {record.op.name}, called at {file}:{line})", *error.args[1:])
+        error.record = record
         raise error
 
     def _array(self, node: Node, addresses: Sequence[int]) -> np.ndarray:
@@ -529,7 +547,11 @@ class CompiledProgram:
 
     def _run_host(self, step: HostStep, addresses: Sequence[int]) -> None:
         function, statics, _ = step.node.attrs
-        results = function(*[self._array(argument, addresses) for argument in step.node.args], *statics)
+        try:
+            results = function(*[self._array(argument, addresses) for argument in step.node.args], *statics)
+        except Exception as error:
+            error.record = self.plan.graph.origins[step.node.index]  # type: ignore[attr-defined]
+            raise
         for item in step.items:
             self._array(item, addresses)[...] = np.asarray(results[item.attrs[0]]).reshape(item.shape)
 
@@ -538,5 +560,3 @@ def compile(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> CompiledPr
     """The program of the records on a trie path that computes what is alive after them."""
     graph, roots, inputs = graphs.build(path, alive)
     return CompiledProgram(Plan(graph, roots, inputs, alive))
-
-

@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from flambeau._ops import (
-    activation, choice, composing, convolution, copying, counting, creation, elementwise, functions, gathering, indexing, inspecting, joining, loss, matrix,
-    normalization, pooling, products, reduction, running, sampling, shaping, softmax, sorting, special, statistics, views,
+    activation,
+    choice,
+    composing,
+    convolution,
+    copying,
+    counting,
+    creation,
+    elementwise,
+    functions,
+    gathering,
+    indexing,
+    inspecting,
+    joining,
+    loss,
+    matrix,
+    normalization,
+    pooling,
+    products,
+    reduction,
+    running,
+    sampling,
+    shaping,
+    softmax,
+    sorting,
+    special,
+    statistics,
+    views,
 )  # fmt: skip
 from flambeau._ops import nn as nn
 

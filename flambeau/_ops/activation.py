@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 
-def _activation(name: str, body: Callable[..., Node], numbers: tuple[str, ...] = (), *, statics: tuple[str, ...] = (), infer: Callable = infer_float) -> Operator:
+def _activation(
+    name: str, body: Callable[..., Node], numbers: tuple[str, ...] = (), *, statics: tuple[str, ...] = (), infer: Callable = infer_float
+) -> Operator:
     """An operator whose element is ``body(graph, x, *numbers, *statics)``, computed in the compute dtype and rounded once."""
 
     def lower(graph: Graph, operands: list[Node], given: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -53,7 +55,12 @@ def _lower_positive_gate(graph: Graph, operands: list[Node], statics: tuple, lay
 
 
 RELU = _activation("relu", _maximum_of_zero, infer=_no_bool)
-POSITIVE_GATE = Operator("_relu_backward", ("grad_output", "result"), infer=lambda operands, statics: lay.like(operands[1], operands[0].dtype), lower=_lower_positive_gate)
+POSITIVE_GATE = Operator(
+    "_relu_backward",
+    ("grad_output", "result"),
+    infer=lambda operands, statics: lay.like(operands[1], operands[0].dtype),
+    lower=_lower_positive_gate,
+)
 POSITIVE_GATE.gradient(grad_output=lambda grad, result: POSITIVE_GATE(grad, result))
 RELU.gradient(input=lambda grad, result: POSITIVE_GATE(grad, result))
 
@@ -115,9 +122,12 @@ ELU = _activation("elu", _elu, ("alpha", "scale", "input_scale")).gradient(
 LEAKY_RELU = _activation("leaky_relu", lambda graph, x, slope: _positive(graph, x, x, x * slope), ("negative_slope",)).gradient(
     input=lambda grad, input, negative_slope: FUNCTIONS.where(input > 0, grad, grad * negative_slope)
 )
-HARDTANH = _activation("hardtanh", lambda graph, x, low, high: graph.map("minimum", graph.map("maximum", x, low), high), ("min_val", "max_val"), infer=infer_same).gradient(
-    input=lambda grad, input, min_val, max_val: _gate(grad, (input > min_val) & (input < max_val))
-)
+HARDTANH = _activation(
+    "hardtanh",
+    lambda graph, x, low, high: graph.map("minimum", graph.map("maximum", x, low), high),
+    ("min_val", "max_val"),
+    infer=infer_same,
+).gradient(input=lambda grad, input, min_val, max_val: _gate(grad, (input > min_val) & (input < max_val)))
 
 
 def _clip6(graph: Graph, x: Node) -> Node:
@@ -166,9 +176,9 @@ SOFTSHRINK = _activation(
 HARDSHRINK = _activation("hardshrink", lambda graph, x, lambd: graph.where((x >= -lambd) & (x <= lambd), 0.0, x), ("lambd",)).gradient(
     input=lambda grad, input, lambd: _gate(grad, (input > lambd) | (input < -lambd))
 )
-THRESHOLD = _activation("threshold", lambda graph, x, limit, value: graph.where(x <= limit, value, x), ("threshold", "value"), infer=infer_same).gradient(
-    input=lambda grad, input, threshold: _gate(grad, input > threshold)
-)
+THRESHOLD = _activation(
+    "threshold", lambda graph, x, limit, value: graph.where(x <= limit, value, x), ("threshold", "value"), infer=infer_same
+).gradient(input=lambda grad, input, threshold: _gate(grad, input > threshold))
 
 
 def relu(input: Tensor) -> Tensor:
@@ -283,7 +293,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if count > 1:
         channels = input.layout.shape[1] if input.layout.ndim > 1 else 1
         if channels != count:
-            raise RuntimeError(f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {count}, and channel size = {channels}.")
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {count}, and channel size = {channels}."
+            )
         weight = weight.reshape(count, *(1,) * (input.layout.ndim - 2))
     elif weight.layout.ndim and input.layout.ndim == 0:
         weight = weight.reshape(())

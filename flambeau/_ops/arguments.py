@@ -47,7 +47,9 @@ def into(out: Tensor | None, result: Any) -> Any:
     if not isinstance(out, TensorBase):
         raise TypeError(f"argument 'out' must be Tensor, not {out.__class__.__name__}")
     if (out.node is not None or result.node is not None) and _grad_enabled():
-        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+        raise RuntimeError(
+            "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+        )
     from flambeau._types.promotion import can_cast
 
     if not can_cast(result.layout.dtype, out.layout.dtype):
@@ -78,7 +80,9 @@ def int_tuple(value: Any, name: str = "size") -> tuple[int, ...]:
         try:
             result.append(item.__index__())
         except (AttributeError, TypeError):
-            raise TypeError(f"argument '{name}' must be tuple of ints, but found element of type {item.__class__.__name__} at pos {len(result)}") from None
+            raise TypeError(
+                f"argument '{name}' must be tuple of ints, but found element of type {item.__class__.__name__} at pos {len(result)}"
+            ) from None
     return tuple(result)
 
 

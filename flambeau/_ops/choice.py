@@ -44,7 +44,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
         return condition.nonzero(as_tuple=True)
     if condition.layout.dtype not in (dt.bool, dt.uint8):
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.layout.dtype!r}")
-    result = WHERE(condition, input if isinstance(input, TensorBase) else number(input), other if isinstance(other, TensorBase) else number(other))
+    result = WHERE(
+        condition, input if isinstance(input, TensorBase) else number(input), other if isinstance(other, TensorBase) else number(other)
+    )
     return into(out, result)
 
 

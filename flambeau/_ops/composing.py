@@ -13,6 +13,7 @@ from flambeau._ops.arguments import int_tuple, into
 from flambeau._ops.creation import from_array, zeros
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, stack
+from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -52,7 +53,9 @@ def block_diag(*tensors: Tensor) -> Tensor:
     given = [shaping.atleast_2d(tensor) for tensor in tensors] or [zeros(1, 0)]
     for position, block in enumerate(given):
         if block.layout.ndim > 2:
-            raise RuntimeError(f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {position} has {block.layout.ndim} dimensions")
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {position} has {block.layout.ndim} dimensions"
+            )
     dtype = given[0].layout.dtype
     for block in given[1:]:
         dtype = promote_types(dtype, block.layout.dtype)
@@ -90,7 +93,9 @@ def vector_product(input: Tensor, other: Tensor, dim: int) -> Tensor:
     axis = lay.wrap_axis(dim, input.layout.ndim)
     for each in (input, other):
         if not each.layout.shape or each.layout.shape[axis] != 3:
-            raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {list(input.layout.shape)} and {list(other.layout.shape)}")
+            raise RuntimeError(
+                f"linalg.cross: inputs dimension {dim} must have length 3. Got {list(input.layout.shape)} and {list(other.layout.shape)}"
+            )
     input, other = shaping.broadcast_tensors(input, other)
     left, right = input.unbind(axis), other.unbind(axis)
     return stack([left[(k + 1) % 3] * right[(k + 2) % 3] - left[(k + 2) % 3] * right[(k + 1) % 3] for k in range(3)], axis)
@@ -143,34 +148,41 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 # -- copies with a part replaced -------------------------------------------------------------------------------------
 
 
-def _replaced(input: Tensor, part: Callable[[Tensor], Tensor], src: Tensor, name: str) -> Tensor:
+def _replaced(input: Tensor, part: Callable[[Tensor], Tensor], src: Tensor, name: str, out: Tensor | None) -> Tensor:
     result = input.clone()
     target = part(result)
     if target.layout.shape != src.layout.shape:
-        raise RuntimeError(f"{name}: expected src to have a size equal to the slice of self. src size = {list(src.layout.shape)}, slice size = {list(target.layout.shape)}")
+        raise RuntimeError(
+            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src.layout.shape)}, slice size = {list(target.layout.shape)}"
+        )
     target.copy_(src)
-    return result
+    return into(out, result)
 
 
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int, *, out: Tensor | None = None) -> Tensor:
     """A copy with ``src`` in the place of one slice along ``dim``."""
-    return _replaced(input, lambda whole: views.select(whole, dim, index), src, "select_scatter")
+    return _replaced(input, lambda whole: views.select(whole, dim, index), src, "select_scatter", out)
 
 
-def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1, *, out: Tensor | None = None) -> Tensor:
     """A copy with ``src`` in the place of a diagonal."""
-    return _replaced(input, lambda whole: shaping.diagonal(whole, offset, dim1, dim2), src, "diagonal_scatter")
+    return _replaced(input, lambda whole: shaping.diagonal(whole, offset, dim1, dim2), src, "diagonal_scatter", out)
 
 
-def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1, *, out: Tensor | None = None
+) -> Tensor:
     """A copy with ``src`` in the place of ``input[start:end:step]`` along ``dim``."""
     axis = lay.wrap_axis(dim, input.layout.ndim)
-    return _replaced(input, lambda whole: whole[(*(slice(None),) * axis, slice(start, end, step))], src, "slice_scatter")
+    index = (*(slice(None),) * axis, slice(start, end, step))
+    return _replaced(input, lambda whole: whole[index], src, "slice_scatter", out)
 
 
-def as_strided_scatter(input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """A copy with ``src`` in the place of a strided part."""
-    return _replaced(input, lambda whole: views.as_strided(whole, size, stride, storage_offset), src, "as_strided_scatter")
+    return _replaced(input, lambda whole: views.as_strided(whole, size, stride, storage_offset), src, "as_strided_scatter", out)
 
 
 # -- copies instead of views -----------------------------------------------------------------------------------------
@@ -180,7 +192,8 @@ def _copying(name: str, view: Callable) -> Callable:
     def function(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         made = view(input, *args, **kwargs)
         if isinstance(made, tuple):
-            return into(out, tuple(_fresh(each) for each in made))
+            fresh = tuple(_fresh(each) for each in made)
+            return fresh if out is None else into(out, fresh) and None
         return into(out, _fresh(made))
 
     function.__name__ = function.__qualname__ = name
@@ -212,18 +225,21 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 def _splitting(name: str, least: int, axis: Callable[[int], int]) -> Callable:
     def function(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
         if input.layout.ndim < least:
-            raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.layout.ndim} dimensions!")
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.layout.ndim} dimensions!"
+            )
         dim = axis(input.layout.ndim)
-        if isinstance(indices_or_sections, int):
-            if indices_or_sections <= 0 or input.layout.shape[dim] % indices_or_sections:
-                raise RuntimeError(
-                    f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input.layout.shape[dim]} "
-                    f"is not divisible by the split_size {indices_or_sections}!"
-                )
+        if isinstance(indices_or_sections, int) and (indices_or_sections <= 0 or input.layout.shape[dim] % indices_or_sections):
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input.layout.shape[dim]} "
+                f"is not divisible by the split_size {indices_or_sections}!"
+            )
         return joining.tensor_split(input, indices_or_sections, dim)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = "Views of equal pieces, or of pieces cut at indices, along the {} dimension.".format(dict(hsplit="second", vsplit="first", dsplit="third")[name])
+    function.__doc__ = "Views of equal pieces, or of pieces cut at indices, along the {} dimension.".format(
+        {"hsplit": "second", "vsplit": "first", "dsplit": "third"}[name]
+    )
     return function
 
 
@@ -255,7 +271,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     if indices.layout.dtype.category > dt.INTEGER or indices.layout.dtype is dt.bool:
         raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.layout.dtype!r}")
     found = []
-    for size in reversed(int_tuple(shape, "shape")):
+    for size in reversed(int_tuple(shape.tolist() if isinstance(shape, TensorBase) else shape, "shape")):
         found.append(indices % size)
         indices = indices // size
     return tuple(reversed(found))
@@ -271,9 +287,13 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     if index.layout.dtype is not dt.int64:
         raise RuntimeError(f"put_(): Expected a long tensor for index, but got {index.layout.dtype!r}")
     if source.layout.dtype is not input.layout.dtype:
-        raise RuntimeError(f"put_(): self and source expected to have the same dtype, but got {input.layout.dtype!r} and {source.layout.dtype!r}")
+        raise RuntimeError(
+            f"put_(): self and source expected to have the same dtype, but got {input.layout.dtype!r} and {source.layout.dtype!r}"
+        )
     if index.layout.numel != source.layout.numel:
-        raise RuntimeError(f"put_(): Expected source and index to have the same number of elements, but got {source.layout.numel} and {index.layout.numel}")
+        raise RuntimeError(
+            f"put_(): Expected source and index to have the same number of elements, but got {source.layout.numel} and {index.layout.numel}"
+        )
     flat = input.reshape(-1)
     return flat.index_put((index.reshape(-1),), source.reshape(-1), accumulate).reshape(input.layout.shape)
 
@@ -283,6 +303,6 @@ PUBLIC = (
     "rot90", "select_scatter", "slice_scatter", "split_with_sizes", "tril_indices", "triu_indices", "unravel_index", "unsafe_chunk", "unsafe_split", "vsplit",
 )  # fmt: skip
 METHODS = (
-    "argwhere", "as_strided_scatter", "cross", "diagflat", "diagonal_scatter", "dsplit", "hsplit", "kron", "put", "put_", "rot90", "select_scatter", "slice_scatter",
+    "narrow_copy", "argwhere", "as_strided_scatter", "cross", "diagflat", "diagonal_scatter", "dsplit", "hsplit", "kron", "put", "put_", "rot90", "select_scatter", "slice_scatter",
     "split_with_sizes", "unsafe_chunk", "unsafe_split", "vsplit",
 )  # fmt: skip

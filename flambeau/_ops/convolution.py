@@ -69,7 +69,17 @@ def _letters(rank: int) -> str:
     return "DHW"[3 - rank :]
 
 
-def _check(name: str, input: Layout, weight: Layout, bias: Layout | None, stride: Ints, padding: Ints, dilation: Ints, groups: int, transposed: bool) -> None:
+def _check(
+    name: str,
+    input: Layout,
+    weight: Layout,
+    bias: Layout | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    transposed: bool,
+) -> None:
     """Check everything that the shapes of a convolution must satisfy, but for the size of the output."""
     rank = weight.ndim - 2
     if input.ndim != weight.ndim:
@@ -86,13 +96,19 @@ def _check(name: str, input: Layout, weight: Layout, bias: Layout | None, stride
         raise RuntimeError(f"{name}: groups must be positive, but got {groups}")
     dtypes = [operand.dtype for operand in (input, weight, bias) if operand is not None]
     if any(dtype is not dtypes[0] for dtype in dtypes):
-        raise RuntimeError(f"{name}: Input type ({input.dtype!r}), weight type ({weight.dtype!r}) and bias type should be the same, but got {dtypes}")
+        raise RuntimeError(
+            f"{name}: Input type ({input.dtype!r}), weight type ({weight.dtype!r}) and bias type should be the same, but got {dtypes}"
+        )
     if weight.shape[0] % groups:
-        raise RuntimeError(f"{name}: the first dimension of weight {weight.shape} (={weight.shape[0]}) must be divisible by groups (={groups})")
+        raise RuntimeError(
+            f"{name}: the first dimension of weight {weight.shape} (={weight.shape[0]}) must be divisible by groups (={groups})"
+        )
     channels = weight.shape[0] if transposed else weight.shape[1] * groups
     if input.shape[1] != channels:
         takes = f"{channels}" if transposed or groups == 1 else f"{weight.shape[1]} * groups (={groups}) = {channels}"
-        raise RuntimeError(f"{name}: input of shape {input.shape} has {input.shape[1]} channels, but weight of shape {weight.shape} takes {takes}")
+        raise RuntimeError(
+            f"{name}: input of shape {input.shape} has {input.shape[1]} channels, but weight of shape {weight.shape} takes {takes}"
+        )
     outputs = weight.shape[1] * groups if transposed else weight.shape[0]
     if bias is not None and bias.shape != (outputs,):
         raise RuntimeError(f"{name}: bias of shape {bias.shape} must have shape ({outputs},), a number for each output channel")
@@ -190,7 +206,9 @@ def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
         count = -(-(size - first) // stride)
         start = next((place for place in range(min(kernel, stride // common)) if (first + padding - place * dilation) % stride == 0), None)
         places = 0 if start is None else -(-(kernel - start) // (stride // common))
-        found.append((first, count, start or 0, places, 0 if start is None else (first + padding - start * dilation) // stride, dilation // common))
+        found.append(
+            (first, count, start or 0, places, 0 if start is None else (first + padding - start * dilation) // stride, dilation // common)
+        )
     return found
 
 
@@ -241,7 +259,9 @@ def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: t
 
 
 CONV = Operator("convolution", ("input", "weight", "bias"), STATICS, infer=_infer_conv, lower=_lower_conv, grad_name="ConvolutionBackward0")
-CONV_INPUT = Operator("conv_transpose", ("input", "weight", "bias"), STATICS, infer=_infer_input, lower=_lower_input, grad_name="ConvolutionBackward0")
+CONV_INPUT = Operator(
+    "conv_transpose", ("input", "weight", "bias"), STATICS, infer=_infer_input, lower=_lower_input, grad_name="ConvolutionBackward0"
+)
 CONV_WEIGHT = Operator("convolution_weight", ("grad_output", "input"), STATICS, infer=_infer_weight, lower=_lower_weight)
 
 
@@ -278,7 +298,15 @@ CONV_WEIGHT.gradient(
 
 
 def convolution(
-    input: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints, transposed: bool, output_padding: Ints, groups: int
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    transposed: bool,
+    output_padding: Ints,
+    groups: int,
 ) -> Tensor:
     """A batched convolution (or, if ``transposed``, its adjoint) of as many dimensions as ``weight`` has kernel dimensions.
 
@@ -295,7 +323,9 @@ def convolution(
         sizes = transposed_sizes(x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation)
         for extra, step, spread in zip(output_padding, stride, dilation, strict=True):
             if not 0 <= extra < max(step, spread):
-                raise RuntimeError(f"{name}: output padding must be smaller than either stride or dilation, but got output_padding {output_padding}, stride {stride}, dilation {dilation}")
+                raise RuntimeError(
+                    f"{name}: output padding must be smaller than either stride or dilation, but got output_padding {output_padding}, stride {stride}, dilation {dilation}"
+                )
         if any(size <= 0 for size in sizes):
             raise RuntimeError(f"{name}: the output would be empty: an input of shape {x.shape} gives the spatial sizes {sizes}")
     else:

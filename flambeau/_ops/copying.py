@@ -103,7 +103,9 @@ FUNCTIONS.cast = cast
 def _infer_into_first(operands: tuple, statics: tuple) -> Layout:
     target, source = operands
     if not isinstance(source, type) and lay.broadcast_shapes(target.shape, source.shape) != target.shape:
-        raise RuntimeError(f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(lay.broadcast_shapes(target.shape, source.shape))}")
+        raise RuntimeError(
+            f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(lay.broadcast_shapes(target.shape, source.shape))}"
+        )
     return lay.like(target, target.dtype)
 
 
@@ -180,14 +182,18 @@ def view_as_complex(input: Tensor) -> Tensor:
     """A real tensor whose last dimension is 2 as a complex one, as a view."""
     layout = input.layout
     if layout.dtype not in (dt.float32, dt.float64):
-        raise RuntimeError(f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {layout.dtype!r}")
+        raise RuntimeError(
+            f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {layout.dtype!r}"
+        )
     if not layout.ndim or layout.shape[-1] != 2:
         raise RuntimeError(f"Tensor must have a last dimension of size 2, not shape {list(layout.shape)}")
     if layout.strides[-1] != 1:
         raise RuntimeError("Tensor must have a last dimension with stride 1")
     if layout.offset % 2 or any(stride % 2 for stride in layout.strides[:-1]):
         raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
-    shown = lay.layout(layout.shape[:-1], tuple(stride // 2 for stride in layout.strides[:-1]), layout.offset // 2, layout.dtype.to_complex())
+    shown = lay.layout(
+        layout.shape[:-1], tuple(stride // 2 for stride in layout.strides[:-1]), layout.offset // 2, layout.dtype.to_complex()
+    )
     return make_view(input, shown, _VIEW_AS_COMPLEX)
 
 

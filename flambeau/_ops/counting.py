@@ -101,7 +101,13 @@ def _lower_isin(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     return graph.host(lambda a, b, invert: (np.isin(a, b, invert=invert),), given, ((dt.bool, layouts[0].shape),), *statics)[0]
 
 
-ISIN = Operator("isin", ("elements", "test_elements"), ("invert",), infer=lambda operands, statics: lay.contiguous(operands[0].shape, dt.bool), lower=_lower_isin)
+ISIN = Operator(
+    "isin",
+    ("elements", "test_elements"),
+    ("invert",),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape, dt.bool),
+    lower=_lower_isin,
+)
 
 # -- positions in sorted sequences -----------------------------------------------------------------------------------
 
@@ -133,7 +139,9 @@ def _search_plain(sequences: np.ndarray, values: np.ndarray, right: bool, int32:
     return _search(sequences, values, None, right, int32)
 
 
-SEARCHSORTED = Operator("searchsorted", ("sorted_sequence", "input", "sorter"), ("right", "int32"), infer=_infer_search, lower=_lower_search)
+SEARCHSORTED = Operator(
+    "searchsorted", ("sorted_sequence", "input", "sorter"), ("right", "int32"), infer=_infer_search, lower=_lower_search
+)
 
 
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
@@ -154,15 +162,21 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
     if sequence.ndim == 0:
         raise RuntimeError("searchsorted(): input value can only be a tensor or number when the boundaries have at least 1 dimension")
     if sequence.dtype is not values.dtype:
-        raise RuntimeError(f"searchsorted(): boundary tensor and input value tensor should have same dtype, but got {sequence.dtype!r} and {values.dtype!r}")
+        raise RuntimeError(
+            f"searchsorted(): boundary tensor and input value tensor should have same dtype, but got {sequence.dtype!r} and {values.dtype!r}"
+        )
     if sequence.ndim > 1 and sequence.shape[:-1] != values.shape[:-1]:
-        raise RuntimeError(f"searchsorted(): the first dimensions of the boundaries {sequence.shape} and the values {values.shape} must match")
+        raise RuntimeError(
+            f"searchsorted(): the first dimensions of the boundaries {sequence.shape} and the values {values.shape} must match"
+        )
     if out is not None and out.layout.dtype is not (dt.int32 if out_int32 else dt.int64):
         raise RuntimeError(f"searchsorted(): the output tensor's dtype is wrong, got {out.layout.dtype!r}")
     operands = (sorted_sequence.detach(), input.detach())
     if sorter is not None:
         if sorter.layout.shape != sequence.shape:
-            raise RuntimeError(f"searchsorted(): boundary and sorter must have the same size, but got {sequence.shape} and {sorter.layout.shape}")
+            raise RuntimeError(
+                f"searchsorted(): boundary and sorter must have the same size, but got {sequence.shape} and {sorter.layout.shape}"
+            )
         if sorter.layout.dtype is not dt.int64:
             raise RuntimeError(f"searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.layout.dtype!r}")
         if sorter.layout.numel and not 0 <= sorter.min().item() <= sorter.max().item() < sequence.shape[-1]:
@@ -235,7 +249,9 @@ def _count(array: np.ndarray, low: float, high: float, bins: int, weights: np.nd
     return np.bincount(places, None if weights is None else weights[inside], bins).astype(np.float64)
 
 
-def histogram(input: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None, density: bool = False, out: Any = None) -> Any:
+def histogram(
+    input: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None, density: bool = False, out: Any = None
+) -> Any:
     """Counts (or sums of weights) of elements between edges: ``bins`` equal intervals, or the edges themselves.
 
     Returns:

@@ -87,9 +87,13 @@ def adopt_array(array: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array (whose strides are not negative)."""
     dtype = dt.from_numpy(array.dtype)
     if not array.dtype.isnative:
-        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported."
+        )
     if any(step < 0 for step in array.strides):
-        raise ValueError("At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array with array.copy().)")
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
     if any(step % array.itemsize for step in array.strides):
         raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to a new array.")
     layout = lay.layout(array.shape, tuple(step // array.itemsize for step in array.strides), 0, dtype)
@@ -122,7 +126,15 @@ CONSTANT = Operator("_constant", (), ("layout", "number"), infer=_infer_static, 
 
 def constant(layout: Layout, value: int) -> Tensor:
     """A tensor filled with 0 or 1."""
-    number = complex(value) if layout.dtype.is_complex else float(value) if layout.dtype.is_floating_point else bool(value) if layout.dtype is dt.bool else value
+    number = (
+        complex(value)
+        if layout.dtype.is_complex
+        else float(value)
+        if layout.dtype.is_floating_point
+        else bool(value)
+        if layout.dtype is dt.bool
+        else value
+    )
     return CONSTANT(statics=(layout, number))
 
 
@@ -167,22 +179,55 @@ def _like(input: Tensor, dtype: DType | None, memory_format: Any) -> Layout:
     return layout if memory_format is None else memory_format.layout(layout)
 
 
-def empty_like(input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input`` and unspecified contents."""
     return _options(new_empty(_like(input, dtype, memory_format)), requires_grad, device)
 
 
-def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """A tensor of zeros with the size, dtype and memory order of ``input``."""
     return _options(constant(_like(input, dtype, memory_format), 0), requires_grad, device)
 
 
-def ones_like(input: Tensor, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """A tensor of ones with the size, dtype and memory order of ``input``."""
     return _options(constant(_like(input, dtype, memory_format), 1), requires_grad, device)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None, **ignored: Any) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input``, filled with a number."""
     return _options(FULL(number(fill_value), statics=(_like(input, dtype, memory_format),)), requires_grad, device)
 
@@ -224,12 +269,23 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         length = ceil((end - start) / step)
     else:
         start, end, step = int(start), int(end) if dtype is not None and float(end).is_integer() else end, int(step)
-        length = ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
+        length = (
+            ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
+        )
     result = ARANGE(start, step, statics=(lay.contiguous((max(length, 0),), dtype),))
     return into(out, _options(result, requires_grad, device))
 
 
-def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **ignored: Any,
+) -> Tensor:
     """A matrix with ones on the diagonal and zeros elsewhere."""
     columns = n if m is None else m
     if n < 0 or columns < 0:
@@ -240,9 +296,21 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Pla
     return into(out, _options(result, requires_grad, device))
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **ignored: Any,
+) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, evenly spaced, both ends included."""
     start, end = (each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end))
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"linspace(): argument 'steps' must be int, not {steps.__class__.__name__}")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dtype or get_default_dtype()
@@ -273,24 +341,53 @@ def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Place = None, r
     return full((), s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
-def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def new_zeros(
+    self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """Zeros with the dtype of this tensor, unless another is given."""
     return zeros(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def new_ones(
+    self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """Ones with the dtype of this tensor, unless another is given."""
     return ones(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
 
 
-def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def new_full(
+    self: Tensor,
+    size: Sequence[int],
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
     """A tensor filled with a number, with the dtype of this tensor, unless another is given."""
     return full(size, fill_value, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
 
 
-def _new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def _new_empty(
+    self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """A tensor with unspecified contents and the dtype of this tensor, unless another is given."""
     return empty(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_empty_strided(
+    self: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: DType | None = None,
+    device: Place = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
+    """A tensor with the given strides, unspecified contents and the dtype of this tensor, unless another is given."""
+    return empty_strided(size, stride, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
 
 
 def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
@@ -360,7 +457,9 @@ def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:
     """The numbers in nested sequences, and the shape."""
     shape: list[int] = []
     level: Any = [data]
-    while level and (isinstance(level[0], (Sequence, np.ndarray, TensorBase)) and not isinstance(level[0], (str, bytes)) and not _scalar(level[0])):
+    while level and (
+        isinstance(level[0], (Sequence, np.ndarray, TensorBase)) and not isinstance(level[0], (str, bytes)) and not _scalar(level[0])
+    ):
         length = len(level[0])
         deeper: list = []
         for item in level:
@@ -373,7 +472,7 @@ def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:
         level = deeper
     flat = []
     for item in level:
-        if isinstance(item, TensorBase) or isinstance(item, np.generic):
+        if isinstance(item, (TensorBase, np.generic)):
             item = item.item()
         if item.__class__ not in (bool, int, float, complex):
             if isinstance(item, (Sequence, str, bytes)):

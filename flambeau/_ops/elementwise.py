@@ -79,7 +79,9 @@ def lower_spec(operands: list[Node]) -> list[Layout | type]:
 # -- making them -----------------------------------------------------------------------------------------------------
 
 
-def unary(name: str, op: str | None = None, *, infer: Callable = infer_same, lower: Callable | None = None, gradient: Callable | None = None) -> Operator:
+def unary(
+    name: str, op: str | None = None, *, infer: Callable = infer_same, lower: Callable | None = None, gradient: Callable | None = None
+) -> Operator:
     """An operator of one operand, ``input``."""
     operator = Operator(name, ("input",), infer=infer, lower=lower or lower_scalar(op or name))
     return operator.gradient(input=gradient) if gradient is not None else operator
@@ -168,7 +170,9 @@ DIV = binary(
     input=lambda grad, other: grad / conj(other),
     other=lambda grad, input, other: -grad * conj((input / other) / other),
 )
-NEG = unary("neg", infer=_no_bool("Negation, the `-` operator", "Use the `~` or `logical_not()` operator instead."), gradient=lambda grad: -grad)
+NEG = unary(
+    "neg", infer=_no_bool("Negation, the `-` operator", "Use the `~` or `logical_not()` operator instead."), gradient=lambda grad: -grad
+)
 
 
 def conj(x: Any) -> Any:
@@ -289,13 +293,19 @@ def _pow_infer(operands: tuple, statics: tuple) -> Layout:
 
 
 def _log_or_zero(base: Any) -> Any:
-    return math.log(base) if not isinstance(base, (TensorBase, complex)) and base > 0 else base.log() if isinstance(base, TensorBase) else 0.0
+    return (
+        math.log(base) if not isinstance(base, (TensorBase, complex)) and base > 0 else base.log() if isinstance(base, TensorBase) else 0.0
+    )
 
 
 def _pow_exponent(grad: Any, input: Any, other: Any, result: Any) -> Any:
     """``grad * result * log(input)``, and 0 where the base is 0 and the exponent is not negative."""
     gradient = grad * conj(result * _log_or_zero(input))
-    return FUNCTIONS.where((input == 0) & (other >= 0), 0.0, gradient) if isinstance(input, TensorBase) and not input.is_complex() else gradient
+    return (
+        FUNCTIONS.where((input == 0) & (other >= 0), 0.0, gradient)
+        if isinstance(input, TensorBase) and not input.is_complex()
+        else gradient
+    )
 
 
 def _pow_base(grad: Any, input: Any, other: Any) -> Any:
@@ -323,7 +333,11 @@ def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     if isinstance(input, TensorBase) and not isinstance(exponent, TensorBase):
         if exponent.__class__ is int and exponent < 0 and input.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
-        if exponent == 2 and input.layout.dtype is not dt.bool and not (exponent.__class__ is float and input.layout.dtype.category < dt.FLOAT):
+        if (
+            exponent == 2
+            and input.layout.dtype is not dt.bool
+            and not (exponent.__class__ is float and input.layout.dtype.category < dt.FLOAT)
+        ):
             result = SQUARE(input)
             return result if out is None else into(out, result)
     result = POW(input, exponent)
@@ -406,7 +420,9 @@ abs, abs_ = unary_function(ABS, "The absolute value of each element (the magnitu
 square, square_ = unary_function(SQUARE, "``input * input``, element by element.")
 mul, mul_ = binary_function(MUL, "``input * other``, element by element, broadcast and promoted together.")
 remainder, remainder_ = binary_function(REMAINDER, "The remainder of division rounded down: it has the sign of the divisor, as in Python.")
-fmod, fmod_ = binary_function(FMOD, "The remainder of division rounded towards zero: it has the sign of the dividend, as C's fmod.", numbers=("other",))
+fmod, fmod_ = binary_function(
+    FMOD, "The remainder of division rounded towards zero: it has the sign of the dividend, as C's fmod.", numbers=("other",)
+)
 eq, eq_ = binary_function(EQ, "Whether elements are equal.", numbers=("other",))
 ne, ne_ = binary_function(NE, "Whether elements differ.", numbers=("other",))
 lt, lt_ = binary_function(LT, "Whether ``input < other``, element by element.", numbers=("other",))
@@ -445,7 +461,6 @@ def floor_divide_(input: Tensor, other: Any) -> Tensor:
 def pow_(input: Tensor, exponent: Any) -> Tensor:
     """In-place version of ``pow()``."""
     return POW.inplace(input, input, exponent if isinstance(exponent, TensorBase) else number(exponent))
-
 
 
 PUBLIC = (

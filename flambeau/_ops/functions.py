@@ -87,13 +87,29 @@ _UNARY: dict[str, tuple[Callable, Callable | None, str]] = {
     "sinh": (infer_float, lambda grad, input: grad * conj(input.cosh()), "The hyperbolic sine of each element."),
     "cosh": (infer_float, lambda grad, input: grad * conj(input.sinh()), "The hyperbolic cosine of each element."),
     "asinh": (infer_float, lambda grad, input: grad * conj((input * input + 1).rsqrt()), "The inverse hyperbolic sine of each element."),
-    "acosh": (infer_float, lambda grad, input: grad * conj((input - 1).rsqrt() * (input + 1).rsqrt()), "The inverse hyperbolic cosine of each element."),
+    "acosh": (
+        infer_float,
+        lambda grad, input: grad * conj((input - 1).rsqrt() * (input + 1).rsqrt()),
+        "The inverse hyperbolic cosine of each element.",
+    ),
     "atanh": (infer_float, lambda grad, input: grad / conj(1 - input * input), "The inverse hyperbolic tangent of each element."),
     "erf": (infer_float, lambda grad, input: grad * _TWO_OVER_ROOT_PI * (-(input * input)).exp(), "The error function of each element."),
-    "erfc": (infer_float, lambda grad, input: grad * -_TWO_OVER_ROOT_PI * (-(input * input)).exp(), "1 less the error function of each element."),
-    "erfinv": (infer_float, lambda grad, result: grad * (1 / _TWO_OVER_ROOT_PI) * (result * result).exp(), "The inverse of the error function."),
+    "erfc": (
+        infer_float,
+        lambda grad, input: grad * -_TWO_OVER_ROOT_PI * (-(input * input)).exp(),
+        "1 less the error function of each element.",
+    ),
+    "erfinv": (
+        infer_float,
+        lambda grad, result: grad * (1 / _TWO_OVER_ROOT_PI) * (result * result).exp(),
+        "The inverse of the error function.",
+    ),
     "lgamma": (infer_float, lambda grad, input: grad * input.digamma(), "The logarithm of the absolute value of the gamma function."),
-    "digamma": (infer_float, None, "The derivative of the logarithm of the gamma function."),
+    "digamma": (
+        infer_float,
+        lambda grad, input: grad * FUNCTIONS.polygamma(1, input),
+        "The derivative of the logarithm of the gamma function.",
+    ),
 }
 _ROUNDING = {
     "floor": "The largest integer not above each element.",
@@ -115,7 +131,9 @@ for _name, (_infer, _gradient, _doc) in _UNARY.items():
 for _name, _doc in _ROUNDING.items():
     globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, lower=_of_integers_itself(_name), gradient=_zero), _doc)
 for _name, _doc in _TESTS.items():
-    globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, infer=infer_bool, lower=_test(_name, _OF_INTEGERS.get(_name))), _doc)
+    globals()[_name], globals()[_name + "_"] = unary_function(
+        unary(_name, infer=infer_bool, lower=_test(_name, _OF_INTEGERS.get(_name))), _doc
+    )
 
 SIGN = unary("sign", gradient=_zero)
 SGN = unary("sgn", lower=_sgn, gradient=lambda grad, input, result: _sgn_gradient(grad, input, result))
@@ -223,17 +241,37 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
         lambda grad, input, other: grad * -input / (input * input + other * other),
         "The angle of the point ``(other, input)``, in radians.",
     ),
-    "hypot": (infer_same, lambda grad, input, result: grad * input / result, lambda grad, other, result: grad * other / result, "``sqrt(input² + other²)``."),
+    "hypot": (
+        infer_same,
+        lambda grad, input, result: grad * input / result,
+        lambda grad, other, result: grad * other / result,
+        "``sqrt(input² + other²)``.",
+    ),
     "copysign": (
         infer_float,
         lambda grad, input, result: FUNCTIONS.where(input == 0, 0.0, grad * result / input),
         lambda grad: grad * 0,
         "The magnitude of ``input`` with the sign of ``other``.",
     ),
-    "fmax": (infer_same, lambda grad, input, other: _take(grad, (input >= other) | (other != other)), lambda grad, input, other: _take(grad, ~((input >= other) | (other != other))), "The larger of two elements; NaN only if both are."),
-    "fmin": (infer_same, lambda grad, input, other: _take(grad, (input <= other) | (other != other)), lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))), "The smaller of two elements; NaN only if both are."),
-    "nextafter": (infer_same, None, None, "The next number from ``input`` towards ``other``."),
-    "logaddexp": (infer_float, lambda grad, input, result: grad * (input - result).exp(), lambda grad, other, result: grad * (other - result).exp(), "``log(exp(input) + exp(other))``, without overflow."),
+    "fmax": (
+        infer_same,
+        lambda grad, input, other: _take(grad, (input >= other) | (other != other)),
+        lambda grad, input, other: _take(grad, ~((input >= other) | (other != other))),
+        "The larger of two elements; NaN only if both are.",
+    ),
+    "fmin": (
+        infer_same,
+        lambda grad, input, other: _take(grad, (input <= other) | (other != other)),
+        lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))),
+        "The smaller of two elements; NaN only if both are.",
+    ),
+    "nextafter": (infer_same, lambda grad: grad * 0, lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
+    "logaddexp": (
+        infer_float,
+        lambda grad, input, result: grad * (input - result).exp(),
+        lambda grad, other, result: grad * (other - result).exp(),
+        "``log(exp(input) + exp(other))``, without overflow.",
+    ),
     "heaviside": (infer_same, None, None, "0 below 0, 1 above, and ``other`` at 0."),
     "gcd": (_integers, None, None, "The greatest common divisor."),
     "lcm": (_integers, None, None, "The least common multiple."),
@@ -249,7 +287,9 @@ for _name, _doc in _LOGICAL.items():
 for _name, _doc in _BITWISE.items():
     globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_integers), _doc)
 for _name, (_infer, _left, _right, _doc) in _BINARY.items():
-    globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_infer, input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ())
+    globals()[_name], globals()[_name + "_"] = binary_function(
+        binary(_name, infer=_infer, input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ()
+    )
 
 # -- clamp -----------------------------------------------------------------------------------------------------------
 
@@ -358,7 +398,11 @@ def _lerp(graph: Graph, start: Node, end: Node, weight: Node) -> Node:
     if weight.dtype.is_complex:
         return start + weight * (end - start)
     near = graph.map("abs", weight) < 0.5
-    return graph.where(near.expand(start.shape) if near.shape != start.shape and near.ndim == 0 else near, start + weight * (end - start), end - (end - start) * (1.0 - weight))
+    return graph.where(
+        near.expand(start.shape) if near.shape != start.shape and near.ndim == 0 else near,
+        start + weight * (end - start),
+        end - (end - start) * (1.0 - weight),
+    )
 
 
 LERP = _fused(
@@ -411,11 +455,15 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """``input`` to the power of ``exponent``, computed in float64 (or complex128)."""
-    wide = [each.to(dt.complex128 if each.is_complex() else dt.float64) if isinstance(each, TensorBase) else each for each in (input, exponent)]
+    wide = [
+        each.to(dt.complex128 if each.is_complex() else dt.float64) if isinstance(each, TensorBase) else each for each in (input, exponent)
+    ]
     return into(out, basic.pow(*wide))
 
 
-def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None, *, out: Tensor | None = None) -> Tensor:
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """NaN replaced by ``nan``, and the infinities by the numbers given or the largest finite ones."""
     from flambeau._types.finfo import finfo
 
@@ -431,6 +479,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     """Whether ``|input - other| <= atol + rtol * |other|``, element by element."""
     if input.layout.dtype is not other.layout.dtype:
         raise RuntimeError(f"{input.layout.dtype!r} did not match {other.layout.dtype!r}")
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {rtol if rtol < 0 else atol}")
     close = input == other
     if equal_nan:
         close = close | ((input != input) & (other != other))
@@ -439,7 +489,11 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     if input.layout.dtype.category >= dt.FLOAT:
         difference = basic.abs(input - other)
         return close | (globals()["isfinite"](difference) & (difference <= atol + rtol * basic.abs(other)))
-    return close if rtol == 0 and atol == 0 else close | (basic.abs((input - other).to(dt.float64)) <= atol + rtol * basic.abs(other.to(dt.float64)))
+    return (
+        close
+        if rtol == 0 and atol == 0
+        else close | (basic.abs((input - other).to(dt.float64)) <= atol + rtol * basic.abs(other.to(dt.float64)))
+    )
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
@@ -456,13 +510,20 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A complex tensor of two real ones."""
-    return into(out, COMPLEX(real, imag))
+    result = COMPLEX(real, imag)
+    if out is not None and out.layout.dtype is not result.layout.dtype:
+        raise RuntimeError(
+            f"Expected object of scalar type {result.layout.dtype!r} but got scalar type {out.layout.dtype!r} for argument 'out'"
+        )
+    return into(out, result)
 
 
 def _infer_complex(operands: tuple, statics: tuple) -> Layout:
     result = infer_same(operands, statics)
     if operands[0].dtype is not operands[1].dtype:
-        raise RuntimeError(f"Expected object of scalar type {operands[0].dtype!r} but got scalar type {operands[1].dtype!r} for second argument")
+        raise RuntimeError(
+            f"Expected object of scalar type {operands[0].dtype!r} but got scalar type {operands[1].dtype!r} for second argument"
+        )
     return lay.layout(result.shape, result.strides, 0, result.dtype.to_complex())
 
 
@@ -480,8 +541,24 @@ fix = globals()["trunc"]
 for _name in ("sin", "cos", "tan", "sinh", "cosh", "tanh"):
     if "a" + _name in globals():
         globals()["arc" + _name] = globals()["a" + _name]
-conj_physical = conj
-conj_physical_, float_power_, nan_to_num_ = in_place(conj), in_place(float_power), in_place(nan_to_num)
+
+
+def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The complex conjugate of each element."""
+    return into(out, conj(input))
+
+
+def float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place version of ``float_power()``; the tensor must have the dtype of its result."""
+    result = float_power(self.clone(), exponent)
+    if result.layout.dtype is not self.layout.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.layout.dtype!r} but the operation's result requires dtype {result.layout.dtype!r}"
+        )
+    return self.copy_(result)
+
+
+conj_physical_, nan_to_num_ = in_place(conj_physical), in_place(nan_to_num)
 
 _NAMES = (*_UNARY, *_ROUNDING, *_TESTS, *_LOGICAL, *_BITWISE, *_BINARY)
 _OTHERS = (

@@ -30,7 +30,9 @@ def unravel(position: int, shape: tuple[int, ...]) -> list[int]:
     return index[::-1]
 
 
-def check_range(graph: Graph, index: Node, size: int, dim: int, name: str, *, error: type[Exception] = IndexOutOfBoundsError, wraps: bool = False) -> Node:
+def check_range(
+    graph: Graph, index: Node, size: int, dim: int, name: str, *, error: type[Exception] = IndexOutOfBoundsError, wraps: bool = False
+) -> Node:
     """Check that an index (int64) lies in ``[0, size)`` (or, if it wraps, in ``[-size, size)``); returns it counted from the front."""
     shape = index.shape
     low = -size if wraps else 0
@@ -56,7 +58,9 @@ def _check_index(name: str, self: Layout, index: Layout, dim: int, src: Layout |
         if other is None:
             continue
         if max(other.ndim, 1) != max(index.ndim, 1):
-            raise RuntimeError(f"Index tensor must have the same number of dimensions as {what} tensor: index has shape {list(index.shape)}, {what} {list(other.shape)} ({name})")
+            raise RuntimeError(
+                f"Index tensor must have the same number of dimensions as {what} tensor: index has shape {list(index.shape)}, {what} {list(other.shape)} ({name})"
+            )
         for axis, (size, limit) in enumerate(zip(index.shape, other.shape, strict=False)):
             if size > limit and (axis != dim or what == "src"):
                 apart = f" apart from dimension {dim}" if what == "self" else ""
@@ -88,7 +92,11 @@ def _lower_gather(graph: Graph, operands: list[Node], statics: tuple, layouts: t
 
 
 GATHER = Operator("gather", ("input", "index"), ("dim",), infer=_infer_gather, lower=_lower_gather, keeps_origin=True)
-GATHER.gradient(input=lambda grad, input_layout, index, dim: scatter_add(FUNCTIONS.zeros(lay.contiguous(input_layout.shape, grad.layout.dtype)), dim, index, grad))
+GATHER.gradient(
+    input=lambda grad, input_layout, index, dim: scatter_add(
+        FUNCTIONS.zeros(lay.contiguous(input_layout.shape, grad.layout.dtype)), dim, index, grad
+    )
+)
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None) -> Tensor:
@@ -128,7 +136,9 @@ def _lower_scatter(graph: Graph, operands: list[Node], statics: tuple, layouts: 
     return graph.scatter(base, layout, [index], [stride], graph.copy(value), combine)
 
 
-SCATTER = Operator("scatter", ("input", "index", "src"), ("dim", "combine", "name"), infer=_infer_scatter, lower=_lower_scatter, keeps_origin=True)
+SCATTER = Operator(
+    "scatter", ("input", "index", "src"), ("dim", "combine", "name"), infer=_infer_scatter, lower=_lower_scatter, keeps_origin=True
+)
 
 
 def _crop(x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -193,7 +203,9 @@ def _scatter_src(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: T
         ones = FUNCTIONS.where(values == 0, 1.0, values)
         rest = SCATTER(FUNCTIONS.where(input == 0, 1.0, input), index, ones, statics=(dim, "prod", "scatter"))
         single = gather(rest, dim, index) / ones
-        factor = FUNCTIONS.where(count == 0, others, FUNCTIONS.where((count == 1) & (values == 0), _with_own_zero(single, input, dim, index), 0.0))
+        factor = FUNCTIONS.where(
+            count == 0, others, FUNCTIONS.where((count == 1) & (values == 0), _with_own_zero(single, input, dim, index), 0.0)
+        )
         return _uncrop(gather(grad, dim, index) * factor, shape)
     _, share = _extremum_shares(input, index, values, result, dim)
     return _uncrop(gather(grad, dim, index) * share, shape)
@@ -219,7 +231,9 @@ def _scatter_arguments(dim: int, index: Tensor, src: Any, value: Any, reduce: st
     return source, (lay.wrap_axis(dim, self.layout.ndim), _REDUCE[reduce], "scatter")
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None, out: Tensor | None = None) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """A copy of ``input`` with ``src`` (a tensor or a number) written where ``index`` says along ``dim``.
 
     For ``dim=0``: ``out[index[i][j]][j] = src[i][j]``. Nothing is broadcast: ``expand`` the operands for that. With ``reduce="add"`` or ``"multiply"`` values are
@@ -292,7 +306,9 @@ def _cleared(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return SCATTER(self, index, value, statics=(dim, "set", "scatter_reduce"))
 
 
-def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None) -> Tensor:
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None
+) -> Tensor:
     """As ``scatter``, combining values for one place by ``sum``, ``prod``, ``mean``, ``amax`` or ``amin``, with the target's own unless excluded."""
     return into(out, _reduced(input, dim, index, src, reduce, include_self, "scatter_reduce"))
 
@@ -315,7 +331,9 @@ def _spread(index: Tensor, dim: int, shape: tuple[int, ...]) -> Tensor:
 
 def _vector(name: str, index: Tensor) -> Tensor:
     if index.layout.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.layout.ndim} with type: {index.layout.dtype!r} and size: {list(index.layout.shape)}")
+        raise IndexError(
+            f"{name}(): Index is supposed to be a vector, but got dim: {index.layout.ndim} with type: {index.layout.dtype!r} and size: {list(index.layout.shape)}"
+        )
     if index.layout.dtype not in (dt.int64, dt.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32 or int64 for index, but got {index.layout.dtype!r}")
     return index.reshape(-1)
@@ -332,7 +350,9 @@ def _index_write(self: Tensor, dim: int, index: Tensor, source: Tensor, name: st
     axis = lay.wrap_axis(dim, self.layout.ndim)
     vector = _vector(name, index)
     if source.layout.ndim and source.layout.shape[axis] != vector.layout.numel:
-        raise RuntimeError(f"{name}(): Number of indices ({vector.layout.numel}) should be equal to source.size(dim): ({source.layout.shape[axis]}), for dim: {axis}")
+        raise RuntimeError(
+            f"{name}(): Number of indices ({vector.layout.numel}) should be equal to source.size(dim): ({source.layout.shape[axis]}), for dim: {axis}"
+        )
     return axis, _spread(vector, axis, source.layout.shape if source.layout.ndim else self.layout.shape)
 
 
@@ -371,10 +391,14 @@ def index_fill_(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """In-place version of ``index_fill()``."""
     axis = lay.wrap_axis(dim, self.layout.ndim)
     places = _spread(_vector("index_fill", index), axis, self.layout.shape)
-    return SCATTER.inplace(self, self, places, value.item() if isinstance(value, TensorBase) else number(value), statics=(axis, "set", "index_fill"))
+    return SCATTER.inplace(
+        self, self, places, value.item() if isinstance(value, TensorBase) else number(value), statics=(axis, "set", "index_fill")
+    )
 
 
-def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None) -> Tensor:
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None
+) -> Tensor:
     """A copy of ``input`` with the slices of ``source`` combined (prod, mean, amax, amin) into those at the positions in ``index``."""
     axis, places = _index_write(input, dim, index, source, "index_reduce")
     return into(out, _reduced(input, axis, places, source, reduce, include_self, "index_reduce"))
@@ -391,7 +415,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
         return into(out, gather(input.reshape(-1), 0, indices.reshape(-1)))
     axis = lay.wrap_axis(dim, input.layout.ndim)
     shared = lay.broadcast_shapes(
-        (*input.layout.shape[:axis], 1, *input.layout.shape[axis + 1 :]), (*indices.layout.shape[:axis], 1, *indices.layout.shape[axis + 1 :])
+        (*input.layout.shape[:axis], 1, *input.layout.shape[axis + 1 :]),
+        (*indices.layout.shape[:axis], 1, *indices.layout.shape[axis + 1 :]),
     )
     indices = FUNCTIONS.where(indices < 0, indices + input.layout.shape[axis], indices)
     source = input.expand((*shared[:axis], input.layout.shape[axis], *shared[axis + 1 :]))
@@ -406,7 +431,9 @@ def _infer_embedding(operands: tuple, statics: tuple) -> Layout:
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D, but it has shape {list(weight.shape)}")
     if indices.dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got {indices.dtype!r} instead (while checking arguments for embedding)")
+        raise RuntimeError(
+            f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got {indices.dtype!r} instead (while checking arguments for embedding)"
+        )
     return lay.contiguous((*indices.shape, weight.shape[1]), weight.dtype)
 
 
@@ -415,7 +442,9 @@ def _lower_embedding(graph: Graph, operands: list[Node], statics: tuple, layouts
     rows = weight.shape[0]
 
     def make(position: int, value: int) -> Exception:
-        return IndexError(f"embedding: index {value} is out of range for a table of {rows} rows (num_embeddings), at position {unravel(position, indices.shape)} (index out of range in self)")
+        return IndexError(
+            f"embedding: index {value} is out of range for a table of {rows} rows (num_embeddings), at position {unravel(position, indices.shape)} (index out of range in self)"
+        )
 
     graph.check((indices < 0) | (indices >= rows), indices, make)
     shape = layouts[0].shape
@@ -423,7 +452,14 @@ def _lower_embedding(graph: Graph, operands: list[Node], statics: tuple, layouts
     return graph.gather(weight, layout, [indices.unsqueeze(indices.ndim).expand(shape)], [weight.layout.strides[0]])
 
 
-EMBEDDING = Operator("embedding", ("weight", "indices"), ("padding_idx", "scale_grad_by_freq"), infer=_infer_embedding, lower=_lower_embedding, keeps_origin=True)
+EMBEDDING = Operator(
+    "embedding",
+    ("weight", "indices"),
+    ("padding_idx", "scale_grad_by_freq"),
+    infer=_infer_embedding,
+    lower=_lower_embedding,
+    keeps_origin=True,
+)
 
 
 def _embedding_gradient(grad: Tensor, weight_layout: Layout, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool) -> Tensor:
@@ -431,7 +467,12 @@ def _embedding_gradient(grad: Tensor, weight_layout: Layout, indices: Tensor, pa
     rows = grad.reshape(flat.layout.numel, grad.layout.shape[-1])
     zeros = FUNCTIONS.zeros(lay.contiguous(weight_layout.shape, grad.layout.dtype))
     if scale_grad_by_freq:
-        counts = index_add(FUNCTIONS.zeros(lay.contiguous((weight_layout.shape[0],), grad.layout.dtype)), 0, flat, FUNCTIONS.ones(lay.contiguous(flat.layout.shape, grad.layout.dtype)))
+        counts = index_add(
+            FUNCTIONS.zeros(lay.contiguous((weight_layout.shape[0],), grad.layout.dtype)),
+            0,
+            flat,
+            FUNCTIONS.ones(lay.contiguous(flat.layout.shape, grad.layout.dtype)),
+        )
         rows = rows / index_select(counts, 0, flat).unsqueeze(1)
     if padding_idx >= 0:
         rows = FUNCTIONS.where((flat == padding_idx).unsqueeze(1), 0.0, rows)
@@ -450,7 +491,6 @@ def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad
         IndexError: an index is out of range (at the flush).
     """
     return EMBEDDING(weight, indices, statics=(padding_idx, scale_grad_by_freq))
-
 
 
 PUBLIC = (

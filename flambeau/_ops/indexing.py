@@ -88,7 +88,12 @@ def _normal(self: Tensor, index: Any) -> list[Any]:
             if item.layout.numel == 0 and item.layout.dtype.category >= dt.FLOAT:
                 item = item.to(dt.int64)
         elif isinstance(item, slice):
-            item = slice(*[None if bound is None else bound if bound.__class__ is int else bound.__index__() for bound in (item.start, item.stop, item.step)])
+            item = slice(
+                *[
+                    None if bound is None else bound if bound.__class__ is int else bound.__index__()
+                    for bound in (item.start, item.stop, item.step)
+                ]
+            )
         if item is Ellipsis:
             if ellipsis >= 0:
                 raise IndexError("an index can only have a single ellipsis ('...')")
@@ -105,7 +110,9 @@ def _normal(self: Tensor, index: Any) -> list[Any]:
                 item = int(item.item())
         elif item is not None and item.__class__ not in (int, slice):
             if not hasattr(item, "__index__"):
-                raise IndexError(f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {item.__class__.__name__})")
+                raise IndexError(
+                    f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {item.__class__.__name__})"
+                )
             item = item.__index__()
         if item is not None:
             covered += 1
@@ -162,7 +169,9 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``."""
     if index.__class__ is int:  # the common case
         if not self.layout.ndim:
-            raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
+            )
         return make_view(self, _basic(self.layout, (index,))[0], INDEX_VIEW, index)
     items = _normal(self, index)
     view, axes = _view(self, items)
@@ -204,7 +213,9 @@ def _infer_index(operands: tuple, statics: tuple) -> Layout:
     try:
         positions = lay.broadcast_shapes(*[index.shape for index in indices])
     except RuntimeError:
-        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(index.shape)) for index in indices)}") from None
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(index.shape)) for index in indices)}"
+        ) from None
     shape, _ = _arrangement(source.shape, statics[0], positions)
     return lay.contiguous(shape, source.dtype)
 
@@ -222,7 +233,9 @@ def _places(graph: Graph, source: Layout, indices: list[Node], axes: tuple[int, 
         extent = index.shape
 
         def make(position: int, value: int, size: int = size, axis: int = axis, extent: tuple = extent) -> Exception:
-            return IndexError(f"index {value} is out of bounds for dimension {axis} with size {size} (at position {unravel(position, extent)} of an index of shape {list(extent)})")
+            return IndexError(
+                f"index {value} is out of bounds for dimension {axis} with size {size} (at position {unravel(position, extent)} of an index of shape {list(extent)})"
+            )
 
         if index.numel:
             graph.check((index < -size) | (index >= size), index, make)
@@ -248,12 +261,16 @@ def _infer_put(operands: tuple, statics: tuple) -> Layout:
     target, value, *indices = operands
     shape = _infer_index((target, *indices), (statics[0],)).shape
     if value.dtype is not target.dtype:
-        raise RuntimeError(f"Index put requires the source and destination dtypes match, got {target.dtype!r} for the destination and {value.dtype!r} for the source.")
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {target.dtype!r} for the destination and {value.dtype!r} for the source."
+        )
     try:
         if lay.broadcast_shapes(shape, value.shape) != shape:
             raise RuntimeError
     except RuntimeError:
-        raise RuntimeError(f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape {list(shape)}") from None
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape {list(shape)}"
+        ) from None
     return lay.like(target, target.dtype)
 
 
@@ -267,7 +284,9 @@ def _lower_put(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     return graph.scatter(base, layout, places, strides, value.expand(shape), "sum" if statics[1] else "set")
 
 
-INDEX_PUT = Operator("index_put", ("input", "values", "indices..."), ("axes", "accumulate"), infer=_infer_put, lower=_lower_put, keeps_origin=True)
+INDEX_PUT = Operator(
+    "index_put", ("input", "values", "indices..."), ("axes", "accumulate"), infer=_infer_put, lower=_lower_put, keeps_origin=True
+)
 
 
 def _index_gradient(grad: Tensor, input_layout: Layout, indices: list[Tensor], axes: tuple[int, ...]) -> Tensor:
@@ -302,7 +321,9 @@ def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
     items = _normal(self, tuple(_FULL if index is None else index for index in indices))
     view, axes = _view(self, items)
     if values.layout.dtype is not self.layout.dtype:
-        raise RuntimeError(f"Index put requires the source and destination dtypes match, got {self.layout.dtype!r} for the destination and {values.layout.dtype!r} for the source.")
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {self.layout.dtype!r} for the destination and {values.layout.dtype!r} for the source."
+        )
     _put(view, axes, [item for item in items if isinstance(item, TensorBase)], values, accumulate=accumulate)
     return self
 
@@ -324,7 +345,10 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
     if as_tuple:
         return tuple(from_array(each.astype(np.int64)) for each in (np.nonzero(array) if array.ndim else np.nonzero(array.reshape(1))))
     places = np.argwhere(array).astype(np.int64)
-    return into(out, from_array(places.reshape(len(places) if array.ndim else int(array.any()), array.ndim)))
+    count = len(places) if array.ndim else int(array.any())
+    result = from_array(places.T.reshape(array.ndim, count))
+    result.layout = lay.layout((count, array.ndim), (1, count), 0, dt.int64)
+    return into(out, result)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -377,7 +401,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     flat = mask.expand(shape).reshape(-1).nonzero(as_tuple=True)[0]
     count = flat.layout.numel
     if count > source.layout.numel:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes and source at least {count} elements, but it has {source.layout.numel}")
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes and source at least {count} elements, but it has {source.layout.numel}"
+        )
     whole = input.expand(shape).reshape(-1)
     return index_put(whole, (flat,), source.reshape(-1)[:count].to(input.layout.dtype)).reshape(shape)
 

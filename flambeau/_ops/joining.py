@@ -32,8 +32,11 @@ def _infer_cat(operands: tuple, statics: tuple) -> Layout:
                 )
     shape = (*first.shape[:axis], sum(operand.shape[axis] for operand in used), *first.shape[axis + 1 :])
     dtype = common_dtype(operands)
-    if all(operand.strides == first.strides or operand.dense for operand in used) and not first.contiguous and first.dense and all(
-        lay.memory_order(operand) == lay.memory_order(first) and operand.dense for operand in used
+    if (
+        all(operand.strides == first.strides or operand.dense for operand in used)
+        and not first.contiguous
+        and first.dense
+        and all(lay.memory_order(operand) == lay.memory_order(first) and operand.dense for operand in used)
     ):
         return lay.ordered(shape, lay.memory_order(first), dtype)
     return lay.contiguous(shape, dtype)
@@ -94,7 +97,9 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
     shape = tensors[0].layout.shape
     for position, tensor in enumerate(tensors):
         if tensor.layout.shape != shape:
-            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(tensor.layout.shape)} at entry {position}")
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(tensor.layout.shape)} at entry {position}"
+            )
     axis = lay.wrap_axis(dim, len(shape) + 1)
     return into(out, CAT(*[tensor.unsqueeze(axis) for tensor in tensors], statics=(axis,)))
 
@@ -111,7 +116,9 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     else:
         lengths = list(int_tuple(split_size_or_sections, "split_sizes"))
         if sum(lengths) != size:
-            raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {axis}), but got split_sizes={lengths}")
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {axis}), but got split_sizes={lengths}"
+            )
     pieces, start = [], 0
     for length in lengths:
         pieces.append(narrow(tensor, axis, start, length))
@@ -164,7 +171,9 @@ def repeat(self: Tensor, *repeats: Any, **named: Any) -> Tensor:
     if any(count < 0 for count in counts):
         raise RuntimeError(f"Trying to create tensor with negative dimension: repeats {list(counts)}")
     full = (*(1,) * lead, *shape)
-    spread = self.reshape([each for size in full for each in (1, size)]).expand([each for count, size in zip(counts, full, strict=True) for each in (count, size)])
+    spread = self.reshape([each for size in full for each in (1, size)]).expand(
+        [each for count, size in zip(counts, full, strict=True) for each in (count, size)]
+    )
     return spread.clone(memory_format=_contiguous()).reshape([count * size for count, size in zip(counts, full, strict=True)])
 
 
@@ -274,7 +283,9 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor
     if len(amounts) % 2:
         raise RuntimeError(f"Length of pad must be even but instead it equals {len(amounts)}")
     if len(amounts) > 2 * ndim:
-        raise RuntimeError(f"Length of pad should be no more than twice the number of dimensions of the input. Pad length is {len(amounts)} while the input has {ndim} dimensions.")
+        raise RuntimeError(
+            f"Length of pad should be no more than twice the number of dimensions of the input. Pad length is {len(amounts)} while the input has {ndim} dimensions."
+        )
     before, after = [0] * ndim, [0] * ndim
     for position in range(len(amounts) // 2):
         before[ndim - 1 - position], after[ndim - 1 - position] = amounts[2 * position], amounts[2 * position + 1]

@@ -29,13 +29,16 @@ def _infer_nll(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     classes = input.shape[axis]
     wanted = (*input.shape[:axis], *input.shape[axis + 1 :])
     if target.shape != wanted:
-        raise ValueError(
+        batches_differ = bool(wanted) and target.shape[:1] != wanted[:1]
+        raise (ValueError if batches_differ else RuntimeError)(
             f"nll_loss: an input of shape {list(input.shape)} ({classes} classes) needs a target of shape {list(wanted)}, but got a target of shape {list(target.shape)}"
         )
     if target.dtype not in (dt.int64, dt.uint8, dt.int32):
         raise RuntimeError(f"nll_loss: expected scalar type Long but found {target.dtype!r} for the target")
     if len(operands) == 3 and operands[2].shape != (classes,):
-        raise RuntimeError(f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(operands[2].shape)}")
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(operands[2].shape)}"
+        )
     shape = wanted if statics[0] == NONE else ()
     return lay.contiguous(shape, input.dtype), lay.contiguous((), input.dtype)
 
@@ -80,7 +83,9 @@ def _lower_nll(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     return graph.cast(loss / total if statics[0] == MEAN else loss, layouts[0].dtype), graph.cast(total, layouts[1].dtype)
 
 
-NLL_LOSS = Operator("nll_loss", ("input", "target", "weight"), ("reduction", "ignore_index"), infer=_infer_nll, lower=_lower_nll, keeps_origin=True)
+NLL_LOSS = Operator(
+    "nll_loss", ("input", "target", "weight"), ("reduction", "ignore_index"), infer=_infer_nll, lower=_lower_nll, keeps_origin=True
+)
 
 
 def _infer_nll_backward(operands: tuple, statics: tuple) -> Layout:
@@ -101,11 +106,18 @@ def _lower_nll_backward(graph: Graph, operands: list[Node], statics: tuple, layo
 
 
 NLL_BACKWARD = Operator(
-    "_nll_loss_backward", ("grad_output", "target", "total", "weight"), ("reduction", "ignore_index", "shape"), infer=_infer_nll_backward, lower=_lower_nll_backward, keeps_origin=True
+    "_nll_loss_backward",
+    ("grad_output", "target", "total", "weight"),
+    ("reduction", "ignore_index", "shape"),
+    infer=_infer_nll_backward,
+    lower=_lower_nll_backward,
+    keeps_origin=True,
 )
 
 
-def _nll_gradient(grad0: Tensor, target: Tensor, weight: Tensor | None, result1: Tensor, input_shape: tuple, reduction: int, ignore_index: int) -> Tensor:
+def _nll_gradient(
+    grad0: Tensor, target: Tensor, weight: Tensor | None, result1: Tensor, input_shape: tuple, reduction: int, ignore_index: int
+) -> Tensor:
     operands = (grad0, target, result1.detach(), *(() if weight is None else (weight,)))
     return NLL_BACKWARD(*operands, statics=(reduction, ignore_index, input_shape))
 
@@ -139,7 +151,9 @@ def nll_loss_nd(input: Tensor, target: Tensor, weight: Tensor | None = None, red
 def _infer_bce(operands: tuple, statics: tuple) -> Layout:
     input, target = operands[:2]
     if input.shape != target.shape:
-        raise ValueError(f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}) is deprecated. Please ensure they have the same size.")
+        raise ValueError(
+            f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}) is deprecated. Please ensure they have the same size."
+        )
     return lay.elementwise(input.shape, input.dtype, operands[:2])
 
 
@@ -148,7 +162,9 @@ def _lower_bce(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     shape = x.shape
 
     def make(position: int, detail: int) -> Exception:
-        return RuntimeError(f"all elements of input should be between 0 and 1 (binary_cross_entropy, at position {unravel(position, shape)})")
+        return RuntimeError(
+            f"all elements of input should be between 0 and 1 (binary_cross_entropy, at position {unravel(position, shape)})"
+        )
 
     if prod(shape):
         graph.check(~((x >= 0.0) & (x <= 1.0)), graph.constant(0, dt.int64, shape), make)

@@ -21,7 +21,7 @@ def _same_dtype(name: str, *operands: Layout) -> None:
     if any(dtype is not dtypes[0] for dtype in dtypes):
         raise RuntimeError(f"{name}: expected all operands to have the same dtype, but got: {' and '.join(map(repr, dtypes))}")
     if dtypes[0] is dt.bool:
-        raise RuntimeError(f'"{name}" not implemented for \'Bool\'')
+        raise RuntimeError(f"\"{name}\" not implemented for 'Bool'")
 
 
 # -- matrix by matrix, batched ---------------------------------------------------------------------------------------
@@ -93,10 +93,14 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     if column:
         b = b.unsqueeze(1)
     if a.layout.shape[-1] != b.layout.shape[-2]:
-        raise RuntimeError(f"size mismatch in matmul: {list(input.layout.shape)} @ {list(other.layout.shape)} (inner sizes {a.layout.shape[-1]} and {b.layout.shape[-2]})")
+        raise RuntimeError(
+            f"size mismatch in matmul: {list(input.layout.shape)} @ {list(other.layout.shape)} (inner sizes {a.layout.shape[-1]} and {b.layout.shape[-2]})"
+        )
     if b.layout.ndim == 2 and a.layout.ndim > 2:  # many rows by one matrix: one large product
         lead = a.layout.shape[:-1]
-        result = BMM(a.reshape(-1, a.layout.shape[-1]) if a.layout.numel else a.reshape(_rows(lead), a.layout.shape[-1]), b).reshape(*lead, b.layout.shape[-1])
+        result = BMM(a.reshape(-1, a.layout.shape[-1]) if a.layout.numel else a.reshape(_rows(lead), a.layout.shape[-1]), b).reshape(
+            *lead, b.layout.shape[-1]
+        )
     else:
         batch = lay.broadcast_shapes(a.layout.shape[:-2], b.layout.shape[:-2])
         a = a.expand(*batch, *a.layout.shape[-2:])
@@ -143,6 +147,8 @@ def _lower_linear(graph: Graph, operands: list[Node], statics: tuple, layouts: t
 
 
 LINEAR = Operator("linear", ("input", "weight", "bias"), infer=_infer_linear, lower=_lower_linear, grad_name="AddmmBackward0")
+
+
 def _flat(x: Tensor) -> Tensor:
     """All rows as one matrix."""
     shape = x.layout.shape
@@ -166,4 +172,3 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 PUBLIC = ("mm", "bmm", "matmul")
 METHODS = ("mm", "bmm", "matmul")
-

@@ -72,7 +72,12 @@ def _lower_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
 
 
 NORM = Operator(
-    "native_norm", ("input", "eps", "weight", "bias"), ("shape", "axes", "affine"), infer=_infer_norm, lower=_lower_norm, grad_name="NativeGroupNormBackward0"
+    "native_norm",
+    ("input", "eps", "weight", "bias"),
+    ("shape", "axes", "affine"),
+    infer=_infer_norm,
+    lower=_lower_norm,
+    grad_name="NativeGroupNormBackward0",
 )
 
 
@@ -96,7 +101,13 @@ def _lower_norm_input(graph: Graph, operands: list[Node], statics: tuple, layout
     return graph.cast(result, layouts[0].dtype).reshape(layouts[0].shape)
 
 
-NORM_INPUT = Operator("_norm_input_backward", ("grad_output", "input", "mean", "rstd", "weight"), ("shape", "axes", "affine"), infer=_infer_norm_input, lower=_lower_norm_input)
+NORM_INPUT = Operator(
+    "_norm_input_backward",
+    ("grad_output", "input", "mean", "rstd", "weight"),
+    ("shape", "axes", "affine"),
+    infer=_infer_norm_input,
+    lower=_lower_norm_input,
+)
 
 
 def _infer_norm_weight(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
@@ -118,7 +129,11 @@ def _lower_norm_weight(graph: Graph, operands: list[Node], statics: tuple, layou
 
 
 NORM_WEIGHT = Operator(
-    "_norm_weight_backward", ("grad_output", "input", "mean", "rstd"), ("shape", "axes", "affine", "parameter", "dtype"), infer=_infer_norm_weight, lower=_lower_norm_weight
+    "_norm_weight_backward",
+    ("grad_output", "input", "mean", "rstd"),
+    ("shape", "axes", "affine", "parameter", "dtype"),
+    infer=_infer_norm_weight,
+    lower=_lower_norm_weight,
 )
 
 
@@ -162,14 +177,31 @@ def _again(function: Any, inputs: Sequence[Tensor], grads: Sequence[Tensor | Non
         pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None and output.requires_grad]
         if not pairs:
             return None
-        return autograd.grad([each[0] for each in pairs], [leaves[wanted]], [each[1] for each in pairs], create_graph=create, allow_unused=True)[0]
+        return autograd.grad(
+            [each[0] for each in pairs], [leaves[wanted]], [each[1] for each in pairs], create_graph=create, allow_unused=True
+        )[0]
 
 
 def _input_again(position: int) -> Any:
-    def formula(grad: Tensor, grad_output: Tensor, input: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, shape: Shape, axes: Shape, affine: Shape) -> Tensor | None:
+    def formula(
+        grad: Tensor,
+        grad_output: Tensor,
+        input: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        weight: Tensor | None,
+        shape: Shape,
+        axes: Shape,
+        affine: Shape,
+    ) -> Tensor | None:
         statics = (shape, axes, affine)
         inputs = [grad_output, input] if weight is None else [grad_output, input, weight]
-        return _again(lambda *given: _composite_input(given[0], given[1], mean, rstd, given[2] if weight is not None else None, statics), inputs, (grad,), position)
+        return _again(
+            lambda *given: _composite_input(given[0], given[1], mean, rstd, given[2] if weight is not None else None, statics),
+            inputs,
+            (grad,),
+            position,
+        )
 
     return formula
 
@@ -178,7 +210,18 @@ NORM_INPUT.gradient(grad_output=_input_again(0), input=_input_again(1), weight=_
 
 
 def _weight_again(position: int) -> Any:
-    def formula(grad0: Tensor, grad1: Tensor, grad_output: Tensor, input: Tensor, mean: Tensor, rstd: Tensor, shape: Shape, axes: Shape, affine: Shape, parameter: Shape) -> Tensor | None:
+    def formula(
+        grad0: Tensor,
+        grad1: Tensor,
+        grad_output: Tensor,
+        input: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        shape: Shape,
+        axes: Shape,
+        affine: Shape,
+        parameter: Shape,
+    ) -> Tensor | None:
         def composite(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
             others = tuple(axis for axis in range(len(shape)) if axis not in affine)
             g = grad.to(x.dtype.compute).reshape(shape)
@@ -192,13 +235,17 @@ def _weight_again(position: int) -> Any:
 NORM_WEIGHT.gradient(grad_output=_weight_again(0), input=_weight_again(1))
 
 
-def _norm_input(grad0: Tensor, input: Tensor, weight: Tensor | None, result1: Tensor, result2: Tensor, shape: Shape, axes: Shape, affine: Shape) -> Tensor:
+def _norm_input(
+    grad0: Tensor, input: Tensor, weight: Tensor | None, result1: Tensor, result2: Tensor, shape: Shape, axes: Shape, affine: Shape
+) -> Tensor:
     operands = (grad0, input, result1.detach(), result2.detach(), *(() if weight is None else (weight,)))
     return NORM_INPUT(*operands, statics=(shape, axes, affine))
 
 
 def _norm_parameter(which: int) -> Any:
-    def formula(grad0: Tensor, input: Tensor, weight_layout: Layout, result1: Tensor, result2: Tensor, shape: Shape, axes: Shape, affine: Shape) -> Tensor:
+    def formula(
+        grad0: Tensor, input: Tensor, weight_layout: Layout, result1: Tensor, result2: Tensor, shape: Shape, axes: Shape, affine: Shape
+    ) -> Tensor:
         statics = (shape, axes, affine, weight_layout.shape, weight_layout.dtype)
         return NORM_WEIGHT(grad0, input, result1.detach(), result2.detach(), statics=statics)[which]
 
@@ -219,7 +266,9 @@ def _affine_operands(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor
 # -- group and layer norm --------------------------------------------------------------------------------------------
 
 
-def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5, cudnn_enabled: bool = True) -> Tensor:
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5, cudnn_enabled: bool = True
+) -> Tensor:
     """Normalise each group of channels of each sample: input ``(N, C, *)``, weight and bias ``(C)``.
 
     Raises:
@@ -227,7 +276,9 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     """
     shape = input.layout.shape
     if len(shape) < 2:
-        raise RuntimeError(f"group_norm: expected at least 2 dimensions (N, C, *) for input tensor but received {len(shape)}, of shape {list(shape)}")
+        raise RuntimeError(
+            f"group_norm: expected at least 2 dimensions (N, C, *) for input tensor but received {len(shape)}, of shape {list(shape)}"
+        )
     count, channels = shape[:2]
     if num_groups <= 0:
         raise RuntimeError(f"group_norm: num_groups must be greater than 0, got {num_groups}")
@@ -238,7 +289,9 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
         )
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.layout.shape != (channels,):
-            raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape {list(parameter.layout.shape)} and input of shape {list(shape)}")
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape {list(parameter.layout.shape)} and input of shape {list(shape)}"
+            )
     rest = shape[2:]
     full = (count, num_groups, channels // num_groups, *rest)
     if input.layout.numel == 0:
@@ -255,7 +308,14 @@ def _empty_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Te
     return result
 
 
-def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5, cudnn_enable: bool = True) -> Tensor:
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:
     """Normalise over the last dimensions, which must have ``normalized_shape``; so must weight and bias.
 
     Raises:
@@ -265,7 +325,8 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     shape = input.layout.shape
     _check_normalized("layer_norm", shape, normalized, weight, bias)
     if input.layout.numel == 0:
-        return input * 1
+        return _empty_norm(input, weight, bias)
+    input = input.contiguous()  # as its result is, whatever the input's strides are
     lead = len(shape) - len(normalized)
     axes = tuple(range(lead, len(shape)))
     return NORM(input, eps, *_affine_operands(weight, bias), statics=(shape, axes, axes))[0]
@@ -273,13 +334,19 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
 
 def _check_normalized(name: str, shape: Shape, normalized: Shape, weight: Tensor | None, bias: Tensor | None) -> None:
     if not normalized:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []"
+        )
     for what, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and parameter.layout.shape != normalized:
-            raise RuntimeError(f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(parameter.layout.shape)} and normalized_shape = {list(normalized)}")
+            raise RuntimeError(
+                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(parameter.layout.shape)} and normalized_shape = {list(normalized)}"
+            )
     if len(shape) < len(normalized) or shape[len(shape) - len(normalized) :] != normalized:
         stars = ", ".join(["*", *map(str, normalized)])
-        raise RuntimeError(f"Given normalized_shape={list(normalized)}, expected input with shape [{stars}], but got input of size{list(shape)} ({name})")
+        raise RuntimeError(
+            f"Given normalized_shape={list(normalized)}, expected input with shape [{stars}], but got input of size{list(shape)} ({name})"
+        )
 
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:

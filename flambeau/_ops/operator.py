@@ -388,6 +388,7 @@ class Functions:
     where: Callable[..., Tensor]
     sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
     cast: Callable[[Tensor, DType], Tensor]
+    polygamma: Callable[[int, Tensor], Tensor]
     real: Callable[[Tensor], Tensor]
     regenerate: Callable[[TensorBase, TensorBase], None]
     copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
@@ -499,7 +500,9 @@ def check_result(target: TensorBase, result: Layout, name: str) -> None:
             f"output with shape {list(target.layout.shape)} doesn't match the broadcast shape {list(result.shape)} ({name} cannot enlarge the tensor that it writes)"
         )
     if not can_cast(result.dtype, target.layout.dtype):
-        raise RuntimeError(f"result type {_TYPE_NAMES[result.dtype.name]} can't be cast to the desired output type {_TYPE_NAMES[target.layout.dtype.name]}")
+        raise RuntimeError(
+            f"result type {_TYPE_NAMES[result.dtype.name]} can't be cast to the desired output type {_TYPE_NAMES[target.layout.dtype.name]}"
+        )
 
 
 _TYPE_NAMES = {

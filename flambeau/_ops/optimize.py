@@ -56,7 +56,17 @@ ADAM = Operator(
 
 
 def adam_(
-    parameter: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, grad: Tensor, shrink: float, weight1: float, beta2: float, weight2: float, root: float, eps: float, size: float
+    parameter: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    grad: Tensor,
+    shrink: float,
+    weight1: float,
+    beta2: float,
+    weight2: float,
+    root: float,
+    eps: float,
+    size: float,
 ) -> None:
     """One step of Adam: the parameter shrinks by ``shrink``, the averages move by ``weight1`` and ``weight2``, and the parameter by
     ``size * exp_avg / (sqrt(exp_avg_sq) / root + eps)``.
@@ -77,7 +87,13 @@ def _lower_momentum(graph: Graph, operands: list[Node], statics: tuple, layouts:
     return tuple(graph.cast(node, layout.dtype) for node, layout in zip((parameter + size * step, buffer), layouts, strict=True))
 
 
-MOMENTUM = Operator("_momentum_step", ("parameter", "buffer", "grad", "momentum", "weight", "size"), ("nesterov",), infer=_infer_step(2), lower=_lower_momentum)
+MOMENTUM = Operator(
+    "_momentum_step",
+    ("parameter", "buffer", "grad", "momentum", "weight", "size"),
+    ("nesterov",),
+    infer=_infer_step(2),
+    lower=_lower_momentum,
+)
 
 
 def momentum_(parameter: Tensor, buffer: Tensor, grad: Tensor, momentum: float, weight: float, size: float, nesterov: bool) -> None:

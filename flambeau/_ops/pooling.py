@@ -29,11 +29,15 @@ def pooled_sizes(name: str, sizes: Ints, kernel: Ints, stride: Ints, padding: In
     found = []
     for axis, (size, places, step, pad, spread) in enumerate(zip(sizes, kernel, stride, padding, dilation, strict=True)):
         if places <= 0 or step <= 0 or spread <= 0:
-            raise RuntimeError(f"{name}: kernel size, stride and dilation must be greater than zero, but got {kernel}, {stride}, {dilation}")
+            raise RuntimeError(
+                f"{name}: kernel size, stride and dilation must be greater than zero, but got {kernel}, {stride}, {dilation}"
+            )
         if pad < 0:
             raise RuntimeError(f"{name}: pad must be non-negative, but got pad: {pad}")
         if pad > ((places - 1) * spread + 1) // 2:
-            raise RuntimeError(f"{name}: pad should be at most half of effective kernel size, but got pad={pad}, kernel_size={places} and dilation={spread}")
+            raise RuntimeError(
+                f"{name}: pad should be at most half of effective kernel size, but got pad={pad}, kernel_size={places} and dilation={spread}"
+            )
         room = size + 2 * pad - spread * (places - 1) - 1
         count = (-(-room // step) if ceil_mode else room // step) + 1
         if ceil_mode and (count - 1) * step >= size + pad:
@@ -90,7 +94,9 @@ def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     rank = len(kernel)
     axes = _spatial(source.ndim, rank)
     extents = source.shape[source.ndim - rank :]
-    windows = graph.windows(graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes)
+    windows = graph.windows(
+        graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes
+    )
     inside = _inside(graph, windows.shape, axes, sizes, stride, padding, dilation, extents)
     lowest = float("-inf") if source.dtype.is_floating_point else _lowest(source.dtype)
     values = windows if inside is None else graph.where(inside, windows, lowest)
@@ -99,7 +105,11 @@ def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands.
     position = graph.constant(0, dt.int64, windows.shape)
     for number, axis in enumerate(axes):
-        place = graph.iota(windows.shape, axis) * stride[number] + graph.iota(windows.shape, reduced[number]) * dilation[number] - padding[number]
+        place = (
+            graph.iota(windows.shape, axis) * stride[number]
+            + graph.iota(windows.shape, reduced[number]) * dilation[number]
+            - padding[number]
+        )
         position = position * graph.constant(extents[number], dt.int64) + place
     again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
     hit = values.equals(again)
@@ -134,9 +144,11 @@ MAX_POOL.gradient(input=_max_gradient)
 def _check_input(name: str, input: Tensor, rank: int) -> None:
     if input.layout.ndim not in (rank + 1, rank + 2):
         raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got a tensor of shape {list(input.layout.shape)}")
-    for axis in range(input.layout.ndim - rank - (1 if input.layout.ndim == rank + 1 else 1), input.layout.ndim):
+    for axis in range(input.layout.ndim - rank - 1, input.layout.ndim):
         if input.layout.shape[axis] == 0:
-            raise RuntimeError(f"{name}: Expected input to have non-zero size for non-batch dimensions, but got shape {list(input.layout.shape)}")
+            raise RuntimeError(
+                f"{name}: Expected input to have non-zero size for non-batch dimensions, but got shape {list(input.layout.shape)}"
+            )
 
 
 def max_pool(input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> tuple[Tensor, Tensor]:
@@ -218,7 +230,9 @@ def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layo
     return graph.cast(graph.where(valid, values, 0.0).sum(range(len(shape) - rank, len(shape))), layouts[0].dtype)
 
 
-AVG_BACKWARD = Operator("_avg_pool_backward", ("grad_output",), (*AVG_STATICS, "extents"), infer=_infer_avg_backward, lower=_lower_avg_backward)
+AVG_BACKWARD = Operator(
+    "_avg_pool_backward", ("grad_output",), (*AVG_STATICS, "extents"), infer=_infer_avg_backward, lower=_lower_avg_backward
+)
 AVG_POOL.gradient(
     input=lambda grad, input_shape, kernel, stride, padding, sizes, count_include_pad, divisor: AVG_BACKWARD(
         grad, statics=(kernel, stride, padding, sizes, count_include_pad, divisor, input_shape[len(input_shape) - len(kernel) :])
@@ -231,7 +245,9 @@ AVG_BACKWARD.gradient(
 )
 
 
-def avg_pool(input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None) -> Tensor:
+def avg_pool(
+    input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None
+) -> Tensor:
     """The mean of each window, the padding counted (as zeros) or not."""
     rank = len(kernel_size)
     name = f"avg_pool{rank}d"
@@ -301,7 +317,10 @@ def _ragged_max(input: Tensor, sizes: Ints, wanted: Ints) -> tuple[Tensor, Tenso
                 place = index // inner % kernel[number] + offsets[number]
                 total = total * sizes[number] + place
             return values, total
-        found = [along(axis + 1, part.narrow(lead + axis, start, stop - start), (*offsets, start)) for start, stop in _adaptive_pieces(sizes[axis], wanted[axis])]
+        found = [
+            along(axis + 1, part.narrow(lead + axis, start, stop - start), (*offsets, start))
+            for start, stop in _adaptive_pieces(sizes[axis], wanted[axis])
+        ]
         cat = OPERATORS["cat"]
         return cat(*[each[0] for each in found], statics=(lead + axis,)), cat(*[each[1] for each in found], statics=(lead + axis,))
 

@@ -9,6 +9,7 @@ from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import in_place, int_tuple, into
 from flambeau._ops.matrix import bmm, matmul, mm
 from flambeau._ops.reduction import sum
+from flambeau._types import dtype as dt
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -23,7 +24,9 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sum of the products of two vectors."""
     _vectors("dot", input, tensor)
     if input.layout.shape != tensor.layout.shape:
-        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(input.layout.shape)} and src {list(tensor.layout.shape)} to have the same number of elements")
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor {list(input.layout.shape)} and src {list(tensor.layout.shape)} to have the same number of elements"
+        )
     if input.layout.dtype is not tensor.layout.dtype:
         raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {input.layout.dtype!r} and {tensor.layout.dtype!r}")
     return into(out, matmul(input, tensor))
@@ -59,6 +62,10 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
     """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored."""
+    if product.layout.dtype.category < dt.FLOAT:
+        beta, alpha = int(beta), int(alpha)
+    if product.layout.dtype is dt.bool:
+        beta, alpha = bool(beta), bool(alpha)
     if alpha != 1:
         product = product * alpha
     if beta == 0:
@@ -107,13 +114,21 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     left = tuple(axis % a.layout.ndim for axis in left)
     right = tuple(axis % b.layout.ndim for axis in right)
     for one, two in zip(left, right, strict=True):
+        if a.layout.shape[one] == 1 and b.layout.shape[two] != 1:
+            b = b.sum(two, keepdim=True)
+        elif b.layout.shape[two] == 1 and a.layout.shape[one] != 1:
+            a = a.sum(one, keepdim=True)
         if a.layout.shape[one] != b.layout.shape[two]:
-            raise RuntimeError(f"contracted dimensions need to match, but first has size {a.layout.shape[one]} in dim {one} and second has size {b.layout.shape[two]} in dim {two}")
+            raise RuntimeError(
+                f"contracted dimensions need to match, but first has size {a.layout.shape[one]} in dim {one} and second has size {b.layout.shape[two]} in dim {two}"
+            )
     keep_a = [axis for axis in range(a.layout.ndim) if axis not in left]
     keep_b = [axis for axis in range(b.layout.ndim) if axis not in right]
     inner_size = _product([a.layout.shape[axis] for axis in left])
     rows, columns = [a.layout.shape[axis] for axis in keep_a], [b.layout.shape[axis] for axis in keep_b]
-    product = mm(a.permute(*keep_a, *left).reshape(_product(rows), inner_size), b.permute(*right, *keep_b).reshape(inner_size, _product(columns)))
+    product = mm(
+        a.permute(*keep_a, *left).reshape(_product(rows), inner_size), b.permute(*right, *keep_b).reshape(inner_size, _product(columns))
+    )
     return into(out, product.reshape(*rows, *columns))
 
 
@@ -136,7 +151,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if not isinstance(equation, str):  # the form with lists of axis numbers: einsum(a, [0, 1], b, [1, 2], [0, 2])
         given = [equation, *operands]
         result = given.pop() if len(given) % 2 else None
-        letters = lambda axes: "".join("..." if axis is Ellipsis else chr(ord("A") + axis if axis < 26 else ord("a") + axis - 26) for axis in axes)
+        letters = lambda axes: "".join(
+            "..." if axis is Ellipsis else chr(ord("A") + axis if axis < 26 else ord("a") + axis - 26) for axis in axes
+        )
         equation = ",".join(letters(axes) for axes in given[1::2]) + ("" if result is None else "->" + letters(result))
         operands = tuple(given[::2])
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
@@ -159,7 +176,9 @@ def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
-        raise RuntimeError(f"einsum(): fewer or more operands were provided than specified in the equation: {len(operands)} operands for {equation!r}")
+        raise RuntimeError(
+            f"einsum(): fewer or more operands were provided than specified in the equation: {len(operands)} operands for {equation!r}"
+        )
     inputs = []
     hidden: list[str] = []
     for term, operand in zip(terms, operands, strict=True):
@@ -169,7 +188,9 @@ def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
             raise RuntimeError(f"einsum(): invalid subscript given in {term!r}, subscripts must be in [a-zA-Z]")
         rest = operand.layout.ndim - named
         if rest < 0 or (rest and not dots):
-            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({named}) does not match the number of dimensions ({operand.layout.ndim}) for operand {len(inputs)}")
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({named}) does not match the number of dimensions ({operand.layout.ndim}) for operand {len(inputs)}"
+            )
         covered = [f"...{number}" for number in range(rest, 0, -1)]
         if len(covered) > len(hidden):
             hidden = covered
@@ -191,7 +212,9 @@ def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
         for label, size in zip(labels, operand.layout.shape, strict=True):
             if sizes.setdefault(label, size) != size:
                 if size != 1 and sizes[label] != 1:
-                    raise RuntimeError(f"einsum(): subscript {label} has size {size} for operand which does not broadcast with previously seen size {sizes[label]}")
+                    raise RuntimeError(
+                        f"einsum(): subscript {label} has size {size} for operand which does not broadcast with previously seen size {sizes[label]}"
+                    )
                 sizes[label] = sizes[label] if size == 1 else size
     return inputs, output
 

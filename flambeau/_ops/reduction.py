@@ -87,8 +87,12 @@ def _extremum_gradient(grad: Tensor, input: Tensor, result: Tensor, axes: tuple[
     return restore(grad, shape, axes, keepdim) * chosen / chosen.sum(axes, keepdim=True)
 
 
-AMAX = Operator("amax", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("max")).gradient(input=_extremum_gradient)
-AMIN = Operator("amin", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("min")).gradient(input=_extremum_gradient)
+AMAX = Operator("amax", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("max")).gradient(
+    input=_extremum_gradient
+)
+AMIN = Operator("amin", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("min")).gradient(
+    input=_extremum_gradient
+)
 
 
 def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
@@ -124,7 +128,9 @@ def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType
 
 def _nonempty(name: str, layout: Layout, axes: Sequence[int], dim: Axes) -> None:
     if not layout.numel and dim in ((), None):
-        raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+        )
     for axis in axes:
         if layout.shape[axis] == 0:
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")

@@ -12,8 +12,8 @@ from flambeau._ops.arguments import into
 from flambeau._ops.gathering import scatter_add
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import FUNCTIONS, Operator
-from flambeau._ops.statistics import cumsum
 from flambeau._ops.return_types import several
+from flambeau._ops.statistics import cumsum
 from flambeau._ops.views import narrow
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -90,7 +90,11 @@ def _lower_logcumsumexp(graph: Graph, operands: list[Node], statics: tuple, layo
 
 
 LOGCUMSUMEXP = Operator(
-    "logcumsumexp", ("input",), ("dim",), infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype), lower=_lower_logcumsumexp
+    "logcumsumexp",
+    ("input",),
+    ("dim",),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype),
+    lower=_lower_logcumsumexp,
 )
 
 
@@ -120,7 +124,9 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
 # -- differences and integrals ---------------------------------------------------------------------------------------
 
 
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """The differences of neighbours along ``dim``, taken ``n`` times; of bool, whether they differ."""
     if input.layout.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional")

@@ -173,7 +173,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     if self.layout.dtype.is_complex:
         part = self.layout.dtype.to_real()
         scale = std / 2**0.5
-        return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, 0.0, scale, part).view(self.layout.dtype.numpy) + mean)
+        return _fill(
+            self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, 0.0, scale, part).view(self.layout.dtype.numpy) + mean
+        )
     dtype = _floating(self, "normal_")
     serial = not self.layout.contiguous
     return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), n, mean, std, dtype, serial=serial))
@@ -242,17 +244,41 @@ def _new(size: tuple, dtype: DType | None) -> Tensor:
     return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()))
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **ignored: Any,
+) -> Tensor:
     """Numbers spread evenly over ``[0, 1)``."""
     return into(out, _options(uniform_(_new(size, dtype), generator=generator), requires_grad, device))
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **ignored: Any,
+) -> Tensor:
     """Numbers from the standard normal distribution."""
     return into(out, _options(normal_(_new(size, dtype), generator=generator), requires_grad, device))
 
 
-def randint(*args: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **named: Any) -> Tensor:
+def randint(
+    *args: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **named: Any,
+) -> Tensor:
     """Integers from ``[low, high)``: ``randint(high, size)`` or ``randint(low, high, size)``."""
     given = list(args)
     size = named["size"] if "size" in named else given.pop()
@@ -264,7 +290,16 @@ def randint(*args: Any, generator: Generator | None = None, dtype: DType | None 
     return into(out, _options(random_(result, int(low), int(high), generator=generator), requires_grad, device))
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: DType = dt.int64, device: Any = None, requires_grad: bool = False, out: Tensor | None = None, **ignored: Any) -> Tensor:
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = dt.int64,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+    **ignored: Any,
+) -> Tensor:
     """The numbers from 0 to ``n - 1`` in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
@@ -272,7 +307,16 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType = dt.in
 
 
 def _like(function: Callable) -> Callable:
-    def alike(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None, generator: Generator | None = None, **ignored: Any) -> Tensor:
+    def alike(
+        input: Tensor,
+        *,
+        dtype: DType | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        generator: Generator | None = None,
+        **ignored: Any,
+    ) -> Tensor:
         return _options(function(empty_like(input, dtype=dtype, memory_format=memory_format), generator=generator), requires_grad, device)
 
     alike.__doc__ = f"A tensor like ``input``, filled by ``{function.__name__}``."
@@ -283,13 +327,24 @@ rand_like = _like(uniform_)
 randn_like = _like(normal_)
 
 
-def randint_like(input: Tensor, *bounds: int, dtype: DType | None = None, memory_format: Any = None, generator: Generator | None = None, **named: Any) -> Tensor:
+def randint_like(
+    input: Tensor, *bounds: int, dtype: DType | None = None, memory_format: Any = None, generator: Generator | None = None, **named: Any
+) -> Tensor:
     """Integers from ``[low, high)``, in a tensor like ``input``."""
     limits = bounds or tuple(named[key] for key in ("low", "high") if key in named)
     return random_(empty_like(input, dtype=dtype, memory_format=memory_format), *limits, generator=generator)
 
 
-def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None, dtype: DType | None = None, out: Tensor | None = None, **ignored: Any) -> Tensor:
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    out: Tensor | None = None,
+    **ignored: Any,
+) -> Tensor:
     """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
     if size is not None:
         return into(out, normal_(_new((size,), dtype), mean, std, generator=generator))
@@ -304,7 +359,9 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     return into(out, bernoulli_(empty_like(input), input if p is None else p, generator=generator))
 
 
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Tensor | None = None
+) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) in each row."""
     if input.layout.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
@@ -366,4 +423,15 @@ PUBLIC = (
     "Generator", "bernoulli", "default_generator", "dropout", "dropout_", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 )  # fmt: skip
-METHODS = ("bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "multinomial", "normal_", "random_", "uniform_")
+METHODS = (
+    "bernoulli",
+    "bernoulli_",
+    "cauchy_",
+    "exponential_",
+    "geometric_",
+    "log_normal_",
+    "multinomial",
+    "normal_",
+    "random_",
+    "uniform_",
+)

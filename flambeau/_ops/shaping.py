@@ -44,7 +44,9 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     try:
         parts = lay.infer_size(int_tuple(sizes, "sizes"), shape[axis])
     except RuntimeError:
-        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {axis} ({shape[axis]}) in the input tensor") from None
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {axis} ({shape[axis]}) in the input tensor"
+        ) from None
     return input.reshape((*shape[:axis], *parts, *shape[axis + 1 :]))
 
 
@@ -74,7 +76,9 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     froms = [lay.wrap_axis(axis, ndim) for axis in int_tuple(source, "source")]
     tos = [lay.wrap_axis(axis, ndim) for axis in int_tuple(destination, "destination")]
     if len(froms) != len(tos):
-        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({froms} dims) should contain the same number of dims as destination ({tos} dims)")
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({froms} dims) should contain the same number of dims as destination ({tos} dims)"
+        )
     if len(set(froms)) != len(froms) or len(set(tos)) != len(tos):
         raise RuntimeError(f"movedim: repeated dim in `source` ({froms}) or `destination` ({tos})")
     order = [-1] * ndim
@@ -94,8 +98,8 @@ swapdims = swapaxes
 
 
 def _same_storage(change: Any) -> Any:
-    def inplace(self: Tensor, *args: Any) -> Tensor:
-        view = change(self, *args)
+    def inplace(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        view = change(self, *args, **kwargs)
         self.layout = view.layout
         self.node, self.output_nr = (view.node, view.output_nr) if not self.is_leaf else (self.node, self.output_nr)
         return self
@@ -107,7 +111,6 @@ def _same_storage(change: Any) -> Any:
 as_strided_, unsqueeze_, squeeze_, t_, transpose_ = (
     _same_storage(change) for change in (views.as_strided, views.unsqueeze, views.squeeze, views.t, views.transpose)
 )
-
 
 
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
@@ -151,7 +154,10 @@ def _grow(self: Tensor, nbytes: int) -> None:
 
 # -- diagonals and triangles -----------------------------------------------------------------------------------------
 
-DIAGONAL = ViewOperator("diagonal", lambda grad, source, statics: _as_strided_gradient(grad, lay.contiguous(source.shape, source.dtype), _diagonal_of(source, statics)))
+DIAGONAL = ViewOperator(
+    "diagonal",
+    lambda grad, source, statics: _as_strided_gradient(grad, lay.contiguous(source.shape, source.dtype), _diagonal_of(source, statics)),
+)
 
 
 def _diagonal_of(source: Layout, statics: tuple) -> tuple:
@@ -218,8 +224,12 @@ def _infer_triangle(operands: tuple, statics: tuple) -> Layout:
     return lay.like(operands[0], operands[0].dtype)
 
 
-TRIL = Operator("tril", ("input",), ("diagonal",), infer=_infer_triangle, lower=_lower_triangle(False)).gradient(input=lambda grad, diagonal: tril(grad, diagonal))
-TRIU = Operator("triu", ("input",), ("diagonal",), infer=_infer_triangle, lower=_lower_triangle(True)).gradient(input=lambda grad, diagonal: triu(grad, diagonal))
+TRIL = Operator("tril", ("input",), ("diagonal",), infer=_infer_triangle, lower=_lower_triangle(False)).gradient(
+    input=lambda grad, diagonal: tril(grad, diagonal)
+)
+TRIU = Operator("triu", ("input",), ("diagonal",), infer=_infer_triangle, lower=_lower_triangle(True)).gradient(
+    input=lambda grad, diagonal: triu(grad, diagonal)
+)
 
 
 def tril(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -298,11 +308,16 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     swap = indexing == "xy" and len(given) >= 2
     axes = [given[1], given[0], *given[2:]] if swap else list(given)
     if any(axis.layout.ndim > 1 for axis in axes):
-        raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensors in the tensor list but got: {[list(axis.layout.shape) for axis in given]}")
+        raise RuntimeError(
+            f"torch.meshgrid: Expected 0D or 1D tensors in the tensor list but got: {[list(axis.layout.shape) for axis in given]}"
+        )
     if len({axis.layout.dtype for axis in axes}) > 1:
         raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
     shape = tuple(axis.layout.numel for axis in axes)
-    grids = [views.expand(axis.reshape(tuple(-1 if other == position else 1 for other in range(len(axes)))), shape) for position, axis in enumerate(axes)]
+    grids = [
+        views.expand(axis.reshape(tuple(-1 if other == position else 1 for other in range(len(axes)))), shape)
+        for position, axis in enumerate(axes)
+    ]
     if swap:
         grids = [views.transpose(grid, 0, 1) for grid in (grids[1], grids[0], *grids[2:])]
     return tuple(grids)
@@ -376,7 +391,9 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
         places = arange(size).reshape(size, 1).expand(size, count).reshape(-1)
     else:
         if len(counts) != size:
-            raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = {len(counts)} and input.size({axis}) = {size}")
+            raise RuntimeError(
+                f"repeats must have the same size as input along dim, but got repeats.size(0) = {len(counts)} and input.size({axis}) = {size}"
+            )
         places = tensor([place for place, count in enumerate(counts) for _ in range(count)], dtype=arange(1).dtype)
     return index_select(input, axis, places)
 
@@ -397,7 +414,7 @@ def flipud(input: Tensor) -> Tensor:
 
 PUBLIC = (
     "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors", "column_stack", "diag", "diag_embed", "diagonal", "dstack", "flatten", "fliplr", "flipud", "hstack",
-    "meshgrid", "moveaxis", "movedim", "ravel", "repeat_interleave", "row_stack", "swapaxes", "swapdims", "tril", "triu", "unflatten", "vstack",
+    "meshgrid", "moveaxis", "movedim", "ravel", "repeat_interleave", "resize_as_", "row_stack", "swapaxes", "swapdims", "tril", "triu", "unflatten", "vstack",
 )  # fmt: skip
 METHODS = (
     "as_strided_", "resize_", "resize_as_", "diag", "diag_embed", "diagonal", "expand_as", "flatten", "fliplr", "flipud", "moveaxis", "movedim", "ravel", "repeat_interleave", "reshape_as", "squeeze_", "swapaxes", "swapdims",

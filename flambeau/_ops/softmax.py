@@ -69,7 +69,9 @@ def _lower_log_softmax_backward(graph: Graph, operands: list[Node], statics: tup
 
 
 SOFTMAX_BACKWARD = Operator("_softmax_backward", ("grad_output", "output"), ("dim",), infer=_infer_backward, lower=_lower_softmax_backward)
-LOG_SOFTMAX_BACKWARD = Operator("_log_softmax_backward", ("grad_output", "output"), ("dim",), infer=_infer_backward, lower=_lower_log_softmax_backward)
+LOG_SOFTMAX_BACKWARD = Operator(
+    "_log_softmax_backward", ("grad_output", "output"), ("dim",), infer=_infer_backward, lower=_lower_log_softmax_backward
+)
 
 SOFTMAX.gradient(input=lambda grad, result, dim: SOFTMAX_BACKWARD(grad, result, statics=(dim,)))
 LOG_SOFTMAX.gradient(input=lambda grad, result, dim: LOG_SOFTMAX_BACKWARD(grad, result, statics=(dim,)))
@@ -81,11 +83,15 @@ def _dot(a: Tensor, b: Tensor, dim: int) -> Tensor:
 
 SOFTMAX_BACKWARD.gradient(
     grad_output=lambda grad, output, dim: SOFTMAX_BACKWARD(grad, output, statics=(dim,)),
-    output=lambda grad, grad_output, output, dim: grad * grad_output - grad * _dot(grad_output, output, dim) - grad_output * _dot(grad, output, dim),
+    output=lambda grad, grad_output, output, dim: (
+        grad * grad_output - grad * _dot(grad_output, output, dim) - grad_output * _dot(grad, output, dim)
+    ),
 )
 LOG_SOFTMAX_BACKWARD.gradient(
     grad_output=lambda grad, output, dim: grad - _dot(grad, output.exp(), dim),
-    output=lambda grad, grad_output, output, dim: -(grad * output.exp()) * (grad_output.sum(dim, keepdim=True) if grad.layout.ndim else grad_output),
+    output=lambda grad, grad_output, output, dim: (
+        -(grad * output.exp()) * (grad_output.sum(dim, keepdim=True) if grad.layout.ndim else grad_output)
+    ),
 )
 
 

@@ -198,7 +198,9 @@ def _median(name: str, skips_nan: bool) -> Callable:
         return into(out, MEDIAN(flat, statics=(0, 1, skips_nan))[0].reshape(()))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = "The lower median of all elements, or along ``dim`` with its position; " + ("NaN are left out." if skips_nan else "NaN if there is one.")
+    function.__doc__ = "The lower median of all elements, or along ``dim`` with its position; " + (
+        "NaN are left out." if skips_nan else "NaN if there is one."
+    )
     return function
 
 
@@ -216,7 +218,9 @@ _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 def _quantile(name: str, skips_nan: bool) -> Callable:
-    def function(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Tensor | None = None) -> Tensor:
+    def function(
+        input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Tensor | None = None
+    ) -> Tensor:
         from flambeau._ops.creation import tensor
 
         dtype = input.layout.dtype
@@ -247,7 +251,9 @@ def _quantile(name: str, skips_nan: bool) -> Callable:
         return into(out, result if q.layout.ndim else result.squeeze(0))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = "The quantiles ``q`` of all elements or along ``dim``; " + ("NaN are left out." if skips_nan else "NaN if there is one.")
+    function.__doc__ = "The quantiles ``q`` of all elements or along ``dim``; " + (
+        "NaN are left out." if skips_nan else "NaN if there is one."
+    )
     return function
 
 
@@ -275,7 +281,6 @@ def _interpolated(last: Tensor, q: Tensor, interpolation: str, skips_nan: bool) 
 
 
 quantile, nanquantile = _quantile("quantile", False), _quantile("nanquantile", True)
-
 
 
 PUBLIC = ("argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile", "sort", "topk")

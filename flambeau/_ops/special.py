@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flambeau._ops import elementwise as basic
 from flambeau._ops import functions
 from flambeau._ops.arguments import in_place, into, number
 from flambeau._ops.elementwise import infer_float, unary, unary_function
-from flambeau._ops.operator import FUNCTIONS
+from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
     from flambeau._tensor.tensor import Tensor
+    from flambeau._types.layout import Layout
 
 
 def _floating(x: Tensor) -> Tensor:
@@ -23,7 +27,98 @@ def _floating(x: Tensor) -> Tensor:
     return x if x.layout.dtype.category >= dt.FLOAT else x.to(get_default_dtype())
 
 
-I0 = unary("i0", infer=infer_float)
+# -- gamma functions -------------------------------------------------------------------------------------------------
+
+_BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600, -3617 / 10670622842880000)
+"""The numbers ``B(2k) / (2k)!`` of Euler and Maclaurin's formula."""
+
+
+def _hurwitz(s: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """The sum of ``(q + k) ** -s`` over all k from 0: term by term up to 10, the rest by Euler and Maclaurin's formula."""
+    s, q = np.broadcast_arrays(s.astype(np.float64), q.astype(np.float64))
+    with np.errstate(all="ignore"):
+        total, a = np.zeros(q.shape), q.copy()
+        while (small := a <= 10).any():
+            total = total + np.where(small, a**-s, 0.0)
+            a = np.where(small, a + 1, a)
+        power = a**-s
+        total = total + power * a / (s - 1) + 0.5 * power
+        factor = s
+        for k, coefficient in enumerate(_BERNOULLI):
+            power = power / a if k == 0 else power / (a * a)
+            total = total + coefficient * factor * power
+            factor = factor * (s + 2 * k + 1) * (s + 2 * k + 2)
+        pole = (q <= 0) & (q == np.floor(q))
+        undefined = (s < 1) | (np.isnan(s)) | (np.isnan(q)) | ((q <= 0) & ~pole & (s != np.floor(s)))
+        total = np.where(np.isposinf(q) & (s > 1), 0.0, total)
+        return np.where(undefined, np.nan, np.where((s == 1) | pole, np.inf, total))
+
+
+def _lower_polygamma(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    def function(x: np.ndarray, n: int) -> tuple[np.ndarray]:
+        sign = 1.0 if n % 2 else -1.0
+        return ((sign * math.factorial(n) * _hurwitz(np.float64(n + 1), x)).astype(x.dtype).reshape(x.shape),)
+
+    x = graph.cast(operands[0], layouts[0].dtype.compute)
+    return graph.cast(graph.host(function, (x,), ((x.dtype, x.shape),), *statics)[0], layouts[0].dtype)
+
+
+POLYGAMMA = Operator("polygamma", ("input",), ("n",), infer=infer_float, lower=_lower_polygamma)
+POLYGAMMA.gradient(input=lambda grad, input, n: grad * polygamma(n + 1, input))
+
+
+def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The ``n``-th derivative of ``digamma``, for n from 0.
+
+    Raises:
+        RuntimeError: ``n`` is negative.
+    """
+    if n < 0:
+        raise RuntimeError("polygamma(n, x) does not support negative n.")
+    return into(out, POLYGAMMA(input, statics=(n,)) if n else functions.digamma(input))  # type: ignore[attr-defined]
+
+
+FUNCTIONS.polygamma = polygamma
+
+
+def _polygamma_method(self: Tensor, n: int) -> Tensor:
+    """The ``n``-th derivative of ``digamma``."""
+    return polygamma(n, self)
+
+
+# -- Bessel functions ------------------------------------------------------------------------------------------------
+
+
+def _lower_i1(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    def function(x: np.ndarray) -> tuple[np.ndarray]:
+        return (_i1(x.astype(np.float64)).astype(x.dtype).reshape(x.shape),)
+
+    x = graph.cast(operands[0], layouts[0].dtype.compute)
+    return graph.cast(graph.host(function, (x,), ((x.dtype, x.shape),))[0], layouts[0].dtype)
+
+
+def _i1(x: np.ndarray) -> np.ndarray:
+    """The mean of ``exp(x cos t) cos t`` over a turn, by the rectangle rule, which converges geometrically for periodic functions.
+
+    The number of steps grows with the square root of ``|x|``, as the integrand narrows; beyond 713 the result is infinite.
+    """
+    steps = 512
+    total = np.zeros(x.shape)
+    with np.errstate(all="ignore"):
+        for t in (np.arange(steps) + 0.5) * (math.pi / steps):
+            total += np.exp(np.abs(x) * (math.cos(t) - 1)) * math.cos(t)
+        return np.sign(x) * np.exp(np.abs(x)) * total / steps
+
+
+I1 = unary("i1", infer=infer_float, lower=_lower_i1)
+I1.gradient(
+    input=lambda grad, input, result: (
+        grad * (i0(input) - FUNCTIONS.where(input == 0, 0.5, result / FUNCTIONS.where(input == 0, 1.0, input)))
+    )
+)
+i1, _i1_ = unary_function(I1, "The modified Bessel function of the first kind, of order 1, of each element.")
+
+I0 = unary("i0", infer=infer_float, gradient=lambda grad, input: grad * i1(input))
 i0, i0_ = unary_function(I0, "The modified Bessel function of the first kind, of order 0, of each element.")
 
 
@@ -96,6 +191,8 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
 
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``input * 2**other``."""
+    if not isinstance(other, TensorBase):
+        raise TypeError(f"ldexp(): argument 'other' must be Tensor, not {other.__class__.__name__}")
     return into(out, input * functions.exp2(other.to(dt.float64) if other.layout.dtype is dt.float64 else _floating(other)))  # type: ignore[attr-defined]
 
 
@@ -124,7 +221,9 @@ def _infinite(name: str, input: Tensor, value: float) -> Tensor:
 
 def isreal(input: Tensor) -> Tensor:
     """Whether each element has no imaginary part."""
-    return input.imag == 0 if input.is_complex() else input == input if not input.is_floating_point() else (input == input) | (input != input)
+    return (
+        input.imag == 0 if input.is_complex() else input == input if not input.is_floating_point() else (input == input) | (input != input)
+    )
 
 
 def entr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -150,8 +249,24 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     return into(out, total + p * (p - 1) / 4 * math.log(math.pi))
 
 
-deg2rad_, rad2deg_, sinc_, logit_, xlogy_, ldexp_, mvlgamma_ = (in_place(function) for function in (deg2rad, rad2deg, sinc, logit, xlogy, ldexp, mvlgamma))
+deg2rad_, rad2deg_, sinc_, logit_, xlogy_, ldexp_, mvlgamma_ = (
+    in_place(function) for function in (deg2rad, rad2deg, sinc, logit, xlogy, ldexp, mvlgamma)
+)
 
-_BOTH = ("deg2rad", "i0", "isneginf", "isposinf", "isreal", "ldexp", "logaddexp2", "logit", "mvlgamma", "positive", "rad2deg", "sinc", "xlogy")
-PUBLIC = (*_BOTH, "deg2rad_", "i0_", "ldexp_", "logit_", "rad2deg_", "sinc_", "xlogy_")
+_BOTH = (
+    "deg2rad",
+    "i0",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "ldexp",
+    "logaddexp2",
+    "logit",
+    "mvlgamma",
+    "positive",
+    "rad2deg",
+    "sinc",
+    "xlogy",
+)
+PUBLIC = (*_BOTH, "polygamma", "deg2rad_", "i0_", "ldexp_", "logit_", "rad2deg_", "sinc_", "xlogy_")
 METHODS = (*_BOTH, "deg2rad_", "i0_", "ldexp_", "logit_", "mvlgamma_", "rad2deg_", "sinc_", "xlogy_")

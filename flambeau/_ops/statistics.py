@@ -115,7 +115,9 @@ def _argument(operator: Operator, input: Tensor, dim: int | None, keepdim: bool)
     name = operator.name
     if dim is None:
         if input.layout.numel == 0:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            raise IndexError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+            )
         result = operator(input.reshape(-1), statics=(0, False))
         return result.reshape((1,) * input.layout.ndim) if keepdim else result
     axis = lay.wrap_axis(dim, input.layout.ndim)
@@ -134,14 +136,18 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     return into(out, _argument(ARGMIN, input, dim, keepdim))
 
 
-def _extremum(operator: Operator, whole: Callable, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any) -> Any:
+def _extremum(
+    operator: Operator, whole: Callable, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any
+) -> Any:
     if not isinstance(input, TensorBase):
         raise TypeError(f"{operator.name[3:]}(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     if isinstance(dim, TensorBase) or isinstance(other, TensorBase):
         return two(input, other if dim is None else dim, out=out)
     if dim is None:
         if input.layout.numel == 0:
-            raise RuntimeError(f"{operator.name[3:]}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            raise RuntimeError(
+                f"{operator.name[3:]}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+            )
         return into(out, whole(input))
     axis = lay.wrap_axis(dim, input.layout.ndim)
     index = _argument(operator, input.detach(), axis, True)
@@ -189,13 +195,23 @@ def _lower_var(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     return graph.cast(quotient, dtype)
 
 
-VAR = Operator("var", ("input",), ("axes", "keepdim", "dtype", "correction"), infer=lambda operands, statics: infer_reduced(operands, statics[:3]), lower=_lower_var)
+VAR = Operator(
+    "var",
+    ("input",),
+    ("axes", "keepdim", "dtype", "correction"),
+    infer=lambda operands, statics: infer_reduced(operands, statics[:3]),
+    lower=_lower_var,
+)
 
 
 def _var_gradient(grad: Tensor, input: Tensor, axes: tuple, keepdim: bool, correction: float) -> Tensor:
     shape = input.layout.shape
     count = math.prod(shape[axis] for axis in axes)
-    return restore(grad, shape, axes, keepdim) * (2.0 / (count - correction) if count != correction else math.nan) * (input - input.mean(axes, keepdim=True))
+    return (
+        restore(grad, shape, axes, keepdim)
+        * (2.0 / (count - correction) if count != correction else math.nan)
+        * (input - input.mean(axes, keepdim=True))
+    )
 
 
 VAR.gradient(input=_var_gradient)
@@ -209,7 +225,15 @@ def _correction(dim: Any, unbiased: Any, correction: float | None) -> tuple[Any,
     return dim, correction
 
 
-def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None, out: Tensor | None = None) -> Tensor:
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """The variance over all elements or ``dim``: squared distances from the mean over ``count - correction``."""
     dim, correction = _correction(dim, unbiased, correction)
     if input.layout.dtype.category < dt.FLOAT:
@@ -218,18 +242,30 @@ def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: b
     return into(out, VAR(input, statics=(axes, keepdim, input.layout.dtype.to_real(), correction)))
 
 
-def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None, out: Tensor | None = None) -> Tensor:
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """The square root of the variance."""
     return into(out, var(input, dim, unbiased, keepdim, correction=correction).sqrt())
 
 
-def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+def var_mean(
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
     axes, _ = _correction(dim, unbiased, correction)
     return var(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
 
 
-def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+def std_mean(
+    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     axes, _ = _correction(dim, unbiased, correction)
     return std(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
@@ -251,7 +287,9 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | N
     return into(out, result if keepdim else result.reshape(reduced_shape(input.layout.shape, axes, False)))
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
+) -> Tensor:
     """``(sum |x|^ord)^(1 / ord)`` over all elements or ``dim``; ``inf``, ``-inf`` and 0 are the maximum, the minimum and the count of non-zeros."""
     if dtype is not None:
         x = x.to(dtype)
@@ -264,7 +302,7 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = Fals
     elif ord in (math.inf, -math.inf):
         result = (amax if ord > 0 else amin)(size, axes, keepdim)
     elif ord == 0:
-        result = sum((x != 0).to(size.layout.dtype), axes, keepdim)
+        result = sum(FUNCTIONS.where(x != 0, 1.0, size), axes, keepdim)
     else:
         result = sum(size**ord, axes, keepdim) ** (1.0 / ord)
     return into(out, result)
@@ -274,10 +312,14 @@ def _root(total: Tensor) -> Tensor:
     return SQRT_OR_ZERO(total)
 
 
-SQRT_OR_ZERO = basic.unary("_sqrt", "sqrt", infer=basic.infer_float, gradient=lambda grad, result: FUNCTIONS.where(result == 0, 0.0, grad / (2 * result)))
+SQRT_OR_ZERO = basic.unary(
+    "_sqrt", "sqrt", infer=basic.infer_float, gradient=lambda grad, result: FUNCTIONS.where(result == 0, 0.0, grad / (2 * result))
+)
 
 
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None, dtype: DType | None = None) -> Tensor:
+def norm(
+    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None, dtype: DType | None = None
+) -> Tensor:
     """A vector norm over all elements or ``dim``; ``"fro"`` is the 2-norm."""
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
@@ -294,7 +336,9 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
     """The sum, NaN counting as 0."""
-    return sum(input if input.layout.dtype.category < dt.FLOAT else FUNCTIONS.where(input != input, 0.0, input), dim, keepdim, dtype=dtype, out=out)
+    return sum(
+        input if input.layout.dtype.category < dt.FLOAT else FUNCTIONS.where(input != input, 0.0, input), dim, keepdim, dtype=dtype, out=out
+    )
 
 
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
@@ -326,7 +370,19 @@ def _reversed_cumsum(grad: Tensor, dim: int) -> Tensor:
 
 
 CUMSUM.gradient(input=lambda grad, dim: _reversed_cumsum(grad, dim))
-CUMPROD.gradient(input=lambda grad, input, result, dim: _reversed_cumsum(grad * basic.conj(result), dim) / basic.conj(input))
+
+
+def _cumprod_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int) -> Tensor:
+    """Before the first zero, what comes after over the element; at it, the products without it; behind it nothing."""
+    zero = input == 0
+    count = cumsum(zero, dim)
+    first = zero & (count == 1)
+    before = _reversed_cumsum(grad * basic.conj(result), dim) / basic.conj(FUNCTIONS.where(zero, 1.0, input))
+    at = _reversed_cumsum(grad * basic.conj(cumprod(FUNCTIONS.where(first, 1.0, input), dim)), dim)
+    return FUNCTIONS.where(count == 0, before, FUNCTIONS.where(first, at, 0.0))
+
+
+CUMPROD.gradient(input=_cumprod_gradient)
 
 
 def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
@@ -366,7 +422,7 @@ def sum_to_size(self: Tensor, *size: int) -> Tensor:
     lead = len(source) - len(wanted)
     if lead < 0 or not _all(each in (1, full) for each, full in zip(wanted, source[lead:], strict=True)):
         raise RuntimeError(f"size {list(wanted)} is not expandable to size {list(source)}.")
-    return FUNCTIONS.sum_to(self, wanted)
+    return FUNCTIONS.sum_to(self, wanted) if wanted else sum(self)
 
 
 PUBLIC = (

@@ -92,7 +92,9 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     size, stride = int_tuple(size), int_tuple(stride, "stride")
     offset = input.layout.offset if storage_offset is None else storage_offset
     if len(size) != len(stride):
-        raise RuntimeError(f"mismatch in length of strides and shape: {len(stride)} strides {list(stride)} for {len(size)} sizes {list(size)}")
+        raise RuntimeError(
+            f"mismatch in length of strides and shape: {len(stride)} strides {list(stride)} for {len(size)} sizes {list(size)}"
+        )
     if any(step < 0 for step in stride):
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
     if offset < 0:
@@ -134,7 +136,11 @@ class CopySlices:
         if grad is None:
             return (None,) * len(node.inputs)
         base, view = node.operands[0], self.view
-        grad = grad.contiguous() if not base.dense else OPERATORS["_write_all"](grad, statics=(lay.layout(base.shape, base.strides, 0, grad.layout.dtype),))
+        grad = (
+            grad.contiguous()
+            if not base.dense
+            else OPERATORS["_write_all"](grad, statics=(lay.layout(base.shape, base.strides, 0, grad.layout.dtype),))
+        )
         shown = lay.layout(view.shape, view.strides, view.offset - base.offset, grad.layout.dtype)
         part = as_strided(grad, shown.shape, shown.strides, shown.offset)
         inner = self.inner.apply((part,)) if self.inner is not None else ()
@@ -186,7 +192,9 @@ def _shown(x: Tensor, layout: Layout) -> Tensor:
 
 
 REPLACE.gradient(
-    input=lambda grad, layout: REPLACE(grad.contiguous(), FUNCTIONS.zeros(lay.contiguous(layout.shape, grad.layout.dtype)), statics=(layout,)),
+    input=lambda grad, layout: REPLACE(
+        grad.contiguous(), FUNCTIONS.zeros(lay.contiguous(layout.shape, grad.layout.dtype)), statics=(layout,)
+    ),
     value=lambda grad, layout: _shown(grad, layout),
 )
 ADD_AT.gradient(input=lambda grad: grad, value=lambda grad, layout: _shown(grad, layout))
@@ -387,7 +395,9 @@ def view_as_dtype(self: Tensor, dtype: dt.dtype) -> Tensor:
         if not shape:
             raise RuntimeError(f"self.dim() cannot be 0 to view {layout.dtype!r} as {dtype!r} (different element sizes)")
         if strides[-1] != 1:
-            raise RuntimeError(f"self.stride(-1) must be 1 to view {layout.dtype!r} as {dtype!r} (different element sizes), but got {strides[-1]}")
+            raise RuntimeError(
+                f"self.stride(-1) must be 1 to view {layout.dtype!r} as {dtype!r} (different element sizes), but got {strides[-1]}"
+            )
         amounts = [shape[-1] * old, offset * old, *[stride * old for stride in strides[:-1]]]
         if any(amount % new for amount in amounts):
             raise RuntimeError(

@@ -48,7 +48,21 @@ class TrieNode(dict):
         origin: ``(file name, line)`` of the user's call, where the operator keeps it for its errors
     """
 
-    __slots__ = ("differentiable", "first", "layouts", "nbytes", "op", "operands", "origin", "parent", "programs", "scalars", "single", "slots", "statics")
+    __slots__ = (
+        "differentiable",
+        "first",
+        "layouts",
+        "nbytes",
+        "op",
+        "operands",
+        "origin",
+        "parent",
+        "programs",
+        "scalars",
+        "single",
+        "slots",
+        "statics",
+    )
 
     op: Any
     statics: tuple
@@ -101,6 +115,16 @@ def set_compiler(compile: Compile) -> None:
     _compile = compile
 
 
+def _own_references() -> int:
+    """What ``getrefcount`` gives in ``Tape.alive`` for a storage that only the tape holds; versions of Python differ."""
+    values = [Storage(None, 0)]
+    for _, storage in enumerate(values):
+        return getrefcount(storage)
+    raise AssertionError
+
+
+_OWN_REFERENCES = _own_references()
+
 _lock = threading.RLock()
 """Held while a tape is flushed or a storage changes its value; while something is recorded only if there are several threads."""
 
@@ -139,7 +163,7 @@ class Tape:
         values: the storage of each slot; ``None`` if a newer slot has the storage's bytes, or for a snapshot
         inputs: the memory of each slot that is an input
         numbers: the run-time scalars recorded
-        replaced: for a slot that is the new value of a storage which was an input: that input's slot
+        replaced: for a slot that is a storage's new value: the slot of the value before
         limit: the tape is flushed after a record that leaves more slots than this
         grad: whether operators build the autograd graph in this thread
         inference: whether the thread is in inference mode
@@ -234,11 +258,12 @@ class Tape:
         inputs = self.inputs
         found = []
         for slot, storage in enumerate(self.values):
-            # Three references are ours: the list, the loop variable and the argument.
-            if storage is not None and getrefcount(storage) > 3 and slot not in inputs:
+            if storage is not None and getrefcount(storage) > _OWN_REFERENCES and slot not in inputs:
                 old = replaced.get(slot, -1)
+                while old in replaced and old not in inputs:
+                    old = replaced[old]
                 # The old bytes are seen by others, or the tape of another thread has them as an input (a fourth reference).
-                if old >= 0 and (storage.exported or getrefcount(inputs[old]) > 3):
+                if old >= 0 and (old not in inputs or storage.exported or getrefcount(inputs[old]) > 3):
                     old = -1
                 found.append((slot, old))
         return tuple(found)
@@ -263,34 +288,74 @@ class Tape:
     def _flush(self) -> None:
         alive = self.alive()
         cursor = self.cursor
+        results: dict[int, Buffer] = {}
         try:
             program = cursor.programs.get(alive) or self._find_program(cursor, alive)
-            run = program.start(self.inputs, self.numbers)
+            self._run(program, results)
         except Exception as error:
-            self._commit({}, error)
+            self._salvage(alive, error, results)
+            self._commit(results, error)
             raise
+        except BaseException:
+            if results:
+                self._commit(results, None)
+            raise  # interrupted before anything was overwritten: everything stays pending
+        self._commit(results, None)
+
+    def _run(self, program: Any, results: dict[int, Buffer]) -> None:
+        run = program.start(self.inputs, self.numbers)
         try:
             run.execute()
-        except BaseException as error:
-            if not run.finished and not run.damaged and not isinstance(error, Exception):
-                raise  # interrupted before anything was overwritten: everything stays pending
-            self._commit(dict(zip(program.results, run.results, strict=True)), error)
-            raise
-        self._commit(dict(zip(program.results, run.results, strict=True)), None)
+        finally:
+            if run.finished:
+                results.update(zip(program.results, run.results, strict=True))
+
+    def _salvage(self, alive: tuple[tuple[int, int], ...], error: BaseException, results: dict[int, Buffer]) -> None:
+        """After a failure, compute what does not depend on the records that fail.
+
+        A storage that such a record was to overwrite keeps the bytes that it had before.
+        """
+        path = self.cursor.path()
+        lost: set[int] = set()
+        while True:
+            failed = getattr(error, "record", None)
+            if failed is None:  # no fault of the data
+                return
+            kept = []
+            for record in path:
+                if record is failed or any(slot in lost for slot, layout in record.operands if not isinstance(layout, type)):
+                    lost.update(range(record.first, record.slots))
+                else:
+                    kept.append(record)
+            path = kept
+            source: dict[int, int] = {}  # where the bytes of a storage that is alive come from
+            for slot, _ in alive:
+                origin: int | None = slot
+                while origin in lost:
+                    origin = self.replaced.get(origin)
+                if origin is not None and origin not in self.inputs:
+                    source[slot] = origin
+            found: dict[int, Buffer] = {}
+            try:
+                assert _compile is not None
+                self._run(_compile(path, tuple((origin, -1) for origin in sorted(set(source.values())))), found)
+            except Exception as again:
+                error = again
+                continue
+            results.update((slot, found[origin]) for slot, origin in source.items())
+            return
 
     def _find_program(self, cursor: TrieNode, alive: tuple) -> Any:
         """A program that computes at least what is alive: one made before, or a new one."""
         wanted = set(alive)
-        for known, program in cursor.programs.items():
-            if wanted.issubset(known):
-                break
-        else:
+        program = next((each for known, each in cursor.programs.items() if wanted.issubset(known)), None)
+        if program is None:
             assert _compile is not None
             program = _compile(cursor.path(), alive)
         cursor.programs[alive] = program
         return program
 
-    def _commit(self, results: dict[int, Buffer | None], error: BaseException | None) -> None:
+    def _commit(self, results: dict[int, Buffer], error: BaseException | None) -> None:
         """Give every storage its bytes (or its error), and clear the tape."""
         values = self.values
         for slot, storage in enumerate(values):
@@ -364,9 +429,7 @@ def _adopt(storage: Storage, value: Storage) -> None:
     if storage.tape is tape:
         old = storage.slot
         values[old] = None
-        replaced = old if old in tape.inputs else tape.replaced.get(old)
-        if replaced is not None:
-            tape.replaced[slot] = replaced
+        tape.replaced[slot] = old
     elif storage.tape is not None:
         storage.materialize()  # pending in another thread: let it finish before it is overwritten
     values[slot] = storage

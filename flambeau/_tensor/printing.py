@@ -197,8 +197,8 @@ def _edges(array: np.ndarray) -> np.ndarray:
     edge = _options.edgeitems
     for axis, size in enumerate(array.shape):
         if size > 2 * edge:
-            before = (slice(None),) * axis
-            array = np.concatenate([array[(*before, slice(edge))], array[(*before, slice(size - edge, None))]], axis)
+            first, last = ((*(slice(None),) * axis, part) for part in (slice(edge), slice(size - edge, None)))
+            array = np.concatenate([array[first], array[last]], axis)
     return array
 
 

@@ -17,7 +17,7 @@ from flambeau._ops import choice, copying, elementwise, functions, indexing, mat
 from flambeau._ops.arguments import number
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
-from flambeau._ops.operator import set_tensor_class
+from flambeau._ops.operator import PLAIN_NUMBERS, set_tensor_class
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor.size import Size
 from flambeau._tensor.storages import UntypedStorage
@@ -243,7 +243,9 @@ class Tensor(TensorBase):
                 raise RuntimeError(f"assigned grad has data of a different type: {value.layout.dtype!r}, not {self.layout.dtype!r}")
         self.__dict__["_grad"] = value
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
         """Add the gradient of this tensor to the ``grad`` of every leaf that it depends on; see ``autograd.backward``."""
         from flambeau.autograd import backward
 
@@ -492,7 +494,7 @@ class Tensor(TensorBase):
         return elementwise.ADD(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
 
     def __radd__(self, other: Any) -> Any:
-        return elementwise.ADD(self, number(other)) if _operand(other) else NotImplemented
+        return elementwise.ADD(self, other) if other.__class__ in PLAIN_NUMBERS else _reflected(self, other, elementwise.ADD)
 
     def __sub__(self, other: Any) -> Any:
         return elementwise.SUB(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
@@ -504,7 +506,7 @@ class Tensor(TensorBase):
         return elementwise.MUL(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
 
     def __rmul__(self, other: Any) -> Any:
-        return elementwise.MUL(self, number(other)) if _operand(other) else NotImplemented
+        return elementwise.MUL(self, other) if other.__class__ in PLAIN_NUMBERS else _reflected(self, other, elementwise.MUL)
 
     def __truediv__(self, other: Any) -> Any:
         return elementwise.DIV(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
@@ -590,7 +592,16 @@ class Tensor(TensorBase):
     def __rshift__(self, other: Any) -> Any:
         return functions.bitwise_right_shift(self, other) if _operand(other) else NotImplemented
 
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    __rdiv__ = __rtruediv__
+
+    def __rand__(self, other: Any) -> Any:
+        return _reflected(self, other, functions.bitwise_and)
+
+    def __ror__(self, other: Any) -> Any:
+        return _reflected(self, other, functions.bitwise_or)
+
+    def __rxor__(self, other: Any) -> Any:
+        return _reflected(self, other, functions.bitwise_xor)
 
     def __ilshift__(self, other: Any) -> Any:
         return functions.bitwise_left_shift_(self, other) if _operand(other) else NotImplemented
@@ -657,12 +668,19 @@ def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> 
     return made.requires_grad_(requires_grad)
 
 
-_NUMBER_LIKE = (int, float, complex, np.generic)
+_OPERANDS = (TensorBase, int, float, complex, np.generic)
 
 
 def _operand(value: Any) -> bool:
     """Whether arithmetic with a tensor takes this value; otherwise Python asks the other operand."""
-    return isinstance(value, TensorBase) or isinstance(value, _NUMBER_LIKE)
+    return isinstance(value, _OPERANDS)
+
+
+def _reflected(self: Any, other: Any, function: Callable) -> Any:
+    """``other`` (a number, or what becomes one) combined with a tensor by a symmetric function."""
+    if not isinstance(self, TensorBase):
+        raise TypeError(f"expected a Tensor, not {self.__class__.__name__}")
+    return function(self, number(other)) if _operand(other) else NotImplemented
 
 
 def _widen(bits: Any) -> Any:
@@ -691,8 +709,10 @@ for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bo
 Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
 Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
 
+Tensor.polygamma = ops.special._polygamma_method  # type: ignore[attr-defined]
 Tensor.where = choice._method  # type: ignore[attr-defined]
 Tensor.new_empty = ops.creation._new_empty  # type: ignore[attr-defined]
+Tensor.new_empty_strided = ops.creation.new_empty_strided  # type: ignore[attr-defined]
 Tensor.new_tensor = ops.creation.new_tensor_  # type: ignore[attr-defined]
 Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
 Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
@@ -702,4 +722,3 @@ for _family in ops.FAMILIES:
         setattr(Tensor, _name, getattr(_family, _name))
 
 set_tensor_class(Tensor)
-

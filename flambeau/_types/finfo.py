@@ -30,7 +30,9 @@ class finfo:
             self.eps, self.max, self.tiny, self.resolution = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 0.01
         else:
             limits = np.finfo(of.numpy)
-            self.eps, self.max, self.tiny, self.resolution = (float(each) for each in (limits.eps, limits.max, limits.tiny, limits.resolution))
+            self.eps, self.max, self.tiny, self.resolution = (
+                float(each) for each in (limits.eps, limits.max, limits.tiny, limits.resolution)
+            )
         self.min = -self.max
         self.smallest_normal = self.tiny
 
@@ -47,7 +49,11 @@ class iinfo:
 
     def __init__(self, type: DType) -> None:
         if type.category != dt.INTEGER:
-            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'" if type is not dt.bool else "torch.bool is not supported by torch.iinfo")
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'"
+                if type is not dt.bool
+                else "torch.bool is not supported by torch.iinfo"
+            )
         limits = np.iinfo(type.numpy)
         self.dtype, self.bits, self.min, self.max = type.name, limits.bits, int(limits.min), int(limits.max)
 

@@ -259,7 +259,9 @@ def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
             raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
         return tuple(shape)
     if known == 0:
-        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be any value and is ambiguous")
+        raise RuntimeError(
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be any value and is ambiguous"
+        )
     if numel % known:
         raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
     return (*shape[:unknown], numel // known, *shape[unknown + 1 :])
@@ -336,7 +338,10 @@ def elementwise(shape: tuple[int, ...], dtype: DType, operands: Sequence[Layout]
     for operand in operands:
         lead = ndim - operand.ndim
         padded.append(
-            [0 if axis < lead or (operand.shape[axis - lead] == 1 and shape[axis] != 1) else operand.strides[axis - lead] for axis in range(ndim)]
+            [
+                0 if axis < lead or (operand.shape[axis - lead] == 1 and shape[axis] != 1) else operand.strides[axis - lead]
+                for axis in range(ndim)
+            ]
         )
     order = list(range(ndim - 1, -1, -1))  # innermost first, as the operands will have it
 

@@ -44,7 +44,9 @@ def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
             raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
         if grad is None:
             if layout.numel != 1:
-                raise RuntimeError(f"grad can be implicitly created only for scalar outputs, but this output has shape {list(layout.shape)}")
+                raise RuntimeError(
+                    f"grad can be implicitly created only for scalar outputs, but this output has shape {list(layout.shape)}"
+                )
             if layout.dtype.is_complex:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {layout.dtype!r}")
             grad = _ones(layout)
@@ -132,7 +134,17 @@ def grad(
     if is_grads_batched:
         batched = _tuple(grad_outputs)
         rows = [
-            grad(results, targets, tuple(each.select(0, row) for each in batched), True, create_graph, only_inputs, allow_unused, False, materialize_grads)
+            grad(
+                results,
+                targets,
+                tuple(each.select(0, row) for each in batched),
+                True,
+                create_graph,
+                only_inputs,
+                allow_unused,
+                False,
+                materialize_grads,
+            )
             for row in range(batched[0].layout.shape[0])
         ]
         from flambeau import stack
@@ -150,5 +162,3 @@ def grad(
                     "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
                 )
     return tuple(found)
-
-

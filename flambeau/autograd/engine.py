@@ -42,7 +42,9 @@ def order(roots: Sequence[Any]) -> list[Any]:
     return finished
 
 
-def run(roots: Sequence[Edge], grads: Sequence[TensorBase | None], *, retain: bool, create: bool, wanted: dict[Edge, int] | None = None) -> list[TensorBase | None]:
+def run(
+    roots: Sequence[Edge], grads: Sequence[TensorBase | None], *, retain: bool, create: bool, wanted: dict[Edge, int] | None = None
+) -> list[TensorBase | None]:
     """Propagate ``grads`` from ``roots``.
 
     Args:

@@ -104,7 +104,9 @@ class FunctionNode(FunctionCtx):
         if len(found) > len(self.inputs) and all(each is None for each in found[len(self.inputs) :]):
             found = found[: len(self.inputs)]
         if len(found) != len(self.inputs):
-            raise RuntimeError(f"function {self.name()} returned an incorrect number of gradients (expected {len(self.inputs)}, got {len(found)})")
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected {len(self.inputs)}, got {len(found)})"
+            )
         return tuple(
             None if grad is None or operand is None else fit(grad, operand) for grad, operand in zip(found, self.operands, strict=True)
         )
@@ -142,7 +144,9 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """The gradients of the arguments, given those of the results."""
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -171,7 +175,8 @@ class Function:
             results = cls._attach(node, results, args)
         saved = node._to_save
         node.saved = tuple(
-            (None, None, 0) if tensor is None else (_kept(tensor, results, node), tensor.storage, tensor.storage.version) for tensor in saved
+            (None, None, 0) if tensor is None else (_kept(tensor, results, node), tensor.storage, tensor.storage.version)
+            for tensor in saved
         )
         return results if isinstance(output, tuple) else results[0]
 
@@ -180,7 +185,11 @@ class Function:
         """Give the results their history; an argument that is returned as it is becomes a view of itself."""
         found = []
         for number, result in enumerate(results):
-            if not isinstance(result, TensorBase) or result.layout.dtype.category < dt.FLOAT or any(result is each for each in node._without_gradient):
+            if (
+                not isinstance(result, TensorBase)
+                or result.layout.dtype.category < dt.FLOAT
+                or any(result is each for each in node._without_gradient)
+            ):
                 found.append(result)
                 continue
             if any(result is argument for argument in args) and not any(result is each for each in node._dirty):

@@ -45,7 +45,10 @@ def _numerical(function: Callable, inputs: Sequence[Any], which: int, eps: float
                 sides.append([_reals(np.array(output.detach().numpy())) for output in _outputs(function, moved)])
             parts[position] = kept
         columns.append([(high - low) / (2 * eps) for high, low in zip(*sides, strict=True)])
-    return [np.stack([column[number] for column in columns]) if columns else np.empty((0, 0)) for number in range(len(columns[0]) if columns else 0)]
+    return [
+        np.stack([column[number] for column in columns]) if columns else np.empty((0, 0))
+        for number in range(len(columns[0]) if columns else 0)
+    ]
 
 
 def array_strides(array: np.ndarray) -> tuple[int, ...]:
@@ -119,7 +122,10 @@ def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, **optio
         inner = everything[:count]
         wanted = [each for each in inner if isinstance(each, TensorBase) and each.requires_grad]
         if len(wanted) < sum(isinstance(each, TensorBase) and each.requires_grad for each in given):
-            inner = tuple(each.detach().requires_grad_() if isinstance(old, TensorBase) and old.requires_grad else each for each, old in zip(inner, given, strict=True))
+            inner = tuple(
+                each.detach().requires_grad_() if isinstance(old, TensorBase) and old.requires_grad else each
+                for each, old in zip(inner, given, strict=True)
+            )
             wanted = [each for each in inner if isinstance(each, TensorBase) and each.requires_grad]
         with enable_grad():
             results = [output for output in _outputs(func, inner) if output.requires_grad]

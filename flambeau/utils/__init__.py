@@ -1,0 +1,18 @@
+"""Utilities: datasets and loaders (``data``), logging for TensorBoard (``tensorboard``). Each is loaded when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PARTS = ("data", "tensorboard")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(_PARTS)

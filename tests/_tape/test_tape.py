@@ -66,6 +66,7 @@ def training_step(lr: float, optimizer_class=flambeau.optim.SGD) -> Callable[[],
 @pytest.mark.parametrize("first, second", [(2.0, 3.5), (2, 7), (True, False), (1 + 2j, 3 - 1j)])
 def test_numbers_are_operands(first: complex, second: complex) -> None:
     x = flambeau.arange(4, dtype=flambeau.complex128 if isinstance(first, complex) else flambeau.float64)
+    flambeau.flush()
     assert (x * first).tolist() == [each * first for each in range(4)]
 
     def other() -> None:
@@ -110,10 +111,17 @@ def test_second_iteration_adds_nothing() -> None:
 
 
 def test_other_shapes_reuse_kernels() -> None:
-    (flambeau.ones(4, 5) * 2 + 1).tolist()
-    (flambeau.ones(6, 7) * 2 + 1).tolist()
-    statistics = jit.statistics()
-    assert (flambeau.ones(8, 9) * 2 + 1).sum().item() == 3 * 72 and jit.statistics()["compiled"] == statistics["compiled"]
+    def run(rows: int, columns: int) -> None:
+        x = flambeau.arange(rows * columns).reshape(rows, columns).double()
+        expected = np.tanh(np.arange(rows * columns).reshape(rows, columns) * 2.0).sum(1)
+        np.testing.assert_allclose((x * 2).tanh().sum(1).numpy(), expected)
+
+    run(40, 50)
+    before = jit.statistics()
+    run(41, 50)
+    run(90, 70)
+    after = jit.statistics()
+    assert (after["compiled"], after["loaded"]) == (before["compiled"], before["loaded"])
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
@@ -233,15 +241,15 @@ def test_a_write_through_a_view_is_seen_by_all() -> None:
     assert x.sum().item() == 10.0
 
 
-def test_a_write_in_place_takes_no_new_memory() -> None:
+def test_a_partial_write_happens_in_place() -> None:
     x = flambeau.ones(1000)
     flambeau.flush()
     address = x.data_ptr()
     for _ in range(3):
-        x.mul_(2)
+        x[10:20].mul_(2)
         flambeau.flush()
         assert x.data_ptr() == address
-    assert x[0].item() == 8.0
+    assert x.sum().item() == 990 + 80
 
 
 # -- foreign memory ------------------------------------------------------------------------------------------------------
@@ -329,3 +337,139 @@ def test_a_call_that_fails_while_it_reads_its_operands_leaves_no_number(bad: Cal
         bad(x)
     assert LOCAL.tape.numbers == [] and LOCAL.tape.values == [] and not LOCAL.tape.inputs
     assert (x * 7.0).tolist() == [7.0] * 3
+
+
+# -- failures at the flush -----------------------------------------------------------------------------------------------
+
+
+def bad_scatter(target: flambeau.Tensor) -> tuple[flambeau.Tensor, int]:
+    """Write out of range; gives the result and the line of the call."""
+    result = target.scatter_(0, flambeau.tensor([1, 7]), 5.0)
+    return result, bad_scatter.__code__.co_firstlineno + 2
+
+
+def test_an_index_out_of_range_is_raised_at_the_flush_and_nothing_is_written() -> None:
+    x = flambeau.zeros(4)
+    x.add_(1)
+    _, line = bad_scatter(x)
+    with pytest.raises(
+        IndexError, match=rf"index 7 is out of bounds for dimension 0 with size 4.*scatter, called at .*test_tape\.py:{line}"
+    ):
+        flambeau.flush()
+    assert x.tolist() == [1.0] * 4
+    assert x.scatter_(0, flambeau.tensor([1, 3]), 5.0).tolist() == [1.0, 5.0, 1.0, 5.0]
+
+
+def test_what_does_not_depend_on_a_failure_is_computed() -> None:
+    x = flambeau.ones(3, 2)
+    before = x * 2
+    bad = x.index_select(0, flambeau.tensor([0, 9]))
+    dependent = bad.sum() + x
+    after = x.exp().sum()
+    worse = x.gather(0, flambeau.tensor([[-4, 0]]))
+    last = after + before
+    with pytest.raises(IndexError, match="index 9"):
+        flambeau.flush()
+    assert before.tolist() == [[2.0, 2.0]] * 3
+    np.testing.assert_allclose(last.numpy(), 2 + 6 * np.e, rtol=1e-6)
+    for lost, text in ((bad, "index 9"), (dependent, "index 9"), (worse, "index")):
+        with pytest.raises(IndexError, match=text):
+            lost.tolist()
+    with pytest.raises(IndexError, match="index 9"):
+        bad + 1
+    assert (x + 1).tolist() == [[2.0, 2.0]] * 3
+
+
+def test_an_input_is_not_overwritten_before_a_later_failure() -> None:
+    x, y = flambeau.zeros(5), flambeau.ones(3)
+    flambeau.flush()
+    x[1:3] = 4
+    kept = x * 1
+    bad = y.index_select(0, flambeau.tensor([5]))
+    x[3:] = 6
+    with pytest.raises(IndexError):
+        flambeau.flush()
+    assert kept.tolist() == [0.0, 4.0, 4.0, 0.0, 0.0]
+    assert x.tolist() == [0.0, 4.0, 4.0, 6.0, 6.0]
+    del bad
+
+
+def test_the_same_failing_step_fails_each_time() -> None:
+    table = flambeau.ones(4, 2)
+    for index, good in ((1, True), (4, False), (3, True), (-1, False), (0, True)):
+        value = flambeau.embedding(table, flambeau.tensor([index]))
+        if good:
+            assert value.tolist() == [[1.0, 1.0]]
+        else:
+            with pytest.raises(IndexError):
+                value.tolist()
+
+
+# -- interrupts ----------------------------------------------------------------------------------------------------------
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next call of a host function be interrupted."""
+    from flambeau._compiler.program import CompiledProgram
+
+    def interrupt(*ignored: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CompiledProgram, "_run_host", interrupt)
+
+
+def test_an_interrupt_leaves_everything_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = flambeau.tensor([3.0, 1.0, 2.0])
+    flambeau.flush()
+    x[0] = 5
+    y = x * 2
+    values, _ = y.sort()
+    x[1] = 7
+    interrupted(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        flambeau.flush()
+    assert y.storage.pending and x.storage.pending and values.storage.pending
+    z = values + 1
+    assert z.tolist() == [3.0, 5.0, 11.0]
+    assert (y.tolist(), x.tolist()) == ([10.0, 2.0, 4.0], [5.0, 7.0, 2.0])
+
+
+def test_a_host_function_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flambeau._compiler.program import CompiledProgram
+
+    x = flambeau.tensor([3.0, 1.0, 2.0])
+    values, _ = x.sort()
+    y = values + 1
+    other = x.exp()
+    run = CompiledProgram._run_host
+
+    def fail(program: CompiledProgram, step: object, addresses: object) -> None:
+        monkeypatch.undo()
+        step.node.attrs = (lambda *arrays: 1 / 0, *step.node.attrs[1:])  # type: ignore[attr-defined]
+        run(program, step, addresses)
+
+    monkeypatch.setattr(CompiledProgram, "_run_host", fail)
+    with pytest.raises(ZeroDivisionError):
+        flambeau.flush()
+    np.testing.assert_allclose(other.numpy(), np.exp([3.0, 1.0, 2.0]), rtol=1e-6)
+    with pytest.raises(ZeroDivisionError):
+        y.tolist()
+    TRIE.clear()
+    flambeau.flush()
+
+
+def test_an_interrupted_call_leaves_the_tape_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = flambeau.ones(3)
+    flambeau.flush()
+    operator = flambeau._ops.operator.OPERATORS["add"]
+
+    def interrupt(*ignored: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(operator, "infer", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        x.reshape(3, 1, 1) + 5.5
+    monkeypatch.undo()
+    assert LOCAL.tape.numbers == [] and LOCAL.tape.values == []
+    assert (x + 2.5).tolist() == [3.5] * 3

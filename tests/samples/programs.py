@@ -158,7 +158,9 @@ def losses(f: Any) -> tuple:
     x = leaf(f, 12, 7)
     target = f.randint(0, 7, (12,))
     F = f.nn.functional
-    return gradients(F.cross_entropy(x, target, label_smoothing=0.1) + F.mse_loss(x, x.detach() * 2) + F.smooth_l1_loss(x, x.detach() + 1), x)
+    return gradients(
+        F.cross_entropy(x, target, label_smoothing=0.1) + F.mse_loss(x, x.detach() * 2) + F.smooth_l1_loss(x, x.detach() + 1), x
+    )
 
 
 @program

@@ -46,6 +46,10 @@ def ctc_loss(
     _check(steps, batch, classes, inputs, lengths, blank)
     labels = _labels(targets, lengths, blank, batch)
     loss = _negative_log_likelihood(log_probs, labels, inputs, lengths, blank)
+    # PyTorch's gradient is that of the logits: it has exp(log_probs) in it, which a log_softmax before would take out again.
+    inside = flambeau.tensor([[t < length for length in inputs] for t in range(steps)])
+    total = log_probs.exp().sum(2).masked_fill(~inside, 0.0).sum(0)
+    loss = loss + (total - total.detach())
     loss = loss.masked_fill(loss.detach() > -_IMPOSSIBLE / 2, 0.0 if zero_infinity else float("inf"))
     if reduction == "mean":
         return (loss / flambeau.tensor([max(length, 1) for length in lengths], dtype=loss.dtype)).mean()

@@ -47,6 +47,7 @@ def _fractional_max_pool(
     values = input if batched else input.unsqueeze(0)
     if samples is None:
         samples = flambeau.rand(values.size(0), values.size(1), n, dtype=input.dtype, device=input.device)
+    samples = samples[: values.size(0)]
     # Positions of every element of every window, counted over the flattened axes: (N, C, out..., kernel...).
     position: Any = 0
     for d in range(n):

@@ -51,6 +51,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
                 f"bilinear(): input{which} of shape {shape_text(tensor)} has {tensor.shape[-1]} features, but weight of shape "
                 f"{shape_text(weight)} takes {features} (in{which}_features)"
             )
-    output = flambeau.einsum("bi,kij,bj->bk", input1.flatten(0, -2), weight, input2.flatten(0, -2))
+    rows1, rows2 = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
+    output = flambeau.einsum("bi,kij,bj->bk", rows1, weight, rows2)
     output = output.reshape(*input1.shape[:-1], weight.shape[0])
     return output if bias is None else output + bias

@@ -39,7 +39,13 @@ def nll_loss(
         IndexError: a class is out of range.
     """
     code = reduction_code(legacy_reduction(size_average, reduce, reduction))
+    _check_weight_dtype(input, weight)
     return ops.nll_loss_nd(input, target, weight, code, ignore_index)
+
+
+def _check_weight_dtype(input: Tensor, weight: Tensor | None) -> None:
+    if weight is not None and weight.dtype != input.dtype:
+        raise RuntimeError(f"expected scalar type {input.dtype} but found {weight.dtype}: the classes' weights must have the input's dtype")
 
 
 def cross_entropy(
@@ -78,7 +84,10 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     class_dim = 0 if input.dim() == 1 else 1
     if input.shape == target.shape:
+        if ignore_index >= 0:
+            raise RuntimeError(f"ignore_index is not supported for floating point target, got ignore_index={ignore_index}")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim)
+    _check_weight_dtype(input, weight)
     log_probs = flambeau.log_softmax(input, class_dim)
     loss = ops.nll_loss_nd(log_probs, target, weight, code, ignore_index)
     if label_smoothing == 0.0:

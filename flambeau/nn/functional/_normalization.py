@@ -41,11 +41,15 @@ def batch_norm(
         eps: added to the variance.
 
     Raises:
-        ValueError: ``training`` with one value per channel.
+        ValueError: ``training`` with one value per channel, or an ``eps`` that is not positive.
         RuntimeError: a shape does not fit.
     """
     if training:
         _needs_values(input, input.size(1), "value per channel")
+        if eps == 0.0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    if eps < 0.0:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     return flambeau.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)
 
 

@@ -66,7 +66,6 @@ class MultiheadAttention(Module):
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
-        self._qkv_same_embed_dim = self.kdim == embed_dim and self.vdim == embed_dim
         self.num_heads = num_heads
         self.dropout = dropout
         self.batch_first = batch_first
@@ -78,7 +77,7 @@ class MultiheadAttention(Module):
             return Parameter(flambeau.empty(shape, device=device, dtype=dtype))
 
         # One stacked weight where queries, keys and values have one size; otherwise one for each.
-        same = self._qkv_same_embed_dim
+        same = self.kdim == embed_dim and self.vdim == embed_dim
         columns = {"q_proj_weight": embed_dim, "k_proj_weight": self.kdim, "v_proj_weight": self.vdim}
         for name, size in columns.items():
             self.register_parameter(name, None if same else parameter(embed_dim, size))
@@ -89,6 +88,10 @@ class MultiheadAttention(Module):
         self.bias_v = parameter(1, 1, embed_dim) if add_bias_kv else None
         self.add_zero_attn = add_zero_attn
         self._reset_parameters()
+
+    @property
+    def _qkv_same_embed_dim(self) -> bool:
+        return self.in_proj_weight is not None
 
     def _reset_parameters(self) -> None:
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
