@@ -47,6 +47,7 @@ from flambeau import fft as fft  # noqa: E402  (these need the names above)
 from flambeau import linalg as linalg  # noqa: E402
 from flambeau import nn as nn  # noqa: E402
 from flambeau import optim as optim  # noqa: E402
+from flambeau import special as special  # noqa: E402
 from flambeau import testing as testing  # noqa: E402
 from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402

@@ -30,9 +30,7 @@ LEAVES = frozenset(("constant", "number", "iota"))
 
 def is_uniform(node: Node) -> bool:
     """Whether a node is one number made of run-time scalars and constants alone; it is computed again wherever it is used."""
-    if node.kind in ("number", "constant"):
-        return node.numel == 1
-    return node.kind in ("map", "cast") and node.numel == 1 and all(is_uniform(base_of(argument)[0]) for argument in node.args)
+    return node.uniform > 0
 
 
 MAX_NODES = 96
@@ -427,6 +425,10 @@ class Clustering:
             return
         for index, dims in second.dims.items():
             first.dims[index] = tuple(tuple(mapping[digit] for digit in digits) for digits in dims)
+        if not all(self._reads_at_its_position(first, reader, second) for reader in first.nodes):
+            first.restore(states[0])
+            second.restore(states[1])
+            return
         if second.reduced is not None:
             first.reduced = frozenset(mapping[digit] for digit in second.reduced)
             first.runs = tuple(tuple(mapping[digit] for digit in digits) for digits in second.runs)  # type: ignore[assignment]
@@ -441,6 +443,15 @@ class Clustering:
         for each in self.clusters:
             if each is not None and each is not first and each.ancestors & b:
                 each.ancestors = each.ancestors & ~b | a | first.ancestors
+
+    def _reads_at_its_position(self, cluster: Cluster, reader: Node, source: Cluster) -> bool:
+        """Whether what a node of ``cluster`` reads from ``source``, whose dimensions are in digits of the cluster by now, is what the
+        loop computes at the node's own position."""
+        dims = cluster.dims[domain_key(reader) if reader.kind == "reduce" else reader.index]
+        if reader.kind in ("gather", "update") and self.home.get(base_of(reader.args[0])[0].index) is source:
+            return False
+        reads = [base_of(argument) for argument in self._fused_args(reader)]
+        return all(reads_alike(cluster, base, view, dims) for base, view in reads if self.home.get(base.index) is source)
 
     def _align(self, first: Cluster, second: Cluster, node: Node, pairs: list) -> dict[int, int] | None:
         """The digits of ``first`` that the digits of ``second`` are, as ``node`` reads both; splits both where needed."""

@@ -62,6 +62,10 @@ TO_REAL = {"abs", "real", "imag", "angle"}
 """Scalar operators whose result is real where their operand is complex."""
 
 
+MAX_UNIFORM = 8
+"""How deep an expression of numbers may be that is computed again wherever it is used."""
+
+
 @dataclass(frozen=True)
 class Bound:
     """A coordinate that must be in range: ``0 <= start + sum(coefficients * index) < extent``."""
@@ -78,9 +82,11 @@ class Node:
         kind, args, attrs: what it is (see the table above); ``attrs`` is hashable
         dtype, shape: of its elements
         strides: the dense order in memory; for a ``view`` the strides of the view
+        uniform: from how many operators one after another it is made, plus 1, if it is one number made of run-time scalars and
+            constants alone; otherwise (or if there are more than ``MAX_UNIFORM``) 0
     """
 
-    __slots__ = ("args", "attrs", "dtype", "graph", "index", "kind", "shape", "strides")
+    __slots__ = ("args", "attrs", "dtype", "graph", "index", "kind", "shape", "strides", "uniform")
 
     def __init__(
         self, graph: Graph, kind: str, args: tuple[Node, ...], attrs: tuple, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...]
@@ -93,6 +99,13 @@ class Node:
         self.shape = shape
         self.strides = strides
         self.index = len(graph.nodes)
+        self.uniform = self._uniform()
+
+    def _uniform(self) -> int:
+        if self.kind not in ("number", "constant", "map", "cast") or prod(self.shape) != 1:
+            return 0
+        depths = [(each.args[0] if each.kind == "view" else each).uniform for each in self.args]
+        return 0 if 0 in depths or max(depths, default=0) >= MAX_UNIFORM else 1 + max(depths, default=0)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"%{argument.index}" for argument in self.args)
@@ -254,6 +267,9 @@ class Graph:
         """The record that is being lowered (for the errors of ``check`` nodes)."""
         self.origins: dict[int, Any] = {}
         """The record that each ``host`` node was made for (the first, if there are several)."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(repr, self.nodes))
 
     def make(
         self,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops.arguments import into
 from flambeau._ops.elementwise import infer_float, infer_same
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._types import dtype as dt
@@ -255,9 +256,10 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return SOFTSHRINK(input, lambd)
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """The input, and 0 where it lies within ``lambd`` of 0."""
-    return HARDSHRINK(input, lambd)
+    result = HARDSHRINK(input, lambd)
+    return result if out is None else into(out, result)
 
 
 def threshold(input: Tensor, threshold: float, value: float) -> Tensor:

@@ -70,7 +70,7 @@ def _of_integers_itself(op: str) -> Callable:
 
 
 def _sgn(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    return graph.map("sign", operands[0])
+    return graph.map("sgn", operands[0])
 
 
 # name: (shape rule, gradient, what it computes)

@@ -50,10 +50,10 @@ def check_range(
 
 
 def _check_index(name: str, self: Layout, index: Layout, dim: int, src: Layout | None) -> None:
-    if index.dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype!r}")
     if index.numel == 0:
         return
+    if index.dtype not in (dt.int64, dt.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype!r}")
     for what, other in (("self", self), ("src", src)):
         if other is None:
             continue
@@ -105,7 +105,12 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
     Raises:
         RuntimeError: the index has another number of dimensions, is too large, or (at the flush) out of bounds.
     """
-    return into(out, GATHER(input, index, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
+    axis = lay.wrap_axis(dim, input.layout.ndim)
+    if out is not None and out.layout.dtype is not input.layout.dtype:
+        raise RuntimeError(f"gather(): Expected out tensor to have dtype {input.layout.dtype!r}, but got {out.layout.dtype!r} instead")
+    if input.layout.ndim == 0 and index.layout.ndim:
+        input = input.reshape(1)
+    return into(out, GATHER(input, index, statics=(axis,)))
 
 
 def _infer_scatter(operands: tuple, statics: tuple) -> Layout:

@@ -357,6 +357,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     value = value if isinstance(value, TensorBase) else number(value)
     if isinstance(value, TensorBase) and value.layout.ndim:
         raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s).")
+    if value.__class__ is complex and not input.layout.dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {input.layout.dtype.name} without overflow")
     return MASKED_FILL(input, mask, value)
 
 

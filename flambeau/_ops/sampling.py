@@ -351,7 +351,12 @@ def normal(
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
     noise = normal_(new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype)), generator=generator)
-    return into(out, noise * std + mean)
+    return into(out, noise * _plain(std) + _plain(mean))
+
+
+def _plain(parameter: Any) -> Any:
+    """A parameter of a distribution; what is drawn has no gradient with respect to it."""
+    return parameter.detach() if isinstance(parameter, TensorBase) else parameter
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:

@@ -319,7 +319,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         for position, axis in enumerate(axes)
     ]
     if swap:
-        grids = [views.transpose(grid, 0, 1) for grid in (grids[1], grids[0], *grids[2:])]
+        grids[:2] = grids[1], grids[0]
     return tuple(grids)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from flambeau._ops import elementwise as basic
 from flambeau._ops import functions
 from flambeau._ops.arguments import in_place, into, number
-from flambeau._ops.elementwise import infer_float, unary, unary_function
+from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -34,10 +35,13 @@ _BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 13
 
 
 def _hurwitz(s: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """The sum of ``(q + k) ** -s`` over all k from 0: term by term up to 10, the rest by Euler and Maclaurin's formula."""
+    """The sum of ``(q + k) ** -s`` over all k from 0: term by term up to 10, the rest by Euler and Maclaurin's formula.
+
+    Below -16384 there would be too many terms; the result is NaN.
+    """
     s, q = np.broadcast_arrays(s.astype(np.float64), q.astype(np.float64))
     with np.errstate(all="ignore"):
-        total, a = np.zeros(q.shape), q.copy()
+        total, a = np.zeros(q.shape), np.where(q < -16384, np.nan, q)
         while (small := a <= 10).any():
             total = total + np.where(small, a**-s, 0.0)
             a = np.where(small, a + 1, a)
@@ -86,31 +90,72 @@ def _polygamma_method(self: Tensor, n: int) -> Tensor:
     return polygamma(n, self)
 
 
+def _lower_zeta(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    def function(s: np.ndarray, q: np.ndarray) -> tuple[np.ndarray]:
+        return (_hurwitz(s, q).astype(s.dtype).reshape(s.shape),)
+
+    wide = layouts[0].dtype.compute
+    given = [graph.cast(operand, wide).expand(layouts[0].shape) for operand in operands]
+    return graph.cast(graph.host(function, given, ((wide, layouts[0].shape),))[0], layouts[0].dtype)
+
+
+ZETA = binary("zeta", infer=infer_float, lower=_lower_zeta, other=lambda grad, input, other: grad * -input * zeta(input + 1, other))
+zeta, _zeta_ = binary_function(ZETA, "Hurwitz's zeta function: the sum of ``(other + k) ** -input`` over all k from 0.")
+
+
+def _polygamma_inplace(self: Tensor, n: int) -> Tensor:
+    """In-place version of ``polygamma()``."""
+    return self.copy_(polygamma(n, self.clone()))
+
+
 # -- Bessel functions ------------------------------------------------------------------------------------------------
 
 
-def _lower_i1(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+_STEPS = 512
+
+
+def _lower_bessel(order: int, scaled: bool) -> Callable:
     def function(x: np.ndarray) -> tuple[np.ndarray]:
-        return (_i1(x.astype(np.float64)).astype(x.dtype).reshape(x.shape),)
+        with np.errstate(all="ignore"):
+            wide = x.astype(np.float64)
+            result = _bessel(np.abs(wide), order) * (np.sign(wide) if order else 1.0)
+            return ((result if scaled else result * np.exp(np.abs(wide))).astype(x.dtype).reshape(x.shape),)
 
-    x = graph.cast(operands[0], layouts[0].dtype.compute)
-    return graph.cast(graph.host(function, (x,), ((x.dtype, x.shape),))[0], layouts[0].dtype)
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        x = graph.cast(operands[0], layouts[0].dtype.compute)
+        return graph.cast(graph.host(function, (x,), ((x.dtype, x.shape),))[0], layouts[0].dtype)
+
+    return lower
 
 
-def _i1(x: np.ndarray) -> np.ndarray:
-    """The mean of ``exp(x cos t) cos t`` over a turn, by the rectangle rule, which converges geometrically for periodic functions.
+def _bessel(x: np.ndarray, order: int) -> np.ndarray:
+    """``exp(-x)`` times the modified Bessel function of order 0 or 1, for x from 0.
 
-    The number of steps grows with the square root of ``|x|``, as the integrand narrows; beyond 713 the result is infinite.
+    The mean of ``exp(x (cos t - 1)) cos(order t)`` over a turn, by the rectangle rule, which converges geometrically for periodic
+    functions; where the integrand gets too narrow for it, Hankel's expansion.
     """
-    steps = 512
     total = np.zeros(x.shape)
-    with np.errstate(all="ignore"):
-        for t in (np.arange(steps) + 0.5) * (math.pi / steps):
-            total += np.exp(np.abs(x) * (math.cos(t) - 1)) * math.cos(t)
-        return np.sign(x) * np.exp(np.abs(x)) * total / steps
+    for t in (np.arange(_STEPS) + 0.5) * (math.pi / _STEPS):
+        total += np.exp(x * (math.cos(t) - 1)) * math.cos(order * t)
+    term, far = np.ones(x.shape), np.ones(x.shape)
+    for k in range(1, 12):
+        term = term * ((2 * k - 1) ** 2 - 4 * order * order) / (8 * k * x)
+        far = far + term
+    return np.where(x < 1000, total / _STEPS, far / np.sqrt(2 * math.pi * x))
 
 
-I1 = unary("i1", infer=infer_float, lower=_lower_i1)
+I1 = unary("i1", infer=infer_float, lower=_lower_bessel(1, False))
+I0E = unary(
+    "i0e", infer=infer_float, lower=_lower_bessel(0, True), gradient=lambda grad, input, result: grad * (i1e(input) - input.sgn() * result)
+)
+I1E = unary("i1e", infer=infer_float, lower=_lower_bessel(1, True))
+I1E.gradient(
+    input=lambda grad, input, result: (
+        grad * (i0e(input) - result * input.sgn() - FUNCTIONS.where(input == 0, 0.5, result / FUNCTIONS.where(input == 0, 1.0, input)))
+    )
+)
+i0e, _i0e_ = unary_function(I0E, "``exp(-|input|)`` times the modified Bessel function of the first kind, of order 0.")
+i1e, _i1e_ = unary_function(I1E, "``exp(-|input|)`` times the modified Bessel function of the first kind, of order 1.")
 I1.gradient(
     input=lambda grad, input, result: (
         grad * (i0(input) - FUNCTIONS.where(input == 0, 0.5, result / FUNCTIONS.where(input == 0, 1.0, input)))

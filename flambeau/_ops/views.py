@@ -366,6 +366,8 @@ def slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None
 
 def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """``length`` elements along ``dim`` from ``start``."""
+    if not input.layout.shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
     start = int(start)

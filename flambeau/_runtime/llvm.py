@@ -121,9 +121,8 @@ class Linker:
     """
 
     def __init__(self, machine: binding.TargetMachine) -> None:
-        self._jit = binding.create_lljit_compiler(machine, use_jit_link=True)
+        self._jit = _immortal(binding.create_lljit_compiler(machine, use_jit_link=True))
         self._numbers = itertools.count()
-        self._libraries: list[binding.ResourceTracker] = []  # code is unmapped with its tracker
 
     def link(self, objects: Mapping[str, bytes], imports: Mapping[str, int]) -> dict[str, int]:
         """The addresses of functions; each object file defines the function it is listed under.
@@ -135,9 +134,15 @@ class Linker:
             builder.import_symbol(name, address)
         for name, code in objects.items():
             builder.add_object_img(code).export_symbol(name)
-        library = builder.link(self._jit, f"kernels.{next(self._numbers)}")
-        self._libraries.append(library)
+        library = _immortal(builder.link(self._jit, f"kernels.{next(self._numbers)}"))
         return {name: library[name] for name in objects}
+
+
+def _immortal(value: Any) -> Any:
+    """``value``, never to be collected: code is unmapped with its tracker, and llvmlite cannot dispose of anything once the interpreter
+    is being torn down."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+    return value
 
 
 @contextmanager

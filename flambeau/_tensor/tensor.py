@@ -710,6 +710,7 @@ Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
 Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
 
 Tensor.polygamma = ops.special._polygamma_method  # type: ignore[attr-defined]
+Tensor.polygamma_ = ops.special._polygamma_inplace  # type: ignore[attr-defined]
 Tensor.where = choice._method  # type: ignore[attr-defined]
 Tensor.new_empty = ops.creation._new_empty  # type: ignore[attr-defined]
 Tensor.new_empty_strided = ops.creation.new_empty_strided  # type: ignore[attr-defined]

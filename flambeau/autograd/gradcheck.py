@@ -31,7 +31,7 @@ def _numerical(function: Callable, inputs: Sequence[Any], which: int, eps: float
     from flambeau import from_numpy
 
     given = inputs[which]
-    array = np.array(given.detach().numpy())
+    array = np.array(given.detach().numpy(), order="C")  # its parts are changed through a flat view
     parts = array.reshape(-1).view(np.float64 if array.dtype == np.complex128 else array.dtype)
     columns: list[list[np.ndarray]] = []
     for position in range(parts.size):
@@ -89,6 +89,8 @@ def gradcheck(
     with enable_grad():
         outputs = _outputs(func, given)
     for position in checked:
+        if not given[position].numel():
+            continue  # there is nothing to move
         numerical = _numerical(func, given, position, eps)
         for number, output in enumerate(outputs):
             if output.requires_grad:

@@ -101,11 +101,13 @@ def test_a_thread_looks_at_what_another_is_recording() -> None:
 
     def record() -> None:
         x = flambeau.zeros(4)
-        for _ in range(2000):
-            x = x + 1.0
-            x.mul_(1.0)
-            latest[0] = x
-        done.set()
+        try:
+            for _ in range(2000):
+                x = x + 1.0
+                x.mul_(1.0)
+                latest[0] = x
+        finally:
+            done.set()
         assert x.tolist() == [2000.0] * 4
 
     def look() -> None:

@@ -32,7 +32,7 @@ def rand(*shape):
         (lambda: F.max_pool2d(rand(1, 1, 2, 2), 3), RuntimeError, "the output would be empty: H_out = floor"),
         (lambda: F.max_pool2d(rand(1, 1, 9, 9), 3, padding=2), RuntimeError, "pad should be at most half"),
         (lambda: F.avg_pool2d(rand(1, 1, 4, 4), 2, divisor_override=0), RuntimeError, "divisor must be not zero"),
-        (lambda: F.adaptive_avg_pool2d(rand(4, 4), 2), RuntimeError, "Expected 3D or 4D tensor"),
+        (lambda: F.adaptive_avg_pool2d(rand(4, 4), 2), ValueError, "Input dimension should be at least 3"),
         (lambda: F.group_norm(rand(2, 5, 3), 2), RuntimeError, r"num_channels \(=5\) must be divisible by num_groups \(=2\)"),
         (lambda: F.batch_norm(rand(1, 3), None, None, training=True), ValueError, "Expected more than 1 value per channel"),
         (lambda: F.instance_norm(rand(2, 3, 1)), ValueError, "Expected more than 1 spatial element"),

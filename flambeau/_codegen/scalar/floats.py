@@ -6,6 +6,8 @@ import math
 
 from flambeau._codegen import vmath
 from flambeau._codegen.lanes import Lanes, rarely
+from flambeau._codegen.scalar.halves import round_to
+from flambeau._types.dtype import dtype
 
 INFINITY = math.inf
 _MANTISSA = {"float": 23, "double": 52}
@@ -93,8 +95,12 @@ def floor_divide(x: Lanes, y: Lanes) -> Lanes:
     return (y == 0.0).select(ratio, floor)
 
 
-def trunc_divide(x: Lanes, y: Lanes) -> Lanes:
-    return (x / y).trunc()
+def trunc_divide(x: Lanes, y: Lanes, of: dtype | None = None) -> Lanes:
+    """The quotient, rounded to half precision ``of`` if given, then towards 0."""
+    quotient = x / y
+    if of is not None:
+        quotient = x.of(round_to(x.builder, quotient.value, of))
+    return quotient.trunc()
 
 
 def nextafter(x: Lanes, y: Lanes) -> Lanes:
@@ -125,8 +131,8 @@ def _neighbour(x: Lanes, y: Lanes, unit: int) -> Lanes:
 
 
 def heaviside(x: Lanes, at_zero: Lanes) -> Lanes:
-    """0 below 0, 1 above it, ``at_zero`` at it; NaN for NaN."""
-    return (x == 0.0).select(at_zero, x.is_nan().select(x, (x > 0.0).select(x.constant(1.0), 0.0)))
+    """0 below 0 and for NaN, 1 above, ``at_zero`` at 0."""
+    return (x == 0.0).select(at_zero, (x > 0.0).select(x.constant(1.0), 0.0))
 
 
 def angle(x: Lanes) -> Lanes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -113,6 +114,7 @@ _define("mul", 2, np.multiply, bool=operator.and_, number=operator.mul, complex=
 _define("div", 2, np.divide, float=operator.truediv, complex=complexes.divide)
 _define("floor_divide", 2, meaning.floor_divide, integer=integers.floor_divide, float=floats.floor_divide)
 _define("trunc_divide", 2, meaning.trunc_divide, integer=integers.trunc_divide, float=floats.trunc_divide)
+OPS["trunc_divide"].bodies.update({of: partial(floats.trunc_divide, of=of) for of in (types.float16, types.bfloat16)})
 _define("remainder", 2, np.remainder, integer=integers.remainder, float=floats.remainder)
 _define("fmod", 2, np.fmod, integer=integers.fmod, float=floats.fmod)
 _define("fma", 3, meaning.fma, integer=lambda x, y, z: x * y + z, float=Lanes.fma)

@@ -39,8 +39,8 @@ def encode(array: np.ndarray, of: dtype) -> np.ndarray:
 def evaluate(define: Callable[..., np.ndarray], of: dtype, result: dtype, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     """Apply a definition to arrays of dtype ``of`` (bool arrays are conditions)."""
     with np.errstate(all="ignore"):
-        if define is nextafter:  # the one operator that asks how numbers are stored
-            return nextafter(of, *arrays)
+        if define in _OF_STORED:
+            return define(of, *arrays)
         wide = [array if array.dtype == np.bool_ else decode(array, of) for array in arrays]
         return encode(np.asarray(define(*wide)), result)
 
@@ -76,9 +76,10 @@ def floor_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(y == 0, x / y, np.floor_divide(x, y)) if x.dtype.kind == "f" else np.floor_divide(x, y)
 
 
-def trunc_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if x.dtype.kind == "f":
-        return np.trunc(x / y)
+def trunc_divide(of: dtype, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The quotient is rounded to the dtype first: half precision may round up to the next integer."""
+    if of.category == FLOAT:
+        return encode(np.trunc(decode(encode(decode(x, of) / decode(y, of), of), of)), of)
     quotient = np.floor_divide(x, y)
     inexact = (y != 0) & (quotient * y != x)
     return quotient + (inexact & ((x < 0) != (y < 0)))
@@ -153,6 +154,10 @@ def nextafter(of: dtype, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(wide_x) | np.isnan(wide_y), np.uint16(0x7FC0), moved)
 
 
+_OF_STORED = (nextafter, trunc_divide)
+"""Definitions that take the dtype, and arrays as they are stored."""
+
+
 def ldexp(x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     return x * np.exp2(exponent)
 
@@ -192,7 +197,7 @@ def i0(x: np.ndarray) -> np.ndarray:
 
 
 def heaviside(x: np.ndarray, at_zero: np.ndarray) -> np.ndarray:
-    return np.where(x == 0, at_zero, np.heaviside(x, 0)) if x.dtype.kind == "f" else np.where(x == 0, at_zero, (x > 0).astype(x.dtype))
+    return np.where(x == 0, at_zero, (x > 0).astype(x.dtype))
 
 
 def rounded(x: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from flambeau._codegen.lanes import Lanes, polynomial
 from flambeau._codegen.vmath.exponential import exp
 from flambeau._codegen.vmath.logarithm import log
-from flambeau._codegen.vmath.trigonometric import sinpi, tan
+from flambeau._codegen.vmath.trigonometric import sin_cos_pi, sinpi
 
 _LGAMMA = (
     0.42278433509846713, 0.3224670334241133, -0.06735230105319576, 0.02058080842776596, -0.007385551028925188,
@@ -104,7 +104,6 @@ def digamma(x: Lanes) -> Lanes:
     """The derivative of lgamma; NaN at the negative integers, infinite with the sign of ``-x`` at 0."""
     builder = x.builder
     negative = x < 0.0
-    distance = x - x.round()
     argument = negative.select(1.0 - x, x)
     with builder.loop(0, 10, carried=[argument.value, x.constant(0.0).value]) as loop:
         y, total = (x.of(value) for value in loop.carried)
@@ -115,8 +114,9 @@ def digamma(x: Lanes) -> Lanes:
     inverse = 1.0 / y
     square = inverse * inverse
     result = total + (log(y) - 0.5 * inverse - square * polynomial(square, _DIGAMMA))
-    reflected = result - math.pi / tan(distance * math.pi)
-    reflected = (distance == 0.0).select(x.constant(math.nan), reflected)
+    sin, cos = sin_cos_pi(x)
+    reflected = result - math.pi * cos / sin
+    reflected = (x == x.round()).select(x.constant(math.nan), reflected)
     result = negative.select(reflected, result)
     return (x == 0.0).select((-x.constant(math.inf)).copysign(-x), result)
 

@@ -115,9 +115,18 @@ def tan(x: Lanes) -> Lanes:
     return (x == 0.0).select(x, result)
 
 
-def sinpi(x: Lanes) -> Lanes:
-    """``sin(pi x)``, exactly 0 at integers."""
+def sin_cos_pi(x: Lanes) -> tuple[Lanes, Lanes]:
+    """``sin(pi x), cos(pi x)``, exactly 0 at integers and half integers."""
     nearest = x.round()
+    distance = x - nearest
+    size = distance.abs()
+    far = size > 0.25
+    r = far.select(0.5 - size, size) * math.pi
+    sin, cos = _sin_cos(r, r.constant(0.0) if r.element == "double" else None)
     half = nearest * 0.5
-    result = sin((x - nearest) * math.pi)
-    return (half.trunc() != half).select(-result, result)
+    sign = (half.trunc() != half).select(x.constant(-1.0), 1.0)
+    return far.select(cos, sin).copysign(distance) * sign, far.select(sin, cos) * sign
+
+
+def sinpi(x: Lanes) -> Lanes:
+    return sin_cos_pi(x)[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.arguments import into
 from flambeau._tensor.tensor import Tensor
 
 
@@ -93,6 +94,8 @@ def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Computes x where x > 0 and ``weight`` x elsewhere; ``weight`` has one element, or one per channel (dimension 1)."""
+    if weight.dim() > 1:
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
     return flambeau.prelu(input, weight)
 
 
@@ -101,13 +104,16 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
 
     In training a is drawn for each element from the uniform distribution on [``lower``, ``upper``]; otherwise it is their mean.
     """
+    if lower > upper:
+        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     # One number for each element that is not positive, in the order of the elements: PyTorch's stream.
-    negative = input.detach() <= 0
+    negative = (input.detach() <= 0).reshape(-1)
     draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64).uniform_(lower, upper)
-    slope = flambeau.ones_like(input, requires_grad=False)
+    slope = flambeau.ones(input.numel(), dtype=input.dtype)
     slope[negative] = draws.to(input.dtype)
+    slope = slope.view(input.shape)
     return input.mul_(slope) if inplace else input * slope
 
 
@@ -116,7 +122,7 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
     return rrelu(input, lower, upper, training, inplace=True)
 
 
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
     """Computes x Φ(x), with Φ the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
     Args:
@@ -126,7 +132,8 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     Raises:
         RuntimeError: ``approximate`` is something else.
     """
-    return ops.gelu(input, approximate=approximate)
+    result = ops.gelu(input, approximate=approximate)
+    return result if out is None else into(out, result)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -169,28 +176,32 @@ def softsign(input: Tensor) -> Tensor:
     return input / (input.abs() + 1)
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: Tensor | None = None) -> Tensor:
     """Computes log(1 + exp(``beta`` x)) / ``beta``, and x itself where ``beta`` x > ``threshold``."""
-    return ops.softplus(input, beta, threshold)
+    result = ops.softplus(input, beta, threshold)
+    return result if out is None else into(out, result)
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Computes log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|))."""
-    return ops.log_sigmoid(input)
+    result = ops.log_sigmoid(input)
+    return result if out is None else into(out, result)
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """Computes x - ``lambd`` where x > ``lambd``, x + ``lambd`` where x < -``lambd``, and 0 between.
 
     Raises:
         RuntimeError: ``lambd`` is negative.
     """
-    return ops.softshrink(input, lambd)
+    result = ops.softshrink(input, lambd)
+    return result if out is None else into(out, result)
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """Computes x where |x| > ``lambd`` and 0 elsewhere."""
-    return flambeau.hardshrink(input, lambd)
+    result = flambeau.hardshrink(input, lambd)
+    return result if out is None else into(out, result)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

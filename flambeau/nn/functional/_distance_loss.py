@@ -9,9 +9,9 @@ from typing import Any
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._activation import logsigmoid
-from flambeau.nn.functional._common import legacy_reduction, shape_text
+from flambeau.nn.functional._common import legacy_reduction, reduction_code, shape_text
 from flambeau.nn.functional._common import reduce as reduced
-from flambeau.nn.functional._distance import cosine_similarity, pairwise_distance
+from flambeau.nn.functional._distance import pairwise_distance
 
 
 def _paired(input: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
@@ -211,14 +211,17 @@ def multi_margin_loss(
         raise ValueError(f"only p == 1 and p == 2 supported, got p={p}")
     if weight is not None and weight.dim() != 1:
         raise ValueError(f"weight must be one-dimensional, got shape {shape_text(weight)}")
-    classes = target.unsqueeze(-1)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    reduction_code(reduction)
+    input = input.unsqueeze(-1) if input.dim() == 0 else input
+    classes = target.unsqueeze(-1) if target.dim() < input.dim() else target
     loss = (margin - input.gather(-1, classes) + input).clamp_min(0)
     if p == 2:
         loss = loss * loss
     if weight is not None:
         loss = loss * weight[classes]
     loss = loss.scatter(-1, classes, 0.0).sum(-1) / input.size(-1)
-    return reduced(loss, legacy_reduction(size_average, reduce, reduction))
+    return reduced(loss, reduction)
 
 
 def multilabel_margin_loss(
@@ -239,13 +242,19 @@ def multilabel_margin_loss(
     """
     if input.shape != target.shape:
         raise RuntimeError(f"multilabel_margin_loss: inconsistent target size {shape_text(target)} for input of size {shape_text(input)}")
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    reduction_code(reduction)
+    if input.dim() == 0:
+        input, target = input.unsqueeze(-1), target.unsqueeze(-1)
+    if input.dim() > 2 or input.size(-1) == 0:
+        raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}")
     counts = (target < 0).cumsum(-1) == 0
     labels = target.masked_fill(~counts, 0)
     is_target = flambeau.zeros_like(input).scatter_add(-1, labels, counts.to(input.dtype)) > 0
     margins = (1 - input.gather(-1, labels).unsqueeze(-1) + input.unsqueeze(-2)).clamp_min(0)
     wanted = counts.unsqueeze(-1) & ~is_target.unsqueeze(-2)
     loss = margins.masked_fill(~wanted, 0.0).sum((-2, -1)) / input.size(-1)
-    return reduced(loss, legacy_reduction(size_average, reduce, reduction))
+    return reduced(loss, reduction)
 
 
 def cosine_embedding_loss(
@@ -273,7 +282,9 @@ def cosine_embedding_loss(
             f"{target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found inputs with sizes "
             f"{list(input1.shape)} and {list(input2.shape)}: give (N, D) with target (N), or (D) with target ()."
         )
-    similarity = cosine_similarity(input1, input2, dim=-1, eps=1e-6)
+    tiny = 1e-12
+    lengths = ((input1 * input1).sum(-1) + tiny) * ((input2 * input2).sum(-1) + tiny)
+    similarity = (input1 * input2).sum(-1) / lengths.sqrt()
     near = (1 - similarity).masked_fill(target != 1, 0.0)
     far = (similarity - margin).clamp_min(0).masked_fill(target != -1, 0.0)
     return reduced(near + far, legacy_reduction(size_average, reduce, reduction))

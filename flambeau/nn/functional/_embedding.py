@@ -79,6 +79,8 @@ def embedding(
     Raises:
         IndexError: an index is out of range.
     """
+    if weight.dim() != 2:
+        raise RuntimeError(f"'weight' must be 2-D, got shape {shape_text(weight)}")
     row = padding_row(padding_idx, weight.size(0))
     if max_norm is not None:
         _renormalize(weight, input, max_norm, norm_type)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.arguments import into
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """Computes x Aᵀ + b.
 
     Args:
         input: (..., in_features).
         weight: A, (out_features, in_features) or (in_features,).
         bias: b, (out_features) or ().
+        out: where the result is written.
 
     Returns:
         (..., out_features), or (...) if ``weight`` has one dimension.
@@ -22,7 +24,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         RuntimeError: the shapes do not fit.
     """
-    return ops.linear(input, weight, bias)
+    result = ops.linear(input, weight, bias)
+    return result if out is None else into(out, result)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -164,6 +164,11 @@ def linear_cross_entropy(
         raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
     if linear_weight.dim() < 2:
         raise RuntimeError(f"expected linear_weight with dimensionality at least 2, got {linear_weight.dim()}")
+    if linear_weight.dim() > 2 and input.dim() == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched input, "
+            f"(N, {input.size(-1)}), got unbatched input with shape {tuple(input.shape)}"
+        )
     shape = (*input.shape[:-1], *linear_weight.shape[:-1])
     if ignore_index is not None and tuple(target.shape) == shape:
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")

@@ -16,7 +16,9 @@ def _positions(mode: str, size: int, before: int, after: int) -> Tensor:
     """From which position of an axis of ``size`` every position of the padded axis is taken."""
     position = numpy.arange(-before, size + after)
     if mode == "circular":
-        position %= size
+        # What negative amounts take away does not come back.
+        first, end = max(0, -before), size - max(0, -after)
+        position = first + (position - first) % (end - first)
     elif mode == "replicate":
         position = position.clip(0, size - 1)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.arguments import into
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import ntuple, shape_text
 
@@ -130,6 +131,8 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Computes the mean of every window of an image.
 
@@ -148,7 +151,7 @@ def avg_pool2d(
     Raises:
         RuntimeError: the arguments do not fit; the message has the formula with its numbers.
     """
-    return avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return into(out, avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override))
 
 
 def avg_pool3d(
@@ -159,14 +162,18 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Computes the mean of every window of a volume (N, C, D, H, W) or (C, D, H, W); see :func:`avg_pool2d`."""
-    return avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return into(out, avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override))
 
 
 def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
     """``output_size`` as a tuple; ``None`` stands for the input's size."""
-    if input.dim() not in (n + 1, n + 2):
+    if input.dim() <= n:
+        raise ValueError(f"{name}: Input dimension should be at least {n + 1}, got shape {shape_text(input)}")
+    if input.dim() > n + 2:
         raise RuntimeError(f"{name}: Expected {n + 1}D or {n + 2}D tensor, but got shape {shape_text(input)}")
     if output_size is None:
         output_size = (None,) * n

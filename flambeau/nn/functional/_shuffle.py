@@ -31,7 +31,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         )
     n = len(batch)
     order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return input.reshape(*batch, c // (r * r), r, r, h, w).permute(order).reshape(*batch, c // (r * r), h * r, w * r)
+    shuffled = input.reshape(*batch, c // (r * r), r, r, h, w).permute(order).clone(memory_format=flambeau.contiguous_format)
+    return shuffled.view(*batch, c // (r * r), h * r, w * r)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -54,7 +55,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
             )
     n = len(batch)
     order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return input.reshape(*batch, c, h // r, r, w // r, r).permute(order).reshape(*batch, c * r * r, h // r, w // r)
+    shuffled = input.reshape(*batch, c, h // r, r, w // r, r).permute(order).clone(memory_format=flambeau.contiguous_format)
+    return shuffled.view(*batch, c * r * r, h // r, w // r)
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:

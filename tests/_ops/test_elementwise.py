@@ -1,0 +1,96 @@
+"""Arithmetic and functions of one element: values against NumPy, gradients against differences, and error texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck, gradgradcheck
+
+UNARY = {
+    "abs": np.abs, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tanh": np.tanh, "neg": np.negative,
+    "floor": np.floor, "ceil": np.ceil, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "square": np.square, "reciprocal": np.reciprocal,
+    "expm1": np.expm1, "log1p": np.log1p, "atan": np.arctan, "rsqrt": lambda x: 1 / np.sqrt(x), "sign": np.sign,
+}  # fmt: skip
+BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "pow": np.power,
+    "atan2": np.arctan2,
+}
+SHAPES = [(), (7,), (3, 5), (0, 4), (2, 1, 3)]
+LAYOUTS: dict[str, Callable] = {
+    "contiguous": lambda x: x,
+    "transposed": lambda x: x.transpose(0, -1) if x.dim() else x,
+    "strided": lambda x: x[..., ::2] if x.dim() else x,
+}
+
+
+def positive(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.3, 2.5, shape)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_unary(name: str, shape: tuple, layout: str) -> None:
+    x = LAYOUTS[layout](flambeau.tensor(positive(*shape)))
+    np.testing.assert_allclose(getattr(flambeau, name)(x).numpy(), UNARY[name](np.array(x.numpy())), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [((), ()), ((3, 5), (3, 5)), ((3, 1), (5,)), ((0, 4), (4,)), ((2, 1, 3), (4, 1)), ((), (2, 3))])
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_broadcasts(name: str, shapes: tuple) -> None:
+    x, y = (positive(*shape) + number for number, shape in enumerate(shapes))
+    found = getattr(flambeau, name)(flambeau.tensor(x), flambeau.tensor(y))
+    np.testing.assert_allclose(found.numpy(), BINARY[name](x, y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in UNARY if name not in ("floor", "ceil", "sign")])
+def test_unary_gradients(name: str) -> None:
+    x = flambeau.tensor(positive(2, 3)).t().requires_grad_()
+    assert gradcheck(getattr(flambeau, name), (x,)) and gradgradcheck(getattr(flambeau, name), (x,))
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_gradients(name: str) -> None:
+    x, y = flambeau.tensor(positive(2, 1)).requires_grad_(), flambeau.tensor(positive(3) + 0.7).requires_grad_()
+    assert gradcheck(getattr(flambeau, name), (x, y)) and gradgradcheck(getattr(flambeau, name), (x, y))
+
+
+def test_complex_modulus_has_a_gradient() -> None:
+    z = flambeau.tensor(positive(3) + 1j * positive(3)).requires_grad_()
+    assert gradcheck(lambda z: (z * z).abs(), (z,))
+    assert flambeau.sgn(flambeau.tensor([3 + 4j, 0j])).tolist() == pytest.approx([0.6 + 0.8j, 0j])
+
+
+def test_special_values() -> None:
+    x = flambeau.tensor([float("nan"), float("inf"), -float("inf"), 0.0])
+    assert x.isnan().tolist() == [True, False, False, False]
+    assert flambeau.maximum(x, flambeau.zeros(4)).isnan().tolist() == [True, False, False, False]
+    assert (1 / x)[1:].tolist() == [0.0, -0.0, float("inf")]
+
+
+def test_integer_division_rounds_down_and_true_division_gives_floats() -> None:
+    x = flambeau.tensor([-7, 7])
+    assert (x // 2).tolist() == [-4, 3] and (x % 3).tolist() == [2, 1]
+    assert (x / 2).dtype is flambeau.float32 and (x / 2).tolist() == [-3.5, 3.5]
+
+
+def test_shapes_that_do_not_broadcast_are_named() -> None:
+    with pytest.raises(RuntimeError, match=r"size of tensor a \(3\) must match the size of tensor b \(4\)"):
+        flambeau.ones(3) + flambeau.ones(4)
+
+
+def test_in_place_cannot_enlarge_or_change_the_category() -> None:
+    with pytest.raises(RuntimeError, match=r"output with shape \[1\] doesn't match the broadcast shape \[3\]"):
+        flambeau.ones(1).add_(flambeau.ones(3))
+    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        flambeau.arange(3).add_(1.5)

@@ -1,0 +1,46 @@
+"""Matrix products: values against NumPy, gradients against differences, shapes that do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck, gradgradcheck
+
+SHAPES = [
+    ((4,), (4,)),
+    ((3, 4), (4,)),
+    ((4,), (4, 2)),
+    ((3, 4), (4, 2)),
+    ((5, 3, 4), (4, 2)),
+    ((5, 1, 3, 4), (2, 4, 2)),
+    ((0, 4), (4, 2)),
+    ((3, 0), (0, 2)),
+]
+
+
+def values(*shape: int) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal(shape)
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_matmul(shapes: tuple) -> None:
+    a, b = values(*shapes[0]), values(*shapes[1])
+    np.testing.assert_allclose((flambeau.tensor(a) @ flambeau.tensor(b)).numpy(), a @ b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [each for each in SHAPES if 0 not in each[0]])
+def test_matmul_gradients(shapes: tuple) -> None:
+    a, b = (flambeau.tensor(values(*shape)).requires_grad_() for shape in shapes)
+    assert gradcheck(flambeau.matmul, (a, b)) and gradgradcheck(flambeau.matmul, (a, b))
+
+
+def test_transposed_operands() -> None:
+    a, b = values(4, 3), values(2, 4)
+    np.testing.assert_allclose((flambeau.tensor(a).t() @ flambeau.tensor(b).t()).numpy(), a.T @ b.T, rtol=1e-12)
+
+
+def test_shapes_that_do_not_fit_are_named() -> None:
+    with pytest.raises(RuntimeError, match="3.*4.*5.*2"):
+        flambeau.ones(3, 4) @ flambeau.ones(5, 2)

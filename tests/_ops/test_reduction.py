@@ -1,0 +1,57 @@
+"""Reductions: values against NumPy, gradients against differences, empty and scalar arguments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck, gradgradcheck
+
+FUNCTIONS = {"sum": np.sum, "mean": np.mean, "amax": np.max, "amin": np.min}
+
+
+def values(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape)
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("axes", [(0,), (1,), (-1,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_over_axes(name: str, axes: tuple, keepdim: bool) -> None:
+    array = values(3, 4, 5)
+    for x in (flambeau.tensor(array), flambeau.tensor(array.transpose(2, 0, 1).copy()).permute(1, 2, 0)):
+        found = getattr(flambeau, name)(x, axes, keepdim=keepdim)
+        np.testing.assert_allclose(found.numpy(), FUNCTIONS[name](array, axis=axes, keepdims=keepdim), rtol=1e-12)
+
+
+def test_scalars_and_nothing() -> None:
+    assert flambeau.tensor(3.0).sum().item() == 3.0 and flambeau.tensor(3.0).sum(0).item() == 3.0
+    assert flambeau.zeros(0).sum().item() == 0.0 and flambeau.zeros(0).mean().isnan().item()
+    assert flambeau.zeros(2, 0).sum(1).tolist() == [0.0, 0.0]
+    assert flambeau.zeros(0, dtype=flambeau.bool).all().item() is True
+
+
+def test_sums_of_integers_are_int64() -> None:
+    x = flambeau.tensor([100, 100, 100], dtype=flambeau.int8)
+    assert x.sum().dtype is flambeau.int64 and x.sum().item() == 300
+    assert flambeau.tensor([True, True]).sum().item() == 2
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 3, 2)])
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "logsumexp", "var", "amax"])
+def test_gradients(name: str, shape: tuple) -> None:
+    if name == "var" and not shape:
+        pytest.skip("the variance of one number is not a number")
+    x = flambeau.tensor(values(*shape)).requires_grad_()
+    along = {"logsumexp": (0,), "amax": (0,)}.get(name)
+    if along is not None and not shape:
+        pytest.skip("covered by the shapes that have an axis")
+    function = getattr(flambeau, name)
+    assert gradcheck(lambda x: function(x) if along is None else function(x, along), (x,))
+    assert gradgradcheck(lambda x: function(x) if along is None else function(x, along), (x,))
+
+
+def test_axes_out_of_range_are_named() -> None:
+    with pytest.raises(IndexError, match="Dimension out of range"):
+        flambeau.ones(2, 3).sum(2)

@@ -1,0 +1,230 @@
+"""Backward passes: accumulation, hooks, retained gradients and graphs, second derivatives, and changed tensors."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import grad
+
+
+def leaf(*values: float) -> flambeau.Tensor:
+    return flambeau.tensor(values, dtype=flambeau.float64, requires_grad=True)
+
+
+def test_gradients_accumulate_and_are_summed_over_uses() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * x + 3 * x
+    y.sum().backward()
+    assert x.grad.tolist() == [5.0, 7.0]
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [7.0, 9.0]
+    x.grad = None
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_backward_of_a_vector_needs_a_gradient() -> None:
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="scalar outputs"):
+        (x * 2).backward()
+    (x * 2).backward(flambeau.tensor([1.0, 10.0], dtype=flambeau.float64))
+    assert x.grad.tolist() == [2.0, 20.0]
+
+
+def test_backward_without_a_graph_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        flambeau.ones(()).backward()
+
+
+def test_the_graph_is_freed_unless_retained() -> None:
+    x = leaf(3.0)
+    y = (x.exp() * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp(3.0) * 4.0)
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+def test_intermediate_gradients_are_kept_on_request() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    z = y * y
+    y.retain_grad()
+    z.sum().backward()
+    assert y.grad.tolist() == [6.0, 12.0]
+    assert y.retains_grad and not y.is_leaf and x.is_leaf
+
+
+def test_grad_of_chosen_inputs_accumulates_nowhere() -> None:
+    x, w, unused = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(0.0)
+    y = (x * w).sum()
+    dx, dw = grad(y, (x, w), retain_graph=True)
+    assert (dx.tolist(), dw.tolist(), x.grad) == ([3.0, 4.0], [1.0, 2.0], None)
+    with pytest.raises(RuntimeError, match="to not have been used"):
+        grad(y, (x, unused), retain_graph=True)
+    assert grad(y, (unused,), allow_unused=True, retain_graph=True) == (None,)
+    assert grad(y, (unused,), materialize_grads=True)[0].tolist() == [0.0]
+
+
+def test_second_and_third_derivatives() -> None:
+    x = leaf(0.3, -1.2)
+    y = x.sin().sum()
+    (first,) = grad(y, x, create_graph=True)
+    (second,) = grad(first.sum(), x, create_graph=True)
+    (third,) = grad(second.sum(), x)
+    values = np.array([0.3, -1.2])
+    np.testing.assert_allclose(first.detach().numpy(), np.cos(values))
+    np.testing.assert_allclose(second.detach().numpy(), -np.sin(values))
+    np.testing.assert_allclose(third.numpy(), -np.cos(values))
+
+
+def test_a_hook_sees_and_may_replace_the_gradient() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    seen = []
+    handle = y.register_hook(lambda gradient: seen.append(gradient.tolist()))
+    y.register_hook(lambda gradient: gradient * 10)
+    x.register_hook(lambda gradient: gradient + 1)
+    y.sum().backward(retain_graph=True)
+    assert seen == [[1.0, 1.0]]
+    assert x.grad.tolist() == [21.0, 21.0]
+    handle.remove()
+    y.sum().backward()
+    assert len(seen) == 1
+
+
+def test_hooks_need_a_gradient() -> None:
+    with pytest.raises(RuntimeError, match="doesn't require gradient"):
+        flambeau.ones(2).register_hook(lambda gradient: gradient)
+
+
+def test_hooks_after_accumulation() -> None:
+    x = leaf(1.0)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda tensor: seen.append(tensor.grad.item()))
+    (x * 4).backward()
+    (x * 4).backward()
+    assert seen == [4.0, 8.0]
+
+
+def test_a_saved_tensor_that_was_changed_is_an_error() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = y.square()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*\[2\].*version 1; expected version 0"):
+        z.sum().backward()
+
+
+def test_a_saved_result_that_was_changed_is_an_error() -> None:
+    x = leaf(1.0, 2.0)
+    y = x.exp()
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_a_change_of_what_is_not_saved_is_fine() -> None:
+    x = leaf(1.0, 2.0)
+    y = x + 1
+    y.mul_(3)
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_in_place_on_leaves_is_an_error_outside_of_no_grad() -> None:
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+        x[0].add_(1)
+    with flambeau.no_grad():
+        x.add_(1)
+    assert x.tolist() == [2.0, 3.0] and x.requires_grad
+
+
+def test_writing_through_a_view_changes_the_history_of_its_base() -> None:
+    x = leaf(1.0, 2.0, 3.0)
+    w = leaf(5.0)
+    y = x * 1
+    view = y[1:]
+    view.mul_(w)
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [2.0, 100.0, 150.0]
+    assert w.grad.tolist() == [2 * 5 * 4.0 + 2 * 5 * 9.0]
+
+
+def test_writing_to_the_base_changes_the_history_of_its_views() -> None:
+    x = leaf(1.0, 2.0, 3.0)
+    y = x * 1
+    view = y[:2]
+    y.mul_(4)
+    view.sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0, 0.0]
+
+
+def test_overwriting_cuts_the_history() -> None:
+    x, source = leaf(1.0, 2.0), leaf(7.0, 8.0)
+    y = x * 2
+    y[0] = source[1]
+    (y * 3).sum().backward()
+    assert (x.grad.tolist(), source.grad.tolist()) == ([0.0, 6.0], [0.0, 3.0])
+
+
+def test_detached_tensors_share_memory_without_history() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    cut = y.detach()
+    assert not cut.requires_grad and cut.is_leaf
+    cut.zero_()
+    assert y.tolist() == [0.0, 0.0]
+
+
+def test_expanded_and_broadcast_gradients_are_summed() -> None:
+    x, bias = leaf(2.0), leaf(1.0, 1.0, 1.0)
+    y = x.expand(4, 3) * flambeau.arange(12, dtype=flambeau.float64).reshape(4, 3) + bias
+    y.sum().backward()
+    assert x.grad.tolist() == [66.0] and bias.grad.tolist() == [4.0] * 3
+
+
+def test_the_graph_of_a_loop_is_freed_without_recursion() -> None:
+    x = leaf(1.0)
+    y = x
+    for _ in range(5000):
+        y = y * 1.0
+    y.backward()
+    assert x.grad.tolist() == [1.0]
+    reference = weakref.ref(y)
+    del y
+    gc.collect()
+    assert reference() is None
+
+
+def test_an_error_in_a_hook_passes_through_and_the_next_pass_works() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 2
+
+    def fail(gradient: flambeau.Tensor) -> None:
+        raise ValueError("from the hook")
+
+    handle = y.register_hook(fail)
+    with pytest.raises(ValueError, match="from the hook"):
+        y.sum().backward(retain_graph=True)
+    handle.remove()
+    x.grad = None
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_integers_have_no_gradient() -> None:
+    with pytest.raises(RuntimeError, match="floating point"):
+        flambeau.arange(3).requires_grad_()
+    x = leaf(1.0, 5.0, 3.0)
+    values, indices = x.max(0)
+    assert values.requires_grad and not indices.requires_grad

@@ -1,0 +1,146 @@
+"""Functions with a forward and a backward of the user's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import flambeau
+from flambeau.autograd import Function, gradcheck, gradgradcheck
+from flambeau.autograd.function import once_differentiable
+
+
+def leaf(*values: float) -> flambeau.Tensor:
+    return flambeau.tensor(values, dtype=flambeau.float64, requires_grad=True)
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, gradient: flambeau.Tensor) -> flambeau.Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * 3 * x**2
+
+
+class Scale(Function):
+    """With ``setup_context``, an argument that is no tensor, and two results."""
+
+    @staticmethod
+    def forward(x: flambeau.Tensor, factor: float) -> tuple[flambeau.Tensor, flambeau.Tensor]:
+        return x * factor, x + factor
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, scaled: flambeau.Tensor, moved: flambeau.Tensor) -> tuple:
+        return scaled * ctx.factor + moved, None
+
+
+def test_the_backward_is_used_and_can_be_differentiated() -> None:
+    x = leaf(1.0, -2.0)
+    y = Cube.apply(x)
+    assert y.tolist() == [1.0, -8.0] and "Cube" in y.grad_fn.name()
+    assert gradcheck(Cube.apply, (x,)) and gradgradcheck(Cube.apply, (x,))
+
+
+def test_several_results_and_arguments_without_gradient() -> None:
+    x = leaf(1.0, 2.0)
+    scaled, moved = Scale.apply(x, 5.0)
+    scaled.sum().backward(retain_graph=True)
+    assert x.grad.tolist() == [5.0, 5.0]
+    (scaled + moved).sum().backward()
+    assert x.grad.tolist() == [11.0, 11.0]
+
+
+def test_a_wrong_number_of_gradients_is_an_error() -> None:
+    class Wrong(Cube):
+        @staticmethod
+        def backward(ctx: Any, gradient: flambeau.Tensor) -> tuple:
+            return gradient, gradient
+
+    with pytest.raises(RuntimeError, match="incorrect number of gradients .expected 1, got 2"):
+        Wrong.apply(leaf(1.0)).sum().backward()
+
+
+def test_a_saved_tensor_that_was_changed_is_an_error() -> None:
+    x = leaf(1.0, 2.0) * 1
+    y = Cube.apply(x)
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_results_without_gradient() -> None:
+    class Signs(Function):
+        @staticmethod
+        def forward(ctx: Any, x: flambeau.Tensor) -> tuple:
+            sign = (x > 0).double()
+            ctx.mark_non_differentiable(sign)
+            return x * sign, sign
+
+        @staticmethod
+        def backward(ctx: Any, gradient: flambeau.Tensor, ignored: flambeau.Tensor) -> flambeau.Tensor:
+            return gradient * 2
+
+    x = leaf(1.0, -2.0)
+    y, sign = Signs.apply(x)
+    assert y.requires_grad and not sign.requires_grad
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_needs_input_grad() -> None:
+    seen = []
+
+    class Sees(Function):
+        @staticmethod
+        def forward(ctx: Any, a: flambeau.Tensor, b: flambeau.Tensor) -> flambeau.Tensor:
+            return a + b
+
+        @staticmethod
+        def backward(ctx: Any, gradient: flambeau.Tensor) -> tuple:
+            seen.append(ctx.needs_input_grad)
+            return gradient, None
+
+    Sees.apply(leaf(1.0), flambeau.ones(1, dtype=flambeau.float64)).sum().backward()
+    assert seen == [(True, False)]
+
+
+def test_once_differentiable_has_no_second_derivative() -> None:
+    class Once(Cube):
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, gradient: flambeau.Tensor) -> flambeau.Tensor:
+            (x,) = ctx.saved_tensors
+            return gradient * 3 * x**2
+
+    x = leaf(2.0)
+    (first,) = flambeau.autograd.grad(Once.apply(x).sum(), x, create_graph=True)
+    assert first.tolist() == [12.0]
+    with pytest.raises(RuntimeError):
+        flambeau.autograd.grad(first.sum(), x)
+
+
+def test_without_grad_there_is_no_history() -> None:
+    with flambeau.no_grad():
+        assert not Cube.apply(leaf(1.0)).requires_grad
+    assert not Cube.apply(flambeau.ones(1)).requires_grad
+
+
+def test_a_forward_or_backward_that_is_missing_says_so() -> None:
+    class Half(Function):
+        @staticmethod
+        def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
+            return x * 0.5
+
+    with pytest.raises(NotImplementedError, match="forward"):
+        Function.apply(leaf(1.0))
+    with pytest.raises(NotImplementedError, match="backward"):
+        Half.apply(leaf(1.0)).sum().backward()
