@@ -309,6 +309,8 @@ class Clustering:
         """Try to add a node to a cluster; on failure the cluster is as it was."""
         if not cluster.dims or len(cluster.nodes) >= MAX_NODES or len(cluster.buffers) >= MAX_BUFFERS:
             return False
+        if 0 in cluster.extents or 0 in self._domain(node):  # nothing to loop over, and no digits to speak of
+            return False
         inside = []
         for argument in self._fused_args(node):
             base, view = base_of(argument)
@@ -400,7 +402,7 @@ class Clustering:
 
     def _merge(self, first: Cluster, second: Cluster, node: Node) -> None:
         """Let ``second``, which also feeds ``node``, become part of ``first`` if both run over the same positions."""
-        if not second.dims or second.closed or len(first.nodes) + len(second.nodes) > MAX_NODES:
+        if not second.dims or second.closed or len(first.nodes) + len(second.nodes) > MAX_NODES or 0 in second.extents:
             return
         if len(first.buffers | second.buffers) > MAX_BUFFERS or (first.reduced is not None and second.reduced is not None):
             return
