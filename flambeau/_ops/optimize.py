@@ -76,34 +76,5 @@ def adam_(
     _overwrite(ADAM, (parameter, exp_avg, exp_avg_sq), grad, shrink, weight1, beta2, weight2, root, eps, size)
 
 
-def _lower_momentum(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
-    nesterov = statics[0]
-    dtype = operands[0].dtype
-    keep = lambda node: graph.wide(graph.cast(node, dtype))
-    parameter, buffer, gradient = (graph.wide(operand) for operand in operands[:3])
-    momentum, weight, size = (graph.cast(operand, dtype.compute) for operand in operands[3:])
-    buffer = keep(keep(buffer * momentum) + weight * gradient)
-    step = keep(gradient + momentum * buffer) if nesterov else buffer
-    return tuple(graph.cast(node, layout.dtype) for node, layout in zip((parameter + size * step, buffer), layouts, strict=True))
-
-
-MOMENTUM = Operator(
-    "_momentum_step",
-    ("parameter", "buffer", "grad", "momentum", "weight", "size"),
-    ("nesterov",),
-    infer=_infer_step(2),
-    lower=_lower_momentum,
-)
-
-
-def momentum_(parameter: Tensor, buffer: Tensor, grad: Tensor, momentum: float, weight: float, size: float, nesterov: bool) -> None:
-    """One step of gradient descent with momentum: ``buffer = momentum * buffer + weight * grad``, then the parameter moves by ``size``."""
-    for target in (parameter, buffer):
-        check_writable(target, "sgd")
-    results = MOMENTUM(parameter, buffer, grad, momentum, weight, size, statics=(nesterov,))
-    for target, result in zip((parameter, buffer), results, strict=True):
-        write(target, result)
-
-
 PUBLIC = ()
 METHODS = ()
