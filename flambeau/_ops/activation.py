@@ -58,11 +58,11 @@ def _lower_positive_gate(graph: Graph, operands: list[Node], statics: tuple, lay
 RELU = _activation("relu", _maximum_of_zero, infer=_no_bool)
 POSITIVE_GATE = Operator(
     "_relu_backward",
-    ("grad_output", "result"),
+    ("grad_output", "output"),
     infer=lambda operands, statics: lay.like(operands[1], operands[0].dtype),
     lower=_lower_positive_gate,
 )
-POSITIVE_GATE.gradient(grad_output=lambda grad, result: POSITIVE_GATE(grad, result))
+POSITIVE_GATE.gradient(grad_output=lambda grad, output: POSITIVE_GATE(grad, output))
 RELU.gradient(input=lambda grad, result: POSITIVE_GATE(grad, result))
 
 

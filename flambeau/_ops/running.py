@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,19 +33,15 @@ def _infer_extrema(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return lay.contiguous(shape, operands[0].dtype), lay.contiguous(shape, dt.int64)
 
 
-def _lower_extrema(combine: Any) -> Callable:
-    def run(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        if array.ndim == 0:
-            return array.copy(), np.zeros((), np.int64)
-        values = combine.accumulate(array, axis)
-        places = np.arange(array.shape[axis]).reshape(-1, *(1,) * (array.ndim - 1 - axis))
-        hits = (array == values) | (array != array)
-        return values, np.maximum.accumulate(np.where(hits, places, 0), axis)
-
+def _lower_extrema(kind: str) -> Callable:
     def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
-        source = graph.wide(operands[0])
-        values, places = graph.host(run, (source,), ((source.dtype, source.shape), (dt.int64, source.shape)), *statics)
-        return graph.cast(values, layouts[0].dtype), places
+        source, shape = operands[0], layouts[0].shape
+        if not shape:
+            return graph.copy(source), graph.constant(0, dt.int64)
+        values = graph.scan(kind, source, statics[0])
+        hits = source.equals(values) | source.differs(source)
+        places = graph.scan("max", graph.where(hits, graph.iota(shape, statics[0]), 0), statics[0])
+        return values, places
 
     return lower
 
@@ -53,8 +50,8 @@ def _extrema_gradient(grad0: Tensor, result1: Tensor, dim: int) -> Tensor:
     return scatter_add(grad0 * 0, dim, result1, grad0) if grad0.layout.ndim else grad0
 
 
-CUMMAX = Operator("cummax", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema(np.maximum)).gradient(input=_extrema_gradient)
-CUMMIN = Operator("cummin", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema(np.minimum)).gradient(input=_extrema_gradient)
+CUMMAX = Operator("cummax", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema("max")).gradient(input=_extrema_gradient)
+CUMMIN = Operator("cummin", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema("min")).gradient(input=_extrema_gradient)
 
 
 def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
@@ -71,11 +68,8 @@ def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
 
 
 def _accumulate_log(array: np.ndarray, axis: int) -> tuple[np.ndarray]:
+    """Of complex numbers, whose logarithms are shifted by the largest real part so far."""
     with np.errstate(all="ignore"):
-        if array.ndim == 0 or array.shape[axis] == 0:
-            return (array.copy(),)
-        if array.dtype.kind != "c":
-            return (np.logaddexp.accumulate(array, axis),)
         top = np.maximum.accumulate(array.real, axis)
         result = np.moveaxis(array.copy(), axis, 0)
         for place in range(1, len(result)):
@@ -85,8 +79,12 @@ def _accumulate_log(array: np.ndarray, axis: int) -> tuple[np.ndarray]:
 
 
 def _lower_logcumsumexp(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    source = graph.wide(operands[0])
-    return graph.cast(graph.host(_accumulate_log, (source,), ((source.dtype, source.shape),), *statics)[0], layouts[0].dtype)
+    source, layout = operands[0], layouts[0]
+    if not layout.numel or not layout.shape:
+        return graph.copy(source)
+    if layout.dtype.is_complex:
+        return graph.host(_accumulate_log, (source,), ((source.dtype, source.shape),), *statics)[0]
+    return graph.scan("logaddexp", source, statics[0])
 
 
 LOGCUMSUMEXP = Operator(
@@ -106,8 +104,9 @@ def _logcumsumexp_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int
         return cumsum((grad * (-result).exp().conj()).flip(dim), dim).flip(dim) * input.exp().conj()
     parts = []
     for part in (grad, -grad):
-        logarithm = FUNCTIONS.where(part > 0, part, 0.0).log()
-        parts.append((logcumsumexp((logarithm - result).flip(dim), dim).flip(dim) + input).exp())
+        none = part <= 0
+        logarithm = FUNCTIONS.where(none, -inf, FUNCTIONS.where(none, 1.0, part).log() - result)
+        parts.append((logcumsumexp(logarithm.flip(dim), dim).flip(dim) + input).exp())
     return parts[0] - parts[1]
 
 

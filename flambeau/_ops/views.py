@@ -139,7 +139,7 @@ class CopySlices:
         grad = (
             grad.contiguous()
             if not base.dense
-            else OPERATORS["_write_all"](grad, statics=(lay.layout(base.shape, base.strides, 0, grad.layout.dtype),))
+            else OPERATORS["_to_copy"](grad, statics=(lay.layout(base.shape, base.strides, 0, grad.layout.dtype),))
         )
         shown = lay.layout(view.shape, view.strides, view.offset - base.offset, grad.layout.dtype)
         part = as_strided(grad, shown.shape, shown.strides, shown.offset)
