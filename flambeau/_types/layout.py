@@ -307,7 +307,7 @@ def like(source: Layout, dtype: DType) -> Layout:
     """The layout of a new tensor that keeps the memory order of ``source`` (``torch.preserve_format``)."""
     if source.dense:
         return layout(source.shape, source.strides, 0, dtype)
-    return ordered(source.shape, memory_order(source), dtype)
+    return elementwise(source.shape, dtype, (source,))
 
 
 def ordered(shape: tuple[int, ...], order: Sequence[int], dtype: DType) -> Layout:

@@ -73,7 +73,9 @@ def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, **optio
         )
         with enable_grad():
             results = [output for output in _outputs(func, inner) if output.requires_grad]
-            found = grad(results, [each for each in inner if _requires_grad(each)], everything[count:], create_graph=True, allow_unused=True)
+            found = grad(
+                results, [each for each in inner if _requires_grad(each)], everything[count:], create_graph=True, allow_unused=True
+            )
         return tuple(each for each in found if each is not None)
 
     return gradcheck(gradients, (*given, *seeds), **options)
@@ -161,7 +163,9 @@ def _check_repeats(outputs: tuple, given: Any, position: int, tolerance: float, 
         if same_dtype and first.dtype is not given.dtype:
             raise GradcheckError(f"the gradient of input {position} has dtype {first.dtype}, but the input {given.dtype}")
         if not np.allclose(_parts(first), _parts(second), rtol=0, atol=tolerance, equal_nan=True):
-            raise GradcheckError(f"Backward is not reentrant: output {number} gave two different gradients of input {position} for the same seed")
+            raise GradcheckError(
+                f"Backward is not reentrant: output {number} gave two different gradients of input {position} for the same seed"
+            )
 
 
 def _demand_close(analytical: Any, numerical: Any, output: int, position: int, atol: float, rtol: float) -> None:

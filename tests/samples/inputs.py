@@ -92,7 +92,9 @@ class Inputs:
         values = np.asarray(values)
         if not self.strided or values.ndim == 0:
             return self.package.tensor(values, dtype=dtype)
-        wide = np.zeros((*values.shape[:-1][::-1], 2 * values.shape[-1] + 1) if values.ndim > 1 else (2 * values.shape[0] + 1,), values.dtype)
+        wide = np.zeros(
+            (*values.shape[:-1][::-1], 2 * values.shape[-1] + 1) if values.ndim > 1 else (2 * values.shape[0] + 1,), values.dtype
+        )
         order = (*range(values.ndim - 2, -1, -1), values.ndim - 1)
         view = wide.transpose(order)[..., 1::2]
         view[...] = values

@@ -95,7 +95,14 @@ rows(
     addcmul=lambda f, x: f.addcmul(x(3, 4), x(4), x(3, 1), value=2),
     where=lambda f, x: (f.where(x.mask(3, 4), x(3, 4), x(4)), f.where(x.mask(4), x(3, 4), 2)),
     clone=lambda f, x: (f.clone(x(3, 4)), f.clone(x(2, 3, 4, 5), memory_format=f.channels_last)),
-    sum=lambda f, x: (x(3, 4).sum(), x(3, 4, 5).sum((0, 2)), x(3, 4).sum(-1, keepdim=True), x(0, 3).sum(0), x(7, 130).sum(0), x(2, 5000).sum(1)),
+    sum=lambda f, x: (
+        x(3, 4).sum(),
+        x(3, 4, 5).sum((0, 2)),
+        x(3, 4).sum(-1, keepdim=True),
+        x(0, 3).sum(0),
+        x(7, 130).sum(0),
+        x(2, 5000).sum(1),
+    ),
     cat=lambda f, x: (f.cat([x(2, 3), x(1, 3), x(0, 3)]), f.cat([x(2, 3), x(2, 2)], -1)),
     stack=lambda f, x: f.stack([x(2, 3), x(2, 3)], 1),
     flip=lambda f, x: f.flip(x(3, 4), (0, 1)),
@@ -236,7 +243,7 @@ rows(
     cummax=lambda f, x: f.cummax(x(3, 9), 1).values,
     cummin=lambda f, x: f.cummin(x(3, 9), 1).values,
     scatter_reduce=[
-        lambda f, x, kind=kind: f.scatter_reduce(x(4, 5), 0, x.index(4, 3, 5), x(3, 5), kind, include_self=own)
+        lambda f, x, kind=kind, own=own: f.scatter_reduce(x(4, 5), 0, x.index(4, 3, 5), x(3, 5), kind, include_self=own)
         for kind in ("sum", "prod", "mean", "amax", "amin")
         for own in (True, False)
     ],
@@ -291,16 +298,41 @@ def functional(**calls: Call | list[Call]) -> None:
     rows("f", **{f"nn.functional.{name}": call for name, call in calls.items()})
 
 
-for _name in "celu elu gelu hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish relu6 silu softplus softshrink softsign tanhshrink".split():
+for _name in [
+    "celu",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "relu6",
+    "silu",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanhshrink",
+]:
     functional(**{_name: lambda f, x, name=_name: getattr(f.nn.functional, name)(x(3, 37) * 2)})
-for _name in "mse_loss l1_loss smooth_l1_loss huber_loss".split():
-    functional(**{_name: lambda f, x, name=_name: (getattr(f.nn.functional, name)(x(3, 4), x(3, 4)), getattr(f.nn.functional, name)(x(5), x(5), reduction="sum"))})
+for _name in ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"]:
+    functional(
+        **{
+            _name: lambda f, x, name=_name: (
+                getattr(f.nn.functional, name)(x(3, 4), x(3, 4)),
+                getattr(f.nn.functional, name)(x(5), x(5), reduction="sum"),
+            )
+        }
+    )
 for _name, _dims in {"1d": 1, "2d": 2, "3d": 3}.items():
     _space = (6, 5, 4)[:_dims]
     functional(
         **{
             f"conv{_name}": [
-                lambda f, x, n=_name, s=_space: getattr(f.nn.functional, f"conv{n}")(x(2, 4, *s), x(6, 2, *[3] * len(s)), x(6), stride=2, padding=1, groups=2),
+                lambda f, x, n=_name, s=_space: getattr(f.nn.functional, f"conv{n}")(
+                    x(2, 4, *s), x(6, 2, *[3] * len(s)), x(6), stride=2, padding=1, groups=2
+                ),
                 lambda f, x, n=_name, s=_space: getattr(f.nn.functional, f"conv{n}")(x(3, *s), x(5, 3, *[2] * len(s)), dilation=2),
             ],
             f"conv_transpose{_name}": [
@@ -319,7 +351,9 @@ functional(
     affine_grid=lambda f, x: f.nn.functional.affine_grid(x(2, 2, 3), [2, 3, 4, 5], align_corners=False),
     bilinear=lambda f, x: f.nn.functional.bilinear(x(3, 4), x(3, 5), x(2, 4, 5), x(2)),
     binary_cross_entropy=lambda f, x: f.nn.functional.binary_cross_entropy(x.probability(3, 4), x.probability(3, 4)),
-    binary_cross_entropy_with_logits=lambda f, x: f.nn.functional.binary_cross_entropy_with_logits(x(3, 4), x.probability(3, 4), pos_weight=x.positive(4)),
+    binary_cross_entropy_with_logits=lambda f, x: f.nn.functional.binary_cross_entropy_with_logits(
+        x(3, 4), x.probability(3, 4), pos_weight=x.positive(4)
+    ),
     channel_shuffle=lambda f, x: f.nn.functional.channel_shuffle(x(2, 6, 3), 3),
     cosine_embedding_loss=lambda f, x: f.nn.functional.cosine_embedding_loss(x(3, 4), x(3, 4), f.tensor([1, -1, 1])),
     cosine_similarity=lambda f, x: f.nn.functional.cosine_similarity(x(3, 4), x(3, 4)),
@@ -337,7 +371,7 @@ functional(
     hinge_embedding_loss=lambda f, x: f.nn.functional.hinge_embedding_loss(x(3, 4), f.tensor([1, -1, 1, -1]).to(x.dtype)),
     instance_norm=lambda f, x: f.nn.functional.instance_norm(x(2, 3, 7)),
     interpolate=[
-        lambda f, x, mode=mode: f.nn.functional.interpolate(x(2, 3, 4, 5), size=(7, 6), mode=mode, align_corners=corners)
+        lambda f, x, mode=mode, corners=corners: f.nn.functional.interpolate(x(2, 3, 4, 5), size=(7, 6), mode=mode, align_corners=corners)
         for mode, corners in (("nearest", None), ("bilinear", False), ("bilinear", True), ("bicubic", False), ("area", None))
     ],
     kl_div=lambda f, x: f.nn.functional.kl_div(x(3, 4), x.probability(3, 4), reduction="batchmean"),
@@ -350,7 +384,8 @@ functional(
     nll_loss=lambda f, x: f.nn.functional.nll_loss(x(5, 7), x.index(7, 5)),
     normalize=lambda f, x: f.nn.functional.normalize(x(3, 4)),
     pad=[
-        lambda f, x, mode=mode: f.nn.functional.pad(x(2, 3, 4, 5), (1, 2, 2, 0), mode=mode) for mode in ("constant", "reflect", "replicate", "circular")
+        lambda f, x, mode=mode: f.nn.functional.pad(x(2, 3, 4, 5), (1, 2, 2, 0), mode=mode)
+        for mode in ("constant", "reflect", "replicate", "circular")
     ],
     pairwise_distance=lambda f, x: f.nn.functional.pairwise_distance(x(3, 4), x(3, 4)),
     pdist=lambda f, x: f.nn.functional.pdist(x(4, 3)),
@@ -369,21 +404,86 @@ functional(
 REFERENCES.update(
     {
         name: getattr(np, name)
-        for name in (
-            "exp sin cos sinh tanh reciprocal sinc exp2 expm1 arcsinh deg2rad rad2deg log log2 log10 log1p sqrt tan arcsin arccos arctan arctanh "
-            "cosh arccosh floor ceil trunc round sign square abs absolute negative isnan isinf isfinite signbit add multiply subtract divide "
-            "true_divide hypot logaddexp logaddexp2 nextafter copysign maximum minimum fmax fmin not_equal greater greater_equal less "
-            "less_equal logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor gcd lcm floor_divide fmod remainder heaviside"
-        ).split()
+        for name in [
+            "exp",
+            "sin",
+            "cos",
+            "sinh",
+            "tanh",
+            "reciprocal",
+            "sinc",
+            "exp2",
+            "expm1",
+            "arcsinh",
+            "deg2rad",
+            "rad2deg",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "sqrt",
+            "tan",
+            "arcsin",
+            "arccos",
+            "arctan",
+            "arctanh",
+            "cosh",
+            "arccosh",
+            "floor",
+            "ceil",
+            "trunc",
+            "round",
+            "sign",
+            "square",
+            "abs",
+            "absolute",
+            "negative",
+            "isnan",
+            "isinf",
+            "isfinite",
+            "signbit",
+            "add",
+            "multiply",
+            "subtract",
+            "divide",
+            "true_divide",
+            "hypot",
+            "logaddexp",
+            "logaddexp2",
+            "nextafter",
+            "copysign",
+            "maximum",
+            "minimum",
+            "fmax",
+            "fmin",
+            "not_equal",
+            "greater",
+            "greater_equal",
+            "less",
+            "less_equal",
+            "logical_and",
+            "logical_or",
+            "logical_xor",
+            "bitwise_and",
+            "bitwise_or",
+            "bitwise_xor",
+            "gcd",
+            "lcm",
+            "floor_divide",
+            "fmod",
+            "remainder",
+            "heaviside",
+        ]
     }
 )
 
-OTHERWISE_TESTED = frozenset(
-    # made from nothing, or random: tests/_ops/test_creation.py, tests/_runtime/test_random.py
-    "empty empty_strided empty_like zeros ones full arange tensor from_numpy as_tensor eye linspace scalar_tensor tril_indices triu_indices "
-    "Generator bernoulli default_generator dropout dropout_ get_rng_state initial_seed manual_seed multinomial normal rand rand_like randint "
-    "randint_like randn randn_like randperm seed set_rng_state "
-    # said of a tensor, not computed
-    "is_complex is_conj is_floating_point is_inference is_neg is_nonzero is_same_size is_signed is_storage is_tensor numel result_type "
-    "typename broadcast_shapes".split()
-)
+MADE_FROM_NOTHING = """
+    empty empty_strided empty_like zeros ones full arange tensor from_numpy as_tensor eye linspace scalar_tensor tril_indices triu_indices
+    Generator bernoulli default_generator dropout dropout_ get_rng_state initial_seed manual_seed multinomial normal rand rand_like randint
+    randint_like randn randn_like randperm seed set_rng_state _sample_dirichlet _standard_gamma binomial poisson
+"""
+SAID_OF_A_TENSOR = """
+    is_complex is_conj is_floating_point is_inference is_neg is_nonzero is_same_size is_signed is_storage is_tensor numel result_type typename
+    broadcast_shapes
+"""
+OTHERWISE_TESTED = frozenset((MADE_FROM_NOTHING + SAID_OF_A_TENSOR).split())

@@ -1,0 +1,109 @@
+"""Random numbers whose parameters are tensors: gamma, Poisson, binomial, Dirichlet. The first and the last have gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops import sampling
+from flambeau._ops.creation import tensor
+from flambeau._ops.operator import Operator
+from flambeau._ops.shaping import broadcast_tensors
+from flambeau._runtime import rejection
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.finfo import finfo
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._ops.sampling import Generator
+    from flambeau._tensor.tensor import Tensor
+
+_TERMS = 64
+
+
+def _drawn(sample: Any, generator: Generator | None, *parameters: Tensor) -> Tensor:
+    arrays = [parameter.detach().double().numpy() for parameter in parameters]
+    values = rejection.draw(sampling._engine(generator), sample, *arrays).reshape(arrays[0].shape)
+    return tensor(values, dtype=parameters[0].dtype)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts of the Poisson distribution whose rates ``input`` holds; of its shape and dtype.
+
+    Raises:
+        RuntimeError: a rate is negative.
+    """
+    if bool((input < 0).any()):
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+    return sampling._drawn_with(_drawn(rejection.poisson, generator, input), input)
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """Successes in ``count`` trials of probability ``prob`` each; both of one shape and dtype.
+
+    Raises:
+        RuntimeError: the dtypes differ.
+    """
+    if count.dtype is not prob.dtype:
+        raise RuntimeError(f"binomial only supports floating-point dtypes for count, got: {count.dtype}")
+    count, prob = broadcast_tensors(count, prob)
+    return sampling._drawn_with(_drawn(rejection.binomial, generator, count, prob), prob)
+
+
+def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Samples of gamma distributions of scale 1 whose shapes ``input`` holds; gradients flow to it (Figurnov et al., 2018)."""
+    values = _drawn(rejection.gamma, generator, input).clamp(min=finfo(input.dtype).tiny)
+    return GAMMA_SAMPLE(values, input) if input.requires_grad else values
+
+
+def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Samples of Dirichlet distributions whose concentrations lie along the last dimension; gradients flow to them."""
+    parts = _standard_gamma(input, generator)
+    return parts / parts.sum(-1, keepdim=True)
+
+
+def _gamma_slope(shape: np.ndarray, value: np.ndarray) -> tuple[np.ndarray]:
+    """``d value / d shape`` of a gamma sample at constant probability: ``-(dP/dshape) / density``.
+
+    ``P(a, x) = x^a e^-x sum_n x^n / Gamma(a + n + 1)``; the terms are added until they no longer count, each with its derivative by ``a``.
+    """
+    from scipy.special import digamma  # SciPy's digamma is exact to the last bits; ours is a kernel
+
+    total = np.zeros_like(value)
+    term = 1 / shape  # x^n Gamma(a) / Gamma(a + n + 1), so that the density's own factor drops out
+    derivative = np.log(value) - digamma(shape + 1)
+    position = shape + 1
+    while True:
+        for _ in range(_TERMS):
+            total += term * derivative
+            derivative -= 1 / position
+            term = term * value / position
+            position = position + 1
+        if np.all((term * np.abs(derivative) <= 1e-12 * np.abs(total)) & (position > value) | ~np.isfinite(term)):
+            return (-total * value,)
+
+
+def _lower_gamma_slope(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple) -> Node:
+    shape, value = (graph.cast(operand, dt.float64) for operand in operands)
+    return graph.cast(graph.host(_gamma_slope, (shape, value), ((dt.float64, shape.shape),))[0], layouts[0].dtype)
+
+
+GAMMA_SLOPE = Operator(
+    "_standard_gamma_grad",
+    ("input", "sample"),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype),
+    lower=_lower_gamma_slope,
+)
+GAMMA_SAMPLE = Operator(
+    "_standard_gamma",
+    ("values", "input"),
+    infer=lambda operands, statics: lay.like(operands[0], operands[0].dtype),
+    lower=lambda graph, operands, statics, layouts: graph.copy(operands[0]),
+    grad_name="StandardGammaBackward0",
+)
+GAMMA_SAMPLE.gradient(input=lambda grad, input, result: grad * GAMMA_SLOPE(input, result))
+
+PUBLIC = ("_sample_dirichlet", "_standard_gamma", "binomial", "poisson")
+METHODS = ()
