@@ -45,6 +45,8 @@ def run(side: str, workload: Workload, options: argparse.Namespace, cache: Path,
     """One process: its figures, or why there are none."""
     threads = str(options.threads)
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if side == "flambeau":  # which is not installed, with its bytecode, as the peer is
+        environment |= {"PYTHONPYCACHEPREFIX": str(cache / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.runner", side, workload.key, threads, str(options.seconds), str(file)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if result.returncode:

@@ -20,8 +20,21 @@ def workloads() -> Iterator[Workload]:
     yield Workload("overhead", "record a mixed operator with autograd", mixed, per=6 * (CALLS // 5), record_only=True)
     yield Workload("overhead", "item() of one add", item)
     yield Workload("overhead", "softmax of 32×10 in five operators", softmax_by_hand)
-    for optimizer in ("SGD", "Adam"):
+    for name, make in CALLED.items():
+        yield Workload("overhead", name, make)
+    for optimizer in ("SGD", "RMSprop", "Adagrad", "Adam"):
         yield Workload("overhead", f"MLP 32→64→64→10, batch 32, {optimizer} step", partial(mlp_step, optimizer=optimizer))
+
+
+CALLED: dict[str, Callable[[ModuleType], Callable[[], Any]]] = {
+    "softmax of 64×10": lambda torch: partial(torch.softmax, torch.randn(64, 10), 1),
+    "matmul 64²": lambda torch: partial(torch.mm, torch.randn(64, 64), torch.randn(64, 64)),
+    "one-hot of 64 labels": lambda torch: partial(torch.nn.functional.one_hot, torch.randint(0, 10, (64,)), 10),
+    "index_select of 64 rows": lambda torch: partial(torch.index_select, torch.randn(100, 8), 0, torch.randint(0, 100, (64,))),
+    "a tensor of 128 integers": lambda torch: partial(torch.tensor, list(range(128))),
+    "rand(10)": lambda torch: partial(torch.rand, 10),
+    "dropout of 4×8": lambda torch: partial(torch.nn.functional.dropout, torch.randn(4, 8), 0.5),
+}
 
 
 def adds(torch: ModuleType, grad: bool) -> Callable[[], Any]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from flambeau._ops.arguments import int_tuple, into, sizes
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty
-from flambeau._ops.operator import Operator, check_writable, rebase, write
+from flambeau._ops.operator import FUNCTIONS, Operator, check_writable, rebase, write
 from flambeau._runtime import random as streams
 from flambeau._runtime.random import Engine
 from flambeau._tape.storage import TensorBase
-from flambeau._tape.tape import LOCAL
+from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.device import CPU, require_cpu
@@ -139,17 +139,16 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray]) -> Tensor:
 def _swap(target: Tensor, drawn: Tensor) -> None:
     """Give the drawn memory to a tensor that it fills completely: nothing needs to be copied."""
     storage = target.storage
-    if storage.tape is not None:
-        tape = storage.tape
-        if tape is not LOCAL.tape:
-            storage.materialize()
-        else:
-            tape.values[storage.slot] = None
-    storage.tape = None
-    storage.slot = -1
-    storage.buffer = drawn.storage.buffer
-    storage.error = None
-    storage.version += 1
+    with recording_lock():
+        if storage.tape is not None and storage.tape is not LOCAL.tape:
+            storage.materialize()  # pending in another thread
+        if storage.tape is not None:
+            storage.tape.values[storage.slot] = None
+        storage.tape = None
+        storage.slot = -1
+        storage.buffer = drawn.storage.buffer
+        storage.error = None
+        storage.version += 1
 
 
 def _floating(self: Tensor, name: str) -> DType:
@@ -159,10 +158,13 @@ def _floating(self: Tensor, name: str) -> DType:
 
 
 def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Overwrite by numbers spread evenly over ``[a, b)``."""
-    dtype = _floating(self, "uniform_")
+    """Overwrite by numbers spread evenly over ``[a, b)``; of a complex tensor, the real and the imaginary parts."""
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
+    if self.layout.dtype.is_complex:
+        part = self.layout.dtype.to_real()
+        return _fill(self, "uniform_", lambda n: streams.uniform(_engine(generator), 2 * n, a, b, part).view(self.layout.dtype.numpy))
+    dtype = _floating(self, "uniform_")
     return _fill(self, "uniform_", lambda n: streams.uniform(_engine(generator), n, a, b, dtype))
 
 
@@ -173,9 +175,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     if self.layout.dtype.is_complex:
         part = self.layout.dtype.to_real()
         scale = std / 2**0.5
-        return _fill(
-            self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, 0.0, scale, part).view(self.layout.dtype.numpy) + mean
-        )
+        # As PyTorch has it, the mean is that of the real and of the imaginary part.
+        return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, mean, scale, part).view(self.layout.dtype.numpy))
     dtype = _floating(self, "normal_")
     serial = not self.layout.contiguous
     return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), n, mean, std, dtype, serial=serial))
@@ -184,7 +185,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by 1 with probability ``p`` (a number, or a tensor of them), else 0."""
     if isinstance(p, TensorBase):
-        chances = np.asarray(p.detach().double().expand(self.layout.shape).contiguous()._array()).reshape(-1)
+        wide = p.detach().to(dt.float64 if p.layout.dtype is dt.float64 else dt.float32)  # the stream depends on it
+        chances = np.asarray(wide.expand(self.layout.shape).contiguous()._array()).reshape(-1)
     else:
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
@@ -351,17 +353,34 @@ def normal(
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
     noise = normal_(new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype)), generator=generator)
-    return into(out, noise * _plain(std) + _plain(mean))
+    drawn = noise * _plain(std) + _plain(mean)
+    return into(out, _drawn_with(_drawn_with(drawn, mean), std))
 
 
 def _plain(parameter: Any) -> Any:
-    """A parameter of a distribution; what is drawn has no gradient with respect to it."""
+    """A parameter of a distribution, without its history."""
     return parameter.detach() if isinstance(parameter, TensorBase) else parameter
+
+
+DRAWN = Operator(
+    "drawn",
+    ("values", "parameter"),
+    infer=lambda operands, statics: lay.like(operands[0], operands[0].dtype),
+    lower=lambda graph, operands, statics, layouts: graph.copy(operands[0]),
+)
+DRAWN.gradient(values=lambda grad: grad, parameter=lambda parameter_layout: FUNCTIONS.zeros(parameter_layout))
+
+
+def _drawn_with(values: Tensor, parameter: Any) -> Tensor:
+    """What was drawn, as a function of a distribution's parameter: one whose gradient is zero, as PyTorch has it."""
+    if isinstance(parameter, TensorBase) and parameter.node is not None and LOCAL.tape.grad:
+        return DRAWN(values, parameter)
+    return values
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability that each element (or ``p``) says, else 0."""
-    return into(out, bernoulli_(empty_like(input), input if p is None else p, generator=generator))
+    return into(out, _drawn_with(bernoulli_(empty_like(input), input if p is None else p, generator=generator), input))
 
 
 def multinomial(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from flambeau._types.layout import Layout
@@ -9,6 +10,10 @@ from flambeau._types.layout import Layout
 if TYPE_CHECKING:
     from flambeau._runtime.allocator import Buffer
     from flambeau._tape.tape import Tape
+
+
+WATCHED: set[int] = set()
+"""Threads that somebody wants to know of whether they look at bytes, for then data may tell them what to do next; one that does is removed."""
 
 
 class Storage:
@@ -49,19 +54,24 @@ class Storage:
         Raises:
             Exception: what computing them raised, now or when it was tried first.
         """
+        if WATCHED:
+            WATCHED.discard(get_ident())
         tape = self.tape  # which another thread may flush at any moment
         if tape is not None and self.slot not in tape.inputs:
             tape.flush()
         if self.error is not None:
             raise self.error
-        assert self.buffer is not None
+        if self.buffer is None:
+            raise RuntimeError("this value was not computed")
         return self.buffer
 
     def export(self) -> None:
-        """Let others see the memory from now on: records that have yet to read it are computed first."""
-        if self.tape is not None:
-            self.tape.flush()
-        self.exported = True
+        """Let others see the memory from now on: records that have yet to read it are computed first, in whatever thread they are."""
+        if not self.exported:
+            from flambeau._tape.tape import flush_readers
+
+            flush_readers(self)
+            self.exported = True
 
     @property
     def pending(self) -> bool:

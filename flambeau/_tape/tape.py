@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from sys import getrefcount
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ MAX_SLOTS = -1 if os.environ.get("FLAMBEAU_EAGER", "0") not in ("", "0") else 81
 """A tape is flushed when it has more values than this, so that a loop that nobody looks at stays bounded; with ``FLAMBEAU_EAGER=1``
 after every record, for debuggers."""
 
-MAX_TRIE_NODES = 200_000
+MAX_TRIE_NODES = 50_000
 """The trie is dropped (and grows anew) when it has more nodes than this."""
 
 SNAPSHOT_BYTES = 1 << 20
@@ -42,9 +43,12 @@ class TrieNode(dict):
         op, statics, operands: the call; an operand is ``(slot, layout)`` or, for a number, ``(scalar index, class)``
         layouts: the layouts of the results, which have the slots from ``first`` on
         single, nbytes: the layout and size of the result, if there is one only
+        sizes: the sizes of the results
         differentiable: whether the operator has gradients and a result can carry one
+        wanted, saves: which operands required grad the last time, as bits, and the operands (or ``~`` the results) to save for them
         slots, scalars: how many the tape has after this record
         programs: compiled programs for a flush here, by what is alive
+        replays: what was recorded from here on by passes that come again (``autograd/replay.py``); ``None`` if nothing was
         origin: ``(file name, line)`` of the user's call, where the operator keeps it for its errors
     """
 
@@ -58,10 +62,14 @@ class TrieNode(dict):
         "origin",
         "parent",
         "programs",
+        "replays",
+        "saves",
         "scalars",
         "single",
+        "sizes",
         "slots",
         "statics",
+        "wanted",
     )
 
     op: Any
@@ -75,6 +83,7 @@ class TrieNode(dict):
         self.slots = 0
         self.scalars = 0
         self.programs: dict[tuple, Any] = {}
+        self.replays: dict[tuple, Any] | None = None
         self.origin = None
 
     def path(self) -> list[TrieNode]:
@@ -88,6 +97,8 @@ class TrieNode(dict):
         return nodes
 
     __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__  # a node is equal to itself alone, whatever its children are
+    __ne__ = object.__ne__
 
 
 class Trie:
@@ -162,6 +173,7 @@ class Tape:
         flushed: the cursor before the last flush
         values: the storage of each slot; ``None`` if a newer slot has the storage's bytes, or for a snapshot
         inputs: the memory of each slot that is an input
+        entered: if somebody wants to know them, the storages that became inputs, in order
         numbers: the run-time scalars recorded
         replaced: for a slot that is a storage's new value: the slot of the value before
         limit: the tape is flushed after a record that leaves more slots than this
@@ -170,13 +182,17 @@ class Tape:
         thread: the thread that records
     """
 
-    __slots__ = ("cursor", "flushed", "flushing", "grad", "inference", "inputs", "limit", "numbers", "replaced", "thread", "values")
+    __slots__ = (
+        "__weakref__", "cursor", "entered", "flushed", "flushing", "grad", "inference", "inputs", "limit", "numbers", "replaced", "thread", "values",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.grad = True
         self.inference = False
         self.thread = get_ident()
         self.flushing = False
+        self.entered: list[Storage] | None = None
+        self.cursor = TRIE.root
         self._reset()
 
     @property
@@ -185,7 +201,7 @@ class Tape:
         return self.cursor if self.cursor.parent is not None else self.flushed
 
     def _reset(self) -> None:
-        self.flushed = getattr(self, "cursor", TRIE.root)
+        self.flushed = self.cursor
         self.cursor = TRIE.root
         self.values: list[Storage | None] = []
         self.inputs: dict[int, Buffer] = {}
@@ -216,6 +232,8 @@ class Tape:
             self.values.append(None)
             self.inputs[slot] = buffer
             self.limit = -1
+        if self.entered is not None:
+            self.entered.append(storage)
         return slot
 
     def extend(self, key: tuple, op: Any, statics: tuple, operands: tuple, origin: tuple[str, int] | None) -> TrieNode:
@@ -229,8 +247,10 @@ class Tape:
         node.op, node.statics, node.operands, node.origin = op, statics, operands, origin
         node.layouts = layouts if type(layouts) is tuple else (layouts,)
         node.single = node.layouts[0] if len(node.layouts) == 1 else None
-        node.nbytes = node.layouts[0].numel * node.layouts[0].dtype.itemsize
+        node.sizes = tuple([layout.numel * layout.dtype.itemsize for layout in node.layouts])
+        node.nbytes = node.sizes[0]
         node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
+        node.wanted = -1
         node.parent = self.cursor
         node.first = len(self.values)
         node.slots = node.first + len(node.layouts)
@@ -238,6 +258,36 @@ class Tape:
         self.cursor[key] = node
         TRIE.size += 1
         return node
+
+    def follow(
+        self, end: TrieNode, entries: Iterable[tuple[int, Storage]], kept: Iterable[tuple[int, int]], numbers: Sequence
+    ) -> list[Storage]:
+        """Record at once what others have recorded before on the way from the cursor to ``end``.
+
+        Args:
+            entries: the inputs that the records on the way bring, each with its slot, in order
+            kept: the slots of results that somebody will hold, each with its size; no other result can be reached
+            numbers: the run-time scalars
+
+        Returns:
+            The storages of the results that are kept.
+        """
+        values = self.values
+        found = []
+        try:
+            for slot, storage in entries:
+                values += [None] * (slot - len(values))
+                self.enter(storage)
+            values += [None] * (end.slots - len(values))
+            self.numbers += numbers
+            for slot, nbytes in kept:
+                values[slot] = storage = Storage(None, nbytes, self, slot)
+                found.append(storage)
+            self.cursor = end  # last: up to here all of it can be undone
+        except BaseException:
+            self.undo()
+            raise
+        return found
 
     def undo(self) -> None:
         """Forget what a call that failed has entered since the last record."""
@@ -288,27 +338,20 @@ class Tape:
     def _flush(self) -> None:
         alive = self.alive()
         cursor = self.cursor
-        results: dict[int, Buffer] = {}
+        run = None
         try:
             program = cursor.programs.get(alive) or self._find_program(cursor, alive)
-            self._run(program, results)
-        except Exception as error:
-            self._salvage(alive, error, results)
-            self._commit(results, error)
-            raise
-        except BaseException:
-            if results:
+            run = program.start(self.inputs, self.numbers)
+            run.execute()
+        except BaseException as error:
+            results = dict(zip(program.results, run.results, strict=True)) if run is not None and run.finished else {}
+            if isinstance(error, Exception):
+                self._salvage(alive, error, results)
+                self._commit(results, error)
+            elif results:
                 self._commit(results, None)
             raise  # interrupted before anything was overwritten: everything stays pending
-        self._commit(results, None)
-
-    def _run(self, program: Any, results: dict[int, Buffer]) -> None:
-        run = program.start(self.inputs, self.numbers)
-        try:
-            run.execute()
-        finally:
-            if run.finished:
-                results.update(zip(program.results, run.results, strict=True))
+        self._commit(dict(zip(program.results, run.results, strict=True)), None)
 
     def _salvage(self, alive: tuple[tuple[int, int], ...], error: BaseException, results: dict[int, Buffer]) -> None:
         """After a failure, compute what does not depend on the records that fail.
@@ -335,13 +378,15 @@ class Tape:
                     origin = self.replaced.get(origin)
                 if origin is not None and origin not in self.inputs:
                     source[slot] = origin
-            found: dict[int, Buffer] = {}
             try:
                 assert _compile is not None
-                self._run(_compile(path, tuple((origin, -1) for origin in sorted(set(source.values())))), found)
+                program = _compile(path, tuple((origin, -1) for origin in sorted(set(source.values()))))
+                run = program.start(self.inputs, self.numbers)
+                run.execute()
             except Exception as again:
                 error = again
                 continue
+            found = dict(zip(program.results, run.results, strict=True))
             results.update((slot, found[origin]) for slot, origin in source.items())
             return
 
@@ -358,17 +403,18 @@ class Tape:
     def _commit(self, results: dict[int, Buffer], error: BaseException | None) -> None:
         """Give every storage its bytes (or its error), and clear the tape."""
         values = self.values
-        for slot, storage in enumerate(values):
-            if storage is None or storage.tape is not self:  # an input may have become one of another thread's tape
+        if error is not None:
+            for slot, storage in enumerate(values):
+                if storage is not None and storage.buffer is None and slot not in results and storage.tape is self:
+                    storage.error = error
+        for storage in values:
+            if storage is not None and storage.tape is self:  # an input may have become one of another thread's tape
+                storage.tape = None
+        for slot, buffer in results.items():
+            storage = values[slot]
+            if storage is None:  # the program computes more than is wanted
                 continue
-            storage.tape = None
-            if slot in self.inputs:
-                continue
-            buffer = results.get(slot)
-            if buffer is None:
-                if storage.buffer is None:  # nobody could reach it, or it was not computed
-                    storage.error = error or RuntimeError("this value was not computed")
-            elif storage.exported and storage.buffer is not None:
+            if storage.exported and storage.buffer is not None:
                 storage.buffer.copy_from(buffer)
             else:
                 storage.buffer = buffer
@@ -378,11 +424,17 @@ class Tape:
             self.cursor = TRIE.root
 
 
+_tapes: weakref.WeakSet[Tape] = weakref.WeakSet()
+"""The tapes of all threads."""
+
+
 class _Local(threading.local):
     """``LOCAL.tape`` is the tape of the current thread."""
 
     def __init__(self) -> None:
         self.tape = Tape()
+        with _lock:
+            _tapes.add(self.tape)
         if "LOCAL" in globals():
             _guard_recording()
 
@@ -397,6 +449,8 @@ def _after_fork_in_child() -> None:
     old = LOCAL.tape
     LOCAL.tape = tape = Tape()
     tape.grad, tape.inference = old.grad, old.inference
+    _tapes.clear()
+    _tapes.add(tape)
 
 
 if hasattr(os, "register_at_fork"):
@@ -406,6 +460,16 @@ if hasattr(os, "register_at_fork"):
 def flush() -> None:
     """Compute what this thread has recorded."""
     LOCAL.tape.flush()
+
+
+def flush_readers(storage: Storage) -> None:
+    """Compute all records that read or make the bytes of ``storage``, in every thread."""
+    with _lock:
+        for tape in list(_tapes):
+            if tape is storage.tape or any(buffer is storage.buffer for buffer in tape.inputs.values()):
+                tape.flush()
+        if storage.tape is not None:  # made by a tape whose thread has ended
+            storage.tape.flush()
 
 
 def boundary() -> None:

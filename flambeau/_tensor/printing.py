@@ -88,7 +88,8 @@ def printoptions(**options: Any) -> Iterator[None]:
     """A context in which other options hold; it takes what ``set_printoptions`` takes.
 
     Example:
-        >>> with flambeau.printoptions(precision=1):
+        >>> from flambeau._tensor.printing import printoptions
+        >>> with printoptions(precision=1):
         ...     print(flambeau.tensor([0.25, 1.5]))
         tensor([0.2, 1.5])
     """

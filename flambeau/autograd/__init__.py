@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops.operator import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import layout as lay
-from flambeau.autograd import engine
+from flambeau.autograd import engine, replay
 from flambeau.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from flambeau.autograd.function import Function
 from flambeau.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from flambeau.autograd.gradcheck import gradcheck, gradgradcheck
+from flambeau.autograd.variable import Variable
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 __all__ = [
-    "Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 
@@ -83,18 +84,29 @@ def backward(
         RuntimeError: a tensor does not require grad, or the graph was freed, or what it saved was changed.
     """
     outputs = _tuple(tensors)
-    grads = _first_gradients(outputs, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
     roots = [(output.node, output.output_nr) for output in outputs]
     if inputs is None:
-        engine.run(roots, grads, retain=retain, create=create_graph)
+        given = (None,) * len(outputs) if grad_tensors is None else _tuple(grad_tensors)
+
+        def run() -> None:
+            engine.run(roots, _first_gradients(outputs, given), retain=retain, create=create_graph)
+
+        if create_graph or len(given) != len(outputs):
+            run()
+        else:
+            replay.backward(outputs, given, retain, run)
         return
+    grads = _first_gradients(outputs, grad_tensors)
     targets = _tuple(inputs)
     if not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     for target, found in zip(targets, _gradients(roots, grads, targets, retain, create_graph), strict=True):
         if found is not None:
             target.grad = found if target.grad is None else target.grad + found
+
+
+FUNCTIONS.backward = backward
 
 
 def _gradients(roots: list, grads: list, targets: tuple, retain: bool, create: bool) -> list:
@@ -162,3 +174,6 @@ def grad(
                     "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
                 )
     return tuple(found)
+
+
+from flambeau.autograd import functional as functional  # noqa: E402  (it is made of ``grad``)

@@ -81,7 +81,7 @@ def run(
                     continue
             if isinstance(node, AccumulateGrad):
                 if wanted is None:
-                    _leaf(node, incoming[0], create)
+                    _leaf(node, incoming, create)
                 continue
             missing = len(node.layouts) - len(incoming)
             outgoing = _apply(node, (*incoming, *[None] * missing) if missing else tuple(incoming))
@@ -92,6 +92,7 @@ def run(
             for edge, grad in zip(node.inputs, outgoing, strict=True):
                 if edge is not None and grad is not None:
                     _accumulate(pending, edge[0], edge[1], grad)
+            outgoing = grad = None  # so that ``_own`` can tell who else holds a gradient
     finally:
         tape.grad = mode
     return found
@@ -153,9 +154,10 @@ def _after(hooks: NodeHooks, outgoing: tuple, incoming: tuple) -> tuple:
     return outgoing
 
 
-def _leaf(node: AccumulateGrad, grad: TensorBase | None, create: bool) -> None:
+def _leaf(node: AccumulateGrad, incoming: list[TensorBase | None], create: bool) -> None:
     """Add a gradient to a leaf's ``grad``."""
     tensor = node.variable
+    grad = incoming.pop()
     if tensor is None or grad is None:
         return
     old = tensor.grad
@@ -171,15 +173,27 @@ def _leaf(node: AccumulateGrad, grad: TensorBase | None, create: bool) -> None:
 
 
 def _own(grad: TensorBase) -> TensorBase:
-    """A gradient that no other tensor shares: ``y = a + b`` gives both operands the same one, and leaves add to theirs in place."""
-    if grad.layout.dense and grad.layout.offset == 0 and getrefcount(grad.storage) <= _UNSHARED and grad.base is None:
+    """A gradient that nobody else holds: ``y = a + b`` gives both operands the same one, a hook may return a tensor of the user's, and
+    leaves add to theirs in place."""
+    unshared = getrefcount(grad) <= _HOLDERS and getrefcount(grad.storage) <= _STORAGE_HOLDERS
+    if unshared and grad.base is None and grad.layout.dense and grad.layout.offset == 0:
         return new_tensor(grad.storage, grad.layout)
     return OPERATORS["clone"](grad.detach())
 
 
-_UNSHARED = 3
-"""References to the storage of a gradient that is nobody else's: from its tensor, the tape, and ``getrefcount``'s argument.
+def _holders() -> int:
+    """What ``getrefcount`` gives in ``_own`` for a gradient that only the pass holds; versions of Python differ."""
 
-The tensor itself may be on its way to several leaves; then the second leaf finds the first one's tensor as a fourth reference,
-and takes a copy.
-"""
+    def own(grad: object) -> int:
+        return getrefcount(grad)
+
+    def leaf(incoming: list) -> int:
+        grad = incoming.pop()
+        return own(grad)
+
+    return leaf([object()])
+
+
+_HOLDERS = _holders()
+_STORAGE_HOLDERS = 3
+"""References to the storage of a gradient that is nobody else's: from its tensor, the tape, and ``getrefcount``'s argument."""

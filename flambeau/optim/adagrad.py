@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau
+from flambeau._ops.optimize import ADAGRAD
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings
 
@@ -73,6 +74,13 @@ class Adagrad(StepwiseOptimizer):
         """Moves the state to memory that other processes can share."""
         for state in self.state.values():
             state["sum"].share_memory_()
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("sum",)
+
+    def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
+        decay = group["weight_decay"]
+        return ADAGRAD(rows, (decay, group["eps"], -lr / (1 + (step - 1) * group["lr_decay"])), (group["maximize"], decay != 0))
 
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         step = self._count_step(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau
-from flambeau._ops.optimize import adam_
+from flambeau._ops.optimize import ADAM
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings, number, saved, zeros_like
 
@@ -77,25 +77,27 @@ class Adam(StepwiseOptimizer):
             state["max_exp_avg_sq"] = zeros_like(parameter)
         return state
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
+
+    def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
+        beta1, beta2 = group["betas"]
+        decay, shrink = group["weight_decay"], 1.0
+        if group["decoupled_weight_decay"]:
+            decay, shrink = 0.0, 1 - lr * decay
+        root, size = (1 - beta2**step) ** 0.5, -lr / (1 - beta1**step)
+        return ADAM(rows, (decay, shrink, 1 - beta1, beta2, 1 - beta2, root, group["eps"], size), (group["maximize"], decay != 0))
+
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         beta1, beta2 = group["betas"]
         weight_decay = group["weight_decay"]
         step = self._count_step(state)
         exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
-        shrink = 1.0
         if weight_decay != 0:
             if group["decoupled_weight_decay"]:
-                shrink = 1 - lr * weight_decay
+                parameter.mul_(1 - lr * weight_decay)
             else:
                 gradient = gradient.add(parameter, alpha=weight_decay)
-        if not group["amsgrad"] and not group["differentiable"]:
-            root = (1 - beta2**step) ** 0.5
-            adam_(
-                parameter, exp_avg, exp_avg_sq, gradient, shrink, 1 - beta1, beta2, 1 - beta2, root, group["eps"], -lr / (1 - beta1**step)
-            )
-            return
-        if shrink != 1.0:
-            parameter.mul_(shrink)
         exp_avg.lerp_(gradient, 1 - beta1)
         exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         if group["amsgrad"]:

@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from ctypes import c_double, c_float
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy
 import flambeau
 from flambeau import _tape
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.dtype import COMPLEX
 from flambeau.nn.hooks import RemovableHandle
 from flambeau.nn.modules.module import typename
 
@@ -328,34 +330,62 @@ class Numbers:
     """
 
     def __init__(self) -> None:
-        self._last: dict[int, tuple[Tensor, int, float]] = {}
-        self._made: dict[float, tuple[Tensor, int]] = {}
+        self._last: dict[int, _Made] = {}  # of the last step and this one, by the identity of the tensor
+        self._made: dict[float, _Made] = {}  # of this step
         self._dtype: Any = None
+        self._cell: Any = None
         self.round: Callable = float
 
     def begin(self) -> None:
         """Begins a step: tensors that were not made in the last one are forgotten."""
-        self._last = {id(tensor): (tensor, version, value) for value, (tensor, version) in self._made.items()}
+        self._last = {id(made.tensor): made for made in self._made.values()}
         self._made = {}
-        self._dtype = flambeau.float64 if flambeau.get_default_dtype() == flambeau.float64 else flambeau.float32
-        self.round = numpy.float64 if self._dtype == flambeau.float64 else numpy.float32
+        if flambeau.get_default_dtype() is flambeau.float64:
+            self._dtype, self._cell, self.round = flambeau.float64, c_double, numpy.float64
+        else:
+            self._dtype, self._cell, self.round = flambeau.float32, c_float, numpy.float32
 
     def read(self, tensor: Any) -> float:
         """The number that ``tensor`` holds."""
         known = self._last.get(id(tensor))
-        if known is not None and known[1] == tensor._version:
-            return known[2]
+        if known is not None and known.version == tensor._version:
+            return known.value
         return float(tensor)
 
-    def make(self, value: float) -> Tensor:
-        """The tensor that holds ``value``, rounded to its dtype."""
+    def make(self, value: float, holders: int = 1) -> Tensor:
+        """The tensor that holds ``value``, rounded to its dtype, for so many parameters more."""
         value = float(self.round(value))
         made = self._made.get(value)
         if made is None:
             tensor = flambeau.tensor(value, dtype=self._dtype)
-            made = self._made[value] = tensor, tensor._version
-            self._last[id(tensor)] = tensor, tensor._version, value
-        return made[0]
+            made = self._made[value] = self._last[id(tensor)] = _Made(tensor, tensor._version, value)
+        made.holders += holders
+        return made.tensor
+
+    def count(self, tensor: Tensor, value: float, holders: int) -> Tensor:
+        """The tensor that holds ``value`` from now on for as many parameters that share ``tensor``.
+
+        It is the same one, changed in place as PyTorch's are, if it was made here, nobody else has it, and nothing that is recorded has
+        yet to read it: to make a new one would be a fifth of what a small step costs.
+        """
+        value, known, storage = float(self.round(value)), self._last.get(id(tensor)), tensor.storage
+        mine = known is not None and known.version == storage.version and known.holders == holders
+        if not mine or value in self._made or storage.tape is not None or storage.exported or tensor.layout.dtype is not self._dtype:
+            return self.make(value, holders)
+        self._cell.from_address(storage.buffer.address).value = value
+        storage.version += 1
+        known.version, known.value = storage.version, value
+        self._made[value] = known
+        return tensor
+
+
+class _Made:
+    """A tensor that ``Numbers`` has made: the number in it, the version that has it, and how many parameters were given the tensor."""
+
+    __slots__ = ("holders", "tensor", "value", "version")
+
+    def __init__(self, tensor: Tensor, version: int, value: float) -> None:
+        self.tensor, self.version, self.value, self.holders = tensor, version, value, 0
 
 
 class StepwiseOptimizer(Optimizer):
@@ -387,6 +417,20 @@ class StepwiseOptimizer(Optimizer):
         state["step"] = self._numbers.make(step)
         return step
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...] | None:
+        """The tensors of a parameter's state that :meth:`_update_rows` changes; ``None`` if there is no such method."""
+        return None
+
+    def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
+        """Changes in one record what stands in some rows ``(gradient, parameter, *state)``; ``step`` is the count for all of them.
+
+        It does to many parameters what :meth:`_update` does to one in many records, which autograd can follow.
+
+        Returns:
+            Whether it did: tensors that share memory have to be changed one after another.
+        """
+        raise NotImplementedError
+
     def step(self, closure: Callable | None = None) -> Any:
         """Updates every parameter that has a gradient.
 
@@ -407,17 +451,39 @@ class StepwiseOptimizer(Optimizer):
         return loss
 
     def _update_group(self, group: dict[str, Any], lr: float, maximize: bool) -> None:
+        names = None if group.get("differentiable") else self._state_names(group)
+        batches: dict[int, tuple[Any, list, list]] = {}  # by the tensor that counts the steps, which most parameters share
+        alone = []
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is None:
                 continue
-            if gradient.is_sparse:
-                raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
             state = self.state.get(parameter)
             if not state:
                 state = self._new_state(parameter, group)
                 if state:
                     self.state[parameter] = state
+            if names is None or (names and state[names[0]] is None):  # which the first step makes
+                alone.append((parameter, gradient, state))
+                continue
+            row = (gradient, parameter, *[state[name] for name in names])
+            if parameter.layout.dtype.category == COMPLEX:
+                row = tuple([flambeau.view_as_real(tensor) for tensor in row])
+            count = state.get("step")
+            batch = batches.get(id(count))
+            if batch is None:
+                batch = batches[id(count)] = count, [], []
+            batch[1].append(row)
+            batch[2].append((parameter, gradient, state))
+        for count, rows, batch in batches.values():
+            step = 0.0 if count is None else self._numbers.read(count) + 1.0
+            if not self._update_rows(rows, group, lr, step):
+                alone += batch
+            elif count is not None:
+                after = self._numbers.count(count, step, len(batch))
+                for _, _, state in batch:
+                    state["step"] = after
+        for parameter, gradient, state in alone:
             if maximize:
                 gradient = -gradient
             if parameter.is_complex():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau._ops.optimize import RMSPROP
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim.optimizer import StepwiseOptimizer, check_settings, saved, zeros_like
 
@@ -65,6 +66,15 @@ class RMSprop(StepwiseOptimizer):
         if group["centered"]:
             state["grad_avg"] = zeros_like(parameter)
         return state
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        momentum = ("momentum_buffer",) if group["momentum"] > 0 else ()
+        return ("square_avg", *momentum, *(("grad_avg",) if group["centered"] else ()))
+
+    def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
+        decay, momentum, alpha = group["weight_decay"], group["momentum"], group["alpha"]
+        flags = group["maximize"], decay != 0, momentum > 0, group["centered"]
+        return RMSPROP(rows, (decay, alpha, 1 - alpha, momentum, group["eps"], -lr), flags)
 
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         alpha = group["alpha"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau._ops.optimize import SGD as STEP
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings
 
@@ -76,6 +77,14 @@ class SGD(StepwiseOptimizer):
 
     def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         return {"momentum_buffer": None} if group["momentum"] != 0 else {}
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] != 0 else ()
+
+    def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
+        decay, momentum, dampening = group["weight_decay"], group["momentum"], group["dampening"]
+        flags = group["maximize"], decay != 0, group["nesterov"], dampening != 0
+        return STEP(rows, (decay, momentum, 1 - dampening, -lr), flags)
 
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         weight_decay, momentum = group["weight_decay"], group["momentum"]

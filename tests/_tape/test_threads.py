@@ -162,6 +162,46 @@ def test_a_write_that_is_pending_in_one_thread_survives_the_flush_of_another() -
     together(read, write)
 
 
+def test_memory_that_is_handed_out_was_read_by_the_records_of_all_threads() -> None:
+    """NumPy may write what it is given; records of other threads that have yet to read it are computed first."""
+    x = flambeau.ones(4) + 0
+    x.tolist()
+    recorded, written = threading.Event(), threading.Event()
+    seen = []
+
+    def reader() -> None:
+        y = x * 10
+        recorded.set()
+        written.wait(60)
+        seen.extend(y.tolist())
+
+    def writer() -> None:
+        recorded.wait(60)
+        z = x + 1  # the storage is now an input of this thread's tape, too
+        x.numpy()[:] = 5
+        written.set()
+        assert z.tolist() == [2.0] * 4
+
+    together(reader, writer)
+    assert seen == [10.0] * 4
+
+
+def test_numbers_drawn_into_a_tensor_that_another_thread_writes() -> None:
+    x = flambeau.zeros(64)
+
+    def draw() -> None:
+        for _ in range(100):
+            x.uniform_()
+
+    def write() -> None:
+        for _ in range(100):
+            x.add_(1)
+            assert x.sum().item() >= 0
+
+    together(draw, write)
+    assert x.min().item() >= 0
+
+
 def test_threads_train_side_by_side() -> None:
     def train() -> list[float]:
         weight = flambeau.full((3, 4), 0.5).requires_grad_()

@@ -12,6 +12,7 @@ from flambeau.nn.hooks import RemovableHandle
 from flambeau.nn.modules._conversion import Conversion
 from flambeau.nn.modules._hooks import GLOBAL, HOOK_DICTS, Hooks, add_hook
 from flambeau.nn.modules._members import KINDS, Members
+from flambeau.nn.modules._place import add_place
 from flambeau.nn.modules._state_dict import StateDict
 from flambeau.nn.modules._traversal import Traversal
 from flambeau.nn.parameter import Buffer, Parameter
@@ -80,7 +81,7 @@ class Module(Hooks, StateDict, Conversion, Traversal):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
-            _add_path(error, self)
+            add_place(error, self, Module.__call__.__code__)
             raise
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -305,28 +306,6 @@ def _registered(hooks: dict[int, Callable], module: Module, name: str, value: An
         if answer is not None:
             value = answer
     return value
-
-
-def _add_path(error: Exception, module: Module) -> None:
-    """Notes on ``error`` the path of the module that raised it.
-
-    Every module that the error passes on its way up puts its own name before the path. The note is shown by Python 3.11
-    and later.
-    """
-    origin = getattr(error, "_flambeau_origin", None)
-    if origin is None:
-        error._flambeau_origin = (module, "", type(module).__name__)
-        return
-    below, path, kind = origin
-    for name, child in module.named_modules():
-        if child is below and child is not module:
-            notes = error.__dict__.setdefault("__notes__", [])
-            if path:
-                notes.pop()
-            path = f"{name}.{path}" if path else name
-            notes.append(f"Raised in the module {path!r} ({kind}) of {type(module).__name__}.")
-            error._flambeau_origin = (module, path, kind)
-            return
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:

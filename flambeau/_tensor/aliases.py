@@ -1,0 +1,173 @@
+"""Second names of methods, in-place methods as functions of the package, and small methods of the object that records nothing.
+
+``METHODS`` are set on ``Tensor`` here; ``FUNCTIONS`` become names of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau._ops import creation, joining
+from flambeau._ops.operator import check_writable
+from flambeau._tape.storage import TensorBase
+from flambeau._tensor.tensor import Tensor
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.promotion import get_default_dtype
+
+# -- second names ----------------------------------------------------------------------------------------------------
+
+_METHODS = {
+    "arccos_": "acos_", "arccosh_": "acosh_", "arcsin_": "asin_", "arcsinh_": "asinh_", "arctan2": "atan2", "arctan2_": "atan2_", "arctan_": "atan_", "arctanh_": "atanh_",
+    "fix_": "trunc_", "greater_": "gt_", "greater_equal_": "ge_", "less_": "lt_", "less_equal_": "le_", "not_equal_": "ne_", "swapaxes_": "transpose_", "swapdims_": "transpose_",
+    "unsafe_split_with_sizes": "split_with_sizes",
+}  # fmt: skip
+_FUNCTIONS = (
+    "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_", "arctan2", "arctan_", "arctanh_", "as_strided_", "asin_", "asinh_", "atan_", "atanh_", "ceil_",
+    "clip_", "conj_physical_", "cos_", "cosh_", "detach", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_", "floor_", "frac_", "gcd_", "lcm_", "log10_",
+    "log1p_", "log2_", "log_", "nan_to_num_", "neg_", "negative_", "reciprocal_", "round_", "rsqrt_", "sigmoid_", "sin_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_",
+    "unsafe_split_with_sizes", "zero_",
+)  # fmt: skip
+
+for _new, _old in _METHODS.items():
+    setattr(Tensor, _new, getattr(Tensor, _old))
+
+# -- methods of the object -------------------------------------------------------------------------------------------
+
+
+def get_device(self: Tensor) -> int:
+    """The number of the tensor's device: -1, the CPU."""
+    return -1
+
+
+def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+    """Whether both tensors are the same window of the same storage."""
+    return self.storage is tensor.storage and self.layout is tensor.layout
+
+
+def dim_order(self: Tensor) -> tuple[int, ...]:
+    """The dimensions as they lie in memory, outermost first."""
+    return tuple(lay.memory_order(self.layout))
+
+
+def new(self: Tensor, *args: Any) -> Tensor:
+    """A tensor of the same dtype: of data, or of sizes with unspecified contents."""
+    if len(args) == 1 and not isinstance(args[0], (int, TensorBase)) and type(args[0]).__name__ != "Size":
+        return creation.tensor(args[0], dtype=self.layout.dtype)
+    return creation.empty(*(args or (0,)), dtype=self.layout.dtype)
+
+
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Overwrite the main diagonal; with ``wrap`` that of a tall matrix begins again below, after a row left out."""
+    shape = self.layout.shape
+    if len(shape) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    check_writable(self, "fill_diagonal_")
+    strides = self.layout.strides
+    if len(shape) > 2:
+        self.as_strided((shape[0],), (sum(strides),), self.layout.offset).fill_(fill_value)
+        return self
+    rows, columns = shape
+    period = columns + 1 if wrap else rows
+    for start in range(0, rows, period):
+        length = min(rows - start, columns)
+        self.as_strided((length,), (strides[0] + strides[1],), self.layout.offset + start * strides[0]).fill_(fill_value)
+    return self
+
+
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replace each element by what a Python function makes of it; slow."""
+    return _mapped(self, callable, self)
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """Replace each element by what a Python function makes of it and the other tensor's element; slow."""
+    return _mapped(self, callable, self, tensor.expand(self.layout.shape))
+
+
+def _mapped(target: Tensor, function: Callable, *operands: Tensor) -> Tensor:
+    if target.requires_grad:
+        raise TypeError("apply_() and map_() are only for tensors that do not require grad: the function has no derivative")
+    columns = [operand.detach().reshape(-1).tolist() for operand in operands]
+    values = [function(*each) for each in zip(*columns, strict=True)]
+    return target.copy_(creation.tensor(values, dtype=target.layout.dtype).reshape(target.layout.shape))
+
+
+for _method in (get_device, is_set_to, dim_order, new, fill_diagonal_, apply_, map_):
+    setattr(Tensor, _method.__name__, _method)
+
+# -- functions that take foreign memory ------------------------------------------------------------------------------
+
+
+def asarray(obj: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of anything array-like, that shares its memory where that is possible; ``copy`` says whether it must, or must not."""
+    if isinstance(obj, TensorBase):
+        result = obj if dtype is None or obj.layout.dtype is dtype else obj.to(dtype)
+        shares = result is obj
+    elif isinstance(obj, np.ndarray):
+        result = creation.as_tensor(obj, dtype, device)
+        shares = dtype is None or dt.from_numpy(obj.dtype) is dtype
+    else:
+        result, shares = creation.tensor(obj, dtype=dtype, device=device), False
+    if copy is False and not shares:
+        raise ValueError("can't alias the memory of the object: it must be a tensor or an array of the dtype that is asked for")
+    if copy and shares:
+        result = result.clone()
+    result = result.detach() if isinstance(obj, TensorBase) and not requires_grad and result.requires_grad else result
+    return result.requires_grad_(requires_grad) if requires_grad else result
+
+
+def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A vector over the memory of an object with the buffer protocol, from byte ``offset`` on; ``count`` elements of it, or all."""
+    size = memoryview(buffer).nbytes
+    if size == 0:
+        raise ValueError("both buffer length (0) and count (-1) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) - 1")
+    if count < 0:
+        if (size - offset) % dtype.itemsize:
+            raise ValueError(
+                f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})"
+            )
+        count = (size - offset) // dtype.itemsize
+    if offset + count * dtype.itemsize > size:
+        raise ValueError(
+            f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than {size}"
+        )
+    flat = creation.adopt_array(np.frombuffer(buffer, np.uint8, count * dtype.itemsize, offset)).view(dtype)
+    return flat.requires_grad_() if requires_grad else flat
+
+
+def from_dlpack(ext_tensor: Any, **options: Any) -> Tensor:
+    """A tensor over the memory of another library's array, handed over by the DLPack protocol."""
+    return ext_tensor.detach() if isinstance(ext_tensor, TensorBase) else creation.adopt_array(np.from_dlpack(ext_tensor))
+
+
+def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    """Numbers from ``start`` up to and including ``end``; PyTorch advises to use ``arange``."""
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    count = int((end - start) / step) + 1
+    kind = dtype or get_default_dtype()
+    return (creation.arange(count, **options).to(kind) * step + start).to(kind)
+
+
+FUNCTIONS: dict[str, Any] = {name: getattr(Tensor, name) for name in _FUNCTIONS}
+FUNCTIONS |= {
+    "asarray": asarray,
+    "concat": joining.cat,
+    "concatenate": joining.cat,
+    "from_dlpack": from_dlpack,
+    "frombuffer": frombuffer,
+    "range": range_,
+}

@@ -1,0 +1,199 @@
+"""Jacobians, Hessians and their products with vectors, of functions of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau._ops.creation import ones_like, zeros_like
+from flambeau._ops.joining import stack
+from flambeau._tape.storage import TensorBase
+from flambeau.autograd import grad
+from flambeau.autograd.grad_mode import enable_grad
+
+__all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
+
+
+def _tensors(value: Any, what: str, name: str) -> tuple[bool, tuple]:
+    """Whether there were several, and all of them as a tuple.
+
+    Raises:
+        TypeError: something else is among them.
+    """
+    several = isinstance(value, (tuple, list))
+    found = tuple(value) if several else (value,)
+    for position, each in enumerate(found):
+        if not isinstance(each, TensorBase):
+            raise TypeError(
+                f"The {what} of {name} must be a Tensor or a tuple of Tensors, but number {position} is a {each.__class__.__name__}"
+            )
+    return several, found
+
+
+def _variables(inputs: tuple, create_graph: bool) -> tuple:
+    """The inputs as variables to differentiate by: views of them if the result is to be differentiated again."""
+    return tuple(each.view_as(each) if create_graph and each.requires_grad else each.detach().clone().requires_grad_() for each in inputs)
+
+
+def _finish(value: Any, create_graph: bool) -> Any:
+    if create_graph:
+        return value
+    if isinstance(value, tuple):
+        return tuple(_finish(each, create_graph) for each in value)
+    return value.detach()
+
+
+def _gradients(outputs: tuple, variables: tuple, cotangents: tuple, create_graph: bool, strict: bool = False) -> tuple:
+    """The gradients; zeros where an output does not depend on a variable, which is an error if ``strict``."""
+    pairs = [(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True) if output.requires_grad]
+    if not pairs:
+        if strict:
+            raise RuntimeError("The output of the user-provided function is independent of the inputs. This is not allowed in strict mode.")
+        return tuple(zeros_like(each) for each in variables)
+    found = grad(
+        [pair[0] for pair in pairs],
+        variables,
+        [pair[1] for pair in pairs],
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+    )
+    if strict and any(each is None for each in found):
+        raise RuntimeError("The user-provided function is independent of one of the inputs. This is not allowed in strict mode.")
+    return tuple(zeros_like(variable) if each is None else each for each, variable in zip(found, variables, strict=True))
+
+
+def _vector(v: Any, shapes: tuple, what: str) -> tuple:
+    """The vector that multiplies; none at all is 1, where that is the only shape it can have.
+
+    Raises:
+        RuntimeError: it does not have the shapes of what it multiplies.
+    """
+    if v is None:
+        if len(shapes) != 1 or shapes[0].numel() != 1:
+            raise RuntimeError(f"The vector v can only be None if the user-provided function has a single {what} with one element.")
+        return (ones_like(shapes[0]),)
+    _, given = _tensors(v, "vector v", "the product")
+    if len(given) != len(shapes) or any(one.shape != other.shape for one, other in zip(given, shapes, strict=True)):
+        raise RuntimeError(
+            f"v should have the shapes of the {what}s, {[list(each.shape) for each in shapes]}, but it has {[list(each.shape) for each in given]}"
+        )
+    return given
+
+
+def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+    """``(func(*inputs), v^T J)``, with the Jacobian J of the function at the inputs.
+
+    Example::
+
+        >>> flambeau.autograd.functional.vjp(lambda x: x * x, flambeau.tensor([1., 2.]), flambeau.tensor([1., 1.]))[1]
+        tensor([2., 4.])
+    """
+    with enable_grad():
+        several, given = _tensors(inputs, "inputs", "vjp")
+        variables = _variables(given, create_graph)
+        many, outputs = _tensors(func(*variables), "outputs", "vjp")
+        product = _gradients(outputs, variables, _vector(v, outputs, "output"), create_graph, strict)
+    return (
+        _finish(outputs if many else outputs[0], create_graph),
+        _finish(product if several else product[0], create_graph),
+    )
+
+
+def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+    """``(func(*inputs), J v)``: the derivative in the direction v.
+
+    It is the gradient of ``u^T J v``, which is linear in u: two backward passes.
+    """
+    with enable_grad():
+        _, given = _tensors(inputs, "inputs", "jvp")
+        variables = _variables(given, create_graph)
+        direction = _vector(v, given, "input")
+        many, outputs = _tensors(func(*variables), "outputs", "jvp")
+        probes = tuple(zeros_like(each).requires_grad_() for each in outputs)
+        products = _gradients(outputs, variables, probes, True, strict)
+        found = _gradients(products, probes, direction, create_graph)
+    return _finish(outputs if many else outputs[0], create_graph), _finish(found if many else found[0], create_graph)
+
+
+def jacobian(
+    func: Callable, inputs: Any, create_graph: bool = False, strict: bool = False, vectorize: bool = False, strategy: str = "reverse-mode"
+) -> Any:
+    """The derivative of each element of the outputs by each element of the inputs, one backward pass for each element of the outputs.
+
+    Shapes: for an output of shape S and an input of shape T, ``(*S, *T)``; a tuple of outputs, inputs or both gives tuples of these.
+    ``vectorize`` and ``strategy`` are accepted, and change nothing.
+    """
+    with enable_grad():
+        several, given = _tensors(inputs, "inputs", "jacobian")
+        variables = _variables(given, create_graph)
+        many, outputs = _tensors(func(*variables), "outputs", "jacobian")
+        rows = tuple(_rows(output, variables, create_graph, strict) for output in outputs)
+    found = tuple(row if several else row[0] for row in rows)
+    return _finish(found if many else found[0], create_graph)
+
+
+def _rows(output: Any, variables: tuple, create_graph: bool, strict: bool) -> tuple:
+    """The Jacobian of one output by each variable."""
+    if not output.numel():
+        return tuple(variable.new_zeros((*output.shape, *variable.shape)) for variable in variables)
+    rows = []
+    for position in range(output.numel()):
+        cotangent = zeros_like(output).reshape(-1)
+        cotangent[position] = 1
+        rows.append(_gradients((output,), variables, (cotangent.reshape(output.shape),), create_graph, strict))
+    return tuple(
+        stack([row[number] for row in rows]).reshape((*output.shape, *variable.shape)) for number, variable in enumerate(variables)
+    )
+
+
+def _scalar(func: Callable, name: str) -> Callable:
+    def checked(*inputs: Any) -> Any:
+        many, outputs = _tensors(func(*inputs), "outputs", name)
+        if many and len(outputs) != 1:
+            raise RuntimeError(f"The function given to {name} should return a single value")
+        if outputs[0].numel() != 1:
+            raise RuntimeError(f"The Tensor returned by the function given to {name} should contain a single element")
+        return outputs[0].reshape(())
+
+    return checked
+
+
+def hessian(
+    func: Callable,
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
+) -> Any:
+    """The second derivatives of a function of one value: the Jacobian of its gradient.
+
+    Shapes: for an input of shape T, ``(*T, *T)``; for a tuple of inputs, a tuple of tuples.
+    """
+    scalar = _scalar(func, "hessian")
+    several, _ = _tensors(inputs, "inputs", "hessian")
+
+    def gradient(*variables: Any) -> Any:
+        found = _gradients((scalar(*variables),), variables, (None,), True, strict)
+        return found if several else found[0]
+
+    return jacobian(gradient, inputs, create_graph, strict)
+
+
+def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+    """``(func(*inputs), v^T H)``, with the Hessian H of the function at the inputs."""
+    scalar = _scalar(func, "vhp")
+    with enable_grad():
+        several, given = _tensors(inputs, "inputs", "vhp")
+        vector = _vector(v, given, "input")
+        variables = _variables(given, create_graph)
+        output = scalar(*variables)
+        first = _gradients((output,), variables, (None,), True, strict)
+        found = _gradients(first, variables, vector, create_graph)
+    return _finish(output, create_graph), _finish(found if several else found[0], create_graph)
+
+
+def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+    """``(func(*inputs), H v)``: the same as ``vhp``, since a Hessian is symmetric."""
+    return vhp(func, inputs, v, create_graph, strict)

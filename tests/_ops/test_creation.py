@@ -1,0 +1,77 @@
+"""Tensors from Python data: the short way of ``struct`` and the long way of NumPy give the same elements."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau._ops import creation
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        ([1.5, -0.0, math.nan, math.inf, 1e-45, 0.1, 16777217.0], "float32"),
+        ([1.5, -0.0, math.nan, math.inf, 5e-324], "float64"),
+        ([3.5e38, 1.0], "float32"),
+        ([0, -1, 2**63 - 1, -(2**63)], "int64"),
+        ([0, -1, 2**31 - 1], "int32"),
+        ([2**31, 1], "int32"),
+        ([True, False], "bool"),
+        ([1, 0], "bool"),
+        ([1, 2**53 + 1], "float32"),
+        ([1, 2.5], "float32"),
+        ([True, 2], "int64"),
+        ((1.0, 2.0), "float16"),
+        ([1.0, 2.0], "bfloat16"),
+        ([], "float32"),
+        (2.5, "float32"),
+        (True, "bool"),
+        (7, "int64"),
+    ],
+)
+def test_the_short_way_is_no_other(data: object, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = flambeau.tensor(data, dtype=getattr(flambeau, dtype))
+    monkeypatch.setattr(creation, "_packed", lambda *args: None)
+    expected = flambeau.tensor(data, dtype=getattr(flambeau, dtype))
+    assert (made.dtype, made.shape) == (expected.dtype, expected.shape)
+    assert made._array().tobytes() == expected._array().tobytes()
+
+
+@pytest.mark.parametrize(("data", "dtype"), [([1.0], "float32"), ([1], "int64"), ([True], "bool"), (1.0, "float32"), ([1, 2.0], "float32")])
+def test_the_dtype_follows_from_the_data(data: object, dtype: str) -> None:
+    assert flambeau.tensor(data).dtype is getattr(flambeau, dtype)
+
+
+def test_the_default_dtype() -> None:
+    flambeau.set_default_dtype(flambeau.float64)
+    try:
+        assert flambeau.tensor([0.1]).item() == 0.1 and flambeau.tensor(0.1).dtype is flambeau.float64
+    finally:
+        flambeau.set_default_dtype(flambeau.float32)
+
+
+def test_integers_that_do_not_fit() -> None:
+    with pytest.raises(RuntimeError, match="64 bits"):
+        flambeau.tensor([2**63])
+
+
+def test_a_tensor_is_a_copy() -> None:
+    array = np.ones(2, np.float32)
+    made = flambeau.tensor(array)
+    array[:] = 2
+    assert made.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64"]
+)
+def test_item(dtype: str) -> None:
+    made = flambeau.tensor([0, 1, 1], dtype=getattr(flambeau, dtype))
+    value = made[2].item()
+    expected = {"f": float, "b": bool, "c": complex}.get(dtype[0], int)
+    assert value == 1 and type(value) is (float if dtype == "bfloat16" else expected)
+    assert (made[1:2] + made[0]).item() == 1

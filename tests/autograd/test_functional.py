@@ -1,0 +1,63 @@
+"""Jacobians, Hessians and their products with vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import functional
+
+
+def cube(x: flambeau.Tensor) -> flambeau.Tensor:
+    return (x**3).sum()
+
+
+X = flambeau.tensor([1.0, 2.0, 3.0])
+
+
+def test_jacobian() -> None:
+    found = functional.jacobian(lambda x, y: (x * y, x.sum()), (X, X))
+    np.testing.assert_allclose(found[0][0].numpy(), np.diag(X.numpy()))
+    np.testing.assert_allclose(found[0][1].numpy(), np.diag(X.numpy()))
+    assert found[1][0].tolist() == [1, 1, 1] and found[1][1].tolist() == [0, 0, 0]
+    assert functional.jacobian(lambda x: x.reshape(3, 1) * x, X).shape == (3, 3, 3)
+
+
+def test_hessian() -> None:
+    np.testing.assert_allclose(functional.hessian(cube, X).numpy(), np.diag(6 * X.numpy()))
+    mixed = functional.hessian(lambda x, y: (x * y).sum(), (X, X))
+    assert mixed[0][1].tolist() == np.eye(3).tolist() and not mixed[0][0].any()
+
+
+def test_products() -> None:
+    v = flambeau.tensor([1.0, 0.0, -1.0])
+    np.testing.assert_allclose(functional.vjp(lambda x: x**2, X, v)[1].numpy(), 2 * X.numpy() * v.numpy())
+    np.testing.assert_allclose(functional.jvp(lambda x: x**2, X, v)[1].numpy(), 2 * X.numpy() * v.numpy())
+    for product in (functional.vhp, functional.hvp):
+        value, found = product(cube, X, v)
+        assert value.item() == 36
+        np.testing.assert_allclose(found.numpy(), 6 * X.numpy() * v.numpy())
+
+
+def test_the_result_can_be_differentiated() -> None:
+    x = X.clone().requires_grad_()
+    functional.jacobian(lambda x: x**3, x, create_graph=True).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 6 * X.numpy())
+    assert not functional.jacobian(lambda x: x**3, x).requires_grad
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="single element"):
+        functional.hessian(lambda x: x, X)
+    with pytest.raises(RuntimeError, match="v should have the shapes"):
+        functional.vjp(lambda x: x, X, flambeau.ones(2))
+    with pytest.raises(RuntimeError, match="independent"):
+        functional.jacobian(lambda x: flambeau.ones(2), X, strict=True)
+    with pytest.raises(TypeError, match="must be a Tensor"):
+        functional.jacobian(lambda x: 3, X)
+
+
+def test_variable() -> None:
+    x = flambeau.autograd.Variable(flambeau.ones(2), requires_grad=True)
+    assert x.requires_grad and isinstance(x, flambeau.autograd.Variable) and isinstance(x, flambeau.Tensor)
