@@ -1,9 +1,8 @@
-"""What surrounds the tensors: starting up, loading data, logging (until it is in the file), saving."""
+"""What surrounds the tensors: starting up, loading data, saving."""
 
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -15,55 +14,12 @@ IMPORT = "import"  # the driver shows the time and the memory of the import itse
 
 def workloads() -> Iterator[Workload]:
     yield Workload("startup", IMPORT, nothing)
-    yield Workload("logging", "add_scalar", scalars, per=100)
-    yield Workload("logging", "add_histogram of 100,000", histogram)
-    yield Workload("logging", "add_image 3×64×64", image)
     yield Workload("data", "DataLoader over 4,096 small images, batch 64", loader)
     yield Workload("data", "save and load 16 MB", save_and_load)
 
 
 def nothing(torch: ModuleType) -> Callable[[], Any]:
     return lambda: 0
-
-
-def writer() -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(tempfile.mkdtemp(prefix="flambeau-bench-"))
-
-
-def scalars(torch: ModuleType) -> Callable[[], Any]:
-    log = writer()
-
-    def run() -> Any:
-        for step in range(100):
-            log.add_scalar("Loss/train", 0.5, step)
-        log.flush()
-        return 0
-
-    return run
-
-
-def histogram(torch: ModuleType) -> Callable[[], Any]:
-    log, values = writer(), torch.randn(100_000)
-
-    def run() -> Any:
-        log.add_histogram("weights", values, 0)
-        log.flush()
-        return 0
-
-    return run
-
-
-def image(torch: ModuleType) -> Callable[[], Any]:
-    log, pixels = writer(), torch.rand(3, 64, 64)
-
-    def run() -> Any:
-        log.add_image("image", pixels, 0)
-        log.flush()
-        return 0
-
-    return run
 
 
 def loader(torch: ModuleType) -> Callable[[], Any]:

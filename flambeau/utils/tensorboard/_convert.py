@@ -84,8 +84,10 @@ def number(value) -> float:
 
 
 def step(value) -> int:
-    """A global step as the 64-bit integer that an event holds."""
+    """A global step as the 64-bit integer that an event holds; a fraction is an error, not silently cut off."""
     result = int(value)
+    if result != value:
+        raise ValueError(f"global_step must be a whole number, got {value!r}")
     if not _INT64_MIN <= result <= _INT64_MAX:
         raise ValueError(f"global_step must fit a 64-bit integer, got {result}")
     return result

@@ -21,7 +21,7 @@ def _fsspec():
     try:
         import fsspec
     except ImportError:
-        raise ImportError("a log directory with a URL needs fsspec: pip install fsspec") from None
+        raise ImportError('a log directory with a URL needs fsspec: pip install "flambeau[fsspec]"') from None
     return fsspec
 
 

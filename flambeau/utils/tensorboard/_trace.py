@@ -27,7 +27,7 @@ class _Segment(NamedTuple):
     path: list[TrieNode]
     numbers: list
     """The run-time scalars."""
-    entered: dict[int, Storage]
+    sources: dict[int, Storage]
     """The storages of slots that came from elsewhere."""
     values: list[Storage | None]
     """The storage of each slot, as far as it was still there at the end."""
@@ -41,18 +41,18 @@ class _KeepingTape(Tape):
         moves: ``(segment, record, scope)``: after which record of which segment a scope was entered, or, if None, left
     """
 
-    __slots__ = ("entered", "moves", "segments")
+    __slots__ = ("moves", "segments", "sources")
 
     def __init__(self, outer: Tape) -> None:
         super().__init__()
         self.grad, self.inference = outer.grad, outer.inference
         self.segments: list[_Segment] = []
         self.moves: list[tuple[int, TrieNode, str | None]] = []
-        self.entered: dict[int, Storage] = {}
+        self.sources: dict[int, Storage] = {}
 
     def enter(self, storage: Storage) -> int:
         slot = super().enter(storage)
-        self.entered[slot] = storage
+        self.sources[slot] = storage
         return slot
 
     def move(self, scope: str | None) -> None:
@@ -62,8 +62,8 @@ class _KeepingTape(Tape):
         path = self.cursor.path()
         root = path[0].parent if path else self.cursor
         assert root is not None
-        self.segments.append(_Segment(root, path, list(self.numbers), self.entered, list(self.values)))
-        self.entered = {}
+        self.segments.append(_Segment(root, path, list(self.numbers), self.sources, list(self.values)))
+        self.sources = {}
 
     def flush(self) -> None:
         if self.cursor.parent is not None and not self.flushing:
@@ -208,7 +208,7 @@ class _Graph:
                 attributes.append(f"{op.operands[min(place, len(op.operands) - 1)]} = {part.numbers[slot]}")
                 continue
             if slot not in names:
-                storage = part.entered.get(slot)
+                storage = part.sources.get(slot)
                 known = None if storage is None else self._producers.get(storage)
                 names[slot] = known or self._source(storage, kind, scope)
             inputs.append(names[slot])

@@ -77,7 +77,7 @@ def test_remote_store_that_fails(url, monkeypatch):
 
 def test_fsspec_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(ImportError, match=r"pip install fsspec"):
+    with pytest.raises(ImportError, match=r"flambeau\[fsspec\]"):
         SummaryWriter("s3://bucket/run")
 
 

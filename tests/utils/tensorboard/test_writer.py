@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flambeau
 from flambeau.utils.tensorboard import FileWriter, SummaryReader, SummaryWriter, writer
 from flambeau.utils.tensorboard import summary as summaries
 from flambeau.utils.tensorboard.writer import SummaryWriter as SummaryWriterOfWriter
@@ -111,6 +112,15 @@ WRONG = {
     "tag of an image": (TypeError, "tag must be a string, got NoneType", lambda w: w.add_image(None, IMAGE)),
     "tag that is not Unicode": (UnicodeEncodeError, "surrogates", lambda w: w.add_scalar("\ud800", 1.0)),
     "step": (ValueError, "invalid literal", lambda w: w.add_scalar("a", 1.0, "first")),
+    "step that is a fraction": (ValueError, "whole number, got 1.5", lambda w: w.add_scalar("a", 1.0, 1.5)),
+    "step that is a fraction in a tensor": (
+        ValueError,
+        r"whole number, got tensor\(0.5000\)",
+        lambda w: w.add_text("a", "b", flambeau.tensor(0.5)),
+    ),
+    "step in a string": (ValueError, "whole number, got '3'", lambda w: w.add_histogram("a", IMAGE, "3")),
+    "step of hyperparameters": (ValueError, "whole number, got 2.5", lambda w: w.add_hparams({"lr": 1.0}, {}, global_step=2.5)),
+    "step of series": (ValueError, "whole number, got 2.5", lambda w: w.add_scalars("a", {"b": 1.0}, 2.5)),
     "step nan": (ValueError, "NaN", lambda w: w.add_scalar("a", 1.0, math.nan)),
     "step too large": (ValueError, "64-bit integer, got 9223372036854775808", lambda w: w.add_scalar("a", 1.0, 1 << 63)),
     "step of an image": (TypeError, "int", lambda w: w.add_image("a", IMAGE, [1])),
@@ -173,6 +183,14 @@ def test_histogram_of_nothing_finite_is_left_out_with_a_warning(log_dir, read_ev
     assert tags_of(read_events(log_dir)) == ["b"]
 
 
+@pytest.mark.parametrize("step", [3, 3.0, np.int32(3), np.float32(3), flambeau.tensor(3), flambeau.tensor(3.0)], ids=repr)
+def test_whole_numbers_of_any_kind_are_steps(step, log_dir, read_events):
+    with SummaryWriter(log_dir) as summary_writer:
+        summary_writer.add_scalar("a", 1.0, step)
+        summary_writer.add_text("b", "c", step)
+    assert [event.step for event in read_events(log_dir)[1:]] == [3, 3]
+
+
 # Snapshots
 
 
@@ -198,8 +216,21 @@ def test_later_changes_are_not_seen(log_dir, read_events):
     assert b'"fov": 1' in found["mesh_VERTEX"].metadata.plugin_data.content
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_later_changes_of_a_tensor_are_not_seen(dtype, log_dir, read_events):
+    computed = flambeau.ones(3, dtype=getattr(flambeau, dtype))
+    flambeau.flush()
+    with SummaryWriter(log_dir) as summary_writer:
+        for tag, x in (("computed", computed), ("pending", computed * 2)):
+            summary_writer.add_histogram(f"{tag} histogram", x)
+            summary_writer.add_scalar(tag, x[0])
+            x.zero_()
+    found = {value.tag: value for event in read_events(log_dir) for value in event.summary.value}
+    assert (found["computed"].simple_value, found["pending"].simple_value) == (1, 2)
+    assert (found["computed histogram"].histo.min, found["pending histogram"].histo.min) == (1, 2)
+
+
 def test_tensors_of_ours(log_dir, read_events):
-    flambeau = pytest.importorskip("flambeau")
     x = flambeau.ones(3, 4, 4)
     loss = (x * 0.5).sum()
     with SummaryWriter(log_dir) as summary_writer:
@@ -219,7 +250,6 @@ def test_tensors_of_ours(log_dir, read_events):
 
 
 def test_tensor_that_requires_grad(log_dir):
-    flambeau = pytest.importorskip("flambeau")
     x = flambeau.ones(3, requires_grad=True)
     with SummaryWriter(log_dir) as summary_writer:
         summary_writer.add_scalar("loss", (x * 2).sum(), 1)
