@@ -25,6 +25,20 @@ def workloads() -> Iterator[Workload]:
         size = WORD * shape[0] * shape[1] * shape[2] * shape[3]
         yield Workload("group_norm", name, partial(group_norm, shape=shape), bytes=2 * size)
         yield Workload("group_norm", f"{name} with gradients", partial(group_norm_gradients, shape=shape), bytes=5 * size)
+        yield Workload("group_norm", f"{name}, SiLU", partial(group_norm, shape=shape, silu=True), bytes=2 * size)
+        yield Workload("group_norm", f"{name}, SiLU, with gradients", partial(group_norm_gradients, shape=shape, silu=True), bytes=5 * size)
+        yield Workload("group_norm", f"{name}, channels last", partial(group_norm, shape=shape, last=True), bytes=2 * size)
+        yield Workload(
+            "group_norm", f"{name}, channels last, with gradients", partial(group_norm_gradients, shape=shape, last=True), bytes=5 * size
+        )
+    size = WORD * 32 * 64 * 56 * 56
+    for last in (False, True):
+        name = "batch_norm 64 channels, 56², batch 32" + (", channels last" if last else "")
+        yield Workload("memory", name, partial(batch_norm_gradients, shape=(32, 64, 56, 56), last=last), bytes=5 * size)
+    for dim in range(4):
+        yield Workload("memory", f"sum over dimension {dim} of 4", partial(sum_over, dim=dim), bytes=size)
+    yield Workload("memory", "cross entropy of 512×32,000 with gradient", cross_entropy, bytes=3 * WORD * 512 * 32_000)
+    yield Workload("memory", "dropout(gelu(x)) without gradient", dropout_gelu, bytes=2 * N * WORD, tolerance=float("inf"))
 
 
 ELEMENTWISE: dict[str, tuple[int, int, Callable[..., Any]]] = {
@@ -67,17 +81,47 @@ def shaped(torch: ModuleType, shape: tuple[int, ...], function: Callable[..., An
     return lambda: function(torch, values)
 
 
-def group_norm(torch: ModuleType, shape: tuple[int, ...]) -> Callable[[], Any]:
-    norm, images = torch.nn.GroupNorm(8 if shape[-1] == 4 else 32, shape[1]), torch.randn(shape)
+def images(torch: ModuleType, shape: tuple[int, ...], last: bool) -> Any:
+    values = torch.randn(shape)
+    return values.contiguous(memory_format=torch.channels_last) if last else values
+
+
+def normaliser(torch: ModuleType, shape: tuple[int, ...], silu: bool) -> tuple[Any, Callable[..., Any]]:
+    norm = torch.nn.GroupNorm(8 if shape[-1] == 4 else 32, shape[1])
+    return norm, (lambda x: torch.nn.functional.silu(norm(x))) if silu else norm
+
+
+def group_norm(torch: ModuleType, shape: tuple[int, ...], last: bool = False, silu: bool = False) -> Callable[[], Any]:
+    (_, function), values = normaliser(torch, shape, silu), images(torch, shape, last)
 
     def run() -> Any:
         with torch.no_grad():
-            return norm(images)
+            return function(values)
 
     return run
 
 
-def group_norm_gradients(torch: ModuleType, shape: tuple[int, ...]) -> Callable[[], Any]:
-    norm, images = torch.nn.GroupNorm(8 if shape[-1] == 4 else 32, shape[1]), torch.randn(shape, requires_grad=True)
-    ahead = torch.randn(shape)
-    return lambda: torch.autograd.grad(norm(images), [images, norm.weight, norm.bias], ahead)
+def group_norm_gradients(torch: ModuleType, shape: tuple[int, ...], last: bool = False, silu: bool = False) -> Callable[[], Any]:
+    norm, function = normaliser(torch, shape, silu)
+    values, ahead = images(torch, shape, last).requires_grad_(), images(torch, shape, last)
+    return lambda: torch.autograd.grad(function(values), [values, norm.weight, norm.bias], ahead)
+
+
+def batch_norm_gradients(torch: ModuleType, shape: tuple[int, ...], last: bool) -> Callable[[], Any]:
+    norm, values, ahead = torch.nn.BatchNorm2d(shape[1]), images(torch, shape, last).requires_grad_(), images(torch, shape, last)
+    return lambda: torch.autograd.grad(norm(values), [values, norm.weight, norm.bias], ahead)
+
+
+def sum_over(torch: ModuleType, dim: int) -> Callable[[], Any]:
+    values = torch.randn(32, 64, 56, 56)
+    return lambda: values.sum(dim)
+
+
+def cross_entropy(torch: ModuleType) -> Callable[[], Any]:
+    logits, targets = torch.randn(512, 32_000, requires_grad=True), torch.randint(0, 32_000, (512,))
+    return lambda: torch.autograd.grad(torch.nn.functional.cross_entropy(logits, targets), [logits])
+
+
+def dropout_gelu(torch: ModuleType) -> Callable[[], Any]:
+    values = torch.randn(N)
+    return lambda: torch.nn.functional.dropout(torch.nn.functional.gelu(values), 0.1)

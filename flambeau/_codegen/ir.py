@@ -132,6 +132,7 @@ class Module:
         self.functions: list[Builder] = []
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
 
     def function(
         self, name: str, parameters: Sequence[tuple[str, str]], returns: str = "void", *, linkage: str = "", attributes: str = ""
@@ -165,6 +166,7 @@ class Module:
         parts = [f"{name} = {definition}" for name, definition in self.globals.items()]
         parts += self.declarations.values()
         parts += [str(function) for function in self.functions]
+        parts += [f"{name} = {content}" for name, content in self.metadata.items()]
         return "\n".join(parts) + "\n"
 
 
@@ -312,6 +314,16 @@ class Builder:
         align = align or max(1, bits(operand.type) // 8)
         self.emit(f"store {operand.type} {operand.text}, ptr {pointer.text}, align {align}")
 
+    def stream(self, operand: Value, pointer: Value) -> None:
+        """Store past the caches a vector whose place is a multiple of its size (or of a cache line); see ``fence``."""
+        align = min(64, operand.width * bits(operand.type) // 8)
+        self.module.metadata["!0"] = "!{i32 1}"
+        self.emit(f"store {operand.type} {operand.text}, ptr {pointer.text}, align {align}, !nontemporal !0")
+
+    def fence(self) -> None:
+        """Wait for what was streamed: other threads may look once this thread says that it is done."""
+        self.emit("fence seq_cst")
+
     def prefetch(self, pointer: Value) -> None:
         """Bring the cache line at ``pointer`` into the first-level cache; any address is harmless."""
         self.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
@@ -360,6 +372,16 @@ class Builder:
     def offsets_each(self, pointers: Value, index: int, type: str) -> Value:
         """Each address of a vector, moved by ``index`` elements of ``type``."""
         return self.value(f"getelementptr {type}, {pointers.type} {pointers.text}, i64 {index}", pointers.type)
+
+    def copy(self, target: Value, source: Value, size: Value) -> None:
+        """Copy ``size`` bytes of memory to memory that does not overlap it."""
+        self.module.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        self.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {target.text}, ptr {source.text}, i64 {size.text}, i1 false)")
+
+    def fill(self, target: Value, size: Value, byte: int = 0) -> None:
+        """Set ``size`` bytes of memory."""
+        self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+        self.emit(f"call void @llvm.memset.p0.i64(ptr {target.text}, i8 {byte}, i64 {size.text}, i1 false)")
 
     def alloca(self, type: str, count: int = 1, *, align: int = 64) -> Value:
         """Stack memory, placed in the entry block whatever the current block is."""

@@ -15,15 +15,21 @@ after splitting some of them; thus reshapes, transposes and broadcasts cost noth
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
 from math import prod
+from operator import or_
 
 from flambeau._compiler.graph import Node
+from flambeau._runtime import targets
 
 Dims = tuple[tuple[int, ...], ...]
 """For each dimension of a value the digits that make it up, outermost first."""
 
-LOOP_KINDS = frozenset(("map", "cast", "reduce", "gather", "update"))
+LOOP_KINDS = frozenset(("map", "cast", "reduce", "gather", "update", "check"))
 """Kinds of nodes that are computed in loops; the others are steps of their own, or are read where they lie."""
+
+RISKS = frozenset(("host", "check", "scatter"))
+"""Kinds of nodes that may find something wrong with their data."""
 
 LEAVES = frozenset(("constant", "number", "iota"))
 
@@ -36,8 +42,10 @@ def is_uniform(node: Node) -> bool:
 MAX_NODES = 96
 MAX_BUFFERS = 28
 SPLIT_ELEMENTS = 1 << 15
-"""A reduction of at least this many elements to few results is split into chunks that threads share."""
-SPLIT_RESULTS = 64
+"""A reduction of at least this many elements is split into chunks that threads share, if it has too few tiles for all of them."""
+TILES_PER_CORE = 4
+COLUMN_RESULTS = 64
+"""Results that a tile should have where these lie side by side: narrower ones read too little of each line."""
 
 
 class Cluster:
@@ -142,7 +150,7 @@ def read_dims(cluster: Cluster, node: Node, view: Node | None, spare: Iterable[i
                 return None
             dims.append(taken)
         else:
-            found = _interval(cluster, moves, stride, size)
+            found = interval(cluster, moves, stride, size)
             if found is None:
                 return None
             dims.append(found)
@@ -151,7 +159,7 @@ def read_dims(cluster: Cluster, node: Node, view: Node | None, spare: Iterable[i
     return tuple(dims) if len(set(used)) == len(used) else None
 
 
-def _interval(cluster: Cluster, moves: list[tuple[int, int]], stride: int, size: int) -> tuple[int, ...] | None:
+def interval(cluster: Cluster, moves: list[tuple[int, int]], stride: int, size: int) -> tuple[int, ...] | None:
     """The digits of a node whose memory they cover from ``stride`` to ``stride * size``, outermost first; splits at the ends."""
     found: list[int] = []
     position = stride
@@ -229,9 +237,12 @@ class Clustering:
     def __init__(self, needed: Sequence[Node], roots: Collection[Node]) -> None:
         self.clusters: list[Cluster | None] = []
         self.home: dict[int, Cluster] = {}
+        self.readers: dict[int, list[Node]] = {}
         in_memory = {node.index for node in roots}
         for node in needed:
-            if node.kind not in LOOP_KINDS and node.kind != "view":
+            if node.kind in ("gather", "update"):  # loops, but they reach into the memory of what they read from or write to
+                in_memory.add(base_of(node.args[0])[0].index)
+            elif node.kind not in LOOP_KINDS and node.kind != "view":
                 in_memory |= {base_of(argument)[0].index for argument in node.args}
         for node in needed:
             if node.kind in LEAVES or node.kind in ("view", "input") or (is_uniform(node) and node.index not in in_memory):
@@ -290,8 +301,24 @@ class Clustering:
                     if other is not self.home[node.index]:
                         self._merge(self.home[node.index], other, node)
                 return
+        if node.kind == "reduce" and self._join_sibling(node):
+            return
         cluster = self._new()
         self._add(node, cluster, cluster.fresh_dims(self._domain(node)))
+
+    def _join_sibling(self, node: Node) -> bool:
+        """Put a reduction into a cluster that reads the same memory at the same positions and reduces alike."""
+        for other in self.readers.get(node.args[0].index, ()):
+            cluster = self.home[other.index]
+            bit = 1 << cluster.number
+            if 0 in cluster.extents or len(cluster.nodes) >= MAX_NODES or any(each.ancestors & bit for each in self.sources(node)):
+                continue
+            dims = cluster.dims[domain_key(other) if other.kind == "reduce" else other.index]
+            every = {digit for digit, extent in enumerate(cluster.extents) if extent > 1}
+            if {digit for digits in dims for digit in digits} >= every and self._reducible(node, cluster, dims):
+                self._add(node, cluster, dims)
+                return True
+        return False
 
     @staticmethod
     def _domain(node: Node) -> tuple[int, ...]:
@@ -378,20 +405,24 @@ class Clustering:
         reduced = frozenset(digit for axis in axes for digit in dims[axis])
         if cluster.reduced is None:
             return bool(reduced)
-        return reduced == cluster.reduced and runs_of(dims, axes) == cluster.runs
+        return reduced == cluster.reduced and runs_of(dims, axes, node.args[0].shape) == cluster.runs
 
     def _add(self, node: Node, cluster: Cluster, dims: Dims) -> None:
         if node.kind == "reduce":
             axes = node.attrs[1]
             cluster.reduced = frozenset(digit for axis in axes for digit in dims[axis])
-            cluster.runs = runs_of(dims, axes)
+            cluster.runs = runs_of(dims, axes, node.args[0].shape)
             results = prod(extent for digit, extent in enumerate(cluster.extents) if digit not in cluster.reduced)
-            cluster.closed = cluster.elements >= SPLIT_ELEMENTS and results < SPLIT_RESULTS
+            tiles = results if _lies_along(node.args[0], axes) else -(-results // COLUMN_RESULTS)
+            cluster.closed = cluster.elements >= SPLIT_ELEMENTS and tiles < TILES_PER_CORE * targets.available_cores()
             cluster.dims[domain_key(node)] = dims
             dims = tuple(digits for axis, digits in enumerate(dims) if axis not in axes)
         cluster.nodes.append(node)
         cluster.dims[node.index] = dims
         self.home[node.index] = cluster
+        if node.kind in ("map", "cast", "reduce"):
+            for argument in node.args:
+                self.readers.setdefault(argument.index, []).append(node)
         for argument in node.args:
             base, _ = base_of(argument)
             if self.home.get(base.index) is not cluster and base.kind not in LEAVES and not is_uniform(base):
@@ -497,23 +528,34 @@ class Clustering:
                 mapping[digit] = first.digit(1)
         return mapping
 
-    def order(self) -> list[Cluster]:
-        """The clusters so that each comes after those that it depends on, otherwise by their last node."""
-        waiting = sorted((cluster for cluster in self.clusters if cluster is not None), key=lambda each: each.nodes[-1].index)
+    def order(self, overwriting: Collection[int] = ()) -> list[Cluster]:
+        """The clusters so that each comes after those that it depends on, otherwise by their first node.
+
+        Those with nodes of ``overwriting`` wait for what can fail, unless that depends on them.
+        """
+        clusters = [cluster for cluster in self.clusters if cluster is not None]
+        risks = [cluster for cluster in clusters if any(node.kind in RISKS for node in cluster.nodes)]
+        before = reduce(or_, (cluster.ancestors | 1 << cluster.number for cluster in risks), 0)
+        free = [cluster for cluster in clusters if risks and not before >> cluster.number & 1]
+        waits = {cluster.number for cluster in free if any(node.index in overwriting for node in cluster.nodes)}
         done = 0
         result: list[Cluster] = []
-        while waiting:
-            later = []
-            for cluster in waiting:
-                if cluster.ancestors & ~done:
-                    later.append(cluster)
-                else:
-                    done |= 1 << cluster.number
-                    result.append(cluster)
-            if len(later) == len(waiting):
-                raise AssertionError(f"clusters depend on each other: {later}")
-            waiting = later
+        blocked: list[Cluster] = []
+        for cluster in sorted(clusters, key=lambda each: (each.number in waits, each.nodes[0].index)):
+            blocked.append(cluster)
+            while (ready := next((each for each in blocked if not each.ancestors & ~done), None)) is not None:
+                blocked.remove(ready)
+                done |= 1 << ready.number
+                result.append(ready)
+        if blocked:
+            raise AssertionError(f"clusters depend on each other: {blocked}")
         return result
+
+
+def _lies_along(operand: Node, axes: Sequence[int]) -> bool:
+    """Whether neighbours in memory are reduced together."""
+    steps = [(stride, axis) for axis, (size, stride) in enumerate(zip(operand.shape, operand.strides, strict=True)) if size > 1 and stride]
+    return not steps or min(steps)[1] in axes
 
 
 def domain_key(node: Node) -> int:
@@ -521,10 +563,12 @@ def domain_key(node: Node) -> int:
     return -1 - node.index
 
 
-def runs_of(dims: Dims, axes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The digits of the outer reduced axes, and those of the *run*: the last reduced axes that are neighbours."""
-    first = len(axes) - 1
-    while first > 0 and axes[first - 1] == axes[first] - 1:
+def runs_of(dims: Dims, axes: Sequence[int], shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The digits of the outer reduced axes, and those of the *run*: the last reduced axes that are neighbours (leaving out axes of length 1)."""
+    long = [axis for axis, size in enumerate(shape) if size != 1]
+    places = [(place, axis) for place, axis in enumerate(long) if axis in axes]
+    first = len(places) - 1
+    while first > 0 and places[first - 1][0] == places[first][0] - 1:
         first -= 1
-    outer = tuple(digit for axis in axes[:first] for digit in dims[axis])
-    return outer, tuple(digit for axis in axes[first:] for digit in dims[axis])
+    outer = tuple(digit for _, axis in places[: max(first, 0)] for digit in dims[axis])
+    return outer, tuple(digit for _, axis in places[max(first, 0) :] for digit in dims[axis])

@@ -34,7 +34,18 @@ def _lower_softmax(graph: Graph, operands: list[Node], statics: tuple, layouts: 
     if not x.ndim:
         return graph.constant(1.0, layouts[0].dtype)
     powers = graph.map("exp", _shifted(graph, x, axis))
-    return graph.cast(powers / powers.sum((axis,), keepdim=True), layouts[0].dtype)
+    return graph.cast(_divided(graph, powers, powers.sum((axis,), keepdim=True)), layouts[0].dtype)
+
+
+def _divided(graph: Graph, x: Node, total: Node) -> Node:
+    """``x / total`` for a total of many: one division, and for each element its quotient, corrected by what that leaves over.
+
+    A processor divides 16 numbers in the time of 32 multiply-adds.
+    """
+    inverse = 1.0 / total
+    quotient = x * inverse
+    rest = graph.map("fma", -quotient, total, x)
+    return graph.map("fma", rest, inverse, quotient)
 
 
 def _lower_log_softmax(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:

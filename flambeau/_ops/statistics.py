@@ -281,10 +281,49 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | N
         input = input.to(dt.float32)
     if not input.layout.numel:
         return into(out, sum(input.exp(), axes, keepdim).log())
-    top = amax(input.detach(), axes, True)
+    top = amax(input.detach().real if input.is_complex() else input.detach(), axes, True)
     top = FUNCTIONS.where(basic.abs(top) == math.inf, 0.0, top)
     result = sum((input - top).exp(), axes, True).log() + top
     return into(out, result if keepdim else result.reshape(reduced_shape(input.layout.shape, axes, False)))
+
+
+def _lower_count(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    axes, keepdim, dtype = statics
+    other = graph.cast(graph.map("ne", operands[0], graph.constant(0, operands[0].dtype)), dtype.compute)
+    return graph.cast(graph.reduce("sum", other, axes, keepdim=keepdim), dtype)
+
+
+COUNT = Operator("_linalg_norm_zero", ("x",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=_lower_count)
+COUNT.gradient(x=lambda grad: None)
+
+
+def _lower_power_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    axes, keepdim, dtype, ord = statics
+    wide = dtype.compute
+    size = graph.map("abs", graph.wide(operands[0]))
+    total = graph.map("pow", size, graph.constant(ord, wide)).sum(axes, keepdim=keepdim)
+    return graph.cast(graph.map("pow", total, graph.constant(1.0 / ord, wide)), dtype)
+
+
+POWER_NORM = Operator(
+    "linalg_vector_norm",
+    ("x",),
+    ("axes", "keepdim", "dtype", "ord"),
+    infer=lambda operands, statics: infer_reduced(operands, statics[:3]),
+    lower=_lower_power_norm,
+)
+
+
+def _power_norm_gradient(grad: Tensor, x: Tensor, result: Tensor, axes: tuple, keepdim: bool, ord: float) -> Tensor:
+    """``grad sgn(x) (|x| / norm)^(ord - 1)``, and 0 where that is not defined: at 0."""
+    shape = x.layout.shape
+    norm = restore(result, shape, axes, keepdim)
+    none = (x == 0) | (norm == 0)
+    ratio = basic.abs(FUNCTIONS.where(none, 1.0, x)) / FUNCTIONS.where(none, 1.0, norm)
+    return restore(grad, shape, axes, keepdim) * FUNCTIONS.where(none, 0.0, x.sgn() * ratio ** (ord - 1))
+
+
+POWER_NORM.gradient(x=_power_norm_gradient)
 
 
 def vector_norm(
@@ -302,9 +341,9 @@ def vector_norm(
     elif ord in (math.inf, -math.inf):
         result = (amax if ord > 0 else amin)(size, axes, keepdim)
     elif ord == 0:
-        result = sum(FUNCTIONS.where(x != 0, 1.0, size), axes, keepdim)
+        result = COUNT(x, statics=(axes, keepdim, size.layout.dtype))
     else:
-        result = sum(size**ord, axes, keepdim) ** (1.0 / ord)
+        result = POWER_NORM(x, statics=(axes, keepdim, size.layout.dtype, float(ord)))
     return into(out, result)
 
 
@@ -320,7 +359,11 @@ SQRT_OR_ZERO = basic.unary(
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None, dtype: DType | None = None
 ) -> Tensor:
-    """A vector norm over all elements or ``dim``; ``"fro"`` is the 2-norm."""
+    """A vector norm over all elements or ``dim``; ``"fro"`` is the 2-norm, ``"nuc"`` the sum of a matrix's singular values."""
+    if p == "nuc":
+        from flambeau._ops.linalg.norms import matrix_norm
+
+        return matrix_norm(input, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
     return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
 
 

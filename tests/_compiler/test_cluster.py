@@ -6,9 +6,11 @@ import random
 
 import pytest
 
-from flambeau._compiler.cluster import Clustering
+from flambeau._compiler.cluster import Clustering, runs_of
 from flambeau._compiler.graph import Graph, Node
+from flambeau._runtime import targets
 from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
 
 
 def clusters(graph: Graph, *roots: Node) -> list[list[str]]:
@@ -69,6 +71,57 @@ def test_reductions_over_different_axes_are_apart() -> None:
     found = clusters(graph, rows, columns)
     assert len(found) == 2
     assert sorted(kind for each in found for kind in each) == ["exp", "sum", "sum"]
+
+
+def test_reductions_of_the_same_memory_share_a_loop() -> None:
+    graph = Graph()
+    x = table(graph, 50, 60)
+    magnitude, total = graph.map("abs", x).max((1,)), x.sum((1,))
+    assert clusters(graph, magnitude, total) == [["abs", "max", "sum"]]
+
+
+def test_reductions_of_the_same_memory_over_other_axes_do_not() -> None:
+    graph = Graph()
+    x = table(graph, 50, 60)
+    assert len(clusters(graph, x.max((1,)), x.sum((0,)))) == 2
+
+
+def test_passes_apart_compute_again() -> None:
+    """What a contraction stands between is kept in memory, unless it belongs to passes of its own."""
+
+    def between(apart: bool) -> list[list[str]]:
+        graph = Graph()
+        x = table(graph, 8, 8)
+        near = x + 1.0
+        product = graph.contract(near.sum((1,), keepdim=True), table(graph, 1, 8, slot=1))
+        with graph.apart("second" if apart else ""):
+            result = (x + 1.0) * product
+        return clusters(graph, result)
+
+    assert between(False) == [["add", "sum"], ["contract"], ["mul"]]
+    assert between(True) == [["add", "sum"], ["contract"], ["add", "mul"]]
+
+
+def test_runs_leave_out_axes_of_length_1() -> None:
+    dims = ((0,), (), (1,), (2,))
+    assert runs_of(dims, (0, 2, 3), (4, 1, 5, 6)) == ((), (0, 1, 2))
+    assert runs_of(((0,), (1,), ()), (0, 2), (4, 5, 1)) == ((), (0,))
+    assert runs_of(((0,), (1,), (2,)), (0, 2), (4, 5, 6)) == ((0,), (2,))
+    assert runs_of(((), ()), (0, 1), (1, 1)) == ((), ())
+
+
+def test_few_results_of_many_elements_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is a tile of its own; of columns, those that are read together are one tile."""
+    monkeypatch.setattr(targets, "available_cores", lambda: 2)
+
+    def closed(*shape: int, axes: tuple[int, ...]) -> bool:
+        graph = Graph()
+        result = table(graph, *shape).sum(axes)
+        return Clustering(graph.nodes, [result]).order()[0].closed
+
+    assert closed(4, 20_000, axes=(1,)) and not closed(8, 20_000, axes=(1,))
+    assert closed(20_000, 448, axes=(0,)) and not closed(20_000, 512, axes=(0,))
+    assert not closed(4, 100, axes=(1,))
 
 
 def test_contractions_scans_and_scatters_are_alone() -> None:
@@ -138,3 +191,12 @@ def test_clusters_run_after_what_they_read(seed: int) -> None:
                 assert source is cluster or {each.index for each in source.nodes} <= done
         done |= inside
     assert {root.index for root in roots if root.kind not in ("view", "input")} <= done
+
+
+def test_what_a_gather_reads_is_in_memory_even_if_it_is_one_number() -> None:
+    """The gradient of `scatter(…).sum()`: a single 1, expanded and read at an index."""
+    graph = Graph()
+    one = graph.copy(graph.constant(1.0, dt.float32, ()))
+    index = graph.input(0, dt.int64, 4).reshape((4,))
+    result = graph.gather(one, lay.layout((4,), (0,), 0, dt.float32), [index], [0])
+    assert one.index in Clustering(graph.nodes, [result]).home

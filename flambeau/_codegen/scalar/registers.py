@@ -132,11 +132,16 @@ def load(builder: Builder, pointer: Value, of: dtype, width: int, mask: Value | 
     return _deinterleave(builder, value) if complex else _from_memory(builder, value, of)
 
 
-def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None) -> None:
-    """Store consecutive elements; memory of lanes that ``mask`` leaves out is not touched."""
+def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None, *, stream: bool = False) -> None:
+    """Store consecutive elements; memory of lanes that ``mask`` leaves out is not touched.
+
+    ``stream`` past the caches where no lane is left out; the place must then be a multiple of the vector's size.
+    """
     complex = of.category == COMPLEX
     value = _interleave(builder, *operand) if complex else _to_memory(builder, operand, of)
-    if mask is None:
+    if mask is None and stream and value.width > 1:
+        builder.stream(value, pointer)
+    elif mask is None:
         builder.store(value, pointer)
     elif mask.width == 1:
         with builder.when(mask):

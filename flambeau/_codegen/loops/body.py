@@ -1,0 +1,354 @@
+"""What a loop kernel does at one place: the instructions of a spec at the present digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flambeau._codegen import faults, scalar
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
+from flambeau._codegen.loops.spec import EFFECTS, Instr, LoopSpec, Parameters
+from flambeau._codegen.scalar import Operand
+from flambeau._types.dtype import dtype as DType
+
+
+class Body:
+    """The kernel that is being written, and what is known at the present place of its loops.
+
+    Attributes:
+        values: the instructions whose values are known
+        places: the value of each digit (of the vector digit that of the first lane)
+        depends: for each instruction the digits that it depends on
+        phase: for each instruction the phase in which it is known; what uses a reduction's result is one phase later
+    """
+
+    def __init__(self, module: Module, spec: LoopSpec) -> None:
+        self.spec = spec
+        self.f: Builder = module.function(
+            "KERNEL", [("ptr noalias", "table"), ("ptr noalias", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
+        )
+        self.table, self.params, self.begin, self.end, self.scratch = self.f.parameters
+        self.parameters = Parameters(spec)
+        self.instructions = spec.body
+        self.vector_digit = spec.vector_digit
+        self.inner = frozenset(spec.reduced_digits) | frozenset(spec.run_digits)
+        self.values: dict[int, Operand] = {}
+        self.places: dict[int, Value] = {}
+        self.across: dict[int, Value] = {}  # rows of transposed blocks, for loads across the vector digit
+        self._analyse()
+        self._read_parameters()
+        for number in self.known_at(frozenset(), 0):
+            self.values[number] = self.compute(number, 1, None)
+
+    # -- what depends on what --------------------------------------------------------------------------------------
+
+    def _analyse(self) -> None:
+        self.depends: list[frozenset[int]] = []
+        self.phase: list[int] = []
+        for instr in self.instructions:
+            digits: frozenset[int] = frozenset()
+            phase = 0
+            for argument in instr.args:
+                digits |= self.depends[argument]
+                phase = max(phase, self.phase[argument] + (self.instructions[argument].op == "reduce"))
+            for access in accesses_of(instr):
+                digits |= {digit for digit, depends in enumerate(self.spec.accesses[access].digits) if depends}
+            if instr.op == "reduce":
+                digits -= self.inner
+            self.depends.append(digits)
+            self.phase.append(phase)
+        self.phases = 1 + max(self.phase, default=0)
+
+    def is_inner(self, number: int) -> bool:
+        """Whether an instruction must be done at every position of the reduced digits."""
+        return self.instructions[number].op == "reduce" or bool(self.depends[number] & self.inner)
+
+    def is_vector(self, number: int) -> bool:
+        """Whether an instruction's value differs from lane to lane."""
+        return self.vector_digit in self.depends[number]
+
+    def wanted(self, phase: int) -> tuple[list[int], list[int]]:
+        """The reductions, and the effects at every position, that are due in a phase."""
+        due = [number for number in range(len(self.instructions)) if self.phase[number] == phase and self.is_inner(number)]
+        reductions = [number for number in due if self.instructions[number].op == "reduce"]
+        return reductions, [number for number in due if self.instructions[number].op in EFFECTS]
+
+    def needed(self, numbers: Iterable[int], known: Iterable[int] = ()) -> list[int]:
+        """What ``numbers`` are computed from and is not known yet, in order."""
+        found: set[int] = set(self.values) | set(known)
+        stop = set(found)
+        stack = [argument for number in numbers for argument in self.instructions[number].args]
+        while stack:
+            number = stack.pop()
+            if number not in found:
+                found.add(number)
+                if self.instructions[number].op != "reduce":
+                    stack.extend(self.instructions[number].args)
+        return sorted(found - stop)
+
+    def known_at(self, digits: frozenset[int], phase: int) -> list[int]:
+        """Instructions (but effects and reductions) that are not known yet and depend on nothing but ``digits``, by the end of a phase."""
+        return [
+            number
+            for number, instr in enumerate(self.instructions)
+            if instr.op not in (*EFFECTS, "reduce")
+            and number not in self.values
+            and self.phase[number] <= phase
+            and self.depends[number] <= digits
+        ]
+
+    # -- parameters ------------------------------------------------------------------------------------------------
+
+    def parameter(self, position: int) -> Value:
+        return self.f.load(self.f.offset(self.params, position, "i64"), "i64")
+
+    def buffer(self, position: int) -> Value:
+        """The address that the slot and the byte offset at ``position`` say."""
+        slot = self.f.load(self.f.offset(self.table, self.parameter(position), "ptr"), "ptr")
+        return self.f.offset(slot, self.parameter(position + 1), "i8")
+
+    def _read_parameters(self) -> None:
+        self.extents = [self.parameter(digit) for digit in range(self.spec.digits)]
+        self.bases: list[Value] = []
+        self.strides: list[dict[int, Value]] = []
+        for access, (start, strides) in zip(self.spec.accesses, self.parameters.access, strict=True):
+            self.bases.append(self.parameter(start + 1) if access.dtype is None else self.buffer(start))
+            self.strides.append({digit: self.parameter(position) for digit, position in strides.items()})
+        self.extras = {
+            number: [self.parameter(position + each) for each in range(_extra_count(self.instructions[number]))]
+            for number, position in self.parameters.extra.items()
+        }
+
+    def product(self, digits: Iterable[int]) -> Value:
+        """How many places some digits have."""
+        total = i64(1)
+        for digit in digits:
+            total = self.extents[digit] if total.text == "1" else self.f.mul(total, self.extents[digit])
+        return total
+
+    def unravel(self, linear: Value, digits: Sequence[int]) -> None:
+        """Set the places of digits (outermost first) from their row-major position."""
+        f = self.f
+        for digit in reversed(digits[1:]):
+            quotient = f.binary("udiv", linear, self.extents[digit])
+            self.places[digit] = f.sub(linear, f.mul(quotient, self.extents[digit]))
+            linear = quotient
+        if digits:
+            self.places[digits[0]] = linear
+
+    # -- instructions ----------------------------------------------------------------------------------------------
+
+    def require(self, number: int, width: int, mask: Value | None) -> None:
+        """Make sure that an instruction and all that it needs are computed at the present place."""
+        if number not in self.values:
+            for argument in self.instructions[number].args:
+                self.require(argument, width, mask)
+            self.values[number] = self.compute(number, width if self.is_vector(number) else 1, mask)
+
+    def widened(self, number: int, width: int) -> Operand:
+        """An instruction's value in so many lanes."""
+        value = self.values[number]
+        if scalar.unpack(value)[0].width == width:
+            return value
+        return scalar.splat(self.f, value, self.instructions[number].dtype, width)
+
+    def compute(self, number: int, width: int, mask: Value | None) -> Operand:
+        """The value of an instruction whose arguments are known."""
+        f, instr = self.f, self.instructions[number]
+        if width == 1:
+            mask = None
+        if instr.op == "load":
+            return self._load(number, width, mask)
+        if instr.op == "index":
+            return self._coordinates(instr.attrs[0], width)
+        if instr.op == "constant":
+            return scalar.splat_constant(instr.dtype, instr.attrs[0], 1)
+        if instr.op == "number":
+            place = f.offset(f.load(f.offset(self.table, 1, "ptr"), "ptr"), self.extras[number][0], "i64")
+            return scalar.load(f, place, instr.dtype, 1)
+        operands = [self.widened(argument, width) for argument in instr.args]
+        if instr.op == "cast":
+            return scalar.cast(f, operands[0], self.instructions[instr.args[0]].dtype, instr.dtype)
+        if instr.op == "gather":
+            return self._gather(number, operands, width, mask)
+        name = instr.attrs[0]
+        if name == "copy":
+            return operands[0]
+        if name == "where":
+            condition = operands[0]
+            assert isinstance(condition, Value)
+            return scalar.select(f, condition, operands[1], operands[2])
+        return scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    def element(self, base: Value, index: Value, of: DType) -> Value:
+        """The address of an element of an array."""
+        return self.f.offset(base, index if not of.is_complex else self.f.mul(index, i64(2)), scalar.memory_type(of))
+
+    def pointer(self, access: int) -> Value:
+        """The address that an access reads or writes at the present place (of its first lane)."""
+        of = self.spec.accesses[access].dtype
+        assert of is not None
+        return self.element(self.bases[access], self._affine(access), of)
+
+    def _affine(self, access: int) -> Value:
+        """An access at the present place: an element's index, or the number itself."""
+        f = self.f
+        total = None if self.spec.accesses[access].dtype is not None else self.bases[access]
+        for digit, stride in self.strides[access].items():
+            unit = digit == self.vector_digit and self.spec.accesses[access].vector == 1
+            term = self.places[digit] if unit else f.mul(self.places[digit], stride)
+            total = term if total is None else f.add(total, term)
+        return total if total is not None else i64(0)
+
+    def _lane_steps(self, access: int, width: int) -> Value:
+        """How far each lane lies from the first."""
+        kind = self.spec.accesses[access].vector
+        lanes = constant_vector("i64", range(width))
+        if kind > 0:
+            return constant_vector("i64", range(0, kind * width, kind))
+        return self.f.mul(lanes, self.f.splat(self.strides[access][self.vector_digit], width))
+
+    def _coordinates(self, access: int, width: int) -> Value:
+        """An affine number in each lane (one lane, where they do not differ)."""
+        value = self._affine(access)
+        if width == 1 or self.spec.accesses[access].vector == 0:
+            return value
+        return self.f.add(self.f.splat(value, width), self._lane_steps(access, width))
+
+    def _load(self, number: int, width: int, mask: Value | None) -> Operand:
+        f, instr = self.f, self.instructions[number]
+        access, bounds = instr.attrs
+        if number in self.across:
+            return scalar.load(f, self.across[number], instr.dtype, width)
+        for bound, extent in zip(bounds, self.extras.get(number, ()), strict=True):
+            coordinate = self._coordinates(bound, width)
+            if coordinate.width != width:
+                coordinate = f.splat(coordinate, width)
+            inside = f.compare("ult", coordinate, f.splat(extent, width))
+            mask = inside if mask is None else f.binary("and", mask, inside)
+        kind = self.spec.accesses[access].vector
+        pointer = self.pointer(access)
+        if width == 1 or kind == 1:
+            return scalar.load(f, pointer, instr.dtype, width, mask)
+        if kind == 0:  # every lane reads the same element, but a bound may keep some from reading it
+            return scalar.load_strided(f, pointer, f.splat(i64(0), width), instr.dtype, width, mask)
+        if kind > 1 and not instr.dtype.is_complex:
+            return self._load_interleaved(pointer, kind, instr.dtype, width, mask)
+        return scalar.load_strided(f, pointer, self._lane_steps(access, width), instr.dtype, width, mask)
+
+    def _load_interleaved(self, pointer: Value, step: int, of: DType, width: int, mask: Value | None) -> Operand:
+        """Every ``step``-th element, as a masked load of consecutive ones (only the wanted ones are touched) and a shuffle."""
+        f = self.f
+        wanted = mask if mask is not None else constant(f"<{width} x i1>", 1)
+        nothing = constant(wanted.type, 0)
+        spread = [lane // step if lane % step == 0 else width for lane in range(step * width)]
+        whole = scalar.load(f, pointer, of, step * width, f.shuffle(wanted, nothing, spread))
+        assert isinstance(whole, Value)
+        return f.shuffle(whole, whole, range(0, step * width, step))
+
+    def _gather(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
+        f, instr = self.f, self.instructions[number]
+        access = instr.attrs[0]
+        if width > 1 and not any(self.is_vector(argument) for argument in instr.args):
+            return self._gather_row(number, width, mask)
+        address = self._affine(access)
+        if width > 1:
+            address = f.splat(address, width)
+            if self.spec.accesses[access].vector != 0:
+                address = f.add(address, self._lane_steps(access, width))
+        for index, stride in zip(indices, self.extras.get(number, ()), strict=True):
+            assert isinstance(index, Value)
+            address = f.add(address, f.mul(index, f.splat(stride, width)))
+        if width == 1:
+            return scalar.load(f, self.element(self.bases[access], address, instr.dtype), instr.dtype, 1)
+        if mask is not None:  # lanes beyond the end may hold any index
+            address = f.select(mask, address, constant(address.type, 0))
+        return scalar.load_strided(f, self.bases[access], address, instr.dtype, width, mask)
+
+    def _gather_row(self, number: int, width: int, mask: Value | None) -> Operand:
+        """Elements of one row: the lanes share their indices, and lie side by side or a stride apart."""
+        f, instr = self.f, self.instructions[number]
+        access = instr.attrs[0]
+        address = self._affine(access)
+        for argument, stride in zip(instr.args, self.extras.get(number, ()), strict=True):
+            index = self.values[argument]
+            assert isinstance(index, Value)
+            address = f.add(address, f.mul(index, stride))
+        place = self.element(self.bases[access], address, instr.dtype)
+        if self.spec.accesses[access].vector == 1:
+            return scalar.load(f, place, instr.dtype, width, mask)
+        return scalar.load_strided(f, place, self._lane_steps(access, width), instr.dtype, width, mask)
+
+    # -- effects ---------------------------------------------------------------------------------------------------
+
+    def effect(self, number: int, width: int, mask: Value | None) -> None:
+        """Store what an instruction is given, or check it."""
+        for argument in self.instructions[number].args:
+            self.require(argument, width, mask)
+        if self.instructions[number].op == "store":
+            self._store(number, width, mask)
+        else:
+            self._check(number, width if self.is_vector(number) else 1, mask)
+
+    def _check(self, number: int, width: int, mask: Value | None) -> None:
+        f, instr = self.f, self.instructions[number]
+        access, check = instr.attrs
+        condition, detail = (self.widened(argument, width) for argument in instr.args)
+        assert isinstance(condition, Value) and isinstance(detail, Value)
+        position = self._affine(access)
+        if width == 1:
+            with f.when(condition):
+                faults.report(f, check, position, detail)
+            return
+        if mask is not None:
+            condition = f.binary("and", condition, mask)
+        lanes = f.cast("bitcast", condition, f"i{width}")
+        with f.when(f.compare("ne", lanes, 0)):
+            lane = f.cast("zext", f.intrinsic("cttz", lanes, constant("i1", 0)), "i64")  # along the lanes positions grow
+            step = self.strides[access].get(self.vector_digit, i64(0))
+            found = f.value(f"extractelement {detail.type} {detail.text}, i64 {lane.text}", "i64")
+            faults.report(f, check, f.add(position, f.mul(lane, step)), found)
+
+    def _store(self, number: int, width: int, mask: Value | None) -> None:
+        f, instr = self.f, self.instructions[number]
+        access = instr.attrs[0]
+        kind = self.spec.accesses[access].vector
+        if kind == 0:
+            width = 1
+        value = self.widened(instr.args[0], width)
+        pointer = self.pointer(access)
+        if width == 1:
+            scalar.store(f, value, pointer, instr.dtype)
+        elif kind == 1:
+            scalar.store(f, value, pointer, instr.dtype, mask, stream=self.spec.accesses[access].stream)
+        else:
+            scalar.store_strided(f, value, pointer, self._lane_steps(access, width), instr.dtype, mask)
+
+    # -- lanes -----------------------------------------------------------------------------------------------------
+
+    def first_lanes(self, count: Value, width: int) -> Value:
+        """The lanes below ``count``, which is not negative."""
+        return self.lanes_between(None, count, width)
+
+    def lanes_between(self, first: Value | None, last: Value, width: int) -> Value:
+        """The lanes from ``first`` (not negative) to below ``last``; compared as bytes, of which a register holds many."""
+        f = self.f
+        lanes = constant_vector("i8", range(width))
+
+        def bound(count: Value) -> Value:
+            return f.splat(f.cast("trunc", f.intrinsic("smin", count, i64(width)), "i8"), width)
+
+        below = f.compare("ult", lanes, bound(last))
+        return below if first is None else f.binary("and", f.compare("uge", lanes, bound(first)), below)
+
+
+def accesses_of(instr: Instr) -> tuple[int, ...]:
+    """The accesses that an instruction makes."""
+    if instr.op == "load":
+        return (instr.attrs[0], *instr.attrs[1])
+    return (instr.attrs[0],) if instr.op in ("index", "gather", *EFFECTS) else ()
+
+
+def _extra_count(instr: Instr) -> int:
+    return len(instr.attrs[1]) if instr.op == "load" else instr.attrs[1] if instr.op == "gather" else 1

@@ -1,0 +1,114 @@
+"""The arithmetic of reductions: lanes, folded lanes, totals (``docs/design/0003-reductions.md``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from flambeau._codegen import scalar
+from flambeau._codegen.ir import Builder, Value, i64
+from flambeau._codegen.loops.body import Body
+from flambeau._codegen.loops.spec import CHUNK, COMBINE, Instr
+from flambeau._codegen.scalar import Operand
+from flambeau._types import dtype as dt
+from flambeau._types.dtype import dtype as DType
+
+
+def total_dtype(instr: Instr) -> DType:
+    """Chunks of sums and products are added up in double precision."""
+    if instr.attrs[0] in ("sum", "prod"):
+        if instr.dtype.is_floating_point:
+            return dt.float64
+        if instr.dtype.is_complex:
+            return dt.complex128
+    return instr.dtype
+
+
+def is_ordered(instr: Instr) -> bool:
+    """Whether the order of its operands can be seen in the result."""
+    return instr.dtype.category >= dt.FLOAT
+
+
+def neutral(instr: Instr, of: DType, width: int) -> list[Value]:
+    """What a reduction starts with."""
+    return scalar.unpack(scalar.splat_constant(of, scalar.identity(instr.attrs[0], of), width))
+
+
+def combine(f: Builder, instr: Instr, left: Operand, right: Operand) -> Operand:
+    return scalar.emit(f, COMBINE[instr.attrs[0]], instr.dtype, left, right)
+
+
+def add_to_total(f: Builder, instr: Instr, total: Operand, item: Operand) -> Operand:
+    """A total and the folded lanes of a chunk."""
+    wide = total_dtype(instr)
+    return scalar.emit(f, COMBINE[instr.attrs[0]], wide, total, scalar.cast(f, item, instr.dtype, wide))
+
+
+def fold(f: Builder, instr: Instr, operand: Operand) -> Operand:
+    """Combine the lanes of a vector by halves: 0 with 16, 1 with 17, …, then 0 with 8, and so on."""
+    half = scalar.unpack(operand)[0].width // 2
+    while half:
+        high = scalar.pack([f.shuffle(part, part, range(half, 2 * half)) for part in scalar.unpack(operand)])
+        low = scalar.pack([f.shuffle(part, part, range(half)) for part in scalar.unpack(operand)])
+        operand = combine(f, instr, low, high)
+        half //= 2
+    return operand
+
+
+def grouped(instrs: Sequence[Instr], parts: Sequence[Value]) -> list[Operand]:
+    """Operands, one for each reduction, from a flat list of their parts."""
+    result, at = [], 0
+    for instr in instrs:
+        count = 2 if instr.dtype.is_complex else 1
+        result.append(scalar.pack(list(parts[at : at + count])))
+        at += count
+    return result
+
+
+class Chunks:
+    """How the positions of a reduction are cut into chunks.
+
+    A chunk is ``CHUNK`` positions of a run or, where several runs fit in it, as many whole ones (``runs``).
+    """
+
+    def __init__(self, body: Body) -> None:
+        f, spec = body.f, body.spec
+        self.body = body
+        self.length = body.product(spec.run_digits)
+        self.lines = body.product(spec.reduced_digits)
+        self.runs = i64(1)
+        if spec.reduced:
+            fitting = f.binary("udiv", i64(CHUNK), f.intrinsic("smax", self.length, i64(1)))
+            self.runs = f.intrinsic("smax", fitting, i64(1))
+
+    def per_line(self) -> Value:
+        return self.body.f.binary("udiv", self.body.f.add(self.length, CHUNK - 1), i64(CHUNK))
+
+    def each(self, totals: list[Value], chunk: Callable[[Value, Value, Value, Value, list[Value]], list[Value]]) -> list[Value]:
+        """Loops over chunks in order: ``chunk(first line, last line, first position, last position, totals)`` gives the new totals."""
+        f = self.body.f
+        with ExitStack() as stack:
+            line = None
+            last_line: Value = i64(1)
+            if self.body.spec.reduced:
+                line = stack.enter_context(f.loop(0, self.lines, self.runs, totals))
+                last_line = f.intrinsic("smin", f.add(line.index, self.runs), self.lines)
+                totals = line.carried
+            with f.loop(0, self.length, CHUNK, totals) as positions:
+                last = f.intrinsic("smin", f.add(positions.index, CHUNK), self.length)
+                first_line = line.index if line is not None else i64(0)
+                positions.carry(*chunk(first_line, last_line, positions.index, last, positions.carried))
+            totals = positions.carried
+            if line is not None:
+                line.carry(*totals)
+        return line.carried if line is not None else totals
+
+    def lines_of(self, first: Value, last: Value, carried: list[Value], line: Callable[[list[Value]], list[Value]]) -> list[Value]:
+        """Loops over the lines of one chunk, with the places of the outer reduced digits set."""
+        body = self.body
+        if not body.spec.reduced:
+            return line(carried)
+        with body.f.loop(first, last, 1, carried) as lines:
+            body.unravel(lines.index, list(body.spec.reduced_digits))
+            lines.carry(*line(lines.carried))
+        return lines.carried

@@ -1,0 +1,267 @@
+"""Nests whose lanes lie along the run: a tile is one place of the outer digits, and each phase walks the row once.
+
+Where the run has several digits (a group's channels and their pixels) and all that a phase reads moves along them as along one, the walk
+is *flat*. Otherwise (a weight for each channel) it goes by *segments*, each as long as the last digit; so that a position's lane stays what
+it is, the vectors of a sum start at multiples of the lanes and are masked at the ends of a segment.
+"""
+
+from __future__ import annotations
+
+from flambeau._codegen import scalar
+from flambeau._codegen.ir import Value, i64
+from flambeau._codegen.loops.body import Body, accesses_of
+from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, fold, grouped, neutral, total_dtype
+from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
+
+COSTLY = frozenset((
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
+    "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "sigmoid", "pow", "lgamma", "digamma", "fmod", "remainder",
+))  # fmt: skip
+"""Scalar operators that are dearer than keeping their result in the second-level cache."""
+
+LINE = 64
+"""Bytes of a cache line."""
+FAR = 1 << 16
+"""A row of more elements pushes itself out of cache."""
+
+
+def kept(spec: LoopSpec, body: Body) -> list[int]:
+    """The costly instructions of a row that more than one phase needs: they are kept in scratch memory after the first."""
+    if not spec.keep or spec.reduced or body.phases < 2:
+        return []
+    needs = []
+    for phase in range(body.phases):
+        reductions, stores = body.wanted(phase)
+        needs.append(set(body.needed((*reductions, *stores))))
+    found: list[int] = []
+    for number, instr in enumerate(spec.body):
+        costly = instr.op == "map" and instr.attrs[0] in COSTLY and body.is_inner(number) and not instr.dtype.is_complex
+        if costly and sum(number in each for each in needs) > 1:
+            found.append(number)
+    return found
+
+
+class Row:
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.f = body.f
+        self.spec = body.spec
+        self.chunks = Chunks(body)
+        self.kept = kept(body.spec, body)
+        self.in_scratch: set[int] = set()  # kept instructions that an earlier phase has stored
+        self.pitch = body.parameter(body.parameters.extent)
+        self.outer = frozenset(range(body.spec.outer))
+        self.ahead: dict[int, Value] = {}
+        self.last = False
+
+    def emit(self) -> None:
+        body, f = self.body, self.f
+        known = dict(body.values)
+        last = max((phase for phase in range(body.phases) if any(body.wanted(phase))), default=0)
+        with f.loop(body.begin, body.end) as tiles:
+            body.unravel(tiles.index, list(range(self.spec.outer)))
+            self.in_scratch = set()
+            self.ahead = self._distances(tiles.index) if last else {}
+            stored: set[int] = set()
+            self._at_place(0, stored)
+            for phase in range(body.phases):
+                self.last = phase == last
+                self._walk(phase)
+                self._at_place(phase + 1, stored)
+            body.values = dict(known)
+            body.places.clear()
+
+    def _distances(self, tile: Value) -> dict[int, Value]:
+        """How far the next row lies from this one, for each access that the first phase loads along the run."""
+        body, f = self.body, self.f
+        if not self.spec.outer:
+            return {}
+        reductions, stores = body.wanted(0)
+        loads = [self.spec.body[number] for number in body.needed((*reductions, *stores)) if self.spec.body[number].op == "load"]
+        here = dict(body.places)
+        body.unravel(f.add(tile, 1), list(range(self.spec.outer)))
+        near = f.compare("sle", self.chunks.length, i64(FAR))
+        result: dict[int, Value] = {}
+        for access in {instr.attrs[0] for instr in loads if not instr.attrs[1]}:
+            if self.spec.accesses[access].vector == 1 and self.spec.accesses[access].flat:
+                distance = i64(0)
+                for digit, stride in body.strides[access].items():
+                    if digit in self.outer:
+                        distance = f.add(distance, f.mul(f.sub(body.places[digit], here[digit]), stride))
+                result[access] = f.select(near, distance, i64(0))
+        body.places.update(here)
+        return result
+
+    def _prefetch(self, width: int) -> None:
+        """Ask for the next row while this one is in cache: memory would wait for arithmetic, and arithmetic for memory."""
+        for access, distance in self.ahead.items():
+            of = self.spec.accesses[access].dtype
+            assert of is not None
+            pointer = self.body.element(self.body.pointer(access), distance, of)
+            for line in range(0, width * of.itemsize, LINE):
+                self.f.prefetch(self.f.offset(pointer, line, "i8"))
+
+    def _at_place(self, phase: int, stored: set[int]) -> None:
+        """What is known once for the whole row by the start of a phase."""
+        body = self.body
+        for number in body.known_at(self.outer, phase):
+            body.values[number] = body.compute(number, 1, None)
+        for number, instr in enumerate(self.spec.body):
+            if instr.op in EFFECTS and number not in stored and not body.is_inner(number) and body.phase[number] <= phase:
+                body.effect(number, 1, None)
+                stored.add(number)
+
+    def _walk(self, phase: int) -> None:
+        body = self.body
+        reductions, stores = body.wanted(phase)
+        if not reductions and not stores:
+            return
+        instrs = [self.spec.body[number] for number in reductions]
+        start = [part for instr in instrs for part in neutral(instr, total_dtype(instr), 1)]
+
+        def chunk(first_line: Value, last_line: Value, first: Value, last: Value, totals: list[Value]) -> list[Value]:
+            folded = self.chunk(phase, first_line, last_line, first, last)
+            result: list[Value] = []
+            for instr, total, item in zip(instrs, grouped(instrs, totals), folded, strict=True):
+                result += scalar.unpack(add_to_total(self.f, instr, total, item))
+            return result
+
+        totals = self.chunks.each(start, chunk)
+        self.in_scratch |= {number for number in self.kept if body.phase[number] <= phase and number in self._needs(reductions, stores)}
+        for number, instr, total in zip(reductions, instrs, grouped(instrs, totals), strict=True):
+            body.values[number] = scalar.cast(self.f, total, total_dtype(instr), instr.dtype)
+
+    def _needs(self, reductions: list[int], stores: list[int]) -> list[int]:
+        return self.body.needed((*reductions, *stores), self.in_scratch)
+
+    def chunk(self, phase: int, first_line: Value, last_line: Value, first: Value, last: Value) -> list[scalar.Operand]:
+        """One chunk; returns the folded lanes of each reduction."""
+        body, f = self.body, self.f
+        reductions, stores = body.wanted(phase)
+        instrs = [self.spec.body[number] for number in reductions]
+        lanes = [part for instr in instrs for part in neutral(instr, instr.dtype, LANES)]
+        needs = self._needs(reductions, stores)
+        used = {access for number in (*needs, *stores) for access in accesses_of(self.spec.body[number])}
+        flat = all(self.spec.accesses[access].flat for access in used)
+        width = LANES if reductions or len(needs) <= 12 else VECTOR
+
+        def line(carried: list[Value]) -> list[Value]:
+            if flat:
+                return self._flat(reductions, stores, first, last, width, carried)
+            return self._segments(reductions, stores, needs, first, last, width, carried)
+
+        lanes = self.chunks.lines_of(first_line, last_line, lanes, line)
+        return [fold(f, instr, operand) for instr, operand in zip(instrs, grouped(instrs, lanes), strict=True)]
+
+    def _flat(self, reductions: list[int], stores: list[int], first: Value, last: Value, width: int, lanes: list[Value]) -> list[Value]:
+        """The positions from ``first``, a multiple of the lanes, to ``last`` as one digit."""
+        body, f = self.body, self.f
+        for digit in self.spec.run_digits:
+            body.places[digit] = i64(0)
+        whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
+        with f.loop(first, whole, width, lanes) as vectors:
+            body.places[body.vector_digit] = vectors.index
+            vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
+        step = width if reductions else VECTOR
+        with f.loop(whole, last, step, vectors.carried) as tail:
+            body.places[body.vector_digit] = tail.index
+            mask = body.first_lanes(f.sub(last, tail.index), step)
+            tail.carry(*self._vector(reductions, stores, tail.index, step, mask, tail.carried))
+        return tail.carried
+
+    def _segments(
+        self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, width: int, lanes: list[Value]
+    ) -> list[Value]:
+        """The same, one place of the run's other digits after the other."""
+        body, f = self.body, self.f
+        *others, vector = self.spec.run_digits
+        size = body.extents[vector]
+        end = f.binary("udiv", f.add(last, f.sub(size, i64(1))), size)
+        with f.loop(f.binary("udiv", first, size), end, 1, lanes) as segments:
+            body.unravel(segments.index, others)
+            known = dict(body.values)
+            for number in needs:
+                if vector not in body.depends[number] and number not in body.values:
+                    body.values[number] = body.compute(number, 1, None)
+            start = f.mul(segments.index, size)
+            low = f.intrinsic("smax", start, first)
+            high = f.intrinsic("smin", f.add(start, size), last)
+            if reductions:
+                with f.loop(f.binary("and", low, i64(-width)), high, width, segments.carried) as vectors:
+                    body.places[vector] = f.sub(vectors.index, start)
+                    before = f.intrinsic("smax", f.sub(low, vectors.index), i64(0))
+                    mask = body.lanes_between(before, f.sub(high, vectors.index), width)
+                    vectors.carry(*self._vector(reductions, stores, vectors.index, width, mask, vectors.carried))
+                segments.carry(*vectors.carried)
+            else:
+                whole = f.add(low, f.binary("and", f.sub(high, low), i64(-width)))
+                with f.loop(low, whole, width) as vectors:
+                    body.places[vector] = f.sub(vectors.index, start)
+                    self._vector(reductions, stores, vectors.index, width, None, [])
+                with f.loop(whole, high, VECTOR) as vectors:
+                    body.places[vector] = f.sub(vectors.index, start)
+                    mask = body.first_lanes(f.sub(high, vectors.index), VECTOR)
+                    self._vector(reductions, stores, vectors.index, VECTOR, mask, [])
+            body.values = known
+        return segments.carried
+
+    def _vector(
+        self, reductions: list[int], stores: list[int], position: Value, width: int, mask: Value | None, lanes: list[Value]
+    ) -> list[Value]:
+        """All that a phase does at one vector of positions."""
+        body, f = self.body, self.f
+        known = dict(body.values)
+        if self.last:
+            self._prefetch(width)
+        for row, number in enumerate(self.kept):
+            if number in self.in_scratch:
+                body.values[number] = scalar.load(
+                    f, self._scratch(row, position, number), self.spec.body[number].dtype.compute, width, mask
+                )
+        for number in stores:
+            body.effect(number, width, mask)
+        instrs = [self.spec.body[number] for number in reductions]
+        result: list[Value] = []
+        for instr, before in zip(instrs, grouped(instrs, lanes), strict=True):
+            source = instr.args[0]
+            body.require(source, width, mask)
+            after = combine(f, instr, before, body.widened(source, width))
+            result += scalar.unpack(after if mask is None else scalar.select(f, mask, after, before))
+        for row, number in enumerate(self.kept):
+            if number in body.values and number not in self.in_scratch:
+                value = body.widened(number, width)
+                scalar.store(f, value, self._scratch(row, position, number), self.spec.body[number].dtype.compute, mask)
+        body.values = known
+        return result
+
+    def _scratch(self, row: int, position: Value, number: int) -> Value:
+        f = self.f
+        start = f.offset(self.body.scratch, f.mul(self.pitch, i64(row)), "i8")
+        return self.body.element(start, position, self.spec.body[number].dtype.compute)
+
+    # -- split -----------------------------------------------------------------------------------------------------
+
+    def emit_split(self) -> None:
+        """A tile is one chunk of one result."""
+        body, f = self.body, self.f
+        results = body.product(range(self.spec.outer))
+        per_line = self.chunks.per_line()
+        known = dict(body.values)
+        with f.loop(body.begin, body.end) as tiles:
+            part = f.binary("udiv", tiles.index, results)
+            place = f.sub(tiles.index, f.mul(part, results))
+            body.unravel(place, list(range(self.spec.outer)))
+            block = f.binary("udiv", part, per_line)
+            first = f.mul(f.sub(part, f.mul(block, per_line)), i64(CHUNK))
+            line = f.mul(block, self.chunks.runs)
+            last_line = f.intrinsic("smin", f.add(line, self.chunks.runs), self.chunks.lines)
+            last = f.intrinsic("smin", f.add(first, CHUNK), self.chunks.length)
+            self._at_place(0, set())
+            folded = self.chunk(0, line, last_line, first, last)
+            for position, (number, item) in enumerate(zip(body.wanted(0)[0], folded, strict=True)):
+                at = body.parameters.partial + 3 * position
+                linear = f.add(f.mul(part, body.parameter(at + 2)), place)
+                of = self.spec.body[number].dtype
+                scalar.store(f, item, body.element(body.buffer(at), linear, of), of)
+            body.values = dict(known)
+            body.places.clear()

@@ -1,0 +1,133 @@
+"""What a loop kernel computes, with every extent and stride left to run time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flambeau._types.dtype import dtype as DType
+
+VECTOR = 16
+"""Elements that one instruction computes together, where nothing asks for more."""
+LANES = 32
+"""Running sums that a chunk has (``docs/design/0003-reductions.md``)."""
+CHUNK = 4096
+"""Positions that are added in lanes before these are folded."""
+BLOCK = 4096
+"""Positions of the vector digit in a tile of a map."""
+STRIDED, ACROSS = -1, -2
+"""See ``Access.vector``."""
+
+EFFECTS = ("store", "check")
+"""Instructions that give no value."""
+
+COMBINE = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """An affine function of the digits: a place in memory (``dtype`` is set) or a number (an index, a coordinate).
+
+    Attributes:
+        digits: on which digits it depends
+        vector: how the vector digit moves it: 0 not at all, 1, 2, 3 or 4 by so many elements, ``STRIDED`` by a stride that is known at
+            run time, ``ACROSS`` likewise, while the row digit of a ``tiled`` nest moves it by one element
+        flat: whether it moves along all digits of the run as along one
+        stream: whether vectors are stored past the caches; their places are multiples of their size
+    """
+
+    dtype: DType | None
+    digits: tuple[bool, ...]
+    vector: int
+    flat: bool = True
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Instr:
+    """One step for one element.
+
+    ``op`` is ``load`` (attrs: access, accesses of bounds), ``index`` (access), ``number`` (class of the number), ``constant`` (number as text),
+    ``map`` (name), ``cast``, ``gather`` (access, number of indices), ``reduce`` (kind), ``store`` (access), ``check`` (access of the
+    position, number of the check; its arguments are the condition and the detail).
+    ``args`` are earlier instructions.
+    """
+
+    op: str
+    dtype: DType
+    args: tuple[int, ...]
+    attrs: tuple = ()
+
+
+@dataclass(frozen=True)
+class LoopSpec:
+    """The structure of a loop kernel; equal specs share a kernel.
+
+    Attributes:
+        mode: the shape of the nest: ``map``, ``tiled``, ``row`` or ``column``
+        outer, reduced, run: how many digits of each sort there are (the vector digit is one of the run in ``row``, else on its own)
+        split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
+        keep: whether a row may be kept in scratch memory between phases
+    """
+
+    mode: str
+    outer: int
+    reduced: int
+    run: int
+    accesses: tuple[Access, ...]
+    body: tuple[Instr, ...]
+    split: bool = False
+    features: tuple[str, ...] = ()
+    keep: bool = False
+
+    @property
+    def digits(self) -> int:
+        """Outer digits, then (but in ``row``) the vector digit, then outer reduced digits, then the run."""
+        return self.outer + (self.mode != "row") + self.reduced + self.run
+
+    @property
+    def vector_digit(self) -> int:
+        return self.digits - 1 if self.mode == "row" else self.outer
+
+    @property
+    def reduced_digits(self) -> range:
+        return range(self.digits - self.run - self.reduced, self.digits - self.run)
+
+    @property
+    def run_digits(self) -> range:
+        return range(self.digits - self.run, self.digits)
+
+
+class Parameters:
+    """The order of a loop kernel's parameters, shared by the code that reads them and the code that writes them.
+
+    ``[extent of each digit, lines in a tile of a map or vectors in one of a column or bytes of a kept row, for each access: slot and byte offset (or start), stride of
+    each digit it depends on, for each bound: extent, for each number: index, for each gather: strides of indices, for a split: slot, byte offset,
+    results]``
+    """
+
+    def __init__(self, spec: LoopSpec) -> None:
+        self.extent = spec.digits
+        position = spec.digits + 1
+        self.access: list[tuple[int, dict[int, int]]] = []
+        for access in spec.accesses:
+            start = position
+            position += 2
+            strides = {}
+            for digit, depends in enumerate(access.digits):
+                if depends:
+                    strides[digit] = position
+                    position += 1
+            self.access.append((start, strides))
+        self.extra: dict[int, int] = {}
+        for number, instr in enumerate(spec.body):
+            if instr.op == "load" and instr.attrs[1]:
+                self.extra[number] = position
+                position += len(instr.attrs[1])
+            elif instr.op == "number":
+                self.extra[number] = position
+                position += 1
+            elif instr.op == "gather":
+                self.extra[number] = position
+                position += instr.attrs[1]
+        self.partial = position
+        self.count = position + (3 * sum(instr.op == "reduce" for instr in spec.body) if spec.split else 0)

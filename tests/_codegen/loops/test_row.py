@@ -1,0 +1,79 @@
+"""Reductions along memory: rows of every length, runs of several digits, and what a row keeps between its phases."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau._codegen import loops
+from flambeau._types import dtype as dt
+from tests._codegen.loops.order import ordered_sum
+
+LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 100, 4095, 4096, 4097, 9000)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_row_is_added_in_order(length: int) -> None:
+    x = np.random.default_rng(length).standard_normal((5, length)).astype(np.float32)
+    assert np.array_equal(flambeau.tensor(x).sum(1).numpy(), ordered_sum(x, (1,)))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 40, 9), (2, 3, 4096), (4, 8, 16), (2, 300, 49), (1, 1, 1), (3, 2, 5000)])
+def test_a_weight_along_part_of_the_run_changes_no_lane(shape: tuple[int, int, int]) -> None:
+    """The run has two digits and the weight only one: the row is walked by segments."""
+    draw = np.random.default_rng(0)
+    x, w = (draw.standard_normal(size).astype(np.float32) for size in (shape, (shape[1], 1)))
+    result = (flambeau.tensor(x) * flambeau.tensor(w)).sum((1, 2))
+    assert np.array_equal(result.numpy(), ordered_sum(x * w, (1, 2)))
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 20, 3), (70, 2, 9, 9), (2, 3, 80, 80), (9, 2, 1, 1), (5000, 1, 3, 1)])
+def test_short_lines_share_lanes(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    assert np.array_equal(flambeau.tensor(x).sum((0, 2, 3)).numpy(), ordered_sum(x, (0, 2, 3)))
+
+
+@pytest.mark.parametrize("length", [1, 10, 33, 1000, 20_000])
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 2e-15), ("float16", 1e-3), ("bfloat16", 8e-3)])
+def test_a_row_with_several_phases(length: int, dtype: str, tolerance: float) -> None:
+    """Up to ``MOST_KEPT`` elements the powers are kept in scratch memory from the phase that adds them to the one that divides them."""
+    x = flambeau.randn(3, length).to(getattr(flambeau, dtype))
+    exact = x.double().numpy()
+    powers = np.exp(exact - exact.max(1, keepdims=True))
+    wanted = powers / powers.sum(1, keepdims=True)
+    smallest = 2.0**-25 if dtype == "float16" else 0.0  # half a step of its subnormal numbers
+    assert np.allclose(flambeau.softmax(x, 1).double().numpy(), wanted, rtol=tolerance, atol=smallest)
+
+
+def test_only_costly_work_is_kept() -> None:
+    access = loops.Access(dt.float32, (True, True), 1)
+
+    def spec(op: str, keep: bool) -> loops.LoopSpec:
+        body = (
+            loops.Instr("load", dt.float32, (), (0, ())),
+            loops.Instr("map", dt.float32, (0,), (op,)),
+            loops.Instr("reduce", dt.float32, (1,), ("sum",)),
+            loops.Instr("map", dt.float32, (1, 2), ("div",)),
+            loops.Instr("store", dt.float32, (3,), (1,)),
+        )
+        return loops.LoopSpec("row", 1, 0, 1, (access, access), body, keep=keep)
+
+    assert [loops.kernel(spec(*each)).kept for each in (("exp", True), ("exp", False), ("neg", True))] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int16, np.int32, np.int64, np.float32, np.float64, np.complex64])
+@pytest.mark.parametrize("shape", [(3, 1), (4, 33), (2, 5000)])
+def test_every_dtype(dtype: type, shape: tuple[int, int]) -> None:
+    x = (np.random.default_rng(0).standard_normal(shape) * 50).astype(dtype)
+    result = flambeau.tensor(x).sum(1).numpy()
+    assert np.allclose(result, x.sum(1, dtype=np.complex128 if dtype is np.complex64 else None), rtol=1e-3, atol=1e-2)
+    if dtype is not np.complex64:
+        assert np.array_equal(flambeau.tensor(x).amax(1).numpy(), x.max(1))
+
+
+def test_nothing_to_add() -> None:
+    for shape, axes in itertools.product([(0, 4), (4, 0), (0, 0)], [(0,), (1,), (0, 1)]):
+        assert flambeau.zeros(shape).sum(axes).tolist() == np.zeros(shape).sum(axes).tolist()

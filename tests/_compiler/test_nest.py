@@ -1,0 +1,94 @@
+"""Which shape of loop nest a cluster becomes, and what its tiles are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flambeau._codegen.loops import ACROSS, STRIDED, LoopSpec
+from flambeau._compiler import nest
+from flambeau._compiler.graph import Graph, Node
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from tests._compiler import graphs
+
+
+@pytest.fixture
+def specs(monkeypatch: pytest.MonkeyPatch) -> list[LoopSpec]:
+    """The specs of the nests that are lowered from here on."""
+    found: list[LoopSpec] = []
+    original = nest.loops.kernel
+
+    def recording(spec: LoopSpec) -> object:
+        found.append(spec)
+        return original(spec)
+
+    monkeypatch.setattr(nest.loops, "kernel", recording)
+    return found
+
+
+def matrix(x: Node) -> Node:
+    return x.reshape((64, 128))
+
+
+def test_rows_columns_and_maps(specs: list[LoopSpec]) -> None:
+    graphs.plan(lambda graph, x: (matrix(x).sum((1,)),), dt.float32, 64 * 128)
+    graphs.plan(lambda graph, x: (matrix(x).sum((0,)),), dt.float32, 64 * 128)
+    graphs.plan(lambda graph, x: (graph.map("exp", matrix(x)),), dt.float32, 64 * 128)
+    assert [each.mode for each in specs] == ["row", "column", "map"]
+
+
+def test_a_row_is_walked_along_its_elements_whatever_its_result_does(specs: list[LoopSpec]) -> None:
+    """One store for each row weighs nothing beside the loads of its elements."""
+    graphs.plan(lambda graph, x: (x.reshape((4096, 20)).sum((1,)),), dt.float32, 4096 * 20)
+    assert [each.mode for each in specs] == ["row"]
+
+
+def test_what_lies_across_is_transposed(specs: list[LoopSpec]) -> None:
+    planned = graphs.plan(lambda graph, x: (graph.copy(matrix(x).transpose(0, 1)),), dt.float32, 64 * 128)
+    assert specs[0].mode == "tiled" and ACROSS in [access.vector for access in specs[0].accesses]
+    x = np.arange(64 * 128, dtype=np.float32)
+    assert np.array_equal(graphs.run(planned, x)[0], x.reshape(64, 128).T.reshape(-1))
+
+
+@pytest.mark.parametrize("step, vector", [(1, 1), (2, 2), (4, 4), (5, STRIDED)])
+def test_short_strides_are_known_to_the_kernel(specs: list[LoopSpec], step: int, vector: int) -> None:
+    planned = graphs.plan(lambda graph, x: (graph.map("neg", x.slice(0, 0, 100, step)),), dt.float32, 600)
+    assert vector in [access.vector for access in specs[0].accesses]
+    x = np.arange(600, dtype=np.float32)
+    assert np.array_equal(graphs.run(planned, x)[0], -x[: 100 * step : step])
+
+
+def test_a_weight_of_part_of_the_run_is_not_flat(specs: list[LoopSpec]) -> None:
+    def write(graph: Graph, x: Node, w: Node) -> tuple[Node, ...]:
+        return ((x.reshape((3, 8, 49)) * w.reshape((1, 8, 1))).sum((1, 2)),)
+
+    graphs.plan(write, dt.float32, 3 * 8 * 49, 8)
+    assert specs[0].mode == "row" and specs[0].run == 2
+    assert sorted(access.flat for access in specs[0].accesses if access.dtype is not None) == [False, True, True]
+
+
+def test_large_results_are_streamed(specs: list[LoopSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nest, "_large", lambda: 4096)
+    draw = np.random.default_rng(0)
+    for rows, columns, streams in ((16, 64, True), (16, 60, False), (4, 64, False)):
+        specs.clear()
+        x = draw.standard_normal(rows * columns).astype(np.float32)
+        planned = graphs.plan(lambda graph, x, shape=(rows, columns): (_shifted(graph, x.reshape(shape)),), dt.float32, rows * columns)
+        assert any(access.stream for access in specs[-1].accesses) is streams
+        table = x.reshape(rows, columns)
+        assert np.array_equal(graphs.run(planned, x)[0], (table - table.max(1, keepdims=True)).reshape(-1))
+
+
+def _shifted(graph: Graph, x: Node) -> Node:
+    return x - x.max((1,), keepdim=True)
+
+
+def test_elementwise_results_lie_as_their_operands(specs: list[LoopSpec]) -> None:
+    graph = Graph()
+    last = lay.layout((2, 3, 4, 5), (60, 1, 15, 3), 0, dt.float32)
+    x = graph.view(graph.input(0, dt.float32, 120), last)
+    assert (x + 1.0).strides == last.strides
+    assert graph.cast(x, dt.float64).strides == last.strides
+    assert graph.copy(x).strides == (60, 20, 5, 1)
+    assert (graph.input(1, dt.float32, 3).reshape((1, 3, 1, 1)) + x).strides == last.strides
