@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 import flambeau._ops as _ops
+from flambeau import _settings
 from flambeau import autograd as autograd
 from flambeau._compiler import lazy as _lazy
 from flambeau._ops import copying as _copying
+from flambeau._ops import return_types as return_types
 from flambeau._runtime.pool import get_num_threads as get_num_threads
 from flambeau._runtime.pool import set_num_threads as set_num_threads
 from flambeau._tape.tape import flush as flush
 from flambeau._tape.tape import set_compiler as _set_compiler
+from flambeau._tensor import aliases as _aliases
+from flambeau._tensor import classes as _classes
 from flambeau._tensor.printing import get_printoptions as get_printoptions
 from flambeau._tensor.printing import set_printoptions as set_printoptions
 from flambeau._tensor.size import Size as Size
@@ -23,6 +32,8 @@ from flambeau._types.promotion import can_cast as can_cast
 from flambeau._types.promotion import get_default_dtype as get_default_dtype
 from flambeau._types.promotion import promote_types as promote_types
 from flambeau._types.promotion import set_default_dtype as set_default_dtype
+from flambeau._types.strided import layout as layout
+from flambeau._types.strided import strided as strided
 from flambeau.autograd.grad_mode import enable_grad as enable_grad
 from flambeau.autograd.grad_mode import inference_mode as inference_mode
 from flambeau.autograd.grad_mode import is_grad_enabled as is_grad_enabled
@@ -41,6 +52,12 @@ for _family in _ops.FAMILIES:
     for _name in _family.PUBLIC:
         globals()[_name] = getattr(_family, _name)
 
+for _home in (_classes, _settings):
+    for _name in _home.PUBLIC:
+        globals()[_name] = getattr(_home, _name)
+globals().update(_aliases.FUNCTIONS)
+newaxis = None
+
 _set_compiler(_lazy.compile)
 
 from flambeau import fft as fft  # noqa: E402  (these need the names above)
@@ -51,10 +68,40 @@ from flambeau import special as special  # noqa: E402
 from flambeau import testing as testing  # noqa: E402
 from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
-from flambeau.serialization import load as load  # noqa: E402
-from flambeau.serialization import save as save  # noqa: E402
 
-_LATER = {"explain": "_compiler.explain", "install_as_torch": "_alias", "vision": ""}
+_LATER = {
+    "accelerator": "",
+    "amp": "",
+    "autocast": "amp.autocast_mode",
+    "backends": "",
+    "compile": "compiler",
+    "compiler": "",
+    "cpu": "",
+    "cuda": "",
+    "distributions": "",
+    "draw": "",
+    "explain": "_compiler.explain",
+    "func": "",
+    "get_autocast_cpu_dtype": "amp.autocast_mode",
+    "get_autocast_dtype": "amp.autocast_mode",
+    "install_as_torch": "_alias",
+    "is_autocast_cpu_enabled": "amp.autocast_mode",
+    "is_autocast_enabled": "amp.autocast_mode",
+    "jit": "",
+    "load": "serialization",
+    "masked": "",
+    "mps": "",
+    "multiprocessing": "",
+    "random": "",
+    "save": "serialization",
+    "serialization": "",
+    "set_autocast_dtype": "amp.autocast_mode",
+    "set_autocast_enabled": "amp.autocast_mode",
+    "signal": "",
+    "vision": "",
+    "vmap": "func",
+    "xpu": "",
+}
 """Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
 
 
@@ -69,7 +116,7 @@ def __getattr__(name: str) -> object:
 
 for _name in (
     "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
-    "conv_transpose2d", "conv_transpose3d", "cosine_similarity", "instance_norm", "max_pool1d", "max_pool2d", "max_pool3d", "pairwise_distance", "pdist", "pixel_shuffle",
+    "conv_transpose2d", "conv_transpose3d", "cosine_similarity", "max_pool1d", "max_pool2d", "max_pool3d", "pairwise_distance", "pdist", "pixel_shuffle",
     "pixel_unshuffle", "rrelu",
 ):  # fmt: skip
     globals()[_name] = getattr(nn.functional, _name)

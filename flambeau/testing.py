@@ -106,7 +106,7 @@ def _compare_tensors(actual: Any, expected: Any, place: str, options: tuple, *, 
     wide = np.complex128 if common.is_complex else np.float64 if common.is_floating_point else common.numpy
     one, other = (_numbers(each).astype(wide) for each in (actual, expected))
     with np.errstate(all="ignore"):
-        difference = np.abs(one.astype(np.float64) - other.astype(np.float64)) if one.dtype.kind in "biu" else np.abs(one - other)
+        difference = _distance(one, other) if one.dtype.kind in "biu" else np.abs(one - other)
         close = (one == other) | (np.isfinite(difference) & (difference <= atol + rtol * np.abs(other)))
         if equal_nan and one.dtype.kind in "fc":
             close |= np.isnan(one) & np.isnan(other)
@@ -124,6 +124,14 @@ def _compare_tensors(actual: Any, expected: Any, place: str, options: tuple, *, 
         f"Greatest absolute difference: {difference[where]} at index {where} (up to {atol} + {rtol} * |expected| allowed): "
         f"{one[where]} where {other[where]} was expected"
     )
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How far integers are apart, exactly: the difference of the larger and the smaller, which may not fit a signed integer."""
+    if one.dtype == np.bool_:
+        return (one != other).astype(np.float64)
+    high, low = np.maximum(one, other), np.minimum(one, other)
+    return high.astype(np.uint64) - low.astype(np.uint64)
 
 
 def _numbers(tensor: Any) -> np.ndarray:

@@ -187,8 +187,10 @@ class Translator:
         kind = self.function(type(module))
         ours = kind.__new__(kind)
         self.lookup("torch.nn.Module").__init__(ours)
+        every_module_has = vars(torch.nn.Module())
         for name, attribute in vars(module).items():
-            if not name.startswith("_"):
+            derived = isinstance(getattr(kind, name, None), property)  # ours knows it from what else it holds
+            if (name == "training" or name not in every_module_has) and not derived:
                 setattr(ours, name, again(attribute))
         for name, parameter in module._parameters.items():
             ours.register_parameter(name, again(parameter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flambeau._ops import (
     activation,
+    calculus,
     choice,
     composing,
     convolution,
@@ -16,26 +17,34 @@ from flambeau._ops import (
     indexing,
     inspecting,
     joining,
+    linalg,
     loss,
     matrix,
     normalization,
+    norms,
+    padding,
+    pairs,
     pooling,
     products,
     reduction,
+    rejection,
     running,
     sampling,
+    scipy_special,
     shaping,
     softmax,
     sorting,
     special,
+    spectrogram,
     statistics,
     views,
+    windows,
 )  # fmt: skip
 from flambeau._ops import nn as nn
 
 FAMILIES = (
-    activation, choice, composing, convolution, copying, counting, creation, elementwise, functions, gathering, indexing, inspecting, joining, loss, matrix,
-    normalization, pooling, products, reduction, running, sampling, shaping, softmax, sorting, special, statistics, views,
+    activation, calculus, choice, composing, convolution, copying, counting, creation, elementwise, functions, gathering, indexing, inspecting, joining, linalg, loss, matrix,
+    normalization, norms, padding, pairs, pooling, products, reduction, rejection, running, sampling, scipy_special, shaping, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
 

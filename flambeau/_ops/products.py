@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import in_place, int_tuple, into
+from flambeau._ops.autocast import as_product
 from flambeau._ops.matrix import bmm, matmul, mm
 from flambeau._ops.reduction import sum
 from flambeau._types import dtype as dt
@@ -70,6 +71,7 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | N
         product = product * alpha
     if beta == 0:
         return into(out, product.expand(product.layout.shape) if input is not None else product)
+    input = as_product(input, product)
     return into(out, product + (input if beta == 1 else input * beta))
 
 

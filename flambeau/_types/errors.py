@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class IndexOutOfBoundsError(RuntimeError, IndexError):
     """An index in a tensor is out of range: a ``RuntimeError``, as PyTorch raises, and the ``IndexError`` that it is."""
+
+
+class LinAlgError(RuntimeError):
+    """A matrix has not the property that an algorithm of linear algebra needs: it is singular, or not positive definite."""

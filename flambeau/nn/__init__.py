@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from flambeau.nn import functional, init, modules, parameter, utils
+from flambeau.nn import functional, init, modules, parallel, parameter, utils
 from flambeau.nn.modules import *  # noqa: F403
+from flambeau.nn.parallel import DataParallel
 from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [
     "Buffer",
+    "DataParallel",
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
     "functional",
     "init",
     "modules",
+    "parallel",
     "parameter",
     "utils",
     *modules.__all__,

@@ -1,11 +1,11 @@
-"""Utilities: datasets and loaders (``data``), logging for TensorBoard (``tensorboard``). Each is loaded when it is first used."""
+"""Utilities: datasets and loaders (``data``), logging for TensorBoard (``tensorboard``), checkpoints. Each is loaded when it is first used."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-_PARTS = ("data", "tensorboard")
+_PARTS = ("checkpoint", "data", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:

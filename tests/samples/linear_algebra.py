@@ -87,6 +87,16 @@ rows(
 rows("fi", True, nonzero_static=lambda f, x: f.nonzero_static(x(3, 4), size=7))
 
 MADE_FROM_NOTHING = frozenset(
-    ["bartlett_window", "blackman_window", "empty_permuted", "hamming_window", "hann_window", "kaiser_window", "logspace"]
+    [
+        "bartlett_window",
+        "blackman_window",
+        "empty_permuted",
+        "hamming_window",
+        "hann_window",
+        "kaiser_window",
+        "logspace",
+        "pca_lowrank",
+        "svd_lowrank",
+    ]
 )
-"""Tested in tests/_ops/test_windows.py and tests/_ops/test_calculus.py."""
+"""Made from nothing, or random: tests/_ops/test_windows.py, tests/_ops/test_calculus.py, tests/_ops/linalg/test_low_rank.py."""

@@ -6,6 +6,7 @@ no check.
 
 from __future__ import annotations
 
+from flambeau._ops.autocast import in_float32
 from flambeau.nn.functional._activation import (
     celu,
     celu_,
@@ -297,3 +298,9 @@ __all__ = [
     "upsample_bilinear",
     "upsample_nearest",
 ]
+
+for _name in (
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "ctc_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss",
+    "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "poisson_nll_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+):  # fmt: skip
+    globals()[_name] = in_float32(globals()[_name])

@@ -111,10 +111,11 @@ def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int 
 
 
 class _Orthogonal(Module):
-    """Maps a matrix (n, k) to one with orthonormal columns, through a skew-symmetric matrix A.
+    """Maps a matrix (n, k) to one with orthonormal columns.
 
-    ``matrix_exp`` gives exp(A), ``cayley`` (1 - A/2)⁻¹ (1 + A/2). A begins at 0, and the result is multiplied by a fixed ``base``
-    from the left, so that any orthogonal matrix can be assigned.
+    ``matrix_exp`` gives exp(A) for a skew-symmetric A, ``cayley`` (1 - A/2)⁻¹ (1 + A/2), and ``householder`` a product of reflections,
+    whose vectors are the columns below the diagonal. Each begins at the unit matrix, and the result is multiplied by a fixed ``base`` from
+    the left, so that any orthogonal matrix can be assigned.
     """
 
     def __init__(self, weight: Tensor, orthogonal_map: str, *, use_trivialization: bool = True) -> None:
@@ -125,28 +126,33 @@ class _Orthogonal(Module):
             self.register_buffer("base", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, k = x.size(-2), x.size(-1)
-        transposed = n < k
+        transposed = x.size(-2) < x.size(-1)
         if transposed:
-            x, n, k = x.mT, k, n
+            x = x.mT
+        q = _reflected(x) if self.orthogonal_map == "householder" else self._turned(x)[..., : x.size(-1)]
+        if "base" in self._buffers:
+            q = self.base @ q
+        return q.mT if transposed else q
+
+    def _turned(self, x: Tensor) -> Tensor:
+        """The square orthogonal matrix of the skew-symmetric one that has x's lower triangle."""
+        n, k = x.shape[-2:]
         lower = x.tril()
         if n != k:
             zeros = x.new_zeros(*x.shape[:-2], n, n - k)
             lower = flambeau.cat([lower, zeros], -1)
         skew = lower - lower.mH
         if self.orthogonal_map == "matrix_exp":
-            q = flambeau.matrix_exp(skew)
-        else:
-            identity = flambeau.eye(n, dtype=x.dtype, device=x.device)
-            q = flambeau.linalg.solve(identity - skew / 2, identity + skew / 2)
-        q = q[..., :k]
-        if "base" in self._buffers:
-            q = self.base @ q
-        return q.mT if transposed else q
+            return flambeau.matrix_exp(skew)
+        identity = flambeau.eye(n, dtype=x.dtype, device=x.device)
+        return flambeau.linalg.solve(identity - skew / 2, identity + skew / 2)
 
     def right_inverse(self, q: Tensor) -> Tensor:
         if q.shape != self.shape:
             raise ValueError(f"Expected a matrix or batch of matrices of shape {self.shape}. Got a tensor of shape {q.shape}.")
+        if "base" not in self._buffers and self.orthogonal_map == "householder":
+            with flambeau.no_grad():
+                return _reflections(q.mT).mT if q.size(-2) < q.size(-1) else _reflections(q)
         if "base" not in self._buffers:
             raise NotImplementedError(
                 "It is not possible to assign to the matrix exponential or the Cayley parametrizations when use_trivialization=False."
@@ -168,6 +174,21 @@ class _Orthogonal(Module):
             return result
 
 
+def _reflected(x: Tensor) -> Tensor:
+    """The product of the reflections at x's columns below the diagonal, with the signs of the diagonal."""
+    vectors = x.tril(diagonal=-1)
+    q = flambeau.linalg.householder_product(vectors, 2.0 / (1.0 + (vectors * vectors).sum(dim=-2)))
+    return q * x.diagonal(dim1=-2, dim2=-1).detach().sgn().unsqueeze(-2)
+
+
+def _reflections(q: Tensor) -> Tensor:
+    """A matrix whose ``_reflected`` is q: a column that needs no reflection is one whose vector is 0, and its sign is turned."""
+    packed, tau = flambeau.geqrf(q)
+    signs = packed.diagonal(dim1=-2, dim2=-1).sgn()
+    packed.diagonal(dim1=-2, dim2=-1).copy_(flambeau.where(tau == 0, -signs, signs))
+    return packed
+
+
 def _is_orthogonal(q: Tensor) -> bool:
     identity = flambeau.eye(q.size(-1), dtype=q.dtype, device=q.device)
     return bool(flambeau.allclose(q.mH @ q, identity, atol=10.0 * q.size(-2) * flambeau.finfo(q.dtype).eps))
@@ -185,7 +206,7 @@ def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None 
     Args:
         module: whose weight it is.
         name: the weight's name; a matrix or a batch of matrices.
-        orthogonal_map: ``"matrix_exp"`` or ``"cayley"``.
+        orthogonal_map: ``"matrix_exp"`` (of square and complex weights, if left out), ``"cayley"`` or ``"householder"`` (of others).
         use_trivialization: whether a fixed orthogonal matrix is multiplied from the left, so that weights can be assigned.
 
     Raises:
@@ -194,8 +215,11 @@ def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None 
     weight = _tensor_of(module, name)
     if weight.dim() < 2:
         raise ValueError(f"Expected a matrix or batch of matrices. Got a tensor of {weight.dim()} dimensions.")
-    orthogonal_map = orthogonal_map or "matrix_exp"
-    if orthogonal_map not in ("matrix_exp", "cayley"):
-        raise ValueError(f'orthogonal_map has to be one of "matrix_exp", "cayley". Got: {orthogonal_map}')
+    if orthogonal_map is None:
+        orthogonal_map = "matrix_exp" if weight.size(-2) == weight.size(-1) or weight.is_complex() else "householder"
+    if orthogonal_map not in ("matrix_exp", "cayley", "householder"):
+        raise ValueError(f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}')
+    if orthogonal_map == "householder" and weight.is_complex():
+        raise ValueError("The householder parametrization does not support complex tensors.")
     parametrization = _Orthogonal(weight, orthogonal_map, use_trivialization=use_trivialization)
     return register_parametrization(module, name, parametrization, unsafe=True)

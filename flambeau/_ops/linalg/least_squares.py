@@ -1,0 +1,205 @@
+"""Pseudo-inverses, ranks and least squares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops import return_types
+from flambeau._ops.arguments import into
+from flambeau._ops.creation import as_tensor, empty
+from flambeau._ops.elementwise import abs, maximum
+from flambeau._ops.linalg.host import broadcast_batches, check_floating, check_matrix, check_square, column_major, converging, host_operator
+from flambeau._ops.linalg.spectral import eigvalsh, svdvals
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.finfo import finfo
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+
+def _tolerances(name: str, A: Tensor, atol: Any, rtol: Any) -> tuple[Tensor, Tensor]:
+    """Below what a singular value counts as 0: absolutely, and relative to the largest.
+
+    The latter is ``max(m, n)`` times the resolution of the dtype, unless a tolerance is given.
+    """
+    real = A.layout.dtype.to_real()
+    default = finfo(real).eps * max(A.layout.shape[-2:])
+    if rtol is None:
+        rtol = default if atol is None else (as_tensor(atol) <= 0) * default
+    both = []
+    for label, each in (("atol", 0.0 if atol is None else atol), ("rtol", rtol)):
+        tensor = as_tensor(each)
+        if tensor.is_complex():
+            raise RuntimeError(f"{name}: {label} tensor of complex type is not supported. Got {tensor.layout.dtype!r}")
+        both.append(tensor.detach().to(real))
+    return both[0], both[1]
+
+
+# -- rank ------------------------------------------------------------------------------------------------------------
+
+
+def matrix_rank(
+    A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, out: Tensor | None = None
+) -> Tensor:
+    """How many singular values are larger than ``max(atol, rtol * the largest)``.
+
+    ``rtol`` is ``max(m, n)`` times the resolution of the dtype if no tolerance is given; ``tol`` is NumPy's name of ``atol``.
+    """
+    check_matrix("linalg.matrix_rank", A)
+    check_floating("linalg.matrix_rank", A)
+    if tol is not None:
+        atol, rtol = tol, 0.0
+    A = A.detach()
+    if hermitian:
+        check_square("linalg.matrix_rank", A)
+    size = abs(eigvalsh(A)) if hermitian else svdvals(A)
+    if not size.layout.shape[-1]:
+        return into(out, size.sum(-1).to(dt.int64))
+    atol, rtol = _tolerances("linalg.matrix_rank", A, atol, rtol)
+    return into(out, (size > maximum(rtol * size.amax(-1), atol).unsqueeze(-1)).sum(-1))
+
+
+# -- pseudo-inverse --------------------------------------------------------------------------------------------------
+
+
+def _infer_pinv(operands: tuple, statics: tuple) -> Layout:
+    *batch, rows, columns = operands[0].shape
+    return lay.contiguous((*batch, columns, rows), operands[0].dtype)
+
+
+def _compute_pinv(a: np.ndarray, atol: np.ndarray, rtol: np.ndarray, hermitian: bool) -> np.ndarray:
+    if not a.size:
+        return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)
+    if hermitian:
+        s, u = np.linalg.eigh(a)
+        vh = np.conj(np.swapaxes(u, -1, -2))
+    else:
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+    size = np.abs(s)
+    keep = size > np.maximum(atol, rtol * size.max(-1))[..., None]
+    inverse = np.divide(1, s, where=keep, out=np.zeros_like(s))
+    return np.conj(np.swapaxes(vh, -1, -2)) @ (inverse[..., None] * np.conj(np.swapaxes(u, -1, -2)))
+
+
+PINV = host_operator(
+    "linalg_pinv", ("A", "atol", "rtol"), ("hermitian",), infer=_infer_pinv, compute=converging("linalg.pinv", _compute_pinv)
+)
+
+
+def _pinv_gradient(grad: Tensor, A: Tensor, result: Tensor) -> Tensor:
+    """``-P^H G P^H + (I - A P) G^H P P^H + P^H P G^H (I - P A)``, for changes that keep the rank (Golub and Pereyra, 1973)."""
+    p, ph, gh = result, result.mH, grad.mH
+    left, right = gh @ (p @ ph), (ph @ p) @ gh
+    return -(ph @ grad @ ph) + (left - A @ (p @ left)) + (right - (right @ p) @ A)
+
+
+PINV.gradient(A=_pinv_gradient)
+
+
+def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Tensor | None = None) -> Tensor:
+    """The Moore-Penrose pseudo-inverse: singular values up to ``max(atol, rtol * the largest)`` count as 0.
+
+    Shapes: A ``(*, m, n)``, result ``(*, n, m)``.
+    """
+    check_matrix("linalg.pinv", A)
+    check_floating("linalg.pinv", A)
+    if rcond is not None:
+        rtol = rcond
+    if hermitian:
+        check_square("linalg.pinv", A)
+    return into(out, PINV(A, *_tolerances("linalg.pinv", A, atol, rtol), statics=(bool(hermitian),)))
+
+
+# -- least squares ---------------------------------------------------------------------------------------------------
+
+
+def _infer_lstsq(operands: tuple, statics: tuple) -> tuple[Layout, Layout, Layout]:
+    a, b = operands
+    *batch, rows, columns = a.shape
+    return (
+        column_major((*batch, max(rows, columns), b.shape[-1]), a.dtype),
+        lay.contiguous(tuple(batch), dt.int64),
+        lay.contiguous((*batch, min(rows, columns)), a.dtype.to_real()),
+    )
+
+
+def _compute_lstsq(a: np.ndarray, b: np.ndarray, rcond: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    *batch, rows, columns = a.shape
+    solution = np.zeros((*batch, max(rows, columns), b.shape[-1]), a.dtype)
+    rank = np.zeros(tuple(batch), np.int64)
+    singular = np.zeros((*batch, min(rows, columns)), a.real.dtype)
+    if a.size:
+        for position in np.ndindex(tuple(batch)):
+            found, _, rank[position], singular[position] = np.linalg.lstsq(a[position], b[position], rcond)
+            solution[position][:columns] = found
+    return solution, rank, singular
+
+
+LSTSQ = host_operator("linalg_lstsq", ("A", "B"), ("rcond",), infer=_infer_lstsq, compute=converging("linalg.lstsq", _compute_lstsq))
+
+
+def _lstsq_gradient_a(grad0: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    """The solution is ``pinv(A) B``."""
+    return _pinv_gradient(_solution(grad0, A) @ B.mH, A, pinv(A))
+
+
+def _solution(x: Tensor, A: Tensor) -> Tensor:
+    """The rows that hold the solution: as in LAPACK it has as many rows as A if these are more, and the last mean nothing."""
+    return x[..., : A.layout.shape[-1], :]
+
+
+LSTSQ.gradient(A=_lstsq_gradient_a, B=lambda grad0, A: pinv(A).mH @ _solution(grad0, A))
+
+_DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None, out: Any = None) -> Any:
+    """The X that minimises ``|A X - B|``, of smallest norm where there are several, with the residuals, ranks and singular values.
+
+    All drivers compute by singular values here; as in PyTorch, the ranks are returned by all but ``"gels"``, the singular values by
+    ``"gelsd"`` and ``"gelss"``, and the residuals by all but ``"gelsy"`` where there are more rows than columns and the rank is full.
+
+    Shapes: A ``(*, m, n)``, B ``(*, m, k)`` or ``(*, m)``, solution ``(*, n, k)`` or ``(*, n)``.
+    """
+    name = "torch.linalg.lstsq"
+    if A.layout.ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
+    if B.layout.ndim < 1:
+        raise RuntimeError(f"{name}: other must have at least 1 dimension.")
+    check_floating(name, A, B)
+    driver = driver or "gelsy"
+    if driver not in _DRIVERS:
+        raise RuntimeError(f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), but it is {driver!r}")
+    difference = A.layout.ndim - B.layout.ndim
+    if not 0 <= difference <= 1:
+        raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1")
+    vector = difference == 1
+    if vector:
+        B = B.unsqueeze(-1)
+    rows, columns = A.layout.shape[-2:]
+    if B.layout.shape[-2] != rows:
+        raise RuntimeError(
+            f"{name}: input.size(-2) should match other.size({-1 if vector else -2}), but they are {rows} and {B.layout.shape[-2]}"
+        )
+    A, B = broadcast_batches(A, B)
+    if rcond is None:
+        rcond = finfo(A.layout.dtype.to_real()).eps * max(rows, columns)
+    solution, rank, singular = LSTSQ(A, B, statics=(float(rcond),))
+    solution = _solution(solution, A)
+    real = A.layout.dtype.to_real()
+    residuals = abs(solution.reshape(-1)[:0])
+    if driver != "gelsy" and rows > columns and (driver == "gels" or bool((rank == columns).all())):
+        error = A @ solution - B
+        residuals = (error * error.conj()).real.sum(-2) if error.is_complex() else (error * error).sum(-2)
+    return return_types.several(
+        return_types.linalg_lstsq,
+        out,
+        solution.squeeze(-1) if vector else solution,
+        residuals,
+        rank if driver != "gels" else empty(0, dtype=dt.int64),
+        singular.detach() if driver in ("gelsd", "gelss") else empty(0, dtype=real),
+    )

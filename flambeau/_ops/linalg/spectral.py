@@ -1,0 +1,248 @@
+"""Eigenvalues and singular values.
+
+Vectors are determined up to a sign (a phase, if complex): a gradient is right for functions that do not depend on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau._ops import return_types
+from flambeau._ops.arguments import into
+from flambeau._ops.linalg.host import check_floating, check_matrix, check_square, column_major, converging, hermitian_part, host_operator
+from flambeau._ops.linalg.solve import solve
+from flambeau._ops.operator import FUNCTIONS
+from flambeau._ops.shaping import diag_embed
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+
+def _ratio(x: Tensor, gap: Tensor) -> Tensor:
+    """``x / gap``, but 0 where x is: equal eigenvalues only matter to a gradient that tells their vectors apart."""
+    zero = x == 0
+    return FUNCTIONS.where(zero, 0.0, x / FUNCTIONS.where(zero, 1.0, gap))
+
+
+def _skew(x: Tensor) -> Tensor:
+    return x - x.mH
+
+
+# -- Hermitian matrices ----------------------------------------------------------------------------------------------
+
+
+def _infer_eigh(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    a = operands[0]
+    return lay.contiguous(a.shape[:-1], a.dtype.to_real()), column_major(a.shape, a.dtype)
+
+
+def _infer_eigvalsh(operands: tuple, statics: tuple) -> Layout:
+    return lay.contiguous(operands[0].shape[:-1], operands[0].dtype.to_real())
+
+
+EIGH = host_operator(
+    "linalg_eigh",
+    ("A",),
+    ("UPLO",),
+    infer=_infer_eigh,
+    compute=converging("linalg.eigh", lambda a, uplo: tuple(np.linalg.eigh(a, uplo))),
+)
+EIGVALSH = host_operator(
+    "linalg_eigvalsh", ("A",), ("UPLO",), infer=_infer_eigvalsh, compute=converging("linalg.eigvalsh", np.linalg.eigvalsh)
+)
+
+
+def _eigh_gradient(grad0: Tensor, grad1: Tensor, result0: Tensor, result1: Tensor) -> Tensor:
+    """``V (diag(grad_L) + (V^H grad_V) / E) V^H`` with ``E_ij = L_j - L_i`` (Giles, 2008)."""
+    gap = result0.unsqueeze(-2) - result0.unsqueeze(-1)
+    inner = result1.mH @ grad1
+    inner = _ratio(inner - diag_embed(inner.diagonal(0, -2, -1)), gap)
+    return hermitian_part(result1 @ (inner + diag_embed(grad0).to(inner.layout.dtype)) @ result1.mH)
+
+
+def _eigvalsh_gradient(grad: Tensor, A: Tensor, UPLO: str) -> Tensor:
+    vectors = EIGH(A, statics=(UPLO,))[1]
+    return (vectors * grad.unsqueeze(-2)) @ vectors.mH
+
+
+EIGH.gradient(A=_eigh_gradient)
+EIGVALSH.gradient(A=_eigvalsh_gradient)
+
+
+def _uplo(UPLO: str) -> str:
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return UPLO.upper()
+
+
+def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+    """Eigenvalues (in increasing order) and orthonormal eigenvectors of Hermitian matrices: ``A = V diag(L) V^H``.
+
+    Only the lower (``"L"``) or the upper (``"U"``) triangle of A is read.
+
+    Raises:
+        LinAlgError: the algorithm does not converge, for instance because an element is not finite.
+    """
+    check_square("linalg.eigh", A)
+    check_floating("linalg.eigh", A)
+    return return_types.several(return_types.linalg_eigh, out, *EIGH(A, statics=(_uplo(UPLO),)))
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
+    """The eigenvalues of Hermitian matrices, in increasing order."""
+    check_square("linalg.eigvalsh", A)
+    check_floating("linalg.eigvalsh", A)
+    return into(out, EIGVALSH(A, statics=(_uplo(UPLO),)))
+
+
+# -- general matrices ------------------------------------------------------------------------------------------------
+
+
+def _infer_eig(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    a = operands[0]
+    return lay.contiguous(a.shape[:-1], a.dtype.to_complex()), column_major(a.shape, a.dtype.to_complex())
+
+
+def _infer_eigvals(operands: tuple, statics: tuple) -> Layout:
+    return lay.contiguous(operands[0].shape[:-1], operands[0].dtype.to_complex())
+
+
+EIG = host_operator("linalg_eig", ("A",), infer=_infer_eig, compute=converging("linalg.eig", lambda a: tuple(np.linalg.eig(a))))
+EIGVALS = host_operator("linalg_eigvals", ("A",), infer=_infer_eigvals, compute=converging("linalg.eigvals", np.linalg.eigvals))
+
+
+def _eig_gradient(grad0: Tensor, grad1: Tensor, result0: Tensor, result1: Tensor) -> Tensor:
+    """``V^-H (diag(grad_L) + (V^H grad_V - V^H V diag(Re(V^H grad_V))) / conj(E)) V^H`` for vectors of norm 1."""
+    product = result1.mH @ grad1
+    inner = product - (result1.mH @ result1) * product.diagonal(0, -2, -1).real.unsqueeze(-2)
+    gap = (result0.unsqueeze(-2) - result0.unsqueeze(-1)).conj()
+    inner = _ratio(inner - diag_embed(inner.diagonal(0, -2, -1)), gap)
+    return solve(result1.mH, (inner + diag_embed(grad0)) @ result1.mH)
+
+
+def _eigvals_gradient(grad: Tensor, A: Tensor) -> Tensor:
+    vectors = EIG(A)[1]
+    return solve(vectors.mH, grad.unsqueeze(-1) * vectors.mH)
+
+
+EIG.gradient(A=_eig_gradient)
+EIGVALS.gradient(A=_eigvals_gradient)
+
+
+def eig(A: Tensor, *, out: Any = None) -> Any:
+    """Eigenvalues and eigenvectors (of norm 1) of square matrices, complex in general: ``A V = V diag(L)``.
+
+    Raises:
+        LinAlgError: the algorithm does not converge, for instance because an element is not finite.
+    """
+    check_square("linalg.eig", A)
+    check_floating("linalg.eig", A)
+    return return_types.several(return_types.linalg_eig, out, *EIG(A))
+
+
+def eigvals(A: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The eigenvalues of square matrices, complex in general."""
+    check_square("linalg.eigvals", A)
+    check_floating("linalg.eigvals", A)
+    return into(out, EIGVALS(A))
+
+
+# -- singular values -------------------------------------------------------------------------------------------------
+
+
+def _infer_svd(operands: tuple, statics: tuple) -> tuple[Layout, Layout, Layout]:
+    a = operands[0]
+    *batch, rows, columns = a.shape
+    steps = min(rows, columns)
+    left, right = (rows, columns) if statics[0] else (steps, steps)
+    return (
+        column_major((*batch, rows, left), a.dtype),
+        lay.contiguous((*batch, steps), a.dtype.to_real()),
+        column_major((*batch, right, columns), a.dtype),
+    )
+
+
+def _infer_svdvals(operands: tuple, statics: tuple) -> Layout:
+    *batch, rows, columns = operands[0].shape
+    return lay.contiguous((*batch, min(rows, columns)), operands[0].dtype.to_real())
+
+
+SVD = host_operator(
+    "linalg_svd",
+    ("A",),
+    ("full_matrices",),
+    infer=_infer_svd,
+    compute=converging("linalg.svd", lambda a, full: tuple(np.linalg.svd(a, full))),
+)
+SVDVALS = host_operator(
+    "linalg_svdvals", ("A",), infer=_infer_svdvals, compute=converging("linalg.svdvals", lambda a: np.linalg.svd(a, compute_uv=False))
+)
+
+
+def _svd_gradient(grad0: Tensor, grad1: Tensor, grad2: Tensor, result0: Tensor, result1: Tensor, result2: Tensor) -> Tensor:
+    """``U (skew(U^H grad_U) / E S + S skew(V^H grad_V) / E + diag(grad_S)) V^H`` and what leaves the two subspaces, where
+    ``E_ij = S_j^2 - S_i^2`` (Townsend, "Differentiating the singular value decomposition", 2016).
+
+    Of full matrices the gradient is that of their first min(m, n) vectors, which alone depend smoothly on A.
+    """
+    steps = result1.layout.shape[-1]
+    u, grad_u = result0[..., :steps], grad0[..., :steps]
+    vh, grad_vh = result2[..., :steps, :], grad2[..., :steps, :]
+    s = result1
+    row, column = s.unsqueeze(-2), s.unsqueeze(-1)
+    gap = row * row - column * column
+    u_inner, v_inner = u.mH @ grad_u, vh @ grad_vh.mH
+    turn_u, turn_v = _skew(u_inner), _skew(v_inner)
+    inner = _ratio(_off_diagonal(turn_u), gap) * row + column * _ratio(_off_diagonal(turn_v), gap)
+    diagonal = grad1.to(u.layout.dtype)
+    if u.is_complex():
+        diagonal = diagonal + _ratio(turn_u.diagonal(0, -2, -1), 2 * s)
+    grad = u @ (inner + diag_embed(diagonal)) @ vh
+    if u.layout.shape[-2] > steps:
+        grad = grad + _ratio(grad_u - u @ u_inner, row) @ vh
+    if vh.layout.shape[-1] > steps:
+        grad = grad + u @ _ratio(grad_vh - v_inner.mH @ vh, column)
+    return grad
+
+
+def _off_diagonal(x: Tensor) -> Tensor:
+    return x - diag_embed(x.diagonal(0, -2, -1))
+
+
+def _svdvals_gradient(grad: Tensor, A: Tensor) -> Tensor:
+    u, _, vh = SVD(A, statics=(False,))
+    return (u * grad.unsqueeze(-2)) @ vh
+
+
+SVD.gradient(A=_svd_gradient)
+SVDVALS.gradient(A=_svdvals_gradient)
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None, out: Any = None) -> Any:
+    """``A = U diag(S) Vh`` with orthonormal columns in U and rows in Vh, and singular values in decreasing order.
+
+    Shapes: A ``(*, m, n)``; U ``(*, m, m)``, S ``(*, k)``, Vh ``(*, n, n)`` with ``k = min(m, n)``; without ``full_matrices`` U is
+    ``(*, m, k)`` and Vh ``(*, k, n)``.
+
+    Raises:
+        LinAlgError: the algorithm does not converge, for instance because an element is not finite.
+    """
+    _check_svd("linalg.svd", A, driver)
+    return return_types.several(return_types.linalg_svd, out, *SVD(A, statics=(bool(full_matrices),)))
+
+
+def svdvals(A: Tensor, *, driver: str | None = None, out: Tensor | None = None) -> Tensor:
+    """The singular values of matrices, in decreasing order."""
+    _check_svd("linalg.svdvals", A, driver)
+    return into(out, SVDVALS(A))
+
+
+def _check_svd(name: str, A: Tensor, driver: str | None) -> None:
+    check_matrix(name, A)
+    check_floating(name, A)
+    if driver is not None:
+        raise RuntimeError(f"{name}: keyword argument `driver=` is only supported on CUDA inputs")

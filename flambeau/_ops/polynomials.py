@@ -1,0 +1,81 @@
+"""Orthogonal polynomials of a degree that may differ for each element, by their recurrences on the host, in float64.
+
+See Abramowitz and Stegun, "Handbook of mathematical functions", section 22.7. A negative degree gives 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flambeau._ops.elementwise import binary, binary_function, infer_float
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._types.layout import Layout
+
+Start = Callable[[np.ndarray], np.ndarray]
+Step = Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _evaluate(x: np.ndarray, n: np.ndarray, first: Start, step: Step) -> np.ndarray:
+    """``p_0 = 1``, ``p_1 = first(x)``, ``p_(k + 1) = step(k, x, p_k, p_(k - 1))``."""
+    degree = np.trunc(n)
+    before, now = np.ones_like(x), first(x)
+    result = np.where(degree == 0, before, np.where(degree < 0, 0.0, now))
+    with np.errstate(all="ignore"):
+        for k in range(1, int(degree.max(initial=0))):
+            before, now = now, step(k, x, now, before)
+            result = np.where(degree > k, now, result)
+    return np.where(np.isnan(x) | np.isnan(n), np.nan, result)
+
+
+def _lower(first: Start, step: Step) -> Callable:
+    def function(x: np.ndarray, n: np.ndarray) -> tuple[np.ndarray]:
+        return (_evaluate(x.astype(np.float64), n.astype(np.float64), first, step).astype(x.dtype).reshape(x.shape),)
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        wide = layouts[0].dtype.compute
+        given = [graph.cast(operand, wide).expand(layouts[0].shape) for operand in operands]
+        return graph.cast(graph.host(function, given, ((wide, layouts[0].shape),))[0], layouts[0].dtype)
+
+    return lower
+
+
+def _doubled(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
+    return 2 * x * now - before
+
+
+def _shifted(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
+    return 2 * (2 * x - 1) * now - before
+
+
+_TABLE: dict[str, tuple[str, Start, Step]] = {
+    "chebyshev_polynomial_t": ("Chebyshev's polynomials of the first kind, ``cos(n acos(x))``", lambda x: x, _doubled),
+    "chebyshev_polynomial_u": ("Chebyshev's polynomials of the second kind", lambda x: 2 * x, _doubled),
+    "chebyshev_polynomial_v": ("Chebyshev's polynomials of the third kind", lambda x: 2 * x - 1, _doubled),
+    "chebyshev_polynomial_w": ("Chebyshev's polynomials of the fourth kind", lambda x: 2 * x + 1, _doubled),
+    "shifted_chebyshev_polynomial_t": ("``chebyshev_polynomial_t`` at ``2 x - 1``", lambda x: 2 * x - 1, _shifted),
+    "shifted_chebyshev_polynomial_u": ("``chebyshev_polynomial_u`` at ``2 x - 1``", lambda x: 4 * x - 2, _shifted),
+    "shifted_chebyshev_polynomial_v": ("``chebyshev_polynomial_v`` at ``2 x - 1``", lambda x: 4 * x - 3, _shifted),
+    "shifted_chebyshev_polynomial_w": ("``chebyshev_polynomial_w`` at ``2 x - 1``", lambda x: 4 * x - 1, _shifted),
+    "hermite_polynomial_h": (
+        "Hermite's polynomials for the weight ``exp(-x^2)``", lambda x: 2 * x, lambda k, x, now, before: 2 * x * now - 2 * k * before,
+    ),
+    "hermite_polynomial_he": ("Hermite's polynomials for the weight ``exp(-x^2 / 2)``", lambda x: x, lambda k, x, now, before: x * now - k * before),
+    "laguerre_polynomial_l": (
+        "Laguerre's polynomials", lambda x: 1 - x, lambda k, x, now, before: ((2 * k + 1 - x) * now - k * before) / (k + 1),
+    ),
+    "legendre_polynomial_p": (
+        "Legendre's polynomials", lambda x: x, lambda k, x, now, before: ((2 * k + 1) * x * now - k * before) / (k + 1),
+    ),
+}  # fmt: skip
+
+for _name, (_doc, _first, _step) in _TABLE.items():
+    _operator = binary(f"special_{_name}", infer=infer_float, lower=_lower(_first, _step))
+    globals()[_name], _ = binary_function(_operator, f"{_doc}, of the degree ``other``, for each element of ``input``.")
+    globals()[_name].__name__ = globals()[_name].__qualname__ = _name
+
+NAMES = tuple(_TABLE)

@@ -1,0 +1,10 @@
+"""oneDNN, which is not used."""
+
+from __future__ import annotations
+
+__all__ = ["is_available"]
+
+
+def is_available() -> bool:
+    """Whether oneDNN is used: no, kernels and threads are Flambeau's own."""
+    return False

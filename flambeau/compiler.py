@@ -1,0 +1,90 @@
+"""``compile`` and its relatives. Everything that runs is compiled already, so that they return what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = [
+    "allow_in_graph",
+    "assume_constant_result",
+    "compile",
+    "cudagraph_mark_step_begin",
+    "disable",
+    "is_compiling",
+    "is_dynamo_compiling",
+    "is_exporting",
+    "reset",
+]
+
+_MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite")
+
+
+def compile(
+    model: Callable | None = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: str | Callable | None = None,
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    disable: bool = False,
+    **others: Any,
+) -> Callable:
+    """The model or function itself: what it records is compiled as one program in any case.
+
+    Args:
+        model: a module or function; without one, a decorator is returned
+        fullgraph, dynamic, backend, mode, options, disable: accepted, and change nothing
+
+    Raises:
+        RuntimeError: the mode is unknown, or ``mode`` and ``options`` are both given.
+
+    Example::
+
+        >>> @flambeau.compile(mode="max-autotune")
+        ... def double(x):
+        ...     return x * 2
+        >>> double(flambeau.ones(1))
+        tensor([2.])
+    """
+    if mode is not None and options is not None:
+        raise RuntimeError("Either mode or options can be specified, but both can't be specified at the same time.")
+    if mode not in _MODES:
+        raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(filter(None, _MODES))}")
+    if model is None:
+        return lambda function: function
+    if not callable(model):
+        raise RuntimeError(f"compile() takes a module or a function, not {model!r}")
+    return model
+
+
+def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Callable:
+    """The function itself."""
+    return (lambda function: function) if fn is None else fn
+
+
+def allow_in_graph(fn: Any) -> Any:
+    """The function itself."""
+    return fn
+
+
+def assume_constant_result(fn: Callable) -> Callable:
+    """The function itself."""
+    return fn
+
+
+def reset() -> None:
+    """Forget what was compiled for functions given to ``compile``: nothing was."""
+
+
+def cudagraph_mark_step_begin() -> None:
+    """Say that a new iteration begins; there are no CUDA graphs that would need to know."""
+
+
+def is_compiling() -> bool:
+    """Whether a function is being traced: never, functions are simply called."""
+    return False
+
+
+is_dynamo_compiling = is_exporting = is_compiling

@@ -1,0 +1,35 @@
+"""The default stream of random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flambeau._ops.sampling import default_generator as default_generator
+from flambeau._ops.sampling import get_rng_state as get_rng_state
+from flambeau._ops.sampling import initial_seed as initial_seed
+from flambeau._ops.sampling import manual_seed as manual_seed
+from flambeau._ops.sampling import seed as seed
+from flambeau._ops.sampling import set_rng_state as set_rng_state
+
+__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+
+
+@contextmanager
+def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, **others: Any) -> Iterator[None]:
+    """A block after which the stream goes on as if nothing had been drawn in it.
+
+    Example::
+
+        >>> with flambeau.random.fork_rng():
+        ...     noise = flambeau.randn(3)
+    """
+    if not enabled:
+        yield
+        return
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)

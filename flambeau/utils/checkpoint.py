@@ -1,0 +1,151 @@
+"""Checkpoints: compute again in the backward pass instead of keeping what it needs (Chen et al. 2016, arXiv:1604.06174)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import flambeau
+from flambeau import Tensor
+from flambeau._ops.node import AccumulateGrad
+from flambeau.autograd import Function
+
+__all__ = ["checkpoint", "checkpoint_sequential"]
+
+
+def checkpoint(
+    function: Callable,
+    *args: Any,
+    use_reentrant: bool | None = None,
+    context_fn: Callable[[], tuple[AbstractContextManager, AbstractContextManager]] | None = None,
+    determinism_check: str = "default",
+    debug: bool = False,
+    preserve_rng_state: bool = True,
+    early_stop: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """Call a function without keeping what its backward pass needs; that is computed once more, in the backward pass.
+
+    Args:
+        context_fn: gives the contexts for the first and the second computation
+        preserve_rng_state: draw the same random numbers (of dropout, say) the second time
+        use_reentrant, determinism_check, debug, early_stop: accepted, and change nothing
+
+    Example::
+
+        >>> x = flambeau.ones(3, requires_grad=True)
+        >>> flambeau.utils.checkpoint.checkpoint(lambda x: (x * 2).exp(), x).sum().backward()
+        >>> x.grad
+        tensor([14.7781, 14.7781, 14.7781])
+    """
+    first, second = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
+    if not flambeau.is_grad_enabled():
+        with first:
+            return function(*args, **kwargs)
+    state = flambeau.get_rng_state() if preserve_rng_state else None
+    with first:
+        outputs = function(*args, **kwargs)
+    results = outputs if isinstance(outputs, tuple) else (outputs,)
+    given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.requires_grad]
+    inputs = given + _leaves(results, given)
+    if not inputs:
+        return outputs
+    call = _Call(function, args, kwargs, second, state)
+    recomputed = _Recompute.apply(call, results, *inputs)
+    return recomputed if isinstance(outputs, tuple) else recomputed[0]
+
+
+def _leaves(outputs: Sequence[Any], given: Sequence[Tensor]) -> list[Tensor]:
+    """The leaves, other than those given, that the outputs were computed from."""
+    known = {id(each.node) for each in given}
+    pending = [output.node for output in outputs if isinstance(output, Tensor) and output.node is not None]
+    found = []
+    while pending:
+        node = pending.pop()
+        if id(node) in known:
+            continue
+        known.add(id(node))
+        if isinstance(node, AccumulateGrad):
+            if node.variable is not None:
+                found.append(node.variable)
+        else:
+            pending += [edge[0] for edge in node.inputs if edge is not None]
+    return found
+
+
+class _Call:
+    """A call that can be repeated."""
+
+    def __init__(self, function: Callable, args: tuple, kwargs: dict, context: AbstractContextManager, state: Tensor | None) -> None:
+        self.function, self.args, self.kwargs, self.context, self.state = function, args, kwargs, context, state
+
+    def repeat(self) -> tuple[tuple, list[Tensor]]:
+        """The results once more, and the variables that stand for the tensors among the arguments that require grad."""
+        variables: list[Tensor] = []
+
+        def own(value: Any) -> Any:
+            if not isinstance(value, Tensor) or not value.requires_grad:
+                return value
+            variables.append(value.detach().requires_grad_())
+            return variables[-1]
+
+        args = [own(each) for each in self.args]
+        kwargs = {name: own(each) for name, each in self.kwargs.items()}
+        now = flambeau.get_rng_state() if self.state is not None else None
+        if self.state is not None:
+            flambeau.set_rng_state(self.state)
+        try:
+            with flambeau.enable_grad(), self.context:
+                outputs = self.function(*args, **kwargs)
+        finally:
+            if now is not None:
+                flambeau.set_rng_state(now)
+        return outputs if isinstance(outputs, tuple) else (outputs,), variables
+
+
+class _Recompute(Function):
+    """The results as they are, and the gradients of a repetition of the call that made them."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, results: tuple, *inputs: Tensor) -> tuple:
+        ctx.call = call
+        ctx.save_for_backward(*inputs)
+        found = tuple(each.detach() if isinstance(each, Tensor) else each for each in results)
+        ctx.mark_non_differentiable(
+            *[new for new, old in zip(found, results, strict=True) if isinstance(old, Tensor) and not old.requires_grad]
+        )
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple:
+        outputs, variables = ctx.call.repeat()
+        targets = variables + list(ctx.saved_tensors)[len(variables) :]
+        pairs = [
+            (output, grad)
+            for output, grad in zip(outputs, grads, strict=True)
+            if isinstance(output, Tensor) and output.requires_grad and grad is not None
+        ]
+        found = flambeau.autograd.grad([pair[0] for pair in pairs], targets, [pair[1] for pair in pairs], allow_unused=True)
+        return None, None, *found
+
+
+def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **options: Any) -> Any:
+    """Apply the functions (or the modules of a ``Sequential``) in turn, in segments of which all but the last are checkpoints."""
+    steps = list(functions.children()) if isinstance(functions, flambeau.nn.Sequential) else list(functions)
+    size = len(steps) // segments
+    if size == 0:
+        raise ValueError(f"there are {len(steps)} functions, which is too few for {segments} segments")
+
+    def run(first: int, last: int) -> Callable:
+        def segment(value: Any) -> Any:
+            for step in steps[first:last]:
+                value = step(value)
+            return value
+
+        return segment
+
+    for start in range(0, size * (segments - 1), size):
+        input = checkpoint(run(start, start + size), input, use_reentrant=use_reentrant, **options)
+    rest = size * (segments - 1)
+    return run(rest, len(steps))(input)

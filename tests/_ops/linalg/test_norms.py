@@ -1,0 +1,56 @@
+"""Norms and condition numbers against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau import linalg
+from flambeau.autograd import gradcheck
+
+ORDERS = ["fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf]
+
+
+def values(*shape: int) -> np.ndarray:
+    return np.random.default_rng(4).standard_normal(shape)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dim", [(-2, -1), (0, 2), (2, 0)])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_matrix_norm(order: object, dim: tuple, keepdim: bool) -> None:
+    a = values(3, 4, 5)
+    found = linalg.matrix_norm(flambeau.tensor(a), order, dim, keepdim)
+    np.testing.assert_allclose(found.numpy(), np.linalg.norm(a, order, dim, keepdim), rtol=1e-10)
+    assert gradcheck(lambda a: linalg.matrix_norm(a, order, dim), (flambeau.tensor(a, requires_grad=True),), fast_mode=True)
+
+
+@pytest.mark.parametrize("order", [None, 0, 0.5, 1, 2, 3.5, np.inf, -np.inf, -1])
+def test_norm_of_vectors(order: object) -> None:
+    a = values(3, 4)
+    np.testing.assert_allclose(linalg.norm(flambeau.tensor(a), order, 1).numpy(), np.linalg.norm(a, order, 1), rtol=1e-10)
+
+
+def test_gradients_at_zero_are_zero() -> None:
+    for order in (0.5, 1, 2, 3):
+        x = flambeau.zeros(3, requires_grad=True)
+        linalg.vector_norm(x, order).backward()
+        assert x.grad.tolist() == [0, 0, 0]
+
+
+def test_norm_without_order_is_that_of_all_elements() -> None:
+    a = values(2, 3, 4)
+    np.testing.assert_allclose(linalg.norm(flambeau.tensor(a)).item(), np.sqrt((a * a).sum()), rtol=1e-12)
+    np.testing.assert_allclose(flambeau.norm(flambeau.tensor(a[0]), "nuc").item(), np.linalg.norm(a[0], "nuc"), rtol=1e-10)
+    with pytest.raises(RuntimeError, match="must be 1D or 2D"):
+        linalg.norm(flambeau.tensor(a), 2)
+    with pytest.raises(RuntimeError, match="Order 3 not supported"):
+        linalg.matrix_norm(flambeau.tensor(a), 3)
+
+
+@pytest.mark.parametrize("order", [None, *ORDERS])
+def test_cond(order: object) -> None:
+    a = values(2, 3, 3)
+    np.testing.assert_allclose(linalg.cond(flambeau.tensor(a), order).numpy(), np.linalg.cond(a, order), rtol=1e-9)
+    assert linalg.cond(flambeau.zeros(2, 2), 1).item() == np.inf

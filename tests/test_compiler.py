@@ -1,0 +1,80 @@
+"""``compile``, ``jit``, devices that are not there, and settings: what they are given comes back, what they are told is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+import flambeau
+from flambeau import nn
+
+
+def test_compile_returns_what_it_is_given() -> None:
+    model = nn.Linear(2, 2)
+    assert flambeau.compile(model, fullgraph=True, dynamic=False, backend="inductor", options={"max_autotune": True}) is model
+
+    @flambeau.compile(mode="reduce-overhead")
+    def double(x: flambeau.Tensor) -> flambeau.Tensor:
+        return x * 2
+
+    assert double(flambeau.ones(1)).item() == 2 and flambeau.compiler.disable(double) is double
+    assert not flambeau.compiler.is_compiling()
+    with pytest.raises(RuntimeError, match="Unrecognized mode=fast"):
+        flambeau.compile(model, mode="fast")
+    with pytest.raises(RuntimeError, match="Either mode or options"):
+        flambeau.compile(model, mode="default", options={})
+
+
+def test_jit_has_no_language() -> None:
+    from flambeau import jit
+
+    model = nn.Linear(2, 2)
+    assert jit.script(model) is model and jit.trace(model, flambeau.ones(1, 2)) is model
+    assert jit.ignore(len) is len and jit.ignore(drop=True)(len) is len and not jit.is_scripting()
+    with pytest.raises(AttributeError, match="no TorchScript in Flambeau"):
+        jit.load("model.pt")
+
+
+def test_devices_that_are_not_there() -> None:
+    assert not flambeau.cuda.is_available() and flambeau.cuda.device_count() == 0 and flambeau.cuda.memory_allocated() == 0
+    flambeau.cuda.manual_seed_all(0)
+    assert flambeau.accelerator.current_accelerator() is None and not flambeau.accelerator.is_available()
+    assert not flambeau.mps.is_available() and flambeau.xpu.device_count() == 0 and flambeau.cpu.is_available()
+    flambeau.cpu.synchronize()
+    assert not flambeau.backends.mps.is_available() and not flambeau.backends.cudnn.is_available()
+    flambeau.backends.cudnn.benchmark = True
+    assert flambeau.backends.cudnn.benchmark
+    flambeau.backends.cudnn.benchmark = False
+    assert flambeau.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512")
+
+
+def test_settings_are_read_back() -> None:
+    flambeau.use_deterministic_algorithms(True, warn_only=True)
+    assert flambeau.are_deterministic_algorithms_enabled() and flambeau.get_deterministic_debug_mode() == 1
+    flambeau.set_deterministic_debug_mode("default")
+    assert not flambeau.are_deterministic_algorithms_enabled()
+    flambeau.set_float32_matmul_precision("high")
+    assert flambeau.get_float32_matmul_precision() == "high"
+    flambeau.set_float32_matmul_precision("highest")
+    assert flambeau.get_default_device() == flambeau.device("cpu")
+    flambeau.set_default_device("cpu")
+    with pytest.raises(RuntimeError, match="not available"):
+        flambeau.set_default_device("cuda")
+    flambeau.set_default_tensor_type("torch.DoubleTensor")
+    assert flambeau.get_default_dtype() == flambeau.float64
+    flambeau.set_default_tensor_type(flambeau.FloatTensor)
+    with pytest.raises(TypeError, match="only floating-point"):
+        flambeau.set_default_tensor_type(flambeau.LongTensor)
+
+
+def test_forked_streams() -> None:
+    flambeau.manual_seed(3)
+    first = flambeau.rand(2)
+    flambeau.manual_seed(3)
+    with flambeau.random.fork_rng():
+        flambeau.rand(5)
+    assert flambeau.rand(2).equal(first)
+
+
+def test_data_parallel_calls_its_module() -> None:
+    model = nn.DataParallel(nn.Linear(2, 1))
+    assert list(model.state_dict()) == ["module.weight", "module.bias"] and model(flambeau.ones(3, 2)).shape == (3, 1)
