@@ -25,7 +25,8 @@ from flambeau._compiler.cluster import LEAVES, base_of
 from flambeau._compiler.graph import Node
 from flambeau._compiler.limits import Limits
 from flambeau._compiler.nest import KernelCall
-from flambeau._compiler.program import CompiledProgram, HostStep, Plan, Run
+from flambeau._compiler.plan import HostStep, Plan
+from flambeau._compiler.program import CompiledProgram, HostCall, Run
 from flambeau._runtime import jit
 
 __all__ = ["Explanation", "Kernel", "ProgramReport", "explain"]
@@ -231,12 +232,12 @@ def _observed(observe: Callable[[CompiledProgram, Run, Callable[[], None]], None
 class _Steps(list):
     """The segments of a program as single steps. Iterating takes the ``seconds`` between asking for a step and asking for the next."""
 
-    def __init__(self, segments: Sequence[tuple[int, int] | HostStep]) -> None:
+    def __init__(self, segments: Sequence[tuple[int, int] | HostCall]) -> None:
         for segment in segments:
-            self.extend([segment] if isinstance(segment, HostStep) else [(number, number + 1) for number in range(*segment)])
+            self.extend([segment] if isinstance(segment, HostCall) else [(number, number + 1) for number in range(*segment)])
         self.seconds: list[float] = []
 
-    def __iter__(self) -> Iterator[tuple[int, int] | HostStep]:
+    def __iter__(self) -> Iterator[tuple[int, int] | HostCall]:
         for step in super().__iter__():
             start = time.perf_counter()
             yield step
@@ -261,7 +262,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _report(program: CompiledProgram, run: Run, operators: tuple[str, ...], times: Sequence[float], known: Limits) -> ProgramReport:
-    plan = program.plan
+    plan = program.plan()
     work = _Work(plan, run)
     kernels = []
     for step, seconds in zip(plan.steps, times, strict=True):
@@ -309,7 +310,7 @@ class _Work:
                     written += size
                     self.filled.add(key)
         first = call.nodes[0]
-        if first.kind == "contract" and first.index not in buffers:
+        if first.kind == "contract" and len(call.nodes) == 1 and first.index not in buffers:
             return ("pack",), 0, read + self._read(call, buffers), written
         if first.kind == "reduce" and partial:  # the parts of a split reduction; what it reduces was read before
             return (f"combine {first.attrs[0]}",), partial // first.dtype.itemsize, read, written + self.nbytes(first)

@@ -14,14 +14,15 @@ A node is a whole array.  There are few kinds:
 ``gather``      ``out[i] = arg.memory[offset + sum(i * strides) + sum(index_k[i] * index_strides_k)]``
 ``reduce``      sum, prod, max, min, any or all over some axes, in an order fixed by the shape
 ``contract``    a sum of products over some axes: matrix products and convolutions
-``scan``        running sum, product, maximum or minimum along an axis
+``scan``        running sum, product, maximum, minimum or logarithm of the sum of exponentials along an axis
+``sort``        the positions (int64) of some ranks along an axis, in order, equal elements in the order in which they stand
 ``empty``       memory with unspecified contents
 ``update``      ``arg`` with some of its memory replaced: ``memory[offset + sum(i * strides)] = value[i]``
 ``scatter``     ``arg`` with elements replaced or combined at computed positions, in row-major order of the index
 ``bitcast``     the same bytes as another dtype
 ``host``        a function on NumPy arrays, for what is not worth a kernel; its results are ``item`` nodes
 ``item``        one of the results of a ``host`` node
-``check``       stops the program with an error if its first argument (int64) is a position, not the largest number
+``check``       stops the program with an error where its first argument (bool) holds
 ==============  ==================================================================================================
 
 Every node that owns memory has dense ``strides``: the order of its elements in memory.  Lowering never thinks of loops,
@@ -30,7 +31,8 @@ threads, vectors or targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -256,12 +258,21 @@ class Node:
         return self.graph.reduce("min", self, axes, keepdim=keepdim)
 
 
+def _order_of(operands: Sequence[Node]) -> tuple[int, ...] | None:
+    """The strides of an elementwise result: those of the first operand that is dense, so that what must be kept lies as it is read."""
+    for operand in operands:
+        if operand.kind not in ("constant", "number", "iota") and operand.layout.dense:
+            return operand.strides
+    return None
+
+
 class Graph:
     """Nodes in the order in which they were made; equal nodes are made once."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._known: dict[tuple, Node] = {}
+        self._pass = ""
         self.checks: list[Node] = []
         self.origin: Any = None
         """The record that is being lowered (for the errors of ``check`` nodes)."""
@@ -283,13 +294,26 @@ class Graph:
         """The node with these fields; row-major unless strides are given."""
         if strides is None:
             strides = lay.row_major(shape)
-        key = (kind, attrs, dtype, shape, strides, *[argument.index for argument in args])
+        key = (kind, attrs, dtype, shape, strides, self._pass if kind in ("map", "cast") else "", *[argument.index for argument in args])
         node = self._known.get(key)
         if node is None:
             node = Node(self, kind, args, attrs, dtype, shape, strides)
             self.nodes.append(node)
             self._known[key] = node
         return node
+
+    @contextmanager
+    def apart(self, name: str) -> Iterator[None]:
+        """Make elementwise nodes of a pass over the data that are not shared with those of other passes.
+
+        What two loops have in common is kept in memory between them. In here it is computed again, which is right for what is
+        cheaper to compute than to write and to read: an input less its mean.
+        """
+        before, self._pass = self._pass, name
+        try:
+            yield
+        finally:
+            self._pass = before
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
@@ -339,7 +363,7 @@ class Graph:
             result = dtype.to_complex()
         else:
             result = dtype
-        return self.make("map", args, (op,), result, shape)
+        return self.make("map", args, (op,), result, shape, _order_of(args))
 
     def cast(self, operand: Node, dtype: DType) -> Node:
         if operand.dtype is dtype:
@@ -348,7 +372,7 @@ class Graph:
             number = operand.attrs[0]
             if dtype.category >= dt.FLOAT and isinstance(number, int):
                 return self.constant(float(number), dtype, operand.shape)
-        return self.make("cast", (operand,), (), dtype, operand.shape)
+        return self.make("cast", (operand,), (), dtype, operand.shape, _order_of((operand,)))
 
     def where(self, condition: Node, then: Any, otherwise: Any) -> Node:
         """``then`` where the condition holds, else ``otherwise``."""
@@ -429,6 +453,11 @@ class Graph:
         own = operand.kind not in ("view", "input", "constant", "number", "iota", "bitcast") and operand.layout.contiguous
         return operand if own else self.copy(operand)
 
+    def lying(self, operand: Node) -> Node:
+        """The operand, or a copy of it if its elements do not all lie in memory."""
+        base = operand.args[0] if operand.kind == "view" else operand
+        return self.copy(operand) if base.kind in ("constant", "number", "iota") else operand.plain
+
     # -- everything else -------------------------------------------------------------------------------------------
 
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
@@ -450,15 +479,33 @@ class Graph:
         return self.make("gather", args, (layout.strides, layout.offset, tuple(index_strides)), base.dtype, layout.shape)
 
     def scatter(
-        self, target: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int], value: Node, combine: str
+        self,
+        target: Node,
+        layout: Layout,
+        indices: Sequence[Node],
+        index_strides: Sequence[int],
+        value: Node,
+        combine: str,
+        *,
+        sizes: Sequence[int] = (),
+        wraps: bool = False,
+        errors: Sequence[Callable[[int, int], Exception]] = (),
     ) -> Node:
         """``target`` (a node with memory of its own) with ``memory[layout + index * stride] = combine(memory[…], value)``.
 
-        ``combine`` is ``set``, ``sum``, ``prod``, ``max`` or ``min``; elements are taken in row-major order.
+        If it is a copy of something in the same order of memory, or of zeros, the copy is left to the scatter (which may do without one).
+        ``combine`` is ``set``, ``sum``, ``prod``, ``max`` or ``min``; elements are taken in row-major order. The indices (int64 or int32)
+        move other axes of the target than the layout does: places whose layout differs are different. Each must be in ``[0, size)`` (or
+        in ``[-size, size)``, if it ``wraps``); otherwise the program stops with its ``error(position in the value, index)``.
         """
-        args = (target, self.dense(value.expand(layout.shape)), *[self.dense(index.expand(layout.shape)) for index in indices])
-        attrs = (combine, layout.shape, layout.strides, layout.offset, tuple(index_strides))
-        return self.make("scatter", args, attrs, target.dtype, target.shape, target.strides)
+        strides = target.strides
+        while (origin := _copied(target, strides)) is not None:
+            target = origin
+        args = (target, *[self.lying(each).expand(layout.shape) for each in (value, *indices)])
+        attrs = (
+            combine, layout.shape, layout.strides, layout.offset, tuple(index_strides), tuple(sizes), wraps, tuple(errors), self.origin,
+        )  # fmt: skip
+        return self.make("scatter", args, attrs, target.dtype, target.shape, strides)
 
     def update(self, target: Node, layout: Layout, value: Node) -> Node:
         """``target`` (a node with memory of its own) with the elements at ``layout`` replaced."""
@@ -478,8 +525,19 @@ class Graph:
         return result
 
     def scan(self, kind: str, operand: Node, axis: int) -> Node:
-        """Running ``sum``, ``prod``, ``max`` or ``min`` along ``axis``."""
-        return self.make("scan", (self.dense(operand),), (kind, axis), operand.dtype, operand.shape)
+        """Running ``sum``, ``prod``, ``max``, ``min`` or ``logaddexp`` along ``axis``."""
+        source = self.lying(operand)
+        if not source.layout.contiguous:
+            source = self.copy(source)
+        return self.make("scan", (source,), (kind, axis), operand.dtype, operand.shape)
+
+    def sort(self, operand: Node, axis: int, descending: bool, low: int, high: int) -> Node:
+        """The positions along ``axis`` of the elements of ranks ``[low, high)``; NaN is the largest."""
+        source = self.lying(operand)
+        if not source.layout.contiguous:
+            source = self.copy(source)
+        shape = (*operand.shape[:axis], high - low, *operand.shape[axis + 1 :])
+        return self.make("sort", (source,), (axis, descending, low, high), dt.int64, shape)
 
     def contract(
         self,
@@ -515,12 +573,11 @@ class Graph:
         return tuple(self.make("item", (call,), (number,), dtype, shape) for number, (dtype, shape) in enumerate(results))
 
     def check(self, condition: Node, detail: Node, error: Callable[[int, int], Exception]) -> Node:
-        """Stop with ``error(position, detail there)`` if ``condition`` holds anywhere; the first place in row-major order counts."""
-        axes = range(condition.ndim)
-        none = self.constant((1 << 63) - 1, dt.int64, condition.shape)
-        first = self.where(condition, self.position(condition.shape), none).min(axes)
-        found = self.where(condition & self.position(condition.shape).equals(first), detail.expand(condition.shape), none).min(axes)
-        node = self.make("check", (first, found), (error, self.origin), dt.bool, ())
+        """Stop with ``error(position, detail there)`` if ``condition`` holds anywhere; the first place in row-major order counts.
+
+        What reads the same values is computed in the same loop and may see the bad ones: it must not use them as addresses.
+        """
+        node = self.make("check", (condition, detail.expand(condition.shape)), ((error,), self.origin), dt.bool, condition.shape)
         self.checks.append(node)
         return node
 
@@ -546,6 +603,20 @@ class Graph:
         if node.kind in ("map", "cast", "gather", "contract", "reduce"):
             return self.make(node.kind, node.args, node.attrs, node.dtype, node.shape, layout.strides)
         return self.copy(node, layout.strides)
+
+
+def _copied(node: Node, strides: tuple[int, ...]) -> Node | None:
+    """What a node is a copy of, if that lies in memory with these strides from its start on, or is zero everywhere."""
+    if node.kind == "view" and node.attrs == (0, ()) and node.numel == node.args[0].numel:
+        node = node.args[0]
+    if node.kind != "map" or node.attrs[0] != "copy":
+        return None
+    source = node.args[0]
+    if source.kind == "constant":
+        return source if source.attrs[2] in ("0", "0.0", "False") else None
+    whole = source.kind == "view" and source.attrs == (0, ()) and source.layout.dense
+    owns = source.kind not in ("view", "number", "iota")
+    return source if (whole or owns) and source.strides == strides else None
 
 
 def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph, dict[int, Node], dict[int, Node]]:

@@ -17,9 +17,6 @@ from flambeau._compiler.graph import Graph, Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
-NO_ERROR = (1 << 63) - 1
-"""The position that a ``check`` is given if all is well."""
-
 
 class Interpreter:
     """Evaluates nodes of one graph.
@@ -148,7 +145,7 @@ class Interpreter:
 
     def _scan(self, node: Node) -> np.ndarray:
         kind, axis = node.attrs
-        function: Callable = {"sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate, "min": np.minimum.accumulate}[kind]
+        function: Callable = {"sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate, "min": np.minimum.accumulate, "logaddexp": np.logaddexp.accumulate}[kind]
         return encode(function(decode(self.value(node.args[0]), node.dtype), axis=axis), node.dtype)
 
     def _contract(self, node: Node) -> np.ndarray:
@@ -159,6 +156,16 @@ class Interpreter:
         batches, rows, columns, summed = ([next(letters) for _ in range(count)] for count in (batch, m, n, k))
         result = np.einsum(a, batches + rows + summed, b, batches + summed + columns, batches + rows + columns)
         return encode(np.asarray(result), node.dtype)
+
+    def _sort(self, node: Node) -> np.ndarray:
+        axis, descending, low, high = node.attrs
+        array = decode(self.value(node.args[0]), node.args[0].dtype)
+        if descending:
+            array = np.flip(array, axis)
+        order = np.argsort(array, axis, kind="stable")
+        if descending:
+            order = array.shape[axis] - 1 - np.flip(order, axis)
+        return np.take(order, range(low, high), axis)
 
     # -- computed places -------------------------------------------------------------------------------------------
 
@@ -180,10 +187,17 @@ class Interpreter:
         return self._shaped(memory, node)
 
     def _scatter(self, node: Node) -> np.ndarray:
-        combine, shape, strides, offset, index_strides = node.attrs
-        address = self._computed(shape, strides, offset, node.args[2:], index_strides).reshape(-1)
+        combine, shape, strides, offset, index_strides, sizes, wraps, errors, _ = node.attrs
+        address, _ = self._addresses(shape, strides, offset)
+        for argument, stride, size, error in zip(node.args[2:], index_strides, sizes, errors, strict=True):
+            index = self.value(argument)
+            bad = ((index < (-size if wraps else 0)) | (index >= size)).reshape(-1)
+            if bad.any():
+                raise error(int(bad.argmax()), int(index.reshape(-1)[bad.argmax()]))
+            address = address + np.where(index < 0, index + size, index).astype(np.int64) * stride
+        address = address.reshape(-1)
         value = np.broadcast_to(self.value(node.args[1]), shape).reshape(-1)
-        memory = self.memory(node.args[0]).copy()
+        memory = np.transpose(self.value(node.args[0]), lay.memory_order(node.layout)).reshape(-1).copy()
         function = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(combine)
         if function is None:
             for place, item in zip(address, value, strict=True):
@@ -205,6 +219,7 @@ class Interpreter:
         return np.asarray(self.value(node.args[0])[node.attrs[0]]).reshape(node.shape)
 
     def _check(self, node: Node) -> None:
-        position, detail = (int(self.value(argument)) for argument in node.args)
-        if position != NO_ERROR:
-            raise node.attrs[0](position, detail)
+        condition, detail = (self.value(argument).reshape(-1) for argument in node.args)
+        if condition.any():
+            position = int(condition.argmax())
+            raise node.attrs[0][0](position, int(detail[position]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
 from flambeau._codegen import scalar
 from flambeau._compiler.graph import Graph, Node
@@ -11,8 +10,8 @@ from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
 REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all"))
-SCANS = frozenset(("sum", "prod", "max", "min"))
-COMBINATIONS = SCANS | {"set"}
+SCANS = frozenset(("sum", "prod", "max", "min", "logaddexp"))
+COMBINATIONS = frozenset(("sum", "prod", "max", "min", "set"))
 FLAT = frozenset(("input", "bitcast"))
 """Kinds that are flat memory, of a size that need not be known (-1)."""
 
@@ -133,12 +132,12 @@ def _gather(node: Node) -> str | None:
     return _indices(indices, index_strides, node.shape)
 
 
-def _indices(indices: list[Node], strides: tuple, shape: tuple) -> str | None:
+def _indices(indices: list[Node], strides: tuple, shape: tuple, dtypes: tuple = (dt.int64,)) -> str | None:
     if len(indices) != len(strides):
         return f"{len(indices)} indices, but {len(strides)} strides of indices"
     for index in indices:
-        if index.dtype is not dt.int64 or index.shape != shape:
-            return f"the index %{index.index} must be int64 of shape {list(shape)}"
+        if index.dtype not in dtypes or index.shape != shape:
+            return f"the index %{index.index} must be {' or '.join(each.name for each in dtypes)} of shape {list(shape)}"
     return None
 
 
@@ -165,6 +164,15 @@ def _scan(node: Node) -> str | None:
     return None if 0 <= axis < node.ndim else f"there is no axis {axis}"
 
 
+def _sort(node: Node) -> str | None:
+    axis, _, low, high = node.attrs
+    (source,) = node.args
+    if not 0 <= axis < source.ndim or not 0 <= low <= high <= source.shape[axis] < 1 << 31:
+        return "it sorts along an axis of less than 2^31 elements, and its ranks are among them"
+    expected = (*source.shape[:axis], high - low, *source.shape[axis + 1 :])
+    return None if node.shape == expected and node.dtype is dt.int64 else f"the positions have the shape {list(expected)}"
+
+
 def _contract(node: Node) -> str | None:
     batch, m, n, k = node.attrs
     a, b = node.args
@@ -185,13 +193,18 @@ def _update(node: Node) -> str | None:
 
 
 def _scatter(node: Node) -> str | None:
-    combine, shape, strides, _, index_strides = node.attrs
+    combine, shape, strides, _, index_strides, sizes, _, errors, _ = node.attrs
     target, value, *indices = node.args
     if combine not in COMBINATIONS:
         return f"there is no way to combine {combine!r}"
     if value.shape != shape or value.dtype is not node.dtype or len(strides) != len(shape):
         return f"the value must be {node.dtype.name}{list(shape)}"
-    return _overwrites(node, target) or _indices(indices, index_strides, shape)
+    if not len(sizes) == len(errors) == len(indices):
+        return "each index has a size and an error"
+    same = target.shape == node.shape and target.dtype is node.dtype and (target.kind == "constant" or target.strides == node.strides)
+    if not same or target.kind in ("number", "iota") or (target.kind == "view" and not (target.attrs == (0, ()) and target.layout.dense)):
+        return f"the result must look like the target, %{target.index}, which lies in memory from its start on or is a constant"
+    return _indices(indices, index_strides, shape, (dt.int64, dt.int32))
 
 
 def _overwrites(node: Node, target: Node) -> str | None:
@@ -217,8 +230,8 @@ def _item(node: Node) -> str | None:
 
 
 def _check(node: Node) -> str | None:
-    good = len(node.args) == 2 and all(argument.dtype is dt.int64 and prod(argument.shape) == 1 for argument in node.args)
-    return None if good else "a check has two int64 scalars, the position and the detail"
+    good = [argument.dtype for argument in node.args] == [dt.bool, dt.int64] and all(each.shape == node.shape for each in node.args)
+    return None if good else "a check has a condition (bool) and a detail (int64) of its shape"
 
 
 _RULES: dict[str, Callable[[Node], str | None]] = {
@@ -233,6 +246,7 @@ _RULES: dict[str, Callable[[Node], str | None]] = {
     "reduce": _reduce,
     "contract": _contract,
     "scan": _scan,
+    "sort": _sort,
     "empty": _source,
     "update": _update,
     "scatter": _scatter,

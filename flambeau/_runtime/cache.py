@@ -15,7 +15,6 @@ import hashlib
 import os
 import stat
 import struct
-import tempfile
 import time
 import warnings
 from contextlib import suppress
@@ -24,12 +23,13 @@ from pathlib import Path
 
 from . import targets
 
-VERSION = 1
+VERSION = 3
 """Part of every key: raise it whenever what an entry means changes."""
 
 _HEADER = struct.Struct("<8sQ32s")
 _MAGIC = b"FLAMBEAU"
 _ENTRY_SUFFIX, _TEMPORARY_SUFFIX = ".entry", ".tmp"
+_TRIMMED = "trimmed"  # a file that was touched when the cache was last looked through, which takes a process long that only adds an entry
 _PUTS_BETWEEN_TRIMS = 256
 _SECONDS_BETWEEN_TOUCHES = 3600
 
@@ -70,7 +70,7 @@ def put(kind: str, key: str, content: bytes) -> None:
     except OSError:
         return
     _puts += 1
-    if _puts % _PUTS_BETWEEN_TRIMS == 1:
+    if _puts % _PUTS_BETWEEN_TRIMS == 0 or (_puts == 1 and _is_old(directory / _TRIMMED)):
         trim(int(os.environ.get("FLAMBEAU_CACHE_MB", "512")) << 20)
 
 
@@ -99,6 +99,16 @@ def trim(limit: int) -> None:
         total -= size
         with suppress(OSError):
             path.unlink()
+    with suppress(OSError):
+        (directory / _TRIMMED).touch(mode=0o600)
+
+
+def _is_old(path: Path) -> bool:
+    """Whether a file was not touched within the last hour."""
+    try:
+        return time.time() - path.stat().st_mtime > _SECONDS_BETWEEN_TOUCHES
+    except OSError:
+        return True
 
 
 def _directory() -> Path | None:
@@ -137,21 +147,14 @@ def _is_foreign(status: os.stat_result) -> bool:
     return status.st_uid != os.geteuid() or bool(status.st_mode & others)
 
 
-@lru_cache(maxsize=1)
-def _machine() -> str:
-    """What object code and plans depend on besides their source."""
-    from .llvm import VERSION as llvm_version
-
-    target = targets.current()
-    return f"{VERSION}\0{llvm_version}\0{target.triple}\0{target.cpu}\0{target.features}"
-
-
 def _path(directory: Path, kind: str, key: str) -> str:
-    digest = hashlib.sha256(f"{_machine()}\0{kind}\0{key}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{VERSION}\0{targets.identity()}\0{kind}\0{key}".encode()).hexdigest()
     return f"{directory}/{digest[:2]}/{digest[2:]}{_ENTRY_SUFFIX}"
 
 
 def _write(path: str, content: bytes) -> None:
+    import tempfile  # whoever only reads need not wait for its import
+
     directory = os.path.dirname(path)
     try:
         descriptor, temporary = tempfile.mkstemp(_TEMPORARY_SUFFIX, dir=directory)  # mode 0600

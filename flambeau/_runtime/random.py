@@ -15,7 +15,7 @@ Samples are made by ``random_kernels.py``. So the first of them loads LLVM; seed
 from __future__ import annotations
 
 import math
-import secrets
+import os
 import struct
 import sys
 import threading
@@ -71,7 +71,7 @@ class Engine:
 
     def seed(self) -> int:
         """Start the stream of a seed from the operating system's entropy, and return that seed."""
-        self.manual_seed(secrets.randbits(53))
+        self.manual_seed(int.from_bytes(os.urandom(7), "little") >> 3)
         return self._seed
 
     def initial_seed(self) -> int:

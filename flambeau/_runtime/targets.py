@@ -8,6 +8,8 @@ serves to test and for very old machines only.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import platform
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ from pathlib import Path
 _X86_LEVELS = {"x86-64-v4": (512, 32), "x86-64-v3": (256, 16), "x86-64-v2": (128, 16)}
 _CACHE_FALLBACK = {1: 32 << 10, 2: 1 << 20, 3: 8 << 20}
 _SYSFS_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_CPU_INFO = Path("/proc/cpuinfo")
+_CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
+_ARM_FIELDS = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features")
+"""What ``/proc/cpuinfo`` says about the code that a processor runs."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,43 @@ def _native() -> Target:
     return Target(
         "native", triple, cpu, has.flatten(), vector_bits, registers, has.get("fma", False), has.get("avx512bf16", False), *cache_sizes()
     )
+
+
+@lru_cache(maxsize=1)
+def identity() -> str:
+    """What stands for this processor, ``FLAMBEAU_CPU`` and this LLVM: equal texts mean equal targets and object code.
+
+    It is found without LLVM, which takes long to import, where the system says which processor it runs on.
+    """
+    processor, llvm = _processor(), _llvm_version()
+    if processor is None or llvm is None:
+        from .llvm import VERSION
+
+        target = current()
+        processor, llvm = f"{target.cpu} {target.features}", VERSION
+    return "\0".join((os.environ.get("FLAMBEAU_CPU") or "native", platform.machine(), processor, llvm))
+
+
+def _processor() -> str | None:
+    """What Linux says of the first processor."""
+    try:
+        with open(_CPU_INFO) as file:
+            lines = file.read(8192).partition("\n\n")[0].splitlines()
+    except OSError:
+        return None
+    kept = [line for line in lines if line.partition(":")[0].strip() in (*_CPU_FIELDS, *_ARM_FIELDS)]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest() if kept else None
+
+
+def _llvm_version() -> str | None:
+    """The version of ``llvmlite``, which has its LLVM built in, from its source."""
+    package = importlib.util.find_spec("llvmlite")
+    for folder in (package and package.submodule_search_locations) or ():
+        try:
+            return Path(folder, "_version.py").read_text()
+        except OSError:
+            continue
+    return None
 
 
 def available_cores() -> int:

@@ -9,7 +9,10 @@ import numpy as np
 
 from flambeau._compiler import graph as graphs
 from flambeau._compiler.graph import Graph, Node
-from flambeau._compiler.program import CompiledProgram, Plan
+from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.plan import Plan
+from flambeau._compiler.program import CompiledProgram
+from flambeau._runtime import jit
 from flambeau._runtime.allocator import allocate
 from flambeau._tape.tape import LOCAL
 
@@ -33,7 +36,8 @@ def plan(write: Callable[..., tuple[Node, ...]], dtype: Any, *sizes: int, replac
 
 def run(planned: Plan, *arrays: np.ndarray) -> list[np.ndarray]:
     """Run a plan on arrays; gives the memory of each result, flat."""
-    program = CompiledProgram(planned)
+    kernels = {call.name: call.source for call in planned.steps if isinstance(call, KernelCall)}
+    program = CompiledProgram(planned.blueprint(), jit.compile_kernels(kernels), lambda: planned.graph, lambda: planned)
     buffers = {}
     for slot, array in enumerate(arrays):
         buffers[slot] = allocate(array.nbytes)

@@ -38,8 +38,8 @@ def test_a_contraction_and_what_follows():
     assert first.flops == 2 * 32 * 64 * 48
     assert first.bytes_read == 4 * (32 * 48 + 48 * 64)
     assert first.bytes_written == 4 * 32 * 64
-    assert [kernel.operators for kernel in rest] == [("max", "sub", "exp", "sum", "div")]
-    assert rest[0].flops == 5 * 32 * 64
+    assert [kernel.operators for kernel in rest] == [("max", "sub", "exp", "sum", "div", "mul", "neg", "fma", "fma")]
+    assert rest[0].flops == 8 * 32 * 64 + 32
     assert program.operators[-1] == "softmax"
     assert (program.results, program.result_bytes, program.arena_bytes) == (1, 4 * 32 * 64, 4 * 32 * 64)
     assert program.seconds == sum(kernel.seconds for kernel in program.kernels) > 0
@@ -89,7 +89,7 @@ def test_code_can_be_read():
 
 def test_a_call_back_into_python_has_no_code():
     x = matrix(10)
-    step = next(kernel for kernel in flambeau.explain(flambeau.sort, x).kernels if kernel.operators == ("host",))
+    step = next(kernel for kernel in flambeau.explain(flambeau.nanmedian, x).kernels if kernel.operators == ("host",))
     assert step.tiles == 0
     with pytest.raises(ValueError, match="call back into Python"):
         _ = step.ir
@@ -175,7 +175,7 @@ def test_as_text():
     for kernel in explanation.kernels:
         assert any(line.split()[1:2] == [kernel.name[:12]] for line in text.splitlines())
         assert kernel.summary in text
-    assert "197 k" in text  # 2 * 32 * 64 * 48 operations
+    assert "199 k" in text  # 2 * 32 * 64 * 48 operations of the contraction, 32 * 64 of relu
 
 
 class _Page(HTMLParser):

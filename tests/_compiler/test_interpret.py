@@ -104,10 +104,13 @@ def test_memory_is_in_the_order_of_the_strides() -> None:
 def test_scatter(combine: str, expected: list) -> None:
     def write(graph: Graph, target, value, index):
         layout = lay.layout((3,), (0,), 0, dt.float64)
-        return (graph.scatter(graph.copy(target), layout, (index,), (1,), value, combine),)
+        errors = (lambda position, value: IndexError(f"{value} at {position}"),)
+        return (graph.scatter(graph.copy(target), layout, (index,), (1,), value, combine, sizes=(4,), errors=errors),)
 
     (found,) = evaluate(write, np.arange(4.0), np.array([5.0, 9.0, 7.0]), np.array([1, 3, 1]))
     assert found.tolist() == expected
+    with pytest.raises(IndexError, match="4 at 1"):
+        evaluate(write, np.arange(4.0), np.array([5.0, 9.0, 7.0]), np.array([1, 4, 1]))
 
 
 def test_bfloat16_is_rounded_after_each_operator() -> None:

@@ -8,7 +8,7 @@ import pytest
 import flambeau
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.interpret import Interpreter
-from flambeau._compiler.program import Plan
+from flambeau._compiler.plan import Plan
 from flambeau._compiler.verify import verify
 from flambeau._runtime import allocator
 from flambeau._types import dtype as dt

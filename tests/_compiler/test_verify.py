@@ -67,7 +67,7 @@ def make(kind: str, attrs: tuple, dtype: dt.dtype, shape: tuple, strides: tuple 
         (lambda: make("iota", (0,), dt.float32, (3,), args=lambda x: ()), "an index is int64"),
         (lambda: make("constant", (1, "int", "1"), dt.float32, ()), "takes no arguments"),
         (lambda: make("item", (0,), dt.float32, ()), "is no host node"),
-        (lambda: make("check", (None, None), dt.bool, (), args=lambda x: (x, x)), "two int64 scalars"),
+        (lambda: make("check", (None, None), dt.bool, (), args=lambda x: (x, x)), "a check has a condition"),
     ],
 )
 def test_a_broken_rule_is_named_with_the_line(graph: Callable[[], Graph], message: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_cache_that_became_read_only_still_serves(cache_home: Path, monkeypatch:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(cache.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     cache.put("plan", "b", b"content")
     assert cache.get("plan", "a") == b"content"
     assert cache.get("plan", "b") is None
@@ -178,6 +179,22 @@ def test_putting_keeps_the_size_within_its_bound(cache_home: Path, monkeypatch: 
     for number in range(40):
         cache.put("plan", str(number), bytes(100_000))
     assert sum(entry.stat().st_size for entry in entries(cache_home)) < (1 << 20) + 4 * 110_000
+
+
+def test_first_entry_of_a_process_looks_through_the_cache_once_an_hour(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trims = []
+    monkeypatch.setattr(cache, "trim", trims.append)
+    monkeypatch.setattr(cache, "_puts", 0)
+    cache.put("plan", "a", b"content")
+    assert len(trims) == 1  # nobody ever did
+    (cache_home / "trimmed").touch()
+    monkeypatch.setattr(cache, "_puts", 0)
+    cache.put("plan", "b", b"content")
+    assert len(trims) == 1
+    os.utime(cache_home / "trimmed", (0, 0))
+    monkeypatch.setattr(cache, "_puts", 0)
+    cache.put("plan", "c", b"content")
+    assert len(trims) == 2
 
 
 _HAMMER = """

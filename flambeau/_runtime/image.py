@@ -1,0 +1,167 @@
+"""Machine code images: object files made ready for any address, so that loading them again takes no LLVM.
+
+An object file of ours holds position-independent code and constants; it refers to itself relative to the program counter, and to C
+functions by calls. ``flatten`` puts its sections into one piece, resolves what lies within, and ends the piece with a *stub* for each
+C function, a jump through an address. ``load`` copies images into executable pages and fills in those addresses, which takes
+microseconds where LLVM takes 35 ms to be imported and 0.2 ms an object.
+
+Only ELF for x86-64 is understood; what holds anything else is left to LLVM's linker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+_MAGIC = b"FLBIMAGE"
+_IMAGE = struct.Struct("<8sQQQ")  # magic, entry, where the stubs start, length of the names of C functions
+_STUB = struct.Struct("<HIHQ")  # jmp *2(%rip); two bytes that nobody runs; the address
+_STUB_CODE = (0x25FF, 2, 0xCCCC)
+_ALIGN = 64
+
+_FILE = struct.Struct("<4sBBB9xHH20xQ10xHHH")  # magic, class, byte order, version, type, machine, sections: offset, size, count, names
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_RELOCATION = struct.Struct("<QIIq")
+_RELOCATABLE, _X86_64 = 1, 62
+_WRITE, _ALLOCATE = 1, 2
+_SYMBOLS, _RELOCATIONS, _NO_BITS, _UNWIND = 2, 4, 8, 0x70000001
+_PC32, _PLT32 = 2, 4
+
+
+class _Section(NamedTuple):
+    name: str
+    kind: int
+    flags: int
+    content: bytes
+    link: int
+    info: int
+    align: int
+
+
+def is_image(code: bytes) -> bool:
+    """Whether these bytes are an image, not an object file."""
+    return code[: len(_MAGIC)] == _MAGIC
+
+
+def flatten(code: bytes, name: str) -> bytes | None:
+    """The image of an object file that defines the function ``name``; ``None`` if the file holds what an image cannot express."""
+    sections = _sections(code)
+    placed = {}
+    memory = bytearray()
+    for number, section in enumerate(sections):
+        if not section.flags & _ALLOCATE or section.kind == _UNWIND or section.name == ".eh_frame":
+            continue
+        if section.flags & _WRITE or section.kind == _NO_BITS or section.align > _ALIGN:
+            return None
+        memory += bytes(-len(memory) % max(section.align, 1))
+        placed[number] = len(memory)
+        memory += section.content
+    memory += bytes(-len(memory) % 16)
+    stubs_at, stubs = len(memory), {}
+    entry = None
+    for section in sections:
+        if section.kind == _SYMBOLS:
+            for label, info, _, home, value, _ in _SYMBOL.iter_unpack(section.content):
+                if info >> 4 and home in placed and _text(sections[section.link].content, label) == name:
+                    entry = placed[home] + value
+        if section.kind != _RELOCATIONS or section.info not in placed:
+            continue
+        symbols = sections[section.link]
+        for offset, kind, index, addend in _RELOCATION.iter_unpack(section.content):
+            label, _, _, home, value, _ = _SYMBOL.unpack_from(symbols.content, index * _SYMBOL.size)
+            if kind not in (_PC32, _PLT32):
+                return None
+            if home in placed:
+                goal = placed[home] + value
+            elif home == 0 and kind == _PLT32:
+                goal = stubs_at + _STUB.size * stubs.setdefault(_text(sections[symbols.link].content, label), len(stubs))
+            else:
+                return None
+            at = placed[section.info] + offset
+            struct.pack_into("<i", memory, at, goal + addend - at)
+    if entry is None:
+        return None
+    names = "\0".join(stubs).encode()
+    memory += _STUB.pack(*_STUB_CODE, 0) * len(stubs)
+    return _IMAGE.pack(_MAGIC, entry, stubs_at, len(names)) + names + memory
+
+
+def imports(image: bytes) -> list[str]:
+    """The C functions that an image calls."""
+    _, _, _, length = _IMAGE.unpack_from(image)
+    return image[_IMAGE.size : _IMAGE.size + length].decode().split("\0") if length else []
+
+
+def load(images: Mapping[str, bytes], functions: Mapping[str, int]) -> dict[str, int]:
+    """Put images into memory for as long as the process lives; the addresses of their functions.
+
+    What they call is found among ``functions`` and in the process. ``RuntimeError`` if it is not.
+    """
+    pieces, starts, size = [], {}, 0
+    for name, image in images.items():
+        _, entry, stubs_at, length = _IMAGE.unpack_from(image)
+        memory = bytearray(image[_IMAGE.size + length :])
+        for number, symbol in enumerate(imports(image)):
+            address = functions.get(symbol) or _process_function(symbol)
+            if address is None:
+                raise RuntimeError(f"kernel {name!r} calls {symbol!r}, which this process does not have")
+            _STUB.pack_into(memory, stubs_at + _STUB.size * number, *_STUB_CODE, address)
+        starts[name] = size + entry
+        memory += bytes(-len(memory) % _ALIGN)
+        pieces.append(memory)
+        size += len(memory)
+    start = _executable(b"".join(pieces))
+    return {name: start + offset for name, offset in starts.items()}
+
+
+def _sections(code: bytes) -> list[_Section]:
+    """The sections of an ELF object for x86-64; none of anything else."""
+    if len(code) < _FILE.size or code[:7] != b"\x7fELF\x02\x01\x01":
+        return []
+    *_, kind, machine, offset, size, count, names = _FILE.unpack_from(code)
+    if kind != _RELOCATABLE or machine != _X86_64 or size != _SECTION.size:
+        return []
+    headers = [_SECTION.unpack_from(code, offset + size * number) for number in range(count)]
+    labels = code[headers[names][4] : headers[names][4] + headers[names][5]]
+    return [
+        _Section(_text(labels, label), kind, flags, b"" if kind == _NO_BITS else code[at : at + length], link, info, align)
+        for label, kind, flags, _, at, length, link, info, align, _ in headers
+    ]
+
+
+def _text(table: bytes, at: int) -> str:
+    return table[at : table.index(b"\0", at)].decode()
+
+
+@lru_cache(maxsize=1)
+def _process() -> ctypes.CDLL:
+    """The C functions of this process."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _process_function(name: str) -> int | None:
+    try:
+        return ctypes.cast(getattr(_process(), name), ctypes.c_void_p).value
+    except AttributeError:
+        return None
+
+
+def _executable(code: bytes) -> int:
+    """The address of pages that hold ``code`` and are never given back. They are not writable any more when they become executable."""
+    library = _process()
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    library.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    address: Any = library.mmap(None, len(code), mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise MemoryError(f"cannot map {len(code)} bytes for code (errno {ctypes.get_errno()})")
+    ctypes.memmove(address, code, len(code))
+    if library.mprotect(address, len(code), mmap.PROT_READ | mmap.PROT_EXEC):
+        raise OSError(ctypes.get_errno(), "the system does not let pages become executable")
+    return address

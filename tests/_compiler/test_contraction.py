@@ -1,0 +1,135 @@
+"""What contractions take along: fewer kernels, the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau as F
+from flambeau.nn import functional
+
+
+def numbers(*shape: int, dtype: F.dtype = F.float32, seed: int = 0) -> F.Tensor:
+    result = F.tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32)).to(dtype)
+    F.flush()
+    return result
+
+
+def kernels(function, *arguments) -> int:
+    with F.no_grad():
+        return len([kernel for kernel in F.explain(function, *arguments).kernels if kernel.operators != ("pack",)])
+
+
+def flushed(contract, ending):
+    """The results of ``ending`` with the contraction computed before, and with both in one program."""
+    with F.no_grad():
+        product = contract()
+        F.flush()
+        apart = ending(product)
+        F.flush()
+        return apart, ending(contract())
+
+
+A, B = (40, 70), (70, 50)
+COLUMNS, ROWS, ALL, ACROSS, PLACES = (
+    numbers(50, seed=3), numbers(40, 1, seed=3), numbers(40, 50, seed=3), numbers(50, 40, seed=3), numbers(5, 1, 50, seed=4)
+)  # fmt: skip
+ENDINGS = {
+    "bias of columns": (lambda y: y + COLUMNS),
+    "bias of rows": (lambda y: y + ROWS),
+    "residual": (lambda y: F.relu(y + ALL)),
+    "transposed residual": (lambda y: y + ACROSS.t()),
+    "a run-time number": (lambda y: y * 0.3 + 2),
+    "a long body": (lambda y: functional.gelu(y) * F.sigmoid(y)),
+    "comparison": (lambda y: F.where(y > 0.5, y, -y)),
+    "several results": (lambda y: (y, F.tanh(y), y > 0)),
+    "another dtype": (lambda y: y.to(F.bfloat16)),
+    "another order": (lambda y: (y.t() * 2).contiguous()),
+    "another shape": (lambda y: y.reshape(5, 8, 50) * PLACES),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_an_ending_is_fused_and_changes_no_bit(name):
+    a, b = numbers(*A), numbers(*B, seed=1)
+    apart, together = flushed(lambda: a @ b, ENDINGS[name])
+    for one, two in zip(
+        apart if isinstance(apart, tuple) else (apart,), together if isinstance(together, tuple) else (together,), strict=True
+    ):
+        assert one.dtype is two.dtype and one.stride() == two.stride()
+        assert one.float().numpy().tobytes() == two.float().numpy().tobytes()
+    assert kernels(lambda: ENDINGS[name](a @ b)) == 1 + (name == "several results")  # a kernel takes one reader along
+
+
+@pytest.mark.parametrize("dtype", [F.float64, F.float16, F.bfloat16, F.int32], ids=str)
+def test_dtypes(dtype):
+    a, b, c = (numbers(*shape, dtype=F.float32, seed=i).mul(9).to(dtype) for i, shape in enumerate((A, B, (40, 50))))
+    F.flush()
+    apart, together = flushed(lambda: a @ b, lambda y: (y + c).relu())
+    assert apart.double().numpy().tobytes() == together.double().numpy().tobytes()
+    assert kernels(lambda: (a @ b + c).relu()) == 1
+
+
+@pytest.mark.parametrize("groups", [1, 4, 32])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolutions(groups, stride):
+    x, w, b = numbers(2, 32, 19, 35), numbers(32, 32 // groups, 3, 3, seed=1), numbers(32, seed=2)
+    more = {"stride": stride, "padding": 1, "groups": groups}
+    shape = functional.conv2d(x, w, **more).shape
+    residual = numbers(*shape, seed=5)
+    apart, together = flushed(lambda: functional.conv2d(x, w, **more), lambda y: F.relu(y + b.reshape(1, 32, 1, 1) + residual))
+    assert apart.numpy().tobytes() == together.numpy().tobytes()
+    assert kernels(lambda: F.relu(functional.conv2d(x, w, b, **more) + residual)) == 1
+
+
+def test_phases_of_a_transposed_convolution_write_where_they_belong():
+    x, w, b = numbers(2, 8, 9, 11), numbers(8, 6, 4, 4, seed=1), numbers(6, seed=2)
+    assert kernels(lambda: functional.conv_transpose2d(x, w, b, stride=2, padding=1)) == 4
+    image, kernel = x.double().numpy(), w.double().numpy()
+    padded = np.zeros((2, 6, 20, 24))
+    for i in range(9):
+        for j in range(11):
+            padded[:, :, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum("nc,cdkl->ndkl", image[:, :, i, j], kernel)
+    dense = padded[:, :, 1:-1, 1:-1] + b.double().numpy()[:, None, None]
+    np.testing.assert_allclose(functional.conv_transpose2d(x, w, b, stride=2, padding=1).numpy(), dense, rtol=2e-5, atol=2e-5)
+
+
+def test_what_is_read_elsewhere_is_written_too():
+    a, b = numbers(*A), numbers(*B, seed=1)
+    with F.no_grad():
+        product = a @ b
+        once = F.relu(product)
+        total = product.sum()
+        F.flush()
+        again = a @ b
+        F.flush()
+        assert once.numpy().tobytes() == F.relu(again).numpy().tobytes()
+        assert product.numpy().tobytes() == again.numpy().tobytes()
+        assert total.item() == again.sum().item()
+
+
+def test_a_reader_that_comes_before_keeps_it_apart():
+    """The sum over rows is read beside the product, so the product must be in memory first."""
+    a, b = numbers(*A), numbers(*B, seed=1)
+    apart, together = flushed(lambda: a @ b, lambda y: y * y.sum(1, keepdim=True).exp().sum())
+    assert apart.numpy().tobytes() == together.numpy().tobytes()
+
+
+def test_two_products():
+    a, b, c, d = numbers(*A), numbers(*B, seed=1), numbers(40, 30, seed=2), numbers(30, 50, seed=3)
+    apart, together = flushed(lambda: (a @ b, c @ d), lambda pair: pair[0] + pair[1])
+    assert apart.numpy().tobytes() == together.numpy().tobytes()
+    assert kernels(lambda: a @ b + c @ d) == 2
+
+
+def test_in_place():
+    a, b = numbers(40, 40), numbers(40, 40, seed=1)
+    with F.no_grad():
+        expected = (a @ b).numpy() + a.numpy()
+        x = a.clone()
+        x += x @ b
+        np.testing.assert_array_equal(x.numpy(), expected)
+        y = a.clone()
+        y[:, 3:30] = (y @ b)[:, 3:30]
+        np.testing.assert_array_equal(y.numpy()[:, 3:30], (a @ b).numpy()[:, 3:30])
+        np.testing.assert_array_equal(y.numpy()[:, 30:], a.numpy()[:, 30:])

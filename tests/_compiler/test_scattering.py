@@ -1,0 +1,149 @@
+"""Scatters, scans and sorts: which calls they become, and that these agree with the interpreter in every arrangement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flambeau._codegen import sorting
+from flambeau._compiler.graph import Graph, Node
+from flambeau._compiler.interpret import Interpreter
+from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.plan import Plan
+from flambeau._compiler.verify import verify
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from tests._compiler.graphs import plan, run
+
+
+def error(position: int, value: int) -> Exception:
+    return IndexError(f"{value} at {position}")
+
+
+def checked(planned: Plan, *arrays: np.ndarray) -> None:
+    """Whether a plan gives what the interpreter finds."""
+    verify(planned.graph)
+    interpreter = Interpreter(planned.graph, {slot: array.view(np.uint8).reshape(-1) for slot, array in enumerate(arrays)}, [])
+    for found, node in zip(run(planned, *arrays), planned.roots.values(), strict=True):
+        np.testing.assert_allclose(found, interpreter.memory(node), rtol=1e-6)
+
+
+def shown(node: Node, shape: tuple, order: tuple) -> Node:
+    """An input as an array whose axes lie in memory in ``order``, outermost first."""
+    return node.graph.view(node, lay.ordered(shape, order, node.dtype))
+
+
+def kernels(planned: Plan) -> list[KernelCall]:
+    return [step for step in planned.steps if isinstance(step, KernelCall) and step.nodes and step.nodes[-1].kind == "scatter"]
+
+
+@pytest.mark.parametrize("combine", ["set", "sum", "max"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_scatter_in_every_order_of_memory(dim: int, order: tuple, combine: str) -> None:
+    shape, size = (5, 19, 34), (4, 19, 30)
+    size = tuple(37 if axis == dim else extent for axis, extent in enumerate(size))
+    draw = np.random.default_rng(0)
+
+    def write(graph: Graph, target: Node, value: Node, index: Node) -> tuple[Node]:
+        whole = graph.copy(shown(target, shape, order), lay.ordered(shape, order, dt.float64).strides)
+        strides = [0 if axis == dim else stride for axis, stride in enumerate(whole.strides)]
+        layout = lay.layout(size, tuple(strides), 0, dt.float64)
+        places = graph.cast(shown(index, size, (0, 1, 2)), dt.int64)
+        return (
+            graph.scatter(
+                whole, layout, [places], [whole.strides[dim]], shown(value, size, order[::-1]), combine, sizes=[shape[dim]], errors=[error]
+            ),
+        )
+
+    planned = plan(write, dt.float64, 5 * 19 * 34, int(np.prod(size)), int(np.prod(size)))
+    checked(planned, draw.standard_normal(5 * 19 * 34), draw.standard_normal(size), draw.integers(0, shape[dim], size).astype(np.float64))
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_scatter_by_two_indices(wraps: bool) -> None:
+    draw = np.random.default_rng(1)
+
+    def write(graph: Graph, target: Node, value: Node, rows: Node, columns: Node) -> tuple[Node]:
+        layout = lay.layout((40, 3), (0, 1), 0, dt.float64)
+        places = [graph.cast(each, dt.int64).reshape((40, 1)).expand((40, 3)) for each in (rows, columns)]
+        whole = graph.copy(target.reshape((6, 7, 3)))
+        return (
+            graph.scatter(whole, layout, places, [21, 3], value.reshape((40, 3)), "sum", sizes=[6, 7], wraps=wraps, errors=[error, error]),
+        )
+
+    low = (-6, -7) if wraps else (0, 0)
+    planned = plan(write, dt.float64, 126, 120, 40, 40)
+    indices = [draw.integers(start, size, 40).astype(np.float64) for start, size in zip(low, (6, 7), strict=True)]
+    checked(planned, draw.standard_normal(126), draw.standard_normal(120), *indices)
+
+
+def rows(graph: Graph, target: Node, value: Node, index: Node, count: int, features: int) -> Node:
+    """``index_add`` of rows."""
+    layout = lay.layout((count, features), (0, 1), 0, dt.float64)
+    places = graph.cast(index, dt.int64).reshape((count, 1)).expand((count, features))
+    size = target.numel // features
+    return graph.scatter(target, layout, [places], [features], value.reshape((count, features)), "sum", sizes=[size], errors=[error])
+
+
+def test_rows_are_shared_by_blocks_of_lanes_and_by_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: 8)
+    for features in (3, 50, 200):
+        write = lambda graph, target, value, index, features=features: (
+            rows(graph, graph.copy(target.reshape((100, features))), value, index, 11_000, features),
+        )
+        planned = plan(write, dt.float64, 100 * features, 11_000 * features, 11_000)
+        assert kernels(planned)[-1].tiles > 5
+        checked(
+            planned,
+            draw.standard_normal(100 * features),
+            draw.standard_normal(11_000 * features),
+            draw.integers(0, 100, 11_000).astype(float),
+        )
+
+
+def test_a_copy_is_made_by_the_tiles_that_write_it_and_zeros_are_not_made_before() -> None:
+    write = lambda graph, target, value, index: (rows(graph, graph.copy(target.reshape((9, 8))), value, index, 5, 8),)
+    planned = plan(write, dt.float64, 72, 40, 5)
+    assert len([step for step in planned.steps if step.nodes and step.nodes[-1].kind == "scatter"]) == 1 and len(planned.steps) == 2
+    zeros = lambda graph, value, index: (rows(graph, graph.copy(graph.constant(0.0, dt.float64, (9, 8))), value, index, 5, 8),)
+    planned = plan(zeros, dt.float64, 40, 5)
+    assert len(planned.steps) == 2
+    checked(planned, np.arange(40.0), np.array([1.0, 1, 8, 0, 1]))
+
+
+def test_what_replaces_its_input_is_written_in_place_after_a_dry_run() -> None:
+    write = lambda graph, target, value, index: (rows(graph, graph.copy(target.reshape((9, 8))), value, index, 5, 8),)
+    planned = plan(write, dt.float64, 72, 40, 5, replaces={0: 0})
+    assert planned.reused == {3: 0}
+    assert len(kernels(planned)) == 2
+    target = np.arange(72.0)
+    with pytest.raises(IndexError, match="9 at 16"):
+        run(planned, target, np.ones(40), np.array([1.0, 1, 9, 0, 1]))
+
+
+@pytest.mark.parametrize("kind", ["sum", "prod", "max", "min", "logaddexp"])
+@pytest.mark.parametrize("shape, axis", [((9, 33), 1), ((4, 7), 1), ((3, 5, 70), 1), ((6, 1100), 0), ((1, 5), 0)])
+def test_scans(kind: str, shape: tuple, axis: int) -> None:
+    write = lambda graph, x: (graph.scan(kind, x.reshape(shape), axis),)
+    checked(plan(write, dt.float64, int(np.prod(shape))), np.random.default_rng(3).standard_normal(shape))
+
+
+def test_a_scan_reads_a_contiguous_input_where_it_lies() -> None:
+    planned = plan(lambda graph, x: (graph.scan("sum", x.reshape((4, 8)), 1),), dt.float64, 32)
+    assert len(planned.steps) == 1
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    "length, inner, low, high, mode",
+    [(300, 1, 0, 300, "all"), (30, 2, 0, 30, "all"), (300, 1, 0, 5, "few"), (300, 3, 0, 5, "some"), (40_000, 1, 20_000, 20_001, "some")],
+)
+def test_sorts(length: int, inner: int, low: int, high: int, mode: str, descending: bool) -> None:
+    assert sorting.mode_for(length, inner, low, high) == mode
+    write = lambda graph, x: (graph.sort(x.reshape((2, length, inner)), 1, descending, low, high),)
+    values = np.random.default_rng(4).integers(-20, 20, 2 * length * inner).astype(np.float32)
+    values[::17] = np.nan
+    values[::19] *= 0.0
+    checked(plan(write, dt.float32, values.size), values)
