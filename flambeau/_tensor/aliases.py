@@ -44,6 +44,11 @@ def get_device(self: Tensor) -> int:
     return -1
 
 
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """A copy on a CUDA device, of which there is none: raises ``DeviceNotAvailableError``."""
+    return self.to("cuda" if device is None else device)
+
+
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both tensors are the same window of the same storage."""
     return self.storage is tensor.storage and self.layout is tensor.layout
@@ -99,7 +104,7 @@ def _mapped(target: Tensor, function: Callable, *operands: Tensor) -> Tensor:
     return target.copy_(creation.tensor(values, dtype=target.layout.dtype).reshape(target.layout.shape))
 
 
-for _method in (get_device, is_set_to, dim_order, new, fill_diagonal_, apply_, map_):
+for _method in (cuda, get_device, is_set_to, dim_order, new, fill_diagonal_, apply_, map_):
     setattr(Tensor, _method.__name__, _method)
 
 # -- functions that take foreign memory ------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from flambeau._types.errors import DeviceNotAvailableError
+
 _FORM = re.compile(r"([a-z]+)(?::(\d+))?\Z")
 _KNOWN = ("cpu", "cuda", "meta", "mps", "xpu")
 
@@ -61,9 +63,9 @@ def require_cpu(place: str | device | int | None) -> None:
     """Check that ``place`` names the CPU (or nothing).
 
     Raises:
-        RuntimeError: it names a device that there is none of here.
+        DeviceNotAvailableError: it names a device that there is none of here.
     """
     if place is None or place is CPU:
         return
     if isinstance(place, int) or device(place).type != "cpu":
-        raise RuntimeError(f"device {str(place)!r} is not available: Flambeau computes on the CPU (device='cpu')")
+        raise DeviceNotAvailableError(f"device {str(place)!r} is not available: Flambeau computes on the CPU (device='cpu')")

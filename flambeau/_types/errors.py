@@ -9,3 +9,7 @@ class IndexOutOfBoundsError(RuntimeError, IndexError):
 
 class LinAlgError(RuntimeError):
     """A matrix has not the property that an algorithm of linear algebra needs: it is singular, or not positive definite."""
+
+
+class DeviceNotAvailableError(RuntimeError, AssertionError):
+    """There is no such device here: an ``AssertionError`` in a PyTorch without CUDA, a ``RuntimeError`` for its other devices."""

@@ -62,3 +62,11 @@ def test_layout_is_strided() -> None:
     assert flambeau.ones(2).layout == flambeau.strided and repr(flambeau.strided) == "torch.strided"
     assert isinstance(flambeau.strided, flambeau.layout)
     assert flambeau.e == np.e and flambeau.newaxis is None
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError])
+def test_a_device_that_is_not_there(kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="computes on the CPU"):
+        flambeau.zeros(2).cuda()
+    with pytest.raises(kind, match="computes on the CPU"):
+        flambeau.nn.Linear(2, 2).to("cuda")
