@@ -1,4 +1,4 @@
-"""Convolutions: ResNet's layers, depthwise ones, and the transposed ones of a generator."""
+"""Convolutions: ResNet's and ResNeXt's layers, depthwise and dilated ones, and the transposed ones of generators and of U-Net."""
 
 from __future__ import annotations
 
@@ -9,21 +9,32 @@ from typing import Any
 
 from benchmarks.workload import Workload
 
-# batch, channels in, channels out, kernel, stride, size, groups
-CONV2D = {
+# batch, channels in, channels out, kernel, stride, size, groups, and what else the layer takes
+CONV2D: dict[str, tuple[Any, ...]] = {
     "7×7 s2 3→64 224²": (4, 3, 64, 7, 2, 224, 1),
     "1×1 64→256 56²": (4, 64, 256, 1, 1, 56, 1),
     "3×3 64→64 56²": (4, 64, 64, 3, 1, 56, 1),
     "3×3 s2 128→128 56²": (4, 128, 128, 3, 2, 56, 1),
     "3×3 256→256 14²": (4, 256, 256, 3, 1, 14, 1),
+    "3×3 512→512 7²": (4, 512, 512, 3, 1, 7, 1),
     "1×1 1024→2048 s2 14²": (4, 1024, 2048, 1, 2, 14, 1),
+    "3×3 64→64 56² dilation 2": (4, 64, 64, 3, 1, 56, 1, {"dilation": 2, "padding": 2}),
     "3×3 depthwise 144 56²": (4, 144, 144, 3, 1, 56, 144),
+    "3×3 depthwise 144 s2 56²": (4, 144, 144, 3, 2, 56, 144),
+    "3×3 depthwise 576 14²": (4, 576, 576, 3, 1, 14, 576),
+    "5×5 depthwise 240 28²": (4, 240, 240, 5, 1, 28, 240),
+    "7×7 depthwise 96 56²": (4, 96, 96, 7, 1, 56, 96),
+    "3×3 of 32 groups 128 56²": (4, 128, 128, 3, 1, 56, 32),
+    "3×3 of 32 groups 512 14²": (4, 512, 512, 3, 1, 14, 32),
     "3×3 1→32 8² batch 64": (64, 1, 32, 3, 1, 8, 1),
 }
-CONV_TRANSPOSE2D = {
+CONV_TRANSPOSE2D: dict[str, tuple[Any, ...]] = {
     "4×4 s2 64→32 4² batch 64": (64, 64, 32, 4, 2, 4, 1),
     "4×4 s2 512→256 8²": (8, 512, 256, 4, 2, 8, 1),
     "4×4 s2 128→64 32²": (8, 128, 64, 4, 2, 32, 1),
+    "2×2 s2 128→64 56²": (2, 128, 64, 2, 2, 56, 1),
+    "3×3 s2 64→32 32² output padding 1": (8, 64, 32, 3, 2, 32, 1, {"output_padding": 1}),
+    "4×4 s2 depthwise 64 32²": (8, 64, 64, 4, 2, 32, 64),
     "3×3 64→3 64²": (8, 64, 3, 3, 1, 64, 1),
 }
 
@@ -32,21 +43,22 @@ def workloads() -> Iterator[Workload]:
     for transposed, table in ((False, CONV2D), (True, CONV_TRANSPOSE2D)):
         group = "conv_transpose2d" if transposed else "conv2d"
         for name, sizes in table.items():
-            n, c_in, c_out, kernel, stride, size, groups = sizes
+            n, c_in, c_out, kernel, stride, size, groups, *_ = sizes
             positions = size if transposed else (size - 1) // stride + 1
             flops = 2.0 * n * c_in * c_out // groups * kernel**2 * positions**2
             yield Workload(group, name, partial(forward, transposed=transposed, sizes=sizes), flops=flops)
             yield Workload(group, f"{name} with gradients", partial(with_gradients, transposed=transposed, sizes=sizes), flops=3 * flops)
+    yield Workload("conv_transpose2d", "4×4 s2 64→32, another size each call", another_size, per=len(SIZES))
 
 
-def layer_and_images(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> tuple[Any, Any]:
-    n, c_in, c_out, kernel, stride, size, groups = sizes
+def layer_and_images(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> tuple[Any, Any]:
+    n, c_in, c_out, kernel, stride, size, groups, *more = sizes
     kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
-    layer = kind(c_in, c_out, kernel, stride=stride, padding=(kernel - 1) // 2, groups=groups)
+    layer = kind(c_in, c_out, kernel, **{"stride": stride, "padding": (kernel - 1) // 2, "groups": groups, **(more[0] if more else {})})
     return layer, torch.randn(n, c_in, size, size)
 
 
-def forward(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> Callable[[], Any]:
+def forward(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> Callable[[], Any]:
     layer, images = layer_and_images(torch, transposed, sizes)
 
     def run() -> Any:
@@ -56,8 +68,23 @@ def forward(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> Call
     return run
 
 
-def with_gradients(torch: ModuleType, transposed: bool, sizes: tuple[int, ...]) -> Callable[[], Any]:
+def with_gradients(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> Callable[[], Any]:
     layer, images = layer_and_images(torch, transposed, sizes)
     images.requires_grad_()
     ahead = torch.randn(layer(images).shape)
     return lambda: torch.autograd.grad(layer(images), [images, layer.weight, layer.bias], ahead)
+
+
+SIZES = range(8, 40, 4)
+
+
+def another_size(torch: ModuleType) -> Callable[[], Any]:
+    """One layer on images of several sizes, as a segmentation network sees them."""
+    layer = torch.nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1)
+    images = [torch.randn(4, 64, size, size) for size in SIZES]
+
+    def run() -> list[Any]:
+        with torch.no_grad():
+            return [layer(each) for each in images]
+
+    return run

@@ -14,6 +14,7 @@ from benchmarks.workload import Workload
 PRODUCTS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "64²": ((64, 64), (64, 64), {}),
     "256²": ((256, 256), (256, 256), {}),
+    "512²": ((512, 512), (512, 512), {}),
     "1024²": ((1024, 1024), (1024, 1024), {}),
     "2048²": ((2048, 2048), (2048, 2048), {}),
     "256² by a transposed one": ((256, 256), (256, 256), {"transposed": True}),
@@ -30,6 +31,7 @@ def workloads() -> Iterator[Workload]:
         tolerance = 1e-2 if more.get("dtype") == "bfloat16" else 1e-3  # two roundings to 8 bits
         yield Workload("matmul", name, partial(product, left=left, right=right, **more), tolerance=tolerance, **limit)
     yield Workload("matmul", "linear 1024→4096, bias and relu, batch 256", linear, flops=2.0 * 256 * 1024 * 4096)
+    yield Workload("matmul", "linear 1024→4096, one row", one_row, bytes=4.0 * 1024 * 4096)
     yield Workload("matmul", "linear 1024→1024 with gradients, batch 256", linear_gradients, flops=6.0 * 256 * 1024**2)
     yield Workload("matmul", "attention of 8 heads, 256 positions, 64 deep", attention, flops=4.0 * 8 * 256**2 * 64)
 
@@ -48,6 +50,16 @@ def linear(torch: ModuleType) -> Callable[[], Any]:
     def run() -> Any:
         with torch.no_grad():
             return torch.relu(layer(rows))
+
+    return run
+
+
+def one_row(torch: ModuleType) -> Callable[[], Any]:
+    layer, row = torch.nn.Linear(1024, 4096), torch.randn(1, 1024)
+
+    def run() -> Any:
+        with torch.no_grad():
+            return layer(row)
 
     return run
 

@@ -22,9 +22,11 @@ from itertools import product
 from math import gcd
 from typing import TYPE_CHECKING
 
-from flambeau._ops.copying import channels_last, channels_last_3d, contiguous_format
+from flambeau._ops.conv_shapes import Ints, plan, plan_transposed
+from flambeau._ops.copying import suggested_format
 from flambeau._ops.elementwise import conj
 from flambeau._ops.operator import Operator
+from flambeau._ops.padding import fold_border
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -32,116 +34,29 @@ if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph, Node
     from flambeau._tensor.tensor import Tensor
 
-Ints = tuple[int, ...]
-
 STATICS = ("stride", "padding", "dilation", "groups", "sizes")
-"""``sizes`` are the spatial sizes of the result; of ``CONV_WEIGHT`` those of the kernel."""
+"""``padding`` is what is added before each dimension; what is added after it follows from ``sizes``, the spatial sizes of the result (of
+``CONV_WEIGHT``: of the kernel). Zeros are read wherever a window leaves the input."""
 
-# -- shapes ----------------------------------------------------------------------------------------------------------
-
-
-def output_sizes(sizes: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Ints:
-    """``floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1`` for each dimension."""
-    return tuple(
-        (size + 2 * pad - spread * (places - 1) - 1) // step + 1
-        for size, places, step, pad, spread in zip(sizes, kernel, stride, padding, dilation, strict=True)
-    )
-
-
-def transposed_sizes(sizes: Ints, kernel: Ints, stride: Ints, padding: Ints, output_padding: Ints, dilation: Ints) -> Ints:
-    """``(size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1`` for each dimension."""
-    return tuple(
-        (size - 1) * step - 2 * pad + spread * (places - 1) + extra + 1
-        for size, places, step, pad, extra, spread in zip(sizes, kernel, stride, padding, output_padding, dilation, strict=True)
-    )
-
-
-def _format(*operands: Layout) -> object:
-    """channels_last if the input or the weight asks for it, else contiguous."""
-    for operand in operands:
-        preferred = {4: channels_last, 5: channels_last_3d}.get(operand.ndim)
-        if preferred is not None and preferred.matches(operand) and not operand.contiguous:
-            return preferred
-    return contiguous_format
-
-
-def _letters(rank: int) -> str:
-    return "DHW"[3 - rank :]
-
-
-def _check(
-    name: str,
-    input: Layout,
-    weight: Layout,
-    bias: Layout | None,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    groups: int,
-    transposed: bool,
-) -> None:
-    """Check everything that the shapes of a convolution must satisfy, but for the size of the output."""
-    rank = weight.ndim - 2
-    if input.ndim != weight.ndim:
-        raise RuntimeError(
-            f"{name}: expected an input of {weight.ndim} dimensions (N, C, {', '.join(_letters(rank))}) for a weight of shape {weight.shape}, "
-            f"but got an input of shape {input.shape}"
-        )
-    for what, values, least in (("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0)):
-        if len(values) != rank:
-            raise RuntimeError(f"{name}: {what} must have {rank} elements, one for each spatial dimension, but got {values}")
-        if any(value < least for value in values):
-            raise RuntimeError(f"{name}: {what} must be at least {least}, but got {values} (non-positive {what} is not supported)")
-    if groups <= 0:
-        raise RuntimeError(f"{name}: groups must be positive, but got {groups}")
-    dtypes = [operand.dtype for operand in (input, weight, bias) if operand is not None]
-    if any(dtype is not dtypes[0] for dtype in dtypes):
-        raise RuntimeError(
-            f"{name}: Input type ({input.dtype!r}), weight type ({weight.dtype!r}) and bias type should be the same, but got {dtypes}"
-        )
-    if weight.shape[0] % groups:
-        raise RuntimeError(
-            f"{name}: the first dimension of weight {weight.shape} (={weight.shape[0]}) must be divisible by groups (={groups})"
-        )
-    channels = weight.shape[0] if transposed else weight.shape[1] * groups
-    if input.shape[1] != channels:
-        takes = f"{channels}" if transposed or groups == 1 else f"{weight.shape[1]} * groups (={groups}) = {channels}"
-        raise RuntimeError(
-            f"{name}: input of shape {input.shape} has {input.shape[1]} channels, but weight of shape {weight.shape} takes {takes}"
-        )
-    outputs = weight.shape[1] * groups if transposed else weight.shape[0]
-    if bias is not None and bias.shape != (outputs,):
-        raise RuntimeError(f"{name}: bias of shape {bias.shape} must have shape ({outputs},), a number for each output channel")
-
-
-def _check_output(name: str, sizes: Ints, outputs: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> None:
-    for axis, output in enumerate(outputs):
-        if output <= 0:
-            letter = _letters(len(outputs))[axis]
-            size, places, step, pad, spread = sizes[axis], kernel[axis], stride[axis], padding[axis], dilation[axis]
-            raise RuntimeError(
-                f"{name}: the output would be empty: {letter}_out = floor(({letter} + 2*padding - dilation*(kernel - 1) - 1) / stride) + 1 = "
-                f"floor(({size} + 2*{pad} - {spread}*({places} - 1) - 1) / {step}) + 1 = {output}; "
-                f"an input {letter} of at least {max(spread * (places - 1) + 1 - 2 * pad, 1)} fits. (Kernel size can't be greater than actual input size)"
-            )
+# -- layouts ---------------------------------------------------------------------------------------------------------
 
 
 def _infer_conv(operands: tuple, statics: tuple) -> Layout:
     input, weight = operands[:2]
     sizes = statics[4]
-    return _format(input, weight).layout(lay.contiguous((input.shape[0], weight.shape[0], *sizes), input.dtype))  # type: ignore[attr-defined]
+    return suggested_format(input, weight).layout(lay.contiguous((input.shape[0], weight.shape[0], *sizes), input.dtype))
 
 
 def _infer_input(operands: tuple, statics: tuple) -> Layout:
     input, weight = operands[:2]
     groups, sizes = statics[3:]
-    return _format(input, weight).layout(lay.contiguous((input.shape[0], weight.shape[1] * groups, *sizes), input.dtype))  # type: ignore[attr-defined]
+    return suggested_format(input, weight).layout(lay.contiguous((input.shape[0], weight.shape[1] * groups, *sizes), input.dtype))
 
 
 def _infer_weight(operands: tuple, statics: tuple) -> Layout:
     grad, input = operands
     groups, sizes = statics[3:]
-    return _format(grad, input).layout(lay.contiguous((grad.shape[1], input.shape[1] // groups, *sizes), input.dtype))  # type: ignore[attr-defined]
+    return suggested_format(grad, input).layout(lay.contiguous((grad.shape[1], input.shape[1] // groups, *sizes), input.dtype))
 
 
 # -- lowering --------------------------------------------------------------------------------------------------------
@@ -226,7 +141,8 @@ def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tu
         places = tuple(each[3] for each in phase)
         counts = tuple(each[1] for each in phase)
         if 0 in places:
-            parts.append(graph.constant(0, dtype, (input.shape[0], groups * per_group, *counts)))  # type: ignore[arg-type]
+            nothing = graph.constant(0, dtype, (input.shape[0], groups * per_group, *counts))  # type: ignore[arg-type]
+            parts.append(_with_bias(graph, nothing, operands, layout))
             continue
         kernel = w
         for axis, (each, step, spread) in enumerate(zip(phase, stride, dilation, strict=True)):
@@ -235,16 +151,16 @@ def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tu
             input, range(2, 2 + rank), places, (1,) * rank, tuple(-each[4] for each in phase), tuple(-each[5] for each in phase), counts
         )
         kernel = kernel.joined(0, 1)
-        parts.append(_correlate(graph, windows, kernel, rank, groups, _innermost(layout), dtype))
+        parts.append(_with_bias(graph, _correlate(graph, windows, kernel, rank, groups, _innermost(layout), dtype), operands, layout))
     if len(parts) == 1:
-        return _with_bias(graph, parts[0], operands, layout)
+        return parts[0]
     whole = graph.empty(parts[0].dtype, layout.shape, layout.strides)
     for phase, part in zip(product(*dimensions), parts, strict=True):
         shown = whole.layout
         for axis, (each, step) in enumerate(zip(phase, stride, strict=True)):
             shown = lay.slice_axis(shown, 2 + axis, each[0], each[1], step)
         whole = graph.update(whole, shown, part)
-    return _with_bias(graph, whole, operands, layout)
+    return whole
 
 
 def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -297,6 +213,39 @@ CONV_WEIGHT.gradient(
 )
 
 
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints | str, dilation: Ints, groups: int) -> Tensor:
+    """A batched convolution; see :func:`convolution`. ``padding`` may be ``"same"`` or ``"valid"``."""
+    if bias is None:
+        return CONV(input, weight, statics=plan(input.layout, weight.layout, None, stride, padding, dilation, groups))
+    return CONV(input, weight, bias, statics=plan(input.layout, weight.layout, bias.layout, stride, padding, dilation, groups))
+
+
+def convolve_transposed(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    padding: Ints | str,
+    output_padding: Ints,
+    dilation: Ints,
+    groups: int,
+    mode: str = "zeros",
+) -> Tensor:
+    """A batched transposed convolution; see :func:`convolution`.
+
+    With another ``mode`` than ``"zeros"`` it is the adjoint of a convolution that pads so: what would be cut off is folded back.
+    """
+    layouts = input.layout, weight.layout, None if bias is None else bias.layout
+    statics, sides = plan_transposed(*layouts, stride, padding, output_padding, dilation, groups, mode != "zeros")
+    if mode == "zeros":
+        return CONV_INPUT(*((input, weight) if bias is None else (input, weight, bias)), statics=statics)
+    result = fold_border(CONV_INPUT(input, weight, statics=statics), mode, ((0, 0), (0, 0), *sides))
+    return result if bias is None else result + bias.reshape(-1, *(1,) * len(sides))
+
+
 def convolution(
     input: Tensor,
     weight: Tensor,
@@ -315,24 +264,10 @@ def convolution(
     Raises:
         RuntimeError: shapes do not fit, or the output would be empty; the message has the formula with the numbers put in.
     """
-    stride, padding, dilation, output_padding = tuple(stride), tuple(padding), tuple(dilation), tuple(output_padding)
-    x, w = input.layout, weight.layout
-    name = f"conv{'_transpose' if transposed else ''}{w.ndim - 2}d"
-    _check(name, x, w, None if bias is None else bias.layout, stride, padding, dilation, groups, transposed)
+    stride, padding, dilation = tuple(stride), tuple(padding), tuple(dilation)
     if transposed:
-        sizes = transposed_sizes(x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation)
-        for extra, step, spread in zip(output_padding, stride, dilation, strict=True):
-            if not 0 <= extra < max(step, spread):
-                raise RuntimeError(
-                    f"{name}: output padding must be smaller than either stride or dilation, but got output_padding {output_padding}, stride {stride}, dilation {dilation}"
-                )
-        if any(size <= 0 for size in sizes):
-            raise RuntimeError(f"{name}: the output would be empty: an input of shape {x.shape} gives the spatial sizes {sizes}")
-    else:
-        sizes = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
-        _check_output(name, x.shape[2:], sizes, w.shape[2:], stride, padding, dilation)
-    operands = (input, weight) if bias is None else (input, weight, bias)
-    return (CONV_INPUT if transposed else CONV)(*operands, statics=(stride, padding, dilation, groups, sizes))
+        return convolve_transposed(input, weight, bias, stride, padding, tuple(output_padding), dilation, groups)
+    return convolve(input, weight, bias, stride, padding, dilation, groups)
 
 
 PUBLIC = ("convolution",)

@@ -61,6 +61,26 @@ channels_last = memory_format("channels_last", 4)
 channels_last_3d = memory_format("channels_last_3d", 5)
 
 
+def suggested_format(*operands: Layout) -> memory_format:
+    """channels_last if the strides of an operand say so, else contiguous: the format of what convolutions, norms and the like make of them."""
+    if any(_channels_innermost(operand) for operand in operands):
+        return channels_last if operands[0].ndim == 4 else channels_last_3d
+    return contiguous_format
+
+
+def _channels_innermost(layout: Layout) -> bool:
+    """Whether strides say that the channels are meant to be innermost; where sizes of 1 leave it open, they are not."""
+    if layout.ndim not in (4, 5) or layout.strides[1] == 0:
+        return False
+    least = 0
+    for axis in (1, *reversed(range(2, layout.ndim)), 0):
+        size, stride = layout.shape[axis], layout.strides[axis]
+        if size == 0 or stride < least or (axis == 0 and least == layout.strides[1]):
+            return False
+        least = stride * size if size > 1 else stride
+    return True
+
+
 def _infer_static(operands: tuple, statics: tuple) -> Layout:
     return statics[0]
 
@@ -91,8 +111,11 @@ def contiguous(self: Tensor, memory_format: memory_format = contiguous_format) -
 
 def cast(input: Tensor, dtype: DType, *, copy: bool = False, memory_format: memory_format = preserve_format) -> Tensor:
     """The tensor as another dtype (itself, if it has the dtype and format already)."""
-    if dtype is input.layout.dtype and not copy and (memory_format is preserve_format or memory_format.matches(input.layout)):
-        return input
+    if dtype is input.layout.dtype and not copy:
+        # Strides have to say channels last: sizes of 1 leave it open whether a tensor is contiguous in one format or in both.
+        named = memory_format is channels_last or memory_format is channels_last_3d
+        if memory_format is preserve_format or (suggested_format(input.layout) is memory_format if named else input.layout.contiguous):
+            return input
     layout = memory_format.layout(input.layout)
     return TO(input, statics=(lay.layout(layout.shape, layout.strides, 0, dtype),))
 

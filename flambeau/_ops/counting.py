@@ -13,9 +13,11 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into, number
-from flambeau._ops.creation import _encode, from_array, tensor
+from flambeau._ops.creation import _encode, from_array, ones, tensor
+from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
 from flambeau._ops.return_types import several
+from flambeau._ops.sorting import sort
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -54,10 +56,26 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     axis = None if dim is None else lay.wrap_axis(dim, input.layout.ndim)
     if axis is not None and not input.layout.numel and 0 in (*input.layout.shape[:axis], *input.layout.shape[axis + 1 :]):
         raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+    if axis is None and input.layout.numel and not input.layout.dtype.is_complex:
+        return _unique_elements(input.detach(), return_inverse, return_counts)
     array = _values(input)
     found, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(array.shape if axis is None else -1)
     return _parts(input, found, inverse, counts, return_inverse, return_counts)
+
+
+def _unique_elements(input: Tensor, return_inverse: bool, return_counts: bool) -> Any:
+    """Sorted, the different elements are those that differ from the one before."""
+    ordered, order = sort(input.reshape(-1))
+    count = ordered.layout.numel
+    starts = cat([ones(1, dtype=dt.bool), ordered[1:] != ordered[:-1]])
+    parts = [ordered[starts]]
+    if return_inverse:
+        parts.append(order.scatter(0, order, starts.cumsum(0) - 1).reshape(input.layout.shape))
+    if return_counts:
+        first = starts.nonzero()[:, 0]
+        parts.append(cat([first[1:], tensor([count])]) - first)
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
@@ -116,27 +134,30 @@ def _infer_search(operands: tuple, statics: tuple) -> Layout:
     return lay.contiguous(operands[1].shape, dt.int32 if statics[1] else dt.int64)
 
 
-def _search(sequences: np.ndarray, values: np.ndarray, sorter: np.ndarray | None, right: bool, int32: bool) -> tuple[np.ndarray]:
-    side = "right" if right else "left"
-    if sorter is not None:
-        sequences = np.take_along_axis(sequences, sorter, -1)
-    if sequences.ndim == 1:
-        found = np.searchsorted(sequences, values, side)
-    else:
-        found = np.empty(values.shape, np.int64)
-        for place in np.ndindex(sequences.shape[:-1]):
-            found[place] = np.searchsorted(sequences[place], values[place], side)
-    return (np.asarray(found).astype(np.int32 if int32 else np.int64),)
-
-
 def _lower_search(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    given = [graph.wide(operand) for operand in operands]
-    function = _search if len(given) == 3 else _search_plain
-    return graph.host(function, given, ((layouts[0].dtype, layouts[0].shape),), *statics)[0]
-
-
-def _search_plain(sequences: np.ndarray, values: np.ndarray, right: bool, int32: bool) -> tuple[np.ndarray]:
-    return _search(sequences, values, None, right, int32)
+    """A binary search for all values at once: what is left to look at is halved as often as the length asks for."""
+    sequences, values = operands[0].plain, operands[1]
+    right, layout = statics[0], layouts[0]
+    length, shape = sequences.shape[-1], layout.shape
+    if not length or not layout.numel:
+        return graph.constant(0, layout.dtype, shape)
+    lines = sequences.strides[:-1] if sequences.ndim > 1 else ()
+    line = lay.layout(shape, (*lines, *(0,) * (len(shape) - len(lines))), sequences.layout.offset, sequences.dtype)
+    sorter = operands[2].plain if len(operands) == 3 else None
+    found = graph.constant(0, dt.int64, shape)
+    step = 1 << (length.bit_length() - 1)
+    while step:
+        end = found + step
+        place = graph.map("minimum", end, length) - 1
+        if sorter is not None:
+            order = sorter.strides[:-1] if sorter.ndim > 1 else ()
+            through = lay.layout(shape, (*order, *(0,) * (len(shape) - len(order))), sorter.layout.offset, sorter.dtype)
+            place = graph.gather(sorter, through, [place], [sorter.strides[-1]])
+        here = graph.gather(sequences, line, [place], [sequences.strides[-1]])
+        beyond = (here > values) if right else (here >= values)
+        found = graph.where(beyond | (end > length), found, end)
+        step >>= 1
+    return graph.cast(found, layout.dtype)
 
 
 SEARCHSORTED = Operator(
@@ -202,7 +223,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         RuntimeError: the input is no vector of non-negative integers, or ``weights`` has another shape.
     """
     layout = input.layout
-    if layout.ndim != 1 or (layout.numel and input.min().item() < 0):
+    if layout.ndim != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if layout.dtype.category > dt.INTEGER:
         raise RuntimeError(f"bincount: expected an integer tensor, not {layout.dtype!r}")
@@ -210,10 +231,13 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("minlength should be >= 0")
     if weights is not None and weights.layout.shape != layout.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
+    places = _values(input).astype(np.int64, copy=False)
+    if places.size and places.min() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is None:
-        return from_array(np.bincount(_values(input).astype(np.int64), minlength=minlength))
+        return from_array(np.bincount(places, minlength=minlength))
     dtype = dt.float32 if weights.layout.dtype is dt.float32 else dt.float64
-    counts = np.bincount(_values(input).astype(np.int64), _values(weights).astype(np.float64), minlength)
+    counts = np.bincount(places, _values(weights).astype(np.float64), minlength)
     return from_array(counts.astype(dtype.numpy))
 
 

@@ -6,10 +6,12 @@ and the user's line. Where positions repeat, the last in row-major order wins, o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import into, number
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.joining import cat, constant_pad_nd
+from flambeau._ops.operator import FUNCTIONS, Operator, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -30,20 +32,45 @@ def unravel(position: int, shape: tuple[int, ...]) -> list[int]:
     return index[::-1]
 
 
-def check_range(
-    graph: Graph, index: Node, size: int, dim: int, name: str, *, error: type[Exception] = IndexOutOfBoundsError, wraps: bool = False
-) -> Node:
-    """Check that an index (int64) lies in ``[0, size)`` (or, if it wraps, in ``[-size, size)``); returns it counted from the front."""
-    shape = index.shape
-    low = -size if wraps else 0
+def out_of_bounds(
+    name: str, dim: int, size: int, shape: tuple[int, ...], *, within: tuple[int, ...] | None = None, axes: Sequence[int] = ()
+) -> Callable[[int, int], Exception]:
+    """The error for a value of an index of ``shape``, given its row-major position and the value.
+
+    Positions are ``within`` a larger shape, if one is given; ``axes`` are its axes that the index has.
+    """
 
     def make(position: int, value: int) -> Exception:
-        return error(
-            f"{name}: index {value} is out of bounds for dimension {dim} with size {size} (at position {unravel(position, shape)} of an index of shape {list(shape)})"
+        place = unravel(position, shape if within is None else within)
+        if within is not None:
+            place = [min(place[axis], extent - 1) for axis, extent in zip(axes, shape, strict=True)]
+        return IndexOutOfBoundsError(
+            f"{name}: index {value} is out of bounds for dimension {dim} with size {size} (at position {place} of an index of shape {list(shape)})"
         )
 
-    graph.check((index < low) | (index >= size), index, make)
-    return graph.where(index < 0, index + size, index) if wraps else index
+    return make
+
+
+def compact(index: Node) -> Node:
+    """An index without the repetitions that ``expand`` made; expanding it gives the same elements."""
+    if index.kind == "view":
+        for axis, stride in enumerate(index.strides):
+            if stride == 0 and index.shape[axis] > 1:
+                index = index.slice(axis, 0, 1)
+    return index
+
+
+def check_range(graph: Graph, index: Node, size: int, make: Callable[[int, int], Exception], *, wraps: bool = False) -> Node:
+    """Check that an index lies in ``[0, size)`` (or, if it wraps, in ``[-size, size)``); returns it as int64, counted from the front.
+
+    What is returned is in range even where the check fails, so that it is safe to read there.
+    """
+    index = graph.cast(index, dt.int64)
+    bad = (index < (-size if wraps else 0)) | (index >= size)
+    graph.check(bad, index, make)
+    if wraps:
+        index = graph.where(index < 0, index + size, index)
+    return graph.where(bad, 0, index)
 
 
 # -- gather and scatter ----------------------------------------------------------------------------------------------
@@ -71,7 +98,7 @@ def _check_index(name: str, self: Layout, index: Layout, dim: int, src: Layout |
 
 def _infer_gather(operands: tuple, statics: tuple) -> Layout:
     source, index = operands
-    _check_index("gather", source, index, statics[0], None)
+    _check_index(statics[1], source, index, statics[0], None)
     return lay.contiguous(index.shape, source.dtype)
 
 
@@ -82,16 +109,24 @@ def _places(source: Layout, shape: tuple[int, ...], dim: int) -> tuple[Layout, i
 
 
 def _lower_gather(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    source, index = operands[0].plain, graph.cast(operands[1], dt.int64)
-    dim = statics[0]
+    source, index = operands[0].plain, operands[1]
+    dim, name = statics
+    shape = index.shape
     if not index.numel:
-        return graph.constant(0, source.dtype, index.shape)
-    index = check_range(graph, index, source.shape[dim] if source.ndim else 1, dim, "gather()")
-    layout, stride = _places(source.layout, index.shape, dim)
+        return graph.constant(0, source.dtype, shape)
+    size = source.shape[dim] if source.ndim else 1
+    index = compact(index)
+    if name == "index_select":
+        axes = (dim,) if shape else ()
+        make = out_of_bounds(f"{name}()", dim, size, index.shape[dim : dim + 1], within=index.shape, axes=axes)
+    else:
+        make = out_of_bounds(f"{name}()", dim, size, shape, within=index.shape, axes=range(len(shape)))
+    index = check_range(graph, index, size, make).expand(shape)
+    layout, stride = _places(source.layout, shape, dim)
     return graph.gather(source, layout, [index], [stride])
 
 
-GATHER = Operator("gather", ("input", "index"), ("dim",), infer=_infer_gather, lower=_lower_gather, keeps_origin=True)
+GATHER = Operator("gather", ("input", "index"), ("dim", "name"), infer=_infer_gather, lower=_lower_gather, keeps_origin=True)
 GATHER.gradient(
     input=lambda grad, input_layout, index, dim: scatter_add(
         FUNCTIONS.zeros(lay.contiguous(input_layout.shape, grad.layout.dtype)), dim, index, grad
@@ -110,7 +145,36 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
         raise RuntimeError(f"gather(): Expected out tensor to have dtype {input.layout.dtype!r}, but got {out.layout.dtype!r} instead")
     if input.layout.ndim == 0 and index.layout.ndim:
         input = input.reshape(1)
-    return into(out, GATHER(input, index, statics=(axis,)))
+    apart(out, input, index, name="gather", shape=index.layout.shape)
+    return into(out, GATHER(input, index, statics=(axis, "gather")))
+
+
+def apart(out: Any, *others: Tensor, name: str, shape: tuple[int, ...] | None = None) -> None:
+    """Check that ``out`` (resized to ``shape``) shares no memory with what is read while it is written.
+
+    Raises:
+        RuntimeError: some of its elements lie where elements of the others lie.
+    """
+    for each in (out,) if isinstance(out, TensorBase) else out or ():
+        layout = each.layout
+        if shape is not None and shape != layout.shape:
+            layout = lay.layout(shape, lay.row_major(shape), layout.offset, layout.dtype)
+        low, high = _reach(layout)
+        for other in others:
+            start, end = _reach(other.layout)
+            if other.storage is each.storage and start < high and low < end:
+                raise RuntimeError(
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. "
+                    f"Please clone() the tensor before performing the operation. ({name} with out= of shape {list(each.layout.shape)})"
+                )
+
+
+def _reach(layout: Layout) -> tuple[int, int]:
+    """The bytes from the first element to behind the last."""
+    if not layout.numel:
+        return 0, 0
+    last = layout.offset + sum(stride * (size - 1) for stride, size in zip(layout.strides, layout.shape, strict=True))
+    return layout.offset * layout.dtype.itemsize, (last + 1) * layout.dtype.itemsize
 
 
 def _infer_scatter(operands: tuple, statics: tuple) -> Layout:
@@ -126,19 +190,24 @@ def _infer_scatter(operands: tuple, statics: tuple) -> Layout:
 def _lower_scatter(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     target, index, src = operands
     dim, combine, name = statics
-    base = graph.copy(target, layouts[0].strides)
-    index = graph.cast(index, dt.int64)
+    dtype = target.dtype.compute if combine in ("sum", "prod") else target.dtype  # half precision is rounded once, at the end
+    base = graph.copy(graph.cast(target, dtype), layouts[0].strides)
     if not index.numel:
-        return base
-    index = check_range(graph, index, target.shape[dim] if target.ndim else 1, dim, f"{name}()")
-    value = graph.cast(src, target.dtype)
+        return graph.cast(base, target.dtype)
+    size, shape = target.shape[dim] if target.ndim else 1, index.shape
+    value = graph.cast(graph.cast(src, target.dtype), dtype)
     if value.ndim:
-        for axis, size in enumerate(index.shape):
-            if value.shape[axis] != size:
-                value = value.slice(axis, 0, size)
-    value = value.expand(index.shape)
-    layout, stride = _places(base.layout, index.shape, dim)
-    return graph.scatter(base, layout, [index], [stride], graph.copy(value), combine)
+        for axis, extent in enumerate(shape):
+            if value.shape[axis] != extent:
+                value = value.slice(axis, 0, extent)
+    if name.startswith("index_"):  # by a vector
+        make = out_of_bounds(f"{name}()", dim, size, shape[dim : dim + 1], within=shape, axes=(dim,) if shape else ())
+    else:
+        make = out_of_bounds(f"{name}()", dim, size, shape)
+    layout, stride = _places(base.layout, shape, dim)
+    wraps = name == "index_fill"
+    result = graph.scatter(base, layout, [index], [stride], value, combine, sizes=[size], wraps=wraps, errors=[make])
+    return graph.cast(result, target.dtype)
 
 
 SCATTER = Operator(
@@ -157,19 +226,17 @@ def _uncrop(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Zeros around ``x`` so that it has ``shape``."""
     if x.layout.shape == shape:
         return x
-    from flambeau._ops.joining import constant_pad_nd
-
     pad: list[int] = []
     for size, full in zip(reversed(x.layout.shape), reversed(shape), strict=True):
         pad += [0, full - size]
     return constant_pad_nd(x, pad)
 
 
-def _scatter_input(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str) -> Tensor:
+def _scatter_input(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str, name: str) -> Tensor:
     if combine == "sum":
         return grad
     if combine == "set":
-        return SCATTER(grad, index, 0, statics=(dim, "set", "scatter"))
+        return SCATTER(grad, index, 0, statics=(dim, "set", name))
     values = _values(src, index, grad)
     if combine == "prod":
         return grad * SCATTER(FUNCTIONS.ones(grad.layout), index, values, statics=(dim, "prod", "scatter"))
@@ -192,9 +259,11 @@ def _extremum_shares(input: Tensor, index: Tensor, values: Tensor, result: Tenso
     return own / count, hits / gather(count, dim, index)
 
 
-def _scatter_src(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str) -> Tensor:
+def _scatter_src(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str, name: str) -> Tensor:
     shape = src.layout.shape
-    if combine == "sum":
+    if name == "index_fill" and input.layout.shape:
+        index = FUNCTIONS.where(index < 0, index + input.layout.shape[dim], index)
+    if combine == "sum" or name == "max_unpool":  # PyTorch's rule for maxima: what shares a place shares its gradient
         return _uncrop(gather(grad, dim, index), shape)
     values = _values(src, index, grad)
     if combine == "set":  # only the last of several values at one place has an effect
@@ -202,23 +271,45 @@ def _scatter_src(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: T
         last = SCATTER(FUNCTIONS.full(lay.contiguous(input.layout.shape, dt.int64), -1), index, order, statics=(dim, "set", "scatter"))
         return _uncrop(FUNCTIONS.where(gather(last, dim, index) == order, gather(grad, dim, index), 0.0), shape)
     if combine == "prod":
-        others = gather(result, dim, index) / values  # a product with one zero has its gradient there
-        zeros = (values == 0).to(grad.layout.dtype)
-        count = gather(scatter_add((input == 0).to(grad.layout.dtype), dim, index, zeros), dim, index)
-        ones = FUNCTIONS.where(values == 0, 1.0, values)
-        rest = SCATTER(FUNCTIONS.where(input == 0, 1.0, input), index, ones, statics=(dim, "prod", "scatter"))
-        single = gather(rest, dim, index) / ones
-        factor = FUNCTIONS.where(
-            count == 0, others, FUNCTIONS.where((count == 1) & (values == 0), _with_own_zero(single, input, dim, index), 0.0)
-        )
-        return _uncrop(gather(grad, dim, index) * factor, shape)
+        return _uncrop(gather(grad * input, dim, index) * _others(values, index, dim), shape)
     _, share = _extremum_shares(input, index, values, result, dim)
     return _uncrop(gather(grad, dim, index) * share, shape)
 
 
-def _with_own_zero(single: Tensor, input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """0 where the only zero of a product is counted in the value but the target's own element is zero as well."""
-    return FUNCTIONS.where(gather(input, dim, index) == 0, 0.0, single)
+def _others(values: Tensor, index: Tensor, dim: int) -> Tensor:
+    """For each value the product of the others that go to the same place.
+
+    There is no division in it, so that it is right where values are 0, and so are its own gradients: values are sorted by where they go,
+    and products of those before and behind each are found by doubling.
+    """
+    if not index.layout.ndim:
+        return values * 0 + 1
+    from flambeau._ops.sorting import sort
+
+    places, order = sort(index, dim)
+    sorted_values = gather(values, dim, order)
+    before = _products_before(sorted_values, places, dim)
+    behind = _products_before(sorted_values.flip(dim), places.flip(dim), dim).flip(dim)
+    return gather(before * behind, dim, sort(order, dim)[1])
+
+
+def _products_before(values: Tensor, places: Tensor, dim: int) -> Tensor:
+    """The product of the values before each that go to the same place; equal places are neighbours."""
+    count = values.layout.shape[dim]
+
+    def moved(product: Tensor, step: int) -> Tensor:
+        """``product`` as it is ``step`` earlier, or 1 where another place begins in between."""
+        kept = count - step
+        same = places.narrow(dim, 0, kept) == places.narrow(dim, step, kept)
+        earlier = FUNCTIONS.where(same, product.narrow(dim, 0, kept), 1.0)
+        head = (*values.layout.shape[:dim], step, *values.layout.shape[dim + 1 :])
+        return cat([FUNCTIONS.ones(lay.contiguous(head, values.layout.dtype)), earlier], dim)
+
+    step, product = 1, moved(values, min(1, count))
+    while step < count:
+        product = product * moved(product, step)
+        step *= 2
+    return product
 
 
 SCATTER.gradient(input=_scatter_input, src=_scatter_src)
@@ -262,6 +353,11 @@ def scatter_(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     """In-place version of ``scatter()``."""
     source, statics = _scatter_arguments(dim, index, src, value, reduce, self)
     return SCATTER.inplace(self, self, index, source, statics=statics)
+
+
+def unpool(input: Tensor, index: Tensor, src: Tensor) -> Tensor:
+    """``scatter`` along the last dimension, for ``max_unpool``: every value has the gradient of the place that it was written to."""
+    return SCATTER(input, index, src, statics=(input.layout.ndim - 1, "set", "max_unpool"))
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -330,8 +426,10 @@ def _spread(index: Tensor, dim: int, shape: tuple[int, ...]) -> Tensor:
     """A vector of positions along ``dim``, expanded to index a tensor of ``shape``."""
     if not shape:
         return index.reshape(())
-    full = (*shape[:dim], index.layout.numel, *shape[dim + 1 :])
-    return index.reshape(tuple(-1 if axis == dim else 1 for axis in range(len(full)))).expand(full)
+    layout = index.layout
+    full = (*shape[:dim], layout.numel, *shape[dim + 1 :])
+    strides = tuple([layout.strides[0] if axis == dim else 0 for axis in range(len(full))])
+    return new_tensor(index.storage, lay.layout(full, strides, layout.offset, layout.dtype))
 
 
 def _vector(name: str, index: Tensor) -> Tensor:
@@ -341,14 +439,15 @@ def _vector(name: str, index: Tensor) -> Tensor:
         )
     if index.layout.dtype not in (dt.int64, dt.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32 or int64 for index, but got {index.layout.dtype!r}")
-    return index.reshape(-1)
+    return index if index.layout.ndim else index.reshape(1)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices along ``dim`` at the positions in ``index`` (a vector)."""
     axis = lay.wrap_axis(dim, input.layout.ndim)
     vector = _vector("index_select", index)
-    return into(out, GATHER(input, _spread(vector, axis, input.layout.shape), statics=(axis,)))
+    apart(out, input, index, name="index_select")
+    return into(out, GATHER(input, _spread(vector, axis, input.layout.shape), statics=(axis, "index_select")))
 
 
 def _index_write(self: Tensor, dim: int, index: Tensor, source: Tensor, name: str) -> tuple[int, Tensor]:
@@ -357,6 +456,12 @@ def _index_write(self: Tensor, dim: int, index: Tensor, source: Tensor, name: st
     if source.layout.ndim and source.layout.shape[axis] != vector.layout.numel:
         raise RuntimeError(
             f"{name}(): Number of indices ({vector.layout.numel}) should be equal to source.size(dim): ({source.layout.shape[axis]}), for dim: {axis}"
+        )
+    wanted = (*self.layout.shape[:axis], vector.layout.numel, *self.layout.shape[axis + 1 :])
+    if source.layout.ndim and self.layout.ndim and source.layout.shape != wanted:
+        raise RuntimeError(
+            f"{name}(): source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+            f"{list(self.layout.shape)} source.shape = {list(source.layout.shape)} (dim {axis}, {vector.layout.numel} indices)"
         )
     return axis, _spread(vector, axis, source.layout.shape if source.layout.ndim else self.layout.shape)
 
@@ -385,26 +490,37 @@ def index_copy_(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     return SCATTER.inplace(self, self, places, source, statics=(axis, "set", "index_copy"))
 
 
+def _filling(self: Tensor, dim: int, index: Tensor, value: Any) -> tuple:
+    """The operands and statics of ``index_fill``."""
+    axis = lay.wrap_axis(dim, self.layout.ndim)
+    places = _spread(_vector("index_fill", index), axis, self.layout.shape)
+    if isinstance(value, TensorBase):
+        if value.layout.ndim:
+            raise RuntimeError(
+                f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s)."
+            )
+        value = value.to(self.layout.dtype).expand(places.layout.shape)
+    return (places, number(value)), (axis, "set", "index_fill")
+
+
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """A copy of ``input`` with a number written to the slices at the positions in ``index``."""
-    axis = lay.wrap_axis(dim, input.layout.ndim)
-    places = _spread(_vector("index_fill", index), axis, input.layout.shape)
-    return SCATTER(input, places, value.item() if isinstance(value, TensorBase) else number(value), statics=(axis, "set", "index_fill"))
+    """A copy of ``input`` with a number (or a tensor without dimensions) written to the slices at the positions in ``index``."""
+    operands, statics = _filling(input, dim, index, value)
+    return SCATTER(input, *operands, statics=statics)
 
 
 def index_fill_(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """In-place version of ``index_fill()``."""
-    axis = lay.wrap_axis(dim, self.layout.ndim)
-    places = _spread(_vector("index_fill", index), axis, self.layout.shape)
-    return SCATTER.inplace(
-        self, self, places, value.item() if isinstance(value, TensorBase) else number(value), statics=(axis, "set", "index_fill")
-    )
+    operands, statics = _filling(self, dim, index, value)
+    return SCATTER.inplace(self, self, *operands, statics=statics)
 
 
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None
 ) -> Tensor:
     """A copy of ``input`` with the slices of ``source`` combined (prod, mean, amax, amin) into those at the positions in ``index``."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     axis, places = _index_write(input, dim, index, source, "index_reduce")
     return into(out, _reduced(input, axis, places, source, reduce, include_self, "index_reduce"))
 
@@ -443,15 +559,15 @@ def _infer_embedding(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_embedding(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    weight, indices = operands[0].plain, graph.cast(operands[1], dt.int64)
+    weight, indices = operands[0].plain, operands[1]
     rows = weight.shape[0]
 
     def make(position: int, value: int) -> Exception:
-        return IndexError(
+        return IndexOutOfBoundsError(
             f"embedding: index {value} is out of range for a table of {rows} rows (num_embeddings), at position {unravel(position, indices.shape)} (index out of range in self)"
         )
 
-    graph.check((indices < 0) | (indices >= rows), indices, make)
+    indices = check_range(graph, indices, rows, make)
     shape = layouts[0].shape
     layout = lay.layout(shape, (*(0,) * (len(shape) - 1), weight.layout.strides[1]), weight.layout.offset, weight.dtype)
     return graph.gather(weight, layout, [indices.unsqueeze(indices.ndim).expand(shape)], [weight.layout.strides[0]])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops.arguments import number
-from flambeau._ops.gathering import unravel
+from flambeau._ops.gathering import apart, check_range, compact, out_of_bounds
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._ops.views import REPLACE, ViewOperator, make_view
 from flambeau._tape.storage import TensorBase
@@ -40,7 +40,10 @@ INDEX_VIEW = ViewOperator("slice", _slice_gradient)
 
 
 def _basic(source: Layout, items: Sequence[Any]) -> tuple[Layout, list[int]]:
-    """The view of ``source`` through items that are ints, slices, None or (left alone) tensors; and the axes of the tensors' dimensions."""
+    """The view of ``source`` through items that are ints, slices, None or (left alone) tensors; and the axes of the tensors' dimensions.
+
+    An Ellipsis makes a dimension of size 1 for the tensor behind it.
+    """
     shape, strides, offset = list(source.shape), list(source.strides), source.offset
     axis = 0
     tensors: list[int] = []
@@ -58,10 +61,10 @@ def _basic(source: Layout, items: Sequence[Any]) -> tuple[Layout, list[int]]:
                 shape[axis] = max(0, -(-(stop - start) // step))
                 strides[axis] *= step
             axis += 1
-        elif item is None:
+        elif item is None or item is Ellipsis:
             strides.insert(axis, shape[axis] * strides[axis] if axis < len(shape) else 1)
             shape.insert(axis, 1)
-            axis += 1
+            axis += item is None
         else:
             tensors.append(axis)
             axis += 1
@@ -133,7 +136,7 @@ def _expand_masks(self: Tensor, items: list[Any]) -> list[Any]:
         if isinstance(item, TensorBase) and item.layout.dtype in (dt.bool, dt.uint8):
             shape = item.layout.shape
             if not shape:
-                result.append(None)
+                result.append(Ellipsis)
                 result.append(item.reshape(1).nonzero()[:, 0])
                 continue
             here = self.layout.shape[axis : axis + len(shape)]
@@ -216,42 +219,52 @@ def _infer_index(operands: tuple, statics: tuple) -> Layout:
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(index.shape)) for index in indices)}"
         ) from None
-    shape, _ = _arrangement(source.shape, statics[0], positions)
-    return lay.contiguous(shape, source.dtype)
+    shape, at = _arrangement(source.shape, statics[0], positions)
+    rest = [stride for axis, stride in enumerate(source.strides) if axis not in statics[0]]
+    moves = [(*rest[:at], *(0,) * len(positions), *rest[at:])]
+    end = at + len(positions)
+    for index in indices:  # each lies along its own dimensions, broadcast along the others
+        own = [0 if size == 1 else stride for size, stride in zip(index.shape, index.strides, strict=True)]
+        moves.append((*(0,) * (end - index.ndim), *own, *(0,) * (len(shape) - end)))
+    return lay.elementwise(shape, source.dtype, tuple(lay.layout(shape, each, 0, source.dtype) for each in moves))
 
 
-def _places(graph: Graph, source: Layout, indices: list[Node], axes: tuple[int, ...], name: str) -> tuple[Layout, list[Node], list[int]]:
-    """How elements at tensors of positions are addressed: a layout over the result's shape, the positions, and their strides."""
-    positions = lay.broadcast_shapes(*[index.shape for index in indices])
-    shape, at = _arrangement(source.shape, axes, positions)
-    rest = [stride for axis, stride in enumerate(source.strides) if axis not in axes]
-    strides = (*rest[:at], *(0,) * len(positions), *rest[at:])
-    found = []
-    for index, axis in zip(indices, axes, strict=True):
-        size = source.shape[axis]
-        index = graph.cast(index, dt.int64)
-        extent = index.shape
+class _Places:
+    """How elements at tensors of positions are addressed: a layout over the result's shape, and the strides of the positions."""
 
-        def make(position: int, value: int, size: int = size, axis: int = axis, extent: tuple = extent) -> Exception:
-            return IndexError(
-                f"index {value} is out of bounds for dimension {axis} with size {size} (at position {unravel(position, extent)} of an index of shape {list(extent)})"
-            )
+    def __init__(self, source: Layout, indices: list[Node], axes: tuple[int, ...]) -> None:
+        self.positions = lay.broadcast_shapes(*[index.shape for index in indices])
+        self.shape, self.at = _arrangement(source.shape, axes, self.positions)
+        rest = [stride for axis, stride in enumerate(source.strides) if axis not in axes]
+        strides = (*rest[: self.at], *(0,) * len(self.positions), *rest[self.at :])
+        self.layout = lay.layout(self.shape, strides, source.offset, source.dtype)
+        self.strides = [source.strides[axis] for axis in axes]
+        self.sizes = [source.shape[axis] for axis in axes]
 
-        if index.numel:
-            graph.check((index < -size) | (index >= size), index, make)
-        index = graph.where(index < 0, index + size, index).expand(positions)
-        for _ in range(len(shape) - at - len(positions)):
+    def spread(self, index: Node) -> Node:
+        """A tensor of positions as large as the result."""
+        index = index.expand(self.positions)
+        for _ in range(len(self.shape) - self.at - len(self.positions)):
             index = index.unsqueeze(index.ndim)
-        found.append(index.expand(shape))
-    return lay.layout(shape, strides, source.offset, source.dtype), found, [source.strides[axis] for axis in axes]
+        return index.expand(self.shape)
+
+    def axes_of(self, index: Node) -> range:
+        """The axes of the result that a tensor of positions has."""
+        end = self.at + len(self.positions)
+        return range(end - index.ndim, end)
 
 
 def _lower_index(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     source = operands[0].plain
     if not layouts[0].numel:
         return graph.constant(0, source.dtype, layouts[0].shape)
-    layout, indices, strides = _places(graph, source.layout, operands[1:], statics[0], "index")
-    return graph.gather(source, layout, indices, strides)
+    places = _Places(source.layout, operands[1:], statics[0])
+    found = []
+    for index, size, axis in zip(operands[1:], places.sizes, statics[0], strict=True):
+        cut = compact(index)
+        make = out_of_bounds("index", axis, size, index.shape, within=cut.shape, axes=range(index.ndim))
+        found.append(places.spread(check_range(graph, cut, size, make, wraps=True).expand(index.shape)))
+    return graph.gather(source, places.layout, found, places.strides)
 
 
 INDEX = Operator("index", ("input", "indices..."), ("axes",), infer=_infer_index, lower=_lower_index, keeps_origin=True)
@@ -276,12 +289,22 @@ def _infer_put(operands: tuple, statics: tuple) -> Layout:
 
 def _lower_put(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     target, value, *indices = operands
-    base = graph.copy(target, layouts[0].strides)
+    dtype = target.dtype.compute if statics[1] else target.dtype  # half precision is rounded once, at the end
+    base = graph.copy(graph.cast(target, dtype), layouts[0].strides)
     shape = _infer_index((target.layout, *[index.layout for index in indices]), (statics[0],)).shape
     if 0 in shape:
-        return base
-    layout, places, strides = _places(graph, base.layout, indices, statics[0], "index_put_")
-    return graph.scatter(base, layout, places, strides, value.expand(shape), "sum" if statics[1] else "set")
+        return graph.cast(base, target.dtype)
+    places = _Places(base.layout, indices, statics[0])
+    errors = [
+        out_of_bounds("index_put_", axis, size, index.shape, within=shape, axes=places.axes_of(index))
+        for index, size, axis in zip(indices, places.sizes, statics[0], strict=True)
+    ]
+    found = [places.spread(index if index.dtype is dt.int32 else graph.cast(index, dt.int64)) for index in indices]
+    result = graph.scatter(
+        base, places.layout, found, places.strides, graph.cast(value, dtype).expand(shape), "sum" if statics[1] else "set",
+        sizes=places.sizes, wraps=True, errors=errors,
+    )  # fmt: skip
+    return graph.cast(result, target.dtype)
 
 
 INDEX_PUT = Operator(
@@ -357,7 +380,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     value = value if isinstance(value, TensorBase) else number(value)
     if isinstance(value, TensorBase) and value.layout.ndim:
         raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s).")
-    if value.__class__ is complex and not input.layout.dtype.is_complex:
+    kind = value.layout.dtype.is_complex if isinstance(value, TensorBase) else value.__class__ is complex
+    if kind and not input.layout.dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {input.layout.dtype.name} without overflow")
     return MASKED_FILL(input, mask, value)
 
@@ -393,6 +417,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
 
     _check_mask("masked_select", mask)
     shape = lay.broadcast_shapes(input.layout.shape, mask.layout.shape)
+    apart(out, input, mask, name="masked_select")
     return into(out, getitem(input.expand(shape), mask.expand(shape)) if shape else getitem(input.reshape(1), mask.reshape(1)))
 
 
@@ -419,6 +444,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements at positions of the flattened tensor."""
     from flambeau._ops.arguments import into
 
+    apart(out, input, index, name="take")
     return into(out, getitem(input.reshape(-1), index))
 
 

@@ -23,9 +23,13 @@ from flambeau._ops.activation import silu as silu
 from flambeau._ops.activation import silu_ as silu_
 from flambeau._ops.activation import softplus as softplus
 from flambeau._ops.activation import softshrink as softshrink
+from flambeau._ops.convolution import convolve as convolve
+from flambeau._ops.convolution import convolve_transposed as convolve_transposed
 from flambeau._ops.loss import binary_cross_entropy as binary_cross_entropy
 from flambeau._ops.loss import nll_loss_nd as nll_loss_nd
 from flambeau._ops.matrix import linear as linear
+from flambeau._ops.padding import fold_border as fold_border
+from flambeau._ops.padding import pad_border as pad_border
 from flambeau._ops.pooling import adaptive_avg_pool as adaptive_avg_pool
 from flambeau._ops.pooling import adaptive_max_pool as adaptive_max_pool
 from flambeau._ops.pooling import avg_pool as avg_pool

@@ -173,7 +173,7 @@ def _divisor(graph: Graph, dtype: dt.dtype, shape: Ints, rank: int, extents: Int
     """How many elements each window counts, for results of ``shape``."""
     kernel, stride, padding, sizes, include, divisor = statics
     if divisor is not None:
-        return graph.constant(float(divisor), dtype, shape)
+        return graph.constant(float(divisor) if dtype.category >= dt.FLOAT else divisor, dtype, shape)
     total = graph.constant(1, dt.int64, shape)
     for number, axis in enumerate(_spatial(len(shape), rank)):
         start = graph.iota(shape, axis) * stride[number] - padding[number]
@@ -193,7 +193,9 @@ def _lower_avg(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     windows = graph.windows(source, axes, kernel, stride, padding, (1,) * rank, sizes)
     total = windows.sum(range(windows.ndim - rank, windows.ndim))
     extents = source.shape[source.ndim - rank :]
-    return graph.cast(total / _divisor(graph, source.dtype, total.shape, rank, extents, statics), layouts[0].dtype)
+    divisor = _divisor(graph, source.dtype, total.shape, rank, extents, statics)
+    mean = total / divisor if source.dtype.category >= dt.FLOAT else graph.map("trunc_divide", total, divisor)
+    return graph.cast(mean, layouts[0].dtype)
 
 
 AVG_POOL = Operator("avg_pool", ("input",), AVG_STATICS, infer=_infer_avg, lower=_lower_avg, grad_name="AvgPool2DBackward0")
@@ -248,10 +250,12 @@ AVG_BACKWARD.gradient(
 def avg_pool(
     input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None
 ) -> Tensor:
-    """The mean of each window, the padding counted (as zeros) or not."""
+    """The mean of each window (of integers: rounded towards zero), the padding counted (as zeros) or not."""
     rank = len(kernel_size)
     name = f"avg_pool{rank}d"
     _check_input(name, input, rank)
+    if input.layout.dtype is dt.bool:
+        raise NotImplementedError(f"{name} is not implemented for torch.bool: convert the input, to torch.float32 say")
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
     sizes = pooled_sizes(name, input.layout.shape[input.layout.ndim - rank :], kernel_size, stride, padding, (1,) * rank, ceil_mode)
@@ -276,6 +280,9 @@ def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Ten
     """Means over windows chosen so that the output has the given spatial sizes."""
     rank = len(output_size)
     _check_input(f"adaptive_avg_pool{rank}d", input, rank)
+    dtype = input.layout.dtype
+    if dtype.category < dt.FLOAT:
+        raise NotImplementedError(f"adaptive_avg_pool{rank}d is not implemented for {dtype!r}: convert the input, to torch.float32 say")
     wanted = _full_sizes(input, output_size)
     sizes = input.layout.shape[input.layout.ndim - rank :]
     if all(output == 1 for output in wanted):
@@ -283,11 +290,12 @@ def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Ten
     if all(output and size % output == 0 for size, output in zip(sizes, wanted, strict=True)):
         kernel = tuple(size // output for size, output in zip(sizes, wanted, strict=True))
         return AVG_POOL(input, statics=(kernel, kernel, (0,) * rank, wanted, True, None))
+    input = input.to(dtype.compute)  # means of means are rounded once
     for number, (size, output) in enumerate(zip(sizes, wanted, strict=True)):
         axis = input.layout.ndim - rank + number
         pieces = [input.narrow(axis, start, stop - start).mean(axis, keepdim=True) for start, stop in _adaptive_pieces(size, output)]
         input = OPERATORS["cat"](*pieces, statics=(axis,)) if pieces else input.narrow(axis, 0, 0)
-    return input
+    return input.to(dtype)
 
 
 def adaptive_max_pool(input: Tensor, output_size: tuple[int | None, ...]) -> tuple[Tensor, Tensor]:

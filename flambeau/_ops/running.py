@@ -68,14 +68,16 @@ def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
 
 
 def _accumulate_log(array: np.ndarray, axis: int) -> tuple[np.ndarray]:
-    """Of complex numbers, whose logarithms are shifted by the largest real part so far."""
+    """Of complex numbers: ``larger + log(1 + exp(smaller - larger))`` by real parts; the imaginary part is not wrapped around."""
+    result = np.moveaxis(array.copy(), axis, 0)
     with np.errstate(all="ignore"):
-        top = np.maximum.accumulate(array.real, axis)
-        result = np.moveaxis(array.copy(), axis, 0)
         for place in range(1, len(result)):
-            larger = np.moveaxis(top, axis, 0)[place]
-            result[place] = np.log(np.exp(result[place - 1] - larger) + np.exp(result[place] - larger)) + larger
-        return (np.moveaxis(result, 0, axis),)
+            before, item = result[place - 1], result[place]
+            first = before.real >= item.real
+            larger, smaller = np.where(first, before, item), np.where(first, item, before)
+            nothing = np.isneginf(larger.real)
+            result[place] = np.where(nothing, larger, larger + np.log(1 + np.exp(smaller - np.where(nothing, 0, larger))))
+    return (np.moveaxis(result, 0, axis),)
 
 
 def _lower_logcumsumexp(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -101,7 +103,9 @@ def _logcumsumexp_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int
     if not grad.layout.ndim:
         return grad
     if grad.is_complex():
-        return cumsum((grad * (-result).exp().conj()).flip(dim), dim).flip(dim) * input.exp().conj()
+        none = grad == 0
+        logarithm = FUNCTIONS.where(none, -inf, FUNCTIONS.where(none, 1.0, grad).log() - result.conj())
+        return (logcumsumexp(logarithm.flip(dim), dim).flip(dim) + input.conj()).exp()
     parts = []
     for part in (grad, -grad):
         none = part <= 0

@@ -1,6 +1,6 @@
 """Sorting and order statistics.
 
-The order is NumPy's stable sort on the host, NaN last (first, descending); gradients flow back to the elements that were taken.
+The order is stable, NaN last (first, descending); gradients flow back to the elements that were taken.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.gathering import gather, scatter_add
+from flambeau._ops.gathering import _places, apart, gather, scatter_add
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._ops.return_types import several
 from flambeau._tape.storage import TensorBase
@@ -37,7 +37,42 @@ def _infer_taken(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return lay.contiguous(shape, source.dtype), lay.contiguous(shape, dt.int64)
 
 
-def _lower_taken(function: Callable) -> Callable:
+def _taken(graph: Graph, source: Node, axis: int, positions: Node) -> Node:
+    layout, stride = _places(source.layout, positions.shape, axis)
+    return graph.gather(source, layout, [positions], [stride])
+
+
+def _ranking(name: str, ranks: Callable, *statics: str) -> Operator:
+    """An operator that takes the elements of some ranks: ``ranks(length, size, *statics)`` gives ``(low, high, descending)``."""
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+        source, axis = operands[0].plain, statics[0]
+        if not source.ndim:
+            return graph.copy(source), graph.constant(0, dt.int64)
+        if not layouts[0].numel:
+            return graph.copy(graph.constant(0, source.dtype, layouts[0].shape)), graph.constant(0, dt.int64, layouts[0].shape)
+        low, high, descending = ranks(source.shape[axis], *statics[1:])
+        positions = graph.sort(source, axis, descending, low, high)
+        return _taken(graph, source, axis, positions), positions
+
+    return _taking(name, lower, *statics)
+
+
+def _lower_median(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+    """The lower median; the first NaN, if there is one and NaN are not skipped."""
+    source, (axis, _, skips_nan) = operands[0].plain, statics
+    if skips_nan or not source.ndim or not layouts[0].numel:
+        return _on_host(_middle)(graph, operands, statics, layouts)
+    length = source.shape[axis]
+    positions = graph.sort(source, axis, False, (length - 1) // 2, (length + 1) // 2)
+    if source.dtype.is_floating_point:
+        nans = graph.where(source.differs(source), graph.iota(source.shape, axis), length)
+        first = nans.min((axis,), keepdim=True)
+        positions = graph.where(first < length, first, positions)
+    return _taken(graph, source, axis, positions), positions
+
+
+def _on_host(function: Callable) -> Callable:
     """``function(array, axis, *statics)`` gives the positions to take, on the host."""
 
     def taken(array: np.ndarray, axis: int, *statics: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -61,30 +96,14 @@ def _put_back(grad0: Tensor, result1: Tensor, input_layout: Layout, dim: int) ->
     return scatter_add(zeros, dim, result1, grad0) if input_layout.shape else grad0
 
 
-def _taking(name: str, function: Callable, *statics: str) -> Operator:
-    operator = Operator(name, ("input",), ("dim", "size", *statics), infer=_infer_taken, lower=_lower_taken(function))
+def _taking(name: str, lower: Callable, *statics: str) -> Operator:
+    operator = Operator(name, ("input",), ("dim", "size", *statics), infer=_infer_taken, lower=lower)
     return operator.gradient(input=_put_back)
-
-
-def _order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
-    """The positions of the elements in order; equal ones keep theirs."""
-    if not descending:
-        return np.argsort(array, axis, kind="stable")
-    backwards = np.flip(array, axis)
-    return array.shape[axis] - 1 - np.flip(np.argsort(backwards, axis, kind="stable"), axis)
-
-
-def _top(array: np.ndarray, axis: int, size: int, largest: bool) -> np.ndarray:
-    return np.take(_order(array, axis, largest), range(size), axis)
-
-
-def _kth(array: np.ndarray, axis: int, size: int, k: int) -> np.ndarray:
-    return np.take(_order(array, axis, False), [k - 1], axis)
 
 
 def _middle(array: np.ndarray, axis: int, size: int, skips_nan: bool) -> np.ndarray:
     """The lower median; a NaN is the median unless NaN are skipped."""
-    order = _order(array, axis, False)
+    order = np.argsort(array, axis, kind="stable")
     nans = np.isnan(array).sum(axis, keepdims=True) if array.dtype.kind == "f" else np.zeros(_shorter(array.shape, axis, 1), np.int64)
     length = array.shape[axis]
     if skips_nan:
@@ -94,23 +113,31 @@ def _middle(array: np.ndarray, axis: int, size: int, skips_nan: bool) -> np.ndar
     return np.take_along_axis(order, place, axis)
 
 
-def _commonest(array: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """The last position of the smallest of the most frequent elements."""
-    order = np.moveaxis(_order(array, axis, False), axis, -1)
-    ordered = np.take_along_axis(np.moveaxis(array, axis, -1), order, -1)
-    length = ordered.shape[-1]
-    starts = np.ones(ordered.shape, bool)
-    starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    places = np.arange(length)
-    run = places - np.maximum.accumulate(np.where(starts, places, 0), -1)
-    return np.moveaxis(np.take_along_axis(order, run.argmax(-1)[..., None], -1), -1, axis)
+def _lower_mode(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+    """The last position of the smallest of the most frequent elements: where the longest run of equals ends, if they are sorted."""
+    source, axis = operands[0].plain, statics[0]
+    if not source.ndim:
+        return graph.copy(source), graph.constant(0, dt.int64)
+    length = source.shape[axis]
+    order = graph.sort(source, axis, False, 0, length)
+    end = graph.constant(0, dt.int64, layouts[0].shape)
+    if length > 1 and layouts[0].numel:
+        ordered = graph.copy(_taken(graph, source, axis, order))
+        behind, before = ordered.slice(axis, 1, length - 1), ordered.slice(axis, 0, length - 1)
+        place = graph.iota(behind.shape, axis) + 1
+        run = place - graph.scan("max", graph.where(behind.differs(before), place, 0), axis)
+        longest = run.max((axis,), keepdim=True)
+        found = graph.where(run.equals(longest), place, length).min((axis,), keepdim=True)
+        end = graph.where(longest > 0, found, end)
+    positions = _taken(graph, order, axis, end)
+    return _taken(graph, source, axis, positions), positions
 
 
-SORT = _taking("sort", lambda array, axis, size, descending: _order(array, axis, descending), "descending")
-TOPK = _taking("topk", _top, "largest")
-KTHVALUE = _taking("kthvalue", _kth, "k")
-MEDIAN = _taking("median", _middle, "skips_nan")
-MODE = _taking("mode", _commonest)
+SORT = _ranking("sort", lambda length, size, descending: (0, length, descending), "descending")
+TOPK = _ranking("topk", lambda length, size, largest: (0, size, largest), "largest")
+KTHVALUE = _ranking("kthvalue", lambda length, size, k: (k - 1, k, False), "k")
+MEDIAN = _taking("median", _lower_median, "skips_nan")
+MODE = _taking("mode", _lower_mode)
 
 
 def _ordered(name: str, input: Tensor, dim: int) -> int:
@@ -165,6 +192,7 @@ def _one(operator: Operator, kind: type, input: Tensor, dim: int, keepdim: bool,
     axis = _ordered(name, input, dim)
     if input.layout.shape and input.layout.shape[axis] == 0:
         raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+    apart(out, input, name=name)
     values, indices = operator(input, statics=(axis, 1, *statics))
     if not keepdim and input.layout.shape:
         values, indices = values.squeeze(axis), indices.squeeze(axis)

@@ -51,3 +51,46 @@ def test_named_results_are_shown_by_their_names() -> None:
 def test_topk_refuses_more_than_there_are() -> None:
     with pytest.raises(RuntimeError, match="must be between 0 and 3"):
         flambeau.zeros(3).topk(4)
+
+
+DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape, axis", [((1,), 0), ((49,), 0), ((20_000,), 0), ((40, 30), 0), ((5, 100, 3), 1)])
+def test_every_dtype_is_sorted_with_equals_in_their_order(dtype: str, shape: tuple, axis: int) -> None:
+    generator = np.random.default_rng(1)
+    array = generator.standard_normal(shape) * 50
+    if "float" in dtype:
+        for special in (np.nan, np.inf, -np.inf, 0.0, -0.0):
+            array[generator.random(shape) < 0.05] = special
+    x = flambeau.tensor(array if "float" in dtype else np.trunc(array)).to(getattr(flambeau, dtype))
+    wide = x.to(flambeau.float64).numpy()
+    for descending in (False, True):
+        order = np.argsort(np.flip(wide, axis) if descending else wide, axis, kind="stable")
+        if descending:
+            order = shape[axis] - 1 - np.flip(order, axis)
+        found = x.sort(axis, descending)
+        assert np.array_equal(found.indices.numpy(), order)
+        assert np.array_equal(found.values.to(flambeau.float64).numpy(), np.take_along_axis(wide, order, axis), equal_nan=True)
+        for k in {1, shape[axis] // 9, shape[axis] // 2}:
+            assert np.array_equal(x.topk(k, axis, largest=descending).indices.numpy(), np.take(order, range(k), axis))
+            if k and not descending:
+                assert np.array_equal(x.kthvalue(k, axis).indices.numpy(), np.take(order, k - 1, axis))
+
+
+def test_median_and_mode() -> None:
+    array = np.random.default_rng(2).integers(0, 5, (6, 11))
+    x = flambeau.tensor(array)
+    assert x.median(1).values.tolist() == np.sort(array, 1)[:, 5].tolist()
+    for row, value, index in zip(array, x.mode(1).values.tolist(), x.mode(1).indices.tolist(), strict=True):
+        counts = np.bincount(row, minlength=5)
+        assert value == counts.argmax() and index == np.flatnonzero(row == value)[-1]
+    holes = flambeau.tensor([[3.0, float("nan"), 1.0], [1.0, 2.0, 3.0]])
+    assert holes.median(1).indices.tolist() == [1, 1] and holes.nanmedian(1).values.tolist() == [1, 2]
+
+
+def test_nothing_is_sorted() -> None:
+    empty = flambeau.zeros(0, 3)
+    assert empty.sort(0).values.shape == (0, 3) and empty.sort(1).indices.shape == (0, 3)
+    assert flambeau.tensor(5.0).sort().indices.item() == 0 and flambeau.ones(3).topk(0).values.shape == (0,)

@@ -8,18 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-from flambeau._codegen.contract.arithmetic import Tile, narrow, register_tile
+from flambeau._codegen.contract.arithmetic import Tile, register_tile
+from flambeau._codegen.contract.ending import Ending, emit_ending
 from flambeau._codegen.contract.micro import emit_micro, row_choices
-from flambeau._codegen.contract.packing import Side, address, emit_pack, nest, spread
+from flambeau._codegen.contract.packing import Side, address, emit_pack, nest
 from flambeau._codegen.contract.parameters import Parameters, Reader, dot
-from flambeau._codegen.contract.stage import Epilogue
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
-from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
-from flambeau._types.dtype import dtype
 
 _ROWS_AT_A_TIME = 32
-_SIGNATURE = [
+SIGNATURE = [
     ("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch"),
 ]  # fmt: skip
 
@@ -38,10 +36,8 @@ class Structure:
     """All that the code of a contraction depends on; extents, strides and blocking are run-time parameters.
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chunks, and
-    the ones inside it, which each ``Side`` sees as a box of its own.  ``out_step`` is the distance of neighbouring
-    columns in the output if they can be stored as vectors (1 or 2), else 0; ``out_place`` says that sums can be kept in the
-    output itself.  Each of the epilogue's ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the
-    output.
+    the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be kept in the
+    output itself.
     """
 
     target: Target
@@ -51,11 +47,8 @@ class Structure:
     outer: int
     a: Side
     b: Side
-    out: dtype
-    out_step: int
+    ending: Ending
     out_place: bool
-    reads: tuple[tuple[dtype, str], ...] = ()
-    epilogue: Epilogue | None = None
 
 
 @dataclass(frozen=True)
@@ -71,36 +64,36 @@ class PackStructure:
 @cache
 def contraction(structure: Structure) -> Code:
     """The kernel that computes tiles of the output."""
-    module, parameters = Module(_instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(instruction_sets(structure.target)), Parameters()
     _Contraction(module, parameters, structure).emit()
-    return _finished(module, parameters)
+    return finished(module, parameters)
 
 
 @cache
 def packing(structure: PackStructure) -> Code:
     """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk of k."""
-    module, parameters = Module(_instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(instruction_sets(structure.target)), Parameters()
     _emit_packing(module, parameters, structure)
-    return _finished(module, parameters)
+    return finished(module, parameters)
 
 
-def _instruction_sets(target: Target) -> list[str]:
+def instruction_sets(target: Target) -> list[str]:
     return [feature[1:] for feature in target.features.split(",") if feature[:1] == "+"]
 
 
-def _finished(module: Module, parameters: Parameters) -> Code:
+def finished(module: Module, parameters: Parameters) -> Code:
     text = str(module)
     name = "k_" + hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
     return Code(name, text.replace("@kernel(", f"@{name}("), parameters.names)
 
 
-def _base(f: Builder, read: Reader, name: str) -> Value:
+def base_address(f: Builder, read: Reader, name: str) -> Value:
     """The address of element 0 of an operand: ``table[slot] + bytes``."""
     start = f.load(f.offset(f.parameters[0], read(f"{name}.slot"), "ptr"), "ptr")
     return f.offset(start, read(f"{name}.bytes"), "i8")
 
 
-def _decomposed(f: Builder, read: Reader, group: str, axes: int, linear: Value) -> list[Value]:
+def decomposed(f: Builder, read: Reader, group: str, axes: int, linear: Value) -> list[Value]:
     """The indices of a linear position, row-major."""
     indices: list[Value] = []
     for axis in reversed(range(1, axes)):
@@ -121,7 +114,7 @@ class _Column:
 
 def _fill(f: Builder, read: Reader, group: str, axes: int, first: Value, count: Value, columns: Sequence[_Column]) -> None:
     """Tabulate affine functions of a group's axes for ``count`` positions from ``first`` on."""
-    indices = _decomposed(f, read, group, axes, first)
+    indices = decomposed(f, read, group, axes, first)
     with f.loop(0, count, carried=indices) as loop:
         indices = loop.carried
         for column in columns:
@@ -159,8 +152,8 @@ class _Contraction:
         self.micro = {rows: emit_micro(module, self.tile, rows, masked) for rows in self.tile.variants}
         packed = [side for side in (structure.a, structure.b) if side.is_packed_here]
         self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
-        self.epilogue = _emit_epilogue(module, self.tile, structure)
-        self.f = module.function("kernel", _SIGNATURE)
+        self.ending = emit_ending(module, self.tile, structure.ending)
+        self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
 
     def _scratch(self, name: str) -> Value:
@@ -169,10 +162,9 @@ class _Contraction:
     def emit(self) -> None:
         f, read, s = self.f, self.read, self.structure
         _, _, begin, end, _ = f.parameters
-        operands = ["a", "b", "out", *[f"read{i}" for i in range(len(s.reads))]]
-        bases = {name: _base(f, read, name) for name in operands}
-        dtypes = dict(zip(operands, [s.a.dtype, s.b.dtype, s.out, *[of for of, _ in s.reads]], strict=True))
-        areas = ["out.m", "out.n", "sums", *[f"read{i}.{group}" for i in range(len(s.reads)) for group in "mn"]]
+        dtypes = {"a": s.a.dtype, "b": s.b.dtype} | s.ending.dtypes
+        bases = {name: base_address(f, read, name) for name in dtypes}
+        areas = ["sums", *[f"{name}.{group}" for name in s.ending.dtypes for group in "mn"]]
         areas += [f"{side.name}.{what}" for side in (s.a, s.b) if side.is_packed_here for what in ("lanes", "panels")]
         self.scratch = {area: self._scratch(area) for area in areas}
 
@@ -180,7 +172,7 @@ class _Contraction:
             column_tile = f.binary("urem", loop.index, read("n.tiles"))
             rest = f.binary("udiv", loop.index, read("n.tiles"))
             row_tile = f.binary("urem", rest, read("m.tiles"))
-            batch = _decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("m.tiles")))
+            batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("m.tiles")))
             row0, column0 = f.mul(row_tile, read("m.block")), f.mul(column_tile, read("n.block"))
             rows = f.intrinsic("smin", f.sub(read("m.extent"), row0), read("m.block"))
             columns = f.intrinsic("smin", f.sub(read("n.extent"), column0), read("n.block"))
@@ -202,8 +194,7 @@ class _Contraction:
     def _fill_tables(self, batch: list[Value], row0: Value, rows: Value, column0: Value, columns: Value) -> None:
         f, read, s = self.f, self.read, self.structure
         for side, group, axes, first, count in ((s.a, "m", s.m, row0, rows), (s.b, "n", s.n, column0, columns)):
-            tables = [_Column("out", i64(0), self.scratch[f"out.{group}"])]
-            tables += [_Column(f"read{i}", i64(0), self.scratch[f"read{i}.{group}"]) for i in range(len(s.reads))]
+            tables = [_Column(name, i64(0), self.scratch[f"{name}.{group}"]) for name in s.ending.dtypes]
             if side.is_packed_here:
                 tables.append(_Column(side.name, i64(0), self.scratch[f"{side.name}.lanes"]))
                 for bound in range(side.bounds):
@@ -292,7 +283,7 @@ class _Contraction:
         if s.out_place:
             in_place = self._is_vector(out_n, count)
             offset = f.add(f.load(out_m, "i64"), f.load(out_n, "i64"))
-            c = f.select(in_place, address(f, at["out"], offset, s.out), c)
+            c = f.select(in_place, address(f, at["out"], offset, s.ending.out), c)
             c_row = f.select(in_place, read("out.row"), c_row)
             ends = f.binary("and", is_last, f.binary("xor", in_place, 1))
         zeros = f.module.table(tile.element, [0] * tile.pitch)
@@ -304,11 +295,11 @@ class _Contraction:
             with f.when(f.compare("eq", here, size)):
                 f.call(f"@{micro}", *arguments)
         with f.when(ends):
-            reads = []
-            for i in range(len(s.reads)):
-                tables = [f.offset(self.scratch[f"read{i}.{group}"], index, "i64") for group, index in (("m", row), ("n", column))]
-                reads += [at[f"read{i}"], *tables]
-            f.call(f"@{self.epilogue}", c, here, count, at["out"], out_m, out_n, *reads)
+            others = []
+            for name in s.ending.others:
+                tables = [f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in (("m", row), ("n", column))]
+                others += [at[name], *tables]
+            f.call(f"@{self.ending}", c, here, count, at["out"], out_m, out_n, *others)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
         """Whether a panel is full and its columns lie side by side in the output."""
@@ -325,106 +316,19 @@ class _Contraction:
         return side_by_side
 
 
-def _emit_epilogue(module: Module, tile: Tile, s: Structure) -> str:
-    """A function that finishes one register tile: the fused body, rounding, storing; returns its name.
-
-    ``epilogue(sums, rows, count, out, out_m, out_n[, read, read_m, read_n]…)``, with tables of offsets of rows and columns.
-    """
-    parameters = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "out"), ("ptr", "out_m"), ("ptr", "out_n")]
-    for i in range(len(s.reads)):
-        parameters += [("ptr", f"read{i}"), ("ptr", f"read{i}_m"), ("ptr", f"read{i}_n")]
-    f = module.function("epilogue", parameters, linkage="internal", attributes="noinline")
-    sums, rows, count, out, out_m, out_n, *reads = f.parameters
-    width = tile.width
-    for v in range(tile.vectors):
-        valid = f.lane_mask(f.sub(count, v * width), width)
-        offsets = f.load(f.offset(out_n, v * width, "i64"), vector("i64", width))
-        read = _Reads(f, s, reads, v, width, valid)
-
-        def finish(row: Value, run: Value, first: Value, v: int = v, read: _Reads = read) -> registers.Operand:
-            place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
-            parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
-            value = registers.pack(parts)
-            if s.epilogue:
-                return s.epilogue.body(f, value, read.at(row, run, first))
-            return narrow(f, value, s.out, tile.compute)
-
-        if not s.out_step:
-            with f.loop(0, rows) as loop:
-                row = address(f, out, f.load(f.offset(out_m, loop.index, "i64"), "i64"), s.out)
-                registers.store_strided(f, finish(loop.index, valid, i64(0)), row, offsets, s.out, valid)
-            continue
-        some = f.compare("sgt", count, v * width)
-        with f.when(some):
-            along = f.sub(offsets, constant_vector("i64", range(0, s.out_step * width, s.out_step)))
-            with f.repeat([valid]) as runs:
-                left = runs.carried[0]
-                bits = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
-                first = f.cast("zext", f.intrinsic("cttz", bits, Value("true", "i1"), suffix="i32"), "i64")
-                distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, s.out_step))
-                here = f.splat(distance, width)
-                run = f.binary("and", left, f.compare("eq", along, here))
-                stored = spread(f, run, s.out_step)
-                with f.loop(0, rows) as loop:
-                    offset = f.add(f.load(f.offset(out_m, loop.index, "i64"), "i64"), distance)
-                    value = finish(loop.index, run, first)
-                    if s.out_step > 1:
-                        apart = [lane // s.out_step for lane in range(s.out_step * width)]
-                        value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
-                    registers.store(f, value, address(f, out, offset, s.out), s.out, stored)
-                left = f.binary("and", left, f.compare("ne", along, here))
-                runs.again(f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0), left)
-    f.ret()
-    return "epilogue"
-
-
-class _Reads:
-    """The operands that an epilogue reads beside the sum, for one vector of columns."""
-
-    def __init__(self, f: Builder, s: Structure, parameters: list[Value], v: int, width: int, valid: Value) -> None:
-        self.f, self.width, self.valid = f, width, valid
-        self.reads = []
-        for i, (of, kind) in enumerate(s.reads):
-            base, rows, columns = parameters[3 * i : 3 * i + 3]
-            columns = f.offset(columns, v * width, "i64")
-            offsets = f.load(columns, vector("i64", width))
-            shared = self._gather(base, offsets, of) if kind == "columns" else None
-            self.reads.append((of, kind, base, rows, columns, offsets, shared))
-
-    def _gather(self, base: Value, offsets: Value, of: dtype) -> registers.Operand:
-        return registers.load_strided(self.f, base, offsets, of, self.width, self.valid)
-
-    def at(self, row: Value, run: Value, first: Value) -> list[registers.Operand]:
-        """What the epilogue reads at a row for a run of columns of which ``first`` is the first."""
-        f = self.f
-        values = []
-        for of, kind, base, rows, columns, offsets, shared in self.reads:
-            here = address(f, base, f.load(f.offset(rows, row, "i64"), "i64"), of)
-            if shared is not None:
-                values.append(shared)
-            elif kind == "rows":
-                values.append(registers.splat(f, registers.load(f, here, of, 1), of, self.width))
-            elif kind == "along":
-                start = f.sub(f.load(f.offset(columns, first, "i64"), "i64"), first)
-                values.append(registers.load(f, address(f, here, start, of), of, self.width, run))
-            else:
-                values.append(self._gather(here, offsets, of))
-        return values
-
-
 def _emit_packing(module: Module, parameters: Parameters, s: PackStructure) -> None:
     side, name = s.side, s.side.name
     tile = register_tile(side.dtype, s.target)
     pack = emit_pack(module, parameters, tile, side)
-    f = module.function("kernel", _SIGNATURE)
+    f = module.function("kernel", SIGNATURE)
     read = parameters.reader(f, f.parameters[1])
     _, params, begin, end, scratch = f.parameters
-    source, target = _base(f, read, name), _base(f, read, "packed")
+    source, target = base_address(f, read, name), base_address(f, read, "packed")
     with f.loop(begin, end) as loop:
         chunk = f.binary("urem", loop.index, read("split.chunks"))
         rest = f.binary("udiv", loop.index, read("split.chunks"))
         panel = f.binary("urem", rest, read("panels"))
-        batch = _decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("panels")))
+        batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("panels")))
         k = f.mul(chunk, read("split.chunk"))
         length = f.intrinsic("smin", f.sub(read("split.extent"), k), read("split.chunk"))
         from_k = f.mul(k, read("split.stride"))

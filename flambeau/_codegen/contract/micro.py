@@ -31,12 +31,12 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
         sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]
         start = f.offset(start, ss, tile.element)
     masks = [f.lane_mask(f.sub(f.parameters[10], v * tile.width), tile.width) for v in columns] if masked else []
-    anchors, reached = _anchors(rows)
+    anchor_rows, reached = anchors(rows)
     steps = {reach: f.mul(rs, reach) for reach in _REACH[1:]}
-    pointers = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchors]
+    pointers = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchor_rows]
     with f.repeat([k, b, *pointers, *sums]) as loop:
         left, row, *rest = loop.carried
-        pointers, sums = rest[: len(anchors)], rest[len(anchors) :]
+        pointers, sums = rest[: len(anchor_rows)], rest[len(anchor_rows) :]
         places = [f.offset(row, v * tile.width, tile.element) for v in columns]
         right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
         following: list[Value] = []
@@ -49,7 +49,7 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
         left = f.sub(left, 1)
         advanced = [f.offset(row, bs, tile.element), *[f.offset(pointer, ks, tile.element) for pointer in pointers]]
         loop.again(f.compare("sgt", left, 0), left, *advanced, *following)
-    sums = loop.carried[2 + len(anchors) :]
+    sums = loop.carried[2 + len(anchor_rows) :]
     for r in range(rows):
         for v in columns:
             f.store(sums[r * len(columns) + v], f.offset(c, v * tile.width, tile.element))
@@ -59,16 +59,16 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
 
 
 @cache
-def _anchors(rows: int) -> tuple[list[int], list[tuple[int, int]]]:
+def anchors(rows: int) -> tuple[list[int], list[tuple[int, int]]]:
     """Rows that get an address register, and for each row the position of its anchor and the distance from it."""
-    anchors: list[int] = []
+    found: list[int] = []
     reached: dict[int, tuple[int, int]] = {}
     for row in range(rows):
         if row not in reached:
             for reach in _REACH:
-                reached.setdefault(row + reach, (len(anchors), reach))
-            anchors.append(row)
-    return anchors, [reached[row] for row in range(rows)]
+                reached.setdefault(row + reach, (len(found), reach))
+            found.append(row)
+    return found, [reached[row] for row in range(rows)]
 
 
 @cache

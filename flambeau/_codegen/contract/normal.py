@@ -1,7 +1,7 @@
 """The normal form of a contraction: axes as rows of numbers, merged and sorted as far as possible.
 
 An *axis* is a tuple ``(extent, stride, …)`` whose further entries say what one step along it adds to each affine function
-of the contraction: the output's offset, the operands', the reads', and each bound's coordinate.
+of the contraction: the output's offset, the operands', the further writes' and reads', and each bound's coordinate.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Normal:
     out: Column
     a: Column
     b: Column
-    reads: list[Column]
+    others: list[Column]
     batch: list[Axis]
     m: list[Axis]
     n: list[Axis]
@@ -53,7 +53,7 @@ class Normal:
         """The same contraction with the operands' roles exchanged."""
         exchange = {"a": "b", "b": "a"}
         names = [exchange.get(name[0], name[0]) + name[1:] if name[:2] in ("a", "b", "a.", "b.") else name for name in self.names]
-        return Normal(names, self.out, self.b, self.a, self.reads, self.batch, self.n, self.m, self.k, not self.is_swapped)
+        return Normal(names, self.out, self.b, self.a, self.others, self.batch, self.n, self.m, self.k, not self.is_swapped)
 
 
 def normalise(contract: Contract) -> Normal | None:
@@ -70,15 +70,15 @@ def normalise(contract: Contract) -> Normal | None:
     else:
         left = _with_needed_bounds(left, contract.batch + contract.m + k_extents)
         right = _with_needed_bounds(right, contract.batch + k_extents + contract.n)
-    out, reads = contract.out.strides, contract.reads
-    zeros = (0,) * len(reads)
+    out, others = contract.out.strides, {name: each for name, each in contract.results_and_reads.items() if name != "out"}
+    zeros = (0,) * len(others)
     functions_a = [left.strides, *[bound.coefficients for bound in left.bounds]]
     functions_b = [right.strides, *[bound.coefficients for bound in right.bounds]]
 
     def axis(extent: int, in_out: int | None, in_a: int | None, in_b: int | None) -> Axis:
         of_a = [f[in_a] for f in functions_a] if in_a is not None else [0] * len(functions_a)
         of_b = [f[in_b] for f in functions_b] if in_b is not None else [0] * len(functions_b)
-        of_out = (out[in_out], *[read.strides[in_out] for read in reads]) if in_out is not None else (0, *zeros)
+        of_out = (out[in_out], *[other.strides[in_out] for other in others.values()]) if in_out is not None else (0, *zeros)
         return (extent, of_out[0], of_a[0], of_b[0], *of_out[1:], *of_a[1:], *of_b[1:])
 
     batch_axes = [axis(extent, i, i, i) for i, extent in enumerate(contract.batch) if extent != 1]
@@ -86,7 +86,7 @@ def normalise(contract: Contract) -> Normal | None:
     n_axes = [axis(extent, b + m + i, None, b + k + i) for i, extent in enumerate(contract.n) if extent != 1]
     k_axes = [axis(extent, None, b + m + i, b + i) for i, extent in enumerate(k_extents) if extent != 1]
 
-    names = ["extent", "out", "a", "b", *[f"read{i}" for i in range(len(reads))]]
+    names = ["extent", "out", "a", "b", *others]
     base = len(names)
     middle = base + len(left.bounds)
     names += [f"a.bound{i}" for i in range(len(left.bounds))] + [f"b.bound{i}" for i in range(len(right.bounds))]
@@ -104,7 +104,7 @@ def normalise(contract: Contract) -> Normal | None:
         group.sort(key=lambda each: -abs(each[1]))
     unit = (1, 1, 1, 1) + (0,) * (len(names) - 4)
     batch_axes, m_axes, n_axes, k_axes = (merged(group) or [unit] for group in (batch_axes, m_axes, n_axes, k_axes))
-    columns = [Column(read, 4 + i, ()) for i, read in enumerate(reads)]
+    columns = [Column(other, 4 + i, ()) for i, other in enumerate(others.values())]
     return Normal(names, Column(contract.out, 1, ()), column_a, column_b, columns, batch_axes, m_axes, n_axes, k_axes)
 
 

@@ -137,7 +137,7 @@ class _Packer:
         return mask
 
     def _load(self, pointer: Value, mask: Value) -> registers.Operand:
-        """Load a vector of neighbours in the compute dtype; ``mask`` is spread by the step."""
+        """Load a vector of neighbours in the compute dtype; ``mask`` is of all elements from the first to the last."""
         side, step, width = self.side, self.side.step, self.tile.width
         value = registers.load(self.f, pointer, side.dtype, step * width, mask)
         if step > 1:
@@ -217,16 +217,48 @@ class _Packer:
             value = registers.select(f, mask, value, registers.splat_constant(side.dtype, 0, width))
             self._store(widen(f, value, side.dtype, self.tile.compute), self._place(k, lane), valid if side.is_left else None)
 
-    def _along_k(self, mask: Value, index: Value, coordinates: list[Value], shifts: list[Value]) -> Value:
-        """``mask`` of consecutive steps from ``index`` of the innermost axis, within the bounds of one lane."""
-        f, width = self.f, self.tile.width
+    def _interval(self, coordinates: list[Value], shifts: list[Value]) -> tuple[Value, Value]:
+        """From which step of the innermost axis to which a lane (or each of several) is within its bounds."""
+        f, name, axis = self.f, self.side.name, self.side.box - 1
+        width = coordinates[0].width if coordinates else 1
+        low, high = f.splat(i64(0), width), f.splat(self.extents[-1], width)
         for bound, (coordinate, shift) in enumerate(zip(coordinates, shifts, strict=True)):
-            slope = self._box(self.side.box - 1, f"bound{bound}")
-            first = f.add(f.add(coordinate, shift), f.mul(index, slope))
-            along = f.add(f.mul(self.iota, f.splat(slope, width)), f.splat(first, width))
-            extent = f.splat(self.read(f"{self.side.name}.bound{bound}.extent"), width)
-            mask = f.binary("and", mask, f.compare("ult", along, extent))
-        return mask
+            slope, extent = self._box(axis, f"bound{bound}"), f.splat(self.read(f"{name}.bound{bound}.extent"), width)
+            # A coordinate that falls is one that rises, seen from the other end; one that stands still is in for all steps or for none.
+            falls, stands = f.compare("slt", slope, 0), f.compare("eq", slope, 0)
+            first = f.add(coordinate, f.splat(shift, width))
+            inside = f.compare("ult", first, extent)
+            first = f.select(falls, f.sub(f.sub(extent, f.splat(i64(1), width)), first), first)
+            pace = f.select(stands, i64(1), f.select(falls, f.sub(i64(0), slope), slope))
+            pace = f.splat(f.cast("sitofp", pace, "double"), width)
+
+            def steps(distance: Value, pace: Value = pace) -> Value:
+                """The first step that has come so far; exact, since a quotient of small integers never rounds to another integer."""
+                whole = f.intrinsic("ceil", f.binary("fdiv", f.cast("sitofp", distance, vector("double", width)), pace))
+                return f.cast("fptosi", whole, vector("i64", width))
+
+            nothing = f.splat(i64(0), width)
+            low = f.intrinsic("smax", low, f.select(stands, low, steps(f.sub(nothing, first))))
+            end = f.intrinsic("smin", high, steps(f.sub(extent, first)))
+            high = f.select(stands, f.select(inside, high, nothing), end)
+        return low, high
+
+    def _bits(self, low: Value, high: Value, index: Value) -> Value:
+        """Which elements to load for the steps from ``index`` on, as bits: also what lies between steps, which is memory too."""
+        f, step, count = self.f, self.side.step, self.tile.width
+        width, one = low.width, constant(low.type, 1)
+
+        def first_bits(step_number: Value, less: int) -> Value:
+            here = f.sub(step_number, f.splat(index, width))
+            here = f.intrinsic("smin", f.intrinsic("smax", here, constant(low.type, 0)), constant(low.type, count))
+            here = f.intrinsic("smax", f.sub(f.mul(here, step), less), constant(low.type, 0)) if step > 1 else here
+            return f.sub(f.binary("shl", one, here), 1)
+
+        return f.binary("and", first_bits(high, step - 1), f.binary("xor", first_bits(low, 0), constant(low.type, -1)))
+
+    def _mask(self, bits: Value) -> Value:
+        count = self.tile.width * self.side.step
+        return self.f.cast("bitcast", self.f.cast("trunc", bits, f"i{count}"), vector("i1", count))
 
     def rows(self) -> None:
         f, side, width = self.f, self.side, self.tile.width
@@ -238,10 +270,11 @@ class _Packer:
             with nest(f, self.extents[:-1]) as indices:
                 offset, k, shifts = self._at(outer, indices)
                 start, place = address(f, source, offset, side.dtype), f.add(row, k)
+                low, high = self._interval(coordinates, shifts)
                 with f.loop(0, extent, width) as inner:
+                    mask = self._mask(self._bits(low, high, inner.index))
+                    value = self._load(address(f, start, f.mul(inner.index, side.step), side.dtype), mask)
                     exists = f.lane_mask(f.sub(extent, inner.index), width)
-                    mask = self._along_k(exists, inner.index, coordinates, shifts)
-                    value = self._load(address(f, start, f.mul(inner.index, side.step), side.dtype), spread(f, mask, side.step))
                     self._store(value, address(f, self.panel, f.add(place, inner.index), self.tile.compute), exists)
 
     def transposed(self, lane: Value) -> None:
@@ -251,18 +284,24 @@ class _Packer:
         lanes = [f.add(lane, i) for i in range(width)]
         lanes = [f.select(f.compare("slt", each, self.count), each, i64(0)) for each in lanes]
         sources = [address(f, self.source, f.load(self._table(0, each), "i64"), side.dtype) for each in lanes]
-        coordinates = [[f.load(self._table(1 + b, each), "i64") for b in range(side.bounds)] for each in lanes]
-        spill = f.alloca(self.tile.element, width * width * self.tile.parts)
+        coordinates = [f.load(self._table(1 + b, lane), vector("i64", width)) for b in range(side.bounds)]
+        exist = f.lane_mask(f.sub(self.count, lane), width)
+        spill, wanted = f.alloca(self.tile.element, width * width * self.tile.parts), f.alloca("i64", width)
         with nest(f, self.extents[:-1]) as indices:
             offset, k, shifts = self._at(outer, indices)
+            low, high = self._interval(coordinates, shifts)
+            if side.bounds:
+                high = f.select(exist, high, constant(high.type, 0))
             with f.loop(0, extent, width) as inner:
                 remaining = f.sub(extent, inner.index)
-                exists = f.lane_mask(remaining, width)
                 here = f.add(offset, f.mul(inner.index, side.step))
+                bits = self._bits(low, high, inner.index)
+                if side.bounds:
+                    f.store(bits, wanted)
                 values = []
-                for source, coordinate in zip(sources, coordinates, strict=True):
-                    mask = self._along_k(exists, inner.index, coordinate, shifts)
-                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), spread(f, mask, side.step))))
+                for i, source in enumerate(sources):
+                    mask = self._mask(f.load(f.offset(wanted, i, "i64"), "i64") if side.bounds else bits)
+                    values.append(registers.unpack(self._load(address(f, source, here, side.dtype), mask)))
                 parts = [transpose(f, [value[part] for value in values]) for part in range(self.tile.parts)]
                 steps = [registers.pack(list(step)) for step in zip(*parts, strict=True)]
                 first = f.add(k, inner.index)
@@ -281,11 +320,11 @@ class _Packer:
 
 
 def transpose(f: Builder, rows: list[Value]) -> list[Value]:
-    """The columns of a square of vectors: one exchange of halves for each bit of the lane number."""
-    width, distance = len(rows), 1
-    while distance < width:
+    """The columns of a square of vectors, or of squares side by side: one exchange of halves for each bit of the lane number."""
+    width, distance = rows[0].width, 1
+    while distance < len(rows):
         following = list(rows)
-        for i in range(width):
+        for i in range(len(rows)):
             if not i & distance:
                 upper, lower = rows[i], rows[i | distance]
                 following[i] = f.shuffle(upper, lower, [width + l - distance if l & distance else l for l in range(width)])

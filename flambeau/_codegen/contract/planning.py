@@ -7,18 +7,20 @@ from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.blocking import Blocking, SideChoice, best_blocking, own_box
+from flambeau._codegen.contract.choice import Values
+from flambeau._codegen.contract.ending import Ending, dependence
 from flambeau._codegen.contract.kernel import Code, PackStructure, Structure, contraction, packing
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, merged, normalise, projected
 from flambeau._codegen.contract.packing import Side
+from flambeau._codegen.contract.skinny import best_skinny
+from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
+from flambeau._codegen.contract.summing import best_summing
 from flambeau._runtime.targets import Target
 
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
-
-Values = dict[str, int]
-"""Parameters of a kernel by name."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,10 @@ class ContractCall:
 
 @dataclass(slots=True)
 class ContractPlan:
-    """Calls to run in order.  Buffers are ``a``, ``b``, ``out``, ``read0``, …, and ``t0``, … for ``temporaries`` of so many bytes."""
+    """Calls to run in order.
+
+    Buffers are ``a``, ``b``, ``out``, ``write0``, …, ``read0``, …, and ``t0``, … for ``temporaries`` of so many bytes.
+    """
 
     calls: list[ContractCall]
     temporaries: list[int]
@@ -49,7 +54,24 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     if normal is None:
         return ContractPlan([], [])
     tile = register_tile(contract.a.dtype, target)
-    return _Planner(contract, best_blocking(normal, tile, target), tile, target).plan()
+    blocking = best_blocking(normal, tile, target)
+    choices = [find(contract, normal, tile, target) for find in (best_sliding, best_summing, best_skinny)]
+    special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
+    if special is None or special.cycles >= blocking.cycles:
+        return _Planner(contract, blocking, tile, target).plan()
+    buffers = dict(zip(("a", "b"), ("b", "a") if special.normal.is_swapped else ("a", "b"), strict=True))
+    buffers |= {name: name for name in contract.results_and_reads}
+    return ContractPlan([_call(special.code(), special.values, buffers, special.tiles, special.tile_cycles, special.scratch_bytes)], [])
+
+
+def _call(code: Code, values: Values, buffers: dict[str, str], tiles: int, cycles: float, scratch: int) -> ContractCall:
+    slots = []
+    for position, name in enumerate(code.parameters):
+        if name.endswith(".slot"):
+            values[name] = 0
+            slots.append((position, buffers[name.removesuffix(".slot")]))
+    params = [values[name] for name in code.parameters]
+    return ContractCall(code.name, code.source, params, slots, tiles, max(1, round(_GRAIN / cycles)), scratch)
 
 
 class _Planner:
@@ -85,7 +107,7 @@ class _Planner:
             "n.extent": self.n, "n.tiles": self.n_tiles, "n.block": blocking.n_block, "n.panels": self.n_panels,
             "split.chunk": blocking.chunk, "inner": self.inner,
         }  # fmt: skip
-        for name, operand in (("out", out), *[(f"read{i}", read) for i, read in enumerate(self.contract.reads)]):
+        for name, operand in self.contract.results_and_reads.items():
             self.buffers[name] = name
             values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
             for group, block in (("m", blocking.m_block), ("n", blocking.n_block)):
@@ -99,13 +121,14 @@ class _Planner:
         out_step = neighbours if neighbours in (1, 2) else 0
         is_plain = out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
         out_place = is_plain and neighbours == 1 and len(rows) == 1
-        reads = tuple((read.dtype, self._dependence(read)) for read in normal.reads)
+        kinds = [(each.dtype, self._dependence(each)) for each in normal.others]
+        writes = len(self.contract.writes)
+        ending = Ending(out.dtype, out_step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
         structure = Structure(
-            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1],
-            out.dtype, out_step, out_place, reads, self.contract.epilogue,
-        )  # fmt: skip
+            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place
+        )
         tiles = self.batch * self.m_tiles * self.n_tiles
-        self._call(contraction(structure), values, self.buffers, tiles, blocking.tile_cycles, self.scratch)
+        self.calls.append(_call(contraction(structure), values, self.buffers, tiles, blocking.tile_cycles, self.scratch))
         return ContractPlan(self.calls, self.temporaries)
 
     def _reserve(self, size: int) -> int:
@@ -114,25 +137,9 @@ class _Planner:
         self.scratch += -(-size // 64) * 64
         return start
 
-    def _call(self, code: Code, values: Values, buffers: dict[str, str], tiles: int, cycles: float, scratch: int) -> None:
-        slots = []
-        for position, name in enumerate(code.parameters):
-            if name.endswith(".slot"):
-                buffer = name.removesuffix(".slot")
-                values[name] = 0
-                slots.append((position, buffers[buffer]))
-        params = [values[name] for name in code.parameters]
-        self.calls.append(ContractCall(code.name, code.source, params, slots, tiles, max(1, round(_GRAIN / cycles)), scratch))
-
-    def _dependence(self, read: Column) -> str:
+    def _dependence(self, operand: Column) -> str:
         """What the addresses of an operand of the epilogue depend on."""
-        normal, out = self.normal, self.normal.out.index
-        if not any(axis[read.index] for axis in normal.n):
-            return "rows"
-        if not any(axis[read.index] for axis in normal.m):
-            return "columns"
-        is_along = normal.n[-1][out] == 1 and all(axis[read.index] == axis[out] for axis in normal.n)
-        return "along" if is_along else "both"
+        return dependence(operand.index, self.normal.out.index, self.normal.m, self.normal.n)
 
     def _sums(self) -> None:
         """Sums are kept between blocks of k; if there is one block, one register tile's place serves all."""
@@ -231,7 +238,7 @@ class _Planner:
         tiles = copies * panels * chunks
         code = packing(PackStructure(self.target, len(kept), len(lanes), side))
         cycles, scratch = choice.elements * choice.cost / tiles, 8 * own[f"{name}.capacity"] * (1 + side.bounds)
-        self._call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch)
+        self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch))
         return Side(name, tile.compute, "panels")
 
 

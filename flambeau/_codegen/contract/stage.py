@@ -10,7 +10,7 @@ their gradients, and transposed convolutions are all of this form; padding is a 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flambeau._codegen.ir import Builder
 from flambeau._codegen.scalar import registers
@@ -31,7 +31,7 @@ class Operand:
     """An affine access: element ``offset + sum(strides[i] * index[i])`` of a buffer, in elements.
 
     ``strides`` and each bound's ``coefficients`` have one number for each axis that the operand has: ``batch + m + k``
-    for a, ``batch + k + n`` for b, ``batch + m + n`` for the output and the epilogue's reads.
+    for a, ``batch + k + n`` for b, ``batch + m + n`` for the output and the epilogue's writes and reads.
     """
 
     dtype: dtype
@@ -45,16 +45,17 @@ class Epilogue:
     """What becomes of an element once its chain has ended.
 
     ``body(builder, value, reads)`` gets the sum in the compute dtype and one operand for each of the contraction's ``reads``
-    in its own dtype; it returns what to store in the dtype of ``out``.  ``key`` names the body in kernel caches.
+    in its own dtype; it returns what to store in ``out`` and in each of the ``writes``, in their dtypes.  ``key`` names the body
+    in kernel caches: bodies with equal keys are the same.
     """
 
     key: Hashable
-    body: Callable[[Builder, registers.Operand, list[registers.Operand]], registers.Operand]
+    body: Callable[[Builder, registers.Operand, list[registers.Operand]], list[registers.Operand]] = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Contract:
-    """A contraction.  ``reads`` are further operands over ``batch + m + n``, without bounds, for the ``epilogue``."""
+    """A contraction.  ``writes`` and ``reads`` are further operands over ``batch + m + n``, without bounds, for the ``epilogue``."""
 
     batch: tuple[int, ...]
     m: tuple[int, ...]
@@ -63,5 +64,12 @@ class Contract:
     a: Operand
     b: Operand
     out: Operand
+    writes: tuple[Operand, ...] = ()
     reads: tuple[Operand, ...] = ()
     epilogue: Epilogue | None = None
+
+    @property
+    def results_and_reads(self) -> dict[str, Operand]:
+        """Everything over ``batch + m + n`` by name: ``out``, ``write0``, …, ``read0``, …"""
+        named = [(f"write{i}", each) for i, each in enumerate(self.writes)] + [(f"read{i}", each) for i, each in enumerate(self.reads)]
+        return {"out": self.out, **dict(named)}

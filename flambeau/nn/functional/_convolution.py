@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
-import flambeau
+from flambeau._ops import nn as ops
+from flambeau._ops.conv_shapes import padding_sides
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import AXES, ntuple
 
 
-def convolve(n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
-    """The convolution in ``n`` dimensions behind :func:`conv1d`, :func:`conv2d` and :func:`conv3d`."""
+def convolve(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    mode: str = "zeros",
+) -> Tensor:
+    """The convolution in ``n`` dimensions behind :func:`conv1d`, :func:`conv2d` and :func:`conv3d`; ``mode`` is what the padding holds."""
     if stride.__class__ is not tuple or len(stride) != n:
         stride = ntuple(stride, n, "stride")
     if dilation.__class__ is not tuple or len(dilation) != n:
         dilation = ntuple(dilation, n, "dilation")
-    if padding.__class__ is str:
-        input, padding = _named_padding(n, input, weight, padding, stride, dilation)
-    elif padding.__class__ is not tuple or len(padding) != n:
+    if padding.__class__ is not str and (padding.__class__ is not tuple or len(padding) != n):
         padding = ntuple(padding, n, "padding")
-    dims = input.dim()
-    if dims == n + 2:
-        return flambeau.convolution(input, weight, bias, stride, padding, dilation, False, (0,) * n, groups)
-    if dims != n + 1:
-        raise _wrong_dims(f"conv{n}d", n, input)
-    batch = input.unsqueeze(0)
-    return flambeau.convolution(batch, weight, bias, stride, padding, dilation, False, (0,) * n, groups).squeeze(0)
+    dims = input.layout.ndim
+    if dims != n + 2:
+        _check_dims(f"conv{n}d", n, input)
+        return convolve(n, input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, mode).squeeze(0)
+    if weight.layout.ndim != n + 2:
+        raise _wrong_weight(f"conv{n}d", n, weight)
+    if mode != "zeros" and padding != "valid":
+        sides = padding_sides(input.layout.shape[2:], weight.layout.shape[2:], stride, padding, dilation)
+        input = ops.pad_border(input, mode, ((0, 0), (0, 0), *sides))
+        padding = "valid"
+    return ops.convolve(input, weight, bias, stride, padding, dilation, groups)
 
 
 def convolve_transposed(
@@ -38,48 +51,38 @@ def convolve_transposed(
     output_padding: Any,
     groups: int,
     dilation: Any,
+    mode: str = "zeros",
 ) -> Tensor:
-    """The transposed convolution in ``n`` dimensions."""
+    """The transposed convolution in ``n`` dimensions; ``mode`` is what the padding of the convolution holds whose adjoint it is."""
     stride = ntuple(stride, n, "stride")
-    padding = ntuple(padding, n, "padding")
+    if padding.__class__ is not str:
+        padding = ntuple(padding, n, "padding")
     output_padding = ntuple(output_padding, n, "output_padding")
     dilation = ntuple(dilation, n, "dilation")
-    dims = input.dim()
-    if dims == n + 2:
-        return flambeau.convolution(input, weight, bias, stride, padding, dilation, True, output_padding, groups)
-    if dims != n + 1:
-        raise _wrong_dims(f"conv_transpose{n}d", n, input)
-    batch = input.unsqueeze(0)
-    return flambeau.convolution(batch, weight, bias, stride, padding, dilation, True, output_padding, groups).squeeze(0)
+    if input.layout.ndim != n + 2:
+        _check_dims(f"conv_transpose{n}d", n, input)
+        batch = input.unsqueeze(0)
+        return convolve_transposed(n, batch, weight, bias, stride, padding, output_padding, groups, dilation, mode).squeeze(0)
+    if weight.layout.ndim != n + 2:
+        raise _wrong_weight(f"conv_transpose{n}d", n, weight)
+    return ops.convolve_transposed(input, weight, bias, stride, padding, output_padding, dilation, groups, mode)
 
 
-def _wrong_dims(name: str, n: int, input: Tensor) -> RuntimeError:
-    axes = ", ".join(AXES[n])
+def _check_dims(name: str, n: int, input: Tensor) -> None:
+    if input.layout.ndim != n + 1:
+        axes = ", ".join(AXES[n])
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}. "
+            f"{name} takes (C, {axes}) or (N, C, {axes})."
+        )
+
+
+def _wrong_weight(name: str, n: int, weight: Tensor) -> RuntimeError:
+    ends = "C_in, C_out / groups" if "transpose" in name else "C_out, C_in / groups"
     return RuntimeError(
-        f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}. "
-        f"{name} takes (C, {axes}) or (N, C, {axes})."
+        f"{name}: expected a weight of {n + 2} dimensions ({ends}, {', '.join(f'kernel_{axis.lower()}' for axis in AXES[n])}), but got one of "
+        f"size: {list(weight.shape)}"
     )
-
-
-def same_padding(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
-    """What ``padding="same"`` adds before and after each dimension: dilation (kernel - 1) in all, the odd one behind."""
-    totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
-    return [(total // 2, total - total // 2) for total in totals]
-
-
-def _named_padding(n: int, input: Tensor, weight: Tensor, padding: str, stride: tuple, dilation: tuple) -> tuple[Tensor, tuple[int, ...]]:
-    if padding == "valid":
-        return input, (0,) * n
-    if padding != "same":
-        raise RuntimeError(f"Invalid padding string: '{padding}', should be one of 'same' or 'valid'")
-    if any(s != 1 for s in stride):
-        raise RuntimeError(f"padding='same' is not supported for strided convolutions: stride (={stride}) must be 1")
-    sides = same_padding(tuple(weight.shape[2:]), dilation)
-    if any(before != after for before, after in sides):
-        # Convolution pads both sides alike, so the odd element is added here.
-        extra = [amount for before, after in reversed(sides) for amount in (0, after - before)]
-        input = flambeau.constant_pad_nd(input, extra, 0.0)
-    return input, tuple(before for before, _ in sides)
 
 
 def conv1d(
@@ -98,7 +101,7 @@ def conv1d(
         weight: (C_out, C_in / groups, kernel).
         bias: (C_out).
         stride: the step of the kernel.
-        padding: zeros added on both sides; ``"same"`` keeps the length, ``"valid"`` adds none.
+        padding: zeros added on both sides; ``"same"`` makes L_out = ⌈L / stride⌉, ``"valid"`` adds none.
         dilation: the distance between the kernel's elements.
         groups: into how many independent groups the channels are split.
 
@@ -127,7 +130,8 @@ def conv2d(
         weight: (C_out, C_in / groups, kernel_h, kernel_w).
         bias: (C_out).
         stride: the step of the kernel, an int or a pair.
-        padding: zeros added on each side, an int or a pair; ``"same"`` keeps the size, ``"valid"`` adds none.
+        padding: zeros added on each side, an int or a pair; ``"valid"`` adds none; ``"same"`` adds what makes H_out = ⌈H / stride⌉,
+            max((H_out - 1) stride + dilation (kernel - 1) + 1 - H, 0) in all, the odd one at the end (the rule that TensorFlow calls SAME).
         dilation: the distance between the kernel's elements, an int or a pair.
         groups: into how many independent groups the channels are split.
 
@@ -188,8 +192,10 @@ def conv_transpose2d(
         weight: (C_in, C_out / groups, kernel_h, kernel_w).
         bias: (C_out).
         stride: the step between the places to which neighbouring inputs are written.
-        padding: how many rows and columns are cut from each side of the result.
-        output_padding: how many are added at one side; smaller than stride or dilation.
+        padding: how many rows and columns are cut from each side of the result; ``"valid"`` cuts none; with ``"same"`` the result is the
+            adjoint of :func:`conv2d` with ``padding="same"`` on an image of H_out = H stride + output_padding.
+        output_padding: how many are added at the end. Of the sizes that a strided convolution maps to one, 0 gives the smallest; with
+            ``padding="same"`` it gives the largest, and -1, …, 1 - stride the others.
         groups: into how many independent groups the channels are split.
         dilation: the distance between the kernel's elements.
 

@@ -23,7 +23,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
-    low, high = int(tensor.min()), int(tensor.max())
+    classes = tensor._array()
+    low, high = int(classes.min()), int(classes.max())
     if low < 0:
         raise RuntimeError(f"Class values must be non-negative, got {low}.")
     if num_classes == -1:
@@ -139,9 +140,12 @@ def embedding_bag(
         _renormalize(weight, flat, max_norm, norm_type)
     vectors = flambeau.embedding(weight, flat, -1 if row is None else row, scale_grad_by_freq, sparse)
     counted = None if row is None else flat != row
+    half = weight.dtype in (flambeau.float16, flambeau.bfloat16) and mode != "max"
+    if half:  # rounded once, at the end
+        vectors = vectors.float()
     if per_sample_weights is not None:
         vectors = vectors * per_sample_weights.reshape(-1, 1)
-    zeros = flambeau.zeros(bags, weight.size(1), dtype=weight.dtype, device=weight.device)
+    zeros = flambeau.zeros(bags, weight.size(1), dtype=vectors.dtype, device=weight.device)
     if mode == "max":
         if counted is not None:
             flat_index = counted.nonzero().squeeze(-1)
@@ -150,11 +154,11 @@ def embedding_bag(
     if counted is not None:
         vectors = vectors.masked_fill(~counted.unsqueeze(-1), 0.0)
     sums = zeros.index_add(0, bag, vectors)
-    if mode == "sum":
-        return sums
-    ones = flambeau.ones_like(flat, dtype=weight.dtype) if counted is None else counted.to(weight.dtype)
-    counts = flambeau.zeros(bags, dtype=weight.dtype, device=weight.device).index_add(0, bag, ones)
-    return sums / counts.clamp_min(1).unsqueeze(-1)
+    if mode == "mean":
+        ones = flambeau.ones_like(flat, dtype=vectors.dtype) if counted is None else counted.to(vectors.dtype)
+        counts = flambeau.zeros(bags, dtype=vectors.dtype, device=weight.device).index_add(0, bag, ones)
+        sums = sums / counts.clamp_min(1).unsqueeze(-1)
+    return sums.to(weight.dtype) if half else sums
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import flambeau
@@ -10,11 +12,14 @@ from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 
 
-def _needs_values(input: Tensor, groups: int, what: str) -> None:
-    """Checks that each of ``groups`` statistics is taken over more than one value."""
-    if input.numel() == groups:
+@lru_cache(maxsize=4096)
+def _needs_values(shape: tuple[int, ...], groups: int | None, what: str) -> None:
+    """Checks that a statistic is not taken over one value: of a channel in the batch, or of ``groups``, or (``groups`` = 0) of a channel alone."""
+    n, *positions = (*shape[:1], *shape[2:])
+    count = prod(positions) if groups == 0 else prod((n, *positions)) if groups is None else n * shape[1] // groups * prod(positions)
+    if count == 1:
         raise ValueError(
-            f"Expected more than 1 {what} when training, got input size {input.size()}: the variance of one value is not defined"
+            f"Expected more than 1 {what} when training, got input size {list(shape)}: the variance of one value is not defined"
         )
 
 
@@ -45,7 +50,7 @@ def batch_norm(
         RuntimeError: a shape does not fit.
     """
     if training:
-        _needs_values(input, input.size(1), "value per channel")
+        _needs_values(input.layout.shape, None, "value per channel")
         if eps == 0.0:
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     if eps < 0.0:
@@ -79,19 +84,10 @@ def instance_norm(
         ValueError: ``use_input_stats`` with one value per channel.
     """
     if use_input_stats:
-        _needs_values(input, input.size(0) * input.size(1), "spatial element")
-    if not use_input_stats and (running_mean is None or running_var is None):
+        _needs_values(input.layout.shape, 0, "spatial element")
+    elif running_mean is None or running_var is None:
         raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
-    n, c = input.size(0), input.size(1)
-    # A sample's channel becomes a channel of one big sample, which batch_norm then treats on its own.
-    repeated = [None if t is None else t.repeat(n) for t in (weight, bias, running_mean, running_var)]
-    merged = input.contiguous().view(1, n * c, *input.shape[2:])
-    output = flambeau.batch_norm(merged, *repeated, use_input_stats, momentum, eps, True)
-    for running, updated in ((running_mean, repeated[2]), (running_var, repeated[3])):
-        if running is not None and use_input_stats:
-            with flambeau.no_grad():
-                running.copy_(updated.view(n, c).mean(0))
-    return output.view(input.shape)
+    return flambeau.instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, True)
 
 
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -106,11 +102,12 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
 
     Raises:
         RuntimeError: C is not divisible by ``num_groups``, or a shape does not fit.
-        ValueError: there is one value per group.
+        ValueError: each group has one value, and there is one sample.
     """
     if input.dim() < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
-    _needs_values(input, input.size(0) * num_groups, "value per channel")
+    if num_groups > 0:
+        _needs_values(input.layout.shape, num_groups, "value per channel")
     return flambeau.group_norm(input, num_groups, weight, bias, eps)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._ops.arguments import into
+from flambeau._ops.gathering import unpool
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import ntuple, shape_text
 
@@ -282,7 +283,9 @@ def _max_unpool(n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride
         )
     leading = input.shape[:-n]
     flat = flambeau.zeros(*leading, math.prod(size), dtype=input.dtype, device=input.device)
-    return flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
+    result = unpool(flat, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
+    last = flambeau.channels_last
+    return result.contiguous(memory_format=last) if input.dim() == 4 and input.is_contiguous(memory_format=last) and not input.is_contiguous() else result
 
 
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:

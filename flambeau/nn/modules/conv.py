@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 import flambeau
+from flambeau._ops.conv_shapes import padding_sides, transposed_sizes
 from flambeau._tensor.tensor import Tensor
-from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn.functional._convolution import convolve, convolve_transposed, same_padding
+from flambeau.nn.functional._convolution import convolve, convolve_transposed
 from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.modules.module import Module
-from flambeau.nn.modules.utils import _ntuple, _reverse_repeat_tuple
+from flambeau.nn.modules.utils import _ntuple
 from flambeau.nn.parameter import Parameter, UninitializedParameter
 
 __all__ = [
@@ -56,7 +56,7 @@ class _ConvNd(Module):
     ) -> None:
         super().__init__()
         ntuple = _ntuple(self.spatial_dims)
-        self._check(in_channels, out_channels, ntuple(stride), padding, groups, padding_mode)
+        self._check(in_channels, out_channels, padding, groups, padding_mode)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = ntuple(kernel_size)
@@ -73,27 +73,23 @@ class _ConvNd(Module):
         self.reset_parameters()
 
     @staticmethod
-    def _check(in_channels: int, out_channels: int, stride: tuple, padding: Any, groups: int, padding_mode: str) -> None:
+    def _check(in_channels: int, out_channels: int, padding: Any, groups: int, padding_mode: str) -> None:
         if groups <= 0:
             raise ValueError(f"groups (={groups}) must be a positive integer")
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups:
                 raise ValueError(f"{name} (={channels}) must be divisible by groups (={groups})")
-        if isinstance(padding, str):
-            if padding not in ("same", "valid"):
-                raise ValueError(f"Invalid padding string {padding!r}, should be one of 'same', 'valid'")
-            if padding == "same" and any(s != 1 for s in stride):
-                raise ValueError(f"padding='same' is not supported for strided convolutions: stride (={stride}) must be 1")
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f"Invalid padding string {padding!r}, should be one of 'same', 'valid'")
         if padding_mode not in _PADDING_MODES:
             raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode={padding_mode!r}")
 
-    def _explicit_padding(self) -> tuple[int, ...]:
-        """The padding as an argument of ``F.pad``: (before, behind) for the last dimension first."""
-        if self.padding == "valid":
-            return (0,) * (2 * self.spatial_dims)
-        if self.padding == "same":
-            return tuple(amount for side in reversed(same_padding(self.kernel_size, self.dilation)) for amount in side)
-        return _reverse_repeat_tuple(self.padding, 2)
+    def _explicit_padding(self) -> tuple[int, ...] | None:
+        """The padding as an argument of ``F.pad``: (before, behind) for the last dimension first; ``None`` if it depends on the input's size."""
+        if self.padding == "same" and any(step != 1 for step in self.stride):
+            return None
+        sides = padding_sides((1,) * self.spatial_dims, self.kernel_size, self.stride, self.padding, self.dilation)
+        return tuple(amount for side in reversed(sides) for amount in side)
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew."""
@@ -139,11 +135,8 @@ class _Conv(_ConvNd):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias, padding_mode, device, dtype)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-            padding = (0,) * self.spatial_dims
-        return convolve(self.spatial_dims, input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        sizes = self.stride, self.padding, self.dilation
+        return convolve(self.spatial_dims, input, weight, bias, *sizes, self.groups, self.padding_mode)
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
@@ -163,7 +156,8 @@ class Conv2d(_Conv):
         out_channels: C_out.
         kernel_size: the size of the window, an int or a pair.
         stride: the step of the window.
-        padding: what is added on each side; ``"same"`` keeps the size, ``"valid"`` adds none.
+        padding: what is added on each side; ``"valid"`` adds none; ``"same"`` adds what makes H_out = ⌈H / stride⌉, with any stride:
+            max((H_out - 1) stride + dilation (kernel - 1) + 1 - H, 0) in all, the odd one at the end (TensorFlow's SAME).
         dilation: the distance between the window's elements.
         groups: into how many independent groups the channels are split.
         bias: whether there is a bias.
@@ -216,8 +210,6 @@ class _ConvTransposeNd(_ConvNd):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        if padding_mode != "zeros":
-            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}, got {padding_mode!r}')
         super().__init__(
             in_channels,
             out_channels,
@@ -247,17 +239,20 @@ class _ConvTransposeNd(_ConvNd):
             raise ValueError(
                 f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {input.dim()} elements (got {len(size)})"
             )
-        smallest = [
-            (old - 1) * s - 2 * p + d * (k - 1) + 1
-            for old, s, p, k, d in zip(input.shape[-n:], self.stride, self.padding, self.kernel_size, self.dilation)
-        ]
-        largest = [low + s - 1 for low, s in zip(smallest, self.stride)]
+        given = tuple(input.shape[-n:])
+        if self.padding == "same":  # counted from the largest of the sizes, not from the smallest
+            plain = [old * step for old, step in zip(given, self.stride)]
+            smallest, largest = [full - step + 1 for full, step in zip(plain, self.stride)], plain
+        else:
+            sides = padding_sides(given, self.kernel_size, self.stride, self.padding, self.dilation)
+            plain = smallest = list(transposed_sizes(given, self.kernel_size, self.stride, sides, (0,) * n, self.dilation))
+            largest = [low + step - 1 for low, step in zip(smallest, self.stride)]
         if any(not low <= wanted <= high for low, wanted, high in zip(smallest, size, largest)):
             raise ValueError(
                 f"requested an output size of {list(size)}, but valid sizes range from {smallest} to {largest} (for an input of "
-                f"{list(input.shape[2:])})"
+                f"{list(given)}): these are the sizes that a convolution with the same settings maps to {list(given)}"
             )
-        return tuple(wanted - low for wanted, low in zip(size, smallest))
+        return tuple(wanted - base for wanted, base in zip(size, plain))
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         output_padding = self._output_padding(input, output_size)
@@ -271,6 +266,7 @@ class _ConvTransposeNd(_ConvNd):
             output_padding,
             self.groups,
             self.dilation,
+            self.padding_mode,
         )
 
 
@@ -288,12 +284,15 @@ class ConvTranspose2d(_ConvTransposeNd):
         out_channels: C_out.
         kernel_size: the size of the window, an int or a pair.
         stride: the step between the places to which neighbouring inputs are written.
-        padding: how many rows and columns are cut from each side of the result.
-        output_padding: how many are added at one side; it chooses between the sizes that a strided convolution maps to one.
+        padding: how many rows and columns are cut from each side of the result; ``"valid"`` cuts none; ``"same"`` gives
+            H_out = H stride + output_padding.
+        output_padding: how many are added at the end; it chooses between the sizes that a strided convolution maps to one. With
+            ``padding="same"`` it is at most 0.
         groups: into how many independent groups the channels are split.
         bias: whether there is a bias.
         dilation: the distance between the window's elements.
-        padding_mode: ``"zeros"`` only.
+        padding_mode: what the padding of the convolution holds whose adjoint this is: ``"zeros"`` (then it is cut off), ``"reflect"``,
+            ``"replicate"`` or ``"circular"`` (then it is folded back onto the elements that it repeats).
         device: where the parameters lie.
         dtype: the parameters' dtype.
 
@@ -306,6 +305,14 @@ class ConvTranspose2d(_ConvTransposeNd):
         H_out = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
 
     ``forward(input, output_size)`` chooses the output padding by the size wanted.
+
+    Without their biases, a :class:`Conv2d` and a transposed one with the same weight and arguments are adjoint maps, whatever the stride,
+    padding, dilation, groups and padding mode: ⟨conv(x), y⟩ = ⟨x, transposed(y)⟩.
+
+    Example:
+        >>> up = flambeau.nn.ConvTranspose2d(8, 3, 4, stride=2, padding="same")
+        >>> up(flambeau.zeros(1, 8, 5, 7)).shape
+        torch.Size([1, 3, 10, 14])
     """
 
     spatial_dims = 2

@@ -180,12 +180,35 @@ def test_forward_is_required():
 
 def test_errors_name_the_module_they_come_from():
     net = nn.Sequential(nn.Identity(), nn.ModuleDict({"a": nn.Linear(3, 4)})["a"], nn.Sequential(nn.Linear(5, 2)))
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(RuntimeError, match=r"^2\.0: Linear\(in_features=5, out_features=2, bias=True\): mat1 and mat2 shapes"):
         net(flambeau.zeros(2, 3))
-    assert caught.value.__notes__ == ["Raised in the module '2.0' (Linear) of Sequential."]
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(RuntimeError, match=r"^Linear\(in_features=3, out_features=4, bias=True\): mat1 and mat2 shapes"):
         nn.Linear(3, 4)(flambeau.zeros(2))
+
+
+def test_errors_of_others_keep_their_message_and_get_a_note():
+    class Refusing(nn.Module):
+        def forward(self, x):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError) as caught:
+        nn.Sequential(nn.Sequential(Refusing()))(1)
+    assert caught.value.args == ("mine",)
+    assert caught.value.__notes__ == ["Raised in the module '0.0' (Refusing) of Sequential."]
+    with pytest.raises(KeyError) as caught:
+        Refusing()(1)
     assert not hasattr(caught.value, "__notes__")
+
+
+def test_what_a_flush_reports_names_no_module():
+    class Looking(nn.Module):
+        def forward(self, x):
+            return x.sum().item()
+
+    out_of_range = flambeau.zeros(3)[flambeau.tensor([5])]  # recorded outside of the module, reported when it looks
+    with pytest.raises((IndexError, RuntimeError)) as caught:
+        nn.Sequential(Looking())(out_of_range)
+    assert "Looking" not in str(caught.value) and not hasattr(caught.value, "__notes__")
 
 
 def test_modes():

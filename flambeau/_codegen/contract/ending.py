@@ -1,0 +1,202 @@
+"""What becomes of sums once their chains have ended: the fused body, rounding, storing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flambeau._codegen.contract.arithmetic import Tile, narrow
+from flambeau._codegen.contract.normal import Axis
+from flambeau._codegen.contract.packing import address, spread
+from flambeau._codegen.contract.stage import Epilogue
+from flambeau._codegen.ir import Builder, Module, Value, constant_vector, vector
+from flambeau._codegen.scalar import registers
+from flambeau._types.dtype import dtype
+
+
+@dataclass(frozen=True)
+class Ending:
+    """All that the code of an epilogue depends on.
+
+    ``step`` is the distance of neighbouring columns in the output if they can be stored as vectors (1 or 2), else 0.  Each of the
+    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the output.
+    """
+
+    out: dtype
+    step: int
+    writes: tuple[tuple[dtype, str], ...] = ()
+    reads: tuple[tuple[dtype, str], ...] = ()
+    epilogue: Epilogue | None = None
+
+    @property
+    def others(self) -> list[str]:
+        """The names of the operands beside the output, in the order of the epilogue's parameters."""
+        return [*[f"write{i}" for i in range(len(self.writes))], *[f"read{i}" for i in range(len(self.reads))]]
+
+    @property
+    def dtypes(self) -> dict[str, dtype]:
+        return {"out": self.out} | dict(zip(self.others, [of for of, _ in (*self.writes, *self.reads)], strict=True))
+
+
+def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
+    """A function that finishes one register tile; returns its name.
+
+    ``ending(sums, rows, count, out, out_m, out_n[, other, other_m, other_n]…)``, with tables of offsets of rows and columns.
+    """
+    parameters = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "out"), ("ptr", "out_m"), ("ptr", "out_n")]
+    for name in ending.others:
+        parameters += [("ptr", name), ("ptr", f"{name}_m"), ("ptr", f"{name}_n")]
+    f = module.function("ending", parameters, linkage="internal", attributes="noinline")
+    sums, rows, count, out, out_m, out_n, *others = f.parameters
+    width = tile.width
+    for v in range(tile.vectors):
+        valid = f.lane_mask(f.sub(count, v * width), width)
+        offsets = f.load(f.offset(out_n, v * width, "i64"), vector("i64", width))
+        beside = [
+            _Beside(f, of, kind, others[3 * i : 3 * i + 3], v, width, valid) for i, (of, kind) in enumerate((*ending.writes, *ending.reads))
+        ]
+        writes, reads = beside[: len(ending.writes)], beside[len(ending.writes) :]
+
+        def finish(
+            row: Value, run: Value, first: Value, v: int = v, writes: list[_Beside] = writes, reads: list[_Beside] = reads
+        ) -> registers.Operand:
+            """The value to store in the output; the others are stored."""
+            place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
+            parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
+            value = registers.pack(parts)
+            if ending.epilogue is None:
+                return narrow(f, value, ending.out, tile.compute)
+            value, *more = ending.epilogue.body(f, value, [read.load(row, run, first) for read in reads])
+            for write, each in zip(writes, more, strict=True):
+                write.store(each, row, run, first)
+            return value
+
+        if not ending.step:
+            with f.loop(0, rows) as loop:
+                row = address(f, out, f.load(f.offset(out_m, loop.index, "i64"), "i64"), ending.out)
+                registers.store_strided(f, finish(loop.index, valid, Value("0", "i64")), row, offsets, ending.out, valid)
+            continue
+        some = f.compare("sgt", count, v * width)
+        with f.when(some):
+            along = f.sub(offsets, constant_vector("i64", range(0, ending.step * width, ending.step)))
+            with f.repeat([valid]) as runs:
+                left = runs.carried[0]
+                bits = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
+                first = f.cast("zext", f.intrinsic("cttz", bits, Value("true", "i1"), suffix="i32"), "i64")
+                distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, ending.step))
+                here = f.splat(distance, width)
+                run = f.binary("and", left, f.compare("eq", along, here))
+                stored = spread(f, run, ending.step)
+                with f.loop(0, rows) as loop:
+                    offset = f.add(f.load(f.offset(out_m, loop.index, "i64"), "i64"), distance)
+                    value = finish(loop.index, run, first)
+                    if ending.step > 1:
+                        apart = [lane // ending.step for lane in range(ending.step * width)]
+                        value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
+                    registers.store(f, value, address(f, out, offset, ending.out), ending.out, stored)
+                left = f.binary("and", left, f.compare("ne", along, here))
+                runs.again(f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0), left)
+    f.ret()
+    return "ending"
+
+
+def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: int) -> str:
+    """A function that finishes rows whose places are affine in row and column, with no runs to find; returns its name.
+
+    ``ending(sums, rows, count, out, out_down, out_across[, other, other_down, other_across]…)``, with the distances of rows and columns.
+    """
+    parameters = [("ptr", "sums"), ("i64", "rows"), ("i64", "count")]
+    for name in ending.dtypes:
+        parameters += [("ptr", name), ("i64", f"{name}_down"), ("i64", f"{name}_across")]
+    f = module.function("ending", parameters, linkage="internal", attributes="noinline")
+    sums, rows, count, *given = f.parameters
+    width = tile.width
+    masks = [f.lane_mask(f.sub(count, v * width), width) for v in range(vectors)]
+    names = list(ending.dtypes)
+    kinds = dict(zip(names, ["along" if ending.step == 1 else "", *[kind for _, kind in (*ending.writes, *ending.reads)]], strict=True))
+
+    def place(name: str, row: Value, v: int) -> Value:
+        base, down, across = given[3 * names.index(name) : 3 * names.index(name) + 3]
+        return address(f, base, f.add(f.mul(row, down), f.mul(across, v * width)), ending.dtypes[name])
+
+    def across(name: str) -> Value:
+        return given[3 * names.index(name) + 2]
+
+    def load(name: str, row: Value, v: int) -> registers.Operand:
+        of = ending.dtypes[name]
+        if kinds[name] == "rows":
+            return registers.splat(f, registers.load(f, place(name, row, 0), of, 1), of, width)
+        if kinds[name] == "along":
+            return registers.load(f, place(name, row, v), of, width, masks[v])
+        return registers.load_strided(f, place(name, row, v), across(name), of, width, masks[v])
+
+    def store(name: str, value: registers.Operand, row: Value, v: int) -> None:
+        of = ending.dtypes[name]
+        if kinds[name] == "along":
+            registers.store(f, value, place(name, row, v), of, masks[v])
+        elif name == "out" and ending.step:
+            apart = [lane // ending.step for lane in range(ending.step * width)]
+            value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
+            registers.store(f, value, place(name, row, v), of, spread(f, masks[v], ending.step))
+        else:
+            registers.store_strided(f, value, place(name, row, v), across(name), of, masks[v])
+
+    reads = names[1 + len(ending.writes) :]
+    shared = {(name, v): load(name, Value("0", "i64"), v) for name in reads if kinds[name] == "columns" for v in range(vectors)}
+    with f.loop(0, rows) as loop:
+        for v in range(vectors):
+            value: registers.Operand = f.load(f.offset(sums, f.add(f.mul(loop.index, tile.pitch), v * width), tile.element), tile.type)
+            if ending.epilogue is None:
+                values = [narrow(f, value, ending.out, tile.compute)]
+            else:
+                values = ending.epilogue.body(f, value, [shared.get((name, v)) or load(name, loop.index, v) for name in reads])
+            for name, each in zip(names, values, strict=False):
+                store(name, each, loop.index, v)
+    f.ret()
+    return "ending"
+
+
+def dependence(operand: int, out: int, rows: list[Axis], columns: list[Axis]) -> str:
+    """What the addresses of an operand (whose strides are at ``operand`` in an axis) depend on; see ``Ending``."""
+    if not any(axis[operand] for axis in columns):
+        return "rows"
+    if not any(axis[operand] for axis in rows):
+        return "columns"
+    is_along = columns[-1][out] == 1 and all(axis[operand] == axis[out] for axis in columns)
+    return "along" if is_along else "both"
+
+
+class _Beside:
+    """An operand beside the output, for one vector of columns: a row is its address, a table says where columns are."""
+
+    def __init__(self, f: Builder, of: dtype, kind: str, parameters: list[Value], v: int, width: int, valid: Value) -> None:
+        self.f, self.of, self.kind, self.width, self.valid = f, of, kind, width, valid
+        self.base, self.rows, columns = parameters
+        self.columns = f.offset(columns, v * width, "i64")
+        self.offsets = f.load(self.columns, vector("i64", width))
+        # Loading is harmless for an operand that is only written too, and LLVM drops what nobody uses.
+        self.shared = registers.load_strided(f, self.base, self.offsets, of, width, valid) if kind == "columns" else None
+
+    def _row(self, row: Value) -> Value:
+        return address(self.f, self.base, self.f.load(self.f.offset(self.rows, row, "i64"), "i64"), self.of)
+
+    def _run(self, row: Value, first: Value) -> Value:
+        """Where the vector of a run that starts at lane ``first`` lies."""
+        start = self.f.sub(self.f.load(self.f.offset(self.columns, first, "i64"), "i64"), first)
+        return address(self.f, self._row(row), start, self.of)
+
+    def load(self, row: Value, run: Value, first: Value) -> registers.Operand:
+        f = self.f
+        if self.shared is not None:
+            return self.shared
+        if self.kind == "rows":
+            return registers.splat(f, registers.load(f, self._row(row), self.of, 1), self.of, self.width)
+        if self.kind == "along":
+            return registers.load(f, self._run(row, first), self.of, self.width, run)
+        return registers.load_strided(f, self._row(row), self.offsets, self.of, self.width, self.valid)
+
+    def store(self, value: registers.Operand, row: Value, run: Value, first: Value) -> None:
+        f = self.f
+        if self.kind == "along":
+            registers.store(f, value, self._run(row, first), self.of, run)
+        else:
+            registers.store_strided(f, value, self._row(row), self.offsets, self.of, run)

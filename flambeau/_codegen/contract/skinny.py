@@ -1,0 +1,162 @@
+"""Few rows by a matrix whose rows are what is summed over: a matrix times a vector, a linear layer on one sample.
+
+The matrix is read once, so that nothing pays that copies it: squares of it are transposed in registers, and each column of a square is
+multiplied and added as it comes. The sums are the usual chains, one a lane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from math import prod
+
+from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
+from flambeau._codegen.contract.choice import Choice, Values
+from flambeau._codegen.contract.ending import Ending, dependence, emit_straight_ending
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
+from flambeau._codegen.contract.normal import Axis, Normal
+from flambeau._codegen.contract.packing import address, transpose
+from flambeau._codegen.contract.parameters import Parameters, dot
+from flambeau._codegen.contract.stage import Contract
+from flambeau._codegen.ir import Builder, Module, Value, constant, i64, vector
+from flambeau._codegen.scalar import registers
+from flambeau._runtime import targets
+from flambeau._runtime.targets import Target
+from flambeau._types.dtype import dtype
+
+_MOST_ROWS = 4
+_QUAD = 4
+"""Neighbours that are loaded together: gathering quads from memory is half of the transposition, and needs no shuffle."""
+_CYCLES = 90.0
+"""To read and transpose a square and to multiply a row by it."""
+
+
+@dataclass(frozen=True)
+class Skinny:
+    """All that the code depends on: ``batch`` counts axes."""
+
+    target: Target
+    a: dtype
+    b: dtype
+    rows: int
+    batch: int
+    ending: Ending
+
+
+def best_skinny(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
+    """The way for few rows, if it fits."""
+    if tile.parts > 1:
+        return None
+    found = [choice for each in (normal, normal.swapped()) if (choice := _choice(contract, each, tile, target))]
+    return min(found, key=lambda choice: choice.cycles, default=None)
+
+
+def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
+    b = normal.b
+    if normal.a.bounds or b.bounds or not len(normal.m) == len(normal.n) == len(normal.k) == 1:
+        return None
+    (m,), (n,), (k,) = normal.m, normal.n, normal.k
+    if m[0] > _MOST_ROWS or k[b.index] != 1 or k[0] < tile.width:
+        return None
+    out = normal.out.index
+    unit: Axis = (1,) + (0,) * (len(normal.names) - 1)
+    kinds = [(each.dtype, dependence(each.index, out, [m if m[0] > 1 else unit], [n])) for each in normal.others]
+    writes = len(contract.writes)
+    ending = Ending(normal.out.dtype, n[out] if n[out] in (1, 2) else 0, tuple(kinds[:writes]), tuple(kinds[writes:]), contract.epilogue)
+    values = Values()
+    axes = {f"batch{i}": axis for i, axis in enumerate(normal.batch)} | {"m": m, "n": n, "k": k}
+    for prefix, axis in axes.items():
+        for what, number in zip(normal.names, axis, strict=True):
+            values[f"{prefix}.{what}"] = number
+    blocks = -(-n[0] // tile.width)
+    values["n.tiles"] = blocks
+    for name, operand in (("a", normal.a.operand), ("b", b.operand), *contract.results_and_reads.items()):
+        values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
+    threads = targets.available_cores()
+    tiles = blocks * prod(axis[0] for axis in normal.batch)
+    squares = -(-k[0] // tile.width)
+    tile_cycles = 60 + squares * (_CYCLES * tile.width / 16 + (m[0] - 1) * 12)
+    cycles = tile_cycles * (-(-tiles // threads) * threads)
+    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), ending)
+    return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
+
+
+@cache
+def skinny(s: Skinny) -> Code:
+    """The kernel that computes tiles of the output, each a vector of lanes."""
+    module, parameters = Module(instruction_sets(s.target)), Parameters()
+    tile = register_tile(s.a, s.target)
+    width = tile.width
+    ending = emit_straight_ending(module, tile, s.ending, 1)
+    f = module.function("kernel", SIGNATURE)
+    read = parameters.reader(f, f.parameters[1])
+    _, _, begin, end, sums = f.parameters
+    dtypes = {"a": s.a, "b": s.b} | s.ending.dtypes
+    bases = {name: base_address(f, read, name) for name in dtypes}
+    spill = f.alloca(tile.element, width * width)
+    with f.loop(begin, end) as loop:
+        block, rest = f.binary("urem", loop.index, read("n.tiles")), f.binary("udiv", loop.index, read("n.tiles"))
+        lane = f.mul(block, width)
+        lanes = f.intrinsic("smin", f.sub(read("n.extent"), lane), i64(width))
+        indices = [*decomposed(f, read, "batch", s.batch, rest), lane]
+        axes = [*[f"batch{i}" for i in range(s.batch)], "n"]
+        at = {
+            name: address(f, base, dot(f, indices, read, [f"{axis}.{name}" for axis in axes]), dtypes[name])
+            for name, base in bases.items()
+            if name != "a"
+        }
+        a = address(f, bases["a"], dot(f, indices[:-1], read, [f"{axis}.a" for axis in axes[:-1]]), s.a)
+        # A lane that does not exist reads the last one that does.
+        last = f.sub(lanes, 1)
+        lines = [address(f, at["b"], f.mul(f.intrinsic("smin", i64(i), last), read("n.b")), s.b) for i in range(width)]
+
+        def square(k: Value, mask: Value | None, lines: list[Value] = lines) -> list[Value]:
+            """Columns of the square that starts at step ``k``."""
+            if mask is None and s.b is tile.compute and width % _QUAD == 0:
+                return _columns(f, tile, [f.offset(line, k, tile.element) for line in lines])
+            rows = [widen(f, registers.load(f, address(f, line, k, s.b), s.b, width, mask), s.b, tile.compute) for line in lines]
+            return transpose(f, rows)  # type: ignore[arg-type]
+
+        def add(chains: list[Value], k: Value, column: Value, a: Value = a) -> list[Value]:
+            following = []
+            for r, chain in enumerate(chains):
+                place = address(f, a, f.add(f.mul(k, read("k.a")), f.mul(read("m.a"), r)), s.a)
+                factor = f.splat(widen(f, registers.load(f, place, s.a, 1), s.a, tile.compute), width)
+                following += multiply_add(f, tile, [factor], [column], [chain])
+            return following
+
+        whole = f.binary("and", read("k.extent"), i64(-width))
+        with f.loop(0, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
+            chains = squares.carried
+            for i, column in enumerate(square(squares.index, None)):
+                chains = add(chains, f.add(squares.index, i), column)
+            squares.carry(*chains)
+        left = f.sub(read("k.extent"), whole)
+        with f.when(f.compare("sgt", left, 0)):
+            for i, column in enumerate(square(whole, f.lane_mask(left, width))):
+                f.store(column, f.offset(spill, i * width, tile.element))
+        with f.loop(0, left, 1, squares.carried) as tail:
+            column = f.load(f.offset(spill, f.mul(tail.index, width), tile.element), tile.type)
+            tail.carry(*add(tail.carried, f.add(whole, tail.index), column))
+        for r, chain in enumerate(tail.carried):
+            f.store(chain, f.offset(sums, r * tile.pitch, tile.element))
+        arguments = []
+        for name in s.ending.dtypes:
+            arguments += [at[name], read(f"m.{name}"), read(f"n.{name}")]
+        f.call(f"@{ending}", sums, i64(s.rows), lanes, *arguments)
+    f.ret()
+    return finished(module, parameters)
+
+
+def _columns(f: Builder, tile: Tile, lines: list[Value]) -> list[Value]:
+    """The columns of a square. Each load fetches a quad; quads of every fourth line become a vector, and four of these are transposed."""
+    columns = []
+    for first in range(0, tile.width, _QUAD):
+        rows = []
+        for i in range(_QUAD):
+            quads = [f.load(f.offset(line, first, tile.element), vector(tile.element, _QUAD)) for line in lines[i::_QUAD]]
+            while len(quads) > 1:
+                quads = [f.shuffle(low, high, range(2 * low.width)) for low, high in zip(quads[::2], quads[1::2], strict=True)]
+            rows += quads
+        columns += transpose(f, rows)
+    return columns

@@ -1,0 +1,246 @@
+"""Contractions whose windows are worth sliding: depthwise convolutions, and those of small groups.
+
+The general kernel copies every window (a panel is an im2col of a few columns), which pays where many rows use each. With one row, or a
+few, copying is most of the time; here the input is copied once and read at each tap's distance. It is the same chain of multiply-adds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.choice import Choice, Values
+from flambeau._codegen.contract.ending import Ending, dependence
+from flambeau._codegen.contract.normal import Axis, Normal
+from flambeau._codegen.contract.pairs import Pair, Pairing
+from flambeau._codegen.contract.sliding_kernel import Slide, Sliding, sliding
+from flambeau._codegen.contract.stage import Contract
+from flambeau._runtime import targets
+from flambeau._runtime.targets import Target
+
+_MOST_TAPS = 64
+"""All taps are unrolled: code of so many times the accumulators."""
+_PANELS = (16, 12, 8, 6, 4, 3, 2, 1)
+"""Rows of the left operand that a register tile may have."""
+
+
+def best_sliding(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
+    """The cheapest way with sliding windows, if there is one."""
+    if tile.parts > 1:
+        return None
+    found = [
+        choice
+        for oriented in (normal, normal.swapped())
+        for is_batched in (False, True)
+        if (choice := _Planner(contract, oriented, tile, target, is_batched).choice())
+    ]
+    return min(found, key=lambda choice: choice.cycles, default=None)
+
+
+class _Planner(Pairing):
+    def __init__(self, contract: Contract, normal: Normal, tile: Tile, target: Target, is_batched: bool) -> None:
+        super().__init__(normal)
+        self.contract, self.tile, self.target, self.is_batched = contract, tile, target, is_batched
+
+    def choice(self) -> Choice | None:
+        """The choice, or None if the axes do not pair up."""
+        normal = self.normal
+        if normal.a.bounds or len(normal.m) != 1:
+            return None
+        if not (self._find_lanes() and self._find_pairs()):
+            return None
+        taps = self.tall.slide.taps * self.wide.slide.taps
+        # With one tap there is nothing to share, but for a phase of a transposed depthwise convolution: a product of one number each.
+        if taps > _MOST_TAPS or (taps == 1 and (self.k or normal.m[0][0] > 1)):
+            return None
+        for i, moves in enumerate(self.wide.bounds):
+            # Which columns exist must not depend on the row or the step of k.
+            if moves and (self.tall.bounds[i] or any(axis[normal.b.bounds[i]] for axis in self.k)):
+                return None
+        return self._plan()
+
+    # -- what pairs up ---------------------------------------------------------------------------------------------
+
+    def _find_lanes(self) -> bool:
+        b = self.normal.b
+        if self.is_batched:
+            place = next((i for i, axis in enumerate(self.batch) if axis[b.index] == 1 and not any(axis[j] for j in b.bounds)), None)
+            if place is None:
+                return False
+            self.lane = self.batch.pop(place)
+        return True
+
+    def _find_pairs(self) -> bool:
+        """Take the axes of both pairs out of ``n`` and ``k``."""
+        if not self.is_batched:
+            if not self.n:
+                return False
+            wide = self.pair(self.n[-1], self.k[-1], unit=1) if self.k else None
+            if wide is not None:
+                self.k.pop()
+            else:
+                wide = self._alone(self.n[-1])
+            self.n.pop()
+        else:
+            wide = self.take()
+        if wide is None or not (self.is_batched or wide.unit == 1):
+            return False
+        tall = self.take() or self._alone(self.n.pop() if self.n else self.unit_axis)
+        if tall is None:
+            return False
+        self.wide, self.tall = wide, tall
+        return True
+
+    def _alone(self, axis: Axis) -> Pair | None:
+        """An axis that nothing slides along."""
+        move, *moves = (axis[i] for i in self.of_b)
+        pace = move if 0 < move <= 4 and not any(each % move for each in moves) else 1
+        if move == 0 and any(moves):
+            return None
+        return Pair(Slide(1, pace, 1), axis, self.unit_axis, move // pace, tuple(each // pace for each in moves))
+
+    # -- sizes -----------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> Choice:
+        normal, tile, wide, tall = self.normal, self.tile, self.wide, self.tall
+        out, m = normal.out.index, normal.m[0][0]
+        across = self.lane[0] if self.is_batched else wide.axis[0]
+        vectors = 2 if across > tile.width else 1
+        lanes = vectors * tile.width
+        budget = 24 if self.target.vector_registers >= 32 else 12
+        rows, m_most = 1, min(m, budget // vectors)
+        if not self.is_batched:
+            rows = next(count for count in _PANELS if count <= m_most and m % count == 0)
+            if rows < 3 and m > 8:
+                rows = next(count for count in _PANELS if count <= min(m_most, 8))
+        along = wide.axis[0] if self.is_batched else tall.axis[0]
+        positions = self._positions(rows, vectors, along)
+        steps = prod(axis[0] for axis in self.k)
+
+        # The band: how many rows of positions a tile has.
+        down = 1 if self.is_batched else positions
+        needed = (wide.axis[0] - 1) * wide.slide.pace + wide.slide.reach + 1
+        if self.is_batched:
+            row = ((-(-wide.axis[0] // positions) * positions - 1) * wide.slide.pace + wide.slide.reach + 1) * lanes
+            plane = columns = 0
+        else:
+            pace = wide.slide.pace
+            columns = -(-needed // (tile.width * pace)) * tile.width * pace
+            plane = max(columns // pace, -(-(-(-wide.axis[0] // lanes) * lanes + wide.slide.reach // pace + 1) // tile.width) * tile.width)
+            row = plane * pace
+
+        def band_rows(block: int) -> int:
+            return (-(-block // down) * down - 1) * tall.slide.pace + tall.slide.reach + 1
+
+        lane_tiles = -(-across // lanes) if self.is_batched else 1
+        outside = prod(axis[0] for axis in (*self.n, *self.batch)) * lane_tiles
+        threads = targets.available_cores()
+        limit = self.target.l2_bytes // 6 // tile.bytes
+        block = tall.axis[0]
+        while block > 2 * down and (steps * band_rows(block) * row > limit or outside * -(-tall.axis[0] // block) < 4 * threads):
+            block = -(-block // 2)
+        block = -(-block // down) * down
+        block = min(block, tall.axis[0])
+        tall_tiles = -(-tall.axis[0] // block)
+
+        panels = -(-m // rows)
+        taps = tall.slide.taps * wide.slide.taps
+        windows = -(-block // down) * panels * (-(-wide.axis[0] // positions) if self.is_batched else -(-across // lanes))
+        accumulators = rows * positions * vectors
+        band = steps * band_rows(block) * row
+        neighbours = (self.lane if self.is_batched else wide.axis)[out]
+        step = neighbours if neighbours in (1, 2) else 0
+        ending = 5.0 if step else 5.0 + 2.0 * tile.width
+        is_in_place = self._is_in_place(rows)
+        weights = 0 if is_in_place else panels * steps * taps * (lanes if self.is_batched else rows)
+        # A step of one tap: multiply-adds or loads, whichever takes longer. Half of the band's vectors lie across two cache lines.
+        moving = wide if self.is_batched else tall
+        seen = len(list(moving.slide.seen(positions))) / moving.slide.taps
+        step_cycles = 0.6 * max(accumulators, rows + 1.5 * vectors * seen)
+        factors = rows * taps * steps * tile.bytes
+        if factors > self.target.l1_bytes // 2:
+            step_cycles += factors / (taps * steps) / 20  # what does not stay in the first-level cache comes from the second
+        tile_cycles = windows * (step_cycles * taps * steps + 40 + ending * accumulators) + band / tile.width * 2.5 + 200
+        tile_cycles += weights * (3.0 if self.is_batched else 4.0)
+        tiles = outside * tall_tiles
+        cycles = tile_cycles * (-(-tiles // threads) * threads)
+        if not self.is_batched and wide.slide.pace > 2:
+            cycles *= 1.1
+
+        values = self._values(rows, block, tall_tiles, lane_tiles, panels, steps)
+        values |= {
+            "band.row": row, "band.plane": plane, "band.columns": columns, "band.step": band_rows(block) * row, "wide.needed": needed,
+            "a.panel": rows * self.normal.m[0][normal.a.index] if is_in_place else steps * taps * (lanes if self.is_batched else rows),
+            "a.step": (self.k[-1][normal.a.index] if self.k else 0) if is_in_place else taps * (lanes if self.is_batched else rows),
+        }  # fmt: skip
+        structure = Sliding(
+            self.target, normal.b.dtype, "batch" if self.is_batched else "columns", tall.slide, wide.slide, rows, positions, vectors,
+            len(self.batch), len(self.n), len(self.k), tuple(each != 0 for each in wide.bounds), is_in_place, self._ending(step),
+        )  # fmt: skip
+        scratch = self._scratch(values, structure, band, weights, columns)
+        return Choice(normal, partial(sliding, structure), values, tiles, tile_cycles, cycles, scratch)
+
+    def _positions(self, rows: int, vectors: int, most: int) -> int:
+        """Positions of a register tile: some share what is loaded, too many keep more factors alive than there are registers."""
+        registers = self.target.vector_registers
+        for count in range(min(8 if self.is_batched else 4, most), 1, -1):
+            chains = rows * count * vectors
+            alive = vectors * self.wide.slide.taps if self.is_batched else rows * self.wide.slide.taps * (count - 1)
+            if chains + alive + vectors < registers and (not self.is_batched or chains <= registers // 4):
+                return count
+        return 1
+
+    def _is_in_place(self, rows: int) -> bool:
+        """Whether the left operand lies as its taps are read: one after another."""
+        a, wide, tall = self.normal.a, self.wide.slide, self.tall.slide
+        if self.is_batched or a.dtype is not self.tile.compute or self.normal.m[0][0] % rows:
+            return False
+        if (wide.taps > 1 and self.wide.tap[a.index] != 1) or (tall.taps > 1 and self.tall.tap[a.index] != wide.taps):
+            return False
+        return all(outer[a.index] == inner[a.index] * inner[0] for outer, inner in zip(self.k, self.k[1:], strict=False))
+
+    def _ending(self, step: int) -> Ending:
+        normal = self.normal
+        rows, columns = ([self.wide.axis], [self.lane]) if self.is_batched else ([self.tall.axis], [self.wide.axis])
+        kinds = [(each.dtype, dependence(each.index, normal.out.index, rows, columns)) for each in normal.others]
+        writes = len(self.contract.writes)
+        return Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
+
+    def _values(self, rows: int, block: int, tall_tiles: int, lane_tiles: int, panels: int, steps: int) -> Values:
+        normal, values = self.normal, Values()
+        groups = {"batch": self.batch, "n": self.n, "k": self.k}
+        axes = {f"{name}{i}": axis for name, group in groups.items() for i, axis in enumerate(group)}
+        axes |= {"m": normal.m[0], "tall": self.tall.axis, "wide": self.wide.axis} | ({"lane": self.lane} if self.is_batched else {})
+        for prefix, axis in axes.items():
+            for what, number in zip(normal.names, axis, strict=True):
+                values[f"{prefix}.{what.removeprefix('b.')}"] = number
+        for prefix, pair in (("tall", self.tall), ("wide", self.wide)):
+            values |= {f"{prefix}.unit": pair.unit, f"{prefix}.tap": pair.tap[normal.a.index]}
+            values |= {f"{prefix}.unit.bound{i}": each for i, each in enumerate(pair.bounds)}
+        origin = self.tall.slide.first * self.tall.unit + self.wide.slide.first * self.wide.unit
+        for i, bound in enumerate(normal.b.operand.bounds):
+            first = self.tall.slide.first * self.tall.bounds[i] + self.wide.slide.first * self.wide.bounds[i]
+            values |= {f"bound{i}.start": bound.start + first, f"bound{i}.extent": bound.extent}
+        values |= {
+            "tall.block": block, "tall.tiles": tall_tiles, "lane.tiles": lane_tiles, "m.panels": panels, "k.count": steps,
+            "n.count": prod(axis[0] for axis in self.n), "a.row": normal.m[0][normal.a.index],
+            "a.bytes": normal.a.operand.offset * normal.a.dtype.itemsize,
+            "b.bytes": (normal.b.operand.offset + origin) * normal.b.dtype.itemsize,
+        }  # fmt: skip
+        for name, operand in self.contract.results_and_reads.items():
+            values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
+        return values
+
+    def _scratch(self, values: Values, structure: Sliding, band: int, weights: int, columns: int) -> int:
+        """Place what a thread keeps; returns how many bytes that is."""
+        tile, size = self.tile, 0
+        # The last window of a band may look past its end.
+        areas = {
+            "band": (band + 2 * tile.pitch) * tile.bytes, "weights": weights * tile.bytes, "masks": columns,
+            "sums": structure.rows * structure.positions * tile.pitch * tile.bytes,
+        }  # fmt: skip
+        for name, count in areas.items():
+            values[f"scratch.{name}"] = size
+            size += -(-count // 64) * 64
+        return size

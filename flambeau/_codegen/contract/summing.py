@@ -1,0 +1,161 @@
+"""Contractions with a long sum for each of a few taps: gradients by the weight of depthwise convolutions and of small groups.
+
+The general kernel has one group's results across its lanes, a window's taps, which are few, and copies each window. Here many groups are
+across the lanes, and a position's window is read where it lies.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.choice import Choice, Values
+from flambeau._codegen.contract.ending import Ending, dependence
+from flambeau._codegen.contract.normal import Normal
+from flambeau._codegen.contract.pairs import Pair, Pairing
+from flambeau._codegen.contract.sliding_kernel import Slide
+from flambeau._codegen.contract.stage import Contract
+from flambeau._codegen.contract.summing_kernel import Summing, summing
+from flambeau._runtime import targets
+from flambeau._runtime.targets import Target
+
+_COPY = {"lanes": 3.0, "steps": 10.0, "gather": 35.0}
+"""Cycles to copy a vector, by what its operand's neighbours in memory are."""
+
+
+def best_summing(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
+    """The cheapest way of this kind, if there is one."""
+    if tile.parts > 1:
+        return None
+    found = [choice for each in (normal, normal.swapped()) if (choice := _Planner(contract, each, tile, target).choice())]
+    return min(found, key=lambda choice: choice.cycles, default=None)
+
+
+class _Planner(Pairing):
+    def __init__(self, contract: Contract, normal: Normal, tile: Tile, target: Target) -> None:
+        super().__init__(normal)
+        self.contract, self.tile, self.target = contract, tile, target
+
+    def choice(self) -> Choice | None:
+        """The choice, or None if the axes do not pair up."""
+        normal, b = self.normal, self.normal.b
+        if normal.a.bounds or len(normal.m) != 1:
+            return None
+        still = [axis for axis in self.batch if not any(axis[i] for i in b.bounds)]
+        if not still:
+            return None
+        self.lane = max(still, key=lambda axis: axis[0])
+        self.batch.remove(self.lane)
+        wide = self.take()
+        if wide is None or wide.slide.spread < 0:
+            return None
+        tall = self.take() or self._only_summed()
+        if tall.slide.spread < 0:
+            return None
+        self.wide, self.tall = wide, tall
+        return self._plan()
+
+    def _only_summed(self) -> Pair:
+        """An axis of k with no axis of the output beside it."""
+        tap = self.k.pop() if self.k else self.unit_axis
+        unit, *bounds = (tap[i] for i in self.of_b)
+        return Pair(Slide(tap[0], 1, 1), self.unit_axis, tap, unit, tuple(bounds))
+
+    def _order(self) -> tuple[str, str]:
+        """Which neighbours either operand has in memory."""
+        a, b, wide = self.normal.a.index, self.normal.b.index, self.wide
+        of_a = "lanes" if self.lane[a] == 1 else "steps" if wide.tap[a] == 1 else "gather"
+        is_plain = wide.unit == 1 and all(each in (0, 1) for each in wide.bounds)
+        return of_a, "lanes" if self.lane[b] == 1 else "steps" if is_plain else "gather"
+
+    def _plan(self) -> Choice:
+        normal, tile, wide, tall = self.normal, self.tile, self.wide, self.tall
+        m, n, k = normal.m[0][0], prod(axis[0] for axis in self.n), prod(axis[0] for axis in self.k)
+        budget = 24 if self.target.vector_registers >= 32 else 11
+        across, wide_chunks = _shared(wide.axis[0], budget)
+        down, tall_chunks = _shared(tall.axis[0], budget // across)
+        rows = next(count for count in range(min(m, 4, budget // (across * down)), 0, -1) if m % count == 0)
+        results = rows * down * across
+
+        # A tile has some rows of the left operand; the right one is copied for each tile again.
+        threads = targets.available_cores()
+        lane_tiles = -(-self.lane[0] // tile.width)
+        outside = prod(axis[0] for axis in self.batch) * lane_tiles
+        m_block = m
+        while m_block > rows and (
+            n * m_block * down * across * tall_chunks * wide_chunks * tile.pitch * tile.bytes > self.target.l2_bytes // 4
+            or outside * -(-m // m_block) < 2 * threads
+        ):
+            m_block = -(-m_block // 2 // rows) * rows
+        m_tiles, panels = -(-m // m_block), m_block // rows
+
+        needed = (wide.slide.taps - 1) * wide.slide.spread + (wide.axis[0] - 1) * wide.slide.pace + 1
+        most = (wide.slide.taps - 1) * wide.slide.spread + (wide_chunks * across - 1) * wide.slide.pace + 1
+        line_a, line_b = (-(-length // tile.width) * tile.width**2 for length in (wide.slide.taps, most))
+
+        def lines_of_b(block: int) -> int:
+            return (block - 1) * tall.slide.spread + (tall_chunks * down - 1) * tall.slide.pace + 1
+
+        block = tall.slide.taps
+        while block > 4 and (m_block * block * line_a + n * lines_of_b(block) * line_b) * tile.bytes > self.target.l2_bytes // 2:
+            block = -(-block // 2)
+        plane_a, plane_b = block * line_a, lines_of_b(block) * line_b
+
+        order = self._order()
+        blocks = k * -(-tall.slide.taps // block)
+        steps = k * tall.slide.taps * wide.slide.taps
+        copied = _COPY[order[0]] * m_block * steps + _COPY[order[1]] * n * blocks * lines_of_b(block) * line_b / tile.width
+        walked = n * panels * tall_chunks * wide_chunks * (0.55 * results + 1.5) * steps
+        tile_cycles = copied + walked + n * m_block * tall.axis[0] * wide.axis[0] * 40
+        tiles = outside * m_tiles
+
+        kinds = [(each.dtype, dependence(each.index, normal.out.index, [wide.axis], [self.lane])) for each in normal.others]
+        writes = len(self.contract.writes)
+        step = self.lane[normal.out.index] if self.lane[normal.out.index] in (1, 2) else 0
+        structure = Summing(
+            self.target, normal.b.dtype, tall.slide, wide.slide, rows, down, across, len(self.batch), len(self.n), len(self.k),
+            tuple(each != 0 for each in wide.bounds), order,
+            Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue),
+        )  # fmt: skip
+        values = self._values()
+        values |= {
+            "m.tiles": m_tiles, "m.block": m_block, "m.panels": panels, "lane.tiles": lane_tiles, "tall.block": block,
+            "tall.chunks": tall_chunks, "wide.chunks": wide_chunks, "wide.needed": needed,
+            "tall.reach": (tall.axis[0] - 1) * tall.slide.pace + 1,
+            "a.line": line_a, "a.plane": plane_a, "b.line": line_b, "b.plane": plane_b,
+            "sums.count": n * panels * tall_chunks * wide_chunks * results,
+        }  # fmt: skip
+        scratch = 0
+        for name, count in (("a", m_block * plane_a), ("b", n * plane_b), ("sums", values["sums.count"] * tile.pitch)):
+            values[f"scratch.{name}"] = scratch
+            scratch += -(-count * tile.bytes // 64) * 64
+        return Choice(
+            normal, partial(summing, structure), values, tiles, tile_cycles, tile_cycles * (-(-tiles // threads) * threads), scratch
+        )
+
+    def _values(self) -> Values:
+        normal, values = self.normal, Values()
+        groups = {"batch": self.batch, "n": self.n, "k": self.k}
+        axes = {f"{name}{i}": axis for name, group in groups.items() for i, axis in enumerate(group)}
+        axes |= {"m": normal.m[0], "lane": self.lane}
+        for name, pair in (("tall", self.tall), ("wide", self.wide)):
+            axes |= {name: pair.axis, f"{name}.step": pair.tap}
+            values |= {f"{name}.unit": pair.unit, f"{name}.unit.b": pair.unit, f"{name}.steps": pair.slide.taps}
+            values |= {f"{name}.unit.bound{i}": each for i, each in enumerate(pair.bounds)}
+        for prefix, axis in axes.items():
+            for what, number in zip(normal.names, axis, strict=True):
+                values[f"{prefix}.{what.removeprefix('b.')}"] = number
+        # One row of the left operand may be the unit axis of a normal form, whose strides mean nothing.
+        values["m.b"] = 0
+        for i, bound in enumerate(normal.b.operand.bounds):
+            values |= {f"bound{i}.start": bound.start, f"bound{i}.extent": bound.extent}
+        for name, operand in (("a", normal.a.operand), ("b", normal.b.operand), *self.contract.results_and_reads.items()):
+            values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
+        return values
+
+
+def _shared(count: int, most: int) -> tuple[int, int]:
+    """A count in equal shares of at most ``most``: the size of a share, and how many."""
+    shares = -(-count // max(most, 1))
+    return -(-count // shares), shares

@@ -1,0 +1,260 @@
+"""The kernel for long sums with few results: gradients by the weight of depthwise convolutions and of small groups.
+
+Each group of channels has a result for each tap and a sum over all positions. What lies across the lanes is the batch (the groups): both
+operands are copied to scratch memory with the lanes innermost (transposed in registers where memory has the columns innermost), some
+rows at a time, and the sums of ``rows`` x taps stay in registers while the positions pass by. Each is one chain, over positions in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
+from flambeau._codegen.contract.ending import Ending, emit_straight_ending
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
+from flambeau._codegen.contract.packing import address, nest, transpose
+from flambeau._codegen.contract.parameters import Parameters, dot
+from flambeau._codegen.contract.sliding_kernel import Slide
+from flambeau._codegen.ir import Module, Value, constant, i64
+from flambeau._codegen.scalar import registers
+from flambeau._runtime.targets import Target
+from flambeau._types.dtype import dtype
+
+
+@dataclass(frozen=True)
+class Summing:
+    """All that the code depends on.
+
+    Of the pairs, position ``p`` is a result and tap ``t`` a place of the sum. A register tile has ``rows`` rows and ``down`` x ``across``
+    results of the pairs. ``batch``, ``n`` and ``k`` count the axes outside; ``order`` says of either operand whether its neighbours in
+    memory are ``lanes``, places of the sum along the wide pair (``steps``), or neither (``gather``).
+    """
+
+    target: Target
+    operand: dtype
+    tall: Slide
+    wide: Slide
+    rows: int
+    down: int
+    across: int
+    batch: int
+    n: int
+    k: int
+    bounds: tuple[bool, ...]
+    order: tuple[str, str]
+    ending: Ending
+
+
+@cache
+def summing(structure: Summing) -> Code:
+    """The kernel that computes tiles of the output."""
+    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    _Emitter(module, parameters, structure).emit()
+    return finished(module, parameters)
+
+
+def _emit_walk(module: Module, tile: Tile, s: Summing) -> str:
+    """The register tile: ``walk(b, b_row, a, a_row, a_plane, tall, wide, sums)``; returns its name.
+
+    It continues the chains at ``sums`` over ``tall`` x ``wide`` positions.  Rows of the left operand are ``a_plane`` apart.
+    """
+    labels = [("ptr", "b"), ("i64", "b_row"), ("ptr", "a"), ("i64", "a_row"), ("i64", "a_plane"), ("i64", "tall"), ("i64", "wide")]
+    f = module.function("walk", [*labels, ("ptr noalias", "sums")], linkage="internal", attributes="noinline")
+    b, b_row, a, a_row, a_plane, tall, wide, sums = f.parameters
+    width = tile.width
+    results = [(r, i, j) for r in range(s.rows) for i in range(s.down) for j in range(s.across)]
+    places = [f.offset(sums, number * tile.pitch, tile.element) for number in range(len(results))]
+    chains = [f.load(place, tile.type) for place in places]
+    with f.repeat([tall, b, a, *chains]) as lines:
+        rows_left, b_line, a_line, *chains = lines.carried
+        b_lines = [f.offset(b_line, f.mul(b_row, i * s.tall.pace), tile.element) for i in range(s.down)]
+        a_lines = [f.offset(a_line, f.mul(a_plane, r), tile.element) for r in range(s.rows)]
+        with f.repeat([wide, *b_lines, *a_lines, *chains]) as loop:
+            left, *rest = loop.carried
+            here, sides, chains = rest[: s.down], rest[s.down : s.down + s.rows], rest[s.down + s.rows :]
+            factors = [f.load(side, tile.type) for side in sides]
+            seen = {}
+            for i, place in enumerate(here):
+                for j in range(s.across):
+                    seen[i, j] = f.load(f.offset(place, j * s.wide.pace * width, tile.element), tile.type)
+            chains = [
+                multiply_add(f, tile, [factors[r]], [seen[i, j]], [chain])[0] for (r, i, j), chain in zip(results, chains, strict=True)
+            ]
+            left = f.sub(left, 1)
+            moved = [f.offset(place, s.wide.spread * width, tile.element) for place in here]
+            moved += [f.offset(side, width, tile.element) for side in sides]
+            loop.again(f.compare("sgt", left, 0), left, *moved, *chains)
+        chains = loop.carried[1 + s.down + s.rows :]
+        rows_left = f.sub(rows_left, 1)
+        b_line = f.offset(b_line, f.mul(b_row, s.tall.spread), tile.element)
+        lines.again(f.compare("sgt", rows_left, 0), rows_left, b_line, f.offset(a_line, a_row, tile.element), *chains)
+    for place, chain in zip(places, lines.carried[3:], strict=True):
+        f.store(chain, place)
+    f.ret()
+    return "walk"
+
+
+class _Emitter:
+    def __init__(self, module: Module, parameters: Parameters, structure: Summing) -> None:
+        self.s = s = structure
+        self.tile = register_tile(s.operand, s.target)
+        self.walk = _emit_walk(module, self.tile, s)
+        self.ending = emit_straight_ending(module, self.tile, s.ending, 1)
+        self.f = module.function("kernel", SIGNATURE)
+        self.read = parameters.reader(self.f, self.f.parameters[1])
+
+    def emit(self) -> None:
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        _, _, begin, end, memory = f.parameters
+        dtypes = {"a": s.operand, "b": s.operand} | s.ending.dtypes
+        bases = {name: base_address(f, read, name) for name in dtypes}
+        self.areas = {name: f.offset(memory, read(f"scratch.{name}"), "i8") for name in ("a", "b", "sums")}
+        axes = [*[f"batch{i}" for i in range(s.batch)], "lane", "m"]
+        with f.loop(begin, end) as loop:
+            m_tile, rest = f.binary("urem", loop.index, read("m.tiles")), f.binary("udiv", loop.index, read("m.tiles"))
+            lane_tile, rest = f.binary("urem", rest, read("lane.tiles")), f.binary("udiv", rest, read("lane.tiles"))
+            batch = decomposed(f, read, "batch", s.batch, rest) if s.batch else []
+            lane, first = f.mul(lane_tile, tile.width), f.mul(m_tile, read("m.block"))
+            lanes = f.intrinsic("smin", f.sub(read("lane.extent"), lane), i64(tile.width))
+            rows = f.intrinsic("smin", f.sub(read("m.extent"), first), read("m.block"))
+            indices = [*batch, lane, first]
+            at = {
+                name: address(f, base, dot(f, indices, read, [f"{axis}.{name}" for axis in axes]), dtypes[name])
+                for name, base in bases.items()
+            }
+            starts = [
+                dot(f, batch, read, [f"batch{i}.bound{j}" for i in range(s.batch)], read(f"bound{j}.start")) for j in range(len(s.bounds))
+            ]
+            with f.loop(0, read("sums.count")) as place:
+                f.store(constant(tile.type, 0), f.offset(self.areas["sums"], f.mul(place.index, tile.pitch), tile.element))
+            with nest(f, [read(f"k{i}.extent") for i in range(s.k)]) as k, f.loop(0, read("tall.steps"), read("tall.block")) as block:
+                tall = f.intrinsic("smin", f.sub(read("tall.steps"), block.index), read("tall.block"))
+                self._block(at, starts, lanes, rows, [*k, block.index], tall)
+            self._end(at, lanes, rows)
+        f.ret()
+
+    def _block(self, at: dict[str, Value], starts: list[Value], lanes: Value, rows: Value, k: list[Value], tall: Value) -> None:
+        """Some rows of the sum: copy them, and let them pass by all the results."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        axes = [*[f"k{i}" for i in range(s.k)], "tall.step"]
+        source = {name: address(f, at[name], dot(f, k, read, [f"{axis}.{name}" for axis in axes]), s.operand) for name in "ab"}
+        shifts = [dot(f, k, read, [f"{axis}.bound{i}" for axis in axes], start) for i, start in enumerate(starts)]
+        with f.loop(0, rows) as row, f.loop(0, tall) as line:
+            start = address(f, source["a"], dot(f, [row.index, line.index], read, ["m.a", "tall.step.a"]), s.operand)
+            place = f.offset(self.areas["a"], dot(f, [row.index, line.index], read, ["a.plane", "a.line"]), tile.element)
+            self._line("a", start, place, read("wide.steps"), Value("true", "i1"), [], lanes)
+        needed = f.add(f.mul(f.sub(tall, 1), s.tall.spread), read("tall.reach"))
+        n_axes = [f"n{i}" for i in range(s.n)]
+        with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, needed) as line:
+            offset = dot(f, [*n, line.index], read, [*[f"{axis}.b" for axis in n_axes], "tall.unit"])
+            coordinates = [
+                dot(f, [*n, line.index], read, [*[f"{axis}.bound{i}" for axis in n_axes], f"tall.unit.bound{i}"], shift)
+                for i, shift in enumerate(shifts)
+            ]
+            still = [(i, each) for i, each in enumerate(coordinates) if not s.bounds[i]]
+            moving = [(i, each) for i, each in enumerate(coordinates) if s.bounds[i]]
+            place = dot(f, [self._linear(n, n_axes), line.index], read, ["b.plane", "b.line"])
+            exists = Value("true", "i1")
+            for i, each in still:
+                exists = f.binary("and", exists, f.compare("ult", each, read(f"bound{i}.extent")))
+            self._line(
+                "b",
+                address(f, source["b"], offset, s.operand),
+                f.offset(self.areas["b"], place, tile.element),
+                read("wide.needed"),
+                exists,
+                moving,
+                lanes,
+            )
+        with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows, s.rows) as row:
+            plane, panel = self._linear(n, n_axes), f.binary("udiv", row.index, i64(s.rows))
+            with f.loop(0, read("tall.chunks")) as chunk, f.loop(0, read("wide.chunks")) as across:
+                b = dot(f, [plane, f.mul(chunk.index, s.down * s.tall.pace)], read, ["b.plane", "b.line"])
+                b = f.offset(self.areas["b"], f.add(b, f.mul(across.index, s.across * s.wide.pace * tile.width)), tile.element)
+                a = f.offset(self.areas["a"], f.mul(row.index, read("a.plane")), tile.element)
+                arguments = [b, read("b.line"), a, read("a.line"), read("a.plane"), tall, read("wide.steps")]
+                f.call(f"@{self.walk}", *arguments, self._sums(plane, panel, chunk.index, across.index))
+
+    def _linear(self, indices: list[Value], axes: list[str]) -> Value:
+        linear = i64(0)
+        for index, axis in zip(indices, axes, strict=True):
+            linear = self.f.add(self.f.mul(linear, self.read(f"{axis}.extent")), index)
+        return linear
+
+    def _sums(self, plane: Value, panel: Value, chunk: Value, across: Value) -> Value:
+        """Where the sums of a register tile wait."""
+        f, read, s = self.f, self.read, self.s
+        number = f.add(f.mul(plane, read("m.panels")), panel)
+        number = f.add(f.mul(f.add(f.mul(number, read("tall.chunks")), chunk), read("wide.chunks")), across)
+        return f.offset(self.areas["sums"], f.mul(number, s.rows * s.down * s.across * self.tile.pitch), self.tile.element)
+
+    # -- copying ---------------------------------------------------------------------------------------------------
+
+    def _line(
+        self, name: str, source: Value, place: Value, count: Value, exists: Value, bounds: list[tuple[int, Value]], lanes: Value
+    ) -> None:
+        """Copy one row of columns, each a vector of lanes; zeros where it does not exist."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        order, lane = s.order["ab".index(name)], read(f"lane.{name}")
+        step = read("wide.step.a") if name == "a" else read("wide.unit")
+        if order == "steps":
+            self._transposed(source, place, count, exists, bounds, lanes, lane)
+            return
+        mask = f.lane_mask(lanes, tile.width)
+        with f.loop(0, count) as loop:
+            here = exists
+            for i, start in bounds:
+                coordinate = f.add(start, f.mul(loop.index, read(f"wide.unit.bound{i}")))
+                here = f.binary("and", here, f.compare("ult", coordinate, read(f"bound{i}.extent")))
+            wanted = f.binary("and", mask, f.splat(here, tile.width))
+            start = address(f, source, f.mul(loop.index, step), s.operand)
+            if order == "lanes":
+                value = registers.load(f, start, s.operand, tile.width, wanted)
+            else:
+                value = registers.load_strided(f, start, lane, s.operand, tile.width, wanted)
+                value = registers.select(f, wanted, value, registers.splat_constant(s.operand, 0, tile.width))
+            f.store(widen(f, value, s.operand, tile.compute), f.offset(place, f.mul(loop.index, tile.width), tile.element))
+
+    def _transposed(
+        self, source: Value, place: Value, count: Value, exists: Value, bounds: list[tuple[int, Value]], lanes: Value, lane: Value
+    ) -> None:
+        """Copy a square of columns and lanes at a time. What exists are the columns from one on to another."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        width = tile.width
+        # A lane that does not exist reads the last one that does.
+        rows = [address(f, source, f.mul(f.intrinsic("smin", i64(i), f.sub(lanes, 1)), lane), s.operand) for i in range(width)]
+        low, high = i64(0), f.select(exists, count, i64(0))
+        for i, start in bounds:  # the wide pair moves such a coordinate by one
+            low = f.intrinsic("smax", low, f.sub(i64(0), start))
+            high = f.intrinsic("smin", high, f.sub(read(f"bound{i}.extent"), start))
+        with f.loop(0, count, width) as loop:
+            mask = f.lane_mask(f.sub(high, loop.index), width)
+            before = f.lane_mask(f.sub(low, loop.index), width)
+            mask = f.binary("and", mask, f.binary("xor", before, constant(before.type, 1)))
+            values = [
+                widen(f, registers.load(f, address(f, row, loop.index, s.operand), s.operand, width, mask), s.operand, tile.compute)
+                for row in rows
+            ]
+            start = f.offset(place, f.mul(loop.index, width), tile.element)
+            for i, column in enumerate(transpose(f, values)):
+                f.store(column, f.offset(start, i * width, tile.element))
+
+    # -- the output ------------------------------------------------------------------------------------------------
+
+    def _end(self, at: dict[str, Value], lanes: Value, rows: Value) -> None:
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        n_axes = [f"n{i}" for i in range(s.n)]
+        with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows) as m, f.loop(0, read("tall.extent")) as row:
+            panel, r = f.binary("udiv", m.index, i64(s.rows)), f.binary("urem", m.index, i64(s.rows))
+            chunk, i = f.binary("udiv", row.index, i64(s.down)), f.binary("urem", row.index, i64(s.down))
+            with f.loop(0, read("wide.chunks")) as across:
+                column = f.mul(across.index, s.across)
+                count = f.intrinsic("smin", f.sub(read("wide.extent"), column), i64(s.across))
+                sums = self._sums(self._linear(n, n_axes), panel, chunk, across.index)
+                sums = f.offset(sums, f.mul(f.add(f.mul(r, s.down), i), s.across * tile.pitch), tile.element)
+                arguments = []
+                for name, of in s.ending.dtypes.items():
+                    offset = dot(f, [*n, m.index, row.index, column], read, [f"{axis}.{name}" for axis in (*n_axes, "m", "tall", "wide")])
+                    arguments += [address(f, at[name], offset, of), read(f"wide.{name}"), read(f"lane.{name}")]
+                f.call(f"@{self.ending}", sums, count, lanes, *arguments)

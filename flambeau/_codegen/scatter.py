@@ -1,0 +1,382 @@
+"""Scatter kernels: ``target[place + sum(index_k * stride_k)] = combine(target[…], value)``, in row-major order of the value.
+
+Order matters where places repeat: the last one wins, or sums are added one after another. Yet it matters for the elements of the
+target apart, and that is what makes scatters parallel. The dimensions of the value are its *digits*:
+
+- along an *outer* digit the target's place moves whatever the indices are, so that different values of it never meet. Tiles are
+  spread over them. One of them may be the *vector digit*, which lies across the lanes;
+- along a *step* only the indices say where to go. A tile takes its steps one after another.
+
+Where tiles are too few, each is shared by *owners*: every owner walks all steps and handles the part of the target that is its own.
+
+A kernel checks every index before it uses it. What fails is reported and skipped; a *dry* kernel does nothing else, for targets that must
+be left as they are if anything fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flambeau._codegen import faults, scalar
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
+from flambeau._codegen.loops import COMBINE, finish
+from flambeau._types.dtype import dtype as DType
+
+LANES = 16
+
+
+@dataclass(frozen=True)
+class ScatterSpec:
+    """The structure of a scatter kernel.
+
+    Attributes:
+        indices: the dtype of each index
+        wraps: indices below 0 count from the end
+        outer, steps: how many digits there are of each kind, the vector digit apart
+        vector: whether there is a vector digit; otherwise the lanes are neighbouring steps
+        lanes: how the lanes move the target, the value and each index (0: not at all, 1: by one element, 2: by a stride)
+        owned: tiles are shared by owners
+        start: what a tile does first with the rows that it may write: ``copy`` them from elsewhere, set them to ``zero``, or nothing
+    """
+
+    combine: str
+    dtype: DType
+    indices: tuple[DType, ...]
+    wraps: bool
+    outer: int
+    steps: int
+    vector: bool
+    lanes: tuple[int, ...]
+    owned: bool = False
+    start: str = ""
+    dry: bool = False
+    features: tuple[str, ...] = ()
+
+
+class ScatterParameters:
+    """Where the parameters of a kernel are.
+
+    ``[slot and bytes of the target, of the value, for each index: slot, bytes, size, stride in the target, vector blocks, vector
+    positions in a block, places that indices reach, places that an owner has, slot and bytes of what to copy, for each digit: extent, weight in row-major order, stride of the target, of the
+    value, of each index]``, with the digits in the order outer, vector, steps.
+    """
+
+    def __init__(self, spec: ScatterSpec) -> None:
+        self.index = [4 + 4 * each for each in range(len(spec.indices))]
+        self.blocks, self.block, self.span, self.owned = range(4 + 4 * len(spec.indices), 8 + 4 * len(spec.indices))
+        self.origin = self.owned + 1
+        self.words = 4 + len(spec.indices)
+        self.digits = spec.outer + spec.vector + spec.steps
+        self.digit = self.origin + 2
+
+    @property
+    def count(self) -> int:
+        return self.digit + self.words * self.digits
+
+
+@lru_cache(maxsize=1024)
+def scatter_kernel(spec: ScatterSpec) -> tuple[str, str]:
+    """The name and the IR of the kernel of a spec; a tile is an owner, a place of the outer digits, and a block of the vector digit."""
+    module = Module(spec.features)
+    _Emitter(module, spec).emit()
+    return finish(module)
+
+
+@dataclass
+class _Place:
+    """Where the loops are: the element of the target (without indices), of the value and of each index, and the row-major position."""
+
+    target: Value
+    value: Value
+    indices: list[Value]
+    position: Value
+
+
+class _Emitter:
+    def __init__(self, module: Module, spec: ScatterSpec) -> None:
+        self.spec = spec
+        self.f: Builder = module.function(
+            "KERNEL", [("ptr noalias", "table"), ("ptr noalias", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
+        )
+        self.parameters = ScatterParameters(spec)
+        self.count = len(spec.indices)
+
+    def _word(self, position: int) -> Value:
+        return self.f.load(self.f.offset(self.f.parameters[1], position, "i64"), "i64")
+
+    def _buffer(self, position: int) -> Value:
+        f = self.f
+        slot = f.load(f.offset(f.parameters[0], self._word(position), "ptr"), "ptr")
+        return f.offset(slot, self._word(position + 1), "i8")
+
+    def emit(self) -> None:
+        f, spec, parameters = self.f, self.spec, self.parameters
+        self.target, self.value = self._buffer(0), self._buffer(2)
+        self.bases = [self._buffer(at) for at in parameters.index]
+        self.sizes = [self._word(at + 2) for at in parameters.index]
+        self.moves = [self._word(at + 3) for at in parameters.index]
+        words = [
+            [self._word(parameters.digit + parameters.words * digit + word) for word in range(parameters.words)]
+            for digit in range(parameters.digits)
+        ]
+        self.outer, rest = words[: spec.outer], words[spec.outer :]
+        self.vector = rest.pop(0) if spec.vector else None
+        self.steps = rest
+        if not spec.vector:
+            self.addresses = f.alloca("i64", LANES)
+        blocks = self._word(parameters.blocks)
+        places = blocks
+        for digit in self.outer:
+            places = f.mul(places, digit[0])
+        with f.loop(f.parameters[2], f.parameters[3]) as tiles:
+            owner = f.binary("udiv", tiles.index, places)
+            rest_of_tile = f.sub(tiles.index, f.mul(owner, places))
+            linear = f.binary("udiv", rest_of_tile, blocks)
+            block = f.sub(rest_of_tile, f.mul(linear, blocks))
+            own = self._word(parameters.owned)
+            self.first_owned, self.owned = f.mul(owner, own), own
+            place = _Place(i64(0), i64(0), [i64(0)] * self.count, i64(0))
+            for number in reversed(range(len(self.outer))):
+                digit = self.outer[number]
+                quotient = f.binary("udiv", linear, digit[0]) if number else i64(0)
+                place = self._moved(place, digit, f.sub(linear, f.mul(quotient, digit[0])) if number else linear)
+                linear = quotient
+            if self.vector is None:
+                self._start(place)
+                self._walk(place, self.steps[:-1], self._lanes_of_steps)
+            else:
+                self.block_start = f.mul(block, self._word(parameters.block))
+                self.block_end = f.intrinsic("smin", f.add(self.block_start, self._word(parameters.block)), self.vector[0])
+                self._start(place)
+                self._walk(place, self.steps, self._row)
+        f.ret()
+
+    def _start(self, place: _Place) -> None:
+        """Set up the part of the target that a tile may write: rows of a block of the vector digit, or the places of the indices."""
+        f, spec = self.f, self.spec
+        if not spec.start:
+            return
+        origin = self._buffer(self.parameters.origin) if spec.start == "copy" else None
+        last = f.intrinsic("smin", f.add(self.first_owned, self.owned), self._word(self.parameters.span))
+        if self.vector is None:
+            self._begin(origin, f.add(place.target, self.first_owned), f.sub(last, self.first_owned))
+            return
+        with f.loop(self.first_owned, last, self.moves[0]) as rows:
+            first = f.add(place.target, f.add(rows.index, self.block_start))
+            self._begin(origin, first, f.sub(self.block_end, self.block_start))
+
+    def _begin(self, origin: Value | None, at: Value, count: Value) -> None:
+        f = self.f
+        target, size = self._element(self.target, at), f.mul(count, i64(self.spec.dtype.itemsize))
+        if origin is None:
+            f.fill(target, size)
+        else:
+            f.copy(target, self._element(origin, at), size)
+
+    def _moved(self, place: _Place, digit: list[Value], by: Value) -> _Place:
+        f = self.f
+        _, weight, target, value, *indices = digit
+        return _Place(
+            f.add(place.target, f.mul(by, target)),
+            f.add(place.value, f.mul(by, value)),
+            [f.add(at, f.mul(by, stride)) for at, stride in zip(place.indices, indices, strict=True)],
+            f.add(place.position, f.mul(by, weight)),
+        )
+
+    def _walk(self, place: _Place, digits: list[list[Value]], body: Callable[[_Place], None]) -> None:
+        """Loops over steps, in order."""
+        with ExitStack() as stack:
+            for digit in digits:
+                loop = stack.enter_context(self.f.loop(0, digit[0]))
+                place = self._moved(place, digit, loop.index)
+            body(place)
+
+    # -- indices ---------------------------------------------------------------------------------------------------
+
+    def _index(self, which: int, at: Value, step: int, width: int, mask: Value | None) -> Value:
+        """An index in each of ``width`` lanes; ``step`` says how the lanes move it."""
+        f, of = self.f, self.spec.indices[which]
+        place = f.offset(self.bases[which], at, scalar.memory_type(of))
+        if width == 1 or step == 1:
+            index = scalar.load(f, place, of, width, mask)
+        else:
+            index = scalar.load_strided(f, place, self._lane_stride(which), of, width, mask)
+        assert isinstance(index, Value)
+        return f.cast("sext", index, f"<{width} x i64>" if width > 1 else "i64")
+
+    def _lane_stride(self, which: int) -> Value:
+        return (self.vector or self.steps[-1])[4 + which]
+
+    def _addressed(self, which: int, index: Value) -> tuple[Value, Value]:
+        """How far an index moves the target, and whether it is out of range."""
+        f, width = self.f, index.width
+        size = f.splat(self.sizes[which], width)
+        if self.spec.wraps:
+            index = f.select(f.compare("slt", index, 0), f.add(index, size), index)
+        return f.mul(index, f.splat(self.moves[which], width)), f.compare("uge", index, size)
+
+    def _owned(self, moved: Value) -> Value:
+        f, width = self.f, moved.width
+        return f.compare("ult", f.sub(moved, f.splat(self.first_owned, width)), f.splat(self.owned, width))
+
+    def _report(self, which: int, bad: Value, position: Value, step: Value, index: Value) -> None:
+        """Report the first lane that is bad."""
+        f = self.f
+        if bad.width == 1:
+            with f.when(bad):
+                faults.report(f, which, position, index)
+            return
+        lanes = f.cast("bitcast", bad, f"i{bad.width}")
+        with f.when(f.compare("ne", lanes, 0)):
+            lane = f.cast("zext", f.intrinsic("cttz", lanes, constant("i1", 0)), "i64")
+            found = f.value(f"extractelement {index.type} {index.text}, i64 {lane.text}", "i64")
+            faults.report(f, which, f.add(position, f.mul(lane, step)), found)
+
+    def _not(self, condition: Value) -> Value:
+        return self.f.binary("xor", condition, constant(condition.type, 1))
+
+    # -- elements --------------------------------------------------------------------------------------------------
+
+    def _element(self, base: Value, at: Value) -> Value:
+        f, of = self.f, self.spec.dtype
+        return f.offset(base, f.mul(at, i64(2)) if of.is_complex else at, scalar.memory_type(of))
+
+    def _combined(self, old: scalar.Operand, new: scalar.Operand) -> scalar.Operand:
+        return scalar.emit(self.f, COMBINE[self.spec.combine], self.spec.dtype, old, new)
+
+    def _one(self, target: Value, value: Value) -> None:
+        f, of = self.f, self.spec.dtype
+        place = self._element(self.target, target)
+        item = scalar.load(f, self._element(self.value, value), of, 1)
+        if self.spec.combine != "set":
+            item = self._combined(scalar.load(f, place, of, 1), item)
+        scalar.store(f, item, place, of)
+
+    # -- without a vector digit: the lanes are 16 steps, whose indices are looked at together -----------------------
+
+    def _lanes_of_steps(self, place: _Place) -> None:
+        f, spec = self.f, self.spec
+        extent, weight, target_stride, value_stride, *index_strides = self.steps[-1]
+        with f.loop(0, extent, LANES) as loop:
+            here = self._moved(place, self.steps[-1], loop.index)
+            left = f.sub(extent, loop.index)
+            keep = f.lane_mask(left, LANES)
+            moved = constant(f"<{LANES} x i64>", 0)
+            for which in range(self.count):
+                index = self._index(which, here.indices[which], spec.lanes[2 + which], LANES, keep)
+                address, bad = self._addressed(which, index)
+                bad = f.binary("and", bad, keep)
+                self._report(which, bad, here.position, weight, index)
+                keep = f.binary("and", keep, self._not(bad))
+                moved = f.add(moved, address)
+            if spec.dry:
+                return
+            if not self.count:  # a scatter without indices: the steps themselves move the target
+                moved = f.mul(constant_vector("i64", range(LANES)), f.splat(target_stride, LANES))
+            if spec.owned:
+                keep = f.binary("and", keep, self._owned(moved))
+            again = self.count == 1 and not spec.wraps  # the index is read again, which is faster than to hand over addresses
+            if not again:
+                f.store(moved, self.addresses, align=64)
+            lanes = f.cast("bitcast", keep, f"i{LANES}")
+            all_lanes = f.compare("eq", lanes, -1)
+
+            def one(lane: Value) -> None:
+                if again:
+                    at = f.add(here.indices[0], self._lane_steps(lane, spec.lanes[2], index_strides[0]))
+                    address = f.mul(self._index(0, at, 0, 1, None), self.moves[0])
+                else:
+                    address = f.load(f.offset(self.addresses, lane, "i64"), "i64")
+                value = f.add(here.value, self._lane_steps(lane, spec.lanes[1], value_stride))
+                self._one(f.add(here.target, address), value)
+
+            with f.when(all_lanes):
+                for lane in range(LANES):
+                    one(i64(lane))
+            some = f.binary("and", f.compare("ne", lanes, 0), self._not(all_lanes))
+            with f.when(some), f.repeat([lanes]) as bits:
+                set_lanes = bits.carried[0]
+                one(f.cast("zext", f.intrinsic("cttz", set_lanes, constant("i1", 1)), "i64"))
+                following = f.binary("and", set_lanes, f.binary("sub", set_lanes, 1))
+                bits.again(f.compare("ne", following, 0), following)
+
+    def _lane_steps(self, lane: Value, kind: int, stride: Value) -> Value:
+        """How far a lane moves something that the lanes move in this way."""
+        return i64(0) if kind == 0 else lane if kind == 1 else self.f.mul(lane, stride)
+
+    # -- with a vector digit: a row at each step -------------------------------------------------------------------
+
+    def _row(self, place: _Place) -> None:
+        """One step: a block of the vector digit, whose lanes never meet."""
+        f, spec = self.f, self.spec
+        target = place.target
+        shared: list[Value] = []
+        for which, kind in enumerate(spec.lanes[2:]):
+            if kind == 0:
+                index = self._index(which, place.indices[which], 0, 1, None)
+                address, bad = self._addressed(which, index)
+                self._report(which, bad, place.position, i64(0), index)
+                shared.append(self._not(bad))
+                target = f.add(target, address)
+        varying = any(spec.lanes[2:])
+        if spec.owned and not varying:
+            shared.append(self._owned(f.sub(target, place.target)))
+        with ExitStack() as stack:
+            if shared:
+                keep = shared[0]
+                for each in shared[1:]:
+                    keep = f.binary("and", keep, each)
+                stack.enter_context(f.when(keep))
+            if spec.dry and not varying:
+                return
+            row = _Place(target, place.value, place.indices, place.position)
+            size = f.sub(self.block_end, self.block_start)
+            whole = f.add(self.block_start, f.binary("and", size, i64(-LANES)))
+            with f.loop(self.block_start, whole, LANES) as loop:
+                self._vector(place.target, row, loop.index, None)
+            with f.when(f.compare("slt", whole, self.block_end)):
+                self._vector(place.target, row, whole, f.lane_mask(f.sub(self.block_end, whole), LANES))
+
+    def _vector(self, unmoved: Value, row: _Place, at: Value, mask: Value | None) -> None:
+        f, spec = self.f, self.spec
+        assert self.vector is not None
+        _, weight, target_stride, value_stride, *_ = self.vector
+        here = self._moved(row, self.vector, at)
+        moved = None
+        for which, kind in enumerate(spec.lanes[2:]):
+            if kind:
+                index = self._index(which, here.indices[which], kind, LANES, mask)
+                address, bad = self._addressed(which, index)
+                if mask is not None:
+                    bad = f.binary("and", bad, mask)
+                self._report(which, bad, here.position, weight, index)
+                mask = self._not(bad) if mask is None else f.binary("and", mask, self._not(bad))
+                moved = address if moved is None else f.add(moved, address)
+        if spec.dry:
+            return
+        if moved is not None:
+            if spec.owned:
+                own = self._owned(f.add(moved, f.splat(f.sub(row.target, unmoved), LANES)))
+                mask = own if mask is None else f.binary("and", mask, own)
+            moved = f.add(moved, f.mul(constant_vector("i64", range(LANES)), f.splat(target_stride, LANES)))
+        of = spec.dtype
+        place = self._element(self.target, here.target)
+        source = self._element(self.value, here.value)
+        if spec.lanes[1] == 0:
+            item = scalar.splat(f, scalar.load(f, source, of, 1), of, LANES)
+        elif spec.lanes[1] == 1:
+            item = scalar.load(f, source, of, LANES, mask)
+        else:
+            item = scalar.load_strided(f, source, value_stride, of, LANES, mask)
+        side_by_side = moved is None and spec.lanes[0] == 1
+        step = target_stride if moved is None else moved
+        if spec.combine != "set":
+            old = scalar.load(f, place, of, LANES, mask) if side_by_side else scalar.load_strided(f, place, step, of, LANES, mask)
+            item = self._combined(old, item)
+        if side_by_side:
+            scalar.store(f, item, place, of, mask)
+        else:
+            scalar.store_strided(f, item, place, step, of, mask)

@@ -1,0 +1,252 @@
+"""Contractions: which elementwise work they take along, and the kernel calls that they become.
+
+Before::
+
+    cluster 1: %5 = contract (%3, %4)        cluster 2: %7 = map add (%5, view of bias)   %8 = map maximum (%7, 0)
+
+After: one cluster of three nodes. The contraction's kernel computes ``%8`` from each sum while that is in a register, and ``%5``
+is never written to memory unless somebody else reads it. The scalar code is that of loops, so that bits are the same.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from flambeau._codegen import contract as contraction
+from flambeau._codegen import scalar
+from flambeau._codegen.contract.arithmetic import compute_dtype, narrow
+from flambeau._codegen.ir import Builder
+from flambeau._codegen.loops import Instr
+from flambeau._compiler.cluster import Cluster, Clustering, base_of, digit_strides, interval
+from flambeau._compiler.graph import Node
+from flambeau._compiler.nest import KernelCall, Nest
+from flambeau._runtime import targets
+
+_MOST_INSTRUCTIONS = 48
+"""A longer body would keep the multiply-add units waiting for longer than the memory that it saves."""
+
+
+# -- which work a contraction takes along ------------------------------------------------------------------------------
+
+
+def absorb(clustering: Clustering) -> None:
+    """Move contractions into the clusters that do elementwise work on their results."""
+    for cluster in clustering.clusters:
+        if cluster is not None and _is_elementwise(cluster):
+            found = {base.index: base for node in cluster.nodes for base, _ in map(base_of, node.args) if base.kind == "contract"}
+            # The one that comes last: what the others computed before is read beside it.
+            for index in sorted(found, reverse=True):
+                if _take(clustering, cluster, found[index]):
+                    break
+
+
+def _is_elementwise(cluster: Cluster) -> bool:
+    if not cluster.dims or cluster.reduced is not None or len(cluster.nodes) > _MOST_INSTRUCTIONS or 0 in cluster.extents:
+        return False
+    for node in cluster.nodes:
+        if node.kind not in ("map", "cast", "update") or node.dtype.is_complex:
+            return False
+        for argument in node.args[node.kind == "update" :]:
+            base, view = base_of(argument)
+            if base.kind == "iota" or base.dtype.is_complex or (view is not None and view.attrs[1]):
+                return False
+    return True
+
+
+def _take(clustering: Clustering, cluster: Cluster, node: Node) -> bool:
+    """Let the contraction ``node`` be computed by the cluster that reads it, if each element is read once, where it is made."""
+    own = clustering.home[node.index]
+    if len(own.nodes) > 1:
+        return False  # another cluster has it already
+    bit, new = 1 << own.number, 1 << cluster.number
+    between = [each for each in clustering.clusters if each is not None and cluster.ancestors >> each.number & 1]
+    if any(each.ancestors & bit for each in between):
+        return False  # somebody else reads it before this cluster can run
+    reads = []
+    for each in cluster.nodes:
+        for argument in each.args[each.kind == "update" :]:
+            base, view = base_of(argument)
+            if base is node:
+                if view is not None and view.attrs[0]:
+                    return False
+                strides = node.strides if view is None else view.strides
+                reads.append(digit_strides(cluster.dims[each.index], strides, cluster.extents))
+    moves = [{digit: stride for digit, stride in read.items() if stride and cluster.extents[digit] > 1} for read in reads]
+    if any(each != moves[0] for each in moves):
+        return False
+    state = cluster.snapshot()
+    dims = _dims(cluster, node, moves[0])
+    if dims is None or {digit for digits in dims for digit in digits} != {i for i, extent in enumerate(cluster.extents) if extent > 1}:
+        cluster.restore(state)
+        return False
+    cluster.dims[node.index] = dims
+    cluster.nodes.insert(0, node)
+    clustering.home[node.index] = cluster
+    clustering.clusters[own.number] = None
+    cluster.ancestors = (cluster.ancestors | own.ancestors) & ~bit
+    for each in clustering.clusters:
+        if each is not None and each.ancestors & bit:
+            each.ancestors = each.ancestors & ~bit | new | cluster.ancestors
+    return True
+
+
+def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[int, ...], ...] | None:
+    """The axes of the contraction's result in digits; ``moves`` says how far each digit moves in its memory. Splits digits where needed."""
+    dims: list[tuple[int, ...]] = []
+    place = -1 - node.index
+    cluster.dims[place] = tuple((digit,) for digit in moves)  # is kept up to date while digits are split
+    strides = list(moves.values())
+    for size, stride in zip(node.shape, node.strides, strict=True):
+        if size == 1:
+            dims.append(())
+            continue
+        current = digit_strides(cluster.dims[place], strides, cluster.extents)
+        found = interval(cluster, sorted((step, digit) for digit, step in current.items()), stride, size)
+        if found is None:
+            del cluster.dims[place]
+            return None
+        dims.append(found)
+    del cluster.dims[place]
+    return tuple(dims)
+
+
+# -- kernel calls ------------------------------------------------------------------------------------------------------
+
+
+def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[KernelCall]:
+    """The kernel calls of a contraction, and of what it has taken along."""
+    node = cluster.nodes[0]
+    batch, m, n, k = node.attrs
+    operands, nodes = [], {}
+    for name, argument in zip("ab", node.args, strict=True):
+        nodes[name], view = base_of(argument)
+        offset, bounds = view.attrs if view is not None else (0, ())
+        limits = tuple(contraction.Bound(bound.coefficients, bound.start, bound.extent) for bound in bounds)
+        operands.append(contraction.Operand(argument.dtype, argument.strides, offset, limits))
+    left, right = (argument.shape for argument in node.args)
+    groups = left[:batch], left[batch : batch + m], right[batch + k :], left[batch + m :]
+    numbers: dict[str, int] = {}
+    if len(cluster.nodes) == 1:
+        problem = contraction.Contract(*groups, *operands, contraction.Operand(node.dtype, node.strides))
+        nodes["out"] = node
+    else:
+        problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers)
+    plan = contraction.plan(problem, targets.current())
+    temporaries = {f"t{number}": nbytes for number, nbytes in enumerate(plan.temporaries)}
+    calls = []
+    for call in plan.calls:
+        params, buffers = list(call.params), []
+        for position, name in call.buffers:
+            if name in numbers:  # run-time scalars lie side by side in a buffer of their own
+                params[position], params[position + 1] = 1, 8 * numbers[name]
+            else:
+                buffers.append((position, nodes.get(name, name)))
+        inside = tuple(cluster.nodes) if call is plan.calls[-1] else (node,)
+        calls.append(KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, temporaries))
+        temporaries = {}
+    return calls
+
+
+class _Ending(Nest):
+    """What a cluster does with each sum."""
+
+    def _node(self, node: Node) -> int:
+        return self._instr(Instr("sum", node.dtype, ())) if node.kind == "contract" else super()._node(node)
+
+    def contract(
+        self, groups: tuple[tuple[int, ...], ...], operands: list[contraction.Operand], nodes: dict[str, Node], numbers: dict[str, int]
+    ) -> contraction.Contract:
+        """The contraction over the cluster's digits; tells which ``nodes`` and run-time scalars its operands are."""
+        extents, node = self.cluster.extents, self.cluster.nodes[0]
+        batch, m, n, k = groups
+        dims = self.cluster.dims[node.index]
+        split = [dims[: len(batch)], dims[len(batch) : len(batch) + len(m)], dims[len(batch) + len(m) :]]
+        digits = [[digit for each in part for digit in each] for part in split]
+        of_batch, of_m, of_n = split
+
+        def spread(numbers: tuple[int, ...], before: tuple, after: tuple, k_first: bool) -> tuple[int, ...]:
+            """Numbers for the axes of an operand as numbers for digits."""
+            found: list[int] = []
+            parts = [before, None, after] if k_first else [before, after, None]
+            position = 0
+            for part in parts:
+                if part is None:
+                    found += numbers[position : position + len(k)]
+                    position += len(k)
+                    continue
+                for each in part:
+                    found += [numbers[position] * prod(extents[digit] for digit in each[i + 1 :]) for i in range(len(each))]
+                    position += 1
+            return tuple(found)
+
+        a, b = operands
+        operands = []
+        for operand, own, k_first in ((a, of_m, False), (b, of_n, True)):
+            bounds = tuple(
+                contraction.Bound(spread(bound.coefficients, of_batch, own, k_first), bound.start, bound.extent) for bound in operand.bounds
+            )
+            operands.append(contraction.Operand(operand.dtype, spread(operand.strides, of_batch, own, k_first), operand.offset, bounds))
+
+        order = [digit for part in digits for digit in part]
+        reads, writes, body = [], [], []
+        of_number: list[tuple] = []
+        for number, instr in enumerate(self.body):
+            if instr.op in ("load", "store"):
+                access = self.accesses[instr.attrs[0]]
+                assert access.dtype is not None and access.buffer is not None
+                where = contraction.Operand(access.dtype, tuple(access.strides.get(digit, 0) for digit in order), access.offset)
+                group = reads if instr.op == "load" else writes
+                group.append((where, access.buffer, -1))
+                of_number.append((instr.op, instr.dtype, len(group) - 1, instr.args))
+            elif instr.op == "number":
+                reads.append((contraction.Operand(instr.dtype, (0,) * len(order)), None, self.extras[number][0]))
+                of_number.append(("load", instr.dtype, len(reads) - 1, ()))
+            elif instr.op == "index":
+                of_number.append(("constant", instr.dtype, (self.accesses[instr.attrs[0]].offset,), ()))
+            else:
+                of_number.append((instr.op, instr.dtype, instr.attrs, instr.args))
+        body = tuple(of_number)
+        for name, group in (("read", reads), ("write", writes[1:])):
+            for i, (_, buffer, number) in enumerate(group):
+                if buffer is None:
+                    numbers[f"{name}{i}"] = number
+                else:
+                    nodes[f"{name}{i}"] = buffer
+        nodes["out"] = writes[0][1]
+        compute = compute_dtype(a.dtype)
+
+        def end(f: Builder, value: scalar.Operand, loaded: list[scalar.Operand]) -> list[scalar.Operand]:
+            return evaluate(f, body, narrow(f, value, node.dtype, compute), loaded)
+
+        return contraction.Contract(
+            *[tuple(extents[digit] for digit in part) for part in digits], k, *operands, writes[0][0],
+            tuple(each for each, _, _ in writes[1:]), tuple(each for each, _, _ in reads), contraction.Epilogue(body, end),
+        )  # fmt: skip
+
+
+def evaluate(f: Builder, body: tuple[tuple, ...], total: scalar.Operand, loaded: list[scalar.Operand]) -> list[scalar.Operand]:
+    """What a body stores, given the contraction's sum and what is loaded beside it: as loops compute it."""
+    width = scalar.unpack(total)[0].width
+    values: list[scalar.Operand] = []
+    stored = []
+    for op, of, attrs, args in body:
+        operands = [values[argument] for argument in args]
+        if op == "sum":
+            value = total
+        elif op == "load":
+            value = loaded[attrs]
+        elif op == "constant":
+            value = scalar.splat_constant(of, attrs[0], width)
+        elif op == "cast":
+            value = scalar.cast(f, operands[0], body[args[0]][1], of)
+        elif op == "store":
+            value = operands[0]
+            stored.append(value)
+        elif attrs[0] == "copy":
+            value = operands[0]
+        elif attrs[0] == "where":
+            value = scalar.select(f, operands[0], operands[1], operands[2])
+        else:
+            value = scalar.emit(f, attrs[0], body[args[0]][1], *operands)
+        values.append(value)
+    return stored

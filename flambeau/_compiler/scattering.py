@@ -1,0 +1,122 @@
+"""From a scatter to kernel calls: which of its dimensions are spread over threads and lanes, and which are walked in order.
+
+Before: ``scatter sum`` of a value (1,000,000, 64) into rows of a target (1000, 64) that one index names.
+After: a digit of 64 features across the lanes, in two blocks, one for each thread; a million steps, in order; one look at the index a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from flambeau._codegen import serial
+from flambeau._codegen.scatter import LANES, ScatterParameters, ScatterSpec, scatter_kernel
+from flambeau._compiler.cluster import base_of
+from flambeau._compiler.graph import Node
+from flambeau._compiler.nest import KernelCall, features
+from flambeau._runtime import targets
+from flambeau._types import layout as lay
+
+_WORK = 1 << 15
+"""Elements that a thread should claim at once; a scatter of fewer is not worth sharing."""
+_BLOCK_BYTES = 128
+"""The least of a row that a thread should be given, since each walks all indices: two cache lines."""
+
+_Digit = tuple[int, ...]
+"""Extent, weight in row-major order, and the strides of the target, the value and each index."""
+
+
+def _digits(shape: Sequence[int], *moves: Sequence[int]) -> list[_Digit]:
+    """The dimensions larger than 1; neighbours along which everything moves alike are one."""
+    found: list[_Digit] = []
+    for size, *steps in zip(shape, *moves, strict=True):
+        if size == 1:
+            continue
+        if found and list(found[-1][1:]) == [size * step for step in steps]:
+            found[-1] = (found[-1][0] * size, *steps)
+        else:
+            found.append((size, *steps))
+    return found
+
+
+def _vector_digit(outer: list[_Digit], steps: list[_Digit]) -> _Digit | None:
+    """The digit across the lanes: the one along which the target lies side by side; any, if there are no steps to look ahead to."""
+    if not steps:
+        return outer[-1] if outer else None
+    return next((digit for digit in outer if digit[2] == 1), None)
+
+
+def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[KernelCall]:
+    """The kernel calls of a scatter.
+
+    ``origin`` is what to begin with, if that does not lie where the result shall: a value in the same order of memory, or zeros. If the
+    scatter is ``guarded``, all indices are checked before anything is written.
+    """
+    combine, shape, strides, offset, index_strides, sizes, wraps, _, _ = node.attrs
+    if 0 in shape:
+        return []
+    value, *indices = node.args[1:]
+    digits = _digits(shape, lay.row_major(shape), strides, value.strides, *[index.strides for index in indices])
+    outer = [digit for digit in digits if digit[2] and indices]
+    steps = [digit for digit in digits if not (digit[2] and indices)]
+    vector = _vector_digit(outer, steps)
+    if vector is not None:
+        outer.remove(vector)
+    elif not steps:
+        steps = [(1, 1, *(0,) * (2 + len(indices)))]
+    places, count = prod(digit[0] for digit in outer), prod(shape)
+    threads = targets.available_cores() if count >= _WORK else 1
+    block = extent = vector[0] if vector is not None else 1
+    if vector is not None:
+        least = -(-_BLOCK_BYTES // node.dtype.itemsize) if steps else 1024
+        wanted = extent // max(1, threads // places) if steps else least
+        block = min(extent, -(-max(wanted, least) // LANES) * LANES)
+    blocks = -(-extent // block)
+    owners = max(1, threads // (places * blocks)) if indices and vector else 1  # of single elements one thread is as fast
+    span = 1 + sum((size - 1) * stride for size, stride in zip(sizes, index_strides, strict=True))
+    move = max(1, index_strides[0]) if len(indices) == 1 else 1
+    own = -(-span // (owners * move)) * move
+    owners = -(-span // own)
+    start, before = _start(node, origin, places * extent * sizes[0] if len(indices) == 1 and (vector or (0, 0, move))[2] == 1 else 0)
+    params = [0, offset * node.dtype.itemsize]
+    buffers: list[tuple[int, Node | str]] = [(0, node)]
+    for operand, extra in ((value, ()), *zip(indices, zip(sizes, index_strides, strict=True), strict=True)):
+        base, view = base_of(operand)
+        buffers.append((len(params), base))
+        params += [0, (view.attrs[0] if view is not None else 0) * base.dtype.itemsize, *extra]
+    params += [blocks, block, span, own, 0, 0]
+    if start == "copy":
+        assert origin is not None
+        buffers.append((len(params) - 2, origin))
+    for digit in (*outer, *([vector] if vector is not None else ()), *steps):
+        params += digit
+    lanes = tuple(stride if stride in (0, 1) else 2 for stride in (vector or steps[-1])[2:])
+    tiles = owners * places * blocks
+    grain = max(1, _WORK * tiles // max(1, count * owners))
+    calls = list(before)
+    for dry in (True, False) if guarded and indices else (False,):
+        spec = ScatterSpec(
+            combine, node.dtype, tuple(index.dtype for index in indices), wraps, len(outer), len(steps), vector is not None, lanes,
+            owners > 1, "" if dry else start, dry, features(),
+        )  # fmt: skip
+        assert len(params) == ScatterParameters(spec).count
+        name, text = scatter_kernel(spec)
+        calls.append(KernelCall(name, text, list(params), list(buffers), tiles, grain, nodes=(node,)))
+    return calls
+
+
+def _start(node: Node, origin: Node | None, covered: int) -> tuple[str, list[KernelCall]]:
+    """How tiles begin (with a copy of their part of ``origin``, with zeros, or with what lies there), and calls before them.
+
+    ``covered`` is how many elements lie in rows that the tiles can set up.
+    """
+    if origin is None or origin.kind == "empty":
+        return "", []
+    if covered == node.numel:
+        return ("zero" if origin.kind == "constant" else "copy"), []
+    count = node.numel * node.dtype.itemsize
+    if origin.kind == "constant":
+        name, text = serial.clear_kernel()
+        return "", [KernelCall(name, text, [0, 0, count], [(0, node)], -(-count // serial.COPY_TILE), nodes=())]
+    name, text = serial.copy_kernel()
+    return "", [KernelCall(name, text, [0, 0, 0, 0, count], [(0, origin), (2, node)], -(-count // serial.COPY_TILE), nodes=())]

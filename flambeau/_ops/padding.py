@@ -1,0 +1,186 @@
+"""Padding with what the tensor holds (``reflect``, ``replicate``, ``circular``), and the adjoint that folds such a border back.
+
+Along one axis a padded position is taken from one position of the source. These positions fall into a few *runs*, in each of which they rise
+by 1, fall by 1, or stay: three runs for an axis that is padded on both sides. So padding copies strided views, a block for each combination
+of runs, and the adjoint adds the same views up; neither computes an index for an element.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from flambeau._ops.copying import suggested_format
+from flambeau._ops.operator import Operator
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph, Node
+    from flambeau._tensor.tensor import Tensor
+
+Amounts = tuple[tuple[int, int], ...]
+"""What is added before and after each axis, from the first; a negative amount takes elements away."""
+
+MODES = ("reflect", "replicate", "circular")
+
+
+class Run(NamedTuple):
+    """``length`` positions of a padded axis from ``target``, taken from ``source``, ``source + step``, …"""
+
+    target: int
+    source: int
+    step: int
+    length: int
+
+
+def runs(mode: str, size: int, before: int, after: int) -> tuple[Run, ...]:
+    """The runs of an axis of ``size`` that gets ``before`` and ``after`` more positions."""
+    kept = range(max(0, -before), size - max(0, -after))  # what negative amounts take away does not come back
+    if before <= 0 and after <= 0:
+        return (Run(0, kept.start, 1, len(kept)),) if kept else ()
+    found: list[Run] = []
+    for target in range(size + before + after):
+        place = target - before
+        if mode == "replicate":
+            place = min(max(place, 0), size - 1)
+        elif mode == "reflect":
+            place = size - 1 - abs(size - 1 - abs(place))
+        else:
+            place = kept.start + (place - kept.start) % len(kept)
+        last = found[-1] if found else None
+        if last is not None and last.length == 1 and abs(place - last.source) <= 1:
+            found[-1] = Run(last.target, last.source, place - last.source, 2)
+        elif last is not None and last.length > 1 and place == last.source + last.step * last.length:
+            found[-1] = last._replace(length=last.length + 1)
+        else:
+            found.append(Run(target, place, 1, 1))
+    return tuple(found)
+
+
+def _runs_of_axes(mode: str, shape: tuple[int, ...], amounts: Amounts) -> list[tuple[Run, ...]]:
+    return [runs(mode, size, before, after) for size, (before, after) in zip(shape, amounts, strict=True)]
+
+
+# -- padding ---------------------------------------------------------------------------------------------------------
+
+
+def _infer_border(operands: tuple, statics: tuple) -> Layout:
+    mode, amounts = statics
+    source = operands[0]
+    shape = tuple(size + before + after for size, (before, after) in zip(source.shape, amounts, strict=True))
+    plain = lay.contiguous(shape, source.dtype)
+    return plain if mode == "circular" else suggested_format(source).layout(plain)
+
+
+def _lower_border(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    mode, amounts = statics
+    source = operands[0].plain
+    layout = layouts[0]
+    whole = graph.empty(layout.dtype, layout.shape, layout.strides)
+    for block in product(*_runs_of_axes(mode, source.shape, amounts)):
+        target, origin = whole.layout, source.layout
+        for axis, run in enumerate(block):
+            target = lay.slice_axis(target, axis, run.target, run.length)
+            origin = lay.slice_axis(origin, axis, run.source, run.length, run.step)
+        whole = graph.update(whole, target, graph.view(source, origin))
+    return whole
+
+
+PAD_BORDER = Operator("_pad_border", ("input",), ("mode", "amounts"), infer=_infer_border, lower=_lower_border)
+
+
+# -- its adjoint -----------------------------------------------------------------------------------------------------
+
+
+def _infer_fold(operands: tuple, statics: tuple) -> Layout:
+    padded = operands[0]
+    shape = tuple(size - before - after for size, (before, after) in zip(padded.shape, statics[1], strict=True))
+    return lay.ordered(shape, lay.memory_order(padded), padded.dtype)
+
+
+def _lower_fold(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """Axis by axis: each run is added to where it was taken from; the sum is rounded once."""
+    mode, amounts = statics
+    result = graph.wide(operands[0])
+    for axis, size in enumerate(layouts[0].shape):
+        if amounts[axis] != (0, 0):
+            result = _fold_axis(graph, result, axis, size, runs(mode, size, *amounts[axis]))
+    return graph.cast(result, layouts[0].dtype)
+
+
+def _fold_axis(graph: Graph, padded: Node, axis: int, size: int, parts: tuple[Run, ...]) -> Node:
+    none = [0] * padded.ndim
+    total = None
+    for run in parts:
+        start, step = (run.target + run.length - 1, -1) if run.step < 0 else (run.target, 1)
+        piece = padded.slice(axis, start, run.length, step)
+        if run.step == 0:
+            piece = piece.sum((axis,), keepdim=True)
+        first = min(run.source, run.source + run.step * (run.length - 1))
+        before, after = none.copy(), none.copy()
+        before[axis], after[axis] = first, size - first - piece.shape[axis]
+        piece = graph.pad(piece, before, after)
+        total = piece if total is None else total + piece
+    if total is None:
+        return graph.constant(0, padded.dtype, (*padded.shape[:axis], size, *padded.shape[axis + 1 :]))
+    return graph.copy(total) if total.kind == "view" else total
+
+
+FOLD_BORDER = Operator("_pad_border_backward", ("grad_output",), ("mode", "amounts"), infer=_infer_fold, lower=_lower_fold)
+
+PAD_BORDER.gradient(input=lambda grad, mode, amounts: FOLD_BORDER(grad, statics=(mode, amounts)))
+FOLD_BORDER.gradient(grad_output=lambda grad, mode, amounts: PAD_BORDER(grad, statics=(mode, amounts)))
+
+
+# -- functions -------------------------------------------------------------------------------------------------------
+
+
+def pad_border(input: Tensor, mode: str, amounts: Amounts) -> Tensor:
+    """The tensor with a border of its own elements.
+
+    Args:
+        input: any shape.
+        mode: ``"reflect"`` (without the border element), ``"replicate"`` (the border element) or ``"circular"``.
+        amounts: ``(before, after)`` for each axis, from the first.
+
+    Raises:
+        RuntimeError: more is asked for than the mode can take from the axis.
+    """
+    _check(mode, input.layout.shape, amounts)
+    return PAD_BORDER(input, statics=(mode, amounts))
+
+
+def fold_border(padded: Tensor, mode: str, amounts: Amounts) -> Tensor:
+    """The adjoint of :func:`pad_border`: each element of the border is added to the one that it would have been taken from."""
+    _check(mode, tuple(size - before - after for size, (before, after) in zip(padded.layout.shape, amounts)), amounts)
+    return FOLD_BORDER(padded, statics=(mode, amounts))
+
+
+def _check(mode: str, shape: tuple[int, ...], amounts: Amounts) -> None:
+    for axis, (size, (before, after)) in enumerate(zip(shape, amounts, strict=True)):
+        if before == 0 and after == 0:
+            continue
+        where = f"padding {(before, after)} at dimension {axis} of input {list(shape)}"
+        if mode == "reflect" and max(before, after) >= size:
+            raise RuntimeError(
+                f"Padding size should be less than the corresponding input dimension, but got: {where}. Mode 'reflect' mirrors at the border "
+                f"without repeating it, so an extent of {size} gives at most {max(size - 1, 0)} on each side"
+            )
+        if mode == "replicate" and size == 0:
+            raise RuntimeError(f"Expected a dimension of non-zero size, of which there is a border to repeat, but got: {where}")
+        if mode == "circular" and max(before, after) > size:
+            raise RuntimeError(
+                f"Padding value causes wrapping around more than once: {where}. Mode 'circular' takes at most {size} on each side"
+            )
+        if size + before + after < 0:
+            raise RuntimeError(f"The padded size must not be negative: {size} + {before} + {after} = {size + before + after}, for {where}")
+        if mode == "circular" and max(before, after) > 0 and size + min(before, 0) + min(after, 0) <= 0:
+            raise RuntimeError(f"Nothing is left to continue circularly: {where}")
+    padded = [size + sum(sides) for size, sides in zip(shape, amounts, strict=True) if sides != (0, 0)]
+    if mode != "circular" and padded and not any(padded):
+        raise RuntimeError(f"Nothing is left of input {list(shape)} after padding {list(amounts)}: an output of 0 is too small")
+
+
+PUBLIC = ()
+METHODS = ()

@@ -1,0 +1,62 @@
+"""Sets, counts and searches against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("right", [False, True])
+def test_searchsorted(length: int, right: bool) -> None:
+    generator = np.random.default_rng(length)
+    sequence, values = np.sort(generator.integers(-9, 9, length)), generator.integers(-12, 12, (5, 8))
+    expected = np.searchsorted(sequence, values, "right" if right else "left")
+    found = flambeau.searchsorted(flambeau.tensor(sequence), flambeau.tensor(values), right=right)
+    assert found.dtype is flambeau.int64 and np.array_equal(found.numpy(), expected)
+    narrow = flambeau.searchsorted(flambeau.tensor(sequence).float(), flambeau.tensor(values).float(), right=right, out_int32=True)
+    assert narrow.dtype is flambeau.int32 and np.array_equal(narrow.numpy(), expected)
+    assert np.array_equal(flambeau.bucketize(flambeau.tensor(values), flambeau.tensor(sequence), right=right).numpy(), expected)
+
+
+def test_searchsorted_of_rows_through_a_sorter() -> None:
+    generator = np.random.default_rng(0)
+    rows, values = generator.standard_normal((4, 9)), generator.standard_normal((4, 6))
+    order = np.argsort(rows, 1)
+    expected = [np.searchsorted(np.sort(row), value) for row, value in zip(rows, values, strict=True)]
+    for given in (flambeau.tensor(rows), flambeau.tensor(rows.T.copy()).t()):
+        assert np.array_equal(flambeau.searchsorted(given, flambeau.tensor(values), sorter=flambeau.tensor(order)).numpy(), expected)
+    with pytest.raises(RuntimeError, match="sorter index out of range"):
+        flambeau.searchsorted(flambeau.tensor(rows), flambeau.tensor(values), sorter=flambeau.tensor(order + 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "int8", "bool", "bfloat16"])
+def test_unique(dtype: str) -> None:
+    array = np.random.default_rng(3).integers(0, 6, (7, 9))
+    x = flambeau.tensor(array).to(getattr(flambeau, dtype))
+    if dtype == "bool":
+        array = array != 0
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    found = flambeau.unique(x, return_inverse=True, return_counts=True)
+    assert found[0].dtype is x.dtype and found[0].tolist() == values.tolist()
+    assert found[1].tolist() == inverse.reshape(array.shape).tolist() and found[2].tolist() == counts.tolist()
+    assert flambeau.unique(x).tolist() == values.tolist() and x.unique(return_counts=True)[1].tolist() == counts.tolist()
+
+
+def test_unique_of_slices_and_of_what_is_not_a_number() -> None:
+    x = flambeau.tensor([[1, 2], [0, 2], [1, 2]])
+    values, inverse = flambeau.unique(x, dim=0, return_inverse=True)
+    assert values.tolist() == [[0, 2], [1, 2]] and inverse.tolist() == [1, 0, 1]
+    nan = float("nan")
+    assert flambeau.unique(flambeau.tensor([nan, 1.0, nan]), return_counts=True)[1].tolist() == [1, 1, 1]
+    assert flambeau.unique(flambeau.zeros(0)).shape == (0,)
+
+
+def test_bincount() -> None:
+    x = flambeau.tensor([1, 3, 1])
+    assert x.bincount().tolist() == [0, 2, 0, 1] and x.bincount(minlength=6).shape == (6,)
+    assert x.bincount(flambeau.tensor([0.5, 1.0, 0.25])).tolist() == [0, 0.75, 0, 1]
+    with pytest.raises(RuntimeError, match="non-negative"):
+        flambeau.tensor([-1]).bincount()

@@ -1,0 +1,123 @@
+"""Indexing against NumPy, which has the same rules; where it differs, against what PyTorch documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck
+
+ARRAY = np.arange(24).reshape(2, 3, 4)
+BASIC_AND_ADVANCED: dict[str, Callable[[Callable], Any]] = {
+    "number": lambda t: 1,
+    "negative": lambda t: (-1, 0, -2),
+    "slices": lambda t: (slice(None, None, 2), slice(1, None), slice(-3, -1)),
+    "ellipsis": lambda t: (..., 2),
+    "new dimension": lambda t: (None, 1, ..., None),
+    "true": lambda t: True,
+    "false": lambda t: False,
+    "true among others": lambda t: (None, True, 1),
+    "true at the end": lambda t: (..., True),
+    "rows": lambda t: t([[0, 1], [1, 0]]),
+    "negative positions": lambda t: (slice(None), t([0, -1])),
+    "neighbours": lambda t: (slice(None), t([0, -1]), t([1, -2])),
+    "apart": lambda t: (t([0, 1]), slice(None), t([1, 3])),
+    "broadcast": lambda t: (t([[0], [1]]), t([0, 1, 2])),
+    "a list": lambda t: (slice(None), [0, 2]),
+    "nothing": lambda t: t(np.zeros(0, np.int64)),
+    "mask of all": lambda t: t(ARRAY > 5),
+    "mask of rows": lambda t: t([True, False]),
+    "mask of columns": lambda t: (slice(None), t([True, False, True])),
+    "mask and number": lambda t: (1, t([True, False, True])),
+}
+
+
+@pytest.mark.parametrize("name", BASIC_AND_ADVANCED)
+def test_reading(name: str) -> None:
+    expected = ARRAY[BASIC_AND_ADVANCED[name](np.asarray)]
+    for x in (flambeau.tensor(ARRAY), flambeau.tensor(ARRAY.transpose(2, 0, 1).copy()).permute(1, 2, 0)):
+        found = x[BASIC_AND_ADVANCED[name](flambeau.tensor)]
+        assert tuple(found.shape) == expected.shape and np.array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("name", BASIC_AND_ADVANCED)
+def test_writing(name: str) -> None:
+    expected, x = ARRAY.copy(), flambeau.tensor(ARRAY)
+    expected[BASIC_AND_ADVANCED[name](np.asarray)] = -1
+    x[BASIC_AND_ADVANCED[name](flambeau.tensor)] = -1
+    assert np.array_equal(x.numpy(), expected)
+
+
+def test_the_result_has_the_order_of_memory_of_what_is_read() -> None:
+    x = flambeau.tensor(ARRAY)
+    assert x[None].stride() == (24, 12, 4, 1) and x[True].stride() == (24, 12, 4, 1)
+    assert x.transpose(0, 2)[flambeau.tensor([0, 1])].stride() == (6, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "index, error, message",
+    [
+        (5, IndexError, "index 5 is out of bounds for dimension 0 with size 2"),
+        ((0, 0, 0, 0), IndexError, "too many indices"),
+        (slice(None, None, -1), ValueError, "step must be greater than zero"),
+        (1.5, IndexError, "only integers, slices"),
+        ([0.5], IndexError, "must be long, int, byte or bool"),
+        ([True, False, True], IndexError, "The shape of the mask"),
+        (([0, 1], [0, 1, 2]), IndexError, "could not be broadcast together"),
+        ((..., ...), IndexError, "single ellipsis"),
+    ],
+)
+def test_errors(index: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        flambeau.tensor(ARRAY)[index]
+
+
+def test_index_put_adds_where_positions_repeat() -> None:
+    x = flambeau.zeros(4)
+    places = (flambeau.tensor([1, 1, -1]),)
+    assert x.index_put(places, flambeau.tensor([1.0, 2.0, 3.0]), accumulate=True).tolist() == [0, 3, 0, 3]
+    assert x.index_put_(places, flambeau.tensor([1.0, 2.0, 3.0])) is x and x.tolist() == [0, 2, 0, 3]
+    half = flambeau.zeros(1, dtype=flambeau.bfloat16).index_put(
+        (flambeau.zeros(999, dtype=flambeau.int32),), flambeau.ones(()).bfloat16(), True
+    )
+    assert half.item() == flambeau.tensor(999.0).bfloat16().item()
+
+
+def test_masks() -> None:
+    x, mask = flambeau.arange(6.0).reshape(2, 3), flambeau.tensor([True, False, True])
+    assert x.masked_select(mask).tolist() == [0, 2, 3, 5]
+    assert x.masked_fill(mask, 9).tolist() == [[9, 1, 9], [9, 4, 9]]
+    assert x.masked_scatter(mask, flambeau.tensor([7.0, 8, 9, 10, 11])).tolist() == [[7, 1, 8], [9, 4, 10]]
+    with pytest.raises(RuntimeError, match="at least 4 elements"):
+        x.masked_scatter(mask, flambeau.ones(3))
+    with pytest.raises(RuntimeError, match="only supports boolean masks"):
+        x.masked_fill(mask.int(), 1)
+    with pytest.raises(RuntimeError, match="without overflow"):
+        x.masked_fill(mask, flambeau.tensor(1j))
+    assert x.nonzero().stride() == (1, 5) and x.nonzero(as_tuple=True)[1].tolist() == [1, 2, 0, 1, 2]
+
+
+def test_take_and_put() -> None:
+    x = flambeau.tensor(ARRAY)
+    assert x.take(flambeau.tensor([[0, -1]])).tolist() == [[0, 23]]
+    assert x.put(flambeau.tensor([1, -1]), flambeau.tensor([7, 8])).reshape(-1)[[1, 23]].tolist() == [7, 8]
+    with pytest.raises(IndexError, match="index 24 is out of bounds"):
+        x.take(flambeau.tensor([24])).tolist()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[flambeau.tensor([0, 1, 0]), flambeau.tensor([2, 2, 0])],
+        lambda x: x[:, flambeau.tensor([True, False, True])],
+        lambda x: x[True, ..., None],
+        lambda x: x.take(flambeau.tensor([0, 5, 5])),
+        lambda x: x.masked_scatter(flambeau.tensor([True, False, True]), x * 2),
+    ],
+)
+def test_gradients(function: Callable) -> None:
+    assert gradcheck(function, flambeau.tensor(np.random.default_rng(0).standard_normal((2, 3)), requires_grad=True))

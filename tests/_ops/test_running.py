@@ -1,0 +1,70 @@
+"""Running sums and extrema, differences and integrals against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau.autograd import gradcheck
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_running_totals_along_every_axis(axis: int) -> None:
+    array = np.random.default_rng(0).standard_normal((6, 21, 37))
+    x = flambeau.tensor(array)
+    for given in (x, flambeau.tensor(array.transpose(2, 0, 1).copy()).permute(1, 2, 0)):
+        np.testing.assert_allclose(given.cumsum(axis).numpy(), array.cumsum(axis), rtol=1e-12)
+        np.testing.assert_allclose(given.cumprod(axis).numpy(), array.cumprod(axis), rtol=1e-12)
+        np.testing.assert_allclose(given.logcumsumexp(axis).numpy(), np.logaddexp.accumulate(array, axis), rtol=1e-12)
+
+
+def test_a_running_sum_is_one_chain() -> None:
+    array = np.random.default_rng(1).standard_normal((7, 3000)).astype(np.float32)
+    expected = np.empty_like(array)
+    total = np.zeros(7, np.float32)
+    for place in range(3000):
+        total += array[:, place]
+        expected[:, place] = total
+    assert np.array_equal(flambeau.tensor(array).cumsum(1).numpy(), expected)
+    assert np.array_equal(flambeau.tensor(array.T.copy()).cumsum(0).numpy(), expected.T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
+def test_running_extrema_and_the_last_place_of_equals(dtype: str) -> None:
+    array = np.random.default_rng(2).integers(0, 5, (4, 30))
+    x = flambeau.tensor(array).to(getattr(flambeau, dtype))
+    wide = x.to(flambeau.float64).numpy()
+    for function, accumulate in ((flambeau.cummax, np.maximum.accumulate), (flambeau.cummin, np.minimum.accumulate)):
+        values, places = function(x, 1)
+        expected = accumulate(wide, 1)
+        assert values.dtype is x.dtype and np.array_equal(values.to(flambeau.float64).numpy(), expected)
+        last = [[max(j for j in range(i + 1) if row[j] == top[i]) for i in range(30)] for row, top in zip(wide, expected, strict=True)]
+        assert places.tolist() == last
+
+
+def test_what_is_not_a_number_stays() -> None:
+    nan = float("nan")
+    values, places = flambeau.tensor([1.0, nan, 5.0, nan]).cummax(0)
+    assert values.isnan().tolist() == [False, True, True, True] and places.tolist() == [0, 1, 1, 3]
+
+
+def test_nothing_runs() -> None:
+    assert flambeau.zeros(0, 3).cumsum(0).shape == (0, 3) and flambeau.zeros(3, 0).cummax(1).indices.shape == (3, 0)
+    assert flambeau.tensor(2.0).cummax(0).values.item() == 2 and flambeau.zeros(0).logcumsumexp(0).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x.cumsum(0), lambda x: x.cumprod(1), lambda x: x.logcumsumexp(1), lambda x: x.cummax(0).values]
+)
+def test_gradients(function) -> None:
+    assert gradcheck(function, flambeau.tensor(np.random.default_rng(3).standard_normal((3, 4)), requires_grad=True))
+
+
+def test_differences_and_integrals() -> None:
+    array = np.random.default_rng(4).standard_normal((3, 8))
+    x = flambeau.tensor(array)
+    assert np.array_equal(x.diff(2, 1).numpy(), np.diff(array, 2, 1))
+    np.testing.assert_allclose(
+        flambeau.trapezoid(x, dx=0.5).numpy(), np.trapezoid(array, dx=0.5) if hasattr(np, "trapezoid") else np.trapz(array, dx=0.5)
+    )
