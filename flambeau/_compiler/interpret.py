@@ -145,7 +145,13 @@ class Interpreter:
 
     def _scan(self, node: Node) -> np.ndarray:
         kind, axis = node.attrs
-        function: Callable = {"sum": np.cumsum, "prod": np.cumprod, "max": np.maximum.accumulate, "min": np.minimum.accumulate, "logaddexp": np.logaddexp.accumulate}[kind]
+        function: Callable = {
+            "sum": np.cumsum,
+            "prod": np.cumprod,
+            "max": np.maximum.accumulate,
+            "min": np.minimum.accumulate,
+            "logaddexp": np.logaddexp.accumulate,
+        }[kind]
         return encode(function(decode(self.value(node.args[0]), node.dtype), axis=axis), node.dtype)
 
     def _contract(self, node: Node) -> np.ndarray:

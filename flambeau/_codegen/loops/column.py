@@ -7,6 +7,7 @@ memory, where they stay in the first-level cache. What is known once for each re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, bits, element_type, i64, vector
@@ -169,17 +170,22 @@ class Column:
 
         def chunk(first_line: Value, last_line: Value, first: Value, last: Value, totals: list[Value]) -> list[Value]:
             self.chunk(reductions, stores, first_line, last_line, first, last)
-            self._each_vector(lambda at: [self._add(number, at) for number in reductions])
+            self._each_vector(partial(self._for_each, reductions, self._add))
             return totals
 
         self.chunks.each([], chunk)
         for number in reductions:
             self.slots[number] = Line(body, self.spec.body[number].dtype, self.vectors)
-        self._each_vector(lambda at: [self._finish(number, at) for number in reductions])
+        self._each_vector(partial(self._for_each, reductions, self._finish))
         for number in reductions:
             if not body.is_vector(number):  # all results are alike
                 first = self.slots.pop(number).load(i64(0))
                 body.values[number] = scalar.pack([f.extract(part, 0) for part in scalar.unpack(first)])
+
+    @staticmethod
+    def _for_each(numbers: Sequence[int], act: Callable[[int, Value], None], at: Value) -> None:
+        for number in numbers:
+            act(number, at)
 
     def _each_vector(self, do: Callable[[Value], object]) -> None:
         """Loops over the vectors of a tile in memory of ours, which has whole vectors."""
@@ -275,9 +281,12 @@ class Column:
             pairs = f.intrinsic("smin", f.sub(self.used_lanes, width), width)
             with f.loop(0, pairs) as lanes:
                 high = f.add(lanes.index, width)
-                self._each_vector(
-                    lambda at: [self._combine_lanes(self.spec.body[n], self.lanes[n], at, lanes.index, high) for n in ordered]
-                )
+
+                def fold(at: Value, low: Value = lanes.index, high: Value = high) -> None:
+                    for number in ordered:
+                        self._combine_lanes(self.spec.body[number], self.lanes[number], at, low, high)
+
+                self._each_vector(fold)
 
     def _combine_lanes(self, instr: Instr, line: Line, at: Value, low: Value, high: Value) -> None:
         line.store(combine(self.f, instr, line.load(at, low), line.load(at, high)), at, low)

@@ -285,7 +285,11 @@ def _max_unpool(n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride
     flat = flambeau.zeros(*leading, math.prod(size), dtype=input.dtype, device=input.device)
     result = unpool(flat, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
     last = flambeau.channels_last
-    return result.contiguous(memory_format=last) if input.dim() == 4 and input.is_contiguous(memory_format=last) and not input.is_contiguous() else result
+    return (
+        result.contiguous(memory_format=last)
+        if input.dim() == 4 and input.is_contiguous(memory_format=last) and not input.is_contiguous()
+        else result
+    )
 
 
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:
