@@ -42,4 +42,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     first, second = (flambeau.tensor(rows.tolist(), dtype=flambeau.int64) for rows in numpy.triu_indices(input.size(0), 1))
-    return flambeau.norm(input[first] - input[second], p, 1)
+    difference = input[first] - input[second]
+    distance = flambeau.norm(difference, p, 1)
+    if p == 0:  # a count, whose gradient is zero here, while a norm of order 0 has none
+        distance = distance + difference.masked_fill(flambeau.ones_like(difference, dtype=flambeau.bool), 0.0).sum(1)
+    return distance
