@@ -33,6 +33,11 @@ from flambeau._types.promotion import get_default_dtype as get_default_dtype
 from flambeau._types.promotion import promote_types as promote_types
 from flambeau._types.promotion import set_default_dtype as set_default_dtype
 from flambeau._types.strided import layout as layout
+from flambeau._types.strided import sparse_bsc as sparse_bsc
+from flambeau._types.strided import sparse_bsr as sparse_bsr
+from flambeau._types.strided import sparse_coo as sparse_coo
+from flambeau._types.strided import sparse_csc as sparse_csc
+from flambeau._types.strided import sparse_csr as sparse_csr
 from flambeau._types.strided import strided as strided
 from flambeau.autograd.grad_mode import enable_grad as enable_grad
 from flambeau.autograd.grad_mode import inference_mode as inference_mode

@@ -124,3 +124,19 @@ def method_pair(function: Callable, operator: Operator) -> Callable:
     inplace.__name__ = inplace.__qualname__ = function.__name__ + "_"
     inplace.__doc__ = f"In-place version of ``{function.__name__}()``."
     return inplace
+
+
+def optional_first(name: str, keys: Sequence[str], args: Sequence[Any], named: dict[str, Any]) -> list[Any]:
+    """The arguments called ``keys``, given by place or by name, of which the first ones may be left out (``None``).
+
+    Raises:
+        TypeError: more than these, or one twice.
+    """
+    for key in named:
+        if key not in keys:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+    missing = [key for key in keys if key not in named]
+    if len(args) > len(missing):
+        raise TypeError(f"{name}() takes {len(keys)} arguments ({', '.join(keys)}), but got {len(args) + len(named)}")
+    found = {**named, **dict(zip(missing[len(missing) - len(args) :], args, strict=True))}
+    return [found.get(key) for key in keys]

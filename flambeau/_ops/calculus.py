@@ -79,7 +79,7 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    out: Tensor | None = None, **ignored: Any,
+    out: Tensor | None = None, layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """``steps`` numbers from ``base**start`` to ``base**end``, whose logarithms are evenly spaced, both ends included."""
     if isinstance(steps, int) and steps < 0:
@@ -88,7 +88,7 @@ def logspace(
     if dtype.category < dt.FLOAT:
         start, end = (int(each) for each in (start, end))
     wide = dt.complex128 if dtype.is_complex else dt.float64
-    result = (float(base) ** linspace(start, end, steps, dtype=wide, device=device)).to(dtype)
+    result = (float(base) ** linspace(start, end, steps, dtype=wide, device=device, layout=layout)).to(dtype)
     return into(out, result.requires_grad_() if requires_grad else result)
 
 

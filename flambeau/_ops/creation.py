@@ -22,6 +22,7 @@ from flambeau._types.device import require_cpu
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype, number_dtype
+from flambeau._types.strided import require_strided
 
 if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph, Node
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 Place = str | Device | None
 
 
-def _options(tensor: Tensor, requires_grad: bool, device: Place = None) -> Tensor:
+def _options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: Any = None) -> Tensor:
+    if layout is not None:
+        require_strided(layout)
     if device is not None:
         require_cpu(device)
     if requires_grad:
@@ -63,15 +66,15 @@ def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires
     result = new_empty(lay.contiguous(shape, dtype or get_default_dtype()))
     if memory_format is not None:
         result = result.to(memory_format=memory_format)
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, device: Place = None,
-                  requires_grad: bool = False, **ignored: Any) -> Tensor:  # fmt: skip
+                  requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor with the given sizes and strides and unspecified contents."""
-    layout = lay.layout(_check_sizes(int_tuple(size)), int_tuple(stride, "stride"), 0, dtype or get_default_dtype())
-    nbytes = layout.extent * layout.dtype.itemsize
-    return _options(new_tensor(Storage(allocate(nbytes), nbytes), layout), requires_grad, device)
+    window = lay.layout(_check_sizes(int_tuple(size)), int_tuple(stride, "stride"), 0, dtype or get_default_dtype())
+    nbytes = window.extent * window.dtype.itemsize
+    return _options(new_tensor(Storage(allocate(nbytes), nbytes), window), requires_grad, device, layout)
 
 
 def from_array(array: np.ndarray, dtype: DType | None = None) -> Tensor:
@@ -157,23 +160,23 @@ def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires
                 [0., 0., 0.]])
     """
     result = constant(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), 0)
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
          layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor of ones."""
     result = constant(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), 1)
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False,
-         out: Tensor | None = None, layout: Any = None) -> Tensor:  # fmt: skip
+         out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor filled with a number; its dtype is the number's unless given."""
     value = fill_value if isinstance(fill_value, TensorBase) else number(fill_value)
     dtype = dtype or (value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__))
     result = FULL(value, statics=(lay.contiguous(_check_sizes(int_tuple(size)), dtype),))
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def _like(input: Tensor, dtype: DType | None, memory_format: Any) -> Layout:
@@ -188,10 +191,11 @@ def empty_like(
     device: Place = None,
     requires_grad: bool = False,
     memory_format: Any = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input`` and unspecified contents."""
-    return _options(new_empty(_like(input, dtype, memory_format)), requires_grad, device)
+    return _options(new_empty(_like(input, dtype, memory_format)), requires_grad, device, layout)
 
 
 def zeros_like(
@@ -201,10 +205,11 @@ def zeros_like(
     device: Place = None,
     requires_grad: bool = False,
     memory_format: Any = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of zeros with the size, dtype and memory order of ``input``."""
-    return _options(constant(_like(input, dtype, memory_format), 0), requires_grad, device)
+    return _options(constant(_like(input, dtype, memory_format), 0), requires_grad, device, layout)
 
 
 def ones_like(
@@ -214,10 +219,11 @@ def ones_like(
     device: Place = None,
     requires_grad: bool = False,
     memory_format: Any = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of ones with the size, dtype and memory order of ``input``."""
-    return _options(constant(_like(input, dtype, memory_format), 1), requires_grad, device)
+    return _options(constant(_like(input, dtype, memory_format), 1), requires_grad, device, layout)
 
 
 def full_like(
@@ -228,10 +234,11 @@ def full_like(
     device: Place = None,
     requires_grad: bool = False,
     memory_format: Any = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input``, filled with a number."""
-    return _options(FULL(number(fill_value), statics=(_like(input, dtype, memory_format),)), requires_grad, device)
+    return _options(FULL(number(fill_value), statics=(_like(input, dtype, memory_format),)), requires_grad, device, layout)
 
 
 def _lower_arange(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -245,7 +252,7 @@ ARANGE = Operator("arange", ("start", "step"), ("layout",), infer=_infer_static,
 
 
 def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Place = None,
-           requires_grad: bool = False, out: Tensor | None = None, layout: Any = None) -> Tensor:  # fmt: skip
+           requires_grad: bool = False, out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """``start, start + step, …`` up to but not including ``end``.
 
     Raises:
@@ -259,6 +266,8 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
     if end is None:
         start, end = 0, start
     start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]
+    if dtype is None and out is not None:
+        dtype = out.layout.dtype
     if dtype is None:
         dtype = get_default_dtype() if float in (start.__class__, end.__class__, step.__class__) else dt.int64
     if step == 0:
@@ -270,12 +279,14 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
     if dtype.is_floating_point:
         length = ceil((end - start) / step)
     else:
-        start, end, step = int(start), int(end) if dtype is not None and float(end).is_integer() else end, int(step)
+        start, end, step = int(start), int(end) if float(end).is_integer() else end, int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero, but is a fraction that an integer dtype cuts off")
         length = (
             ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
         )
     result = ARANGE(start, step, statics=(lay.contiguous((max(length, 0),), dtype),))
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def eye(
@@ -286,7 +297,8 @@ def eye(
     device: Place = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A matrix with ones on the diagonal and zeros elsewhere."""
     columns = n if m is None else m
@@ -295,7 +307,7 @@ def eye(
     rows = ARANGE(0, 1, statics=(lay.contiguous((n,), dt.int64),))
     place = ARANGE(0, 1, statics=(lay.contiguous((columns,), dt.int64),))
     result = FUNCTIONS.cast(rows.unsqueeze(1) == place, dtype or get_default_dtype())
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def linspace(
@@ -307,7 +319,8 @@ def linspace(
     device: Place = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, evenly spaced, both ends included."""
     start, end = (each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end))
@@ -317,7 +330,7 @@ def linspace(
         raise RuntimeError("number of steps must be non-negative")
     dtype = dtype or get_default_dtype()
     result = LINSPACE(start, end, statics=(lay.contiguous((steps,), dtype),))
-    return into(out, _options(result, requires_grad, device))
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def _lower_linspace(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -338,63 +351,42 @@ def _lower_linspace(graph: Graph, operands: list[Node], statics: tuple, layouts:
 LINSPACE = Operator("linspace", ("start", "end"), ("layout",), infer=_infer_static, lower=_lower_linspace)
 
 
-def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
-    """A tensor without dimensions that holds a number."""
-    return full((), s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+def scalar_tensor(s: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
+    """A tensor without dimensions."""
+    return full((), s, dtype=dtype or get_default_dtype(), **options)
 
 
-def new_zeros(
-    self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any
-) -> Tensor:
+# What follows are methods; ``options`` are those of the function that each of them calls.
+
+
+def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, **options: Any) -> Tensor:
     """Zeros with the dtype of this tensor, unless another is given."""
-    return zeros(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+    return zeros(*size, dtype=dtype or self.layout.dtype, **options)
 
 
-def new_ones(
-    self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any
-) -> Tensor:
+def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, **options: Any) -> Tensor:
     """Ones with the dtype of this tensor, unless another is given."""
-    return ones(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+    return ones(*size, dtype=dtype or self.layout.dtype, **options)
 
 
-def new_full(
-    self: Tensor,
-    size: Sequence[int],
-    fill_value: Any,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-    **ignored: Any,
-) -> Tensor:
+def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
     """A tensor filled with a number, with the dtype of this tensor, unless another is given."""
-    return full(size, fill_value, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+    return full(size, fill_value, dtype=dtype or self.layout.dtype, **options)
 
 
-def _new_empty(
-    self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, **ignored: Any
-) -> Tensor:
+def _new_empty(self: Tensor, *size: Any, dtype: DType | None = None, **options: Any) -> Tensor:
     """A tensor with unspecified contents and the dtype of this tensor, unless another is given."""
-    return empty(*size, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+    return empty(*size, dtype=dtype or self.layout.dtype, **options)
 
 
-def new_empty_strided(
-    self: Tensor,
-    size: Sequence[int],
-    stride: Sequence[int],
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-    **ignored: Any,
-) -> Tensor:
+def new_empty_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, **options: Any) -> Tensor:
     """A tensor with the given strides, unspecified contents and the dtype of this tensor, unless another is given."""
-    return empty_strided(size, stride, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+    return empty_strided(size, stride, dtype=dtype or self.layout.dtype, **options)
 
 
-def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False) -> Tensor:
+def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
     """A copy of ``data`` with the dtype of this tensor, unless another is given."""
-    return tensor(data, dtype=dtype or self.layout.dtype, device=device, requires_grad=requires_grad)
+    return tensor(data, dtype=dtype or self.layout.dtype, **options)
 
 
 # -- Python data -----------------------------------------------------------------------------------------------------

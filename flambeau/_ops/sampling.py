@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, sizes
+from flambeau._ops.arguments import int_tuple, into, optional_first, sizes
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty
 from flambeau._ops.operator import FUNCTIONS, Operator, check_writable, rebase, write
 from flambeau._runtime import random as streams
@@ -228,9 +228,8 @@ def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) ->
 
 def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
     """Overwrite by integers from ``[from, to)``, ``[0, to)``, or the whole range of the dtype."""
-    low, high = named.get("from", 0), named.get("to")
-    if bounds:
-        low, high = (0, bounds[0]) if len(bounds) == 1 else bounds
+    low, high = optional_first("random_", ("from", "to"), bounds, named)
+    low = low or 0
     dtype = self.layout.dtype
     if high is None:
         return _fill(self, "random_", lambda n: streams.full_range(_engine(generator), n, dtype))
@@ -253,10 +252,11 @@ def rand(
     device: Any = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Numbers spread evenly over ``[0, 1)``."""
-    return into(out, _options(uniform_(_new(size, dtype), generator=generator), requires_grad, device))
+    return into(out, _options(uniform_(_new(size, dtype), generator=generator), requires_grad, device, layout))
 
 
 def randn(
@@ -266,10 +266,11 @@ def randn(
     device: Any = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Numbers from the standard normal distribution."""
-    return into(out, _options(normal_(_new(size, dtype), generator=generator), requires_grad, device))
+    return into(out, _options(normal_(_new(size, dtype), generator=generator), requires_grad, device, layout))
 
 
 def randint(
@@ -279,17 +280,19 @@ def randint(
     device: Any = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
+    layout: Any = None,
+    pin_memory: bool = False,
     **named: Any,
 ) -> Tensor:
     """Integers from ``[low, high)``: ``randint(high, size)`` or ``randint(low, high, size)``."""
-    given = list(args)
-    size = named["size"] if "size" in named else given.pop()
-    high = named["high"] if "high" in named else given.pop()
-    low = named["low"] if "low" in named else given.pop() if given else 0
+    low, high, size = optional_first("randint", ("low", "high", "size"), args, named)
+    if high is None or size is None:
+        raise TypeError("randint() needs 'high' and 'size'")
+    low = low or 0
     result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64))
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return into(out, _options(random_(result, int(low), int(high), generator=generator), requires_grad, device))
+    return into(out, _options(random_(result, int(low), int(high), generator=generator), requires_grad, device, layout))
 
 
 def randperm(
@@ -300,12 +303,13 @@ def randperm(
     device: Any = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """The numbers from 0 to ``n - 1`` in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    return into(out, _options(from_array(streams.permutation(_engine(generator), n, dtype), dtype), requires_grad, device))
+    return into(out, _options(from_array(streams.permutation(_engine(generator), n, dtype), dtype), requires_grad, device, layout))
 
 
 def _like(function: Callable) -> Callable:
@@ -317,9 +321,12 @@ def _like(function: Callable) -> Callable:
         requires_grad: bool = False,
         memory_format: Any = None,
         generator: Generator | None = None,
-        **ignored: Any,
+        layout: Any = None,
+        pin_memory: bool = False,
     ) -> Tensor:
-        return _options(function(empty_like(input, dtype=dtype, memory_format=memory_format), generator=generator), requires_grad, device)
+        return _options(
+            function(empty_like(input, dtype=dtype, memory_format=memory_format), generator=generator), requires_grad, device, layout
+        )
 
     alike.__doc__ = f"A tensor like ``input``, filled by ``{function.__name__}``."
     return alike
@@ -330,11 +337,23 @@ randn_like = _like(normal_)
 
 
 def randint_like(
-    input: Tensor, *bounds: int, dtype: DType | None = None, memory_format: Any = None, generator: Generator | None = None, **named: Any
+    input: Tensor,
+    *bounds: int,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    generator: Generator | None = None,
+    layout: Any = None,
+    pin_memory: bool = False,
+    **named: Any,
 ) -> Tensor:
     """Integers from ``[low, high)``, in a tensor like ``input``."""
-    limits = bounds or tuple(named[key] for key in ("low", "high") if key in named)
-    return random_(empty_like(input, dtype=dtype, memory_format=memory_format), *limits, generator=generator)
+    low, high = optional_first("randint_like", ("low", "high"), bounds, named)
+    if high is None:
+        raise TypeError("randint_like() needs 'high'")
+    result = random_(empty_like(input, dtype=dtype, memory_format=memory_format), low or 0, high, generator=generator)
+    return _options(result, requires_grad, device, layout)
 
 
 def normal(
@@ -344,12 +363,15 @@ def normal(
     *,
     generator: Generator | None = None,
     dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
     out: Tensor | None = None,
-    **ignored: Any,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
     if size is not None:
-        return into(out, normal_(_new((size,), dtype), mean, std, generator=generator))
+        return into(out, _options(normal_(_new((size,), dtype), mean, std, generator=generator), requires_grad, device, layout))
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
     noise = normal_(new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype)), generator=generator)

@@ -17,7 +17,7 @@ from flambeau._types import dtype as dt
 from flambeau._types.device import require_cpu
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import get_default_dtype
-from flambeau._types.strided import strided
+from flambeau._types.strided import require_strided, strided
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -63,8 +63,7 @@ def _check(name: str, count: int, dtype: DType | None, layout: Any) -> None:
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={count}")
     if dtype is not None and dtype.category != dt.FLOAT:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {dtype!r}")
-    if layout is not None and layout != strided:
-        raise RuntimeError(f"{name} is not implemented for layout {layout!r}")
+    require_strided(layout, name)
 
 
 def hann_window(

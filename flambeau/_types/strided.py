@@ -1,12 +1,14 @@
-"""Kinds of memory layout: there is one, a storage with strides."""
+"""Kinds of memory layout: tensors have one, a storage with strides; PyTorch's others are names to compare with, which nothing can make."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from flambeau._types.layout import Layout
 
 
 class layout:
-    """How a tensor keeps its elements; ``strided`` is the only kind (PyTorch has sparse ones besides).
+    """How a tensor keeps its elements. All tensors are ``strided``; PyTorch's sparse kinds are refused wherever one is asked for.
 
     ``tensor.layout`` says more than its kind: the sizes and strides themselves. It equals its kind.
     """
@@ -23,10 +25,23 @@ class layout:
         return self.name
 
     def __eq__(self, other: object) -> bool:
-        return self is other or isinstance(other, Layout)
+        return self is other or (self is strided and isinstance(other, Layout))
 
     def __hash__(self) -> int:
         return id(self)
 
 
 strided = layout("strided")
+sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
+    layout(name) for name in ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
+)
+
+
+def require_strided(kind: Any, name: str = "Flambeau", error: type[Exception] = RuntimeError) -> None:
+    """Check that a layout is ``strided`` (or not given).
+
+    Raises:
+        RuntimeError: it is another (or ``error``).
+    """
+    if kind is not None and kind != strided:
+        raise error(f"{name} is implemented for strided tensors only, got: {kind!r}")

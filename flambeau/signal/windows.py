@@ -13,7 +13,7 @@ from flambeau._ops.windows import window as _window
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import get_default_dtype
-from flambeau._types.strided import strided
+from flambeau._types.strided import require_strided, strided
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -36,8 +36,7 @@ def _made(
     dtype = dtype or get_default_dtype()
     if M < 0:
         raise ValueError(f"{name} requires non-negative window length, got M={M}")
-    if layout != strided:
-        raise ValueError(f"{name} is implemented for strided tensors only, got: {layout}")
+    require_strided(layout, name, ValueError)
     if dtype not in (dt.float32, dt.float64):
         raise ValueError(f"{name} expects float32 or float64 dtypes, got: {dtype!r}")
     return _window(lambda: values(M, not sym), M, dtype, device, requires_grad)

@@ -75,3 +75,31 @@ def test_item(dtype: str) -> None:
     expected = {"f": float, "b": bool, "c": complex}.get(dtype[0], int)
     assert value == 1 and type(value) is (float if dtype == "bfloat16" else expected)
     assert (made[1:2] + made[0]).item() == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda **o: flambeau.zeros(2, **o), lambda **o: flambeau.ones_like(flambeau.ones(2), **o), lambda **o: flambeau.rand(2, **o),
+     lambda **o: flambeau.eye(2, **o), lambda **o: flambeau.linspace(0, 1, 3, **o), lambda **o: flambeau.randint(3, (2,), **o),
+     lambda **o: flambeau.ones(2).new_zeros(2, **o), lambda **o: flambeau.randperm(3, **o), lambda **o: flambeau.normal(0.0, 1.0, (2,), **o)],
+)  # fmt: skip
+def test_options_are_known_or_refused(make) -> None:
+    with pytest.raises(TypeError, match="dtyp"):
+        make(dtyp=flambeau.float64)
+    with pytest.raises(RuntimeError, match="strided"):
+        make(layout=flambeau.sparse_coo)
+    with pytest.raises(RuntimeError, match="CPU"):
+        make(device="cuda")
+    assert make(layout=flambeau.strided, device="cpu").numel() > 0
+
+
+def test_bounds_of_random_integers_by_place_and_by_name() -> None:
+    flambeau.manual_seed(0)
+    expected = flambeau.randint(2, 9, (5,)).tolist()
+    for arguments, named in (((2, 9), {"size": (5,)}), ((2,), {"high": 9, "size": (5,)}), ((), {"low": 2, "high": 9, "size": (5,)})):
+        flambeau.manual_seed(0)
+        assert flambeau.randint(*arguments, **named).tolist() == expected
+    with pytest.raises(TypeError, match="needs"):
+        flambeau.randint(3)
+    with pytest.raises(TypeError, match="takes 3 arguments"):
+        flambeau.randint(1, 2, 3, (4,))

@@ -61,6 +61,13 @@ def test_foreign_memory() -> None:
 def test_layout_is_strided() -> None:
     assert flambeau.ones(2).layout == flambeau.strided and repr(flambeau.strided) == "torch.strided"
     assert isinstance(flambeau.strided, flambeau.layout)
+    assert flambeau.ones(2).layout != flambeau.sparse_coo and flambeau.sparse_coo != flambeau.sparse_csr
+
+
+def test_no_tensor_is_sparse() -> None:
+    for make in (flambeau.zeros, flambeau.empty, flambeau.rand, flambeau.eye):
+        with pytest.raises(RuntimeError, match="strided tensors only"):
+            make(2, layout=flambeau.sparse_coo)
     assert flambeau.e == np.e and flambeau.newaxis is None
 
 
