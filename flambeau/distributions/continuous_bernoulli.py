@@ -9,12 +9,12 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from flambeau.distributions.binary import Binary
+from flambeau.distributions.utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs
 from flambeau.nn.functional import binary_cross_entropy_with_logits
 
 
-class ContinuousBernoulli(Distribution):
+class ContinuousBernoulli(Binary):
     """``C(probs) probs^x (1 - probs)^(1 - x)`` for x in [0, 1]; near ``probs = 1/2`` (``lims``) Taylor series are used."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -24,26 +24,18 @@ class ContinuousBernoulli(Distribution):
     def __init__(
         self, probs: Any = None, logits: Any = None, lims: tuple[float, float] = (0.499, 0.501), validate_args: bool | None = None
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._set_chance(probs, logits)
         if probs is not None:
-            (given,) = broadcast_all(probs)
-            if validate_args is not False and self._validate_args and not bool(self.arg_constraints["probs"].check(given).all()):
+            if validate_args is not False and self._validate_args and not bool(self.arg_constraints["probs"].check(self.probs).all()):
                 raise ValueError("The parameter probs has invalid values")
-            self.probs = clamp_probs(given)
-        else:
-            (self.logits,) = broadcast_all(logits)
+            self.probs = clamp_probs(self.probs)
         self._lims = lims
-        super().__init__((self.probs if probs is not None else self.logits).shape, validate_args=validate_args)
+        super().__init__(self._param.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> ContinuousBernoulli:
         new = super().expand(batch_shape, _instance)
         new._lims = self._lims  # type: ignore[attr-defined]
         return new  # type: ignore[return-value]
-
-    @lazy_property
-    def logits(self) -> Tensor:  # type: ignore[no-redef]
-        return probs_to_logits(self.probs, is_binary=True)
 
     @lazy_property
     def probs(self) -> Tensor:  # type: ignore[no-redef]

@@ -8,13 +8,13 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.binary import Binary
 from flambeau.distributions.gamma import Gamma
-from flambeau.distributions.utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from flambeau.distributions.utils import lazy_property
 from flambeau.nn.functional import logsigmoid
 
 
-class NegativeBinomial(Distribution):
+class NegativeBinomial(Binary):
     """Successes of probability ``probs`` before ``total_count`` failures."""
 
     arg_constraints = {
@@ -23,23 +23,9 @@ class NegativeBinomial(Distribution):
     support = constraints.nonnegative_integer  # type: ignore[assignment]
 
     def __init__(self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        if probs is not None:
-            total, self.probs = broadcast_all(total_count, probs)
-        else:
-            total, self.logits = broadcast_all(total_count, logits)
-        param = self.probs if probs is not None else self.logits
-        self.total_count = total.type_as(param)
-        super().__init__(param.shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:  # type: ignore[no-redef]
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:  # type: ignore[no-redef]
-        return logits_to_probs(self.logits, is_binary=True)
+        (total,) = self._set_chance(probs, logits, total_count)
+        self.total_count = total.type_as(self._param)
+        super().__init__(self._param.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
