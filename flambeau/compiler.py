@@ -28,14 +28,17 @@ def compile(
     backend: str | Callable | None = None,
     mode: str | None = None,
     options: dict[str, Any] | None = None,
+    name: str | None = None,
     disable: bool = False,
-    **others: Any,
+    recompile_limit: int | None = None,
+    isolate_recompiles: bool = False,
+    shapes_spec: Any = None,
 ) -> Callable:
     """The model or function itself: what it records is compiled as one program in any case.
 
     Args:
         model: a module or function; without one, a decorator is returned
-        fullgraph, dynamic, backend, mode, options, disable: accepted, and change nothing
+        the others: accepted, and change nothing
 
     Raises:
         RuntimeError: the mode is unknown, or ``mode`` and ``options`` are both given.

@@ -11,12 +11,15 @@ from typing import Any, Final
 __all__ = ["Final", "annotate", "export", "ignore", "is_scripting", "is_tracing", "script", "script_if_tracing", "trace", "unused"]
 
 
-def script(obj: Any, optimize: Any = None, example_inputs: Any = None, **others: Any) -> Any:
+def script(obj: Any, optimize: Any = None, example_inputs: Any = None) -> Any:
     """The function, class or module itself: what it records is compiled in any case."""
     return obj
 
 
-def trace(func: Callable, example_inputs: Any = None, **others: Any) -> Callable:
+def trace(
+    func: Callable, example_inputs: Any = None, optimize: Any = None, check_trace: bool = True, check_inputs: Any = None,
+    check_tolerance: float = 1e-5, strict: bool = True, example_kwarg_inputs: Any = None,
+) -> Callable:  # fmt: skip
     """The function or module itself. Unlike a trace it still takes every branch by its data."""
     return func
 

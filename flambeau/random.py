@@ -17,7 +17,7 @@ __all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "ma
 
 
 @contextmanager
-def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, **others: Any) -> Iterator[None]:
+def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, device_type: str | None = None) -> Iterator[None]:
     """A block after which the stream goes on as if nothing had been drawn in it.
 
     Example::
