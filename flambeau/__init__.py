@@ -6,6 +6,7 @@ from math import e as e
 from math import inf as inf
 from math import nan as nan
 from math import pi as pi
+from typing import TYPE_CHECKING
 
 import flambeau._ops as _ops
 from flambeau import _settings
@@ -47,6 +48,14 @@ from flambeau.autograd.grad_mode import no_grad as no_grad
 from flambeau.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 from flambeau.version import __version__ as __version__
 
+if TYPE_CHECKING:  # so that tools know of modules that are loaded when they are first used
+    from flambeau import distributions as distributions
+    from flambeau import fft as fft
+    from flambeau import linalg as linalg
+    from flambeau import optim as optim
+    from flambeau import special as special
+    from flambeau import testing as testing
+
 for _dtype in _dtypes.DTYPES:
     globals()[_dtype.name] = _dtype
 for _alias in ("half", "float", "double", "cfloat", "cdouble", "short", "int", "long"):
@@ -65,12 +74,7 @@ newaxis = None
 
 _set_compiler(_lazy.compile)
 
-from flambeau import fft as fft  # noqa: E402  (these need the names above)
-from flambeau import linalg as linalg  # noqa: E402
-from flambeau import nn as nn  # noqa: E402
-from flambeau import optim as optim  # noqa: E402
-from flambeau import special as special  # noqa: E402
-from flambeau import testing as testing  # noqa: E402
+from flambeau import nn as nn  # noqa: E402  (these need the names above)
 from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 
@@ -86,6 +90,7 @@ _LATER = {
     "distributions": "",
     "draw": "",
     "explain": "_compiler.explain",
+    "fft": "",
     "func": "",
     "get_autocast_cpu_dtype": "amp.autocast_mode",
     "get_autocast_dtype": "amp.autocast_mode",
@@ -93,16 +98,20 @@ _LATER = {
     "is_autocast_cpu_enabled": "amp.autocast_mode",
     "is_autocast_enabled": "amp.autocast_mode",
     "jit": "",
+    "linalg": "",
     "load": "serialization",
     "masked": "",
     "mps": "",
     "multiprocessing": "",
+    "optim": "",
     "random": "",
     "save": "serialization",
     "serialization": "",
     "set_autocast_dtype": "amp.autocast_mode",
     "set_autocast_enabled": "amp.autocast_mode",
     "signal": "",
+    "special": "",
+    "testing": "",
     "vision": "",
     "vmap": "func",
     "xpu": "",
