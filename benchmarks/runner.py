@@ -18,6 +18,12 @@ from typing import Any
 
 SAMPLE = 100_000  # values of each result that are kept for the comparison
 SUPPLIED = 1536 << 20  # bytes of memory that the host has given this machine before the first call
+TOUCH = """
+import ctypes, mmap, sys
+pages = mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+pages.madvise(mmap.MADV_HUGEPAGE)
+ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(pages)), 1, len(pages))
+"""
 
 
 def load(side: str, threads: int) -> ModuleType:
@@ -64,8 +70,7 @@ def supply_memory() -> None:
     a first call would be charged for how long the machine had been idle. A child touches the memory, so that this process
     does not count it as its own.
     """
-    touch_all = f"import ctypes; ctypes.memset(ctypes.create_string_buffer({SUPPLIED}), 1, {SUPPLIED})"
-    subprocess.run([sys.executable, "-c", touch_all], check=True)
+    subprocess.run([sys.executable, "-c", TOUCH, str(SUPPLIED)], check=True)
 
 
 def timed(call: Callable[[], Any], record_only: bool) -> float:
