@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys as _sys
 from math import e as e
 from math import inf as inf
 from math import nan as nan
@@ -56,7 +57,7 @@ if TYPE_CHECKING:  # so that tools know of modules that are loaded when they are
     from flambeau import special as special
     from flambeau import testing as testing
 
-for _dtype in _dtypes.DTYPES:
+for _dtype in (*_dtypes.DTYPES, *_dtypes.NAMES_ONLY):
     globals()[_dtype.name] = _dtype
 for _alias in ("half", "float", "double", "cfloat", "cdouble", "short", "int", "long"):
     globals()[_alias] = getattr(_dtypes, _alias)
@@ -71,6 +72,7 @@ for _home in (_classes, _settings):
         globals()[_name] = getattr(_home, _name)
 globals().update(_aliases.FUNCTIONS)
 newaxis = None
+torch = _sys.modules[__name__]  # packages write `torch.torch`
 
 _set_compiler(_lazy.compile)
 
@@ -79,6 +81,10 @@ from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 
 _LATER = {
+    "UntypedStorage": "storage",
+    "_C": "",
+    "_dynamo": "",
+    "__config__": "",
     "accelerator": "",
     "amp": "",
     "autocast": "amp.autocast_mode",
@@ -87,11 +93,14 @@ _LATER = {
     "compiler": "",
     "cpu": "",
     "cuda": "",
+    "distributed": "",
     "distributions": "",
     "draw": "",
     "explain": "_compiler.explain",
     "fft": "",
     "func": "",
+    "fx": "",
+    "futures": "",
     "get_autocast_cpu_dtype": "amp.autocast_mode",
     "get_autocast_dtype": "amp.autocast_mode",
     "install_as_torch": "_alias",
@@ -103,7 +112,10 @@ _LATER = {
     "masked": "",
     "mps": "",
     "multiprocessing": "",
+    "ops": "",
     "optim": "",
+    "overrides": "",
+    "profiler": "",
     "random": "",
     "save": "serialization",
     "serialization": "",
@@ -111,6 +123,7 @@ _LATER = {
     "set_autocast_enabled": "amp.autocast_mode",
     "signal": "",
     "special": "",
+    "storage": "",
     "testing": "",
     "vision": "",
     "vmap": "func",

@@ -101,7 +101,10 @@ class _AliasLoader(InspectLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         # The import system has just made the alias's spec the module's own.
+        alias = module.__spec__.name if module.__spec__ else ""
         module.__spec__ = self.spec
+        if alias in ALIASES:  # packages ask the module for its name
+            module.__name__ = alias
 
     def is_package(self, fullname: str) -> bool:
         return self.spec.submodule_search_locations is not None

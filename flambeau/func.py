@@ -6,7 +6,7 @@ records becomes one program all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -14,33 +14,17 @@ import flambeau
 from flambeau import Tensor
 from flambeau.autograd.functional import _gradients, _rows
 from flambeau.nn.utils.stateless import functional_call as _functional_call
+from flambeau.utils._pytree import tree_flatten
 
 __all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp", "vmap"]
 
 # -- trees of tensors ------------------------------------------------------------------------------------------------
 
 
-def _flatten(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The leaves of nested tuples, lists and dictionaries, and what builds the same tree of others."""
-    if isinstance(tree, dict):
-        keys = list(tree)
-        parts = [_flatten(tree[key]) for key in keys]
-        make: Callable = lambda values: type(tree)(zip(keys, values, strict=True))
-    elif isinstance(tree, (tuple, list)):
-        parts = [_flatten(each) for each in tree]
-        make = (lambda values: type(tree)(*values)) if hasattr(tree, "_fields") else type(tree)
-    else:
-        return [tree], lambda values: values[0]
-    counts = [len(leaves) for leaves, _ in parts]
-
-    def build(values: Sequence[Any]) -> Any:
-        made, start = [], 0
-        for count, (_, rebuild) in zip(counts, parts, strict=True):
-            made.append(rebuild(values[start : start + count]))
-            start += count
-        return make(made)
-
-    return [leaf for leaves, _ in parts for leaf in leaves], build
+def _flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
+    """The leaves of nested containers, and what builds the same tree of others."""
+    leaves, form = tree_flatten(tree)
+    return leaves, form.unflatten
 
 
 def _tracked(tree: Any) -> tuple[list[Tensor], Any, bool]:

@@ -8,7 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["Final", "annotate", "export", "ignore", "is_scripting", "is_tracing", "script", "script_if_tracing", "trace", "unused"]
+from flambeau.nn import Module
+
+__all__ = ["Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "is_tracing", "script", "script_if_tracing", "trace", "unused"]
+
+
+class ScriptFunction:
+    """A function in TorchScript, to ask whether something is one: nothing is.
+
+    Raises:
+        NotImplementedError: when called
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("there is no TorchScript in Flambeau: jit.script(f) is f, which is compiled when it is called")
+
+
+class ScriptModule(Module):
+    """A module in TorchScript, to ask whether something is one: nothing is.
+
+    Raises:
+        NotImplementedError: when called
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("there is no TorchScript in Flambeau: jit.script(module) is the module, which is compiled when it is called")
 
 
 def script(obj: Any, optimize: Any = None, example_inputs: Any = None) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from flambeau._serialization import legacy, pickling, unpickling
 from flambeau._serialization.archive import ALIGNMENT, FORMAT_VERSION, ArchiveReader, ArchiveWriter
-from flambeau._serialization.files import FileLike, is_path, reading, writing
+from flambeau._serialization.files import FILE_LIKE, is_path, reading, writing
 from flambeau._serialization.names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
 from flambeau._types.device import device as Device
@@ -25,13 +25,13 @@ __all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load",
 
 DEFAULT_PROTOCOL = 2
 
-MapLocation = Callable[[LoadedStorage, str], Any] | Device | str | dict[str, str] | None
+MAP_LOCATION = Callable[[LoadedStorage, str], Any] | Device | str | dict[str, str] | None
 Restore = Callable[[LoadedStorage, str], LoadedStorage]
 
 
 def save(
     obj: object,
-    f: FileLike,
+    f: FILE_LIKE,
     pickle_module: ModuleType = pickle,
     pickle_protocol: int = DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
@@ -84,15 +84,15 @@ def save(
         archive.close()
 
 
-def _folder(f: FileLike) -> str:
+def _folder(f: FILE_LIKE) -> str:
     """The folder in the archive: the file's name without its extension."""
     name = os.path.splitext(os.path.basename(os.fspath(f)))[0] if is_path(f) else ""
     return name if isinstance(name, str) and name and name.isascii() else "archive"
 
 
 def load(
-    f: FileLike,
-    map_location: MapLocation = None,
+    f: FILE_LIKE,
+    map_location: MAP_LOCATION = None,
     pickle_module: ModuleType | None = None,
     *,
     weights_only: bool | None = None,
@@ -197,7 +197,7 @@ def _mapped(memory: np.ndarray, offset: int, nbytes: int, storage_type: StorageT
     return LoadedStorage.over(memory[offset : offset + nbytes], storage_type.dtype)
 
 
-def _restore(map_location: MapLocation) -> Restore:
+def _restore(map_location: MAP_LOCATION) -> Restore:
     """What becomes of a storage that was saved on a device.
 
     Raises:

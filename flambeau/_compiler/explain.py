@@ -100,6 +100,7 @@ class ProgramReport:
         results: how many values it left in memory
         result_bytes: their size
         arena_bytes: the memory of all values in between
+        start: when it began, by ``time.perf_counter()``
     """
 
     operators: tuple[str, ...]
@@ -107,6 +108,7 @@ class ProgramReport:
     results: int
     result_bytes: int
     arena_bytes: int
+    start: float
 
     @property
     def seconds(self) -> float:
@@ -173,13 +175,35 @@ def explain(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation
         >>> explanation.kernels[0].bytes_read, explanation.kernels[0].bytes_written
         (40000, 400)
     """
+    before = jit.statistics()
+    programs: list[ProgramReport] = []
+    with watched(programs.append) as flush:
+        result = fn(*args, **kwargs)
+        flush()
+    after = jit.statistics()
+    return Explanation(
+        result,
+        tuple(programs),
+        limits.measure(),
+        int(after["compiled"] - before["compiled"]),
+        int(after["loaded"] - before["loaded"]),
+        after["seconds"] - before["seconds"],
+    )
+
+
+# -- watching programs run ---------------------------------------------------------------------------------------------
+
+@contextmanager
+def watched(report: Callable[[ProgramReport], None]) -> Iterator[Callable[[], None]]:
+    """Report each program that this thread's tape runs meanwhile; gives what computes all that is pending.
+
+    What was pending before is computed first, and not reported.
+    """
     from flambeau._tape.tape import LOCAL  # the room above: only at the call
 
     tape = LOCAL.tape
     tape.flush()
     known = limits.measure()
-    before = jit.statistics()
-    programs: list[ProgramReport] = []
 
     def observe(program: CompiledProgram, run: Run, execute: Callable[[], None]) -> None:
         if not tape.flushing:  # another thread's
@@ -188,28 +212,17 @@ def explain(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation
         operators = tuple(record.op.name for record in tape.cursor.path())
         segments = program.segments
         program.segments = steps = _Steps(segments)
+        start = time.perf_counter()
         try:
             with _interrupts_held():
                 execute()
         finally:
             program.segments = segments
-        programs.append(_report(program, run, operators, steps.seconds, known))
+        report(_report(program, run, operators, start, steps.seconds, known))
 
     with _observed(observe):
-        result = fn(*args, **kwargs)
-        tape.flush()
-    after = jit.statistics()
-    return Explanation(
-        result,
-        tuple(programs),
-        known,
-        int(after["compiled"] - before["compiled"]),
-        int(after["loaded"] - before["loaded"]),
-        after["seconds"] - before["seconds"],
-    )
+        yield tape.flush
 
-
-# -- watching programs run ---------------------------------------------------------------------------------------------
 
 _observing = threading.RLock()
 
@@ -261,7 +274,7 @@ def _interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _report(program: CompiledProgram, run: Run, operators: tuple[str, ...], times: Sequence[float], known: Limits) -> ProgramReport:
+def _report(program: CompiledProgram, run: Run, operators: tuple[str, ...], start: float, times: Sequence[float], known: Limits) -> ProgramReport:
     plan = program.plan()
     work = _Work(plan, run)
     kernels = []
@@ -275,7 +288,7 @@ def _report(program: CompiledProgram, run: Run, operators: tuple[str, ...], time
         itemsize = max(min(8, max(node.dtype.compute.itemsize for node in step.nodes)), 4)
         kernels.append(Kernel(step.name, names, flops, read, written, step.tiles, seconds, known.seconds(flops, read + written, itemsize)))
     nbytes = sum(node.numel * node.dtype.itemsize for node in plan.roots.values())
-    return ProgramReport(operators, tuple(kernels), len(plan.roots), nbytes, plan.arena)
+    return ProgramReport(operators, tuple(kernels), len(plan.roots), nbytes, plan.arena, start)
 
 
 # -- operations and bytes ----------------------------------------------------------------------------------------------
@@ -365,8 +378,10 @@ def _names(node: Node) -> tuple[str, ...]:
     if node.kind == "contract":
         batch, m, n, k = _sizes(node)
         return (f"contract {f'{batch}x' if batch > 1 else ''}{m}x{n}x{k}",)
-    if node.kind in ("scan", "scatter"):
+    if node.kind in ("scan", "scatter", "recur"):
         return (f"{node.kind} {node.attrs[0]}",)
+    if node.kind == "item":  # named with what makes it
+        return ()
     return (node.kind,)
 
 
@@ -377,6 +392,8 @@ def _flops(node: Node) -> int:
         return prod(_sizes(node)) * (8 if node.args[0].dtype.is_complex else 2)
     if node.kind in ("reduce", "scan"):
         return node.args[0].numel
+    if node.kind == "recur":
+        return 2 * node.args[0].shape[0] * node.args[1].numel
     return node.args[1].numel if node.kind == "scatter" and node.attrs[0] != "set" else 0
 
 

@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-FileLike = str | os.PathLike | BinaryIO
+FILE_LIKE = str | os.PathLike | BinaryIO
 
 
-def is_path(f: FileLike) -> bool:
+def is_path(f: FILE_LIKE) -> bool:
     return isinstance(f, (str, os.PathLike))
 
 
 @contextmanager
-def writing(f: FileLike) -> Iterator[BinaryIO]:
+def writing(f: FILE_LIKE) -> Iterator[BinaryIO]:
     """A stream to write to. Under a path, a file is replaced only after everything was written (a full disk leaves it as it was).
 
     A symbolic link stays, and the file that it points to is replaced; permissions stay. What is not a regular file (``/dev/stdout``,
@@ -51,7 +51,7 @@ def writing(f: FileLike) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def reading(f: FileLike) -> Iterator[BinaryIO]:
+def reading(f: FILE_LIKE) -> Iterator[BinaryIO]:
     """A stream to read from, which can seek.
 
     Raises:

@@ -98,6 +98,26 @@ def _define(name: str, category: int, storage: str, *, compute: dtype | None = N
     return self
 
 
+class _NameOnly(dtype):
+    """A type of PyTorch's that there are no tensors of: it can be compared with, and asked what kind of number it is."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotImplementedError(f"there are no tensors of {self!r} in Flambeau: of 8-bit numbers there are uint8 and int8")
+
+
+def _name(name: str) -> dtype:
+    self = object.__new__(_NameOnly)
+    self.name = name
+    self.itemsize = 1
+    self.is_floating_point = self.is_signed = True
+    self.is_complex = False
+    return self
+
+
 def _pair(real: dtype, complex: dtype) -> None:
     real._complex = complex
     complex._real = real
@@ -122,6 +142,12 @@ complex128 = _define("complex128", COMPLEX, "complex128")
 _pair(float32, complex64)
 _pair(float64, complex128)
 bfloat16._complex = complex64
+
+float8_e4m3fn = _name("float8_e4m3fn")
+float8_e4m3fnuz = _name("float8_e4m3fnuz")
+float8_e5m2 = _name("float8_e5m2")
+float8_e5m2fnuz = _name("float8_e5m2fnuz")
+NAMES_ONLY = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz)
 
 half = float16
 float = float32

@@ -176,4 +176,14 @@ def grad(
     return tuple(found)
 
 
+FUNCTIONS.gradients = grad
+
 from flambeau.autograd import functional as functional  # noqa: E402  (it is made of ``grad``)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "profiler":
+        from importlib import import_module
+
+        return import_module(f"{__name__}.profiler")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,6 @@ class ConstraintRegistry:
 
     def __init__(self) -> None:
         self._factories: dict[type, Callable[[Any], transforms.Transform]] = {}
-        self._single: dict[int, Callable[[Any], transforms.Transform]] = {}
 
     def register(self, constraint: Any, factory: Callable | None = None) -> Any:
         """Enter a factory for a class of constraints, or for one constraint; a decorator, without ``factory``.
@@ -23,9 +22,6 @@ class ConstraintRegistry:
         """
         if factory is None:
             return lambda function: self.register(constraint, function)
-        if isinstance(constraint, constraints._Rule):
-            self._single[id(constraint)] = factory
-            return factory
         kind = type(constraint) if isinstance(constraint, constraints.Constraint) else constraint
         if not (isinstance(kind, type) and issubclass(kind, constraints.Constraint)):
             raise TypeError(f"Expected constraint to be either a Constraint subclass or instance, but got {constraint}")
@@ -33,7 +29,7 @@ class ConstraintRegistry:
         return factory
 
     def __call__(self, constraint: Any) -> transforms.Transform:
-        factory = self._single.get(id(constraint)) or self._factories.get(type(constraint))
+        factory = self._factories.get(type(constraint))
         if factory is None:
             raise NotImplementedError(f"Cannot transform {type(constraint).__name__} constraints")
         return factory(constraint)

@@ -31,20 +31,11 @@ class Constraint:
         return f"{type(self).__name__.lstrip('_')}()"
 
 
-class _Rule(Constraint):
-    """A constraint that is one formula."""
-
-    def __init__(self, name: str, rule: Callable[[Tensor], Tensor], event_dim: int = 0, discrete: bool = False) -> None:
-        self.name = name
-        self.rule = rule
-        self.event_dim = event_dim
-        self.is_discrete = discrete
-
-    def check(self, value: Tensor) -> Tensor:
-        return self.rule(value)
-
-    def __repr__(self) -> str:
-        return self.name
+def _rule(name: str, rule: Callable[[Tensor], Tensor], event_dim: int = 0, discrete: bool = False) -> Constraint:
+    """A constraint that is one formula; its class bears the name, for packages derive from the types of constraints."""
+    body = {"check": lambda self, value: rule(value), "event_dim": event_dim, "is_discrete": discrete, "__module__": __name__}
+    cls = globals()[name] = type(name, (Constraint,), body)
+    return cls()
 
 
 class _Dependent(Constraint):
@@ -254,23 +245,23 @@ def _unit_rows(value: Tensor) -> Tensor:
 
 dependent = _Dependent()
 dependent_property = _DependentProperty
-boolean = _Rule("Boolean()", lambda value: (value == 0) | (value == 1), discrete=True)
-one_hot = _Rule("OneHot()", lambda value: ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1), 1, True)
+boolean = _rule("_Boolean", lambda value: (value == 0) | (value == 1), discrete=True)
+one_hot = _rule("_OneHot", lambda value: ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1), 1, True)
 nonnegative_integer = _IntegerFrom(0)
 positive_integer = _IntegerFrom(1)
-real = _Rule("Real()", lambda value: value == value)
+real = _rule("_Real", lambda value: value == value)
 real_vector = independent(real, 1)
 positive = greater_than(0.0)
 nonnegative = greater_than_eq(0.0)
 unit_interval = interval(0.0, 1.0)
-simplex = _Rule("Simplex()", lambda value: (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < 1e-6), 1)
-square = _Rule("Square()", _square, 2)
-symmetric = _Rule("Symmetric()", _symmetric, 2)
-positive_semidefinite = _Rule("PositiveSemidefinite()", _semidefinite, 2)
-positive_definite = _Rule("PositiveDefinite()", _definite, 2)
-lower_triangular = _Rule("LowerTriangular()", _lower, 2)
-lower_cholesky = _Rule("LowerCholesky()", lambda value: _lower(value) & _positive_diagonal(value), 2)
-corr_cholesky = _Rule("CorrCholesky()", lambda value: _lower(value) & _positive_diagonal(value) & _unit_rows(value), 2)
+simplex = _rule("_Simplex", lambda value: (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < 1e-6), 1)
+square = _rule("_Square", _square, 2)
+symmetric = _rule("_Symmetric", _symmetric, 2)
+positive_semidefinite = _rule("_PositiveSemidefinite", _semidefinite, 2)
+positive_definite = _rule("_PositiveDefinite", _definite, 2)
+lower_triangular = _rule("_LowerTriangular", _lower, 2)
+lower_cholesky = _rule("_LowerCholesky", lambda value: _lower(value) & _positive_diagonal(value), 2)
+corr_cholesky = _rule("_CorrCholesky", lambda value: _lower(value) & _positive_diagonal(value) & _unit_rows(value), 2)
 
 __all__ = [
     "Constraint", "boolean", "cat", "corr_cholesky", "dependent", "dependent_property", "greater_than", "greater_than_eq", "half_open_interval",

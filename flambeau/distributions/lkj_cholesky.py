@@ -11,8 +11,7 @@ from flambeau import Size, Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.beta import Beta
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.normal import standard_normal
-from flambeau.distributions.utils import broadcast_all
+from flambeau.distributions.utils import _standard_normal, broadcast_all
 
 
 class LKJCholesky(Distribution):
@@ -41,7 +40,7 @@ class LKJCholesky(Distribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with flambeau.no_grad():
             square = self._beta.sample(sample_shape).unsqueeze(-1)  # of a row's length below the diagonal
-            direction = standard_normal(self._extended_shape(sample_shape), self.concentration).tril(-1)
+            direction = _standard_normal(self._extended_shape(sample_shape), self.concentration.dtype, self.concentration.device).tril(-1)
             direction = direction / direction.norm(dim=-1, keepdim=True)
             direction[..., 0, :].fill_(0.0)
             w = flambeau.sqrt(square) * direction

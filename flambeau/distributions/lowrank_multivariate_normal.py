@@ -9,8 +9,7 @@ import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.normal import standard_normal
-from flambeau.distributions.utils import lazy_property
+from flambeau.distributions.utils import _standard_normal, lazy_property
 
 
 class LowRankMultivariateNormal(Distribution):
@@ -77,8 +76,8 @@ class LowRankMultivariateNormal(Distribution):
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        low = standard_normal(shape[:-1] + self.cov_factor.shape[-1:], self.loc)
-        noise = standard_normal(shape, self.loc)
+        low = _standard_normal(shape[:-1] + self.cov_factor.shape[-1:], self.loc.dtype, self.loc.device)
+        noise = _standard_normal(shape, self.loc.dtype, self.loc.device)
         return self.loc + (self.cov_factor @ low.unsqueeze(-1)).squeeze(-1) + self.cov_diag.sqrt() * noise
 
     def log_determinant(self) -> Tensor:

@@ -10,8 +10,7 @@ import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.normal import standard_normal
-from flambeau.distributions.utils import lazy_property
+from flambeau.distributions.utils import _standard_normal, lazy_property
 
 
 class MultivariateNormal(Distribution):
@@ -83,7 +82,7 @@ class MultivariateNormal(Distribution):
         return self._factor.pow(2).sum(-1).expand(self._batch_shape + self._event_shape)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        noise = standard_normal(self._extended_shape(sample_shape), self.loc)
+        noise = _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device)
         return self.loc + (self._factor @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from math import log, pi, sqrt
 from typing import Any
 
 import flambeau
-from flambeau import Size, Tensor
+from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.utils import broadcast_all
+from flambeau.distributions.utils import _standard_normal, broadcast_all
 
 
 class Normal(Distribution):
@@ -50,7 +50,7 @@ class Normal(Distribution):
             return flambeau.normal(self.loc.expand(shape), self.scale.expand(shape))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        noise = standard_normal(self._extended_shape(sample_shape), self.loc)
+        noise = _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device)
         return self.loc + noise * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -66,8 +66,3 @@ class Normal(Distribution):
 
     def entropy(self) -> Tensor:
         return 0.5 + 0.5 * log(2 * pi) + flambeau.log(self.scale)
-
-
-def standard_normal(shape: Size, like: Tensor) -> Tensor:
-    """Standard normal noise of a tensor's dtype."""
-    return flambeau.normal(flambeau.zeros(shape, dtype=like.dtype), flambeau.ones(shape, dtype=like.dtype))

@@ -11,8 +11,7 @@ from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.chi2 import Chi2
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.normal import standard_normal
-from flambeau.distributions.utils import broadcast_all
+from flambeau.distributions.utils import _standard_normal, broadcast_all
 
 
 class StudentT(Distribution):
@@ -46,7 +45,7 @@ class StudentT(Distribution):
         return flambeau.where(self.df > 2, finite, flambeau.where(self.df > 1, inf, nan))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        noise = standard_normal(self._extended_shape(sample_shape), self.df)
+        noise = _standard_normal(self._extended_shape(sample_shape), self.df.dtype, self.df.device)
         return self.loc + self.scale * noise * flambeau.rsqrt(self._chi2.rsample(sample_shape) / self.df)
 
     def log_prob(self, value: Tensor) -> Tensor:

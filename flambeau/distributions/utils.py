@@ -23,6 +23,11 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     return flambeau.broadcast_tensors(*[value if isinstance(value, Tensor) else flambeau.tensor(value, dtype=dtype) for value in values])
 
 
+def _standard_normal(shape: Any, dtype: Any, device: Any) -> Tensor:
+    """Draws from the normal distribution of mean 0 and variance 1; packages import it."""
+    return flambeau.normal(flambeau.zeros(shape, dtype=dtype, device=device), flambeau.ones(shape, dtype=dtype, device=device))
+
+
 def clamp_probs(probs: Tensor) -> Tensor:
     """Probabilities at least the dtype's epsilon away from 0 and 1."""
     eps = flambeau.finfo(probs.dtype).eps

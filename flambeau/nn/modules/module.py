@@ -14,6 +14,7 @@ from flambeau.nn.modules._hooks import GLOBAL, HOOK_DICTS, Hooks, add_hook
 from flambeau.nn.modules._members import KINDS, Members
 from flambeau.nn.modules._place import add_place
 from flambeau.nn.modules._state_dict import StateDict
+from flambeau.nn.modules._state_dict import _IncompatibleKeys as _IncompatibleKeys
 from flambeau.nn.modules._traversal import Traversal
 from flambeau.nn.parameter import Buffer, Parameter
 

@@ -1,0 +1,1 @@
+"""PyTorch's tracing by dispatch, as far as packages ask whether it is going on."""

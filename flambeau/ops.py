@@ -1,0 +1,87 @@
+"""Operators by the names of PyTorch's dispatcher: ``torch.ops.aten.add.Tensor(x, y)`` is ``torch.add(x, y)``.
+
+An overload is a way to call the same function: which one is named makes no difference to the result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flambeau
+
+_FAMILIES = ("linalg", "special", "fft")
+_INNER = {
+    "_to_copy": lambda self, **options: self.to(copy=True, **options),
+    "_pin_memory": lambda self, device=None: self.pin_memory(device),
+    "alias": lambda self: self.view_as(self),
+    "slice": lambda self, dim=0, start=None, end=None, step=1: self[(slice(None),) * (dim % self.dim()) + (slice(start, end, step),)],
+    "index": lambda self, indices: self[tuple(slice(None) if each is None else each for each in indices)],
+}
+"""Operators that PyTorch has no other name for."""
+
+
+class OpOverload:
+    """A function under the name of one of its overloads."""
+
+    def __init__(self, packet: OpOverloadPacket, overload: str) -> None:
+        self.overloadpacket = packet
+        self._overloadname = overload
+        self.__name__ = f"{packet.__name__}.{overload}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.overloadpacket(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<OpOverload(op='aten.{self.overloadpacket.__name__}', overload='{self._overloadname}')>"
+
+
+class OpOverloadPacket:
+    """A function with all its overloads."""
+
+    def __init__(self, name: str, function: Any) -> None:
+        self.__name__ = name
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, overload: str) -> OpOverload:
+        if overload.startswith("_"):
+            raise AttributeError(overload)
+        made = self.__dict__[overload] = OpOverload(self, overload)
+        return made
+
+    def __repr__(self) -> str:
+        return f"<OpOverloadPacket(op='aten.{self.__name__}')>"
+
+
+class _Aten:
+    """The operators that are PyTorch's own."""
+
+    def __getattr__(self, name: str) -> OpOverloadPacket:
+        function = _function(name)
+        if function is None or name.startswith("__"):
+            raise AttributeError(f"'_OpNamespace' 'aten' object has no attribute {name!r}")
+        packet = self.__dict__[name] = OpOverloadPacket(name, function)
+        return packet
+
+    def __repr__(self) -> str:
+        return "<module 'torch.ops.aten'>"
+
+
+def _function(name: str) -> Any:
+    """What computes an operator: a public function, one of a family (`linalg_inv`, `special_erf`) or a tensor's method."""
+    if name in _INNER:
+        return _INNER[name]
+    family, _, rest = name.partition("_")
+    homes = [(flambeau, name), (flambeau.nn.functional, name), (flambeau.Tensor, name)]
+    if family in _FAMILIES:
+        homes.insert(0, (getattr(flambeau, family), rest))
+    for home, attribute in homes:
+        function = getattr(home, attribute, None)
+        if callable(function):
+            return function
+    return None
+
+
+aten = _Aten()

@@ -1,0 +1,7 @@
+"""The bytes behind tensors: `torch.storage`."""
+
+from __future__ import annotations
+
+from flambeau._tensor.storages import UntypedStorage as UntypedStorage
+
+__all__ = ["UntypedStorage"]

@@ -1,0 +1,19 @@
+"""Tensors shared with other libraries in the same memory, by the DLPack protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import Tensor
+from flambeau import from_dlpack as from_dlpack
+
+__all__ = ["from_dlpack", "to_dlpack"]
+
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """A DLPack capsule of a tensor's memory, to be taken once.
+
+    Raises:
+        BufferError: the tensor requires grad
+    """
+    return tensor.__dlpack__()
