@@ -19,6 +19,9 @@ _INNER = {
 }
 """Operators that PyTorch has no other name for."""
 
+_SPARSE = ("_sparse_addmm", "_sparse_mm_reduce_impl")
+"""Operators that packages refer to, although they run on no dense tensor."""
+
 
 class OpOverload:
     """A function under the name of one of its overloads."""
@@ -69,8 +72,19 @@ class _Aten:
         return "<module 'torch.ops.aten'>"
 
 
+def _absent(name: str) -> Any:
+    """A function that says that there is no such operator here."""
+
+    def absent(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"torch.ops.aten.{name} works on sparse tensors, which Flambeau has not")
+
+    return absent
+
+
 def _function(name: str) -> Any:
     """What computes an operator: a public function, one of a family (`linalg_inv`, `special_erf`) or a tensor's method."""
+    if name in _SPARSE:
+        return _absent(name)
     if name in _INNER:
         return _INNER[name]
     family, _, rest = name.partition("_")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from flambeau._dynamo import eval_frame as eval_frame
+from flambeau._dynamo.eval_frame import OptimizedModule as OptimizedModule
 from flambeau.compiler import allow_in_graph as allow_in_graph
 from flambeau.compiler import disable as disable
 from flambeau.compiler import is_compiling as is_compiling
 from flambeau.compiler import reset as reset
 
-__all__ = ["allow_in_graph", "disable", "is_compiling", "reset"]
+__all__ = ["OptimizedModule", "allow_in_graph", "disable", "eval_frame", "is_compiling", "reset"]

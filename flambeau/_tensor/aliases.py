@@ -13,10 +13,12 @@ import numpy as np
 from flambeau._ops import creation, joining
 from flambeau._ops.operator import check_writable
 from flambeau._tape.storage import TensorBase
+from flambeau._tensor.storages import UntypedStorage
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.errors import DeviceNotAvailableError
 from flambeau._types.promotion import get_default_dtype
 
 # -- second names ----------------------------------------------------------------------------------------------------
@@ -47,6 +49,29 @@ def get_device(self: Tensor) -> int:
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
     """A copy on a CUDA device, of which there is none: raises ``DeviceNotAvailableError``."""
     return self.to("cuda" if device is None else device)
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory, from which a device copies faster: raises ``DeviceNotAvailableError``, for there is none."""
+    raise DeviceNotAvailableError("pin_memory: there is no device to copy to: Flambeau computes on the CPU")
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether the memory is page-locked: no."""
+    return False
+
+
+def share_memory_(self: Tensor) -> Tensor:
+    """Move the tensor to memory that other processes write, too: raises ``NotImplementedError``.
+
+    A write in place may give a tensor other memory here, so that processes would lose each other. Send tensors through a queue or a pipe.
+    """
+    raise NotImplementedError("share_memory_: tensors are not shared between processes here; send them through a queue or a pipe, or save and load them")
+
+
+def is_shared(self: Tensor) -> bool:
+    """Whether other processes share the memory: no."""
+    return False
 
 
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
@@ -104,7 +129,7 @@ def _mapped(target: Tensor, function: Callable, *operands: Tensor) -> Tensor:
     return target.copy_(creation.tensor(values, dtype=target.layout.dtype).reshape(target.layout.shape))
 
 
-for _method in (cuda, get_device, is_set_to, dim_order, new, fill_diagonal_, apply_, map_):
+for _method in (cuda, get_device, pin_memory, is_pinned, share_memory_, is_shared, is_set_to, dim_order, new, fill_diagonal_, apply_, map_):
     setattr(Tensor, _method.__name__, _method)
 
 # -- functions that take foreign memory ------------------------------------------------------------------------------
@@ -112,6 +137,8 @@ for _method in (cuda, get_device, is_set_to, dim_order, new, fill_diagonal_, app
 
 def asarray(obj: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of anything array-like, that shares its memory where that is possible; ``copy`` says whether it must, or must not."""
+    if isinstance(obj, UntypedStorage):
+        obj = obj._bytes()
     if isinstance(obj, TensorBase):
         result = obj if dtype is None or obj.layout.dtype is dtype else obj.to(dtype)
         shares = result is obj

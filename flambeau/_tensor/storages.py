@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
+from flambeau._ops.creation import adopt_array
 from flambeau._tape.storage import Storage
 from flambeau._types.device import CPU
 
@@ -23,6 +25,24 @@ class UntypedStorage:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+
+    @classmethod
+    def from_file(cls, filename: str | os.PathLike, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The bytes of a file, read when they are used.
+
+        Args:
+            shared: writes reach the file (which is made, or lengthened, if need be); otherwise they stay here
+            nbytes: how many bytes; all by default
+        """
+        if shared:
+            with open(filename, "ab") as file:
+                file.truncate(max(nbytes, os.path.getsize(filename)))
+        memory = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes or os.path.getsize(filename),))
+        return cls(adopt_array(memory).storage)
+
+    def untyped(self) -> UntypedStorage:
+        """The storage itself."""
+        return self
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -42,7 +62,12 @@ class UntypedStorage:
         return self._storage.materialize().view(np.dtype(np.uint8), self._storage.nbytes) if self._storage.nbytes else np.empty(0, np.uint8)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._bytes()[index].tolist()
+        """A byte, or the storage of a run of bytes in the same memory."""
+        found = self._bytes()[index]
+        return UntypedStorage(adopt_array(found).storage) if isinstance(index, slice) else found.item()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._bytes(), dtype=dtype, copy=copy)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UntypedStorage) and self._storage is other._storage

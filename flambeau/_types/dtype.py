@@ -106,15 +106,16 @@ class _NameOnly(dtype):
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise NotImplementedError(f"there are no tensors of {self!r} in Flambeau: of 8-bit numbers there are uint8 and int8")
+        raise NotImplementedError(f"there are no tensors of {self!r} in Flambeau")
 
 
-def _name(name: str) -> dtype:
+def _name(name: str, itemsize: int) -> dtype:
     self = object.__new__(_NameOnly)
     self.name = name
-    self.itemsize = 1
-    self.is_floating_point = self.is_signed = True
-    self.is_complex = False
+    self.itemsize = itemsize
+    self.is_complex = name.startswith("complex")
+    self.is_floating_point = not self.is_complex
+    self.is_signed = True
     return self
 
 
@@ -143,11 +144,12 @@ _pair(float32, complex64)
 _pair(float64, complex128)
 bfloat16._complex = complex64
 
-float8_e4m3fn = _name("float8_e4m3fn")
-float8_e4m3fnuz = _name("float8_e4m3fnuz")
-float8_e5m2 = _name("float8_e5m2")
-float8_e5m2fnuz = _name("float8_e5m2fnuz")
-NAMES_ONLY = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz)
+float8_e4m3fn = _name("float8_e4m3fn", 1)
+float8_e4m3fnuz = _name("float8_e4m3fnuz", 1)
+float8_e5m2 = _name("float8_e5m2", 1)
+float8_e5m2fnuz = _name("float8_e5m2fnuz", 1)
+complex32 = _name("complex32", 4)
+NAMES_ONLY = (complex32, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz)
 
 half = float16
 float = float32

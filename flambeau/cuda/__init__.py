@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
+from flambeau._types.errors import DeviceNotAvailableError
 from flambeau.cuda import amp as amp
 
+_NEED_DEVICE = (
+    "current_device", "current_stream", "default_stream", "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state", "mem_get_info",
+    "set_device", "set_rng_state", "synchronize",
+)  # fmt: skip
+
+
 __all__ = [
-    "amp", "device_count", "empty_cache", "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
-    "memory_allocated", "memory_reserved", "reset_peak_memory_stats",
+    "Event", "Stream", "amp", "device_count", "empty_cache", "get_rng_state_all", "is_available", "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+    "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "set_rng_state_all", *_NEED_DEVICE,
 ]  # fmt: skip
+
+
+class _OnDevice:
+    """What lives on a CUDA device.
+
+    Raises:
+        DeviceNotAvailableError: when called
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _no_device(type(self).__name__)
+
+
+class Stream(_OnDevice):
+    """A queue of work on a CUDA device."""
+
+
+class Event(_OnDevice):
+    """A mark in a queue of work on a CUDA device."""
 
 
 def is_available() -> bool:
@@ -56,3 +83,42 @@ def memory_allocated(device: Any = None) -> int:
 
 
 max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
+
+
+def get_rng_state_all() -> list:
+    """The states of the generators of all CUDA devices: of none."""
+    return []
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Set the states of the generators of all CUDA devices.
+
+    Raises:
+        DeviceNotAvailableError: there is a state, and no device for it
+    """
+    for _ in new_states:
+        _no_device("set_rng_state_all")
+
+
+def is_current_stream_capturing() -> bool:
+    """Whether CUDA calls are being captured: no."""
+    return False
+
+
+def _no_device(name: str) -> NoReturn:
+    raise DeviceNotAvailableError(f"torch.cuda.{name} needs a CUDA device, and there is none: Flambeau computes on the CPU")
+
+
+def _needs_device(name: str) -> Callable[..., NoReturn]:
+    """A function that asks a CUDA device something, and says that there is none."""
+
+    def function(*args: Any, **kwargs: Any) -> NoReturn:
+        _no_device(name)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "Raises ``DeviceNotAvailableError``: there is no CUDA device."
+    return function
+
+
+for _name in _NEED_DEVICE:
+    globals()[_name] = _needs_device(_name)

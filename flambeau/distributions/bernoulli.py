@@ -9,17 +9,19 @@ import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.binary import Binary
+from flambeau.distributions.exp_family import ExponentialFamily
 from flambeau.distributions.utils import broadcast_all
 from flambeau.nn.functional import binary_cross_entropy_with_logits
 
 
-class Bernoulli(Binary):
+class Bernoulli(Binary, ExponentialFamily):
     """1 with the probability ``probs`` (or ``sigmoid(logits)``), else 0.
 
     >>> flambeau.distributions.Bernoulli(flambeau.tensor([0.25])).entropy()
     tensor([0.5623])
     """
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean  # type: ignore[assignment]
     has_enumerate_support = True
@@ -54,3 +56,10 @@ class Bernoulli(Binary):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         values = flambeau.arange(2, dtype=self._param.dtype).view((-1,) + (1,) * len(self._batch_shape))
         return values.expand((-1, *self._batch_shape)) if expand else values
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.logits,)
+
+    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return flambeau.log1p(flambeau.exp(x))

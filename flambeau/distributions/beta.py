@@ -9,13 +9,14 @@ import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.dirichlet import Dirichlet
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.exp_family import ExponentialFamily
 from flambeau.distributions.utils import broadcast_all
 
 
-class Beta(Distribution):
+class Beta(ExponentialFamily):
     """``x^(concentration1 - 1) (1 - x)^(concentration0 - 1) / B(concentration1, concentration0)`` for ``0 < x < 1``."""
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval  # type: ignore[assignment]
     has_rsample = True
@@ -27,7 +28,7 @@ class Beta(Distribution):
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Beta:
         new = type(self).__new__(type(self)) if _instance is None else _instance
         new._dirichlet = self._dirichlet.expand(batch_shape)
-        Distribution.__init__(new, batch_shape, validate_args=False)
+        ExponentialFamily.__init__(new, batch_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -61,3 +62,10 @@ class Beta(Distribution):
 
     def entropy(self) -> Tensor:
         return self._dirichlet.entropy()
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return self.concentration1 - 1, self.concentration0 - 1
+
+    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        return flambeau.lgamma(x + 1) + flambeau.lgamma(y + 1) - flambeau.lgamma(x + y + 2)

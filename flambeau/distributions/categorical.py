@@ -8,17 +8,18 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.exp_family import ExponentialFamily
 from flambeau.distributions.utils import lazy_property, logits_to_probs, probs_to_logits
 
 
-class Categorical(Distribution):
+class Categorical(ExponentialFamily):
     """One of K classes, with ``probs`` (normalised) or ``logits`` (unnormalised log probabilities) along the last dimension.
 
     >>> flambeau.distributions.Categorical(probs=flambeau.tensor([0.25, 0.25, 0.5])).log_prob(flambeau.tensor(2))
     tensor(-0.6931)
     """
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
 
@@ -88,3 +89,10 @@ class Categorical(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         values = flambeau.arange(self._num_events).view((-1,) + (1,) * len(self._batch_shape))
         return values.expand((-1, *self._batch_shape)) if expand else values
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.logits,)
+
+    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return flambeau.logsumexp(x, -1)

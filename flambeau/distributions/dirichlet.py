@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.exp_family import ExponentialFamily
 
 
-class Dirichlet(Distribution):
+class Dirichlet(ExponentialFamily):
     """Over vectors of probabilities: ``prod_i x_i^(concentration_i - 1) / B(concentration)``."""
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex  # type: ignore[assignment]
     has_rsample = True
@@ -58,3 +59,10 @@ class Dirichlet(Distribution):
             flambeau.lgamma(self.concentration).sum(-1) - flambeau.lgamma(total) - (k - total) * flambeau.digamma(total)
             - ((self.concentration - 1.0) * flambeau.digamma(self.concentration)).sum(-1)
         )  # fmt: skip
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.concentration - 1,)
+
+    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return flambeau.lgamma(x + 1).sum(-1) - flambeau.lgamma((x + 1).sum(-1))

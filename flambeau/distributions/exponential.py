@@ -8,13 +8,14 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.exp_family import ExponentialFamily
 from flambeau.distributions.utils import broadcast_all
 
 
-class Exponential(Distribution):
+class Exponential(ExponentialFamily):
     """``rate exp(-rate x)`` for ``x >= 0``."""
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"rate": constraints.positive}
     support = constraints.nonnegative  # type: ignore[assignment]
     has_rsample = True
@@ -55,3 +56,10 @@ class Exponential(Distribution):
 
     def entropy(self) -> Tensor:
         return 1.0 - flambeau.log(self.rate)
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (-self.rate,)
+
+    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return -flambeau.log(-x)

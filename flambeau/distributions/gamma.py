@@ -8,13 +8,14 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.exp_family import ExponentialFamily
 from flambeau.distributions.utils import broadcast_all
 
 
-class Gamma(Distribution):
+class Gamma(ExponentialFamily):
     """``rate^concentration x^(concentration - 1) exp(-rate x) / Gamma(concentration)`` for ``x > 0``."""
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative  # type: ignore[assignment]
     has_rsample = True
@@ -55,3 +56,10 @@ class Gamma(Distribution):
     def entropy(self) -> Tensor:
         shape = self.concentration
         return shape - flambeau.log(self.rate) + flambeau.lgamma(shape) + (1.0 - shape) * flambeau.digamma(shape)
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return self.concentration - 1, -self.rate
+
+    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        return flambeau.lgamma(x + 1) - (x + 1) * flambeau.log(-y)

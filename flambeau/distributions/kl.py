@@ -32,7 +32,7 @@ from flambeau.distributions.pareto import Pareto
 from flambeau.distributions.poisson import Poisson
 from flambeau.distributions.transformed_distribution import TransformedDistribution
 from flambeau.distributions.uniform import Uniform
-from flambeau.distributions.utils import sum_rightmost
+from flambeau.distributions.utils import _sum_rightmost
 from flambeau.distributions.wishart import Wishart
 
 Formula = Callable[[Any, Any], Tensor]
@@ -46,7 +46,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Formula], Formula]:
         TypeError: not classes of distributions.
     """
     for kind in (type_p, type_q):
-        if not (isinstance(kind, type) and issubclass(kind, Distribution)):
+        if not isinstance(kind, type):  # a class of another package's may stand for distributions, too
             raise TypeError(f"Expected a Distribution subclass but got {kind}")
 
     def enter(function: Formula) -> Formula:
@@ -262,7 +262,7 @@ def _wishart_wishart(p: Any, q: Any) -> Tensor:
 def _independent_independent(p: Any, q: Any) -> Tensor:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
         raise NotImplementedError
-    return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
+    return _sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
 
 @register_kl(TransformedDistribution, TransformedDistribution)

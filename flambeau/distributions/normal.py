@@ -9,17 +9,18 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.exp_family import ExponentialFamily
 from flambeau.distributions.utils import _standard_normal, broadcast_all
 
 
-class Normal(Distribution):
+class Normal(ExponentialFamily):
     """``exp(-(x - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi))``.
 
     >>> flambeau.distributions.Normal(0.0, 2.0).log_prob(flambeau.tensor(1.0))
     tensor(-1.7371)
     """
 
+    _mean_carrier_measure = 0.0  # type: ignore[assignment]
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real  # type: ignore[assignment]
     has_rsample = True
@@ -66,3 +67,10 @@ class Normal(Distribution):
 
     def entropy(self) -> Tensor:
         return 0.5 + 0.5 * log(2 * pi) + flambeau.log(self.scale)
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return self.loc / self.scale**2, -0.5 / self.scale**2
+
+    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        return -0.25 * x**2 / y + 0.5 * flambeau.log(-pi / y)

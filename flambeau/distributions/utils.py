@@ -61,7 +61,7 @@ class lazy_property:
         return value
 
 
-def sum_rightmost(value: Tensor, dim: int) -> Tensor:
+def _sum_rightmost(value: Tensor, dim: int) -> Tensor:
     """The sum over the last ``dim`` dimensions."""
     return value if dim == 0 else value.reshape((*value.shape[: value.dim() - dim], -1)).sum(-1)
 
@@ -99,12 +99,12 @@ def vec_to_tril_matrix(vector: Tensor, diag: int = 0) -> Tensor:
 
 
 __all__ = [
+    "_sum_rightmost",
     "broadcast_all",
     "clamp_probs",
     "lazy_property",
     "logits_to_probs",
     "probs_to_logits",
-    "sum_rightmost",
     "tril_matrix_to_vec",
     "vec_to_tril_matrix",
 ]

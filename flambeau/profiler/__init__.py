@@ -10,6 +10,7 @@ from __future__ import annotations
 from flambeau.profiler.events import EventList as EventList
 from flambeau.profiler.events import FunctionEvent as FunctionEvent
 from flambeau.profiler.profile import ProfilerActivity as ProfilerActivity
+from flambeau.profiler.profile import kineto_available as kineto_available
 from flambeau.profiler.profile import profile as profile
 from flambeau.profiler.profile import record_function as record_function
 from flambeau.profiler.profile import supported_activities as supported_activities
@@ -22,6 +23,7 @@ __all__ = [
     "FunctionEvent",
     "ProfilerAction",
     "ProfilerActivity",
+    "kineto_available",
     "profile",
     "record_function",
     "schedule",

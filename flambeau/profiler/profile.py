@@ -17,7 +17,7 @@ from flambeau._runtime import jit
 from flambeau.profiler.events import EventList, FunctionEvent, nested
 from flambeau.profiler.schedule import ProfilerAction
 
-__all__ = ["ProfilerActivity", "profile", "record_function", "supported_activities"]
+__all__ = ["ProfilerActivity", "kineto_available", "profile", "record_function", "supported_activities"]
 
 
 class ProfilerActivity(Enum):
@@ -33,6 +33,11 @@ class ProfilerActivity(Enum):
 def supported_activities() -> set[ProfilerActivity]:
     """The activities that a profile records: the CPU's."""
     return {ProfilerActivity.CPU}
+
+
+def kineto_available() -> bool:
+    """Whether profiles with schedules and traces can be taken: yes."""
+    return True
 
 
 _current: profile | None = None

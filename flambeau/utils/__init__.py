@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PARTS = ("checkpoint", "data", "dlpack", "hooks", "tensorboard")
+_PARTS = ("checkpoint", "data", "dlpack", "flop_counter", "hooks", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ Packages import this module although its name begins with an underscore, hence P
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -65,7 +65,7 @@ class GetAttrKey:
 class NodeDef(NamedTuple):
     """How nodes of one type come apart (`flatten_fn`: children and context) and together again (`unflatten_fn`)."""
 
-    type: type
+    type: Any
     flatten_fn: Callable[[Any], tuple[list[Any], Context]]
     unflatten_fn: Callable[[Iterable[Any], Context], Any]
     keys: Callable[[Any], list[Any]] | None = None
@@ -83,16 +83,16 @@ def _mapping(node: Any) -> tuple[list[Any], Context]:
     return list(node.values()), list(node)
 
 
-NAMED_TUPLE = NodeDef(
-    tuple,
-    lambda node: (list(node), type(node)),
-    lambda children, context: context(*children),
-    lambda node: [GetAttrKey(name) for name in node._fields],
-)
-SUPPORTED_NODES: dict[type, NodeDef] = {
+SUPPORTED_NODES: dict[Any, NodeDef] = {
     node.type: node
     for node in (
         NodeDef(tuple, lambda node: (list(node), None), lambda children, context: tuple(children), _indices),
+        NodeDef(
+            namedtuple,
+            lambda node: (list(node), type(node)),
+            lambda children, context: context(*children),
+            lambda node: [GetAttrKey(name) for name in node._fields],
+        ),
         NodeDef(list, lambda node: (node, None), lambda children, context: list(children), _indices),
         NodeDef(dict, _mapping, lambda children, context: dict(zip(context, children)), _mapping_keys),
         NodeDef(OrderedDict, _mapping, lambda children, context: OrderedDict(zip(context, children)), _mapping_keys),
@@ -105,7 +105,7 @@ SUPPORTED_NODES: dict[type, NodeDef] = {
         NodeDef(deque, lambda node: (list(node), node.maxlen), lambda children, context: deque(children, maxlen=context), _indices),
     )
 }
-"""What is a node, by its exact type; named tuples are nodes besides, and everything else is a leaf."""
+"""What is a node, by its exact type (named tuples by `namedtuple`); everything else is a leaf."""
 
 
 def register_pytree_node(
@@ -127,14 +127,14 @@ def register_pytree_node(
 _register_pytree_node = register_pytree_node
 
 
+def _get_node_type(tree: PyTree) -> Any:
+    """What a tree would be found under in `SUPPORTED_NODES`."""
+    return namedtuple if isinstance(tree, tuple) and hasattr(tree, "_fields") and type(tree) not in SUPPORTED_NODES else type(tree)
+
+
 def _kind(tree: PyTree, is_leaf: IsLeaf) -> NodeDef | None:
     """How a tree comes apart; nothing for a leaf."""
-    if is_leaf is not None and is_leaf(tree):
-        return None
-    kind = SUPPORTED_NODES.get(type(tree))
-    if kind is None and isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return NAMED_TUPLE
-    return kind
+    return None if is_leaf is not None and is_leaf(tree) else SUPPORTED_NODES.get(_get_node_type(tree))
 
 
 # -- specifications ----------------------------------------------------------------------------------------------------
@@ -183,8 +183,7 @@ class TreeSpec:
     def _build(self, leaves: Iterator[Any]) -> PyTree:
         if self.type is None:
             return next(leaves)
-        kind = NAMED_TUPLE if self.type is tuple and self.context is not None else SUPPORTED_NODES[self.type]
-        return kind.unflatten_fn([spec._build(leaves) for spec in self.children_specs], self.context)
+        return SUPPORTED_NODES[self.type].unflatten_fn([spec._build(leaves) for spec in self.children_specs], self.context)
 
     def flatten_up_to(self, tree: PyTree) -> list[PyTree]:
         """The subtrees of a tree where this form has its leaves.

@@ -90,7 +90,9 @@ def decode_png(input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED, app
     return decode_image(input, mode, apply_exif_orientation)
 
 
-def decode_jpeg(input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED, device: object = "cpu", apply_exif_orientation: bool = False) -> Tensor:
+def decode_jpeg(
+    input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED, device: object = "cpu", apply_exif_orientation: bool = False
+) -> Tensor:
     """As `decode_image`, of a JPEG."""
     flambeau.device(device)
     return decode_image(input, mode, apply_exif_orientation)

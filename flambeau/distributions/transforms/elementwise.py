@@ -10,7 +10,7 @@ import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
 from flambeau.distributions.transforms.transform import Transform
-from flambeau.distributions.utils import broadcast_all, sum_rightmost
+from flambeau.distributions.utils import _sum_rightmost, broadcast_all
 from flambeau.nn import functional
 
 
@@ -188,7 +188,7 @@ class AffineTransform(Transform):
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         scale = self.scale if isinstance(self.scale, Tensor) else x.new_tensor(float(self.scale))
         result = scale.abs().log().expand(flambeau.broadcast_shapes(x.shape, scale.shape))
-        return sum_rightmost(result, self._event_dim)
+        return _sum_rightmost(result, self._event_dim)
 
     def forward_shape(self, shape: Sequence[int]) -> Sequence[int]:
         return flambeau.broadcast_shapes(tuple(shape), getattr(self.loc, "shape", ()), getattr(self.scale, "shape", ()))

@@ -10,7 +10,7 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau.distributions import constraints
-from flambeau.distributions.utils import sum_rightmost
+from flambeau.distributions.utils import _sum_rightmost
 
 
 class Transform:
@@ -223,7 +223,7 @@ class ComposeTransform(Transform):
         total: Any = 0
         for number, part in enumerate(self.parts):
             value = y if number == len(self.parts) - 1 else part(x)
-            total = total + sum_rightmost(part.log_abs_det_jacobian(x, value), dims - part.domain.event_dim)
+            total = total + _sum_rightmost(part.log_abs_det_jacobian(x, value), dims - part.domain.event_dim)
             dims += part.codomain.event_dim - part.domain.event_dim
             x = value
         return total

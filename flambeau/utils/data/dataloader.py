@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import flambeau
 from flambeau.utils.data._utils.collate import default_collate, default_convert
-from flambeau.utils.data._utils.iterator import LoaderIterator, SingleProcessIterator
+from flambeau.utils.data._utils.iterator import _BaseDataLoaderIter, _SingleProcessDataLoaderIter
 from flambeau.utils.data._utils.worker import get_worker_info
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, random_seed
@@ -177,17 +177,17 @@ class DataLoader(Generic[T_co]):
         """What one pass iterates over: lists of indices, or indices if nothing is batched."""
         return self.batch_sampler if self._auto_collation else self.sampler
 
-    def __iter__(self) -> LoaderIterator:
+    def __iter__(self) -> _BaseDataLoaderIter:
         if self.persistent_workers and self._iterator is not None and self._iterator.stop.alive:
             self._iterator.restart(self)
             return self._iterator
         base_seed = random_seed(self.generator)
         if self.num_workers == 0:
-            return SingleProcessIterator(self, base_seed)
-        from flambeau.utils.data._utils.multiprocess import MultiProcessIterator
+            return _SingleProcessDataLoaderIter(self, base_seed)
+        from flambeau.utils.data._utils.multiprocess import _MultiProcessingDataLoaderIter
 
         self.check_worker_number_rationality()
-        iterator = MultiProcessIterator(self, base_seed)
+        iterator = _MultiProcessingDataLoaderIter(self, base_seed)
         if self.persistent_workers:
             self._iterator = iterator
         return iterator
@@ -227,3 +227,11 @@ def _check_order_is_left_to_the_dataset(shuffle: Any, sampler: Any, batch_sample
     ):
         if refused:
             raise ValueError(f"DataLoader with IterableDataset: expected unspecified {name} option, but got {name}={value}")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_MultiProcessingDataLoaderIter":  # which packages ask for; loaded with the first worker otherwise
+        from flambeau.utils.data._utils.multiprocess import _MultiProcessingDataLoaderIter
+
+        return _MultiProcessingDataLoaderIter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

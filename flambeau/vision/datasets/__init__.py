@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flambeau.vision.datasets.cifar import CIFAR10 as CIFAR10
+from flambeau.vision.datasets.cifar import CIFAR100 as CIFAR100
 from flambeau.vision.datasets.fakedata import FakeData as FakeData
 from flambeau.vision.datasets.folder import DatasetFolder as DatasetFolder
 from flambeau.vision.datasets.folder import ImageFolder as ImageFolder
@@ -11,6 +13,8 @@ from flambeau.vision.datasets.mnist import FashionMNIST as FashionMNIST
 from flambeau.vision.datasets.vision import VisionDataset as VisionDataset
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "KMNIST",
     "MNIST",
     "DatasetFolder",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from flambeau.vision.models._registry import get_model as get_model
 from flambeau.vision.models._registry import get_model_builder as get_model_builder
 from flambeau.vision.models._registry import list_models as list_models
@@ -59,3 +61,10 @@ __all__ = [
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
+
+
+def __getattr__(name: str) -> type[Enum]:
+    """`ResNet50_Weights` and the like: names of trained weights, which no model takes, as it says."""
+    if name.lower().removesuffix("_weights") in list_models() and name.endswith("_Weights"):
+        return Enum(name, {"IMAGENET1K_V1": "IMAGENET1K_V1", "DEFAULT": "IMAGENET1K_V1"}, module=__name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,10 @@ from typing import Any
 from flambeau.utils.data._utils.fetch import fetcher
 from flambeau.utils.data.dataset import IterableDataset
 
-__all__ = ["LoaderIterator", "SingleProcessIterator"]
+__all__ = ["_BaseDataLoaderIter", "_SingleProcessDataLoaderIter"]
 
 
-class LoaderIterator(ABC):
+class _BaseDataLoaderIter(ABC):
     """Counts the batches of one pass; a subclass says where they come from."""
 
     def __init__(self, loader: Any, base_seed: int) -> None:
@@ -29,7 +29,7 @@ class LoaderIterator(ABC):
     @abstractmethod
     def _next_batch(self) -> Any: ...
 
-    def __iter__(self) -> LoaderIterator:
+    def __iter__(self) -> _BaseDataLoaderIter:
         return self
 
     def __next__(self) -> Any:
@@ -55,7 +55,7 @@ class LoaderIterator(ABC):
         warnings.warn(text, stacklevel=3)
 
 
-class SingleProcessIterator(LoaderIterator):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """Loads each batch in the calling process when it is asked for."""
 
     def __init__(self, loader: Any, base_seed: int) -> None:

@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import flambeau
-from flambeau.utils.data._utils.iterator import LoaderIterator
+from flambeau.utils.data._utils.iterator import _BaseDataLoaderIter
 from flambeau.utils.data._utils.transport import Receiver, dumps
 from flambeau.utils.data._utils.worker import Exhausted, Failure, Job, work
 
-__all__ = ["MultiProcessIterator"]
+__all__ = ["_MultiProcessingDataLoaderIter"]
 
 _PATIENCE = 5.0
 """Seconds between looks at whether the workers live, and that they have to finish their samples before they are terminated."""
@@ -71,7 +71,7 @@ class _Worker:
         return RuntimeError(f"DataLoader worker (pid(s) {self.process.pid}) exited unexpectedly ({how})")
 
 
-class MultiProcessIterator(LoaderIterator):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """Batches from worker processes, of one pass or, with persistent workers, of one pass after another.
 
     Every batch of indices is a numbered task of one worker, in turn, and every task gets one answer. The next task is

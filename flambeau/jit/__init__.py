@@ -63,6 +63,14 @@ def ignore(drop: Any = False, **others: Any) -> Callable:
     return drop if callable(drop) else lambda fn: fn
 
 
+def _overload(func: Callable) -> Callable:
+    """The function itself, one signature of several; packages mark them for the compiler of TorchScript."""
+    return func
+
+
+_overload_method = _overload
+
+
 def unused(fn: Callable) -> Callable:
     """The method itself."""
     return fn

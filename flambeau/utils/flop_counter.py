@@ -1,0 +1,68 @@
+"""How many arithmetic operations the products of a program take."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any
+
+from flambeau._compiler.explain import ProgramReport, watched
+
+__all__ = ["FlopCounterMode"]
+
+_CONTRACTION = re.compile(r"contract (\d+)x(\d+)x(\d+)")
+
+
+class FlopCounterMode:
+    """Counts, within a context, the operations of matrix products and convolutions (a multiply-add is two), as they are really run.
+
+    Args:
+        mods, depth, custom_mapping: for PyTorch's sake: kernels do not know of modules
+        display: print the table at the end
+
+    Example:
+        >>> import flambeau
+        >>> from flambeau.utils.flop_counter import FlopCounterMode
+        >>> with FlopCounterMode(display=False) as counter:
+        ...     _ = flambeau.ones(4, 5) @ flambeau.ones(5, 6)
+        >>> counter.get_total_flops()
+        240
+    """
+
+    def __init__(self, mods: Any = None, depth: int = 2, display: bool = True, custom_mapping: Any = None) -> None:
+        self.display = display
+        self.flop_counts: Counter[str] = Counter()
+        self._watching = ExitStack()
+
+    def __enter__(self) -> FlopCounterMode:
+        self.flop_counts.clear()
+        self._flush = self._watching.enter_context(watched(self._add))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._watching:
+            self._flush()
+        if self.display:
+            print(self.get_table())
+
+    def _add(self, program: ProgramReport) -> None:
+        for kernel in program.kernels:
+            for operator in kernel.operators:
+                if found := _CONTRACTION.match(operator):
+                    m, n, k = map(int, found.groups())
+                    self.flop_counts[found[0]] += 2 * m * n * k
+
+    def get_total_flops(self) -> int:
+        """All of them."""
+        return self.flop_counts.total()
+
+    def get_flop_counts(self) -> dict[str, dict[str, int]]:
+        """The operations of each product, by its sizes."""
+        return {"Global": dict(self.flop_counts)}
+
+    def get_table(self, depth: int | None = None) -> str:
+        """The operations of each product, the largest first, as text."""
+        rows = [("Global", self.get_total_flops()), *self.flop_counts.most_common()]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:{width}}  {flops:>15,}" for name, flops in rows)
