@@ -60,8 +60,9 @@ def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor
 
 def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of Dirichlet distributions whose concentrations lie along the last dimension; gradients flow to them."""
-    parts = _standard_gamma(input, generator)
-    return parts / parts.sum(-1, keepdim=True)
+    parts = _standard_gamma(input.detach(), generator)
+    values = parts / parts.sum(-1, keepdim=True)
+    return DIRICHLET_SAMPLE(values, input) if input.requires_grad else values
 
 
 def _gamma_slope(shape: np.ndarray, value: np.ndarray) -> tuple[np.ndarray]:
@@ -85,6 +86,35 @@ def _gamma_slope(shape: np.ndarray, value: np.ndarray) -> tuple[np.ndarray]:
             return (-total * value,)
 
 
+def _beta_slope(value: np.ndarray, shape: np.ndarray, total: np.ndarray) -> tuple[np.ndarray]:
+    """``d value / d shape / (1 - value)`` of a beta sample of shapes ``(shape, total - shape)``: ``-(dI/dshape) / density / (1 - value)``.
+
+    ``I_y(p, q) = y^p (1-y)^q / (p B(p, q)) sum_n (p+q)_n / (p+1)_n y^n``, taken from the side of the mean where the terms fall at once.
+    """
+    from scipy.special import digamma
+
+    value = np.clip(value, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
+    below = value * total <= shape
+    y, p = np.where(below, value, 1 - value), np.where(below, shape, total - shape)
+    # Of each term its derivative by `shape`, which is p below the mean and q above it; `at_p` marks where.
+    at_p = below.astype(float)
+    logarithm = np.where(below, np.log(y) - 1 / p - digamma(p), np.log1p(-y) - digamma(total - p)) + digamma(total)
+    term, result, rising, falling = np.ones_like(y), np.zeros_like(y), total.copy(), p + 1
+    while True:
+        for _ in range(_TERMS):
+            result += term * logarithm
+            logarithm += 1 / rising - at_p / falling
+            term = term * (y * rising / falling)
+            rising, falling = rising + 1, falling + 1
+        if np.all((term * np.abs(logarithm) <= 1e-12 * np.abs(result)) | ~np.isfinite(term)):
+            return (np.where(below, -1.0, 1.0) * result * y * (1 - y) / p / (1 - value),)
+
+
+def _lower_beta_slope(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple) -> Node:
+    value, shape, total = (graph.cast(operand, dt.float64) for operand in operands)
+    return graph.cast(graph.host(_beta_slope, (value, shape, total), ((dt.float64, value.shape),))[0], layouts[0].dtype)
+
+
 def _lower_gamma_slope(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple) -> Node:
     shape, value = (graph.cast(operand, dt.float64) for operand in operands)
     return graph.cast(graph.host(_gamma_slope, (shape, value), ((dt.float64, shape.shape),))[0], layouts[0].dtype)
@@ -104,6 +134,29 @@ GAMMA_SAMPLE = Operator(
     grad_name="StandardGammaBackward0",
 )
 GAMMA_SAMPLE.gradient(input=lambda grad, input, result: grad * GAMMA_SLOPE(input, result))
+
+BETA_SLOPE = Operator(
+    "_dirichlet_grad",
+    ("x", "alpha", "total"),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype),
+    lower=_lower_beta_slope,
+)
+DIRICHLET_SAMPLE = Operator(
+    "_sample_dirichlet",
+    ("values", "input"),
+    infer=lambda operands, statics: lay.like(operands[0], operands[0].dtype),
+    lower=lambda graph, operands, statics, layouts: graph.copy(operands[0]),
+    grad_name="SampleDirichletBackward0",
+)
+
+
+def _dirichlet_gradient(grad: Tensor, input: Tensor, result: Tensor) -> Tensor:
+    """Of the marginal betas, each element's share moved from all others in proportion (Jankowiak & Obermeyer, 2018)."""
+    slope = BETA_SLOPE(result, input, input.sum(-1, keepdim=True).expand(input.shape))
+    return slope * (grad - (result * grad).sum(-1, keepdim=True))
+
+
+DIRICHLET_SAMPLE.gradient(input=_dirichlet_gradient)
 
 PUBLIC = ("_sample_dirichlet", "_standard_gamma", "binomial", "poisson")
 METHODS = ()

@@ -43,6 +43,7 @@ class Writer:
         self.graph = graph
         self.root = root
         self.globals: dict[str, Any] = dict(GLOBALS)
+        self.variables = {node.name for node in graph.nodes}
 
     def write(self) -> PythonCode:
         parameters, lines = [], []
@@ -115,13 +116,13 @@ class Writer:
         name = qualified_name(function)
         if name.startswith("torch.") or getattr(builtins, name, None) is function:
             return name
-        short = name.rpartition(".")[2]
-        return self._global(short if short.isidentifier() else "function", function)
+        written = name.replace(".", "_")
+        return self._global(written if written.isidentifier() else "function", function)
 
     def _global(self, name: str, value: Any) -> str:
         """The name under which the code finds a value."""
         candidate, number = name, 0
-        while candidate in GLOBALS or (candidate in self.globals and self.globals[candidate] is not value) or hasattr(builtins, candidate):
+        while candidate in GLOBALS or candidate in self.variables or (candidate in self.globals and self.globals[candidate] is not value) or hasattr(builtins, candidate):
             number += 1
             candidate = f"{name}_{number}"
         self.globals[candidate] = value
