@@ -60,7 +60,10 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
     """
     target = Path(os.path.expanduser(dst))
     digest = hashlib.sha256()
-    with urlopen(Request(url, headers={"User-Agent": "flambeau.hub"})) as response, tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+    with (
+        urlopen(Request(url, headers={"User-Agent": "flambeau.hub"})) as response,
+        tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file,
+    ):
         try:
             size, done = int(response.headers.get("Content-Length") or 0), 0
             while piece := response.read(_PIECE):
@@ -140,13 +143,22 @@ def _entry(module: ModuleType, name: str) -> Callable:
     return function
 
 
-def list(github: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = None, verbose: bool = True, source: str = "github") -> Any:
+def list(
+    github: str,
+    force_reload: bool = False,
+    skip_validation: bool = False,
+    trust_repo: Any = None,
+    verbose: bool = True,
+    source: str = "github",
+) -> Any:
     """The names of the entry points in a folder's `hubconf.py`."""
     module = _configuration(github, source)
     return [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")]
 
 
-def help(github: str, model: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = None, source: str = "github") -> str | None:
+def help(
+    github: str, model: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = None, source: str = "github"
+) -> str | None:
     """What an entry point says of itself."""
     return _entry(_configuration(github, source), model).__doc__
 

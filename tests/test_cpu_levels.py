@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 QUICK = (
     "chain", "chain_float16", "complex_numbers", "integers", "sums_over_every_axis", "softmaxes", "linear_layers", "convolutions", "norms",
-    "indexing", "joins", "dropouts",
+    "indexing", "joins", "dropouts", "attention",
 )  # fmt: skip
 
 _RUN = f"""

@@ -1,5 +1,7 @@
 """Futures: values, errors, what follows on them, and many at once."""
 
+from __future__ import annotations
+
 import threading
 
 import pytest

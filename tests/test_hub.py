@@ -1,5 +1,7 @@
 """Entry points on this machine, and files by URL."""
 
+from __future__ import annotations
+
 import hashlib
 
 import pytest

@@ -1,5 +1,7 @@
 """Profiles: kernels, ranges, schedules, tables and traces."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import threading
@@ -94,9 +96,8 @@ def test_outside_of_a_profile_a_range_does_nothing():
 
 
 def test_one_at_a_time_and_errors_end_it():
-    with profile():
-        with pytest.raises(RuntimeError, match="another profile"):
-            profile().start()
+    with profile(), pytest.raises(RuntimeError, match="another profile"):
+        profile().start()
     with pytest.raises(ZeroDivisionError), profile():
         raise ZeroDivisionError
     with profile() as taken:

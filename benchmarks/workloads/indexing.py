@@ -115,7 +115,7 @@ def ordered(torch: ModuleType, function: Callable[..., Any]) -> Callable[[], Any
 
 def sorted_rows(torch: ModuleType) -> Callable[[], Any]:
     values = torch.randn(4096, 256)
-    return lambda: values.sort(1, stable=True)
+    return lambda: values.sort(dim=1, stable=True)
 
 
 def top_of_rows(torch: ModuleType) -> Callable[[], Any]:

@@ -3,7 +3,8 @@
 A line becomes an array of *items*, ``key << 32 | position``. Keys are unsigned integers in the order of the elements: the bits of a float,
 turned round where it is negative, with NaN as the largest and the two zeros alike; flipped if the order is descending. Items are sorted
 by a radix sort, one byte of the key after the other from the lowest; a byte that all keys share is left out. Short lines are sorted
-by insertion.
+by insertion. A long line is cut into *parts* whose items lie in a core's own cache while they are sorted; ``merging.py`` makes one line of
+them. That is also what the threads share.
 
 Only some *ranks* may be wanted: those of ``topk`` are ``[0, k)``, that of a median is the middle one. Then the highest bytes of all keys are
 counted, and only the items whose bytes can have one of these ranks are sorted. If a few of the first ranks are wanted, of a line that is
@@ -39,9 +40,21 @@ def _item_bits(of: DType) -> int:
     return 64 if of.itemsize <= 4 else 128
 
 
+def item_type(of: DType) -> str:
+    return f"i{_item_bits(of)}"
+
+
+def part_length(of: DType) -> int:
+    """How many elements of a long line are sorted at once: their items and a second array of them are 1 MiB."""
+    return (1 << 22) // _item_bits(of)
+
+
 @lru_cache(maxsize=256)
 def sort_kernel(of: DType, descending: bool, mode: str) -> tuple[str, str]:
-    """The positions of ranks ``[low, high)`` of each line, int64. ``mode`` is ``all``, ``some``, or ``few`` (see ``mode_for``).
+    """The positions of ranks ``[low, high)`` of each line, int64.
+
+    ``mode`` is ``all``, ``some``, or ``few`` (see ``mode_for``), or ``each``, where lines have ranks of their own: the last two parameters
+    are slot and bytes of these, one int64 a line.
 
     Parameters: ``[slot, bytes of the source, slot, bytes of the result, length, inner, low, high]``; line ``t`` begins at ``(t / inner) *
     length * inner + t % inner`` and goes on in steps of ``inner``; the lines of the result alike, but that they are ``high - low`` long. A
@@ -51,11 +64,26 @@ def sort_kernel(of: DType, descending: bool, mode: str) -> tuple[str, str]:
     f = module.function(
         "KERNEL", [("ptr noalias", "table"), ("ptr noalias", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
     )
-    sort = _Sort(f, of, descending, mode == "some")
+    sort = _Sort(f, of, descending, mode in ("some", "each"))
     if mode == "few":
         sort.emit_few()
     else:
-        sort.emit()
+        sort.emit(mode == "each")
+    return finish(module)
+
+
+@lru_cache(maxsize=64)
+def parts_kernel(of: DType, descending: bool) -> tuple[str, str]:
+    """The items of each part of each line in order, the lines one behind the other.
+
+    Parameters: ``[slot, bytes of the source, slot, bytes of the items, length, inner, part, parts]``, lines as in ``sort_kernel``. A tile is
+    one of the parts of a line.
+    """
+    module = Module()
+    f = module.function(
+        "KERNEL", [("ptr noalias", "table"), ("ptr noalias", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
+    )
+    _Sort(f, of, descending, False).emit_parts()
     return finish(module)
 
 
@@ -73,7 +101,9 @@ class _Sort:
         self.descending = descending
         self.partly = partly
         self.bits = key_bits(of)
-        self.item = f"i{_item_bits(of)}"
+        self.item = item_type(of)
+        self.first = i64(0)
+        """The position of the first element of the line, or of the part of it, that is sorted."""
 
     def _word(self, position: int) -> Value:
         return self.f.load(self.f.offset(self.f.parameters[1], position, "i64"), "i64")
@@ -82,16 +112,17 @@ class _Sort:
         f = self.f
         return f.offset(f.load(f.offset(f.parameters[0], self._word(position), "ptr"), "ptr"), self._word(position + 1), "i8")
 
-    def emit(self) -> None:
+    def emit(self, own_ranks: bool) -> None:
         f = self.f
         source, target = self._buffer(0), self._buffer(2)
-        self.length, self.inner, self.low, self.high = (self._word(position) for position in range(4, 8))
-        self.items = f.parameters[4]
-        self.other = f.offset(self.items, self.length, self.item)
-        self.counts = f.offset(self.other, self.length, self.item)
+        self.length, self.inner = self._word(4), self._word(5)
+        ranks = self._buffer(6) if own_ranks else None
+        self._divide_scratch(self.length)
         with f.loop(f.parameters[2], f.parameters[3]) as tiles:
             outer = f.binary("udiv", tiles.index, self.inner)
             within = f.sub(tiles.index, f.mul(outer, self.inner))
+            self.low = self._word(6) if ranks is None else f.load(f.offset(ranks, tiles.index, "i64"), "i64")
+            self.high = self._word(7) if ranks is None else f.add(self.low, 1)
             wanted = f.sub(self.high, self.low)
             self.line = f.offset(source, f.add(f.mul(f.mul(outer, self.inner), self.length), within), f"i{self.bits}")
             result = f.offset(target, f.add(f.mul(f.mul(outer, self.inner), wanted), within), "i64")
@@ -102,6 +133,29 @@ class _Sort:
             with f.when(f.compare("sgt", count, SHORT)):
                 self._write(self._radix(count), first, result)
         f.ret()
+
+    def emit_parts(self) -> None:
+        f = self.f
+        source, target = self._buffer(0), self._buffer(2)
+        length, self.inner, part, parts = (self._word(position) for position in range(4, 8))
+        self._divide_scratch(part)
+        self.low = i64(0)
+        with f.loop(f.parameters[2], f.parameters[3]) as tiles:
+            line = f.binary("udiv", tiles.index, parts)
+            self.first = f.mul(f.sub(tiles.index, f.mul(line, parts)), part)
+            self.length = f.intrinsic("smin", part, f.sub(length, self.first))
+            outer = f.binary("udiv", line, self.inner)
+            begin = f.add(f.mul(f.mul(outer, self.inner), length), f.sub(line, f.mul(outer, self.inner)))
+            self.line = f.offset(source, f.add(begin, f.mul(self.first, self.inner)), f"i{self.bits}")
+            count, _ = self._collect()
+            result = f.offset(target, f.add(f.mul(line, length), self.first), self.item)
+            f.copy(result, self._radix(count), f.mul(count, i64(_item_bits(self.of) // 8)))
+        f.ret()
+
+    def _divide_scratch(self, length: Value) -> None:
+        self.items = self.f.parameters[4]
+        self.other = self.f.offset(self.items, length, self.item)
+        self.counts = self.f.offset(self.other, length, self.item)
 
     def emit_few(self) -> None:
         """Keep the first items of a line in order while going through it; a vector of keys without a smaller one is passed over."""
@@ -190,7 +244,7 @@ class _Sort:
 
     def _item(self, position: Value) -> tuple[Value, Value]:
         key = self._key(position)
-        return self._packed(key, position), key
+        return self._packed(key, self.f.add(self.first, position)), key
 
     def _packed(self, key: Value, position: Value) -> Value:
         f = self.f

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
 from math import prod
 from operator import or_
+from typing import Any
 
 from flambeau._compiler.graph import Node
 from flambeau._runtime import targets
@@ -33,6 +34,9 @@ RISKS = frozenset(("host", "check", "scatter"))
 
 LEAVES = frozenset(("constant", "number", "iota"))
 
+ATTENTION = frozenset(("attention", "attention_backward"))
+"""Kinds of which one kernel computes several nodes, those that differ in their first attribute only."""
+
 
 def is_uniform(node: Node) -> bool:
     """Whether a node is one number made of run-time scalars and constants alone; it is computed again wherever it is used."""
@@ -41,6 +45,8 @@ def is_uniform(node: Node) -> bool:
 
 MAX_NODES = 96
 MAX_BUFFERS = 28
+_FAR = 8
+"""So many steps of elementwise work are followed to see when a value is wanted."""
 SPLIT_ELEMENTS = 1 << 15
 """A reduction of at least this many elements is split into chunks that threads share, if it has too few tiles for all of them."""
 TILES_PER_CORE = 4
@@ -238,7 +244,13 @@ class Clustering:
         self.clusters: list[Cluster | None] = []
         self.home: dict[int, Cluster] = {}
         self.readers: dict[int, list[Node]] = {}
-        in_memory = {node.index for node in roots}
+        self._together: dict[Any, Cluster] = {}
+        self._roots = {node.index for node in roots}
+        self._users: dict[int, list[Node]] = {}
+        for node in needed:
+            for argument in node.args:
+                self._users.setdefault(argument.index, []).append(node)
+        in_memory = set(self._roots)
         for node in needed:
             if node.kind in ("gather", "update"):  # loops, but they reach into the memory of what they read from or write to
                 in_memory.add(base_of(node.args[0])[0].index)
@@ -285,7 +297,9 @@ class Clustering:
                 other.ancestors |= new
 
     def _alone(self, node: Node) -> Cluster:
-        cluster = self._new()
+        """Put a node into a cluster of its own; the results of one attention share theirs."""
+        key = (node.kind, node.attrs[1:], node.args) if node.kind in ATTENTION else node
+        cluster = self._together.get(key) or self._together.setdefault(key, self._new())
         cluster.nodes.append(node)
         self.home[node.index] = cluster
         self.depend(cluster, self.sources(node))
@@ -296,7 +310,7 @@ class Clustering:
     def _place(self, node: Node) -> None:
         """Put a node into the cluster of an argument, merging the clusters of several, or into a new one."""
         for cluster in sorted(self.sources(node), key=lambda each: -each.number):
-            if self._join(node, cluster):
+            if not self._is_for_later(node, cluster) and self._join(node, cluster):
                 for other in self.sources(node):
                     if other is not self.home[node.index]:
                         self._merge(self.home[node.index], other, node)
@@ -305,6 +319,28 @@ class Clustering:
             return
         cluster = self._new()
         self._add(node, cluster, cluster.fresh_dims(self._domain(node)))
+
+    def _is_for_later(self, node: Node, cluster: Cluster) -> bool:
+        """Whether a node reads no more of a cluster than results of its reductions, and is wanted only by what runs after the cluster.
+
+        The backward pass of a normalization, say, which reads what was normalized and the mean: if that were computed right after the mean, it
+        would be kept in memory from the forward to the backward pass. (ResNet-50's training step: 521 MB of temporaries became 379.)
+        """
+        inside = [base for base, _ in map(base_of, node.args) if self.home.get(base.index) is cluster]
+        if not inside or not all(self._after_reduction(cluster, base) for base in inside):
+            return False
+        return self._is_used_later(node, cluster, _FAR)
+
+    def _is_used_later(self, node: Node, cluster: Cluster, depth: int) -> bool:
+        users = self._users.get(node.index, ())
+        if not users or not depth or node.index in self._roots:
+            return False
+        bit = 1 << cluster.number
+        return all(
+            any(other is not cluster and other.ancestors & bit for other in self.sources(user))
+            or (user.kind in ("map", "cast", "view") and self._is_used_later(user, cluster, depth - 1))
+            for user in users
+        )
 
     def _join_sibling(self, node: Node) -> bool:
         """Put a reduction into a cluster that reads the same memory at the same positions and reduces alike."""

@@ -114,7 +114,7 @@ def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[in
 
 
 def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[KernelCall]:
-    """The kernel calls of a contraction, and of what it has taken along."""
+    """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary."""
     node = cluster.nodes[0]
     batch, m, n, k = node.attrs
     operands, nodes = [], {}
@@ -141,9 +141,9 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[
                 params[position], params[position + 1] = 1, 8 * numbers[name]
             else:
                 buffers.append((position, nodes.get(name, name)))
+        own = {name: temporaries.pop(name) for _, name in call.buffers if name in temporaries}
         inside = tuple(cluster.nodes) if call is plan.calls[-1] else (node,)
-        calls.append(KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, temporaries))
-        temporaries = {}
+        calls.append(KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, own))
     return calls
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from flambeau._codegen import serial
-from flambeau._compiler import limits
-from flambeau._compiler.cluster import LEAVES, base_of
+from flambeau._compiler import attention, limits
+from flambeau._compiler.cluster import ATTENTION, LEAVES, base_of
 from flambeau._compiler.graph import Node
 from flambeau._compiler.limits import Limits
 from flambeau._compiler.nest import KernelCall
@@ -193,6 +193,7 @@ def explain(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanation
 
 # -- watching programs run ---------------------------------------------------------------------------------------------
 
+
 @contextmanager
 def watched(report: Callable[[ProgramReport], None]) -> Iterator[Callable[[], None]]:
     """Report each program that this thread's tape runs meanwhile; gives what computes all that is pending.
@@ -274,7 +275,9 @@ def _interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _report(program: CompiledProgram, run: Run, operators: tuple[str, ...], start: float, times: Sequence[float], known: Limits) -> ProgramReport:
+def _report(
+    program: CompiledProgram, run: Run, operators: tuple[str, ...], start: float, times: Sequence[float], known: Limits
+) -> ProgramReport:
     plan = program.plan()
     work = _Work(plan, run)
     kernels = []
@@ -390,6 +393,8 @@ def _flops(node: Node) -> int:
         return 0 if node.attrs[0] == "copy" else node.numel
     if node.kind == "contract":
         return prod(_sizes(node)) * (8 if node.args[0].dtype.is_complex else 2)
+    if node.kind in ATTENTION:
+        return attention.operations(node)
     if node.kind in ("reduce", "scan"):
         return node.args[0].numel
     if node.kind == "recur":

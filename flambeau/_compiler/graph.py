@@ -14,14 +14,16 @@ A node is a whole array.  There are few kinds:
 ``gather``      ``out[i] = arg.memory[offset + sum(i * strides) + sum(index_k[i] * index_strides_k)]``
 ``reduce``      sum, prod, max, min, any or all over some axes, in an order fixed by the shape
 ``contract``    a sum of products over some axes: matrix products and convolutions
+``attention``   a result of softmax(q kᵀ) v (or ``attention_backward``: of its gradient); those of the same arguments are computed together
 ``scan``        running sum, product, maximum, minimum or logarithm of the sum of exponentials along an axis
-``sort``        the positions (int64) of some ranks along an axis, in order, equal elements in the order in which they stand
+``sort``        the positions (int64) of some ranks along an axis, or of a second argument's rank for each line; equal elements in their order
 ``empty``       memory with unspecified contents
 ``update``      ``arg`` with some of its memory replaced: ``memory[offset + sum(i * strides)] = value[i]``
 ``scatter``     ``arg`` with elements replaced or combined at computed positions, in row-major order of the index
 ``bitcast``     the same bytes as another dtype
 ``host``        a function on NumPy arrays, for what is not worth a kernel; its results are ``item`` nodes
-``item``        one of the results of a ``host`` node
+``recur``       all steps of a recurrent layer (``recurrence.py``); its results are ``item`` nodes
+``item``        one of the results of a ``host`` or ``recur`` node
 ``check``       stops the program with an error where its first argument (bool) holds
 ==============  ==================================================================================================
 
@@ -276,6 +278,8 @@ class Graph:
         self.checks: list[Node] = []
         self.origin: Any = None
         """The record that is being lowered (for the errors of ``check`` nodes)."""
+        self.expanded: dict[tuple, tuple[Node, ...]] = {}
+        """What lowerings made of something that is no node, for those who ask for the same again."""
         self.origins: dict[int, Any] = {}
         """The record that each ``host`` node was made for (the first, if there are several)."""
 
@@ -394,6 +398,11 @@ class Graph:
         if base.kind == "constant" and not bounds:
             return self.constant(base.attrs[0], base.dtype, layout.shape)
         return self.make("view", (base,), (layout.offset, bounds), base.dtype, layout.shape, layout.strides)
+
+    def inside(self, view: Node) -> Node:
+        """Where the elements of a view lie inside the memory that it shows, rather than in padding (bool)."""
+        bounds = view.attrs[1] if view.kind == "view" else ()
+        return self.view(self.constant(True, dt.bool), lay.layout(view.shape, (0,) * view.ndim, 0, dt.bool), bounds)
 
     def windows(
         self,
@@ -531,13 +540,15 @@ class Graph:
             source = self.copy(source)
         return self.make("scan", (source,), (kind, axis), operand.dtype, operand.shape)
 
-    def sort(self, operand: Node, axis: int, descending: bool, low: int, high: int) -> Node:
-        """The positions along ``axis`` of the elements of ranks ``[low, high)``; NaN is the largest."""
-        source = self.lying(operand)
-        if not source.layout.contiguous:
-            source = self.copy(source)
+    def sort(self, operand: Node, axis: int, descending: bool, low: int, high: int, ranks: Node | None = None) -> Node:
+        """The positions along ``axis`` of the elements of ranks ``[low, high)``; NaN is the largest.
+
+        With ``ranks`` (int64, of size 1 along ``axis``) the rank of each line's element is its own; ``[low, high)`` is ``[0, 1)`` then.
+        """
+        sources = [self.lying(each) for each in ((operand,) if ranks is None else (operand, ranks))]
+        sources = [each if each.layout.contiguous else self.copy(each) for each in sources]
         shape = (*operand.shape[:axis], high - low, *operand.shape[axis + 1 :])
-        return self.make("sort", (source,), (axis, descending, low, high), dt.int64, shape)
+        return self.make("sort", tuple(sources), (axis, descending, low, high), dt.int64, shape)
 
     def contract(
         self,
@@ -562,6 +573,38 @@ class Graph:
         dtype = dtype or a.dtype
         strides = None if order is None else lay.ordered(shape, order, dtype).strides
         return self.make("contract", (a, b), (batch, m, n, k), dtype, shape, strides)
+
+    def attention(self, q: Node, k: Node, v: Node, mask: Node | None, is_causal: bool, scale: float) -> tuple[Node, Node]:
+        """``softmax(q kᵀ scale + mask) v`` and what its gradient needs to know of each row.
+
+        Args:
+            q, k, v: (…, L, E), (…, S, E) and (…, S, E_v), with the same leading dimensions, none of size 0
+            mask: (…, L, S), bool (whether a score counts) or a number that is added to it
+            is_causal: whether row i of q sees the rows up to i of k only
+
+        Returns:
+            The result (…, L, E_v), and in the compute dtype (2, …, L): each row's largest score, and the inverse of its sum of
+            weights, which are ``exp(score - largest)``; both are 0 where no score counts.
+        """
+        args = (*map(self._rows, (q, k, v)), *(() if mask is None else (self.lying(mask),)))
+        return (
+            self.make("attention", args, (0, is_causal, scale), q.dtype, (*q.shape[:-1], v.shape[-1])),
+            self.make("attention", args, (1, is_causal, scale), q.dtype.compute, (2, *q.shape[:-1])),
+        )
+
+    def attention_backward(
+        self, q: Node, k: Node, v: Node, statistics: Node, grad: Node, delta: Node, mask: Node | None, is_causal: bool, scale: float
+    ) -> tuple[Node, Node, Node]:
+        """The gradients of q, k and v, given that of the result, and ``delta``, the sum over each row of ``grad * result``."""
+        args = (*map(self._rows, (q, k, v, statistics, grad, delta)), *(() if mask is None else (self.lying(mask),)))
+        results = enumerate((q, k, v))
+        first, second, third = (self.make("attention_backward", args, (i, is_causal, scale), q.dtype, x.shape) for i, x in results)
+        return first, second, third
+
+    def _rows(self, operand: Node) -> Node:
+        """The operand in memory, with neighbours in a row side by side."""
+        operand = self.lying(operand)
+        return operand if operand.strides[-1] == 1 or operand.shape[-1] == 1 else self.copy(operand)
 
     def host(
         self, function: Callable[..., tuple], args: Sequence[Node], results: Sequence[tuple[DType, tuple[int, ...]]], *statics: Any

@@ -6,16 +6,24 @@ order of its memory. Sums and products are accumulated in float64, so that kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flambeau._codegen import scalar
 from flambeau._codegen.scalar.reference import decode, encode
+from flambeau._codegen.steps import STEPS
 from flambeau._compiler.graph import Graph, Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+
+_CALLS: dict[str, Callable] = {
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "gate": lambda x, y: np.where(y > 0, x, 0),
+}
 
 
 class Interpreter:
@@ -163,6 +171,39 @@ class Interpreter:
         result = np.einsum(a, batches + rows + summed, b, batches + summed + columns, batches + rows + columns)
         return encode(np.asarray(result), node.dtype)
 
+    def _attention(self, node: Node) -> np.ndarray:
+        result, is_causal, scale = node.attrs
+        q, k, v, *mask = node.args
+        weights, largest, inverse = self._weights(q, k, mask, is_causal, scale)
+        if result == 1:
+            return np.stack([largest, inverse]).astype(node.dtype.numpy)
+        return encode(weights @ decode(self.value(v), v.dtype).astype(np.float64), node.dtype)
+
+    def _attention_backward(self, node: Node) -> np.ndarray:
+        result, is_causal, scale = node.attrs
+        q, k, v, grad = (decode(self.value(argument), argument.dtype).astype(np.float64) for argument in (*node.args[:3], node.args[4]))
+        weights, _, _ = self._weights(*node.args[:2], node.args[6:], is_causal, scale)
+        if result == 2:
+            return encode(np.swapaxes(weights, -1, -2) @ grad, node.dtype)
+        scores = weights * (grad @ np.swapaxes(v, -1, -2) - self.value(node.args[5])[..., None]) * scale
+        return encode(scores @ k if result == 0 else np.swapaxes(scores, -1, -2) @ q, node.dtype)
+
+    def _weights(self, q: Node, k: Node, mask: Sequence[Node], is_causal: bool, scale: float) -> tuple[np.ndarray, ...]:
+        """The weights of keys for each query, the largest score, and the inverse of the sum of ``exp(score - largest)``."""
+        queries, keys = (decode(self.value(each), each.dtype).astype(np.float64) for each in (q, k))
+        scores = queries * scale @ np.swapaxes(keys, -1, -2)
+        for each in mask:
+            value = decode(self.value(each), each.dtype)
+            scores = np.where(value, scores, -np.inf) if each.dtype is dt.bool else scores + value
+        if is_causal:
+            scores = np.where(np.tri(*scores.shape[-2:]) > 0, scores, -np.inf)
+        largest = scores.max(-1)
+        largest = np.where(np.isneginf(largest), 0.0, largest)
+        weights = np.exp(scores - largest[..., None])
+        total = weights.sum(-1)
+        inverse = np.where(total == 0, 0.0, 1 / total)
+        return weights * inverse[..., None], largest, inverse
+
     def _sort(self, node: Node) -> np.ndarray:
         axis, descending, low, high = node.attrs
         array = decode(self.value(node.args[0]), node.args[0].dtype)
@@ -171,6 +212,8 @@ class Interpreter:
         order = np.argsort(array, axis, kind="stable")
         if descending:
             order = array.shape[axis] - 1 - np.flip(order, axis)
+        if len(node.args) > 1:
+            return np.take_along_axis(order, self.value(node.args[1]), axis)
         return np.take(order, range(low, high), axis)
 
     # -- computed places -------------------------------------------------------------------------------------------
@@ -214,6 +257,40 @@ class Interpreter:
             function.at(memory, address, decode(value, node.dtype))
             memory = encode(memory, node.dtype)
         return self._shaped(memory, node)
+
+    # -- recurrent layers ------------------------------------------------------------------------------------------
+
+    def _recur(self, node: Node) -> tuple:
+        step, backward, results, reverse, sizes, units, _ = node.attrs
+        dtype, rule = results[0][0], STEPS[step]
+        given, packed, state, *others = (decode(self.value(each), each.dtype).astype(np.float64) for each in node.args)
+        columns = units if backward else rule.gates * units
+        weight = np.moveaxis(packed, 1, 0).reshape(packed.shape[1], -1)[:, :columns]
+        state, starts, found = state.copy(), np.cumsum((0, *sizes)), [np.zeros(shape) for _, shape in results]
+        factors = np.zeros((sizes[0], packed.shape[1]))
+        call = lambda name, *numbers: _CALLS[name](*numbers)
+        for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
+            rows, here = slice(starts[t], starts[t + 1]), slice(sizes[t])
+            if backward:
+                *saved, hidden = others[0][:, rows]
+                grad = given[rows] + factors[here] @ weight + state[0, here]
+                of_inputs, of_products, direct, cells = rule.backward(call, grad, state[1:, here], saved, hidden)
+                factors[here] = np.concatenate(of_products, 1)
+                for result, gates in zip(found[:-1], (of_inputs, of_products), strict=False):
+                    result[rows] = np.concatenate(gates, 1)
+                state[0, here] = 0 if direct is None else direct
+            else:
+                hidden = state[0, here].copy()
+                products = hidden @ weight + (others[0] if others else 0)
+                state[0, here], cells, saved = rule.forward(
+                    call, np.split(given[rows], rule.gates, 1), np.split(products, rule.gates, 1), hidden, state[1:, here].copy()
+                )
+                found[0][:, rows], found[1][rows] = np.stack([*saved, hidden]), state[0, here]
+            for number, cell in enumerate(cells, 1):
+                state[number, here] = cell
+        if backward:
+            state[0] += factors @ weight
+        return *[encode(each, dtype) for each in found[:-1]], encode(state, dtype)
 
     # -- Python ----------------------------------------------------------------------------------------------------
 

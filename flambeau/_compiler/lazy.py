@@ -17,7 +17,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from flambeau._compiler.program import Array, Blueprint, CompiledProgram, HostCall
-from flambeau._runtime import cache, jit, targets
+from flambeau._runtime import cache, jit, runner, targets
 from flambeau._runtime.pool import get_num_threads
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
@@ -40,6 +40,7 @@ def compile(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> CompiledPr
             if len(addresses) == len(blueprint.kernels):
                 return _program(blueprint, addresses, path, alive)
     with jit.Compilation() as compilation:
+        compilation.add(*runner.kernel())  # what walks the program is compiled beside it, if this is the process's first
         blueprint = _plan(path, alive, compilation.add).blueprint()
         compilation.finish()
     if key is not None:

@@ -26,6 +26,12 @@ _WORK = 1 << 15
 """Element operations that a thread should claim at once."""
 MOST_KEPT = 1 << 14
 """The longest row of which results are kept in scratch memory from one phase to the next."""
+MOST_WRITTEN = 32
+"""The most positions of a reduction that are written out, one after another."""
+MOST_ACROSS = 8
+"""The same where they are neighbours in memory, so that vectors could lie along them."""
+MOST_INSTRUCTIONS = 640
+"""The most instructions of a reduction that is written out."""
 MOST_INTERLEAVED = 4
 """The longest stride that is read with consecutive loads and shuffles."""
 
@@ -169,6 +175,8 @@ class Nest:
                 Instr("index", dt.int64, (), (self._access(None, None, digit_strides(dims, steps, self.cluster.extents), 0),))
             )
         base, view = base_of(argument)
+        if base.kind == "constant":
+            return self._read_bounded_constant(base, view, dims)
         if base.kind == "number":
             return self._instr(Instr("number", base.dtype, (), ()), extra=[base.attrs[0]])
         if base.kind == "iota":
@@ -188,14 +196,27 @@ class Nest:
         if view is None:
             access = self._access(base.dtype, base, digit_strides(dims, base.strides, self.cluster.extents), 0)
             return self._instr(Instr("load", base.dtype, (), (access, ())))
-        offset, bounds = view.attrs
-        access = self._access(base.dtype, base, digit_strides(dims, view.strides, self.cluster.extents), offset)
+        access = self._access(base.dtype, base, digit_strides(dims, view.strides, self.cluster.extents), view.attrs[0])
+        coordinates, extents = self._bounds(view, dims)
+        return self._instr(Instr("load", base.dtype, (), (access, coordinates)), extra=extents or None)
+
+    def _bounds(self, view: Node, dims: Dims) -> tuple[tuple[int, ...], list[int]]:
+        """The coordinates that a view checks, and the extents that they must lie in."""
+        bounds = view.attrs[1]
         coordinates = tuple(
             self._access(None, None, digit_strides(dims, bound.coefficients, self.cluster.extents), bound.start) for bound in bounds
         )
-        return self._instr(
-            Instr("load", base.dtype, (), (access, coordinates)), extra=[bound.extent for bound in bounds] if bounds else None
-        )
+        return coordinates, [bound.extent for bound in bounds]
+
+    def _read_bounded_constant(self, base: Node, view: Node | None, dims: Dims) -> int:
+        """A constant where a view's bounds hold, else 0."""
+        assert view is not None
+        coordinates, extents = self._bounds(view, dims)
+        inside = self._instr(Instr("inside", dt.bool, (), (coordinates,)), extra=extents)
+        if base.dtype is dt.bool and base.attrs[0] is True:
+            return inside
+        zero = self._instr(Instr("constant", base.dtype, (), (0,)))
+        return self._instr(Instr("map", base.dtype, (inside, self._constant(base), zero), ("where",)))
 
     def _constant(self, node: Node) -> int:
         """A number of the program. Most whole numbers are sizes (what a mean divides by): a kernel is told them when it runs, so that one
@@ -252,7 +273,7 @@ class Nest:
         groups = [self._merge(outer, extents), self._merge(reduced, extents), self._merge(run_digits, extents)]
         sizes = {group[-1]: prod(extents[digit] for digit in group) for part in groups for group in part}
         outer, reduced, run_digits = ([group[-1] for group in part] for part in groups)
-        mode, vector = self._mode(outer, run_digits, sizes)
+        mode, vector = self._mode(outer, reduced, run_digits, sizes)
         if vector is not None and mode != "row":
             outer.remove(vector)
         row = self._row_digit(outer, vector, sizes) if mode == "map" else None
@@ -271,11 +292,14 @@ class Nest:
             )
             for each in self.accesses
         )
-        keep = not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
-        spec = LoopSpec(mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep)
+        keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
+        window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
+        spec = LoopSpec(
+            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window
+        )
         return self._call(spec, order, sizes, outer, vector, reduced, run_digits)
 
-    def _mode(self, outer: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
+    def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
 
         def score(digit: int) -> float:
@@ -293,9 +317,12 @@ class Nest:
             return "map", best
         if self.cluster.closed and outer:
             best = outer[-1]  # partial results are stored as vectors of neighbouring results
-        if run and (best is None or score(run[-1]) >= score(best)):
-            return "row", run[-1]
-        return "column", best
+        is_row = bool(run) and (best is None or score(run[-1]) >= score(best))
+        if best is not None and not self.cluster.closed and sizes[best] >= VECTOR // 2:
+            positions = prod(sizes[digit] for digit in (*reduced, *run))
+            if positions <= (MOST_ACROSS if is_row else MOST_WRITTEN) and positions * len(self.body) <= MOST_INSTRUCTIONS:
+                return "window", best
+        return ("row", run[-1]) if is_row else ("column", best)
 
     def _row_digit(self, outer: list[int], vector: int | None, sizes: dict[int, int]) -> int | None:
         """The digit along which loads lie that lie across the vector digit: blocks of both are worth transposing."""
@@ -362,11 +389,11 @@ class Nest:
         cost = 1 + len(self.body)
         scratch = 0
         name, source, kept = loops.kernel(spec)
-        if spec.mode == "map":
+        if spec.mode in ("map", "window"):
             blocks = -(-vector_size // BLOCK)
             last = sizes[outer[-1]] if outer else 1
-            params[parameters.extent] = rows = max(1, min(last, BLOCK // max(vector_size, 1)))
-            tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * cost
+            params[parameters.extent] = rows = max(1, min(last, BLOCK // max(vector_size * inner, 1)))
+            tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
         elif spec.mode == "tiled":
             rows = sizes[outer[-1]]
             tiles = places // rows * -(-rows // ROWS) * -(-vector_size // COLUMNS)

@@ -2,6 +2,9 @@
 
 Before: a graph. After: kernel calls and host steps over numbered buffers, and an arena for temporaries that live at different times.
 ``blueprint`` writes it down as plain numbers, which is what a program is made of and what the disk cache keeps.
+
+What lowers the larger kinds of nodes is imported when the first of them comes: for a program of one addition that is half of the time that it
+takes to be compiled.
 """
 
 from __future__ import annotations
@@ -14,18 +17,18 @@ from math import prod
 from operator import attrgetter
 from typing import Any
 
-from flambeau._codegen import serial, sorting
-from flambeau._compiler import contraction
-from flambeau._compiler.cluster import LEAVES, LOOP_KINDS, RISKS, Cluster, Clustering, base_of, digit_strides
+from flambeau._codegen import serial
+from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Cluster, Clustering, base_of, digit_strides
 from flambeau._compiler.graph import Graph, Node
 from flambeau._compiler.nest import KernelCall, Nest, features
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall
-from flambeau._compiler.scattering import lower_scatter
 from flambeau._runtime import targets
 
 CHECKED = ("check", "scatter")
 """Kinds of nodes that find bad data; their last attributes are the errors, and the record that they belong to."""
 _ALIGN = 64
+_SHORTLY = 64
+"""For so many steps a packed operand is kept for another contraction: longer, and memory would be held from the forward to the backward pass."""
 
 _offset = attrgetter("offset")
 
@@ -78,12 +81,17 @@ class Plan:
         self._compile = compile
         self.needed = self._find_needed()
         self.clustering = Clustering(self.needed, self.roots.values())
-        contraction.absorb(self.clustering)
+        if any(node.kind == "contract" for node in self.needed):
+            from flambeau._compiler import contraction
+
+            contraction.absorb(self.clustering)
         self.order = self.clustering.order({roots[slot].index for slot, replaced in alive if replaced >= 0})
         self.step_of = {node.index: step for step, cluster in enumerate(self.order) for node in cluster.nodes}
         self.readers = self._find_readers()
         self.places: dict[int, Place] = {}
         self.temporaries: dict[Any, _Temporary] = {}
+        self._packed: dict[tuple, tuple[str, int]] = {}  # the temporary that each packing wrote last
+        self._shared: dict[tuple[str, int], tuple[str, int]] = {}  # temporaries that are those of earlier steps
         self._temporary_key: dict[int, int] = {}  # the temporary that each node's place is in
         self.result_places: dict[int, Place] = {}
         self.reused: dict[int, int] = {}
@@ -150,7 +158,7 @@ class Plan:
         """The last step that can fail: what lies in memory outside the program is overwritten after it."""
         for cluster in self.order:
             for node in cluster.nodes:
-                if node.kind in ("host", "check"):
+                if node.kind in ("host", "recur", "check"):
                     continue
                 is_root = node.index in slots
                 if node.kind in (*LOOP_KINDS, "contract") and node.kind != "update" and not is_root and node.index not in self.readers:
@@ -273,7 +281,7 @@ class Plan:
         self.places[node.index] = self.result_places[slot] = Place("result", slot)
 
     def _place_temporary(self, node: Node) -> None:
-        step = self.step_of[node.index]
+        step = self.step_of[(node.args[0] if node.kind == "item" else node).index]  # an item is written by the step that it belongs to
         self.temporaries[node.index] = _Temporary(self._nbytes(node), step, self._last_use(node))
         self._temporary_key[node.index] = node.index
         self.places[node.index] = Place("arena", node.index)
@@ -309,7 +317,18 @@ class Plan:
         if first.kind in ("empty", "bitcast", "item", "input"):
             return
         if first.kind == "contract":
-            for call in contraction.lower(cluster, self.stored, self.clustering.home):
+            from flambeau._compiler import contraction
+
+            calls = contraction.lower(cluster, self.stored, self.clustering.home)
+            for call in calls[:-1]:
+                self._add_packing(step, call)
+            for call in calls[-1:]:
+                self._add(step, call)
+            return
+        if first.kind in ATTENTION:
+            from flambeau._compiler import attention
+
+            for call in attention.lower(cluster.nodes):
                 self._add(step, call)
             return
         for call in getattr(self, "_lower_" + first.kind)(first):
@@ -321,9 +340,24 @@ class Plan:
                 return
             for name, nbytes in call.temporaries.items():
                 self.temporaries[name, step] = _Temporary(nbytes, step, step)
-            call.buffers = [(position, (buffer, step) if isinstance(buffer, str) else buffer) for position, buffer in call.buffers]  # type: ignore[misc]
+            call.buffers = [(position, self._temporary(buffer, step)) for position, buffer in call.buffers]  # type: ignore[misc]
             self._compile(call.name, call.source)
         self.steps.append(call)
+
+    def _temporary(self, buffer: Node | str, step: int) -> Any:
+        return self._shared.get((buffer, step), (buffer, step)) if isinstance(buffer, str) else buffer
+
+    def _add_packing(self, step: int, call: KernelCall) -> None:
+        """Pack an operand of a contraction, unless one shortly before has packed the same, as the steps of a recurrent network do."""
+        (name,) = call.temporaries
+        key = (call.name, *call.params, *[each.index for _, each in call.buffers if not isinstance(each, str)])
+        known = self._packed.get(key)
+        if known is not None and step - self.temporaries[known].last <= _SHORTLY:
+            self.temporaries[known].last = step
+            self._shared[name, step] = known
+        else:
+            self._packed[key] = name, step
+            self._add(step, call)
 
     def _copy(self, source: Node, target: Node) -> KernelCall:
         name, text = serial.copy_kernel()
@@ -350,20 +384,19 @@ class Plan:
         return [KernelCall(name, text, params, buffers, lines * blocks, max(1, 8192 // (length * min(block, inner))), nodes=(node,))]
 
     def _lower_sort(self, node: Node) -> list[KernelCall]:
-        axis, descending, low, high = node.attrs
-        operand = node.args[0]
-        if not node.numel:
-            return []
-        source, view = base_of(operand)
-        offset = view.attrs[0] * operand.dtype.itemsize if view is not None else 0
-        length, inner = operand.shape[axis], prod(operand.shape[axis + 1 :])
-        name, text = sorting.sort_kernel(operand.dtype, descending, sorting.mode_for(length, inner, low, high))
-        params = [0, offset, 0, 0, length, inner, low, high]
-        lines, scratch = prod(operand.shape[:axis]) * inner, sorting.scratch_bytes(operand.dtype, length)
-        return [KernelCall(name, text, params, [(0, source), (2, node)], lines, max(1, 512 // length), scratch, (node,))]
+        from flambeau._compiler.ordering import lower_sort
+
+        return lower_sort(node)
 
     def _lower_scatter(self, node: Node) -> list[KernelCall]:
+        from flambeau._compiler.scattering import lower_scatter
+
         return lower_scatter(node, self.copies.get(node.index), guarded=self.places[node.index].kind == "input")
+
+    def _lower_recur(self, node: Node) -> list[KernelCall]:
+        from flambeau._compiler import recurrence
+
+        return [recurrence.lower(node, self.needed)]
 
     def _lower_host(self, node: Node) -> list[HostStep]:
         items = [each for each in self.needed if each.kind == "item" and each.args[0] is node]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau._codegen import scalar
+from flambeau._codegen.steps import STEPS
 from flambeau._compiler.graph import Graph, Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -38,7 +39,7 @@ def _problem(graph: Graph, node: Node, position: int) -> str | None:
     for argument in node.args:
         if argument.index >= position or graph.nodes[argument.index] is not argument:
             return f"%{argument.index} is no earlier node of this graph"
-        if argument.kind in ("host", "check") and node.kind != "item":
+        if argument.kind in ("host", "recur", "check") and node.kind != "item":
             return f"%{argument.index} has no elements to read"
     rule = _RULES.get(node.kind)
     if rule is None:
@@ -166,11 +167,45 @@ def _scan(node: Node) -> str | None:
 
 def _sort(node: Node) -> str | None:
     axis, _, low, high = node.attrs
-    (source,) = node.args
+    source, *ranks = node.args
+    if any(each.dtype is not dt.int64 or each.shape != node.shape or (low, high) != (0, 1) for each in ranks):
+        return "a rank for each line is an int64, and there is one"
     if not 0 <= axis < source.ndim or not 0 <= low <= high <= source.shape[axis] < 1 << 31:
         return "it sorts along an axis of less than 2^31 elements, and its ranks are among them"
     expected = (*source.shape[:axis], high - low, *source.shape[axis + 1 :])
     return None if node.shape == expected and node.dtype is dt.int64 else f"the positions have the shape {list(expected)}"
+
+
+def _attention(node: Node) -> str | None:
+    q, k, v, *mask = node.args
+    problem = _attends(q, k, v, mask)
+    if problem:
+        return problem
+    expected = ((q.dtype, (*q.shape[:-1], v.shape[-1])), (q.dtype.compute, (2, *q.shape[:-1])))
+    return None if (node.dtype, node.shape) == expected[node.attrs[0]] else f"result {node.attrs[0]} is {expected[node.attrs[0]]}"
+
+
+def _attention_backward(node: Node) -> str | None:
+    q, k, v, statistics, grad, delta, *mask = node.args
+    problem = _attends(q, k, v, mask)
+    if problem:
+        return problem
+    if statistics.shape != (2, *q.shape[:-1]) or delta.shape != q.shape[:-1] or grad.shape != (*q.shape[:-1], v.shape[-1]):
+        return "statistics, grad or delta have another shape than the forward pass's rows"
+    same = node.dtype is q.dtype and node.shape == node.args[node.attrs[0]].shape
+    return None if same else "a gradient looks like what it is the gradient of"
+
+
+def _attends(q: Node, k: Node, v: Node, mask: list[Node]) -> str | None:
+    if q.ndim < 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2] or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        return f"{list(q.shape)}, {list(k.shape)} and {list(v.shape)} do not fit"
+    if not q.dtype is k.dtype is v.dtype or q.dtype.category != dt.FLOAT:
+        return "the operands are of one real floating-point dtype"
+    if 0 in (*q.shape, *k.shape, *v.shape):
+        return "nothing is empty"
+    if mask and mask[0].shape != (*q.shape[:-1], k.shape[-2]):
+        return f"the mask is of the shape {[*q.shape[:-1], k.shape[-2]]}"
+    return None
 
 
 def _contract(node: Node) -> str | None:
@@ -218,10 +253,22 @@ def _host(node: Node) -> str | None:
     return None if callable(node.attrs[0]) else "it calls no function"
 
 
+def _recur(node: Node) -> str | None:
+    step, _, _, _, sizes, units, _ = node.attrs
+    if step not in STEPS:
+        return f"there is no step {step!r}"
+    if list(sizes) != sorted(sizes, reverse=True) or sizes[-1] < 1:
+        return f"{sizes} are not numbers of sequences that come to their ends"
+    rows, dtype = sum(sizes), node.args[0].dtype
+    if node.args[0].shape[0] != rows or node.args[2].shape[1:] != (sizes[0], units):
+        return f"the first argument has {rows} rows, and the states are {(sizes[0], units)}"
+    return None if all(each.dtype is dtype for each in (node.args[0], *node.args[2:])) else f"the arguments are {dtype.name}"
+
+
 def _item(node: Node) -> str | None:
     (call,) = node.args
-    if call.kind != "host":
-        return f"%{call.index} is no host node"
+    if call.kind not in ("host", "recur"):
+        return f"%{call.index} is no host node, and no recur node"
     number = node.attrs[0]
     results = call.attrs[2]
     if not 0 <= number < len(results):
@@ -245,6 +292,8 @@ _RULES: dict[str, Callable[[Node], str | None]] = {
     "gather": _gather,
     "reduce": _reduce,
     "contract": _contract,
+    "attention": _attention,
+    "attention_backward": _attention_backward,
     "scan": _scan,
     "sort": _sort,
     "empty": _source,
@@ -252,6 +301,7 @@ _RULES: dict[str, Callable[[Node], str | None]] = {
     "scatter": _scatter,
     "bitcast": _flat,
     "host": _host,
+    "recur": _recur,
     "item": _item,
     "check": _check,
 }

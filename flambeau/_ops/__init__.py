@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flambeau._ops import (
     activation,
+    attention,
     calculus,
     choice,
     composing,
@@ -12,6 +13,7 @@ from flambeau._ops import (
     counting,
     creation,
     elementwise,
+    embedding,
     functions,
     gathering,
     indexing,
@@ -26,12 +28,15 @@ from flambeau._ops import (
     pairs,
     pooling,
     products,
+    recurrent,
     reduction,
     rejection,
     running,
     sampling,
+    scattering,
     scipy_special,
     shaping,
+    slice_writing,
     softmax,
     sorting,
     special,
@@ -43,8 +48,8 @@ from flambeau._ops import (
 from flambeau._ops import nn as nn
 
 FAMILIES = (
-    activation, calculus, choice, composing, convolution, copying, counting, creation, elementwise, functions, gathering, indexing, inspecting, joining, linalg, loss, matrix,
-    normalization, norms, padding, pairs, pooling, products, reduction, rejection, running, sampling, scipy_special, shaping, softmax, sorting, special, spectrogram, statistics, views, windows,
+    activation, attention, calculus, choice, composing, convolution, copying, counting, creation, elementwise, embedding, functions, gathering, indexing, inspecting, joining, linalg, loss, matrix,
+    normalization, norms, padding, pairs, pooling, products, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator, check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
+from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import result_type
@@ -61,15 +62,46 @@ def into(out: Tensor | None, result: Any) -> Any:
     return out
 
 
+def apart(out: Any, *others: Tensor, name: str, shape: tuple[int, ...] | None = None) -> None:
+    """Check that ``out`` (resized to ``shape``) shares no memory with what is read while it is written.
+
+    Raises:
+        RuntimeError: some of its elements lie where elements of the others lie.
+    """
+    for each in (out,) if isinstance(out, TensorBase) else out or ():
+        layout = each.layout
+        if shape is not None and shape != layout.shape:
+            layout = lay.layout(shape, lay.row_major(shape), layout.offset, layout.dtype)
+        low, high = _reach(layout)
+        for other in others:
+            start, end = _reach(other.layout)
+            if other.storage is each.storage and start < high and low < end:
+                raise RuntimeError(
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. "
+                    f"Please clone() the tensor before performing the operation. ({name} with out= of shape {list(each.layout.shape)})"
+                )
+
+
+def _reach(layout: Layout) -> tuple[int, int]:
+    """The bytes from the first element to behind the last."""
+    if not layout.numel:
+        return 0, 0
+    last = layout.offset + sum(stride * (size - 1) for stride, size in zip(layout.strides, layout.shape, strict=True))
+    return layout.offset * layout.dtype.itemsize, (last + 1) * layout.dtype.itemsize
+
+
 def _grad_enabled() -> bool:
     from flambeau._tape.tape import LOCAL
 
     return LOCAL.tape.grad
 
 
+_INT = frozenset((int,))
+
+
 def int_tuple(value: Any, name: str = "size") -> tuple[int, ...]:
     """A tuple of ints from an int or a sequence of them (NumPy integers and tensors of one element too)."""
-    if value.__class__ is tuple and all(item.__class__ is int for item in value):
+    if value.__class__ is tuple and _INT.issuperset(map(type, value)):
         return value
     if isinstance(value, TensorBase) and value.layout.ndim > 0:
         value = value.tolist()

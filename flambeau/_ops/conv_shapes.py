@@ -12,6 +12,8 @@ one up.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import index
+from typing import Any
 
 from flambeau._types import dtype as dt
 from flambeau._types.layout import Layout
@@ -72,6 +74,7 @@ def plan(input: Layout, weight: Layout, bias: Layout | None, stride: Ints, paddi
     """
     rank = weight.ndim - 2
     name = f"conv{rank}d"
+    stride, padding, dilation = _ints(stride), _ints(padding), _ints(dilation)
     _check(name, input, weight, bias, stride, padding, dilation, groups, transposed=False)
     kernel, given = weight.shape[2:], input.shape[2:]
     sides = padding_sides(given, kernel, stride, padding, dilation)
@@ -109,6 +112,7 @@ def plan_transposed(
     """
     rank = weight.ndim - 2
     name = f"conv_transpose{rank}d"
+    stride, padding, output_padding, dilation = _ints(stride), _ints(padding), _ints(output_padding), _ints(dilation)
     _check(name, input, weight, bias, stride, padding, dilation, groups, transposed=True)
     if len(output_padding) != rank:
         raise RuntimeError(f"{name}: output_padding must have {rank} elements, one for each spatial dimension, but got {output_padding}")
@@ -134,6 +138,11 @@ def plan_transposed(
         padded = tuple(size + before + after for size, (before, after) in zip(sizes, sides, strict=True))
         return (stride, (0,) * rank, dilation, groups, padded), sides
     return (stride, tuple(before for before, _ in sides), dilation, groups, sizes), sides
+
+
+def _ints(values: Ints | str) -> Any:
+    """Sizes as Python's own ints: an equal NumPy integer finds the same plan, and must not be in it."""
+    return values if isinstance(values, str) else tuple(map(index, values))
 
 
 # -- what must hold --------------------------------------------------------------------------------------------------
@@ -176,6 +185,8 @@ def _check(
             raise RuntimeError(f"{name}: {what} must have {rank} elements, one for each spatial dimension, but got {values}")
         if any(value < least for value in values):
             raise RuntimeError(f"{name}: {what} must be at least {least}, but got {values} ({rule})")
+        if any(value >= 1 << 63 for value in values):
+            raise ValueError(f"{name}: {what} must be below 2**63, but got {values} (Overflow when unpacking long long)")
     if groups <= 0:
         raise RuntimeError(f"{name}: groups must be positive, but got {groups} (non-positive groups is not supported)")
     _check_dtypes(name, input, weight, bias)

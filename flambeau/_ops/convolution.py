@@ -22,6 +22,7 @@ from itertools import product
 from math import gcd
 from typing import TYPE_CHECKING
 
+from flambeau._ops.arguments import int_tuple
 from flambeau._ops.conv_shapes import Ints, plan, plan_transposed
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.elementwise import conj
@@ -264,9 +265,13 @@ def convolution(
     Raises:
         RuntimeError: shapes do not fit, or the output would be empty; the message has the formula with the numbers put in.
     """
-    stride, padding, dilation = tuple(stride), tuple(padding), tuple(dilation)
+    rank = weight.layout.ndim - 2
+    stride, padding, dilation, output_padding = (
+        sizes * rank if len(sizes) == 1 else sizes
+        for sizes in map(int_tuple, (stride, padding, dilation, output_padding), ("stride", "padding", "dilation", "output_padding"))
+    )
     if transposed:
-        return convolve_transposed(input, weight, bias, stride, padding, tuple(output_padding), dilation, groups)
+        return convolve_transposed(input, weight, bias, stride, padding, output_padding, dilation, groups)
     return convolve(input, weight, bias, stride, padding, dilation, groups)
 
 

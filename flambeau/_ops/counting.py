@@ -61,39 +61,60 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     array = _values(input)
     found, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(array.shape if axis is None else -1)
-    return _parts(input, found, inverse, counts, return_inverse, return_counts)
+    return _parts(input, found, axis, inverse, counts, return_inverse, return_counts)
 
 
 def _unique_elements(input: Tensor, return_inverse: bool, return_counts: bool) -> Any:
     """Sorted, the different elements are those that differ from the one before."""
     ordered, order = sort(input.reshape(-1))
-    count = ordered.layout.numel
-    starts = cat([ones(1, dtype=dt.bool), ordered[1:] != ordered[:-1]])
-    parts = [ordered[starts]]
+    found, *rest = _runs(ordered, return_inverse, return_counts)
     if return_inverse:
-        parts.append(order.scatter(0, order, starts.cumsum(0) - 1).reshape(input.layout.shape))
+        rest[0] = order.scatter(0, order, rest[0]).reshape(input.layout.shape)
+    return (found, *rest) if rest else found
+
+
+def _runs(line: Tensor, return_inverse: bool, return_counts: bool) -> list[Tensor]:
+    """The first element of each run of equal elements of a vector; the run that each element is in; how long the runs are."""
+    starts = cat([ones(1, dtype=dt.bool), line[1:] != line[:-1]])
+    first = starts.nonzero()[:, 0]
+    parts = [line[first]]
+    if return_inverse:
+        parts.append(starts.cumsum(0) - 1)
     if return_counts:
-        first = starts.nonzero()[:, 0]
-        parts.append(cat([first[1:], tensor([count])]) - first)
-    return parts[0] if len(parts) == 1 else tuple(parts)
+        parts.append(cat([first[1:], tensor([line.layout.numel])]) - first)
+    return parts
 
 
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
     """The elements (or slices along ``dim``) that differ from the one before."""
+    if dim is None and input.layout.numel:
+        found, *rest = _runs(input.detach().reshape(-1), return_inverse, return_counts)
+        if return_inverse:
+            rest[0] = rest[0].reshape(input.layout.shape)
+        return (found, *rest) if rest else found
     array = _values(input)
     axis = None if dim is None else lay.wrap_axis(dim, input.layout.ndim)
-    lines = array.reshape(-1, 1) if axis is None else np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    lines = (
+        array.reshape(-1, 1)
+        if axis is None
+        else np.moveaxis(array, axis, 0).reshape(array.shape[axis], array.size // max(1, array.shape[axis]))
+    )
     starts = np.ones(len(lines), bool)
     starts[1:] = (lines[1:] != lines[:-1]).any(1)
     places = np.flatnonzero(starts)
     found = array.reshape(-1)[places] if axis is None else np.take(array, places, axis)
     inverse = (np.cumsum(starts) - 1).reshape(array.shape if axis is None else -1)
     counts = np.diff(np.append(places, len(lines)))
-    return _parts(input, found, inverse, counts, return_inverse, return_counts)
+    return _parts(input, found, axis, inverse, counts, return_inverse, return_counts)
 
 
-def _parts(input: Tensor, found: np.ndarray, inverse: np.ndarray, counts: np.ndarray, return_inverse: bool, return_counts: bool) -> Any:
-    parts = [_tensor(found, input.layout.dtype)]
+def _parts(
+    input: Tensor, found: np.ndarray, axis: int | None, inverse: np.ndarray, counts: np.ndarray, return_inverse: bool, return_counts: bool
+) -> Any:
+    if axis is None:
+        parts = [_tensor(found, input.layout.dtype)]
+    else:  # as in PyTorch, the slices lie one behind the other
+        parts = [_tensor(np.ascontiguousarray(np.moveaxis(found, axis, 0)), input.layout.dtype).movedim(0, axis)]
     if return_inverse:
         parts.append(from_array(inverse.astype(np.int64)))
     if return_counts:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import number
-from flambeau._ops.gathering import apart, check_range, compact, out_of_bounds
+from flambeau._ops.arguments import apart, into, number
 from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds
 from flambeau._ops.views import REPLACE, ViewOperator, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -219,6 +219,9 @@ def _infer_index(operands: tuple, statics: tuple) -> Layout:
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(str(list(index.shape)) for index in indices)}"
         ) from None
+    if 0 not in positions:
+        for axis, index in zip(statics[0], indices, strict=True):
+            check_room("index", source, axis, index)
     shape, at = _arrangement(source.shape, statics[0], positions)
     rest = [stride for axis, stride in enumerate(source.strides) if axis not in statics[0]]
     moves = [(*rest[:at], *(0,) * len(positions), *rest[at:])]
@@ -341,6 +344,12 @@ def _put(view: Tensor, axes: list[int], indices: list[Tensor], value: Tensor, *,
 
 def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
     """``self[indices] = values``, or with ``accumulate`` the sum where positions repeat."""
+    if not isinstance(indices, (tuple, list)):
+        raise TypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(indices).__name__}")
+    if not indices:
+        raise RuntimeError("index_put(): indices must have an element, but it is empty")
+    if not isinstance(values, TensorBase):
+        raise TypeError(f"index_put(): argument 'values' must be Tensor, not {type(values).__name__}")
     items = _normal(self, tuple(_FULL if index is None else index for index in indices))
     view, axes = _view(self, items)
     if values.layout.dtype is not self.layout.dtype:
@@ -361,17 +370,25 @@ def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
 
 def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
     """The positions of the elements that are not 0, one a row; or, as a tuple, a vector for each dimension. Computes the tensor."""
-    from flambeau._ops.arguments import into
-    from flambeau._ops.creation import from_array
-
     array = input.detach()._array()
+    places = np.nonzero(array.reshape(-1) if array.ndim < 2 else array)
     if as_tuple:
-        return tuple(from_array(each.astype(np.int64)) for each in (np.nonzero(array) if array.ndim else np.nonzero(array.reshape(1))))
-    places = np.argwhere(array).astype(np.int64)
-    count = len(places) if array.ndim else int(array.any())
-    result = from_array(places.T.reshape(array.ndim, count))
+        return tuple(_positions(each) for each in places)
+    count = len(places[0])
+    result = _positions(places[0] if array.ndim == 1 else np.array(places[: array.ndim]))
     result.layout = lay.layout((count, array.ndim), (1, count), 0, dt.int64)
     return into(out, result)
+
+
+def _positions(found: np.ndarray) -> Tensor:
+    """Positions that NumPy has just found, as a tensor: on the same memory, if they lie side by side."""
+    from flambeau._ops.creation import adopt_array, from_array
+
+    if found.dtype != np.int64 or not found.flags.c_contiguous or not found.size:
+        return from_array(found.astype(np.int64, copy=False))
+    result = adopt_array(found)
+    result.storage.exported = False
+    return result
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -413,8 +430,6 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements where the mask holds, as a vector. Computes the mask."""
-    from flambeau._ops.arguments import into
-
     _check_mask("masked_select", mask)
     shape = lay.broadcast_shapes(input.layout.shape, mask.layout.shape)
     apart(out, input, mask, name="masked_select")
@@ -442,8 +457,6 @@ def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements at positions of the flattened tensor."""
-    from flambeau._ops.arguments import into
-
     apart(out, input, index, name="take")
     return into(out, getitem(input.reshape(-1), index))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from flambeau._ops.gathering import unravel
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import unravel
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -35,6 +35,8 @@ def _infer_nll(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
         )
     if target.dtype not in (dt.int64, dt.uint8, dt.int32):
         raise RuntimeError(f"nll_loss: expected scalar type Long but found {target.dtype!r} for the target")
+    if classes == 0 and target.numel:
+        raise IndexError(f"nll_loss: every target is out of range for 0 classes, in an input of shape {list(input.shape)}")
     if len(operands) == 3 and operands[2].shape != (classes,):
         raise RuntimeError(
             f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(operands[2].shape)}"
@@ -55,9 +57,10 @@ def _picked(graph: Graph, operands: list[Node], statics: tuple, classes: int) ->
             f"at position {unravel(position, target.shape)}: Target {value} is out of bounds."
         )
 
+    outside = (target < 0) | (target >= classes)
     if target.numel:
-        graph.check(((target < 0) | (target >= classes)) & ~ignored, target, make)
-    place = graph.where(ignored, 0, target)
+        graph.check(outside & ~ignored, target, make)
+    place = graph.where(outside | ignored, 0, target)  # where it is safe to read, although the check fails
     dtype = operands[0].dtype.compute
     if len(operands) == 3:
         source = operands[2].plain

@@ -23,8 +23,11 @@ from flambeau._ops.activation import silu as silu
 from flambeau._ops.activation import silu_ as silu_
 from flambeau._ops.activation import softplus as softplus
 from flambeau._ops.activation import softshrink as softshrink
+from flambeau._ops.attention import attention as attention
+from flambeau._ops.attention import attention_weights as attention_weights
 from flambeau._ops.convolution import convolve as convolve
 from flambeau._ops.convolution import convolve_transposed as convolve_transposed
+from flambeau._ops.encoding import one_hot as one_hot
 from flambeau._ops.loss import binary_cross_entropy as binary_cross_entropy
 from flambeau._ops.loss import nll_loss_nd as nll_loss_nd
 from flambeau._ops.matrix import linear as linear
@@ -34,3 +37,5 @@ from flambeau._ops.pooling import adaptive_avg_pool as adaptive_avg_pool
 from flambeau._ops.pooling import adaptive_max_pool as adaptive_max_pool
 from flambeau._ops.pooling import avg_pool as avg_pool
 from flambeau._ops.pooling import max_pool as max_pool
+from flambeau._ops.recurrent import one_step as one_step
+from flambeau._ops.recurrent import recurrence as recurrence

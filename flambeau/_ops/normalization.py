@@ -88,27 +88,27 @@ def _spread(graph: Graph, statistic: Node | None, shape: Shape, steps: Sequence[
 
 def _lower_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
     shape, axes, affine, centered = statics
-    share, precise_share = (
-        graph.constant(1.0, dtype) / float(prod(shape[axis] for axis in axes)) for dtype in (layouts[2].dtype, dt.float64)
-    )
-    steps = _steps(axes, affine, layouts[0])
+    inner, *channels = steps = _steps(axes, affine, layouts[0])
+    count = float(prod(shape[axis] for axis in inner))
+    share, precise_share = (graph.constant(1.0, dtype) / count for dtype in (layouts[2].dtype, dt.float64))
     with graph.apart("norm: magnitude"):
         x = graph.wide(operands[0]).reshape(shape)
-        inverse = 1.0 / _reduced(graph, "max", graph.map("abs", x), steps)
-        near = _reduced(graph, "sum", x, steps) * share if centered else None
+        inverse = 1.0 / graph.reduce("max", graph.map("abs", x), inner, keepdim=True)
+        near = graph.reduce("sum", x, inner, keepdim=True) * share if centered else None
     scale = graph.where(graph.map("isfinite", inverse) & (inverse > 0.0), inverse, 1.0)
-    nearby, scales = _spread(graph, near, shape, steps), _spread(graph, scale, shape, steps)
     with graph.apart("norm: deviations"):
-        scaled = _less(graph.wide(operands[0]).reshape(shape), nearby) * scales
-        squares = _reduced(graph, "sum", graph.map("square", scaled), steps)
-        left = _reduced(graph, "sum", scaled, steps) if centered else None
+        scaled = _less(graph.wide(operands[0]).reshape(shape), near.expand(shape) if near is not None else None) * scale.expand(shape)
+        squares = graph.reduce("sum", graph.map("square", scaled), inner, keepdim=True)
+        left = graph.reduce("sum", scaled, inner, keepdim=True) if centered else None
     variance, unit = graph.cast(squares, dt.float64) * precise_share, 1.0 / graph.cast(scale, dt.float64)
-    mean = graph.constant(0.0, dt.float64, _keep(shape, axes))
+    mean = graph.constant(0.0, dt.float64, _keep(shape, inner))
     if near is not None and left is not None:
         left = graph.cast(left, dt.float64) * precise_share
         variance = graph.map("maximum", variance - graph.map("square", left), 0.0)
         mean = graph.cast(near, dt.float64) + left * unit
     variance = variance * unit * unit
+    for axes_left in channels:
+        mean, variance = _together(graph, mean, variance, axes_left)
     rstd = graph.cast(graph.map("rsqrt", variance + graph.cast(operands[1], dt.float64)), layouts[2].dtype)
     normalise = _Normaliser(graph, mean if centered else None, rstd, shape, steps)
     with graph.apart("norm: result"):
@@ -118,6 +118,14 @@ def _lower_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
             result = result * fitted if number == 0 else result + fitted
         result = graph.cast(result, layouts[0].dtype).reshape(layouts[0].shape)
     return result, *(each.reshape(layouts[1].shape) for each in (mean, rstd, variance))
+
+
+def _together(graph: Graph, mean: Node, variance: Node, axes: Shape) -> tuple[Node, Node]:
+    """Mean and variance of parts of equal size as those of the whole: the means of the parts vary, too."""
+    count = float(prod(mean.shape[axis] for axis in axes))
+    whole = graph.reduce("sum", mean, axes, keepdim=True) / count
+    spread = graph.map("square", mean - whole.expand(mean.shape))
+    return whole, graph.reduce("sum", variance + spread, axes, keepdim=True) / count
 
 
 def _less(x: Node, shift: Node | None) -> Node:
@@ -326,7 +334,7 @@ def _parameter_gradients(grad: Tensor, input: Tensor, rstd: Tensor, parameter: S
     return (g * normal).sum(others).reshape(parameter), g.sum(others).reshape(parameter)
 
 
-def _again(function: Any, inputs: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: int) -> Tensor | None:
+def again(function: Any, inputs: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: int) -> Tensor | None:
     """The gradient of one input of a composite, through autograd (differentiable where the graph is being recorded)."""
     from flambeau import autograd
 
@@ -364,7 +372,7 @@ def _input_again(position: int) -> Any:
     ) -> Tensor | None:
         statics = (shape, axes, affine, centered)
         inputs = [grad_output, input] if weight is None else [grad_output, input, weight]
-        return _again(lambda g, x, w=None: _input_gradient(g, x, rstd, w, statics), inputs, (grad,), position)
+        return again(lambda g, x, w=None: _input_gradient(g, x, rstd, w, statics), inputs, (grad,), position)
 
     return formula
 
@@ -386,7 +394,7 @@ def _weight_again(position: int) -> Any:
         parameter: Shape,
     ) -> Tensor | None:
         statics = (shape, axes, affine, centered)
-        return _again(lambda g, x: _parameter_gradients(g, x, rstd, parameter, statics), (grad_output, input), (grad0, grad1), position)
+        return again(lambda g, x: _parameter_gradients(g, x, rstd, parameter, statics), (grad_output, input), (grad0, grad1), position)
 
     return formula
 

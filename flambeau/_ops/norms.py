@@ -11,6 +11,7 @@ from flambeau._ops.arguments import into
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.normalization import NORM, Shape, _precise
 from flambeau._ops.operator import write
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types.layout import Layout
 
@@ -29,7 +30,10 @@ def _affine_operands(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor
 
 
 def _layout(tensor: Tensor | None) -> Layout | None:
-    return None if tensor is None else tensor.layout
+    try:
+        return None if tensor is None else tensor.layout
+    except AttributeError:
+        raise TypeError(f"weight, bias and running statistics must be Tensors, not {type(tensor).__name__}") from None
 
 
 def _check_dtypes(name: str, input: Layout, **parameters: Layout | None) -> None:
@@ -206,7 +210,8 @@ def _batch_norm(
     """The result, and the mean and rstd of the batch if they were used."""
     shape = input.layout.shape
     channels = _check_batch(input.layout, _layout(running_mean), _layout(running_var), _layout(weight), _layout(bias))
-    if (running_mean is None) != (running_var is None):
+    _check_constant("batch_norm", running_mean, running_var)
+    if training and (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
     if input.layout.numel == 0:
         return _empty_norm(input, weight, bias), None, None
@@ -232,6 +237,14 @@ def _check_batch(input: Layout, running_mean: Layout | None, running_var: Layout
     channels = input.shape[1] if input.ndim > 1 else 0
     _check_channels("batch_norm", input, channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     return channels
+
+
+def _check_constant(name: str, running_mean: Tensor | None, running_var: Tensor | None) -> None:
+    """Check that no gradient is asked for of what is moved in place and not differentiated."""
+    if LOCAL.tape.grad:
+        for what, running in (("running_mean", running_mean), ("running_var", running_var)):
+            if running is not None and running.requires_grad:
+                raise RuntimeError(f"{name}: {what} has no gradient, so that it must not require one; give {what}.detach()")
 
 
 def _by_running_statistics(
@@ -282,6 +295,7 @@ def instance_norm(
     if not use_input_stats or input.layout.numel == 0:
         return batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps)
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    _check_constant("instance_norm", running_mean, running_var)
     _check_channels("instance_norm", input.layout, shape[1], **{name: _layout(parameter) for name, parameter in given.items()})
     axes = tuple(range(2, len(shape)))
     result, mean, _, variance = NORM(input, eps, *_affine_operands(weight, bias), statics=(shape, axes, (1,), True))

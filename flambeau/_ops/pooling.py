@@ -6,6 +6,7 @@ Inputs are ``(N, C, *)`` or ``(C, *)`` with as many spatial dimensions as the ke
 from __future__ import annotations
 
 from math import prod
+from operator import add
 from typing import TYPE_CHECKING
 
 from flambeau._ops.operator import FUNCTIONS, OPERATORS, Operator
@@ -63,21 +64,6 @@ def _spatial(ndim: int, rank: int) -> range:
     return range(ndim - rank, ndim)
 
 
-def _inside(graph: Graph, shape: Ints, axes: range, sizes: Ints, stride: Ints, padding: Ints, dilation: Ints, extents: Ints) -> Node | None:
-    """Where windows (spatial ``axes``, then kernel axes) lie inside the input; ``None`` if everywhere."""
-    rank = len(stride)
-    inside = None
-    for number, axis in enumerate(axes):
-        kernel_axis = len(shape) - rank + number
-        last = (sizes[number] - 1) * stride[number] + (shape[kernel_axis] - 1) * dilation[number] - padding[number]
-        if padding[number] == 0 and last < extents[number]:
-            continue
-        place = graph.iota(shape, axis) * stride[number] + graph.iota(shape, kernel_axis) * dilation[number] - padding[number]
-        here = (place >= 0) & (place < extents[number])
-        inside = here if inside is None else inside & here
-    return inside
-
-
 # -- max -------------------------------------------------------------------------------------------------------------
 
 MAX_STATICS = ("kernel", "stride", "padding", "dilation", "sizes")
@@ -97,27 +83,27 @@ def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     windows = graph.windows(
         graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes
     )
-    inside = _inside(graph, windows.shape, axes, sizes, stride, padding, dilation, extents)
+    inside = graph.inside(windows)
     lowest = float("-inf") if source.dtype.is_floating_point else _lowest(source.dtype)
-    values = windows if inside is None else graph.where(inside, windows, lowest)
+    values = graph.where(inside, windows, lowest)
     reduced = tuple(range(windows.ndim - rank, windows.ndim))
     largest = values.max(reduced)
-    # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands.
-    position = graph.constant(0, dt.int64, windows.shape)
+    # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands. Until it is known it
+    # has 32 bits, if these are enough.
+    small = dt.int32 if prod(extents) < 1 << 31 else dt.int64
+    position = graph.constant(0, small, windows.shape)
     for number, axis in enumerate(axes):
         place = (
-            graph.iota(windows.shape, axis) * stride[number]
-            + graph.iota(windows.shape, reduced[number]) * dilation[number]
+            graph.iota(windows.shape, axis, small) * stride[number]
+            + graph.iota(windows.shape, reduced[number], small) * dilation[number]
             - padding[number]
         )
-        position = position * graph.constant(extents[number], dt.int64) + place
+        position = position * graph.constant(extents[number], small) + place
     again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
     hit = values.equals(again)
     if source.dtype.is_floating_point:
         hit = hit | values.differs(values)
-    if inside is not None:
-        hit = hit & inside
-    index = graph.where(hit, position, (1 << 62)).min(reduced)
+    index = graph.cast(graph.where(hit & inside, position, (1 << (8 * small.itemsize - 1)) - 1).min(reduced), dt.int64)
     return graph.cast(largest, source.dtype), index
 
 
@@ -174,15 +160,21 @@ def _divisor(graph: Graph, dtype: dt.dtype, shape: Ints, rank: int, extents: Int
     kernel, stride, padding, sizes, include, divisor = statics
     if divisor is not None:
         return graph.constant(float(divisor) if dtype.category >= dt.FLOAT else divisor, dtype, shape)
-    total = graph.constant(1, dt.int64, shape)
+    count, total = 1, None
     for number, axis in enumerate(_spatial(len(shape), rank)):
+        room = extents[number] + 2 * padding[number] - (sizes[number] - 1) * stride[number] - kernel[number]
+        if room >= 0 and (include or not padding[number]):  # every window counts all of its elements
+            count *= kernel[number]
+            continue
         start = graph.iota(shape, axis) * stride[number] - padding[number]
         stop = graph.map("minimum", start + kernel[number], extents[number] + padding[number])
         if not include:
             start = graph.map("maximum", start, 0)
             stop = graph.map("minimum", stop, extents[number])
-        total = total * (stop - start)
-    return graph.cast(total, dtype)
+        total = stop - start if total is None else total * (stop - start)
+    if total is None:
+        return graph.constant(float(count) if dtype.category >= dt.FLOAT else count, dtype, shape)
+    return graph.cast(total * count, dtype)
 
 
 def _lower_avg(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -208,28 +200,59 @@ def _infer_avg_backward(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """Each input position adds up the windows that cover it: a sum over the kernel of the gradient seen from the other side."""
-    kernel, stride, padding, sizes, _, _, extents = statics
+    """Each input position adds up the windows that cover it."""
+    kernel, stride, padding, _, _, _, extents = statics
     grad = graph.wide(operands[0])
     rank = len(kernel)
-    shared = grad / _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
-    axes = _spatial(grad.ndim, rank)
-    shape = (*grad.shape[: grad.ndim - rank], *extents, *kernel)
-    valid = None
-    position = []
-    for number, axis in enumerate(axes):
-        back = graph.iota(shape, axis) + padding[number] - graph.iota(shape, len(shape) - rank + number)
-        place = graph.map("floor_divide", back, graph.constant(stride[number], dt.int64, shape))
-        here = (back >= 0) & (place < sizes[number]) & (place * stride[number]).equals(back)
-        valid = here if valid is None else valid & here
-        position.append(graph.map("minimum", graph.map("maximum", place, 0), sizes[number] - 1))
-    shared = graph.dense(shared)
-    strides = shared.layout.strides
-    lead = len(strides) - rank
-    layout = lay.layout(shape, (*strides[:lead], *(0,) * (2 * rank)), 0, shared.dtype)
-    values = graph.gather(shared, layout, position, strides[lead:])
-    assert valid is not None
-    return graph.cast(graph.where(valid, values, 0.0).sum(range(len(shape) - rank, len(shape))), layouts[0].dtype)
+    divisor = _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
+    is_same = divisor.kind == "constant"
+    covering = _covering(graph, grad if is_same else grad / divisor, extents, kernel, stride, padding)
+    result = covering.sum(range(covering.ndim - rank, covering.ndim))
+    lead = grad.ndim - rank
+    result = result.reshape((*grad.shape[:lead], *(result.shape[lead + 2 * axis] * step for axis, step in enumerate(stride))))
+    for axis, extent in enumerate(extents):
+        result = result.slice(lead + axis, 0, extent)
+    if is_same:
+        result = result / divisor.attrs[0]
+    return graph.cast(result, layouts[0].dtype)
+
+
+def _covering(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stride: Ints, padding: Ints) -> Node:
+    """For each input position the gradients of the windows that cover it, and zeros.
+
+    A position is two axes, ``(block, place)``, with ``stride`` places in a block (the last one may reach beyond the input), and is covered by
+    window ``block + t`` if ``0 <= place + padding - stride * t < kernel``. The axes of ``t`` are the last ones.
+    """
+    from flambeau._compiler.graph import Bound  # which a program that was compiled before does not load
+
+    grad = grad.plain
+    source = grad.layout
+    rank = len(kernel)
+    lead = source.ndim - rank
+    shape, strides, offset = [*source.shape[:lead]], [*source.strides[:lead]], source.offset
+    ends: list[tuple[int, int]] = []
+    bounds = []
+    for axis, (extent, wide, step, pad) in enumerate(zip(extents, kernel, stride, padding, strict=True)):
+        windows, move = source.shape[lead + axis], source.strides[lead + axis]
+        blocks, first, last = -(-extent // step), -((wide - 1 - pad) // step), (step - 1 + pad) // step
+        shape += [blocks, step]
+        strides += [move, 0]
+        offset += move * first
+        ends.append((last - first + 1, move))
+        block, place, t = (_unit(lead + 3 * rank, at) for at in (lead + 2 * axis, lead + 2 * axis + 1, lead + 2 * rank + axis))
+        if first < 0 or blocks - 1 + last >= windows:
+            bounds.append(Bound(tuple(map(add, block, t)), first, windows))
+        if pad - step * last < 0 or step - 1 + pad - step * first >= wide:
+            bounds.append(Bound(tuple(one - step * other for one, other in zip(place, t, strict=True)), pad - step * first, wide))
+    for count, move in ends:
+        shape.append(count)
+        strides.append(move)
+    return graph.view(grad, lay.layout(tuple(shape), tuple(strides), offset, grad.dtype), tuple(bounds))
+
+
+def _unit(length: int, axis: int) -> Ints:
+    """Coefficients of which one is 1."""
+    return tuple(int(other == axis) for other in range(length))
 
 
 AVG_BACKWARD = Operator(

@@ -10,10 +10,10 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.gathering import scatter_add
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import FUNCTIONS, Operator
 from flambeau._ops.return_types import several
+from flambeau._ops.scattering import scatter_add
 from flambeau._ops.statistics import cumsum
 from flambeau._ops.views import narrow
 from flambeau._tape.storage import TensorBase

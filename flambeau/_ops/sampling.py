@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,14 +124,20 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray]) -> Tensor:
     if layout.numel == 0:
         return self
     values = draw(layout.numel)
-    drawn = new_empty(lay.like(layout, layout.dtype))
-    assert drawn.storage.buffer is not None
-    drawn.storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = values
     storage = self.storage
-    if not storage.exported and layout.dense and layout.offset == 0 and storage.nbytes == drawn.storage.nbytes:
-        _swap(self, drawn)
+    whole = not storage.exported and layout.dense and layout.offset == 0 and storage.nbytes == layout.numel * layout.dtype.itemsize
+    if whole and storage.tape is None and getrefcount(storage.buffer) == 2:  # nobody else reads the memory, nor will any record
+        assert storage.buffer is not None
+        storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = values
+        storage.error = None
+        storage.version += 1
     else:
-        write(self, drawn)
+        drawn = from_array(values, layout.dtype)
+        drawn.layout = lay.like(layout, layout.dtype)
+        if whole:
+            _swap(self, drawn)
+        else:
+            write(self, drawn)
     if self.node is not None and LOCAL.tape.grad:
         rebase(self, None)
     return self
@@ -245,6 +252,12 @@ def _new(size: tuple, dtype: DType | None) -> Tensor:
     return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()))
 
 
+def _address(fresh: Tensor) -> int:
+    """Where the elements of a tensor lie that has memory already."""
+    assert fresh.storage.buffer is not None
+    return fresh.storage.buffer.address
+
+
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -256,7 +269,12 @@ def rand(
     pin_memory: bool = False,
 ) -> Tensor:
     """Numbers spread evenly over ``[0, 1)``."""
-    return into(out, _options(uniform_(_new(size, dtype), generator=generator), requires_grad, device, layout))
+    result = _new(size, dtype)
+    if result.layout.dtype in (dt.float32, dt.float64):
+        streams.write_uniform(_engine(generator), _address(result), result.layout.numel, result.layout.dtype)
+    else:
+        uniform_(result, generator=generator)
+    return into(out, _options(result, requires_grad, device, layout))
 
 
 def randn(
@@ -436,8 +454,10 @@ DROPOUT.gradient(input=lambda grad, mask, scale: DROPOUT(grad, mask, scale))
 
 
 def _mask(input: Tensor, p: float) -> Tensor:
-    kept = streams.bernoulli(default_generator.engine, input.layout.numel, 1 - p)
-    return from_array(np.asarray(kept, dtype=np.bool_).reshape(input.layout.shape))
+    """True for what is kept. It is drawn in the order of the elements' indices, whatever their memory."""
+    mask = new_empty(lay.contiguous(input.layout.shape, dt.bool))
+    streams.write_bernoulli(default_generator.engine, _address(mask), input.layout.numel, 1 - p)
+    return mask
 
 
 def _check_chance(p: float) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import return_types
-from flambeau._ops.arguments import into
-from flambeau._ops.gathering import _places, apart, gather, scatter_add
+from flambeau._ops.arguments import apart, into
+from flambeau._ops.gathering import gather
 from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.positions import places_along
 from flambeau._ops.return_types import several
+from flambeau._ops.scattering import scatter_add
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -38,8 +40,13 @@ def _infer_taken(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
 
 
 def _taken(graph: Graph, source: Node, axis: int, positions: Node) -> Node:
-    layout, stride = _places(source.layout, positions.shape, axis)
+    layout, stride = places_along(source.layout, positions.shape, axis)
     return graph.gather(source, layout, [positions], [stride])
+
+
+def _without_choice(graph: Graph, source: Node, shape: tuple[int, ...]) -> tuple[Node, ...]:
+    """The one element of a source without dimensions, or no elements."""
+    return graph.copy(graph.constant(0, source.dtype, shape) if source.ndim else source), graph.constant(0, dt.int64, shape)
 
 
 def _ranking(name: str, ranks: Callable, *statics: str) -> Operator:
@@ -47,10 +54,8 @@ def _ranking(name: str, ranks: Callable, *statics: str) -> Operator:
 
     def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
         source, axis = operands[0].plain, statics[0]
-        if not source.ndim:
-            return graph.copy(source), graph.constant(0, dt.int64)
-        if not layouts[0].numel:
-            return graph.copy(graph.constant(0, source.dtype, layouts[0].shape)), graph.constant(0, dt.int64, layouts[0].shape)
+        if not source.ndim or not layouts[0].numel:
+            return _without_choice(graph, source, layouts[0].shape)
         low, high, descending = ranks(source.shape[axis], *statics[1:])
         positions = graph.sort(source, axis, descending, low, high)
         return _taken(graph, source, axis, positions), positions
@@ -61,33 +66,17 @@ def _ranking(name: str, ranks: Callable, *statics: str) -> Operator:
 def _lower_median(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
     """The lower median; the first NaN, if there is one and NaN are not skipped."""
     source, (axis, _, skips_nan) = operands[0].plain, statics
-    if skips_nan or not source.ndim or not layouts[0].numel:
-        return _on_host(_middle)(graph, operands, statics, layouts)
+    if not source.ndim or not layouts[0].numel:
+        return _without_choice(graph, source, layouts[0].shape)
     length = source.shape[axis]
-    positions = graph.sort(source, axis, False, (length - 1) // 2, (length + 1) // 2)
-    if source.dtype.is_floating_point:
-        nans = graph.where(source.differs(source), graph.iota(source.shape, axis), length)
-        first = nans.min((axis,), keepdim=True)
-        positions = graph.where(first < length, first, positions)
+    ranks = None
+    if source.dtype.is_floating_point:  # NaN have the highest ranks
+        numbers = graph.cast(source.equals(source), dt.int64).sum((axis,), keepdim=True)
+        middle = graph.map("bitwise_right_shift", graph.map("maximum", numbers - 1, 0), 1)
+        ranks = middle if skips_nan else graph.where(numbers < length, numbers, (length - 1) // 2)
+    low = 0 if ranks is not None else (length - 1) // 2
+    positions = graph.sort(source, axis, False, low, low + 1, ranks)
     return _taken(graph, source, axis, positions), positions
-
-
-def _on_host(function: Callable) -> Callable:
-    """``function(array, axis, *statics)`` gives the positions to take, on the host."""
-
-    def taken(array: np.ndarray, axis: int, *statics: Any) -> tuple[np.ndarray, np.ndarray]:
-        if array.ndim == 0:
-            return array.copy(), np.zeros((), np.int64)
-        positions = function(array, axis, *statics)
-        return np.take_along_axis(array, positions, axis), positions
-
-    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
-        source = graph.wide(operands[0])
-        shape = layouts[0].shape
-        values, positions = graph.host(taken, (source,), ((source.dtype, shape), (dt.int64, shape)), *statics)
-        return graph.cast(values, layouts[0].dtype), positions
-
-    return lower
 
 
 def _put_back(grad0: Tensor, result1: Tensor, input_layout: Layout, dim: int) -> Tensor:
@@ -99,18 +88,6 @@ def _put_back(grad0: Tensor, result1: Tensor, input_layout: Layout, dim: int) ->
 def _taking(name: str, lower: Callable, *statics: str) -> Operator:
     operator = Operator(name, ("input",), ("dim", "size", *statics), infer=_infer_taken, lower=lower)
     return operator.gradient(input=_put_back)
-
-
-def _middle(array: np.ndarray, axis: int, size: int, skips_nan: bool) -> np.ndarray:
-    """The lower median; a NaN is the median unless NaN are skipped."""
-    order = np.argsort(array, axis, kind="stable")
-    nans = np.isnan(array).sum(axis, keepdims=True) if array.dtype.kind == "f" else np.zeros(_shorter(array.shape, axis, 1), np.int64)
-    length = array.shape[axis]
-    if skips_nan:
-        place = np.maximum(length - nans - 1, 0) // 2
-    else:
-        place = np.where(nans > 0, length - nans, (length - 1) // 2)
-    return np.take_along_axis(order, place, axis)
 
 
 def _lower_mode(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:

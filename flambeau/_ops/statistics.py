@@ -102,7 +102,9 @@ def _lower_argument(kind: str) -> Callable:
         hit = x.equals(extremum)
         if x.dtype.is_floating_point:
             hit = hit | x.differs(x)
-        return graph.reduce("min", graph.where(hit, graph.iota(x.shape, axis), 1 << 62), (axis,), keepdim=keepdim)
+        small = dt.int32 if x.shape[axis] < 1 << 31 else dt.int64  # half as many vectors
+        position = graph.where(hit, graph.iota(x.shape, axis, small), (1 << (8 * small.itemsize - 1)) - 1)
+        return graph.cast(graph.reduce("min", position, (axis,), keepdim=keepdim), dt.int64)
 
     return lower
 

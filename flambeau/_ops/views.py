@@ -136,11 +136,9 @@ class CopySlices:
         if grad is None:
             return (None,) * len(node.inputs)
         base, view = node.operands[0], self.view
-        grad = (
-            grad.contiguous()
-            if not base.dense
-            else OPERATORS["_to_copy"](grad, statics=(lay.layout(base.shape, base.strides, 0, grad.layout.dtype),))
-        )
+        dtype = grad.layout.dtype
+        own = lay.layout(base.shape, base.strides, 0, dtype) if base.dense else lay.contiguous(base.shape, dtype)
+        grad = OPERATORS["_to_copy"](grad, statics=(own,))
         shown = lay.layout(view.shape, view.strides, view.offset - base.offset, grad.layout.dtype)
         part = as_strided(grad, shown.shape, shown.strides, shown.offset)
         inner = self.inner.apply((part,)) if self.inner is not None else ()
@@ -188,7 +186,8 @@ ADD_AT = Operator("_add_at", ("input", "value"), ("layout",), infer=_infer_first
 
 
 def _shown(x: Tensor, layout: Layout) -> Tensor:
-    return as_strided(x.contiguous(), layout.shape, layout.strides, layout.offset)
+    whole = x.contiguous()  # which may be part of a larger storage
+    return as_strided(whole, layout.shape, layout.strides, whole.layout.offset + layout.offset)
 
 
 REPLACE.gradient(
@@ -227,12 +226,14 @@ SLICE = ViewOperator("slice", _slice_gradient)
 SELECT = ViewOperator("select", _select_gradient)
 
 
-def view(self: Tensor, *shape: Any) -> Tensor:
+def view(self: Tensor, *shape: Any, size: Any = None, dtype: dt.dtype | None = None) -> Tensor:
     """The same elements with another shape (or, given a dtype, the same bytes as another dtype), without copying.
 
     Raises:
         RuntimeError: strides cannot express it; ``reshape`` copies then.
     """
+    if not shape:
+        shape = (dtype if size is None else size,)
     if len(shape) == 1 and isinstance(shape[0], dt.dtype):
         return view_as_dtype(self, shape[0])
     wanted = lay.infer_size(sizes(shape, "size"), self.layout.numel)

@@ -2,7 +2,8 @@
 
 Sizes are rounded up to *size classes*, and what is freed waits in the free list of its class. Blocks of up to 8 MB are carved
 from slabs, larger ones are mappings of their own; both lie on huge pages, since a page fault costs more than computing what the
-page will hold. Memory goes back to the system in ``empty_cache``, when too much of it waits, and before an allocation would fail.
+page will hold. Memory goes back to the system in ``empty_cache``, when more of it waits than was ever in use, and before an allocation
+would fail.
 
 Allocating and freeing are a list's ``pop`` and ``append`` and arithmetic on counters, during which CPython never switches
 threads; only taking memory from the system needs the lock. A forked process has a copy of everything, free lists included.
@@ -27,6 +28,9 @@ _LARGEST_CARVED = 8 << 20
 _SLAB = 64 << 20  # address space: what was never carved takes no memory
 _SMALLEST_RELEASED = 64 << 10  # giving back less is not worth a system call
 _PASSED_OVER = 5  # a large block also serves requests this many classes smaller: down to some two thirds of its size
+_MAY_WAIT = 64 << 20
+"""So many bytes may wait, or as many as were ever in use at a time: two sizes of a batch in turn share no block and ask the system for nothing,
+while of a thousand sizes only the last few are kept."""
 _REMEMBERED = 1 << 14  # sizes whose class is looked up and not computed
 
 
@@ -55,10 +59,11 @@ class _Mapping:
 class _SizeClass:
     """The blocks of one size."""
 
-    __slots__ = ("free", "mappings", "nbytes", "vacant")
+    __slots__ = ("free", "mappings", "memory_type", "nbytes", "vacant")
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
+        self.memory_type: Any = None  # an array of so many bytes for ctypes, once there is one
         self.free: list[int] = []
         self.vacant: list[int] = []  # carved blocks whose memory went back to the system
         self.mappings: dict[int, _Mapping] = {}  # what keeps a block alive that was not carved
@@ -74,6 +79,7 @@ class _Counters:
         self.carved = _SLAB  # of the newest slab, of which there is none yet
 
 
+_new = object.__new__
 _lock = threading.RLock()
 _counters = _Counters()
 _slabs: dict[int, _Mapping] = {}
@@ -106,7 +112,18 @@ class Buffer:
         dtype = numpy.dtype(dtype)
         if count is None:
             count = (self.nbytes - offset) // dtype.itemsize
-        return numpy.ndarray(count, dtype, numpy.asarray(self), offset)
+        if offset + count * dtype.itemsize > self.nbytes:
+            raise TypeError(f"a buffer of {self.nbytes} bytes is too small for {count} elements of {dtype.name} from byte {offset} on")
+        return self.array((count,), dtype, offset)
+
+    def array(self, shape: tuple[int, ...], dtype: numpy.dtype, offset: int = 0, strides: tuple[int, ...] | None = None) -> numpy.ndarray:
+        """An array from byte ``offset`` on, with strides in bytes (default: row-major), which keeps the buffer alive; it must fit."""
+        size_class = self._class
+        if size_class.memory_type is None:
+            size_class.memory_type = ctypes.c_char * size_class.nbytes
+        memory = size_class.memory_type.from_address(self.address)  # 0.7 µs with the array; by ``__array_interface__`` 1.5
+        memory.buffer = self
+        return numpy.ndarray(shape, dtype, memory, offset, strides)
 
     def copy(self) -> Buffer:
         """New memory with the same bytes."""
@@ -134,6 +151,9 @@ class _ForeignBuffer(Buffer):
     def __del__(self, _counters: _Counters = _counters) -> None:
         """Nothing to free."""
 
+    def array(self, shape: tuple[int, ...], dtype: numpy.dtype, offset: int = 0, strides: tuple[int, ...] | None = None) -> numpy.ndarray:
+        return numpy.ndarray(shape, dtype, numpy.asarray(self), offset, strides)
+
 
 def allocate(nbytes: int) -> Buffer:
     """Memory for ``nbytes`` bytes, not initialised. ``MemoryError`` if the system has none left."""
@@ -147,7 +167,11 @@ def allocate(nbytes: int) -> Buffer:
     counters.allocated = allocated = counters.allocated + size_class.nbytes
     if allocated > counters.peak:
         counters.peak = allocated
-    return Buffer(address, nbytes, size_class)
+    buffer = _new(Buffer)  # without the call of __init__: 0.3 µs for all of this, not 0.4
+    buffer.address = address
+    buffer.nbytes = nbytes
+    buffer._class = size_class
+    return buffer
 
 
 def statistics() -> dict[str, int]:
@@ -199,6 +223,8 @@ def _size_class(nbytes: int) -> _SizeClass:
 def _supply(wanted: _SizeClass, nbytes: int) -> tuple[int, _SizeClass]:
     """A block for a class that has none free, and the class that it is of."""
     with _lock:
+        if _counters.reserved - _counters.allocated > max(_MAY_WAIT, _counters.peak):
+            empty_cache()
         if wanted.nbytes <= _LARGEST_CARVED:
             if wanted.vacant:
                 address = wanted.vacant.pop()

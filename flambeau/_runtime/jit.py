@@ -8,22 +8,22 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import cache, image, support, targets
+from . import cache, image, parts, support, targets
 
 if TYPE_CHECKING:
     from .llvm import Compiler, Linker
 
-_LENGTH = struct.Struct("<Q")
+_LENGTHS = struct.Struct("<QQ")
 
 _lock = threading.RLock()
 _addresses: dict[str, int] = {}
-_sources: dict[str, str | bytes] = {}  # IR text; compressed until somebody asks, if it came from the disk cache
+_sources: dict[str, bytes] = {}  # IR text, compressed: somebody may ask for it
 _idle_compilers: list[Compiler] = []
 _counts = {"compiled": 0, "loaded": 0, "reused": 0, "seconds": 0.0}
 
@@ -54,12 +54,13 @@ class Compilation:
     """
 
     def __init__(self) -> None:
-        self._sources: dict[str, str] = {}
+        self._asked: set[str] = set()
         self._loaded: dict[str, _Entry] = {}
         self._compiled: dict[str, _Entry] = {}
         self._errors: list[Exception] = []
-        self._tasks: SimpleQueue[tuple[str, str] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._quick = ExitStack()
 
     def __enter__(self) -> Compilation:
         _lock.acquire()
@@ -72,18 +73,25 @@ class Compilation:
                     self._tasks.get_nowait()  # what was given up
             self._complete()
         finally:
+            self._quick.close()
             _lock.release()
 
     def add(self, name: str, text: str) -> None:
         """Ask for a kernel; a name that the process or this object knows is not asked for again."""
-        if name in _addresses or name in self._sources:
+        if name in _addresses or name in self._asked:
             return
-        self._sources[name] = text
-        entry = _read(name)
-        if entry is not None and zlib.decompress(entry.ir).decode() == text:
-            self._loaded[name] = entry
+        self._asked.add(name)
+        found = _find(name, self._asked)
+        if found is not None and zlib.decompress(found[name].ir).decode() == text:
+            self._loaded.update(found)
+            self._asked.update(found)
             return
-        self._tasks.put((name, text))
+        rest, apart = parts.split(text)
+        for part, source in apart.items():
+            self.add(part, source)
+        if not self._threads:
+            self._quick.enter_context(_quick())
+        self._tasks.put(_Task(name, text, rest, tuple(apart)))
         if len(self._threads) < targets.available_cores():
             thread = threading.Thread(target=self._work, name="flambeau-compile", daemon=True)
             with suppress(RuntimeError):  # the interpreter is exiting and starts no threads any more
@@ -100,20 +108,17 @@ class Compilation:
         self._complete()
         if self._errors:
             raise self._errors[0]
-        _load(self._loaded)
-        _link(self._compiled)
+        _link(self._loaded | self._compiled)
         for name, entry in self._compiled.items():
-            cache.put("kernel", name, _LENGTH.pack(len(entry.ir)) + entry.ir + entry.code)
-        _counts["compiled"] += len(self._compiled)
-        _sources.update(self._sources)
+            _write(name, entry)
+        _count(loaded=self._loaded, compiled=self._compiled)
         _counts["seconds"] += time.perf_counter() - start
 
     def _work(self) -> None:
         """Compile what was asked for until there is nothing more to come."""
         while (task := self._tasks.get()) is not None:
-            name, text = task
             try:
-                self._compiled[name] = _compile(name, text)
+                self._compiled[task.name] = _compile(task)
             except Exception as error:  # for finish() to raise
                 self._errors.append(error)
 
@@ -134,78 +139,118 @@ def load_kernels(names: Iterable[str]) -> dict[str, int]:
     names = list(names)
     start = time.perf_counter()
     with _lock:
-        entries = {name: entry for name in names if name not in _addresses and (entry := _read(name)) is not None}
-        _load(entries)
+        entries: dict[str, _Entry] = {}
+        for name in names:
+            if name not in _addresses and name not in entries:
+                entries |= _find(name, entries) or {}
+        _link(entries)
+        _count(loaded=entries, compiled=())
         _counts["seconds"] += time.perf_counter() - start
     return {name: _addresses[name] for name in names if name in _addresses}
 
 
 def ir(name: str) -> str:
     """The IR text of a kernel of this process."""
-    text = _sources[name]
-    if isinstance(text, bytes):
-        text = _sources[name] = zlib.decompress(text).decode()
-    return text
+    return zlib.decompress(_sources[name]).decode()
 
 
 def assembly(name: str) -> str:
     """The assembly of a kernel of this process (compiled anew, as only object code is kept)."""
     text = ir(name)
-    with _lock, _compiler() as compiler:
+    with _lock, _quick(), _compiler() as compiler:
         return compiler.assembly(text)
 
 
 def statistics() -> dict[str, float]:
-    """How many kernels were ``compiled``, ``loaded`` from disk, ``reused`` in memory, and the ``seconds`` spent on the first two."""
+    """How many kernels were ``compiled``, ``loaded`` from disk, ``reused`` in memory, and the ``seconds`` spent on the first two.
+
+    Parts, which kernels share, are not counted.
+    """
     return dict(_counts)
+
+
+class _Task(NamedTuple):
+    """A kernel to be compiled: its text, and what is left of that without its parts."""
+
+    name: str
+    text: str
+    rest: str
+    parts: tuple[str, ...]
 
 
 class _Entry(NamedTuple):
     """A kernel as the disk cache keeps it."""
 
     ir: bytes  # compressed
+    parts: tuple[str, ...]  # the names of the functions that were compiled apart
     code: bytes  # an image, or an object file if no image can be made of it
 
 
-def _compile(name: str, text: str) -> _Entry:
+def _compile(task: _Task) -> _Entry:
     start = time.perf_counter()
     with _compiler() as compiler:
         try:
-            code = compiler.object_code(text)
+            code = compiler.object_code(task.rest)
         except ValueError as error:
-            raise ValueError(f"kernel {name!r}: {error}") from None
+            raise ValueError(f"kernel {task.name!r}: {error}") from None
     milliseconds = (time.perf_counter() - start) * 1e3
-    _log(f"compiled {name} in {milliseconds:.1f} ms, as it was in no cache ({len(text)} bytes of IR, {len(code)} of object code)")
-    return _Entry(zlib.compress(text.encode(), 1), image.flatten(code, name) or code)
+    sizes = f"{len(task.rest)} bytes of IR, {len(code)} of object code"
+    _log(f"compiled {task.name} in {milliseconds:.1f} ms, as it was in no cache ({sizes})")
+    return _Entry(zlib.compress(task.text.encode(), 1), task.parts, image.flatten(code, task.name) or code)
+
+
+def _find(name: str, known: Container[str]) -> dict[str, _Entry] | None:
+    """What the disk cache has of a kernel and of those of its parts that are neither in memory nor ``known``; ``None`` unless all."""
+    entry = _read(name)
+    if entry is None:
+        return None
+    found = {name: entry}
+    for part in entry.parts:
+        if part not in _addresses and part not in known:
+            if (content := _read(part)) is None:
+                return None
+            found[part] = content
+    return found
 
 
 def _read(name: str) -> _Entry | None:
     content = cache.get("kernel", name)
     if content is None:
         return None
-    (length,) = _LENGTH.unpack_from(content)
-    return _Entry(content[_LENGTH.size : _LENGTH.size + length], content[_LENGTH.size + length :])
+    lengths = _LENGTHS.unpack_from(content)
+    middle, end = _LENGTHS.size + lengths[0], _LENGTHS.size + sum(lengths)
+    return _Entry(content[_LENGTHS.size : middle], tuple(content[middle:end].decode().split()), content[end:])
 
 
-def _load(entries: Mapping[str, _Entry]) -> None:
-    """Link what the disk cache had."""
-    _link(entries)
-    _counts["loaded"] += len(entries)
-    for name in entries:
+def _write(name: str, entry: _Entry) -> None:
+    names = " ".join(entry.parts).encode()
+    cache.put("kernel", name, _LENGTHS.pack(len(entry.ir), len(names)) + entry.ir + names + entry.code)
+
+
+def _count(loaded: Iterable[str], compiled: Iterable[str]) -> None:
+    for name in loaded:
         _log(f"loaded {name} from the disk cache")
+        _counts["loaded"] += not parts.is_part(name)
+    _counts["compiled"] += sum(not parts.is_part(name) for name in compiled)
 
 
 def _link(entries: Mapping[str, _Entry]) -> None:
-    """Give kernels their addresses."""
+    """Give kernels their addresses, those first that others call."""
+    for calling in (False, True):
+        _link_round({name: entry for name, entry in entries.items() if bool(entry.parts) is calling})
+
+
+def _link_round(entries: Mapping[str, _Entry]) -> None:
     images = {name: entry.code for name, entry in entries.items() if image.is_image(entry.code)}
     objects = {name: entry.code for name, entry in entries.items() if name not in images}
+    shared = {part: _addresses[part] for entry in entries.values() for part in entry.parts}
     addresses = {}
     if images:
         called = {symbol for code in images.values() for symbol in image.imports(code)}
-        addresses.update(image.load(images, _helpers(called.intersection(support.SOURCES))))
+        addresses.update(image.load(images, shared | _helpers(called.intersection(support.SOURCES))))
     if objects:
         called = {symbol for code in objects.values() for symbol in support.mentioned(code)}
-        addresses.update(_linker().link(objects, _helpers(called.difference(objects))))
+        addresses.update(_linker().link(objects, shared | _helpers(called.difference(objects))))
     _sources.update((name, entry.ir) for name, entry in entries.items())
     _addresses.update(addresses)  # last: who finds an address finds the source
 
@@ -229,10 +274,17 @@ def _compiler() -> Iterator[Compiler]:
         _idle_compilers.append(compiler)
 
 
+def _quick() -> AbstractContextManager[None]:
+    from .llvm import quick
+
+    return quick()
+
+
 @lru_cache(maxsize=1)
 def _linker() -> Linker:
-    with _compiler() as compiler:
-        return compiler.linker()
+    from .llvm import Linker
+
+    return Linker(targets.current())
 
 
 def _log(message: str) -> None:

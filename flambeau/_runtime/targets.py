@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,10 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
 _ARM_FIELDS = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features")
 """What ``/proc/cpuinfo`` says about the code that a processor runs."""
+
+
+_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA = 158, 0x1023, 18
+"""Numbers of Linux: a system call of x86-64, one of its codes, and the state that holds matrix registers."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Target:
     vector_registers: int
     has_fma: bool
     has_bf16_dot: bool
+    has_amx: bool
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
@@ -75,28 +81,52 @@ def named(name: str) -> Target:
         raise ValueError(f"FLAMBEAU_CPU must be 'native' or one of {sorted(_X86_LEVELS)}, but is {name!r}")
     if platform.machine().lower() not in ("x86_64", "amd64"):
         raise ValueError(f"FLAMBEAU_CPU={name} needs an x86-64 processor, but this one is {platform.machine()!r}")
-    import llvmlite.binding as binding
+    from . import llvm
 
     vector_bits, registers = _X86_LEVELS[name]
     features = "-prefer-256-bit" if vector_bits == 512 else ""
-    return Target(name, binding.get_process_triple(), name, features, vector_bits, registers, name != "x86-64-v2", False, *cache_sizes())
+    triple, _, _ = llvm.host()
+    has_fma = name != "x86-64-v2"
+    return Target(name, triple, name, features, vector_bits, registers, has_fma, False, False, *cache_sizes())
 
 
 def _native() -> Target:
-    import llvmlite.binding as binding
+    from . import llvm
 
-    triple, cpu, has = binding.get_process_triple(), binding.get_host_cpu_name(), binding.get_host_cpu_features()
+    triple, cpu, has = llvm.host()
     if platform.machine().lower() in ("arm64", "aarch64"):
-        return Target("native", triple, cpu, has.flatten(), 128, 32, True, has.get("bf16", False), *cache_sizes())
+        return Target("native", triple, cpu, _flags(has), 128, 32, True, has.get("bf16", False), False, *cache_sizes())
     has["prefer-256-bit"] = False
     if all(has.get(feature, False) for feature in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
         level = "x86-64-v4"
     else:
         level = "x86-64-v3" if has.get("avx2", False) and has.get("fma", False) else "x86-64-v2"
     vector_bits, registers = _X86_LEVELS[level]
+    has_amx = vector_bits == 512 and has.get("amx-tile", False) and has.get("amx-bf16", False) and _may_use_amx()
     return Target(
-        "native", triple, cpu, has.flatten(), vector_bits, registers, has.get("fma", False), has.get("avx512bf16", False), *cache_sizes()
-    )
+        "native", triple, cpu, _flags(has), vector_bits, registers, has.get("fma", False), has.get("avx512bf16", False), has_amx,
+        *cache_sizes(),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _may_use_amx() -> bool:
+    """Ask Linux for the matrix registers (AMX), whose state it saves only for processes that do; threads and forks have what we are given.
+
+    It has to be asked in each process, also in one that loads code from the cache: `identity` sees to that.
+    """
+    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+        return False
+    try:
+        import ctypes
+
+        return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+def _flags(has: dict[str, bool]) -> str:
+    return ",".join(f"{'+' if there else '-'}{feature}" for feature, there in sorted(has.items()))
 
 
 @lru_cache(maxsize=1)
@@ -107,11 +137,13 @@ def identity() -> str:
     """
     processor, llvm = _processor(), _llvm_version()
     if processor is None or llvm is None:
-        from .llvm import VERSION
+        from .llvm import version
 
         target = current()
-        processor, llvm = f"{target.cpu} {target.features}", VERSION
-    return "\0".join((os.environ.get("FLAMBEAU_CPU") or "native", platform.machine(), processor, llvm))
+        processor, llvm = f"{target.cpu} {target.features}", version()
+    name = os.environ.get("FLAMBEAU_CPU") or "native"
+    registers = "matrix registers" if name == "native" and _may_use_amx() else ""
+    return "\0".join((name, platform.machine(), registers, processor, llvm))
 
 
 def _processor() -> str | None:

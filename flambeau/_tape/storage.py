@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -68,9 +69,7 @@ class Storage:
     def export(self) -> None:
         """Let others see the memory from now on: records that have yet to read it are computed first, in whatever thread they are."""
         if not self.exported:
-            from flambeau._tape.tape import flush_readers
-
-            flush_readers(self)
+            _flush_readers(self)
             self.exported = True
 
     @property
@@ -78,6 +77,15 @@ class Storage:
         """Whether the newest bytes are still to be computed."""
         tape = self.tape
         return tape is not None and self.slot not in tape.inputs
+
+
+_flush_readers: Callable[[Storage], None]
+
+
+def set_flush_readers(function: Callable[[Storage], None]) -> None:
+    """Set ``tape.flush_readers``, which computes all records that read or make the bytes of a storage."""
+    global _flush_readers
+    _flush_readers = function
 
 
 class TensorBase:

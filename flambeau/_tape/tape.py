@@ -18,7 +18,7 @@ from sys import getrefcount
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from flambeau._tape.storage import Storage
+from flambeau._tape.storage import Storage, set_flush_readers
 from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
 
@@ -327,31 +327,30 @@ class Tape:
         if self.thread != get_ident():
             _guard_recording()
         with _lock:
-            if self.cursor.parent is None or self.flushing:
+            cursor = self.cursor
+            if cursor.parent is None or self.flushing:
                 return
+            alive = self.alive()
             self.flushing = True
+            run = None
             try:
-                self._flush()
+                program = cursor.programs.get(alive) or self._find_program(cursor, alive)
+                run = program.start(self.inputs, self.numbers)
+                program.execute(run)
+            except BaseException as error:
+                results = dict(zip(program.results, run.results, strict=True)) if run is not None and run.finished else {}
+                if isinstance(error, Exception):
+                    self._salvage(alive, error, results)
+                    self._blame(error, results)
+                elif not results:
+                    raise  # interrupted before anything was overwritten: everything stays pending
+                self._commit(results.items())
+                raise
+            else:
+                self._commit(zip(program.results, run.results))
+                run.release()
             finally:
                 self.flushing = False
-
-    def _flush(self) -> None:
-        alive = self.alive()
-        cursor = self.cursor
-        run = None
-        try:
-            program = cursor.programs.get(alive) or self._find_program(cursor, alive)
-            run = program.start(self.inputs, self.numbers)
-            run.execute()
-        except BaseException as error:
-            results = dict(zip(program.results, run.results, strict=True)) if run is not None and run.finished else {}
-            if isinstance(error, Exception):
-                self._salvage(alive, error, results)
-                self._commit(results, error)
-            elif results:
-                self._commit(results, None)
-            raise  # interrupted before anything was overwritten: everything stays pending
-        self._commit(dict(zip(program.results, run.results, strict=True)), None)
 
     def _salvage(self, alive: tuple[tuple[int, int], ...], error: BaseException, results: dict[int, Buffer]) -> None:
         """After a failure, compute what does not depend on the records that fail.
@@ -400,20 +399,26 @@ class Tape:
         cursor.programs[alive] = program
         return program
 
-    def _commit(self, results: dict[int, Buffer], error: BaseException | None) -> None:
-        """Give every storage its bytes (or its error), and clear the tape."""
-        values = self.values
-        if error is not None:
-            for slot, storage in enumerate(values):
-                if storage is not None and storage.buffer is None and slot not in results and storage.tape is self:
+    def _blame(self, error: Exception, results: dict[int, Buffer]) -> None:
+        """Let those who read what is not among the results have the error."""
+        for slot, storage in enumerate(self.values):
+            if storage is not None and storage.tape is self:
+                if storage.buffer is None and slot not in results:
                     storage.error = error
-        for storage in values:
-            if storage is not None and storage.tape is self:  # an input may have become one of another thread's tape
                 storage.tape = None
-        for slot, buffer in results.items():
+
+    def _commit(self, results: Iterable[tuple[int, Buffer]]) -> None:
+        """Give every storage that is alive its bytes, and clear the tape."""
+        values = self.values
+        for slot in self.inputs:
+            storage = values[slot]
+            if storage is not None and storage.tape is self:  # it may have become one of another thread's tape
+                storage.tape = None
+        for slot, buffer in results:
             storage = values[slot]
             if storage is None:  # the program computes more than is wanted
                 continue
+            storage.tape = None
             if storage.exported and storage.buffer is not None:
                 storage.buffer.copy_from(buffer)
             else:
@@ -465,11 +470,14 @@ def flush() -> None:
 def flush_readers(storage: Storage) -> None:
     """Compute all records that read or make the bytes of ``storage``, in every thread."""
     with _lock:
-        for tape in list(_tapes):
-            if tape is storage.tape or any(buffer is storage.buffer for buffer in tape.inputs.values()):
+        for tape in [LOCAL.tape] if _share is not None else list(_tapes):  # there has been one thread only: a set takes 1.5 µs
+            if tape is storage.tape or storage.buffer in tape.inputs.values():
                 tape.flush()
         if storage.tape is not None:  # made by a tape whose thread has ended
             storage.tape.flush()
+
+
+set_flush_readers(flush_readers)
 
 
 def boundary() -> None:

@@ -66,7 +66,9 @@ def share_memory_(self: Tensor) -> Tensor:
 
     A write in place may give a tensor other memory here, so that processes would lose each other. Send tensors through a queue or a pipe.
     """
-    raise NotImplementedError("share_memory_: tensors are not shared between processes here; send them through a queue or a pipe, or save and load them")
+    raise NotImplementedError(
+        "share_memory_: tensors are not shared between processes here; send them through a queue or a pipe, or save and load them"
+    )
 
 
 def is_shared(self: Tensor) -> bool:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 import flambeau._ops as ops
-from flambeau._ops import choice, copying, elementwise, functions, indexing, matrix, views
-from flambeau._ops.arguments import number
+from flambeau._ops import choice, copying, elementwise, indexing, views
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
-from flambeau._ops.operator import FUNCTIONS, PLAIN_NUMBERS, set_tensor_class
+from flambeau._ops.operator import FUNCTIONS, set_tensor_class
 from flambeau._tape.storage import TensorBase
+from flambeau._tensor.arithmetic import Arithmetic
 from flambeau._tensor.size import Size
 from flambeau._tensor.storages import UntypedStorage
 from flambeau._types import dtype as dt
@@ -29,7 +29,7 @@ from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 
 
-class Tensor(TensorBase):
+class Tensor(Arithmetic):
     """An array of elements of one dtype, on which operators are recorded and whose gradient is tracked.
 
     Make one with ``flambeau.tensor(data)`` and the other creation functions.
@@ -317,9 +317,7 @@ class Tensor(TensorBase):
         dtype = layout.dtype
         if layout.numel == 0:
             return np.empty(layout.shape, dtype.numpy)
-        size = dtype.itemsize
-        strides = tuple([stride * size for stride in layout.strides])
-        return np.ndarray(layout.shape, dtype.numpy, np.asarray(self.storage.materialize()), layout.offset * size, strides)
+        return self.storage.materialize().array(layout.shape, dtype.numpy, layout.offset * dtype.itemsize, layout.byte_strides)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The tensor as a NumPy array that shares its memory.
@@ -433,8 +431,6 @@ class Tensor(TensorBase):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        if not self.is_leaf:
-            raise RuntimeError("Cannot pickle a tensor that requires grad and is no leaf: detach() it first")
         layout = self.layout
         buffer = self.storage.materialize() if self.storage.nbytes else None
         raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.storage.nbytes).tobytes()
@@ -473,8 +469,6 @@ class Tensor(TensorBase):
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
-    __hash__ = object.__hash__  # of the identity, and not in Python
-
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         from flambeau._tensor.printing import tensor_repr
 
@@ -490,152 +484,6 @@ class Tensor(TensorBase):
 
     def __contains__(self, element: Any) -> bool:
         return bool((self == element).any().item())
-
-    def __add__(self, other: Any) -> Any:
-        return elementwise.ADD(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
-
-    def __radd__(self, other: Any) -> Any:
-        return elementwise.ADD(self, other) if other.__class__ in PLAIN_NUMBERS else _reflected(self, other, elementwise.ADD)
-
-    def __sub__(self, other: Any) -> Any:
-        return elementwise.SUB(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
-
-    def __rsub__(self, other: Any) -> Any:
-        return elementwise.SUB(number(other), self) if _operand(other) else NotImplemented
-
-    def __mul__(self, other: Any) -> Any:
-        return elementwise.MUL(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
-
-    def __rmul__(self, other: Any) -> Any:
-        return elementwise.MUL(self, other) if other.__class__ in PLAIN_NUMBERS else _reflected(self, other, elementwise.MUL)
-
-    def __truediv__(self, other: Any) -> Any:
-        return elementwise.DIV(self, other if isinstance(other, TensorBase) else number(other)) if _operand(other) else NotImplemented
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return elementwise.DIV(number(other), self) if _operand(other) else NotImplemented
-
-    def __floordiv__(self, other: Any) -> Any:
-        return elementwise.floor_divide(self, other) if _operand(other) else NotImplemented
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return elementwise.floor_divide(other, self) if _operand(other) else NotImplemented
-
-    def __mod__(self, other: Any) -> Any:
-        return elementwise.remainder(self, other) if _operand(other) else NotImplemented
-
-    def __rmod__(self, other: Any) -> Any:
-        return elementwise.remainder(other, self) if _operand(other) else NotImplemented
-
-    def __pow__(self, other: Any) -> Any:
-        return elementwise.pow(self, other) if _operand(other) else NotImplemented
-
-    def __rpow__(self, other: Any) -> Any:
-        return elementwise.pow(other, self) if _operand(other) else NotImplemented
-
-    def __matmul__(self, other: Any) -> Any:
-        return matrix.matmul(self, other) if isinstance(other, TensorBase) else NotImplemented
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return matrix.matmul(other, self) if isinstance(other, TensorBase) else NotImplemented
-
-    def __iadd__(self, other: Any) -> Any:
-        return elementwise.add_(self, other) if _operand(other) else NotImplemented
-
-    def __isub__(self, other: Any) -> Any:
-        return elementwise.sub_(self, other) if _operand(other) else NotImplemented
-
-    def __imul__(self, other: Any) -> Any:
-        return elementwise.mul_(self, other) if _operand(other) else NotImplemented
-
-    def __itruediv__(self, other: Any) -> Any:
-        return elementwise.div_(self, other) if _operand(other) else NotImplemented
-
-    def __ifloordiv__(self, other: Any) -> Any:
-        return elementwise.div_(self, other, rounding_mode="floor") if _operand(other) else NotImplemented
-
-    def __imod__(self, other: Any) -> Any:
-        return elementwise.remainder_(self, other) if _operand(other) else NotImplemented
-
-    def __ipow__(self, other: Any) -> Any:  # type: ignore[misc]
-        return elementwise.pow_(self, other) if _operand(other) else NotImplemented
-
-    def __eq__(self, other: object) -> Any:  # type: ignore[override]
-        return elementwise.eq(self, other) if _operand(other) else NotImplemented
-
-    def __ne__(self, other: object) -> Any:  # type: ignore[override]
-        return elementwise.ne(self, other) if _operand(other) else NotImplemented
-
-    def __lt__(self, other: Any) -> Any:
-        return elementwise.lt(self, other) if _operand(other) else NotImplemented
-
-    def __le__(self, other: Any) -> Any:
-        return elementwise.le(self, other) if _operand(other) else NotImplemented
-
-    def __gt__(self, other: Any) -> Any:
-        return elementwise.gt(self, other) if _operand(other) else NotImplemented
-
-    def __ge__(self, other: Any) -> Any:
-        return elementwise.ge(self, other) if _operand(other) else NotImplemented
-
-    def __and__(self, other: Any) -> Any:
-        return functions.bitwise_and(self, other) if _operand(other) else NotImplemented
-
-    def __or__(self, other: Any) -> Any:
-        return functions.bitwise_or(self, other) if _operand(other) else NotImplemented
-
-    def __xor__(self, other: Any) -> Any:
-        return functions.bitwise_xor(self, other) if _operand(other) else NotImplemented
-
-    def __lshift__(self, other: Any) -> Any:
-        return functions.bitwise_left_shift(self, other) if _operand(other) else NotImplemented
-
-    def __rshift__(self, other: Any) -> Any:
-        return functions.bitwise_right_shift(self, other) if _operand(other) else NotImplemented
-
-    __rdiv__ = __rtruediv__
-
-    def __rand__(self, other: Any) -> Any:
-        return _reflected(self, other, functions.bitwise_and)
-
-    def __ror__(self, other: Any) -> Any:
-        return _reflected(self, other, functions.bitwise_or)
-
-    def __rxor__(self, other: Any) -> Any:
-        return _reflected(self, other, functions.bitwise_xor)
-
-    def __ilshift__(self, other: Any) -> Any:
-        return functions.bitwise_left_shift_(self, other) if _operand(other) else NotImplemented
-
-    def __irshift__(self, other: Any) -> Any:
-        return functions.bitwise_right_shift_(self, other) if _operand(other) else NotImplemented
-
-    def __rlshift__(self, other: Any) -> Any:
-        return functions.bitwise_left_shift(other, self) if _operand(other) else NotImplemented
-
-    def __rrshift__(self, other: Any) -> Any:
-        return functions.bitwise_right_shift(other, self) if _operand(other) else NotImplemented
-
-    def __iand__(self, other: Any) -> Any:
-        return functions.bitwise_and_(self, other) if _operand(other) else NotImplemented
-
-    def __ior__(self, other: Any) -> Any:
-        return functions.bitwise_or_(self, other) if _operand(other) else NotImplemented
-
-    def __ixor__(self, other: Any) -> Any:
-        return functions.bitwise_xor_(self, other) if _operand(other) else NotImplemented
-
-    def __invert__(self) -> Tensor:
-        return functions.bitwise_not(self)
-
-    def __neg__(self) -> Tensor:
-        return elementwise.neg(self)
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return elementwise.abs(self)
 
     @property
     def T(self) -> Tensor:
@@ -667,21 +515,6 @@ def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> 
     if cls is not Tensor:
         made = made.as_subclass(cls)
     return made.requires_grad_(requires_grad)
-
-
-_OPERANDS = (TensorBase, int, float, complex, np.generic)
-
-
-def _operand(value: Any) -> bool:
-    """Whether arithmetic with a tensor takes this value; otherwise Python asks the other operand."""
-    return isinstance(value, _OPERANDS)
-
-
-def _reflected(self: Any, other: Any, function: Callable) -> Any:
-    """``other`` (a number, or what becomes one) combined with a tensor by a symmetric function."""
-    if not isinstance(self, TensorBase):
-        raise TypeError(f"expected a Tensor, not {self.__class__.__name__}")
-    return function(self, number(other)) if _operand(other) else NotImplemented
 
 
 _CELLS = {

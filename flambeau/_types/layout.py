@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
+from operator import index
+from typing import Any
 
 from flambeau._types.dtype import dtype as DType
 
 _TABLE: dict[tuple, Layout] = {}
+_CONTIGUOUS: dict[tuple, Layout] = {}  # those of new tensors by shape and dtype, which every creation asks for
 _TABLE_LIMIT = 200_000
 
 
@@ -38,6 +41,14 @@ class Layout:
         return layout, (self.shape, self.strides, self.offset, self.dtype)
 
     @property
+    def byte_strides(self) -> tuple[int, ...]:
+        """The strides in bytes."""
+        found = self.memo.get("byte strides")
+        if found is None:
+            found = self.memo["byte strides"] = tuple([stride * self.dtype.itemsize for stride in self.strides])
+        return found
+
+    @property
     def extent(self) -> int:
         """The number of elements from the start of the storage to the end of the last element."""
         if self.numel == 0:
@@ -60,13 +71,19 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype:
     self.memo = {}
     if len(_TABLE) >= _TABLE_LIMIT:  # layouts in use stay valid; equal ones made later are merely other objects
         _TABLE.clear()
+        _CONTIGUOUS.clear()
     _TABLE[key] = self
     return self
 
 
 def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
     """The row-major layout of a new tensor."""
-    return layout(shape, row_major(shape), 0, dtype)
+    key = (shape, dtype)
+    found = _CONTIGUOUS.get(key)
+    if found is None:
+        found = layout(shape, row_major(shape), 0, dtype)
+        _CONTIGUOUS[key] = found
+    return found
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
@@ -123,11 +140,24 @@ def wrap_axis(axis: int, ndim: int) -> int:
 
     Raises:
         IndexError: it is out of range; a tensor without dimensions has the axes -1 and 0.
+        TypeError: it is no int.
     """
+    if axis.__class__ is not int:
+        axis = _integer(axis)
     limit = max(ndim, 1)
     if not -limit <= axis < limit:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {axis})")
     return axis + limit if axis < 0 else axis
+
+
+def _integer(axis: Any) -> int:
+    """An axis that is not Python's own int; one of NumPy's must not find its way into a key, where it equals the int."""
+    if axis.__class__ is bool:
+        raise TypeError(f"dim must be an int, not {axis}")
+    try:
+        return index(axis)
+    except TypeError:
+        raise TypeError(f"dim must be an int, not {axis!r}") from None
 
 
 def wrap_axes(axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
+from flambeau._ops.copying import TO
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, NodeHooks
 from flambeau._ops.operator import ANOMALY, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
-from flambeau._tape.tape import LOCAL
+from flambeau._tape.tape import LOCAL, recording_lock
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
 
 Edge = tuple[Any, int]
 
@@ -160,16 +163,27 @@ def _leaf(node: AccumulateGrad, incoming: list[TensorBase | None], create: bool)
     grad = incoming.pop()
     if tensor is None or grad is None:
         return
-    old = tensor.grad
-    if old is None:
-        tensor.grad = grad if create else _own(grad)
-    elif create:
-        tensor.grad = ADD(old, grad)
-    else:
-        ADD.inplace(old, old, grad)
+    if grad.layout is not tensor.layout and tensor.grad is None:
+        grad = _laid_out(grad, tensor.layout)
+    with recording_lock():  # another thread may add to the same leaf
+        old = tensor.grad
+        if old is None:
+            tensor.grad = grad if create else _own(grad)
+        elif create:
+            tensor.grad = ADD(old, grad)
+        else:
+            ADD.inplace(old, old, grad)
     if node.hooks is not None:
         for hook in list(node.hooks.accumulated.values()):
             hook(tensor)
+
+
+def _laid_out(grad: TensorBase, layout: Layout) -> TensorBase:
+    """A gradient that lies in memory as its leaf does (contiguous, if the leaf has gaps or overlaps), as optimizers like it."""
+    strides = layout.strides if layout.dense else lay.contiguous(layout.shape, layout.dtype).strides
+    if grad.layout.strides == strides or grad.layout.shape != layout.shape:
+        return grad
+    return TO(grad, statics=(lay.layout(layout.shape, strides, 0, grad.layout.dtype),))
 
 
 def _own(grad: TensorBase) -> TensorBase:

@@ -1,14 +1,13 @@
-"""Profiles, under the name that older scripts use: the kernels and ranges of `flambeau.profiler`."""
+"""Profiles, under the name that older scripts use: the kernels and ranges of `flambeau.profiler`, which is loaded when it is asked for."""
 
 from __future__ import annotations
 
-from flambeau._types.errors import DeviceNotAvailableError
-from flambeau.profiler.events import EventList as EventList
-from flambeau.profiler.events import FunctionEvent as FunctionEvent
-from flambeau.profiler.profile import profile as profile
-from flambeau.profiler.profile import record_function as record_function
+from typing import Any
 
-__all__ = ["EventList", "FunctionEvent", "emit_nvtx", "profile", "record_function"]
+from flambeau._types.errors import DeviceNotAvailableError
+
+_ELSEWHERE = ("EventList", "FunctionEvent", "profile", "record_function")
+__all__ = ["EventList", "FunctionEvent", "emit_nvtx", "profile", "record_function"]  # noqa: F822 - see __getattr__
 
 
 class emit_nvtx:
@@ -20,3 +19,11 @@ class emit_nvtx:
 
     def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
         raise DeviceNotAvailableError("emit_nvtx marks work on a CUDA device, and there is none: Flambeau computes on the CPU")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        from flambeau import profiler
+
+        return getattr(profiler, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

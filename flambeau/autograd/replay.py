@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau._ops import autocast
+from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, GradNode
 from flambeau._ops.operator import ANOMALY, PLAIN_NUMBERS, Operator, new_tensor, user_line
 from flambeau._ops.views import ViewOperator
@@ -203,8 +204,12 @@ def _replay(tape: Tape, found: Survey, replay: Replay) -> None:
     strangers, nodes = found.strangers, found.nodes
     with recording_lock():
         storages = tape.follow(replay.end, [(slot, strangers[number]) for slot, number in replay.entries], replay.kept, replay.numbers)
-    for (number, layout), storage in zip(replay.leaves, storages, strict=True):
-        found.leaves[number].__dict__["_grad"] = new_tensor(storage, layout)
+        for (number, layout), storage in zip(replay.leaves, storages, strict=True):
+            leaf, grad = found.leaves[number], new_tensor(storage, layout)
+            if leaf._grad is None:
+                leaf.__dict__["_grad"] = grad
+            else:  # another thread was here since the survey
+                ADD.inplace(leaf._grad, leaf._grad, grad)
     for number in replay.released:
         nodes[number].saved = None
 

@@ -122,7 +122,12 @@ class Writer:
     def _global(self, name: str, value: Any) -> str:
         """The name under which the code finds a value."""
         candidate, number = name, 0
-        while candidate in GLOBALS or candidate in self.variables or (candidate in self.globals and self.globals[candidate] is not value) or hasattr(builtins, candidate):
+        while (
+            candidate in GLOBALS
+            or candidate in self.variables
+            or (candidate in self.globals and self.globals[candidate] is not value)
+            or hasattr(builtins, candidate)
+        ):
             number += 1
             candidate = f"{name}_{number}"
         self.globals[candidate] = value
@@ -135,7 +140,9 @@ class Writer:
 
     def _operand(self, value: Any) -> str:
         text = self._value(value)
-        return text if (isinstance(value, (Node, tuple, list, dict, int)) and not text.startswith("-")) or text.isidentifier() else f"({text})"
+        return (
+            text if (isinstance(value, (Node, tuple, list, dict, int)) and not text.startswith("-")) or text.isidentifier() else f"({text})"
+        )
 
     def _index(self, index: Any) -> str:
         if isinstance(index, tuple) and index:

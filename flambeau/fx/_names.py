@@ -35,7 +35,7 @@ def functions_of(path: str) -> dict[str, Callable]:
 
 
 @lru_cache(maxsize=1)
-def _public() -> dict[int, str]:
+def public_names() -> dict[int, str]:
     """The name of each public function, by its identity; the first namespace counts."""
     named: dict[int, str] = {}
     for prefix, path in NAMESPACES.items():
@@ -46,8 +46,8 @@ def _public() -> dict[int, str]:
 
 def qualified_name(function: Any) -> str:
     """How a function is written: `torch.relu`, `_operator.add`, `getattr`."""
-    if id(function) in _public():
-        return _public()[id(function)]
+    if id(function) in public_names():
+        return public_names()[id(function)]
     name = getattr(function, "__name__", type(function).__name__)
     if getattr(builtins, name, None) is function:
         return name

@@ -12,7 +12,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
-from flambeau.fx._names import NAMESPACES, functions_of, snake_case
+from flambeau.fx._names import NAMESPACES, functions_of, public_names, snake_case
 from flambeau.fx.graph import Graph
 from flambeau.fx.graph_module import GraphModule
 from flambeau.fx.node import Node, leaves
@@ -71,7 +71,10 @@ class Tracer:
     Attributes:
         graph: what has been traced so far
         root: the module
+        homes: how the names of Python modules begin whose functions are watched, besides those of the root's modules
     """
+
+    homes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -134,12 +137,16 @@ class Tracer:
     ) -> Node:
         """Add a node to the graph."""
         if name is None and kind == "call_module":
-            name = snake_case(target.replace(".", "_"))
+            name = snake_case(target.replace(".", "_") or type(self.root).__name__)
         return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
 
     def proxy(self, node: Node) -> Proxy:
         """The proxy that stands for a node."""
         return Proxy(node, self)
+
+    def parameter_proxy(self, node: Node, path: str, parameter: Parameter) -> Proxy:
+        """The proxy that stands for a parameter's node."""
+        return ParameterProxy(self, node, path, parameter)
 
     def create_proxy(
         self, kind: str, target: Any, args: tuple, kwargs: dict[str, Any], name: str | None = None, type_expr: Any = None,
@@ -256,7 +263,7 @@ def _stop_tracing() -> None:
 def _parameters_shown(tracer: Tracer) -> Iterator[None]:
     """Let modules that are entered show proxies in the place of their parameters."""
     shown: list[tuple[Module, str, Parameter]] = []
-    proxies: dict[int, ParameterProxy] = {}
+    proxies: dict[int, Proxy] = {}
 
     class Shown:
         """A parameter, which becomes a node when it is first asked for."""
@@ -264,10 +271,10 @@ def _parameters_shown(tracer: Tracer) -> Iterator[None]:
         def __init__(self, path: str, parameter: Parameter) -> None:
             self.path, self.parameter = path, parameter
 
-        def proxy(self) -> ParameterProxy:
+        def proxy(self) -> Proxy:
             if id(self.parameter) not in proxies:
                 node = tracer.create_node("get_attr", self.path, (), {})
-                proxies[id(self.parameter)] = ParameterProxy(tracer, node, self.path, self.parameter)
+                proxies[id(self.parameter)] = tracer.parameter_proxy(node, self.path, self.parameter)
             return proxies[id(self.parameter)]
 
     held = {
@@ -317,6 +324,7 @@ def _calls_watched(tracer: Tracer, function: Callable) -> Iterator[None]:
     def call_of_module(self: Module, *args: Any, **kwargs: Any) -> Any:
         return tracer.call_module(self, lambda *a, **k: call(self, *a, **k), args, kwargs)
 
+    public_names()  # before they are replaced
     watched: dict[int, Callable] = {}
     spaces: list[dict[str, Any]] = []
     for path in NAMESPACES.values():
@@ -328,7 +336,8 @@ def _calls_watched(tracer: Tracer, function: Callable) -> Iterator[None]:
             watched.setdefault(id(each), _watched_function(each))
     for each in tracer._more:
         watched[id(each)] = _watched_function(each)
-    spaces += [vars(sys.modules[name]) for name in _homes(tracer.root, function) if name in sys.modules]
+    homes = _homes(tracer.root, function)
+    spaces += [vars(module) for name, module in list(sys.modules.items()) if name in homes or name.startswith(tracer.homes)]
     try:
         replace(Module, "__call__", call_of_module)
         for space in spaces:

@@ -10,7 +10,20 @@ from typing import Any, Final
 
 from flambeau.nn import Module
 
-__all__ = ["Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "is_tracing", "script", "script_if_tracing", "trace", "unused"]
+__all__ = [
+    "Final",
+    "ScriptFunction",
+    "ScriptModule",
+    "annotate",
+    "export",
+    "ignore",
+    "is_scripting",
+    "is_tracing",
+    "script",
+    "script_if_tracing",
+    "trace",
+    "unused",
+]
 
 
 class ScriptFunction:
@@ -32,7 +45,9 @@ class ScriptModule(Module):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("there is no TorchScript in Flambeau: jit.script(module) is the module, which is compiled when it is called")
+        raise NotImplementedError(
+            "there is no TorchScript in Flambeau: jit.script(module) is the module, which is compiled when it is called"
+        )
 
 
 def script(obj: Any, optimize: Any = None, example_inputs: Any = None) -> Any:

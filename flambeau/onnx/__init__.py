@@ -1,10 +1,9 @@
-"""Networks as files in the Open Neural Network Exchange format."""
+"""Networks as files in the Open Neural Network Exchange format. https://docs.pytorch.org/docs/stable/onnx.html"""
 
 from __future__ import annotations
 
-__all__ = ["is_in_onnx_export"]
+from flambeau.onnx._export import OnnxExporterError as OnnxExporterError
+from flambeau.onnx._export import export as export
+from flambeau.onnx._export import is_in_onnx_export as is_in_onnx_export
 
-
-def is_in_onnx_export() -> bool:
-    """Whether a network is being exported."""
-    return False
+__all__ = ["OnnxExporterError", "export", "is_in_onnx_export"]

@@ -1,20 +1,22 @@
-"""Contractions to test with, a plain chain of multiply-adds to compare with, and how to run kernels."""
+"""Contractions to test with, plain chains of multiply-adds to compare with, and how to run kernels."""
 
 from __future__ import annotations
 
 import ctypes
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from math import prod
 
 import numpy as np
 
-from flambeau._codegen.contract import Bound, Contract, Operand, plan
+from flambeau._codegen.contract import Bound, Contract, Operand, amx, plan
 from flambeau._codegen.contract.arithmetic import multiply_add, narrow, register_tile, widen
+from flambeau._codegen.contract.chains import TERMS, cut
 from flambeau._codegen.ir import Module, constant
 from flambeau._codegen.scalar import registers
 from flambeau._runtime import jit, support, targets
-from flambeau._runtime.llvm import Compiler
+from flambeau._runtime.llvm import Compiler, Linker
 from flambeau._types import dtype as types
 
 KERNEL = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2, ctypes.c_void_p)
@@ -27,7 +29,7 @@ DTYPES = [
 @cache
 def compiler_of(target: targets.Target):
     compiler = Compiler(target)
-    return compiler, compiler.linker()
+    return compiler, Linker(target)
 
 
 @cache
@@ -95,12 +97,12 @@ def dense(operand: Operand, buffer: np.ndarray, groups: tuple[tuple[int, ...], .
 
 @cache
 def naive(a_type: types.dtype, out_type: types.dtype):
-    """One element after the other: out[m, n] is a chain over k of a[m, k] * b[k, n]."""
+    """One element after the other: out[m, n] is the sum of chains over k of a[m, k] * b[k, n], each from a stop to the next."""
     module = Module([feature[1:] for feature in targets.current().features.split(",")])
     f = module.function("kernel", [("ptr", "table"), ("ptr", "params"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")])
     table, params, begin, end, _ = f.parameters
-    a, b, out = (f.load(f.offset(table, i, "ptr"), "ptr") for i in range(3))
-    n, k = (f.load(f.offset(params, i, "i64"), "i64") for i in range(2))
+    a, b, out, stops = (f.load(f.offset(table, i, "ptr"), "ptr") for i in range(4))
+    n, k, chains = (f.load(f.offset(params, i, "i64"), "i64") for i in range(3))
     tile = replace(register_tile(a_type, targets.current()), width=1)
     zeros = [constant(tile.element, 0)] * tile.parts
 
@@ -109,11 +111,15 @@ def naive(a_type: types.dtype, out_type: types.dtype):
         return registers.unpack(widen(f, value, a_type, tile.compute))
 
     with f.loop(begin, end) as row, f.loop(0, n) as column:
-        with f.loop(0, k, carried=zeros) as step:
-            left = element(a, f.add(f.mul(row.index, k), step.index))
-            right = element(b, f.add(f.mul(step.index, n), column.index))
-            step.carry(*multiply_add(f, tile, left, right, step.carried))
-        value = narrow(f, registers.pack(step.carried), out_type, tile.compute)
+        with f.loop(0, chains, carried=zeros) as chain:
+            start, stop = (f.load(f.offset(stops, f.add(chain.index, i), "i64"), "i64") for i in range(2))
+            with f.loop(start, stop, carried=zeros) as step:
+                left = element(a, f.add(f.mul(row.index, k), step.index))
+                right = element(b, f.add(f.mul(step.index, n), column.index))
+                step.carry(*multiply_add(f, tile, left, right, step.carried))
+            is_first = f.compare("eq", chain.index, 0)
+            chain.carry(*[f.select(is_first, one, f.add(all, one)) for all, one in zip(chain.carried, step.carried, strict=True)])
+        value = narrow(f, registers.pack(chain.carried), out_type, tile.compute)
         place = f.offset(out, f.add(f.mul(row.index, n), column.index), f"[{out_type.itemsize} x i8]")
         registers.store(f, value, place, out_type)
     f.ret()
@@ -121,17 +127,53 @@ def naive(a_type: types.dtype, out_type: types.dtype):
     return linked(targets.current(), name, str(module).replace("@kernel(", f"@{name}("))
 
 
-def reference(contract: Contract, buffers: dict[str, np.ndarray]) -> np.ndarray:
+def chain_stops(k: tuple[int, ...], terms: int = TERMS) -> list[int]:
+    """Where chains of about ``terms`` over k begin, and where the last one ends."""
+    extents = tuple(extent for extent in k if extent > 1)
+    if 0 in extents:
+        return [0, 0]
+    split, chunk = cut(extents, terms)
+    inner, along = prod(extents[split + 1 :]), (extents or (1,))[split]
+    starts = [(outer * along + place) * inner for outer in range(prod(extents[:split])) for place in range(0, along, chunk)]
+    return [*starts, prod(k)]
+
+
+def sums_of_matrix_registers(a: np.ndarray, b: np.ndarray, k: tuple[int, ...]) -> np.ndarray:
+    """Sums over pairs of terms, a group of them after the other, as float32; the operands are bfloat16."""
+    a, b = ((each.astype(np.uint32) << 16).view(np.float32) for each in (a, b))
+    total = np.zeros((*a.shape[:2], b.shape[2]), np.float32)
+    stops = chain_stops(k, amx.TERMS)
+    for start, stop in pairwise(stops):
+        for group in range(start, stop, amx.GROUP):
+            of_pair = [np.zeros_like(total), np.zeros_like(total)]
+            for step in range(group, min(group + amx.GROUP, stop)):
+                of_pair[(step - group) % 2] += a[:, :, step, None] * b[:, step, None, :]  # these products are exact
+            total += of_pair[0] + of_pair[1]
+    return total
+
+
+def as_bfloat16(values: np.ndarray) -> np.ndarray:
+    """The bits of float32 numbers rounded to nearest."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def reference(contract: Contract, buffers: dict[str, np.ndarray], target: targets.Target | None = None) -> np.ndarray:
     """What ``out`` must hold, in a copy of its buffer."""
     a = dense(contract.a, buffers["a"], (contract.batch, contract.m, contract.k))
     b = dense(contract.b, buffers["b"], (contract.batch, contract.k, contract.n))
     batch, m, k, n = *a.shape, b.shape[2]
     result = np.zeros((batch, m, n), contract.out.dtype.numpy)
-    kernel = naive(contract.a.dtype, contract.out.dtype)
-    params = np.array([n, k], np.int64)
-    for i in range(batch):
-        table = np.array([a[i].ctypes.data, b[i].ctypes.data, result[i].ctypes.data], np.int64)
-        kernel(table.ctypes.data, params.ctypes.data, 0, m, None)
+    if amx.fits(contract, target or targets.current()):
+        sums = sums_of_matrix_registers(a, b, contract.k)
+        result = as_bfloat16(sums) if contract.out.dtype is types.bfloat16 else sums
+    else:
+        kernel = naive(contract.a.dtype, contract.out.dtype)
+        stops = np.array(chain_stops(contract.k), np.int64)
+        params = np.array([n, k, len(stops) - 1], np.int64)
+        for i in range(batch):
+            table = np.array([a[i].ctypes.data, b[i].ctypes.data, result[i].ctypes.data, stops.ctypes.data], np.int64)
+            kernel(table.ctypes.data, params.ctypes.data, 0, m, None)
     out = buffers["out"].copy()
     where = positions(contract.out, contract.batch + contract.m + contract.n)
     out[where.reshape(-1)] = result.reshape(-1)
@@ -166,7 +208,7 @@ def buffers_of(contract: Contract) -> dict[str, np.ndarray]:
 
 def check(contract: Contract, target: targets.Target | None = None, split: int | None = None) -> None:
     buffers = buffers_of(contract)
-    expected = reference(contract, buffers)
+    expected = reference(contract, buffers, target)
     run(contract, buffers, target, split)
     np.testing.assert_array_equal(buffers["out"].view(np.uint8), expected.view(np.uint8))
 

@@ -11,7 +11,7 @@ import pytest
 
 from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
-from flambeau._codegen.contract.blocking import best_blocking, describe_side, split_k
+from flambeau._codegen.contract.blocking import best_blocking, block_of_chain, describe_side
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import normalise
 from flambeau._runtime import targets
@@ -43,15 +43,15 @@ def every_way(contract: Contract):
             for m_block, n_block, limit in [(10**6, 32, 256), (74, 64, 100), (29, 96, 40)]:
                 choice = best_blocking(normal, tile, targets.current())
                 m, n = (prod(axis[0] for axis in group) for group in (oriented.m, oriented.n))
-                split, chunk = split_k(oriented.k, limit, tile.width)
+                chunk = block_of_chain(oriented, limit, tile.width)
                 columns = min(n_block, -(-n // tile.lanes) * tile.lanes)
                 sides = {"left": (oriented.a, oriented.m, a), "right": (oriented.b, oriented.n, b)}
                 chosen = []
                 for name, (column, lanes, where) in sides.items():
-                    side = describe_side(oriented, column, lanes, split, chunk, tile, left=name == "left")
+                    side = describe_side(oriented, column, lanes, chunk, tile, left=name == "left")
                     chosen.append(replace(side, where=where))
                 yield replace(
-                    choice, normal=oriented, split=split, chunk=chunk, a=chosen[0], b=chosen[1],
+                    choice, normal=oriented, chunk=chunk, a=chosen[0], b=chosen[1],
                     m_block=min(m, m_block), n_block=columns // tile.lanes * tile.lanes,
                 )  # fmt: skip
 

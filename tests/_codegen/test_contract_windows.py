@@ -64,10 +64,23 @@ DENSE = [
     (2, 10, 7, (19, 20), (1, 3), (1, 1), (0, 1), (1, 1), 1),
     (2, 10, 7, (19, 20), (3, 1), (1, 1), (1, 0), (1, 1), 1),
 ]
+LONG = [
+    (1, 50, 4, (6, 20), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (1, 300, 3, (4, 20), (2, 2), (1, 1), (0, 0), (1, 1), 1),
+]
+"""Sums of several chains."""
+LONG_GRADIENTS = [
+    (13, 18, 18, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1), 18),
+    (3, 8, 8, (6, 6, 9), (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 4),
+    (2, 5, 10, (60, 80), (3, 5), (2, 2), (1, 2), (1, 2), 5),
+    (2, 6, 6, (60, 34), (3, 3), (1, 1), (1, 1), (1, 1), 3),
+    (2, 4, 4, (5, 700), (3, 3), (1, 1), (1, 1), (1, 1), 4),
+]
+"""Their sums are cut along the samples, along the planes of a volume, along rows and along columns."""
 
 
 @pytest.mark.parametrize("split", [None, 1])
-@pytest.mark.parametrize("shape", [*DEPTHWISE, *GROUPED, *DENSE], ids=str)
+@pytest.mark.parametrize("shape", [*LONG, *DEPTHWISE, *GROUPED, *DENSE], ids=str)
 def test_windows_slide(only, shape, split):
     contract = convolution(*shape)
     assert only("best_sliding", contract)
@@ -82,7 +95,7 @@ def test_windows_slide_with_channels_innermost(only, shape):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("shape", [*DEPTHWISE, *GROUPED], ids=str)
+@pytest.mark.parametrize("shape", [*LONG_GRADIENTS, *DEPTHWISE, *GROUPED], ids=str)
 def test_gradients_by_the_weight(only, shape, channels_last):
     contract = convolution(*shape, channels_last=channels_last, gradient="weight")
     assert only("best_summing", contract)
@@ -181,7 +194,7 @@ def test_endings(only, finder, of):
 
 
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 37), (3, 64, 33), (50, 70, 1), (33, 33, 4)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 37), (2, 700, 20), (3, 64, 33), (50, 70, 1), (33, 33, 4)])
 def test_few_rows(only, m, k, n, of):
     order = "mk,nk,mn" if m < 5 else "mk,kn,mn"
     for batch in ((), (3,)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -30,7 +33,9 @@ def test_programs_agree_with_the_interpreter(name: str, monkeypatch: pytest.Monk
     commit = type(tape)._commit
     state = {}
 
-    def prepare(self: object) -> None:
+    def prepare(self: Any) -> None:
+        if self.cursor.parent is None or self.flushing:
+            return flush(self)
         graph, roots, inputs, numbers = pending()
         verify(graph)
         interpreter = Interpreter(graph, inputs, numbers)
@@ -38,7 +43,8 @@ def test_programs_agree_with_the_interpreter(name: str, monkeypatch: pytest.Monk
         state["expected"] = {slot: (interpreter.memory(node), node.dtype) for slot, node in roots.items()}
         flush(self)
 
-    def compare(self: object, results: dict, error: BaseException | None) -> None:
+    def compare(self: Any, results: Iterable) -> None:
+        results = dict(results)
         for slot, (expected, dtype) in state.pop("expected").items():
             found = results[slot].view(dtype.numpy, expected.size)
             if dtype.name in TOLERANCE:
@@ -48,10 +54,10 @@ def test_programs_agree_with_the_interpreter(name: str, monkeypatch: pytest.Monk
             else:
                 np.testing.assert_array_equal(found, expected)
             compared.append(slot)
-        commit(self, results, error)
+        commit(self, results.items())
 
-    flush = type(tape)._flush
-    monkeypatch.setattr(type(tape), "_flush", prepare)
+    flush = type(tape).flush
+    monkeypatch.setattr(type(tape), "flush", prepare)
     monkeypatch.setattr(type(tape), "_commit", compare)
     results = PROGRAMS[name](flambeau)
     flambeau.flush()

@@ -146,7 +146,7 @@ for name in ("chain", "softmaxes", "linear_layers", "indexing"):
     for tensor in PROGRAMS[name](flambeau):
         digest.update(tensor.detach().numpy().tobytes())
 counts = jit.statistics()
-compiler = any(name.startswith(("llvmlite", "flambeau._codegen", "flambeau._compiler.plan")) for name in sys.modules)
+compiler = any(name.startswith(("llvmlite", "flambeau._runtime.llvm", "flambeau._codegen", "flambeau._compiler.plan")) for name in sys.modules)
 print(digest.hexdigest(), int(counts["compiled"]), int(counts["loaded"]), compiler)
 """
 
@@ -215,7 +215,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 print(y.tolist(), flambeau.linalg.eigvalsh(flambeau.eye(2) * 3).tolist())
-print(any(name.startswith("llvmlite") for name in sys.modules))
+print(any(name.startswith(("llvmlite", "flambeau._runtime.llvm")) for name in sys.modules))
 """
 
 

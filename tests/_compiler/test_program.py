@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau import nn
+from flambeau._compiler import lazy
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.interpret import Interpreter
 from flambeau._compiler.plan import Plan
+from flambeau._compiler.program import CompiledProgram
 from flambeau._compiler.verify import verify
 from flambeau._runtime import allocator
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from tests._compiler.graphs import plan, run
@@ -118,3 +122,54 @@ def test_training_needs_no_new_memory_in_the_steady_state(optimizer: type) -> No
     flambeau.flush()
     after = allocator.statistics()
     assert (after["reserved"], after["allocated"]) == (before["reserved"], before["allocated"])
+
+
+def test_a_run_serves_again_and_keeps_no_memory() -> None:
+    x = flambeau.arange(6.0)
+    flambeau.flush()
+    held = allocator.statistics()["allocated"]
+    for scale in (2, 2.5, True):
+        assert (x * scale).tolist() == [value * scale for value in range(6)]
+        assert allocator.statistics()["allocated"] == held
+    program = _program_of(x * 2)
+    assert len(program.idle) == 1
+    (run,) = program.idle
+    assert run.inputs is run.results is run.arena is None
+    assert _program_of(x * 3) is program
+    assert program.idle == [run]
+
+
+def test_a_run_that_failed_does_not_serve_again() -> None:
+    table, position = flambeau.arange(3.0), flambeau.tensor([1])
+    for index, expected in ((1, 1.0), (5, None), (2, 2.0), (7, None), (0, 0.0)):
+        position.fill_(index)
+        flambeau.flush()
+        if expected is None:
+            with pytest.raises(IndexError, match=f"index {index} is out of"):
+                table.index_select(0, position).item()
+        else:
+            assert table.index_select(0, position).item() == expected
+
+
+def _program_of(value: flambeau.Tensor) -> CompiledProgram:
+    """The program that computes a value, once it has."""
+    node = LOCAL.tape.cursor
+    value.tolist()
+    (program,) = {id(each): each for each in node.programs.values()}.values()
+    return program
+
+
+def test_a_backward_pass_computes_its_own_normalized_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer keeps what its convolution and its activation gave, and a mask: not what the backward pass makes of the first."""
+    plans: list[Plan] = []
+    make = lazy._plan
+    monkeypatch.setattr(lazy, "_plan", lambda *arguments: plans.append(make(*arguments)) or plans[-1])
+    monkeypatch.setenv("FLAMBEAU_CACHE", "off")
+    layers, images = 8, flambeau.randn(2, 16, 32, 33)
+    parts = [(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()) for _ in range(layers)]
+    network = nn.Sequential(*[layer for part in parts for layer in part])
+    flambeau.flush()
+    plans.clear()
+    network(images).sum().backward()
+    flambeau.flush()
+    assert plans[0].arena < (2.25 * layers + 2) * 4 * images.numel()

@@ -147,3 +147,20 @@ def test_sorts(length: int, inner: int, low: int, high: int, mode: str, descendi
     values[::17] = np.nan
     values[::19] *= 0.0
     checked(plan(write, dt.float32, values.size), values)
+
+
+@pytest.mark.parametrize("length, inner", [(300, 1), (30, 2), (40_000, 1)])
+def test_each_line_has_a_rank_of_its_own(length: int, inner: int) -> None:
+    write = lambda graph, x, ranks: (
+        graph.sort(x.reshape((2, length, inner)), 1, False, 0, 1, graph.cast(ranks.reshape((2, 1, inner)), dt.int64)),
+    )
+    values = np.random.default_rng(5).integers(-20, 20, 2 * length * inner).astype(np.float64)
+    ranks = np.array([0, length - 1, length // 2, 7], np.float64)[: 2 * inner]
+    checked(plan(write, dt.float64, values.size, ranks.size), values, ranks)
+
+
+def test_a_long_line_is_sorted_in_parts_and_merged() -> None:
+    length = 3 * sorting.part_length(dt.float32) + 5
+    planned = plan(lambda graph, x: (graph.sort(x, 0, False, 0, length),), dt.float32, length)
+    assert [step.tiles for step in planned.steps if isinstance(step, KernelCall)] == [4, 13, 13]
+    checked(planned, np.random.default_rng(6).standard_normal(length).astype(np.float32))

@@ -52,6 +52,15 @@ def test_unique_of_slices_and_of_what_is_not_a_number() -> None:
     nan = float("nan")
     assert flambeau.unique(flambeau.tensor([nan, 1.0, nan]), return_counts=True)[1].tolist() == [1, 1, 1]
     assert flambeau.unique(flambeau.zeros(0)).shape == (0,)
+    assert flambeau.unique(flambeau.tensor([[1, 1, 2], [3, 3, 4]]), dim=1).stride() == (1, 2)  # as in PyTorch
+
+
+def test_unique_of_neighbours() -> None:
+    x = flambeau.tensor([[1, 1, 2], [2, 1, 1]])
+    found, inverse, counts = flambeau.unique_consecutive(x, return_inverse=True, return_counts=True)
+    assert found.tolist() == [1, 2, 1] and inverse.tolist() == [[0, 0, 1], [1, 2, 2]] and counts.tolist() == [2, 2, 2]
+    assert flambeau.unique_consecutive(flambeau.zeros(0)).shape == (0,)
+    assert flambeau.unique_consecutive(flambeau.zeros(5, 0, 5), dim=1).shape == (5, 0, 5)
 
 
 def test_bincount() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -160,6 +163,16 @@ def test_scatter_reduce_with_and_without_the_targets_own(reduce: str, include_se
 
 
 # -- in place ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduce", ["sum", "prod", "mean", "amax", "amin"])
+@pytest.mark.parametrize("columns", [6, 4])
+def test_an_expanded_index_is_as_good_as_a_whole_one(reduce: str, columns: int) -> None:
+    target, source = data((5, 6), "float32", 1), data((9, 6), "float32", 2)
+    index = flambeau.tensor(index_of((9, 1), 4)).expand(9, columns)
+    for include_self in (False, True):
+        found = target.scatter_reduce(0, index, source, reduce, include_self=include_self)
+        assert found.tolist() == target.scatter_reduce(0, index.contiguous(), source, reduce, include_self=include_self).tolist()
 
 
 def test_in_place_writes_the_memory_of_the_tensor_and_its_views() -> None:
@@ -349,3 +362,95 @@ def test_max_unpool_gives_every_value_the_gradient_of_its_place() -> None:
     x = flambeau.tensor([[[1.0, 2.0]]], requires_grad=True)
     flambeau.nn.functional.max_unpool1d(x, flambeau.tensor([[[1, 1]]]), 2).sum().backward()
     assert x.grad.tolist() == [[[1, 1]]]
+
+
+# -- what users try ---------------------------------------------------------------------------------------------------
+
+
+def vector(*values: int) -> flambeau.Tensor:
+    return flambeau.tensor(values)
+
+
+NOTHING_TO_INDEX: dict[str, Callable[[], Any]] = {
+    "gather": lambda: flambeau.zeros(0, 4).gather(0, flambeau.zeros(1, 4, dtype=flambeau.int64)),
+    "scatter": lambda: flambeau.zeros(0, 4).scatter(0, flambeau.zeros(1, 4, dtype=flambeau.int64), 1.0),
+    "scatter_reduce": lambda: flambeau.zeros(0).scatter_reduce(0, vector(0), flambeau.ones(1), "mean"),
+    "index_select": lambda: flambeau.zeros(0, 4).index_select(0, vector(0)),
+    "index_add": lambda: flambeau.zeros(0, 4).index_add(0, vector(0), flambeau.ones(1, 4)),
+    "index_fill": lambda: flambeau.zeros(0).index_fill(0, vector(0), 1.0),
+    "index": lambda: flambeau.zeros(4, 0)[vector(0), vector(1)],
+    "index_put": lambda: flambeau.zeros(0, 4).index_put((vector(0),), flambeau.tensor(1.0)),
+    "embedding": lambda: flambeau.nn.functional.embedding(vector(0), flambeau.zeros(0, 4)),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_TO_INDEX)
+def test_a_dimension_of_size_0_is_out_of_bounds_at_the_call(name: str) -> None:
+    """There is no memory that a kernel could read or write."""
+    with pytest.raises(IndexError, match=rf"{name.removesuffix('_put')}.*(size 0|table of 0 rows)") as error:
+        NOTHING_TO_INDEX[name]()
+    assert isinstance(error.value, RuntimeError)
+
+
+def test_a_number_without_dimensions_takes_an_index_of_one_dimension() -> None:
+    x, index, src = flambeau.tensor(1.0), vector(0, 0), flambeau.tensor([2.0, 3.0])
+    assert x.scatter(0, index, src).tolist() == 3.0
+    assert x.scatter_add(0, index, src).tolist() == 6.0
+    assert x.scatter_reduce(0, index, src, "mean").tolist() == 2.0
+    with pytest.raises(IndexError, match="index 1 is out of bounds for dimension 0 with size 1"):
+        x.scatter(0, vector(1), src).item()
+    x.scatter_(0, index, src)
+    assert x.item() == 3.0
+    assert gradcheck(lambda x, src: x.scatter(0, index, src), (x.double().requires_grad_(), src.double().requires_grad_()))
+
+
+def test_results_are_contiguous_unless_in_place() -> None:
+    x, index = flambeau.rand(3, 4).t(), flambeau.zeros(1, 3, dtype=flambeau.int64)
+    src = flambeau.ones(1, 3)
+    results = (
+        x.scatter(0, index, 1.0), x.scatter_add(0, index, src), x.scatter_reduce(0, index, src, "amax"),
+        x.index_add(0, vector(1), src), x.index_copy(0, vector(1), src), x.index_reduce(0, vector(1), src, "prod"),
+    )  # fmt: skip
+    for result in results:
+        assert result.stride() == (3, 1)
+    assert x.scatter_(0, index, 1.0).stride() == (1, 4)
+
+
+def test_a_number_is_written_in_place_and_has_its_gradient() -> None:
+    x = flambeau.ones(3, 2, requires_grad=True)
+    y = x * 2
+    y.scatter_(0, flambeau.tensor([[1, 2]]), 5.0)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[2.0, 2.0], [0.0, 2.0], [2.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda x, i: x.scatter(0.0, i, 1.0), TypeError, "dim must be an int, not 0.0"),
+        (lambda x, i: x.gather(True, i), TypeError, "dim must be an int, not True"),
+        (lambda x, i: x.scatter(0, i, 1j), RuntimeError, "cannot be converted to type float32 without overflow"),
+        (lambda x, i: x.index_fill(0, i[0], 1j), RuntimeError, "cannot be converted to type float32 without overflow"),
+        (lambda x, i: x.index_fill(0, i, 1.0), RuntimeError, "Index is supposed to be a vector"),
+        (lambda x, i: x.bool().scatter_reduce(0, i, x[:1].bool(), "mean"), NotImplementedError, "'mean' is not implemented for torch.bool"),
+        (lambda x, i: x.cfloat().scatter_reduce(0, i, x[:1].cfloat(), "amax"), NotImplementedError, "not implemented for torch.complex64"),
+        (lambda x, i: x.index_copy(0, i[0], x[:1]), IndexError, r"Number of indices \(2\) should be equal to source.size\(dim\): \(1\)"),
+        (lambda x, i: flambeau.tensor(1.0).index_add(0, i[0][:1], x[0][:1]), RuntimeError, r"Got self.shape = \[\] source.shape = \[1\]"),
+        (lambda x, i: flambeau.scatter(x, 0, i, 1.0, out=x.double()), RuntimeError, "Expected out tensor to have dtype torch.float32"),
+        (lambda x, i: flambeau.scatter(x[:2], 0, i, 1.0, out=x[1:]), RuntimeError, "refer to a single memory location"),
+        (lambda x, i: flambeau.index_select(x, 0, i[0], out=x[:2].double()), RuntimeError, "must have the same scalar type"),
+        (lambda x, i: x.index_put(i, x), TypeError, "argument 'indices' must be tuple of Tensors, not Tensor"),
+        (lambda x, i: x.index_put((i,), 1.0), TypeError, "argument 'values' must be Tensor, not float"),
+        (lambda x, i: x.index_put((), x), RuntimeError, "indices must have an element"),
+    ],
+)
+def test_mistakes(call: Callable, error: type, text: str) -> None:
+    with pytest.raises(error, match=text):
+        call(flambeau.rand(3, 2), flambeau.tensor([[0, 1]]))
+
+
+def test_out_may_be_the_input_itself() -> None:
+    x = flambeau.zeros(3)
+    assert flambeau.scatter(x, 0, vector(1), 5.0, out=x) is x
+    assert x.tolist() == [0.0, 5.0, 0.0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import flambeau
-from flambeau.autograd import gradcheck
+from flambeau.autograd import gradcheck, gradgradcheck
 
 ARRAY = np.arange(24).reshape(2, 3, 4)
 BASIC_AND_ADVANCED: dict[str, Callable[[Callable], Any]] = {
@@ -121,3 +121,9 @@ def test_take_and_put() -> None:
 )
 def test_gradients(function: Callable) -> None:
     assert gradcheck(function, flambeau.tensor(np.random.default_rng(0).standard_normal((2, 3)), requires_grad=True))
+
+
+def test_gradients_of_a_view_of_a_view_can_be_differentiated() -> None:
+    """The gradient of the inner slice is itself a view that does not begin where its memory does."""
+    x = flambeau.tensor(np.random.default_rng(0).standard_normal((2, 3, 4)), requires_grad=True)
+    assert gradgradcheck(lambda x: x[0][:, :2] * x[1][:, 1:3], x)

@@ -14,3 +14,32 @@ def test_uniform_of_complex_numbers_draws_their_parts(kind, part):
     flambeau.manual_seed(3)
     parts = flambeau.empty(5, 2, dtype=getattr(flambeau, part)).uniform_(-2, 1)
     assert flambeau.equal(flambeau.view_as_real(numbers), parts)
+
+
+def test_filling_leaves_alone_what_others_read() -> None:
+    x = flambeau.zeros(1000)
+    x.normal_()
+    address = x.data_ptr()
+    assert x.normal_().data_ptr() == address  # nobody else reads it
+    before = x.tolist()
+    pending = x + 0
+    array = x._array()
+    x.normal_()
+    assert pending.tolist() == before == array.tolist() != x.tolist()
+    shared = x.numpy()
+    x.normal_()
+    assert shared.tolist() == x.tolist()
+    half = x[::2]
+    odd = x[1::2].tolist()
+    half.fill_(0).uniform_(1, 2)
+    assert x[1::2].tolist() == odd
+    assert (x[::2] >= 1).all()
+
+
+def test_small_draws_continue_the_stream() -> None:
+    for dtype in (flambeau.float32, flambeau.float64):
+        flambeau.manual_seed(3)
+        whole = flambeau.rand(4000, dtype=dtype)
+        flambeau.manual_seed(3)
+        parts = [flambeau.rand(size, dtype=dtype) for size in (1, 0, 7, 992, 1024, 1976)]
+        assert flambeau.cat(parts).equal(whole)

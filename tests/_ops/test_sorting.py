@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -77,6 +80,55 @@ def test_every_dtype_is_sorted_with_equals_in_their_order(dtype: str, shape: tup
             assert np.array_equal(x.topk(k, axis, largest=descending).indices.numpy(), np.take(order, range(k), axis))
             if k and not descending:
                 assert np.array_equal(x.kthvalue(k, axis).indices.numpy(), np.take(order, k - 1, axis))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int16", "bool"])
+@pytest.mark.parametrize("shape, axis", [((65_537,), 0), ((300_001,), 0), ((2, 131_072), 1), ((90_000, 3), 0)])
+def test_long_lines_are_sorted_in_parts_on_any_number_of_threads(dtype: str, shape: tuple, axis: int) -> None:
+    generator = np.random.default_rng(5)
+    array = generator.standard_normal(shape) * 1e4 if "float" in dtype else generator.integers(-900, 900, shape) > 0
+    if dtype[:3] == "int":
+        array = generator.integers(-900, 900, shape)
+    array = array.astype(dtype)
+    keys = array.astype(np.float64)
+    if "float" in dtype:
+        array.reshape(-1)[::1001] = np.nan
+        keys.reshape(-1)[::1001] = np.inf
+    for descending in (False, True):
+        order = np.argsort(-keys if descending else keys, axis, kind="stable")
+        for threads in (1, 3):
+            with limited(threads):
+                found = flambeau.tensor(array).sort(axis, descending)
+                assert np.array_equal(found.indices.numpy(), order)
+                assert np.array_equal(found.values.numpy(), np.take_along_axis(array, order, axis), equal_nan="float" in dtype)
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    before = flambeau.get_num_threads()
+    flambeau.set_num_threads(threads)
+    yield
+    flambeau.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("shape, axis", [((6, 9), 1), ((9, 6), 0), ((4, 1), 1), ((4, 20_000), 1)])
+def test_medians_of_lines_with_holes(dtype: str, shape: tuple, axis: int) -> None:
+    generator = np.random.default_rng(6)
+    x = flambeau.tensor(np.round(generator.standard_normal(shape) * 9)).to(getattr(flambeau, dtype))
+    x[flambeau.tensor(generator.random(shape) < 0.3)] = float("nan")
+    x.select(1 - axis, 0)[...] = float("nan")
+    x.select(1 - axis, 1)[...] = -float("inf")
+    lines = np.moveaxis(x.to(flambeau.float64).numpy(), axis, 1)
+    for skips_nan, found in ((False, x.median(axis)), (True, x.nanmedian(axis))):
+        for line, value, index in zip(lines, found.values.tolist(), found.indices.tolist(), strict=True):
+            numbers = np.sort(line[~np.isnan(line)])
+            whole = len(numbers) == len(line) or (skips_nan and len(numbers) > 0)
+            wanted = numbers[(len(numbers) - 1) // 2] if whole else np.nan
+            assert np.array_equal(value, wanted, equal_nan=True)
+            assert np.array_equal(line[index], wanted, equal_nan=True)
+            if not whole:
+                assert index == np.flatnonzero(np.isnan(line))[0]
 
 
 def test_median_and_mode() -> None:

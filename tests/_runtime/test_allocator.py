@@ -284,3 +284,25 @@ sys.late = Late()
 cycle = [allocate(100)]
 cycle.append(cycle)
 """)
+
+
+def test_what_waits_of_sizes_that_do_not_come_again_is_bounded(python: Callable[..., str]) -> None:
+    """A thousand sizes of up to 40 MB: no more waits than was ever in use, or 64 MB; two sizes in turn ask the system for nothing."""
+    python("""
+from flambeau._runtime import allocator
+waiting = []
+for number in range(1000):
+    blocks = [allocator.allocate((1 + number * 7 % 200) * 100_000 + number) for _ in range(2)]
+    del blocks
+    now = allocator.statistics()
+    waiting.append(now["reserved"] - now["allocated"])
+bound = max(64 << 20, now["peak"])
+assert bound < max(waiting) <= bound + now["peak"], (max(waiting), now)
+reserved = set()
+for number in range(20):
+    blocks = [allocator.allocate(30 << 20 if number % 2 else 11 << 20) for _ in range(3)]
+    del blocks
+    if number > 6:
+        reserved.add(allocator.statistics()["reserved"])
+assert len(reserved) == 1, reserved
+""")

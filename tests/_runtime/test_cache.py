@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,7 +112,7 @@ def test_cache_that_became_read_only_still_serves(cache_home: Path, monkeypatch:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(cache, "_create", refuse)
     cache.put("plan", "b", b"content")
     assert cache.get("plan", "a") == b"content"
     assert cache.get("plan", "b") is None

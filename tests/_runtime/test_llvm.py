@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from flambeau._runtime import targets
-from flambeau._runtime.llvm import Compiler, binding
+from flambeau._runtime.llvm import Compiler, Linker, quick
 from tests._runtime.little_kernels import scale
 
 
@@ -48,6 +48,8 @@ def test_floating_point_is_not_reassociated_nor_contracted() -> None:
 
 def test_compiling_does_not_wait_for_the_lock_of_llvmlite() -> None:
     """Somebody holds that lock while we compile: this would hang if we needed it."""
+    import llvmlite.binding as binding
+
     compiler = Compiler(targets.current())
     done = threading.Event()
 
@@ -66,7 +68,7 @@ def test_links_objects_that_refer_to_imports() -> None:
     import ctypes
 
     compiler = Compiler(targets.current())
-    linker = compiler.linker()
+    linker = Linker(targets.current())
     callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(lambda number: number + 1)
     source = """declare i64 @increment(i64)
 define i64 @twice(i64 %x) {
@@ -79,3 +81,30 @@ define i64 @twice(i64 %x) {
         linker.link(objects, {})
     address = linker.link(objects, {"increment": ctypes.cast(callback, ctypes.c_void_p).value or 0})["twice"]
     assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)(40) == 42
+
+
+def test_loop_strength_reduction_is_off_for_us_alone() -> None:
+    """Pointers that run along in a loop take another register each: with the option, an index serves both."""
+    source = """define void @f(ptr %a, ptr %b, i64 %n, i64 %step) {
+entry:
+  br label %body
+body:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+  %at = mul i64 %i, %step
+  %p = getelementptr float, ptr %a, i64 %at
+  %x = load float, ptr %p
+  %q = getelementptr float, ptr %b, i64 %i
+  store float %x, ptr %q
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %body, label %done
+done:
+  ret void
+}
+"""
+    compiler = Compiler(targets.current())
+    before = compiler.assembly(source)
+    with quick():
+        during = compiler.assembly(source)
+    assert "mul" in during and "mul" not in before
+    assert compiler.assembly(source) == before

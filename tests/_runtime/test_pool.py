@@ -98,6 +98,14 @@ def test_part_of_a_program() -> None:
     assert counts.tolist() == [3, 3, 2, 1, 1]
 
 
+def test_a_task_can_be_run_again() -> None:
+    counts = numpy.zeros(3, numpy.int64)
+    table = Table(counts)
+    task = Program([Call(kernel("tally"), (2,), tiles) for tiles in (1, 2, 3)]).task(table.address, 1)
+    assert [pool.native_runner()(task) for _ in range(4)] == [0] * 4
+    assert counts.tolist() == [8, 8, 4]
+
+
 def test_params_of_all_calls_are_one_array() -> None:
     program = Program([Call(kernel("tally"), (2,), 1), Call(kernel("rotate"), (2, 3, 1, 9), 1)])
     assert program.params.dtype == numpy.int64

@@ -17,6 +17,15 @@ def some_words(n: int) -> np.ndarray:
     return np.random.default_rng(n).integers(0, 1 << 32, n, np.uint32)
 
 
+def some_stream(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """A state of the twister, and the next words of its stream, of which the first two are zeros."""
+    state = np.append(some_words(WORDS), np.uint32(0))
+    state[:2] = 0
+    words = np.empty(n, np.uint32)
+    kernels.run("words", state.copy(), words, end=n)
+    return state, words
+
+
 def some_numbers(n: int) -> np.ndarray:
     """In (0, 1)."""
     return np.random.default_rng(n).random(n) * (1 - 1e-9) + 1e-10
@@ -39,33 +48,33 @@ def test_the_twister_is_numpys() -> None:
             assert (words == np.frombuffer(expected.bytes(4 * n), np.uint32)).all()
 
 
-@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 100])
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 100, 3000])
 def test_words_to_float32(n: int) -> None:
-    words = some_words(n)
-    samples = words.copy()
-    kernels.run("uniform32", samples, a=0.7, b=-0.3)
+    state, words = some_stream(n)
+    samples = np.empty(n, np.float32)
+    kernels.run("uniform32", state, samples, a=0.7, b=-0.3, end=n)
     scale, offset = np.float32(0.7), np.float32(-0.3)
     exact = [Fraction(int(word) & 0xFFFFFF, 1 << 24) * Fraction(float(scale)) + Fraction(float(offset)) for word in words]
     nearest = np.array([float(value) for value in exact]).astype(np.float32)
-    assert (samples.view(np.float32) == nearest).all()
+    assert (samples == nearest).all()
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100])
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100, 3000])
 def test_words_to_float64(n: int) -> None:
-    words = some_words(2 * n)
-    samples = words.copy().view(np.float64)
-    kernels.run("uniform64", samples, a=0.7, b=-0.3)
+    state, words = some_stream(2 * n)
+    samples = np.empty(n, np.float64)
+    kernels.run("uniform64", state, samples, a=0.7, b=-0.3, end=n)
     exact = [Fraction(value, 1 << 53) * Fraction(0.7) + Fraction(-0.3) for value in low53(words)]
     assert samples.tolist() == [float(value) for value in exact]
 
 
-@pytest.mark.parametrize("n", [1, 8, 13, 1000])
+@pytest.mark.parametrize("n", [1, 8, 13, 1000, 3000])
 @pytest.mark.parametrize("threshold", [0, 1, 2**52, 2**53])
 def test_words_below_a_threshold(n: int, threshold: int) -> None:
-    words = some_words(2 * n)
-    words[:2] = 0
+    state, words = some_stream(2 * n)
+    assert not words[:2].any()
     below = np.empty(n, np.bool_)
-    kernels.run("below", words.view(np.uint64), below, a=threshold)
+    kernels.run("below", state, below, a=threshold, end=n)
     assert below.tolist() == [value < threshold for value in low53(words)]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flambeau._runtime import targets
+from flambeau._runtime import llvm, targets
 from flambeau._runtime.llvm import Compiler
 
 # A loop over one vector: what each level should make of it.
@@ -83,6 +83,17 @@ define void @dot(ptr %x, <32 x bfloat> %a, <32 x bfloat> %b) {
     assert "vdpbf16ps" in Compiler(target).assembly(source)
 
 
+def test_matrix_registers_are_used_only_where_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a process that is refused them find code for them in the cache."""
+    monkeypatch.delenv("FLAMBEAU_CPU", raising=False)
+    identities = set()
+    for may in (True, False):
+        monkeypatch.setattr(targets, "_may_use_amx", lambda may=may: may)
+        identities.add(targets.identity.__wrapped__())
+    assert len(identities) == 2
+    assert not targets.named("native").has_amx
+
+
 def test_unknown_name() -> None:
     with pytest.raises(ValueError, match=r"FLAMBEAU_CPU must be 'native' or one of .*x86-64-v3.*, but is '8086'"):
         targets.named("8086")
@@ -95,12 +106,8 @@ def test_x86_level_on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_aarch64(monkeypatch: pytest.MonkeyPatch) -> None:
-    import llvmlite.binding as binding
-
     monkeypatch.setattr(targets.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(binding, "get_process_triple", lambda: "aarch64-unknown-linux-gnu")
-    monkeypatch.setattr(binding, "get_host_cpu_name", lambda: "neoverse-n1")
-    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: binding.FeatureMap(neon=True))
+    monkeypatch.setattr(llvm, "host", lambda: ("aarch64-unknown-linux-gnu", "neoverse-n1", {"neon": True}))
     target = targets.named("native")
     assert (target.lanes(32), target.vector_registers, target.register_tile()) == (4, 32, (8, 8))
     assert "fmla" in Compiler(target).assembly(_FMA)

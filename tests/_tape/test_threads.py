@@ -263,3 +263,30 @@ def test_a_forked_child_has_a_clean_tape_and_computes_what_was_pending() -> None
         os.close(writer)
     np.testing.assert_array_equal(y.numpy(), np.arange(5) * 2.0)
     assert x.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_threads_that_write_parts_of_one_tensor_take_nothing_back() -> None:
+    """A write in place makes new bytes of the old ones; nobody may come between."""
+    x, index = flambeau.zeros(60), flambeau.arange(60)
+
+    def write(number: int) -> None:
+        part = x[10 * number : 10 * number + 10]
+        for _ in range(5):
+            part += 1
+        part[3] = 100
+        x.scatter_(0, index[10 * number : 10 * number + 2], 50.0)
+
+    together(*[lambda number=number: write(number) for number in range(6)])  # type: ignore[misc]
+    assert x.tolist() == ([50.0] * 2 + [5.0, 100.0] + [5.0] * 6) * 6
+
+
+def test_threads_that_add_to_one_gradient_lose_none() -> None:
+    weight = flambeau.ones(3, requires_grad=True)
+
+    def run() -> None:
+        for _ in range(20):
+            (weight * 2).sum().backward()
+
+    together(*[run] * 4)
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [160.0] * 3

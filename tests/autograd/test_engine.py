@@ -228,3 +228,18 @@ def test_integers_have_no_gradient() -> None:
     x = leaf(1.0, 5.0, 3.0)
     values, indices = x.max(0)
     assert values.requires_grad and not indices.requires_grad
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_lies_in_memory_as_its_leaf_does(create_graph: bool) -> None:
+    """As optimizers like it; a leaf with gaps or overlaps gets a contiguous one."""
+    image = flambeau.rand(2, 3, 4, 5).to(memory_format=flambeau.channels_last).requires_grad_()
+    matrix = flambeau.rand(5, 3).t().requires_grad_()
+    gaps = flambeau.rand(3, 10)[:, ::2].requires_grad_()
+    for _ in range(3):
+        loss = (image.contiguous() * 2).sum() + ((matrix + gaps) @ flambeau.rand(5, 2)).square().sum()
+        loss.backward(create_graph=create_graph)
+        assert image.grad.stride() == image.stride() == (60, 1, 15, 3)
+        assert matrix.grad.stride() == matrix.stride() == (1, 3)
+        assert gaps.grad.stride() == (5, 1)
+        image.grad = matrix.grad = gaps.grad = None

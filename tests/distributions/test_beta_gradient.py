@@ -1,9 +1,12 @@
 """The gradient of a beta sample by its shapes, against finite differences of the distribution function."""
 
+from __future__ import annotations
+
 import pytest
 
 import flambeau as torch
 from flambeau import distributions
+
 
 @pytest.mark.parametrize(("first", "second"), [(15.0, 15.0), (0.5, 2.0), (3.0, 0.3), (200.0, 100.0), (0.01, 0.01)])
 def test_gradient_of_a_beta_sample_keeps_its_probability(first, second):

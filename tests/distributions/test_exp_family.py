@@ -1,5 +1,7 @@
 """The entropy that follows from the log normalizer alone is the one that each distribution computes for itself."""
 
+from __future__ import annotations
+
 import pytest
 
 import flambeau as torch

@@ -1,5 +1,7 @@
 """Tracing a module, what the graph says, and that its module computes the same."""
 
+from __future__ import annotations
+
 import copy
 import operator
 import pickle
@@ -172,7 +174,7 @@ def test_concrete_arguments_and_leaves(net, x):
     ("function", "error"),
     [
         (lambda x: len(x), "wrap"),
-        (lambda x: [each for each in x], "iterated"),
+        (lambda x: list(reversed(list(x))), "iterated"),
         (lambda x: x.__setitem__(0, 1), "item assignment"),
         (lambda *args: args[0], "any number"),
         (lambda x: 1 in x, "not known"),

@@ -1,5 +1,7 @@
 """Attention with functions of positions against the same written out."""
 
+from __future__ import annotations
+
 import math
 
 import pytest

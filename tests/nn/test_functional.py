@@ -46,6 +46,9 @@ def rand(*shape):
             ValueError,
             "x is not a valid value for reduction",
         ),
+        # Neither reads where there is nothing.
+        (lambda: F.nll_loss(rand(2, 3), flambeau.tensor([10**12, 0]), rand(3)).item(), IndexError, "target 1000000000000 is out of range"),
+        (lambda: F.nll_loss(rand(2, 0), flambeau.tensor([0, 0])), IndexError, "out of range for 0 classes"),
         (lambda: F.cross_entropy(rand(3), rand(3), label_smoothing=2.0), RuntimeError, "label_smoothing must be between"),
         (lambda: F.binary_cross_entropy_with_logits(rand(3), rand(4)), ValueError, r"Target size .* must be the same as input size"),
         (lambda: F.huber_loss(rand(3), rand(3), delta=0.0), RuntimeError, "non-positive values for delta"),
@@ -60,6 +63,7 @@ def rand(*shape):
         (lambda: F.channel_shuffle(rand(1, 3, 2), 2), RuntimeError, "Got 3 channels and 2 groups"),
         (lambda: F.fold(rand(1, 12, 5), 5, 2), RuntimeError, r"number of sliding blocks 4 \* 4 = 16"),
         (lambda: F.one_hot(flambeau.tensor([3]), 3), RuntimeError, "class 3 with num_classes"),
+        (lambda: F.one_hot(flambeau.tensor([[4, -2], [-1, 0]])), RuntimeError, "must be non-negative, got -2"),
         (lambda: F.embedding_bag(flambeau.tensor([1]), rand(3, 2)), ValueError, "offsets has to be a 1D Tensor"),
         (lambda: F.grid_sample(rand(1, 1, 2, 2), rand(1, 2, 2, 3), align_corners=False), RuntimeError, "size 2 in last dimension"),
         (lambda: F.scaled_dot_product_attention(rand(2, 3), rand(2, 4), rand(2, 4)), RuntimeError, "must agree in E and S"),

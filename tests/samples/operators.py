@@ -399,6 +399,11 @@ functional(
     scaled_dot_product_attention=[
         lambda f, x: f.nn.functional.scaled_dot_product_attention(x(2, 3, 5, 4), x(2, 3, 6, 4), x(2, 3, 6, 7)),
         lambda f, x: f.nn.functional.scaled_dot_product_attention(x(2, 5, 4), x(2, 5, 4), x(2, 5, 4), is_causal=True),
+        lambda f, x: f.nn.functional.scaled_dot_product_attention(
+            x(2, 4, 5, 3), x(2, 2, 6, 3), x(2, 2, 6, 3), x.mask(5, 6), scale=0.7, enable_gqa=True
+        ),
+        lambda f, x: f.nn.functional.scaled_dot_product_attention(x(2, 5, 4), x(2, 6, 4), x(1, 6, 4), x.constant(1, 6)),
+        lambda f, x: f.nn.functional.scaled_dot_product_attention(x(2, 5, 4), x(2, 6, 4), x(2, 6, 4), x(5, 6)),
     ],
     soft_margin_loss=lambda f, x: f.nn.functional.soft_margin_loss(x(3, 4), f.tensor([1, -1, 1, -1]).to(x.dtype)),
     softmin=lambda f, x: f.nn.functional.softmin(x(3, 4), 1),

@@ -211,6 +211,20 @@ def dropouts(f: Any) -> tuple:
 
 
 @program
+def attention(f: Any) -> tuple:
+    q, k, v = leaf(f, 2, 4, 90, 12), leaf(f, 2, 2, 40, 12), leaf(f, 2, 2, 40, 20)
+    attend = f.nn.functional.scaled_dot_product_attention
+    causal, masked = attend(q, k, v, is_causal=True, enable_gqa=True), attend(q, k, v, q.detach()[:1, :, :, :1] > 0, enable_gqa=True)
+    return gradients((causal * causal).sum() + masked.sum(), q, k, v)
+
+
+@program
+def attention_bfloat16(f: Any) -> tuple:
+    q, k, v = (leaf(f, 3, 300, 16).detach().bfloat16().requires_grad_() for _ in range(3))
+    return gradients(f.nn.functional.scaled_dot_product_attention(q, k, v, k.detach()[:, :, 0].unsqueeze(1)).sum(), q, k, v)
+
+
+@program
 def double_backward(f: Any) -> tuple:
     x, w = leaf(f, 5, 6), leaf(f, 6, 4)
     loss = (x @ w).tanh().square().sum()
@@ -238,3 +252,24 @@ def training(f: Any) -> tuple:
         optimizer.step()
         losses.append(loss.detach())
     return (*losses, *[parameter.detach() for parameter in net.parameters()])
+
+
+@program
+def recurrent_lstm(f: Any) -> tuple:
+    layer, x = f.nn.LSTM(5, 19, num_layers=2, bidirectional=True), leaf(f, 4, 3, 5)
+    output, (hidden, cell) = layer(x)
+    return gradients((output * output).sum() + hidden.sum() + (cell * hidden).sum(), x, *layer.parameters())
+
+
+@program
+def recurrent_gru_of_several_lengths(f: Any) -> tuple:
+    layer, x = f.nn.GRU(5, 16, bidirectional=True, bias=False), leaf(f, 4, 9, 5)
+    packed = f.nn.utils.rnn.pack_padded_sequence(x, f.tensor([4, 4, 3, 3, 3, 2, 1, 1, 1]))
+    output, hidden = layer(packed)
+    return gradients((output.data * output.data).sum() + hidden.sum(), x, *layer.parameters())
+
+
+@program
+def recurrent_relu_float16(f: Any) -> tuple:
+    layer, x = f.nn.RNN(5, 7, nonlinearity="relu").half(), leaf(f, 4, 3, 5).detach().half().requires_grad_()
+    return gradients(layer(x)[0].sum(), x, *layer.parameters())

@@ -1,5 +1,7 @@
 """Trees there and back."""
 
+from __future__ import annotations
+
 from collections import OrderedDict, defaultdict, deque, namedtuple
 
 import pytest

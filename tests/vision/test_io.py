@@ -1,5 +1,7 @@
 """Images to files and back."""
 
+from __future__ import annotations
+
 import pytest
 
 import flambeau as torch

@@ -17,7 +17,8 @@ class Tile:
     """The register tile: up to ``rows`` rows of ``vectors`` vectors of ``width`` elements, in the compute dtype.
 
     A complex element is two accumulators, so that its tile has one vector of real and one of imaginary parts a row.
-    ``parts`` counts them.  In packed memory the ``pitch`` numbers of one step of k are consecutive.
+    ``parts`` counts them.  In packed memory the ``pitch`` numbers of one step of k are consecutive.  ``packing`` is the tile that
+    operands are copied by where they are other numbers than sums (``amx``).
     """
 
     compute: dtype
@@ -26,6 +27,7 @@ class Tile:
     vectors: int
     parts: int
     variants: tuple[int, ...]
+    packing: Tile | None = None
 
     @cached_property
     def rows(self) -> int:
@@ -72,7 +74,7 @@ def register_tile(of: dtype, target: Target) -> Tile:
 
 def widen(builder: Builder, operand: registers.Operand, of: dtype, compute: dtype) -> registers.Operand:
     """An operand of dtype ``of`` in the compute dtype."""
-    if of.category != INTEGER or isinstance(operand, tuple):
+    if of.category != INTEGER or of is compute or isinstance(operand, tuple):
         return operand
     return builder.cast("sext" if of.is_signed else "zext", operand, vector(f"i{8 * compute.itemsize}", operand.width))
 

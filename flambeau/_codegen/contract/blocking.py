@@ -1,7 +1,7 @@
 """Choosing how to compute a contraction: which operand is broadcast, what is packed, and how large the blocks are.
 
 The choice is the cheapest by a rough count of cycles.  It depends on shapes and the target alone, and never changes a
-result: each element of the output is the same chain of multiply-adds whatever the blocks are.
+result: each element of the output is the same chains of multiply-adds whatever the blocks are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
 from flambeau._runtime import targets
@@ -53,7 +54,6 @@ class Blocking:
     """One way to compute a contraction, and its estimated cycles."""
 
     normal: Normal
-    split: int
     chunk: int
     a: SideChoice
     b: SideChoice
@@ -73,24 +73,9 @@ def best_blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     return choice
 
 
-def split_k(k: list[Axis], limit: int, width: int) -> tuple[int, int]:
-    """Blocks of k of about ``limit`` steps that are boxes: which axis is cut, into chunks of how many.
-
-    The axes before it are iterated one by one, those after it are whole.
-    """
-    total = prod(axis[0] for axis in k)
-    if total <= limit * 5 // 4:
-        return 0, k[0][0]
-    inner = total
-    for position, axis in enumerate(k):
-        inner //= axis[0]
-        if inner <= limit:
-            parts = -(-axis[0] * inner // limit)
-            chunk = -(-axis[0] // parts)
-            if inner == 1:
-                chunk = min(axis[0], -(-chunk // width) * width)
-            return position, chunk
-    raise AssertionError("the last axis has nothing inside it")
+def block_of_chain(normal: Normal, limit: int, width: int) -> int:
+    """Places along the axis of k that is cut of a block of some ``limit`` steps; a chain is a number of blocks."""
+    return in_parts(normal.chain, prod(axis[0] for axis in normal.k[normal.split + 1 :]), limit, width)
 
 
 def own_box(k: list[Axis]) -> tuple[list[Axis], int]:
@@ -102,11 +87,11 @@ def own_box(k: list[Axis]) -> tuple[list[Axis], int]:
 def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     batch, m, n, k = normal.extents
     limit = max(_FEW_STEPS, target.l1_bytes * 2 // 3 // (tile.pitch * tile.bytes))
-    split, chunk, a, b = _sides(normal, tile, limit, m, n, target)
+    chunk, a, b = _sides(normal, tile, limit, m, n, target)
     far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
     if far:
-        split, chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
-    steps = chunk * prod(axis[0] for axis in normal.k[split + 1 :])
+        chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
+    steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
     blocks = -(-k // steps)
 
     out = normal.out.index
@@ -156,7 +141,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 cheapest = (total, m_block, n_block, cycles, wheres)
     assert cheapest is not None
     total, m_block, n_block, cycles, (a.where, b.where) = cheapest
-    return Blocking(normal, split, chunk, a, b, m_block, n_block, total, cycles)
+    return Blocking(normal, chunk, a, b, m_block, n_block, total, cycles)
 
 
 @lru_cache(maxsize=4096)
@@ -166,10 +151,10 @@ def _cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
     return sum(max(size, 4) + 0.2 for size in panels) * tile.parts, len(panels)
 
 
-def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int, chunk: int, tile: Tile, left: bool) -> SideChoice:
+def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int, tile: Tile, left: bool) -> SideChoice:
     """The cheapest way to pack an operand, in cycles an element, and whether it could be read in place."""
     index, width = column.index, tile.width
-    box, scale = own_box(projected(normal.k[split:], [index, *column.bounds]))
+    box, scale = own_box(projected(normal.k[normal.split :], [index, *column.bounds]))
     bounds = len(column.bounds)
     first = chunk * scale
     innermost = box[-1][0] if len(box) > 1 else first
@@ -190,15 +175,15 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], split: int,
     return SideChoice(mode, costs[mode] / width, in_place, elements * tile.bytes * tile.parts, elements)
 
 
-def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Target) -> tuple[int, int, SideChoice, SideChoice]:
+def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Target) -> tuple[int, SideChoice, SideChoice]:
     """The block of k for ``limit`` steps, and how either operand would be read with it."""
-    split, chunk = split_k(normal.k, limit, tile.width)
-    a = describe_side(normal, normal.a, normal.m, split, chunk, tile, left=True)
-    b = describe_side(normal, normal.b, normal.n, split, chunk, tile, left=False)
+    chunk = block_of_chain(normal, limit, tile.width)
+    a = describe_side(normal, normal.a, normal.m, chunk, tile, left=True)
+    b = describe_side(normal, normal.b, normal.n, chunk, tile, left=False)
     # In place, a step of k must not be far from the one before, unless what it reads is hardly used again.
     a.in_place = a.in_place and (_distance(normal, normal.a, tile) <= _NEAR or m <= 4 * tile.rows)
     b.in_place = b.in_place and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
-    return split, chunk, a, b
+    return chunk, a, b
 
 
 def _distance(normal: Normal, column: Column, tile: Tile) -> int:

@@ -1,4 +1,4 @@
-"""The kernels of a contraction: the one that multiplies, and the one that packs an operand beforehand."""
+"""The kernel of a contraction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
+from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.ending import Ending, emit_ending
 from flambeau._codegen.contract.micro import emit_micro, row_choices
@@ -35,9 +36,9 @@ class Code:
 class Structure:
     """All that the code of a contraction depends on; extents, strides and blocking are run-time parameters.
 
-    ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chunks, and
-    the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be kept in the
-    output itself.
+    ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
+    into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
+    kept in the output itself.
     """
 
     target: Target
@@ -50,15 +51,9 @@ class Structure:
     ending: Ending
     out_place: bool
 
-
-@dataclass(frozen=True)
-class PackStructure:
-    """All that the code of a packing call depends on: ``batch`` and ``lanes`` count axes of the operand."""
-
-    target: Target
-    batch: int
-    lanes: int
-    side: Side
+    @property
+    def tile(self) -> Tile:
+        return amx.matrix_tile() if self.a.is_paired else register_tile(self.a.dtype, self.target)
 
 
 @cache
@@ -66,14 +61,6 @@ def contraction(structure: Structure) -> Code:
     """The kernel that computes tiles of the output."""
     module, parameters = Module(instruction_sets(structure.target)), Parameters()
     _Contraction(module, parameters, structure).emit()
-    return finished(module, parameters)
-
-
-@cache
-def packing(structure: PackStructure) -> Code:
-    """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk of k."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
-    _emit_packing(module, parameters, structure)
     return finished(module, parameters)
 
 
@@ -104,7 +91,7 @@ def decomposed(f: Builder, read: Reader, group: str, axes: int, linear: Value) -
 
 
 @dataclass(frozen=True)
-class _Column:
+class TableColumn:
     """A table to fill for a group of axes: which strides, from which start, where."""
 
     what: str
@@ -112,7 +99,7 @@ class _Column:
     place: Value
 
 
-def _fill(f: Builder, read: Reader, group: str, axes: int, first: Value, count: Value, columns: Sequence[_Column]) -> None:
+def fill(f: Builder, read: Reader, group: str, axes: int, first: Value, count: Value, columns: Sequence[TableColumn]) -> None:
     """Tabulate affine functions of a group's axes for ``count`` positions from ``first`` on."""
     indices = decomposed(f, read, group, axes, first)
     with f.loop(0, count, carried=indices) as loop:
@@ -131,8 +118,13 @@ def _fill(f: Builder, read: Reader, group: str, axes: int, first: Value, count: 
 
 
 @contextmanager
-def _panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value, Value, Value]]:
+def panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value, Value, Value]]:
     """Walk ``rows`` rows in panels: gives the first row, the panel's number and its rows."""
+    if tile.packing:
+        with f.loop(0, rows, tile.rows) as panels:
+            here = f.intrinsic("smin", f.sub(rows, panels.index), i64(tile.rows))
+            yield panels.index, f.binary("udiv", panels.index, i64(tile.rows)), here
+        return
     choices = row_choices(tile.variants)
     table = f.module.table("i64", choices)
     with f.repeat([i64(0), i64(0)]) as loop:
@@ -144,14 +136,27 @@ def _panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value
         loop.again(f.compare("slt", row, rows), row, f.add(panel, 1))
 
 
+@dataclass(frozen=True)
+class _Flags:
+    """Of a block of k: whether chains start and end with it; if they end, whether to add them to others, and whether sums finish."""
+
+    starts: Value
+    ends: Value
+    adds: Value
+    finish: Value
+
+
 class _Contraction:
     def __init__(self, module: Module, parameters: Parameters, structure: Structure) -> None:
-        self.structure = structure
-        self.tile = register_tile(structure.a.dtype, structure.target)
-        masked = structure.b.mode == "place"
-        self.micro = {rows: emit_micro(module, self.tile, rows, masked) for rows in self.tile.variants}
+        self.structure, self.tile = structure, structure.tile
         packed = [side for side in (structure.a, structure.b) if side.is_packed_here]
-        self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
+        if self.tile.packing:
+            self.micro = {16 * registers: amx.emit_products(module, self.tile, registers) for registers in (1, 2)}
+            self.pairs = {side.name: amx.Pairs(module, parameters, self.tile, side) for side in packed}
+        else:
+            self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
+            masked = structure.b.mode == "place"
+            self.micro = {rows: emit_micro(module, self.tile, rows, masked, adds=True) for rows in self.tile.variants}
         self.ending = emit_ending(module, self.tile, structure.ending)
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
@@ -164,10 +169,12 @@ class _Contraction:
         _, _, begin, end, _ = f.parameters
         dtypes = {"a": s.a.dtype, "b": s.b.dtype} | s.ending.dtypes
         bases = {name: base_address(f, read, name) for name in dtypes}
-        areas = ["sums", *[f"{name}.{group}" for name in s.ending.dtypes for group in "mn"]]
+        areas = ["sums", "chains", *[f"{name}.{group}" for name in s.ending.dtypes for group in "mn"]]
         areas += [f"{side.name}.{what}" for side in (s.a, s.b) if side.is_packed_here for what in ("lanes", "panels")]
+        areas += [f"{side.name}.raw" for side in (s.a, s.b) if side.is_paired and side.is_packed_here]
         self.scratch = {area: self._scratch(area) for area in areas}
-
+        if self.tile.packing:
+            amx.emit_configure(f)
         with f.loop(begin, end) as loop:
             column_tile = f.binary("urem", loop.index, read("n.tiles"))
             rest = f.binary("udiv", loop.index, read("n.tiles"))
@@ -189,47 +196,66 @@ class _Contraction:
                 panel = f.mul(column_tile, read("n.panels"))
                 at["b"] = f.offset(at["b"], f.mul(panel, read("b.panel")), self.tile.element)
             self._chain(batch, at, rows, columns)
+        if self.tile.packing:
+            amx.emit_release(f)
         f.ret()
 
     def _fill_tables(self, batch: list[Value], row0: Value, rows: Value, column0: Value, columns: Value) -> None:
         f, read, s = self.f, self.read, self.structure
         for side, group, axes, first, count in ((s.a, "m", s.m, row0, rows), (s.b, "n", s.n, column0, columns)):
-            tables = [_Column(name, i64(0), self.scratch[f"{name}.{group}"]) for name in s.ending.dtypes]
+            tables = [TableColumn(name, i64(0), self.scratch[f"{name}.{group}"]) for name in s.ending.dtypes]
             if side.is_packed_here:
-                tables.append(_Column(side.name, i64(0), self.scratch[f"{side.name}.lanes"]))
+                tables.append(TableColumn(side.name, i64(0), self.scratch[f"{side.name}.lanes"]))
                 for bound in range(side.bounds):
                     what = f"{side.name}.bound{bound}"
                     place = f.offset(self.scratch[f"{side.name}.lanes"], f.mul(read(f"{side.name}.capacity"), bound + 1), "i64")
                     start = dot(f, batch, read, [f"batch{axis}.{what}" for axis in range(s.batch)], read(f"{what}.start"))
-                    tables.append(_Column(what, start, place))
-            _fill(f, read, group, axes, first, count, tables)
+                    tables.append(TableColumn(what, start, place))
+            fill(f, read, group, axes, first, count, tables)
 
     def _chain(self, batch: list[Value], at: dict[str, Value], rows: Value, columns: Value) -> None:
-        """All blocks of k of one tile, in order."""
+        """All chains of one tile, and the blocks of each, in order."""
         f, read, s = self.f, self.read, self.structure
         outer_extents = [read(f"outer{axis}.extent") for axis in range(s.outer)]
-        with nest(f, outer_extents) as outer, f.loop(0, read("split.extent"), read("split.chunk")) as split:
-            length = f.intrinsic("smin", f.sub(read("split.extent"), split.index), read("split.chunk"))
-            is_first = f.compare("eq", split.index, 0)
-            is_last = f.compare("eq", f.add(split.index, length), read("split.extent"))
+        with nest(f, outer_extents) as outer, f.loop(0, read("split.extent"), read("split.chain")) as split:
+            stop = f.intrinsic("smin", f.add(split.index, read("split.chain")), read("split.extent"))
+            is_first, is_last = f.compare("eq", split.index, 0), f.compare("eq", stop, read("split.extent"))
             for axis, index in enumerate(outer):
                 is_first = f.binary("and", is_first, f.compare("eq", index, 0))
                 is_last = f.binary("and", is_last, f.compare("eq", f.add(index, 1), read(f"outer{axis}.extent")))
-            k, axes = [*outer, split.index], [*[f"outer{axis}" for axis in range(s.outer)], "split"]
-            source = {}
-            for side, count in ((s.a, rows), (s.b, columns)):
-                offset = dot(f, k, read, [f"{axis}.{side.name}" for axis in axes])
-                source[side.name] = address(f, at[side.name], offset, side.dtype)
-                if side.is_packed_here:
-                    shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
-                    self._pack(side, source[side.name], count, length, shifts)
-                    source[side.name] = self.scratch[f"{side.name}.panels"]
-            self._block(at, source, rows, columns, f.mul(length, read("inner")), is_first, is_last)
+            with f.loop(split.index, stop, read("split.chunk")) as block:
+                length = f.intrinsic("smin", f.sub(stop, block.index), read("split.chunk"))
+                starts, ends = f.compare("eq", block.index, split.index), f.compare("eq", f.add(block.index, length), stop)
+                if self.tile.packing:
+                    starts = f.binary("and", starts, is_first)
+                flags = _Flags(starts, ends, f.binary("and", ends, f.binary("xor", is_first, 1)), f.binary("and", ends, is_last))
+                self._block(batch, at, rows, columns, [*outer, block.index], length, flags)
+
+    def _block(
+        self, batch: list[Value], at: dict[str, Value], rows: Value, columns: Value, k: list[Value], length: Value, flags: _Flags
+    ) -> None:
+        """One block of k of one tile: every register tile in turn, by rows, so that the output is written along its rows."""
+        f, read, s = self.f, self.read, self.structure
+        axes, source = [*[f"outer{axis}" for axis in range(s.outer)], "split"], {}
+        for side, count in ((s.a, rows), (s.b, columns)):
+            places = [*k[:-1], f.binary("udiv", k[-1], read("split.chunk"))] if side.is_paired and not side.is_packed_here else k
+            offset = dot(f, places, read, [f"{axis}.{side.name}" for axis in axes])
+            source[side.name] = address(f, at[side.name], offset, side.dtype)
+            if side.is_packed_here:
+                shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
+                self._pack(side, source[side.name], count, length, shifts)
+                source[side.name] = self.scratch[f"{side.name}.panels"]
+        steps = f.mul(length, read("inner"))
+        with panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
+            self._register_tile(at, source, row, number, here, loop.index, columns, steps, flags)
 
     def _pack(self, side: Side, source: Value, count: Value, length: Value, shifts: list[Value]) -> None:
         """Pack what a tile needs of an operand for one block of k."""
         f, read, tile = self.f, self.read, self.tile
         panels = self.scratch[f"{side.name}.panels"]
+        if side.is_paired:
+            self._pack_pairs(side, source, count, f.mul(length, read(f"{side.name}.box0.scale")), f.mul(length, read("inner")), shifts)
+            return
         if side.mode != "lanes" or side.free:
             self._pack_panels(side, source, panels, count, f.mul(length, read(f"{side.name}.box0.scale")), shifts)
             return
@@ -242,6 +268,16 @@ class _Contraction:
             here = f.intrinsic("smin", f.sub(length, loop.index), i64(_ROWS_AT_A_TIME))
             self._pack_panels(side, start, place, count, here, shifts)
 
+    def _pack_pairs(self, side: Side, source: Value, count: Value, length: Value, steps: Value, shifts: list[Value]) -> None:
+        """Make panels as matrix registers are loaded."""
+        f, name = self.f, side.name
+        with f.loop(0, count, amx.LANES) as lane:
+            lanes = f.offset(self.scratch[f"{name}.lanes"], lane.index, "i64")
+            here = f.intrinsic("smin", f.sub(count, lane.index), i64(amx.LANES))
+            number = f.mul(f.binary("udiv", lane.index, i64(amx.LANES)), self.read(f"{name}.panel"))
+            panel = f.offset(self.scratch[f"{name}.panels"], number, self.tile.element)
+            self.pairs[name].pack(f, self.read, self.scratch[f"{name}.raw"], source, panel, lanes, here, length, steps, shifts)
+
     def _pack_panels(self, side: Side, source: Value, panels: Value, count: Value, length: Value, shifts: list[Value]) -> None:
         f, read = self.f, self.read
         lanes = self.scratch[f"{side.name}.lanes"]
@@ -253,24 +289,16 @@ class _Contraction:
         if side.keeps_rows:
             pack(i64(0), i64(0), count)
         elif side.is_left:
-            with _panels_of_rows(f, self.tile, count) as (row, panel, here):
+            with panels_of_rows(f, self.tile, count) as (row, panel, here):
                 pack(panel, row, here)
         else:
             with f.loop(0, count, self.tile.lanes) as loop:
                 here = f.intrinsic("smin", f.sub(count, loop.index), i64(self.tile.lanes))
                 pack(f.binary("udiv", loop.index, self.tile.lanes), loop.index, here)
 
-    def _block(
-        self, at: dict[str, Value], source: dict[str, Value], rows: Value, columns: Value, steps: Value, is_first: Value, is_last: Value
-    ) -> None:
-        """One block of k of one tile: every register tile in turn, by rows, so that the output is written along its rows."""
-        f = self.f
-        with _panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
-            self._register_tile(at, source, row, number, here, loop.index, columns, steps, is_first, is_last)
-
     def _register_tile(
         self, at: dict[str, Value], source: dict[str, Value], row: Value, number: Value, here: Value, column: Value, columns: Value,
-        steps: Value, is_first: Value, is_last: Value,
+        steps: Value, flags: _Flags,
     ) -> None:  # fmt: skip
         f, read, s, tile = self.f, self.read, self.structure, self.tile
         count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
@@ -278,23 +306,32 @@ class _Contraction:
         b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
         a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
         out_m, out_n = f.offset(self.scratch["out.m"], row, "i64"), f.offset(self.scratch["out.n"], column, "i64")
-        sums = f.add(f.mul(panel, read("sums.panel")), f.mul(row, read("sums.row")))
-        c, c_row, ends = f.offset(self.scratch["sums"], sums, tile.element), i64(tile.pitch), is_last
+        waiting = {}
+        for name in ("sums", "chains"):
+            number = f.add(f.mul(panel, read(f"{name}.panel")), f.mul(row, read(f"{name}.row")))
+            waiting[name] = f.offset(self.scratch[name], number, tile.element)
+        c, c_row, finish = waiting["sums"], i64(tile.pitch), flags.finish
         if s.out_place:
             in_place = self._is_vector(out_n, count)
             offset = f.add(f.load(out_m, "i64"), f.load(out_n, "i64"))
             c = f.select(in_place, address(f, at["out"], offset, s.ending.out), c)
             c_row = f.select(in_place, read("out.row"), c_row)
-            ends = f.binary("and", is_last, f.binary("xor", in_place, 1))
+            finish = f.binary("and", finish, f.binary("xor", in_place, 1))
         zeros = f.module.table(tile.element, [0] * tile.pitch)
-        begin, begin_row = f.select(is_first, zeros, c), f.select(is_first, i64(0), c_row)
-        arguments = [a, read("a.rs"), read("a.ks"), b, read("b.ks"), steps, begin, begin_row, c, c_row]
-        if s.b.mode == "place":
-            arguments.append(count)
-        for size, micro in self.micro.items():
-            with f.when(f.compare("eq", here, size)):
-                f.call(f"@{micro}", *arguments)
-        with f.when(ends):
+        begin, begin_row = f.select(flags.starts, zeros, waiting["chains"]), f.select(flags.starts, i64(0), i64(tile.pitch))
+        target, target_row = f.select(flags.ends, c, waiting["chains"]), f.select(flags.ends, c_row, i64(tile.pitch))
+        if tile.packing:
+            groups, is_large = f.binary("udiv", f.add(steps, amx.GROUP - 1), i64(amx.GROUP)), f.compare("sgt", here, 16)
+            for size, micro in self.micro.items():
+                with f.when(is_large if size > 16 else f.binary("xor", is_large, 1)):
+                    f.call(f"@{micro}", a, b, groups, flags.starts, waiting["sums"])
+        else:
+            arguments = [a, read("a.rs"), read("a.ks"), b, read("b.ks"), steps, begin, begin_row, target, target_row]
+            arguments += [count, flags.adds] if s.b.mode == "place" else [flags.adds]
+            for size, micro in self.micro.items():
+                with f.when(f.compare("eq", here, size)):
+                    f.call(f"@{micro}", *arguments)
+        with f.when(finish):
             others = []
             for name in s.ending.others:
                 tables = [f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in (("m", row), ("n", column))]
@@ -314,55 +351,3 @@ class _Contraction:
             same = f.cast("bitcast", f.compare("eq", here, expected), f"i{tile.width}")
             side_by_side = f.binary("and", side_by_side, f.compare("eq", same, -1))
         return side_by_side
-
-
-def _emit_packing(module: Module, parameters: Parameters, s: PackStructure) -> None:
-    side, name = s.side, s.side.name
-    tile = register_tile(side.dtype, s.target)
-    pack = emit_pack(module, parameters, tile, side)
-    f = module.function("kernel", SIGNATURE)
-    read = parameters.reader(f, f.parameters[1])
-    _, params, begin, end, scratch = f.parameters
-    source, target = base_address(f, read, name), base_address(f, read, "packed")
-    with f.loop(begin, end) as loop:
-        chunk = f.binary("urem", loop.index, read("split.chunks"))
-        rest = f.binary("udiv", loop.index, read("split.chunks"))
-        panel = f.binary("urem", rest, read("panels"))
-        batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("panels")))
-        k = f.mul(chunk, read("split.chunk"))
-        length = f.intrinsic("smin", f.sub(read("split.extent"), k), read("split.chunk"))
-        from_k = f.mul(k, read("split.stride"))
-        start = address(f, source, dot(f, batch, read, [f"batch{axis}.{name}" for axis in range(s.batch)], from_k), side.dtype)
-        place = f.mul(k, read("split.packed"))
-        place = dot(f, [*batch, panel], read, [*[f"batch{axis}.packed" for axis in range(s.batch)], "panel"], place)
-        place = f.offset(target, place, tile.element)
-        first, count = _panel_lanes(f, read, tile, side, panel)
-        columns = [_Column(name, i64(0), scratch)]
-        shifts = []
-        for bound in range(side.bounds):
-            what = f"{name}.bound{bound}"
-            here = dot(f, batch, read, [f"batch{axis}.{what}" for axis in range(s.batch)], read(f"{what}.start"))
-            columns.append(_Column(what, here, f.offset(scratch, f.mul(read(f"{name}.capacity"), bound + 1), "i64")))
-            shifts.append(f.mul(k, read(f"split.bound{bound}")))
-        _fill(f, read, "lanes", s.lanes, first, count, columns)
-        f.call(f"@{pack}", params, start, place, scratch, count, f.mul(length, read(f"{name}.box0.scale")), *shifts)
-    f.ret()
-
-
-def _panel_lanes(f: Builder, read: Reader, tile: Tile, side: Side, panel: Value) -> tuple[Value, Value]:
-    """The first lane and the number of lanes of a panel."""
-    if not side.is_left or side.keeps_rows:
-        lanes = i64(tile.lanes)
-        first = f.mul(panel, lanes)
-        return first, f.intrinsic("smin", f.sub(read("lanes.extent"), first), lanes)
-    # Panels of rows restart at each tile of the contraction, and end in smaller ones: walk to the one wanted.
-    row_tile = f.intrinsic("smin", f.binary("udiv", panel, read("m.panels")), f.sub(read("m.tiles"), 1))
-    wanted = f.sub(panel, f.mul(row_tile, read("m.panels")))
-    start = f.mul(row_tile, read("m.block"))
-    rows = f.intrinsic("smin", f.sub(read("lanes.extent"), start), read("m.block"))
-    found = f.alloca("i64", 2)
-    count_place = f.offset(found, 1, "i64")
-    with _panels_of_rows(f, tile, rows) as (row, number, here), f.when(f.compare("eq", number, wanted)):
-        f.store(f.add(start, row), found)
-        f.store(here, count_place)
-    return f.load(found, "i64"), f.load(count_place, "i64")

@@ -5,23 +5,23 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add
-from flambeau._codegen.ir import Module, Value
+from flambeau._codegen.ir import Builder, Module, Value
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
 
 
-def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
+def emit_micro(module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
-    ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
+    ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count][, more])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
     of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
-    lanes of b only.
+    lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.
     """
     name = f"micro{rows}"
     parameters = [("ptr", "a"), ("i64", "rs"), ("i64", "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
-    parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked
+    parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked + [("i1", "more")] * adds
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     a, rs, ks, b, bs, k, start, ss, c, cs = f.parameters[:10]
     columns = range(tile.vectors * tile.parts)
@@ -50,12 +50,26 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool) -> str:
         advanced = [f.offset(row, bs, tile.element), *[f.offset(pointer, ks, tile.element) for pointer in pointers]]
         loop.again(f.compare("sgt", left, 0), left, *advanced, *following)
     sums = loop.carried[2 + len(anchor_rows) :]
-    for r in range(rows):
-        for v in columns:
-            f.store(sums[r * len(columns) + v], f.offset(c, v * tile.width, tile.element))
-        c = f.offset(c, cs, tile.element)
+    rows_of_c = [c]
+    for _ in range(rows - 1):
+        rows_of_c.append(f.offset(rows_of_c[-1], cs, tile.element))
+    places = [f.offset(row, v * tile.width, tile.element) for row in rows_of_c for v in columns]
+    add_up(f, tile, sums, places, f.parameters[-1] if adds else None)
     f.ret()
     return name
+
+
+def add_up(f: Builder, tile: Tile, chains: list[Value], places: list[Value], more: Value | None) -> None:
+    """Store chains that have ended; or add them to what is at their places, if ``more`` (an ``i1``) says that there were others before."""
+    if more is not None:
+        with f.when(more):
+            for chain, place in zip(chains, places, strict=True):
+                f.store(f.add(f.load(place, tile.type), chain), place)
+        with f.when(f.binary("xor", more, 1)):
+            add_up(f, tile, chains, places, None)
+        return
+    for chain, place in zip(chains, places, strict=True):
+        f.store(chain, place)
 
 
 @cache

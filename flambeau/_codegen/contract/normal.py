@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
+from flambeau._codegen.contract.chains import TERMS, cut
 from flambeau._codegen.contract.stage import Bound, Contract, Operand
 from flambeau._types.dtype import dtype
 
@@ -30,7 +31,10 @@ class Column:
 
 @dataclass(slots=True)
 class Normal:
-    """A contraction with at least one axis in each group; ``names`` says what each column of an axis is."""
+    """A contraction with at least one axis in each group; ``names`` says what each column of an axis is.
+
+    A chain of its sums is ``chain`` places along the axis ``k[split]``, and all of the axes of k that follow.
+    """
 
     names: list[str]
     out: Column
@@ -41,6 +45,8 @@ class Normal:
     m: list[Axis]
     n: list[Axis]
     k: list[Axis]
+    split: int
+    chain: int
     is_swapped: bool = False
 
     @property
@@ -53,11 +59,11 @@ class Normal:
         """The same contraction with the operands' roles exchanged."""
         exchange = {"a": "b", "b": "a"}
         names = [exchange.get(name[0], name[0]) + name[1:] if name[:2] in ("a", "b", "a.", "b.") else name for name in self.names]
-        return Normal(names, self.out, self.b, self.a, self.others, self.batch, self.n, self.m, self.k, not self.is_swapped)
+        return replace(self, names=names, a=self.b, b=self.a, m=self.n, n=self.m, is_swapped=not self.is_swapped)
 
 
-def normalise(contract: Contract) -> Normal | None:
-    """The normal form, or None if the output has no elements."""
+def normalise(contract: Contract, terms: int = TERMS) -> Normal | None:
+    """The normal form with chains of about so many terms, or None if the output has no elements."""
     if 0 in contract.batch or 0 in contract.m or 0 in contract.n:
         return None
     b, m, n, k = len(contract.batch), len(contract.m), len(contract.n), len(contract.k)
@@ -103,9 +109,11 @@ def normalise(contract: Contract) -> Normal | None:
     for group in (m_axes, n_axes):
         group.sort(key=lambda each: -abs(each[1]))
     unit = (1, 1, 1, 1) + (0,) * (len(names) - 4)
-    batch_axes, m_axes, n_axes, k_axes = (merged(group) or [unit] for group in (batch_axes, m_axes, n_axes, k_axes))
+    split, chain = cut(tuple(axis[0] for axis in k_axes), terms)
+    k_axes, split, chain = _merged_chains(k_axes or [unit], split, chain)
+    batch_axes, m_axes, n_axes = (merged(group) or [unit] for group in (batch_axes, m_axes, n_axes))
     columns = [Column(other, 4 + i, ()) for i, other in enumerate(others.values())]
-    return Normal(names, Column(contract.out, 1, ()), column_a, column_b, columns, batch_axes, m_axes, n_axes, k_axes)
+    return Normal(names, Column(contract.out, 1, ()), column_a, column_b, columns, batch_axes, m_axes, n_axes, k_axes, split, chain)
 
 
 def projected(axes: list[Axis], columns: list[int]) -> list[Axis]:
@@ -124,6 +132,14 @@ def merged(axes: list[Axis]) -> list[Axis]:
                 continue
         result.append(axis)
     return result
+
+
+def _merged_chains(k: list[Axis], split: int, chain: int) -> tuple[list[Axis], int, int]:
+    """The axes of k merged as far as their chains remain boxes, the position of the one that is cut, and how many of its places."""
+    outer, inner = merged(k[:split]), merged(k[split:])
+    chain *= inner[0][0] // k[split][0]
+    axes = merged([*outer, *inner]) if inner[0][0] % chain == 0 else [*outer, *inner]
+    return axes, len(axes) - len(inner), chain
 
 
 def _with_needed_bounds(operand: Operand, extents: tuple[int, ...]) -> Operand:

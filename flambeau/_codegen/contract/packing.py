@@ -30,7 +30,8 @@ class Side:
     ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, or ``panels``: a call
     before this one has packed it.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
-    2 loads two vectors and keeps every other element.
+    2 loads two vectors and keeps every other element.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
+    it lies if that ``is_direct``.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Side:
     box: int = 1
     free: int = 0
     step: int = 1
+    is_paired: bool = False
+    is_direct: bool = False
 
     @property
     def is_left(self) -> bool:
@@ -51,7 +54,7 @@ class Side:
 
     @property
     def keeps_rows(self) -> bool:
-        return self.is_left and self.mode == "steps"
+        return (self.is_left or self.is_paired) and self.mode == "steps"
 
 
 def address(f: Builder, pointer: Value, index: Value, of: dtype) -> Value:
@@ -266,7 +269,7 @@ class _Packer:
         with f.loop(0, self.count) as lane:
             source = address(f, self.source, f.load(self._table(0, lane.index), "i64"), side.dtype)
             coordinates = [f.load(self._table(1 + b, lane.index), "i64") for b in range(side.bounds)]
-            row = f.mul(lane.index, self.read("a.packed_row"))
+            row = f.mul(lane.index, self.read(f"{side.name}.packed_row"))
             with nest(f, self.extents[:-1]) as indices:
                 offset, k, shifts = self._at(outer, indices)
                 start, place = address(f, source, offset, side.dtype), f.add(row, k)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
+from flambeau._codegen.contract import amx
+from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.blocking import Blocking, SideChoice, best_blocking, own_box
+from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.ending import Ending, dependence
-from flambeau._codegen.contract.kernel import Code, PackStructure, Structure, contraction, packing
+from flambeau._codegen.contract.kernel import Code, Structure, contraction
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, merged, normalise, projected
 from flambeau._codegen.contract.packing import Side
+from flambeau._codegen.contract.packing_kernel import PackStructure, packing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.contract.summing import best_summing
 from flambeau._runtime.targets import Target
+from flambeau._types import dtype as types
 
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
@@ -50,10 +55,13 @@ class ContractPlan:
 
 def plan(contract: Contract, target: Target) -> ContractPlan:
     """The kernel calls that compute a contraction on ``target``: none if the output is empty."""
-    normal = normalise(contract)
+    by_matrices = amx.fits(contract, target)
+    tile = amx.matrix_tile() if by_matrices else register_tile(contract.a.dtype, target)
+    normal = normalise(contract, amx.TERMS if by_matrices else TERMS)
     if normal is None:
         return ContractPlan([], [])
-    tile = register_tile(contract.a.dtype, target)
+    if by_matrices:
+        return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
     choices = [find(contract, normal, tile, target) for find in (best_sliding, best_summing, best_skinny)]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
@@ -82,11 +90,11 @@ class _Planner:
         self.n_panels = blocking.n_block // tile.lanes
         # The last tile has fewer rows, but may need more panels.
         whole, rest = divmod(self.m, blocking.m_block)
-        in_rest = len(split_rows(rest, tile.variants))
-        self.m_panels = len(split_rows(blocking.m_block, tile.variants))
+        in_rest = _panels(rest, tile)
+        self.m_panels = _panels(blocking.m_block, tile)
         self.most_panels = max(self.m_panels, in_rest)
         self.all_panels = whole * self.m_panels + in_rest
-        self.outer, self.box = self.normal.k[: blocking.split], self.normal.k[blocking.split :]
+        self.outer, self.box = self.normal.k[: self.normal.split], self.normal.k[self.normal.split :]
         self.inner = prod(axis[0] for axis in self.box[1:])
         self.steps = blocking.chunk * self.inner
         self.values: Values = {}
@@ -105,7 +113,7 @@ class _Planner:
         values |= {
             "m.extent": self.m, "m.tiles": self.m_tiles, "m.block": blocking.m_block, "m.panels": self.m_panels,
             "n.extent": self.n, "n.tiles": self.n_tiles, "n.block": blocking.n_block, "n.panels": self.n_panels,
-            "split.chunk": blocking.chunk, "inner": self.inner,
+            "split.chain": normal.chain, "split.chunk": blocking.chunk, "inner": self.inner,
         }  # fmt: skip
         for name, operand in self.contract.results_and_reads.items():
             self.buffers[name] = name
@@ -119,7 +127,7 @@ class _Planner:
         values["out.row"] = rows[-1][1]
         neighbours = normal.n[-1][normal.out.index]
         out_step = neighbours if neighbours in (1, 2) else 0
-        is_plain = out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
+        is_plain = not self.tile.packing and out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
         out_place = is_plain and neighbours == 1 and len(rows) == 1
         kinds = [(each.dtype, self._dependence(each)) for each in normal.others]
         writes = len(self.contract.writes)
@@ -142,16 +150,20 @@ class _Planner:
         return dependence(operand.index, self.normal.out.index, self.normal.m, self.normal.n)
 
     def _sums(self) -> None:
-        """Sums are kept between blocks of k; if there is one block, one register tile's place serves all."""
-        row, several = self.tile.pitch, self.steps < self.k
-        self.values |= {"sums.row": row * several, "sums.panel": row * several * self.blocking.m_block}
-        rows = self.blocking.m_block * self.n_panels if several else self.tile.rows
-        self.values["scratch.sums"] = self._reserve(row * rows * self.tile.bytes)
+        """Sums are kept between chains, and chains between blocks; if there is one, one register tile's place serves all."""
+        row, chain = self.tile.pitch, self.normal.chain * self.inner
+        rows = self.blocking.m_block + (self.tile.rows if self.tile.packing else 0)  # matrix registers have rows that do not exist
+        for name, several in (("sums", chain < self.k), ("chains", self.blocking.chunk < self.normal.chain)):
+            self.values |= {f"{name}.row": row * several, f"{name}.panel": row * several * rows}
+            count = rows * self.n_panels if several else self.tile.rows
+            self.values[f"scratch.{name}"] = self._reserve(row * count * self.tile.bytes)
 
     def _side(self, column: Column, choice: SideChoice, left: bool) -> Side:
         """Set the parameters of an operand, adding a call that packs it if so chosen."""
         name, tile, values = "a" if left else "b", self.tile, self.values
         source = "b" if left == self.normal.is_swapped else "a"
+        if tile.packing:
+            return self._paired(name, source, column, choice)
         if choice.where == "call":
             return self._packed_before(name, source, column, choice)
         self.buffers[name] = source
@@ -179,6 +191,84 @@ class _Planner:
         values[f"scratch.{name}.panels"] = self._reserve(size * tile.bytes)
         return side
 
+    def _paired(self, name: str, source: str, column: Column, choice: SideChoice) -> Side:
+        """An operand that is packed for matrix registers, by each tile or by a call before."""
+        normal, values, is_before = self.normal, self.values, choice.where == "call"
+        own = Values() if is_before else values
+        lanes, block = (normal.m, self.blocking.m_block) if name == "a" else (normal.n, self.blocking.n_block)
+        columns = [column.index, *column.bounds]
+        alone = replace(column, operand=replace(column.operand, dtype=types.int16))
+        side = _describe_packing(name, alone, choice.mode, lanes, projected(self.box, columns), self.blocking.chunk, own)
+        side = replace(side, is_paired=True, is_direct=is_direct(normal, column, lanes, choice.mode))
+        if side.is_direct:
+            own[f"{name}.direct"] = 2 * (lanes[-1][column.index] if choice.mode == "steps" else own[f"{name}.box0.stride"])
+        groups = -(-self.steps // amx.GROUP)
+        panel = groups * amx.GROUP_BYTES // self.tile.bytes
+        self.buffers[name] = source
+        values |= {f"{name}.panel": panel, "a.row": 0}
+        own |= {
+            # An odd number of cache lines, so that the lanes of a panel do not evict each other.
+            f"{name}.packed_row": (groups | 1) * amx.GROUP, f"{name}.bytes": column.operand.offset * column.dtype.itemsize,
+        }  # fmt: skip
+        raw = (groups | 1) * amx.GROUP_BYTES
+        if is_before:
+            return self._paired_before(name, source, column, side, panel, raw, own)
+        values[f"{name}.capacity"] = block + self.tile.width
+        values[f"scratch.{name}.lanes"] = self._reserve(8 * values[f"{name}.capacity"] * (1 + side.bounds))
+        values[f"scratch.{name}.raw"] = self._reserve(raw)
+        values[f"scratch.{name}.panels"] = self._reserve(-(-block // amx.LANES) * groups * amx.GROUP_BYTES)
+        return side
+
+    def _paired_before(self, name: str, source: str, column: Column, side: Side, panel: int, raw: int, own: Values) -> Side:
+        """Add the call that packs a whole operand: for each batch and block of k its panels, one after the other."""
+        normal, values, columns = self.normal, self.values, [column.index, *column.bounds]
+        lanes, count = (normal.m, self.m) if name == "a" else (normal.n, self.n)
+        lanes = merged(projected(lanes, columns))
+        panels, (extent, *_), chunk = -(-count // amx.LANES), self.box[0], self.blocking.chunk
+        chunks, outer = -(-extent // chunk), prod(axis[0] for axis in self.outer)
+        values[f"split.{name}"] = distance = panels * panel
+        distance *= chunks
+        for position in reversed(range(len(self.outer))):
+            values[f"outer{position}.{name}"] = distance
+            distance *= self.outer[position][0]
+        kept, distance = self._batches(name, columns, distance, own)
+        for number, axis in enumerate(lanes):
+            own |= _named(f"lanes{number}", name, axis)
+        for prefix, axis in (*[(f"outer{i}", axis) for i, axis in enumerate(self.outer)], ("split", self.box[0])):
+            own |= _named(prefix, name, projected([axis], columns)[0])
+        capacity = amx.LANES + self.tile.width
+        own |= {
+            "split.chunk": chunk, "split.chunks": chunks, "outer.count": outer, "inner": self.inner, "panels": panels, "panel": panel,
+            "lanes.extent": count, f"{name}.capacity": capacity, "packed.bytes": 0, "scratch.raw": 8 * capacity * (1 + side.bounds),
+        }  # fmt: skip
+        self.buffers[name] = temporary = f"t{len(self.temporaries)}"
+        self.temporaries.append(distance * self.tile.bytes)
+        values[f"{name}.bytes"] = 0
+        tiles = prod(kept) * outer * chunks * panels
+        code = packing(PackStructure(self.target, len(kept), len(lanes), side, len(self.outer)))
+        cycles = 0.3 * amx.LANES * self.steps
+        self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, own["scratch.raw"] + raw))
+        return Side(name, self.tile.compute, "panels", is_paired=True)
+
+    def _batches(self, name: str, columns: list[int], distance: int, own: Values) -> tuple[list[int], int]:
+        """Set how far apart batches are in a packed temporary, which has a batch axis only where the operand has; one is ``distance`` large.
+
+        Returns the extents of these axes, and the size of all. ``own`` gets the parameters of the call that packs.
+        """
+        kept: list[tuple[Axis, int]] = []
+        for position in reversed(range(len(self.normal.batch))):
+            axis = self.normal.batch[position]
+            has_it = any(axis[i] for i in columns)
+            self.values[f"batch{position}.{name}"] = distance * has_it
+            if has_it:
+                kept.insert(0, (axis, distance))
+                distance *= axis[0]
+        kept = kept or [((1,) + (0,) * (len(self.normal.names) - 1), 0)]
+        for number, (axis, apart) in enumerate(kept):
+            own |= _named(f"batch{number}", name, projected([axis], columns)[0])
+            own[f"batch{number}.packed"] = apart * self.tile.parts
+        return [axis[0] for axis, _ in kept], distance
+
     def _packed_before(self, name: str, source: str, column: Column, choice: SideChoice) -> Side:
         """Add the call that packs a whole operand, and let the contraction read its temporary."""
         tile, normal, values, own = self.tile, self.normal, self.values, Values()
@@ -202,25 +292,15 @@ class _Planner:
         step = _numbers_per_step(side, tile)
         distance = step // tile.parts
         for position in reversed(range(len(normal.k))):
-            prefix = "split" if position == self.blocking.split else f"outer{position}"
+            prefix = "split" if position == normal.split else f"outer{position}"
             values[f"{prefix}.{name}"] = distance
             distance *= normal.k[position][0]
-        distance, kept = size // tile.parts, list[tuple[Axis, int]]()
-        for position in reversed(range(len(normal.batch))):
-            axis = normal.batch[position]
-            has_it = any(axis[i] for i in columns)
-            values[f"batch{position}.{name}"] = distance * has_it
-            if has_it:
-                kept.insert(0, (axis, distance))
-                distance *= axis[0]
-        kept = kept or [((1,) + (0,) * (len(normal.names) - 1), 0)]
-        for number, (axis, apart) in enumerate(kept):
-            own |= _named(f"batch{number}", name, projected([axis], columns)[0]) | {f"batch{number}.packed": apart * tile.parts}
+        kept, distance = self._batches(name, columns, size // tile.parts, own)
+        copies = prod(kept)
         for number, axis in enumerate(lanes):
             own |= _named(f"lanes{number}", name, axis)
 
         # A tile is a panel, cut along k where panels are few; some hundred steps are worth a tile.
-        copies = prod(axis[0] for axis, _ in kept)
         chunk = -(-k[0][0] // max(1, min(-(-64 // (panels * copies)), self.k // 512, k[0][0])))
         chunks = -(-k[0][0] // chunk)
         own |= {
@@ -240,6 +320,10 @@ class _Planner:
         cycles, scratch = choice.elements * choice.cost / tiles, 8 * own[f"{name}.capacity"] * (1 + side.bounds)
         self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch))
         return Side(name, tile.compute, "panels")
+
+
+def _panels(rows: int, tile: Tile) -> int:
+    return -(-rows // tile.rows) if tile.packing else len(split_rows(rows, tile.variants))
 
 
 def _named(prefix: str, name: str, axis: Axis) -> Values:

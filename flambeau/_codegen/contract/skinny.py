@@ -1,7 +1,7 @@
 """Few rows by a matrix whose rows are what is summed over: a matrix times a vector, a linear layer on one sample.
 
 The matrix is read once, so that nothing pays that copies it: squares of it are transposed in registers, and each column of a square is
-multiplied and added as it comes. The sums are the usual chains, one a lane.
+multiplied and added as it comes. The sums are the usual chains, one a lane, a chain after the other.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_t
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence, emit_straight_ending
 from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
+from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.normal import Axis, Normal
 from flambeau._codegen.contract.packing import address, transpose
 from flambeau._codegen.contract.parameters import Parameters, dot
@@ -69,7 +70,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
         for what, number in zip(normal.names, axis, strict=True):
             values[f"{prefix}.{what}"] = number
     blocks = -(-n[0] // tile.width)
-    values["n.tiles"] = blocks
+    values |= {"n.tiles": blocks, "k.chain": normal.chain}
     for name, operand in (("a", normal.a.operand), ("b", b.operand), *contract.results_and_reads.items()):
         values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
     threads = targets.available_cores()
@@ -125,21 +126,23 @@ def skinny(s: Skinny) -> Code:
                 following += multiply_add(f, tile, [factor], [column], [chain])
             return following
 
-        whole = f.binary("and", read("k.extent"), i64(-width))
-        with f.loop(0, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
-            chains = squares.carried
-            for i, column in enumerate(square(squares.index, None)):
-                chains = add(chains, f.add(squares.index, i), column)
-            squares.carry(*chains)
-        left = f.sub(read("k.extent"), whole)
-        with f.when(f.compare("sgt", left, 0)):
-            for i, column in enumerate(square(whole, f.lane_mask(left, width))):
-                f.store(column, f.offset(spill, i * width, tile.element))
-        with f.loop(0, left, 1, squares.carried) as tail:
-            column = f.load(f.offset(spill, f.mul(tail.index, width), tile.element), tile.type)
-            tail.carry(*add(tail.carried, f.add(whole, tail.index), column))
-        for r, chain in enumerate(tail.carried):
-            f.store(chain, f.offset(sums, r * tile.pitch, tile.element))
+        with f.loop(0, read("k.extent"), read("k.chain")) as chain:
+            length = f.intrinsic("smin", f.sub(read("k.extent"), chain.index), read("k.chain"))
+            whole = f.add(chain.index, f.binary("and", length, i64(-width)))
+            with f.loop(chain.index, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
+                chains = squares.carried
+                for i, column in enumerate(square(squares.index, None)):
+                    chains = add(chains, f.add(squares.index, i), column)
+                squares.carry(*chains)
+            left = f.sub(f.add(chain.index, length), whole)
+            with f.when(f.compare("sgt", left, 0)):
+                for i, column in enumerate(square(whole, f.lane_mask(left, width))):
+                    f.store(column, f.offset(spill, i * width, tile.element))
+            with f.loop(0, left, 1, squares.carried) as tail:
+                column = f.load(f.offset(spill, f.mul(tail.index, width), tile.element), tile.type)
+                tail.carry(*add(tail.carried, f.add(whole, tail.index), column))
+            places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
+            add_up(f, tile, tail.carried, places, f.compare("ne", chain.index, 0))
         arguments = []
         for name in s.ending.dtypes:
             arguments += [at[name], read(f"m.{name}"), read(f"n.{name}")]

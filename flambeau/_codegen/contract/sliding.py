@@ -58,7 +58,17 @@ class _Planner(Pairing):
             # Which columns exist must not depend on the row or the step of k.
             if moves and (self.tall.bounds[i] or any(axis[normal.b.bounds[i]] for axis in self.k)):
                 return None
-        return self._plan()
+        chain = self._chain()
+        return self._plan(chain) if chain else None
+
+    def _chain(self) -> int:
+        """Steps of the outer axes of k that make a chain, or 0 if chains are not whole steps."""
+        split, chain = self.normal.split, self.normal.chain
+        if chain == self.normal.k[split][0] and not split:
+            return prod(axis[0] for axis in self.k)
+        if split >= len(self.k) or (split and self.k[split][0] % chain):
+            return 0
+        return chain * prod(axis[0] for axis in self.k[split + 1 :])
 
     # -- what pairs up ---------------------------------------------------------------------------------------------
 
@@ -102,7 +112,7 @@ class _Planner(Pairing):
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 
-    def _plan(self) -> Choice:
+    def _plan(self, chain: int) -> Choice:
         normal, tile, wide, tall = self.normal, self.tile, self.wide, self.tall
         out, m = normal.out.index, normal.m[0][0]
         across = self.lane[0] if self.is_batched else wide.axis[0]
@@ -170,7 +180,7 @@ class _Planner(Pairing):
 
         values = self._values(rows, block, tall_tiles, lane_tiles, panels, steps)
         values |= {
-            "band.row": row, "band.plane": plane, "band.columns": columns, "band.step": band_rows(block) * row, "wide.needed": needed,
+            "k.chain": chain, "band.row": row, "band.plane": plane, "band.columns": columns, "band.step": band_rows(block) * row, "wide.needed": needed,
             "a.panel": rows * self.normal.m[0][normal.a.index] if is_in_place else steps * taps * (lanes if self.is_batched else rows),
             "a.step": (self.k[-1][normal.a.index] if self.k else 0) if is_in_place else taps * (lanes if self.is_batched else rows),
         }  # fmt: skip

@@ -19,7 +19,7 @@ from functools import cache
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
 from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
-from flambeau._codegen.contract.micro import anchors
+from flambeau._codegen.contract.micro import add_up, anchors
 from flambeau._codegen.contract.packing import address, nest
 from flambeau._codegen.contract.parameters import Parameters, dot
 from flambeau._codegen.ir import Module, Value, constant, constant_vector, i64, vector
@@ -92,14 +92,14 @@ def sliding(structure: Sliding) -> Code:
 
 
 def _emit_window(module: Module, tile: Tile, s: Sliding) -> str:
-    """The register tile: ``window(band, row, plane, step, a, as, ar, k, sums)``; returns its name.
+    """The register tile: ``window(band, row, plane, step, a, as, ar, k, sums, more)``; returns its name.
 
     ``row``, ``plane`` and ``step`` are distances in the band (of rows, of planes, of steps of k), ``as`` is that of steps of k in the left
-    operand, and ``ar`` that of its rows if it is read in place.
+    operand, and ``ar`` that of its rows if it is read in place. The chains are added to the sums if there are some already (``more``).
     """
     labels = [("ptr", "band"), ("i64", "row"), ("i64", "plane"), ("i64", "step"), ("ptr", "a"), ("i64", "as"), ("i64", "ar"), ("i64", "k")]
-    f = module.function("window", [*labels, ("ptr noalias", "sums")], linkage="internal", attributes="noinline")
-    band, row, plane, step, a, a_step, a_row, k, sums = f.parameters
+    f = module.function("window", [*labels, ("ptr noalias", "sums"), ("i1", "more")], linkage="internal", attributes="noinline")
+    band, row, plane, step, a, a_step, a_row, k, sums, more = f.parameters
     width, lanes = tile.width, tile.width * s.vectors
     count = s.rows * s.positions * s.vectors
 
@@ -149,12 +149,8 @@ def _emit_window(module: Module, tile: Tile, s: Sliding) -> str:
                                 accumulate(r, p, v, factor(r, tap, wide, v), value)
         left = f.sub(left, 1)
         loop.again(f.compare("sgt", left, 0), left, f.offset(band, step, tile.element), f.offset(a, a_step, tile.element), *chains)
-    chains = loop.carried[3:]
-    for r in range(s.rows):
-        for p in range(s.positions):
-            for v in range(s.vectors):
-                place = f.offset(sums, (r * s.positions + p) * tile.pitch + v * width, tile.element)
-                f.store(chains[at(r, p, v)], place)
+    numbers = [(r * s.positions + p) * tile.pitch + v * width for r in range(s.rows) for p in range(s.positions) for v in range(s.vectors)]
+    add_up(f, tile, loop.carried[3:], [f.offset(sums, number, tile.element) for number in numbers], more)
     f.ret()
     return "window"
 
@@ -324,9 +320,13 @@ class _Emitter:
             band = f.offset(self.areas["band"], f.mul(f.mul(row.index, s.tall.pace), read("band.row")), self.tile.element)
             along = f.mul(column.index, s.wide.pace * self.lane_count) if s.is_batched else column.index
             a = f.offset(weights, f.mul(panel.index, read("a.panel")), self.tile.element)
-            arguments = [f.offset(band, along, self.tile.element), read("band.row"), read("band.plane"), read("band.step"), a]
-            arguments += [read("a.step"), read("a.row"), read("k.count"), self.areas["sums"]]
-            f.call(f"@{self.window}", *arguments)
+            band = f.offset(band, along, self.tile.element)
+            with f.loop(0, read("k.count"), read("k.chain")) as chain:
+                start = f.offset(band, f.mul(chain.index, read("band.step")), self.tile.element)
+                side = f.offset(a, f.mul(chain.index, read("a.step")), self.tile.element)
+                steps = f.intrinsic("smin", f.sub(read("k.count"), chain.index), read("k.chain"))
+                arguments = [start, read("band.row"), read("band.plane"), read("band.step"), side, read("a.step"), read("a.row"), steps]
+                f.call(f"@{self.window}", *arguments, self.areas["sums"], f.compare("ne", chain.index, 0))
             self._end(at, row.index, panel.index, column.index, tall, lanes)
 
     def _end(self, at: dict[str, Value], row: Value, panel: Value, column: Value, tall: Value, lanes: Value | None) -> None:

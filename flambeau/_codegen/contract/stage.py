@@ -2,8 +2,8 @@
 
     out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]
 
-Each of ``batch``, ``m``, ``n`` and ``k`` is a tuple of extents.  The sum is one chain of fused multiply-adds for each
-element of ``out``, starting at 0, over ``k`` in row-major order.  Matrix products, convolutions of any dimension, both
+Each of ``batch``, ``m``, ``n`` and ``k`` is a tuple of extents.  The sum is cut into chains over ``k`` in row-major order (see
+``chains``).  Each is one run of fused multiply-adds that starts at 0, and the chains of an element are added up in order.  Matrix products, convolutions of any dimension, both
 their gradients, and transposed convolutions are all of this form; padding is a ``Bound``.
 """
 

@@ -100,6 +100,9 @@ class _Planner(Pairing):
         block = tall.slide.taps
         while block > 4 and (m_block * block * line_a + n * lines_of_b(block) * line_b) * tile.bytes > self.target.l2_bytes // 2:
             block = -(-block // 2)
+        cut, piece, wide_piece = self._chains(block)
+        if cut is None:
+            block = -(-block // piece) * piece
         plane_a, plane_b = block * line_a, lines_of_b(block) * line_b
 
         order = self._order()
@@ -114,7 +117,7 @@ class _Planner(Pairing):
         writes = len(self.contract.writes)
         step = self.lane[normal.out.index] if self.lane[normal.out.index] in (1, 2) else 0
         structure = Summing(
-            self.target, normal.b.dtype, tall.slide, wide.slide, rows, down, across, len(self.batch), len(self.n), len(self.k),
+            self.target, normal.b.dtype, tall.slide, wide.slide, rows, down, across, len(self.batch), len(self.n), len(self.k), cut,
             tuple(each != 0 for each in wide.bounds), order,
             Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue),
         )  # fmt: skip
@@ -122,17 +125,28 @@ class _Planner(Pairing):
         values |= {
             "m.tiles": m_tiles, "m.block": m_block, "m.panels": panels, "lane.tiles": lane_tiles, "tall.block": block,
             "tall.chunks": tall_chunks, "wide.chunks": wide_chunks, "wide.needed": needed,
+            "tall.piece": piece, "wide.piece": wide_piece, "chain": normal.chain,
             "tall.reach": (tall.axis[0] - 1) * tall.slide.pace + 1,
             "a.line": line_a, "a.plane": plane_a, "b.line": line_b, "b.plane": plane_b,
-            "sums.count": n * panels * tall_chunks * wide_chunks * results,
         }  # fmt: skip
         scratch = 0
-        for name, count in (("a", m_block * plane_a), ("b", n * plane_b), ("sums", values["sums.count"] * tile.pitch)):
+        sums = n * panels * tall_chunks * wide_chunks * results * tile.pitch
+        for name, count in (("a", m_block * plane_a), ("b", n * plane_b), ("sums", sums), ("chains", 0 if cut is None else sums)):
             values[f"scratch.{name}"] = scratch
             scratch += -(-count * tile.bytes // 64) * 64
         return Choice(
             normal, partial(summing, structure), values, tiles, tile_cycles, tile_cycles * (-(-tiles // threads) * threads), scratch
         )
+
+    def _chains(self, block: int) -> tuple[int | None, int, int]:
+        """The axis of k outside that chains are cut along (None if it is one of the pairs), and the places of a piece along the pairs."""
+        normal, wide = self.normal, self.wide.slide.taps
+        inside = len([axis for axis in normal.k if axis[0] > 1]) - 1 - normal.split
+        if normal.chain == normal.k[normal.split][0] and not normal.split:
+            return len(self.k), block, wide
+        if inside == 0:
+            return None, 1, normal.chain
+        return (None, normal.chain, wide) if inside == 1 else (normal.split, block, wide)
 
     def _values(self) -> Values:
         normal, values = self.normal, Values()

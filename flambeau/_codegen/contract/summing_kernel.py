@@ -2,7 +2,7 @@
 
 Each group of channels has a result for each tap and a sum over all positions. What lies across the lanes is the batch (the groups): both
 operands are copied to scratch memory with the lanes innermost (transposed in registers where memory has the columns innermost), some
-rows at a time, and the sums of ``rows`` x taps stay in registers while the positions pass by. Each is one chain, over positions in order.
+rows at a time, and the sums of ``rows`` x taps stay in registers while the positions of a chain pass by.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
 from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
+from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import address, nest, transpose
 from flambeau._codegen.contract.parameters import Parameters, dot
 from flambeau._codegen.contract.sliding_kernel import Slide
@@ -28,7 +29,8 @@ class Summing:
 
     Of the pairs, position ``p`` is a result and tap ``t`` a place of the sum. A register tile has ``rows`` rows and ``down`` x ``across``
     results of the pairs. ``batch``, ``n`` and ``k`` count the axes outside; ``order`` says of either operand whether its neighbours in
-    memory are ``lanes``, places of the sum along the wide pair (``steps``), or neither (``gather``).
+    memory are ``lanes``, places of the sum along the wide pair (``steps``), or neither (``gather``). Chains are cut along the axis of
+    k with number ``cut``, or along the pairs if it is None.
     """
 
     target: Target
@@ -41,6 +43,7 @@ class Summing:
     batch: int
     n: int
     k: int
+    cut: int | None
     bounds: tuple[bool, ...]
     order: tuple[str, str]
     ending: Ending
@@ -55,17 +58,18 @@ def summing(structure: Summing) -> Code:
 
 
 def _emit_walk(module: Module, tile: Tile, s: Summing) -> str:
-    """The register tile: ``walk(b, b_row, a, a_row, a_plane, tall, wide, sums)``; returns its name.
+    """The register tile: ``walk(b, b_row, a, a_row, a_plane, tall, wide, start, sums, more)``; returns its name.
 
-    It continues the chains at ``sums`` over ``tall`` x ``wide`` positions.  Rows of the left operand are ``a_plane`` apart.
+    It continues the chains at ``start`` over ``tall`` x ``wide`` positions, and writes them to ``sums``, or adds them to what is there if
+    there is ``more``.  Rows of the left operand are ``a_plane`` apart.
     """
     labels = [("ptr", "b"), ("i64", "b_row"), ("ptr", "a"), ("i64", "a_row"), ("i64", "a_plane"), ("i64", "tall"), ("i64", "wide")]
-    f = module.function("walk", [*labels, ("ptr noalias", "sums")], linkage="internal", attributes="noinline")
-    b, b_row, a, a_row, a_plane, tall, wide, sums = f.parameters
+    f = module.function("walk", [*labels, ("ptr", "start"), ("ptr", "sums"), ("i1", "more")], linkage="internal", attributes="noinline")
+    b, b_row, a, a_row, a_plane, tall, wide, start, sums, more = f.parameters
     width = tile.width
     results = [(r, i, j) for r in range(s.rows) for i in range(s.down) for j in range(s.across)]
-    places = [f.offset(sums, number * tile.pitch, tile.element) for number in range(len(results))]
-    chains = [f.load(place, tile.type) for place in places]
+    starts, places = ([f.offset(base, number * tile.pitch, tile.element) for number in range(len(results))] for base in (start, sums))
+    chains = [f.load(place, tile.type) for place in starts]
     with f.repeat([tall, b, a, *chains]) as lines:
         rows_left, b_line, a_line, *chains = lines.carried
         b_lines = [f.offset(b_line, f.mul(b_row, i * s.tall.pace), tile.element) for i in range(s.down)]
@@ -89,8 +93,7 @@ def _emit_walk(module: Module, tile: Tile, s: Summing) -> str:
         rows_left = f.sub(rows_left, 1)
         b_line = f.offset(b_line, f.mul(b_row, s.tall.spread), tile.element)
         lines.again(f.compare("sgt", rows_left, 0), rows_left, b_line, f.offset(a_line, a_row, tile.element), *chains)
-    for place, chain in zip(places, lines.carried[3:], strict=True):
-        f.store(chain, place)
+    add_up(f, tile, lines.carried[3:], places, more)
     f.ret()
     return "walk"
 
@@ -109,7 +112,7 @@ class _Emitter:
         _, _, begin, end, memory = f.parameters
         dtypes = {"a": s.operand, "b": s.operand} | s.ending.dtypes
         bases = {name: base_address(f, read, name) for name in dtypes}
-        self.areas = {name: f.offset(memory, read(f"scratch.{name}"), "i8") for name in ("a", "b", "sums")}
+        self.areas = {name: f.offset(memory, read(f"scratch.{name}"), "i8") for name in ("a", "b", "sums", "chains")}
         axes = [*[f"batch{i}" for i in range(s.batch)], "lane", "m"]
         with f.loop(begin, end) as loop:
             m_tile, rest = f.binary("urem", loop.index, read("m.tiles")), f.binary("udiv", loop.index, read("m.tiles"))
@@ -126,8 +129,6 @@ class _Emitter:
             starts = [
                 dot(f, batch, read, [f"batch{i}.bound{j}" for i in range(s.batch)], read(f"bound{j}.start")) for j in range(len(s.bounds))
             ]
-            with f.loop(0, read("sums.count")) as place:
-                f.store(constant(tile.type, 0), f.offset(self.areas["sums"], f.mul(place.index, tile.pitch), tile.element))
             with nest(f, [read(f"k{i}.extent") for i in range(s.k)]) as k, f.loop(0, read("tall.steps"), read("tall.block")) as block:
                 tall = f.intrinsic("smin", f.sub(read("tall.steps"), block.index), read("tall.block"))
                 self._block(at, starts, lanes, rows, [*k, block.index], tall)
@@ -173,8 +174,53 @@ class _Emitter:
                 b = dot(f, [plane, f.mul(chunk.index, s.down * s.tall.pace)], read, ["b.plane", "b.line"])
                 b = f.offset(self.areas["b"], f.add(b, f.mul(across.index, s.across * s.wide.pace * tile.width)), tile.element)
                 a = f.offset(self.areas["a"], f.mul(row.index, read("a.plane")), tile.element)
-                arguments = [b, read("b.line"), a, read("a.line"), read("a.plane"), tall, read("wide.steps")]
-                f.call(f"@{self.walk}", *arguments, self._sums(plane, panel, chunk.index, across.index))
+                self._walk(b, a, k, tall, self._sums(plane, panel, chunk.index, across.index))
+
+    def _walk(self, b: Value, a: Value, k: list[Value], tall: Value, number: Value) -> None:
+        """One register tile over the rows of a block, a piece of them after the other; ``number`` is where its sums are."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        zeros = f.module.table(tile.element, [0] * (s.rows * s.down * s.across * tile.pitch))
+        sums, chains = (f.offset(self.areas[name], number, tile.element) for name in ("sums", "chains"))
+        with f.loop(0, tall, read("tall.piece")) as line, f.loop(0, read("wide.steps"), read("wide.piece")) as column:
+            height = f.intrinsic("smin", f.sub(tall, line.index), read("tall.piece"))
+            length = f.intrinsic("smin", f.sub(read("wide.steps"), column.index), read("wide.piece"))
+            place = f.add(f.mul(f.mul(line.index, s.tall.spread), read("b.line")), f.mul(column.index, s.wide.spread * tile.width))
+            start = f.add(f.mul(line.index, read("a.line")), f.mul(column.index, tile.width))
+            arguments = [f.offset(b, place, tile.element), read("b.line")]
+            arguments += [f.offset(a, start, tile.element), read("a.line"), read("a.plane")]
+            begin, target = zeros, sums
+            before = f.binary("or", self._any([*k, line.index]), f.compare("ne", column.index, 0))
+            if s.cut is not None:
+                starts, ends, before = self._chain(k, f.add(k[-1], tall))
+                begin, target, before = f.select(starts, zeros, chains), f.select(ends, sums, chains), f.binary("and", ends, before)
+            f.call(f"@{self.walk}", *arguments, height, length, begin, target, before)
+
+    def _any(self, indices: list[Value]) -> Value:
+        """Whether an index is not 0."""
+        found = Value("false", "i1")
+        for index in indices:
+            found = self.f.binary("or", found, self.f.compare("ne", index, 0))
+        return found
+
+    def _chain(self, k: list[Value], stop: Value) -> tuple[Value, Value, Value]:
+        """Whether chains start with a block, whether they end with it, and whether others have been before; its last row is before ``stop``."""
+        f, read, cut = self.f, self.read, self.s.cut
+        if cut is None or cut == self.s.k:
+            return f.binary("xor", self._any(k), 1), self._all_last(k[:-1], 0, stop), Value("false", "i1")
+        place = f.binary("urem", k[cut], read("chain"))
+        starts = f.binary("xor", self._any([place, *k[cut + 1 :]]), 1)
+        following = f.add(k[cut], 1)
+        is_last = f.binary("or", f.compare("eq", f.add(place, 1), read("chain")), f.compare("eq", following, read(f"k{cut}.extent")))
+        ends = f.binary("and", is_last, self._all_last(k[cut + 1 : -1], cut + 1, stop))
+        return starts, ends, f.binary("or", self._any(k[:cut]), f.compare("sge", k[cut], read("chain")))
+
+    def _all_last(self, k: list[Value], first: int, stop: Value) -> Value:
+        """Whether a block is the last along the axes of k from number ``first`` on."""
+        f, read = self.f, self.read
+        found = f.compare("eq", stop, read("tall.steps"))
+        for axis, index in enumerate(k, first):
+            found = f.binary("and", found, f.compare("eq", f.add(index, 1), read(f"k{axis}.extent")))
+        return found
 
     def _linear(self, indices: list[Value], axes: list[str]) -> Value:
         linear = i64(0)
@@ -183,11 +229,11 @@ class _Emitter:
         return linear
 
     def _sums(self, plane: Value, panel: Value, chunk: Value, across: Value) -> Value:
-        """Where the sums of a register tile wait."""
+        """Where the sums of a register tile wait, in numbers."""
         f, read, s = self.f, self.read, self.s
         number = f.add(f.mul(plane, read("m.panels")), panel)
         number = f.add(f.mul(f.add(f.mul(number, read("tall.chunks")), chunk), read("wide.chunks")), across)
-        return f.offset(self.areas["sums"], f.mul(number, s.rows * s.down * s.across * self.tile.pitch), self.tile.element)
+        return f.mul(number, s.rows * s.down * s.across * self.tile.pitch)
 
     # -- copying ---------------------------------------------------------------------------------------------------
 
@@ -252,7 +298,8 @@ class _Emitter:
                 column = f.mul(across.index, s.across)
                 count = f.intrinsic("smin", f.sub(read("wide.extent"), column), i64(s.across))
                 sums = self._sums(self._linear(n, n_axes), panel, chunk, across.index)
-                sums = f.offset(sums, f.mul(f.add(f.mul(r, s.down), i), s.across * tile.pitch), tile.element)
+                sums = f.add(sums, f.mul(f.add(f.mul(r, s.down), i), s.across * tile.pitch))
+                sums = f.offset(self.areas["sums"], sums, tile.element)
                 arguments = []
                 for name, of in s.ending.dtypes.items():
                     offset = dot(f, [*n, m.index, row.index, column], read, [f"{axis}.{name}" for axis in (*n_axes, "m", "tall", "wide")])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from flambeau._codegen import faults, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
@@ -19,6 +20,7 @@ class Body:
         places: the value of each digit (of the vector digit that of the first lane)
         depends: for each instruction the digits that it depends on
         phase: for each instruction the phase in which it is known; what uses a reduction's result is one phase later
+        bounded: whether coordinates may be out of bounds at the present place
     """
 
     def __init__(self, module: Module, spec: LoopSpec) -> None:
@@ -31,8 +33,12 @@ class Body:
         self.instructions = spec.body
         self.vector_digit = spec.vector_digit
         self.inner = frozenset(spec.reduced_digits) | frozenset(spec.run_digits)
+        self.bounded = True
         self.values: dict[int, Operand] = {}
         self.places: dict[int, Value] = {}
+        self.starts: dict[int, Value] = {}  # where accesses start, see ``along``
+        self.rows: dict[int, Value] = {}  # the same of gathers whose indices stay where they are
+        self.fixed: frozenset[int] = frozenset()
         self.across: dict[int, Value] = {}  # rows of transposed blocks, for loads across the vector digit
         self._analyse()
         self._read_parameters()
@@ -108,6 +114,8 @@ class Body:
 
     def _read_parameters(self) -> None:
         self.extents = [self.parameter(digit) for digit in range(self.spec.digits)]
+        if self.spec.window:
+            self.extents[-len(self.spec.window) :] = map(i64, self.spec.window)
         self.bases: list[Value] = []
         self.strides: list[dict[int, Value]] = []
         for access, (start, strides) in zip(self.spec.accesses, self.parameters.access, strict=True):
@@ -160,6 +168,9 @@ class Body:
             return self._load(number, width, mask)
         if instr.op == "index":
             return self._coordinates(instr.attrs[0], width)
+        if instr.op == "inside":
+            inside = self.inside(number, width)
+            return constant("i1", 1) if inside is None else inside
         if instr.op == "constant":
             return scalar.splat_constant(instr.dtype, instr.attrs[0], 1)
         if instr.op == "number":
@@ -185,17 +196,36 @@ class Body:
         """The address of an element of an array."""
         return self.f.offset(base, index if not of.is_complex else self.f.mul(index, i64(2)), scalar.memory_type(of))
 
+    @contextmanager
+    def along(self, digits: Iterable[int]) -> Iterator[None]:
+        """Inside, some digits (all that did so outside, and others) stay where they are: what they add to an address is computed here, once."""
+        digits = frozenset(digits)
+        outside = self.starts, self.rows, self.fixed
+        starts = {}
+        for number, access in enumerate(self.spec.accesses):
+            if access.dtype is not None and any(access.digits[digit] for digit in digits):
+                before, rest = (self.starts[number], digits - self.fixed) if number in self.starts else (self.bases[number], digits)
+                starts[number] = self.element(before, self.affine(number, rest), access.dtype)
+        rows = {number: self._row(number, digits) for number, instr in enumerate(self.instructions) if self._is_row(instr)}
+        self.starts, self.rows, self.fixed = starts, rows, digits
+        yield
+        self.starts, self.rows, self.fixed = outside
+
     def pointer(self, access: int) -> Value:
         """The address that an access reads or writes at the present place (of its first lane)."""
         of = self.spec.accesses[access].dtype
         assert of is not None
-        return self.element(self.bases[access], self._affine(access), of)
+        if access in self.starts:
+            return self.element(self.starts[access], self.affine(access, self.strides[access].keys() - self.fixed), of)
+        return self.element(self.bases[access], self.affine(access), of)
 
-    def _affine(self, access: int) -> Value:
-        """An access at the present place: an element's index, or the number itself."""
+    def affine(self, access: int, digits: Container[int] | None = None) -> Value:
+        """An access at the present place: an element's index, or the number itself; or what some digits add to it."""
         f = self.f
         total = None if self.spec.accesses[access].dtype is not None else self.bases[access]
         for digit, stride in self.strides[access].items():
+            if digits is not None and digit not in digits:
+                continue
             unit = digit == self.vector_digit and self.spec.accesses[access].vector == 1
             term = self.places[digit] if unit else f.mul(self.places[digit], stride)
             total = term if total is None else f.add(total, term)
@@ -211,24 +241,41 @@ class Body:
 
     def _coordinates(self, access: int, width: int) -> Value:
         """An affine number in each lane (one lane, where they do not differ)."""
-        value = self._affine(access)
+        value = self.affine(access)
         if width == 1 or self.spec.accesses[access].vector == 0:
             return value
         return self.f.add(self.f.splat(value, width), self._lane_steps(access, width))
 
+    def inside(self, number: int, width: int) -> Value | None:
+        """Whether the coordinates of each lane are in their bounds (one lane, where all are alike); ``None`` if they are known to be."""
+        f = self.f
+        found = None
+        for bound, extent in zip(bounds_of(self.instructions[number]), self.extras.get(number, ()), strict=True):
+            if not self.bounded:
+                break
+            coordinate = self._coordinates(bound, width)
+            here = f.compare("ult", coordinate, f.splat(extent, coordinate.width) if coordinate.width > 1 else extent)
+            found = here if found is None else self._both(found, here)
+        return found
+
+    def _both(self, one: Value, other: Value) -> Value:
+        """Whether two conditions hold, of which one may be the same for all lanes."""
+        width = max(one.width, other.width)
+        one, other = (each if each.width == width else self.f.splat(each, width) for each in (one, other))
+        return self.f.binary("and", one, other)
+
     def _load(self, number: int, width: int, mask: Value | None) -> Operand:
         f, instr = self.f, self.instructions[number]
-        access, bounds = instr.attrs
+        access = instr.attrs[0]
         if number in self.across:
             return scalar.load(f, self.across[number], instr.dtype, width)
-        for bound, extent in zip(bounds, self.extras.get(number, ()), strict=True):
-            coordinate = self._coordinates(bound, width)
-            if coordinate.width != width:
-                coordinate = f.splat(coordinate, width)
-            inside = f.compare("ult", coordinate, f.splat(extent, width))
-            mask = inside if mask is None else f.binary("and", mask, inside)
         kind = self.spec.accesses[access].vector
         pointer = self.pointer(access)
+        inside = self.inside(number, width)
+        if inside is None and kind == 0 and width > 1:
+            return scalar.splat(f, scalar.load(f, pointer, instr.dtype, 1), instr.dtype, width)
+        if inside is not None:
+            mask = self._both(mask, inside) if mask is not None else inside if inside.width == width else f.splat(inside, width)
         if width == 1 or kind == 1:
             return scalar.load(f, pointer, instr.dtype, width, mask)
         if kind == 0:  # every lane reads the same element, but a bound may keep some from reading it
@@ -252,7 +299,7 @@ class Body:
         access = instr.attrs[0]
         if width > 1 and not any(self.is_vector(argument) for argument in instr.args):
             return self._gather_row(number, width, mask)
-        address = self._affine(access)
+        address = self.affine(access)
         if width > 1:
             address = f.splat(address, width)
             if self.spec.accesses[access].vector != 0:
@@ -270,15 +317,28 @@ class Body:
         """Elements of one row: the lanes share their indices, and lie side by side or a stride apart."""
         f, instr = self.f, self.instructions[number]
         access = instr.attrs[0]
-        address = self._affine(access)
+        if number in self.rows:
+            place = self.element(self.rows[number], self.affine(access, self.strides[access].keys() - self.fixed), instr.dtype)
+        else:
+            place = self._row(number)
+        if self.spec.accesses[access].vector == 1:
+            return scalar.load(f, place, instr.dtype, width, mask)
+        return scalar.load_strided(f, place, self._lane_steps(access, width), instr.dtype, width, mask)
+
+    def _is_row(self, instr: Instr) -> bool:
+        """Whether an instruction is a gather, at indices that are known and the same for all lanes."""
+        return instr.op == "gather" and all(number in self.values and not self.is_vector(number) for number in instr.args)
+
+    def _row(self, number: int, digits: Container[int] | None = None) -> Value:
+        """The address of the row that a gather reads, at the present place (or that of some digits)."""
+        f, instr = self.f, self.instructions[number]
+        access = instr.attrs[0]
+        address = self.affine(access, digits)
         for argument, stride in zip(instr.args, self.extras.get(number, ()), strict=True):
             index = self.values[argument]
             assert isinstance(index, Value)
             address = f.add(address, f.mul(index, stride))
-        place = self.element(self.bases[access], address, instr.dtype)
-        if self.spec.accesses[access].vector == 1:
-            return scalar.load(f, place, instr.dtype, width, mask)
-        return scalar.load_strided(f, place, self._lane_steps(access, width), instr.dtype, width, mask)
+        return self.element(self.bases[access], address, instr.dtype)
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
@@ -296,7 +356,7 @@ class Body:
         access, check = instr.attrs
         condition, detail = (self.widened(argument, width) for argument in instr.args)
         assert isinstance(condition, Value) and isinstance(detail, Value)
-        position = self._affine(access)
+        position = self.affine(access)
         if width == 1:
             with f.when(condition):
                 faults.report(f, check, position, detail)
@@ -343,12 +403,19 @@ class Body:
         return below if first is None else f.binary("and", f.compare("uge", lanes, bound(first)), below)
 
 
+def bounds_of(instr: Instr) -> tuple[int, ...]:
+    """The coordinates that must be in range for an instruction to read."""
+    return instr.attrs[1] if instr.op == "load" else instr.attrs[0] if instr.op == "inside" else ()
+
+
 def accesses_of(instr: Instr) -> tuple[int, ...]:
     """The accesses that an instruction makes."""
     if instr.op == "load":
         return (instr.attrs[0], *instr.attrs[1])
+    if instr.op == "inside":
+        return instr.attrs[0]
     return (instr.attrs[0],) if instr.op in ("index", "gather", *EFFECTS) else ()
 
 
 def _extra_count(instr: Instr) -> int:
-    return len(instr.attrs[1]) if instr.op == "load" else instr.attrs[1] if instr.op == "gather" else 1
+    return len(bounds_of(instr)) if instr.op in ("load", "inside") else instr.attrs[1] if instr.op == "gather" else 1

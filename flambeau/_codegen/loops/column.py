@@ -21,6 +21,8 @@ from flambeau._types.dtype import dtype as DType
 LANE_BYTES = 32 << 10
 """Memory for the lanes of a tile: it should leave room in the first-level cache."""
 MOST_VECTORS = 8
+APART = 33
+"""Vectors between the lanes of two reductions: a load that lies a multiple of 4096 bytes from a store just before waits for it."""
 
 
 def most_vectors(spec: LoopSpec) -> int:
@@ -44,7 +46,8 @@ class Line:
         self.size = vectors * VECTOR
         self.is_bool = of.category == BOOL
         self.types = [vector("i8", VECTOR)] if self.is_bool else scalar.register_types(of, VECTOR)
-        self.memory = [self.f.alloca(type, vectors * lines) for type in self.types]
+        apart = APART if lines > 1 else 0
+        self.memory = [self.f.alloca(type, vectors * lines + apart) for type in self.types]
 
     def _places(self, at: Value, line: Value | None) -> list[tuple[Value, str]]:
         if line is not None:
@@ -269,7 +272,8 @@ class Column:
                 before = self.lanes[number].load(at, line)
                 self.lanes[number].store(combine(f, instr, before, body.widened(instr.args[0], VECTOR)), at, line)
 
-        self.across(at_vector)
+        with body.along(digit for digit in range(self.spec.digits) if digit != body.vector_digit):
+            self.across(at_vector)
         body.values = known
 
     def _fold(self, ordered: list[int]) -> None:

@@ -1,13 +1,24 @@
-"""Nests without a reduction: a tile is a block of the vector digit, at several places of the last outer digit if it is short."""
+"""Nests whose tiles are blocks of the vector digit, at several places of the last outer digit if it is short.
+
+Where reads have bounds (padding), a line of vectors has an *interior*, in which all of them hold, and a border before and after it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flambeau._codegen.ir import Value, i64
-from flambeau._codegen.loops.body import Body
+from flambeau._codegen.loops import window
+from flambeau._codegen.loops.body import Body, bounds_of
 from flambeau._codegen.loops.spec import BLOCK, EFFECTS, VECTOR
+
+AtVector = Callable[[Body, int, "Value | None"], None]
+LIGHT = 14
+"""Instructions up to which two vectors at once are better than one."""
 
 
 def emit_map(body: Body) -> None:
+    """A nest of the mode ``map`` or ``window``."""
     f = body.f
     extent = body.extents[body.vector_digit]
     blocks = f.binary("udiv", f.add(extent, BLOCK - 1), i64(BLOCK))
@@ -30,7 +41,8 @@ def emit_map(body: Body) -> None:
             if outer:
                 body.places[outer[-1]] = lines.index
                 _hoist(body, outer)
-            _emit_line(body, first, last)
+            with body.along(outer):
+                _emit_line(body, first, last)
             body.values = before
         body.values = dict(known)
         body.places.clear()
@@ -43,14 +55,63 @@ def _hoist(body: Body, digits: list[int]) -> None:
 
 def _emit_line(body: Body, first: Value, last: Value) -> None:
     f = body.f
-    width = VECTOR * (2 if len(body.instructions) <= 14 else 1)
+    is_window = body.spec.mode == "window"
+    do = window.at_vector if is_window else at_vector
+    width = VECTOR * (2 if len(body.instructions) <= LIGHT and not is_window else 1)
+    if any(map(bounds_of, body.instructions)):
+        _emit_bounded(body, first, last, width, do)
+        return
     whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
-    with f.loop(first, whole, width) as vectors:
+    _vectors(body, first, whole, width, do, masked=False)
+    _vectors(body, whole, last, VECTOR, do)
+
+
+def _vectors(body: Body, first: Value, last: Value, width: int, do: AtVector, masked: bool = True) -> None:
+    f = body.f
+    with f.loop(first, last, width) as vectors:
         body.places[body.vector_digit] = vectors.index
-        at_vector(body, width, None)
-    with f.loop(whole, last, VECTOR) as tail:
-        body.places[body.vector_digit] = tail.index
-        at_vector(body, VECTOR, body.first_lanes(f.sub(last, tail.index), VECTOR))
+        do(body, width, body.first_lanes(f.sub(last, vectors.index), width) if masked else None)
+
+
+def _emit_bounded(body: Body, first: Value, last: Value, width: int, do: AtVector) -> None:
+    """The border before the interior, the interior, and (in a second round, so that its code is there once) the border after it."""
+    f = body.f
+    low, high = _interior(body, first, last, width)
+    with f.loop(0, 2) as rounds:
+        is_second = f.compare("ne", rounds.index, 0)
+        _vectors(body, f.select(is_second, high, first), f.select(is_second, last, low), VECTOR, do)
+        body.bounded = False
+        _vectors(body, f.select(is_second, high, low), high, width, do, masked=False)
+        body.bounded = True
+
+
+def _interior(body: Body, first: Value, last: Value, width: int) -> tuple[Value, Value]:
+    """Where all bounds hold for all lanes of a vector, in whole vectors counted from ``first``; from ``last`` on if nowhere."""
+    f = body.f
+    low, high = first, last
+    body.places[body.vector_digit] = i64(0)
+    body.places.update((digit, i64(0)) for digit in body.inner)
+    for bound, number in sorted({(bound, number) for number, instr in enumerate(body.instructions) for bound in bounds_of(instr)}):
+        size = body.extras[number][bounds_of(body.instructions[number]).index(bound)]
+        least = most = body.affine(bound)
+        for digit in body.inner & body.strides[bound].keys():
+            reach = f.mul(body.strides[bound][digit], f.sub(body.extents[digit], i64(1)))
+            least = f.add(least, f.intrinsic("smin", reach, i64(0)))
+            most = f.add(most, f.intrinsic("smax", reach, i64(0)))
+        step = body.spec.accesses[bound].vector
+        if step > 0:  # places p of the vector digit with 0 <= least + step * p and most + step * p < size
+            round_up: Callable[[Value], Value] = lambda at, step=step: f.binary(
+                "udiv", f.add(f.intrinsic("smax", at, i64(0)), step - 1), i64(step)
+            )
+            low = f.intrinsic("smax", low, round_up(f.sub(i64(0), least)))
+            high = f.intrinsic("smin", high, round_up(f.sub(size, most)))
+        else:
+            inside = f.binary("and", f.compare("sge", least, i64(0)), f.compare("slt", most, size))
+            high = f.select(inside, high, first) if step == 0 else first
+    low = f.add(first, f.binary("and", f.add(f.sub(low, first), width - 1), i64(-width)))
+    high = f.add(first, f.binary("and", f.intrinsic("smax", f.sub(high, first), i64(0)), i64(-width)))
+    somewhere = f.compare("slt", low, high)
+    return f.select(somewhere, low, last), f.select(somewhere, high, last)
 
 
 def at_vector(body: Body, width: int, mask: Value | None) -> None:

@@ -7,6 +7,8 @@ it is, the vectors of a sum start at multiples of the lanes and are masked at th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops.body import Body, accesses_of
@@ -51,6 +53,7 @@ class Row:
         self.in_scratch: set[int] = set()  # kept instructions that an earlier phase has stored
         self.pitch = body.parameter(body.parameters.extent)
         self.outer = frozenset(range(body.spec.outer))
+        self.still = frozenset(range(body.spec.digits)) - {body.vector_digit}
         self.ahead: dict[int, Value] = {}
         self.last = False
 
@@ -63,11 +66,12 @@ class Row:
             self.in_scratch = set()
             self.ahead = self._distances(tiles.index) if last else {}
             stored: set[int] = set()
-            self._at_place(0, stored)
-            for phase in range(body.phases):
-                self.last = phase == last
-                self._walk(phase)
-                self._at_place(phase + 1, stored)
+            with body.along(self.outer):
+                self._at_place(0, stored)
+                for phase in range(body.phases):
+                    self.last = phase == last
+                    self._walk(phase)
+                    self._at_place(phase + 1, stored)
             body.values = dict(known)
             body.places.clear()
 
@@ -116,6 +120,14 @@ class Row:
         reductions, stores = body.wanted(phase)
         if not reductions and not stores:
             return
+        if reductions:
+            self._reduce(phase, reductions)
+        else:
+            self._store(stores)
+        self.in_scratch |= {number for number in self.kept if body.phase[number] <= phase and number in self._needs(reductions, stores)}
+
+    def _reduce(self, phase: int, reductions: list[int]) -> None:
+        body = self.body
         instrs = [self.spec.body[number] for number in reductions]
         start = [part for instr in instrs for part in neutral(instr, total_dtype(instr), 1)]
 
@@ -127,7 +139,6 @@ class Row:
             return result
 
         totals = self.chunks.each(start, chunk)
-        self.in_scratch |= {number for number in self.kept if body.phase[number] <= phase and number in self._needs(reductions, stores)}
         for number, instr, total in zip(reductions, instrs, grouped(instrs, totals), strict=True):
             body.values[number] = scalar.cast(self.f, total, total_dtype(instr), instr.dtype)
 
@@ -141,17 +152,56 @@ class Row:
         instrs = [self.spec.body[number] for number in reductions]
         lanes = [part for instr in instrs for part in neutral(instr, instr.dtype, LANES)]
         needs = self._needs(reductions, stores)
-        used = {access for number in (*needs, *stores) for access in accesses_of(self.spec.body[number])}
-        flat = all(self.spec.accesses[access].flat for access in used)
-        width = LANES if reductions or len(needs) <= 12 else VECTOR
+        flat = self._is_flat((*needs, *stores))
 
         def line(carried: list[Value]) -> list[Value]:
             if flat:
-                return self._flat(reductions, stores, first, last, width, carried)
-            return self._segments(reductions, stores, needs, first, last, width, carried)
+                return self._flat(reductions, stores, first, last, LANES, carried)
+            return self._segments(reductions, stores, needs, first, last, carried)
 
         lanes = self.chunks.lines_of(first_line, last_line, lanes, line)
         return [fold(f, instr, operand) for instr, operand in zip(instrs, grouped(instrs, lanes), strict=True)]
+
+    def _is_flat(self, numbers: Iterable[int]) -> bool:
+        used = {access for number in numbers for access in accesses_of(self.spec.body[number])}
+        return all(self.spec.accesses[access].flat for access in used)
+
+    def _store(self, stores: list[int]) -> None:
+        """A phase that reduces nothing, and has no need of chunks."""
+        body, f = self.body, self.f
+        needs = self._needs([], stores)
+        *others, vector = self.spec.run_digits
+        if self._is_flat((*needs, *stores)):
+            width = LANES if len(needs) <= 12 else VECTOR
+            self.chunks.lines_of(
+                i64(0), self.chunks.lines, [], lambda carried: self._flat([], stores, i64(0), self.chunks.length, width, carried)
+            )
+            return
+
+        def line(carried: list[Value]) -> list[Value]:
+            with f.loop(0, body.product(others), 1, [i64(0)]) as segments:
+                body.unravel(segments.index, others)
+                known = dict(body.values)
+                self._once_a_segment(needs)
+                start, size = segments.carried[0], body.extents[vector]
+                whole = f.binary("and", size, i64(-VECTOR))
+                with body.along(self.still):
+                    for first, last in ((i64(0), whole), (whole, size)):
+                        with f.loop(first, last, VECTOR) as vectors:
+                            body.places[vector] = vectors.index
+                            mask = None if last is whole else body.first_lanes(f.sub(size, vectors.index), VECTOR)
+                            self._vector([], stores, f.add(start, vectors.index), VECTOR, mask, [])
+                body.values = known
+                segments.carry(f.add(start, size))
+            return carried
+
+        self.chunks.lines_of(i64(0), self.chunks.lines, [], line)
+
+    def _once_a_segment(self, needs: list[int]) -> None:
+        body = self.body
+        for number in needs:
+            if body.vector_digit not in body.depends[number] and number not in body.values:
+                body.values[number] = body.compute(number, 1, None)
 
     def _flat(self, reductions: list[int], stores: list[int], first: Value, last: Value, width: int, lanes: list[Value]) -> list[Value]:
         """The positions from ``first``, a multiple of the lanes, to ``last`` as one digit."""
@@ -159,18 +209,19 @@ class Row:
         for digit in self.spec.run_digits:
             body.places[digit] = i64(0)
         whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
-        with f.loop(first, whole, width, lanes) as vectors:
-            body.places[body.vector_digit] = vectors.index
-            vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
         step = width if reductions else VECTOR
-        with f.loop(whole, last, step, vectors.carried) as tail:
-            body.places[body.vector_digit] = tail.index
-            mask = body.first_lanes(f.sub(last, tail.index), step)
-            tail.carry(*self._vector(reductions, stores, tail.index, step, mask, tail.carried))
+        with body.along(self.still):
+            with f.loop(first, whole, width, lanes) as vectors:
+                body.places[body.vector_digit] = vectors.index
+                vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
+            with f.loop(whole, last, step, vectors.carried) as tail:
+                body.places[body.vector_digit] = tail.index
+                mask = body.first_lanes(f.sub(last, tail.index), step)
+                tail.carry(*self._vector(reductions, stores, tail.index, step, mask, tail.carried))
         return tail.carried
 
     def _segments(
-        self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, width: int, lanes: list[Value]
+        self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, lanes: list[Value]
     ) -> list[Value]:
         """The same, one place of the run's other digits after the other."""
         body, f = self.body, self.f
@@ -180,28 +231,16 @@ class Row:
         with f.loop(f.binary("udiv", first, size), end, 1, lanes) as segments:
             body.unravel(segments.index, others)
             known = dict(body.values)
-            for number in needs:
-                if vector not in body.depends[number] and number not in body.values:
-                    body.values[number] = body.compute(number, 1, None)
+            self._once_a_segment(needs)
             start = f.mul(segments.index, size)
             low = f.intrinsic("smax", start, first)
             high = f.intrinsic("smin", f.add(start, size), last)
-            if reductions:
-                with f.loop(f.binary("and", low, i64(-width)), high, width, segments.carried) as vectors:
-                    body.places[vector] = f.sub(vectors.index, start)
-                    before = f.intrinsic("smax", f.sub(low, vectors.index), i64(0))
-                    mask = body.lanes_between(before, f.sub(high, vectors.index), width)
-                    vectors.carry(*self._vector(reductions, stores, vectors.index, width, mask, vectors.carried))
-                segments.carry(*vectors.carried)
-            else:
-                whole = f.add(low, f.binary("and", f.sub(high, low), i64(-width)))
-                with f.loop(low, whole, width) as vectors:
-                    body.places[vector] = f.sub(vectors.index, start)
-                    self._vector(reductions, stores, vectors.index, width, None, [])
-                with f.loop(whole, high, VECTOR) as vectors:
-                    body.places[vector] = f.sub(vectors.index, start)
-                    mask = body.first_lanes(f.sub(high, vectors.index), VECTOR)
-                    self._vector(reductions, stores, vectors.index, VECTOR, mask, [])
+            with body.along(self.still), f.loop(f.binary("and", low, i64(-LANES)), high, LANES, segments.carried) as vectors:
+                body.places[vector] = f.sub(vectors.index, start)
+                before = f.intrinsic("smax", f.sub(low, vectors.index), i64(0))
+                mask = body.lanes_between(before, f.sub(high, vectors.index), LANES)
+                vectors.carry(*self._vector(reductions, stores, vectors.index, LANES, mask, vectors.carried))
+            segments.carry(*vectors.carried)
             body.values = known
         return segments.carried
 

@@ -46,7 +46,7 @@ class Access:
 class Instr:
     """One step for one element.
 
-    ``op`` is ``load`` (attrs: access, accesses of bounds), ``index`` (access), ``number`` (class of the number), ``constant`` (number as text),
+    ``op`` is ``load`` (attrs: access, coordinates that must be in bounds, or else 0 is read), ``inside`` (such coordinates), ``index`` (access), ``number`` (class of the number), ``constant`` (number as text),
     ``map`` (name), ``cast``, ``gather`` (access, number of indices), ``reduce`` (kind), ``store`` (access), ``check`` (access of the
     position, number of the check; its arguments are the condition and the detail).
     ``args`` are earlier instructions.
@@ -63,10 +63,11 @@ class LoopSpec:
     """The structure of a loop kernel; equal specs share a kernel.
 
     Attributes:
-        mode: the shape of the nest: ``map``, ``tiled``, ``row`` or ``column``
+        mode: the shape of the nest: ``map``, ``window``, ``tiled``, ``row`` or ``column``
         outer, reduced, run: how many digits of each sort there are (the vector digit is one of the run in ``row``, else on its own)
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases
+        window: the extents of the reduced digits and the run's, in a nest of that name (elsewhere they are not known before run time)
     """
 
     mode: str
@@ -78,6 +79,7 @@ class LoopSpec:
     split: bool = False
     features: tuple[str, ...] = ()
     keep: bool = False
+    window: tuple[int, ...] = ()
 
     @property
     def digits(self) -> int:
@@ -120,9 +122,9 @@ class Parameters:
             self.access.append((start, strides))
         self.extra: dict[int, int] = {}
         for number, instr in enumerate(spec.body):
-            if instr.op == "load" and instr.attrs[1]:
+            if instr.op == "inside" or (instr.op == "load" and instr.attrs[1]):
                 self.extra[number] = position
-                position += len(instr.attrs[1])
+                position += len(instr.attrs[instr.op == "load"])
             elif instr.op == "number":
                 self.extra[number] = position
                 position += 1

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flambeau
 from flambeau import Tensor
 from flambeau.fx.interpreter import Interpreter
-from flambeau.fx.node import Node, map_aggregate
+from flambeau.fx.node import Node, leaves, map_aggregate
 
 __all__ = ["ShapeProp", "TensorMetadata"]
 
@@ -39,10 +39,8 @@ class ShapeProp(Interpreter):
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
-        found: list[Tensor] = []
-        noted = map_aggregate(result, lambda leaf: (found.append(leaf), _metadata(leaf))[1] if isinstance(leaf, Tensor) else leaf)
-        if found:
-            n.meta["tensor_meta"] = noted
+        if any(isinstance(leaf, Tensor) for leaf in leaves(result)):
+            n.meta["tensor_meta"] = map_aggregate(result, lambda leaf: _metadata(leaf) if isinstance(leaf, Tensor) else leaf)
         n.meta["type"] = type(result)
         return result
 

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import flambeau
+from flambeau._ops.nn import attention, attention_weights
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 from flambeau.nn.functional._dropout import dropout
@@ -52,31 +53,47 @@ def scaled_dot_product_attention(
             f"{shape_text(query)}, {shape_text(key)} and {shape_text(value)}"
         )
     if enable_gqa:
-        key, value = (x.repeat_interleave(query.size(-3) // x.size(-3), -3) for x in (key, value))
-    scale = 1.0 / math.sqrt(query.size(-1)) if scale is None else scale
-    scores = query * scale @ key.transpose(-2, -1)
-    if is_causal:
-        scores = scores.masked_fill(~_causal(scores.size(-2), scores.size(-1)), float("-inf"))
-    empty = None
-    if attn_mask is not None:
-        if attn_mask.dtype == flambeau.bool:
-            scores = scores.masked_fill(~attn_mask, float("-inf"))
-        else:
-            scores = scores + attn_mask
-        # A query without keys attends to nothing: its weights are 0, and so is their gradient.
-        empty = scores.amax(-1, keepdim=True) == float("-inf")
-        scores = scores.masked_fill(empty, 0.0)
-    weights = flambeau.softmax(scores, -1)
-    if empty is not None:
-        weights = weights.masked_fill(empty, 0.0)
-    if dropout_p > 0.0:
-        weights = dropout(weights, dropout_p)
-    return weights @ value
+        return _grouped(query, key, value, attn_mask, dropout_p, is_causal, scale)
+    if scale is None:
+        scale = 1.0 / math.sqrt(query.size(-1)) if query.size(-1) else 1.0
+    if dropout_p == 0.0 and _is_fused(query, key, value, attn_mask, is_causal):
+        return attention(query, key, value, attn_mask, is_causal, scale)
+    weights = attention_weights(query, key, attn_mask, is_causal, scale)
+    return (dropout(weights, dropout_p) if dropout_p > 0.0 else weights) @ value
 
 
-def _causal(queries: int, keys: int) -> Tensor:
-    """Which keys each query sees: those up to its own position."""
-    return flambeau.arange(queries).unsqueeze(-1) >= flambeau.arange(keys)
+_FEW_QUERIES = 4
+"""With fewer queries the scores are few, and to multiply rows by a matrix is faster than to copy that: 1.2 times for one query."""
+
+
+def _is_fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> bool:
+    """Whether the kernels that never store the scores are used."""
+    if not query.is_floating_point() or not query.numel() or not key.numel() or not value.numel():
+        return False
+    if query.size(-2) < _FEW_QUERIES and not is_causal:
+        return False
+    return mask is None or not mask.requires_grad
+
+
+def _grouped(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float, is_causal: bool, scale: float | None
+) -> Tensor:
+    """Attention of several heads of ``query`` to each head of ``key`` and ``value``, which are not copied."""
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if tensor.dim() < 3:
+            raise RuntimeError(
+                f"scaled_dot_product_attention: with enable_gqa {name} (..., H, L, E) needs heads, got shape {shape_text(tensor)}"
+            )
+    heads, groups = query.size(-3), key.size(-3)
+    if value.size(-3) != groups or not groups or heads % groups:
+        raise RuntimeError(
+            "scaled_dot_product_attention: Number of heads in key and value must divide the number of heads in query, got "
+            f"{groups} and {value.size(-3)} for {heads}"
+        )
+    if mask is not None and mask.dim() > 2:
+        mask = mask.unflatten(-3, (groups, heads // groups)) if mask.size(-3) == heads else mask.unsqueeze(-3)
+    query, key, value = query.unflatten(-3, (groups, heads // groups)), key.unsqueeze(-3), value.unsqueeze(-3)
+    return scaled_dot_product_attention(query, key, value, mask, dropout_p, is_causal, scale).flatten(-4, -3)
 
 
 def canonical_mask(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import index
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
@@ -9,17 +11,42 @@ from flambeau._tensor.tensor import Tensor
 AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
+def all_ints(values: tuple) -> bool:
+    """Whether all are Python's own ints: no booleans, no NumPy integers."""
+    for value in values:  # noqa: SIM110 (a generator takes six times as long, and every call of a convolution comes here)
+        if value.__class__ is not int:
+            return False
+    return True
+
+
+def integer(value: Any, name: str) -> int:
+    """An int from what can be an index: a NumPy integer, a tensor of one integer. Raises TypeError for all else, booleans too."""
+    if value.__class__ is int:
+        return value
+    try:
+        if value.__class__ is bool:
+            raise TypeError
+        return int(index(value))
+    except TypeError:
+        raise TypeError(f"{name} must be an int, not {value!r}") from None
+
+
 def ntuple(value: Any, n: int, name: str) -> tuple[int, ...]:
-    """``value`` as a tuple of ``n`` ints: one int counts for every dimension.
+    """``value`` as a tuple of ``n`` ints: one int counts for every dimension. What can be an index counts as an int, see :func:`integer`.
 
     Raises:
         TypeError: it is neither an int nor a sequence of ints.
         RuntimeError: it is a sequence of another length.
     """
-    if isinstance(value, int):
+    if value.__class__ is int:
         return (value,) * n
+    if value.__class__ is tuple and len(value) == n and all_ints(value):
+        return value
+    items = value if isinstance(value, Iterable) and getattr(value, "ndim", 1) else (value,)
     try:
-        result = tuple(int(item) if item is not None else item for item in value)
+        if value.__class__ is bool:
+            raise TypeError
+        result = tuple(item if item is None else int(index(item)) for item in items)
     except TypeError:
         raise TypeError(f"{name} must be an int or a tuple of {n} ints, not {value!r}") from None
     if len(result) == 1 and n > 1:

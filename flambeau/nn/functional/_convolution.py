@@ -7,7 +7,7 @@ from typing import Any
 from flambeau._ops import nn as ops
 from flambeau._ops.conv_shapes import padding_sides
 from flambeau._tensor.tensor import Tensor
-from flambeau.nn.functional._common import AXES, ntuple
+from flambeau.nn.functional._common import AXES, integer, ntuple
 
 
 def convolve(
@@ -18,20 +18,41 @@ def convolve(
     stride: Any,
     padding: Any,
     dilation: Any,
-    groups: int,
-    mode: str = "zeros",
+    groups: Any,
 ) -> Tensor:
-    """The convolution in ``n`` dimensions behind :func:`conv1d`, :func:`conv2d` and :func:`conv3d`; ``mode`` is what the padding holds."""
+    """The convolution in ``n`` dimensions behind :func:`conv1d`, :func:`conv2d` and :func:`conv3d`."""
+    _check_tensors(n, "conv", input, weight, bias)
+    stride, dilation = ntuple(stride, n, "stride"), ntuple(dilation, n, "dilation")
+    if padding.__class__ is not str:
+        padding = ntuple(padding, n, "padding")
+    return convolve_padded(n, input, weight, bias, stride, padding, dilation, integer(groups, "groups"), "zeros")
+
+
+def convolve_padded(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    mode: str,
+) -> Tensor:
+    """The convolution behind the layers, where sizes are mostly tuples of ints already; ``mode`` is what the padding holds."""
     if stride.__class__ is not tuple or len(stride) != n:
         stride = ntuple(stride, n, "stride")
     if dilation.__class__ is not tuple or len(dilation) != n:
         dilation = ntuple(dilation, n, "dilation")
     if padding.__class__ is not str and (padding.__class__ is not tuple or len(padding) != n):
         padding = ntuple(padding, n, "padding")
-    dims = input.layout.ndim
+    try:
+        dims = input.layout.ndim
+    except AttributeError:
+        raise TypeError(f"conv{n}d(): argument 'input' must be Tensor, not {type(input).__name__}") from None
     if dims != n + 2:
         _check_dims(f"conv{n}d", n, input)
-        return convolve(n, input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, mode).squeeze(0)
+        return convolve_padded(n, input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, mode).squeeze(0)
     if weight.layout.ndim != n + 2:
         raise _wrong_weight(f"conv{n}d", n, weight)
     if mode != "zeros" and padding != "valid":
@@ -54,11 +75,13 @@ def convolve_transposed(
     mode: str = "zeros",
 ) -> Tensor:
     """The transposed convolution in ``n`` dimensions; ``mode`` is what the padding of the convolution holds whose adjoint it is."""
+    _check_tensors(n, "conv_transpose", input, weight, bias)
     stride = ntuple(stride, n, "stride")
     if padding.__class__ is not str:
         padding = ntuple(padding, n, "padding")
     output_padding = ntuple(output_padding, n, "output_padding")
     dilation = ntuple(dilation, n, "dilation")
+    groups = integer(groups, "groups")
     if input.layout.ndim != n + 2:
         _check_dims(f"conv_transpose{n}d", n, input)
         batch = input.unsqueeze(0)
@@ -66,6 +89,12 @@ def convolve_transposed(
     if weight.layout.ndim != n + 2:
         raise _wrong_weight(f"conv_transpose{n}d", n, weight)
     return ops.convolve_transposed(input, weight, bias, stride, padding, output_padding, dilation, groups, mode)
+
+
+def _check_tensors(n: int, kind: str, input: Any, weight: Any, bias: Any) -> None:
+    for name, operand in (("input", input), ("weight", weight), ("bias", bias)):
+        if not isinstance(operand, Tensor) and (operand is not None or name != "bias"):
+            raise TypeError(f"{kind}{n}d(): argument '{name}' must be Tensor, not {type(operand).__name__}")
 
 
 def _check_dims(name: str, n: int, input: Tensor) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 import flambeau
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
@@ -24,16 +27,16 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
     classes = tensor._array()
-    low, high = int(classes.min()), int(classes.max())
-    if low < 0:
-        raise RuntimeError(f"Class values must be non-negative, got {low}.")
+    high = int(np.maximum.reduce(classes.view(np.uint64), axis=None))  # negative classes are the largest then
+    if high >= 1 << 63:
+        raise RuntimeError(f"Class values must be non-negative, got {int(classes.min())}.")
     if num_classes == -1:
         num_classes = high + 1
     elif num_classes < 1:
         raise RuntimeError(f"num_classes should be positive, got {num_classes}")
     elif high >= num_classes:
         raise RuntimeError(f"Class values must be smaller than num_classes: class {high} with num_classes (={num_classes}).")
-    return (tensor.unsqueeze(-1) == flambeau.arange(num_classes, device=tensor.device)).to(flambeau.int64)
+    return ops.one_hot(tensor, num_classes)
 
 
 def padding_row(padding_idx: int | None, rows: int) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -70,16 +70,43 @@ def interpolate(
         )
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
-    # The last axis first, as PyTorch sums them.
     output = input if input.is_floating_point() else input.to(flambeau.float32)
-    for i in reversed(range(n)):
-        scale = None if scales is None else scales[i]
-        output = _resize_axis(output, 2 + i, sizes[i], scale, mode, align_corners, antialias)
+    last = _channels_last(output)
+    if last:  # channels that lie side by side are moved together, and stay side by side
+        output = output.movedim(1, -1)
+    if last and _repeats(mode, input.shape[2:], sizes, scales):
+        output = _repeated(output, sizes)
+    else:
+        for i in reversed(range(n)):  # the last axis first, as PyTorch sums them
+            scale = None if scales is None else scales[i]
+            output = _resize_axis(output, i + (1 if last else 2), sizes[i], scale, mode, align_corners, antialias)
+    if last:
+        output = output.movedim(-1, 1)
     if output.dtype == input.dtype:
         return output
     if mode in ("nearest", "nearest-exact"):
         return output.to(input.dtype)
     return output.round().clamp(0, 255).to(input.dtype)
+
+
+def _channels_last(input: Tensor) -> bool:
+    format = {4: flambeau.channels_last, 5: flambeau.channels_last_3d}.get(input.dim())
+    return format is not None and input.is_contiguous(memory_format=format) and not input.is_contiguous()
+
+
+def _repeats(mode: str, old: Sequence[int], sizes: Sequence[int], scales: Sequence[float] | None) -> bool:
+    """Whether each element is repeated, along each axis the same number of times."""
+    return mode in ("nearest", "nearest-exact") and all(
+        after % before == 0 and scale in (None, after // before) for before, after, scale in zip(old, sizes, scales or (None,) * len(old))
+    )
+
+
+def _repeated(input: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Elements of ``(N, *, C)`` repeated until ``*`` has the given sizes."""
+    batch, *old, channels = input.shape
+    split = [size for before in old for size in (before, 1)]
+    wide = [size for before, after in zip(old, sizes) for size in (before, after // before)]
+    return input.reshape(batch, *split, channels).expand(batch, *wide, channels).reshape(batch, *sizes, channels)
 
 
 def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[int, ...], tuple[float, ...] | None]:

@@ -10,6 +10,7 @@ from typing import Any
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
+from flambeau.nn.functional._common import integer
 
 
 @lru_cache(maxsize=4096)
@@ -102,10 +103,12 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
 
     Raises:
         RuntimeError: C is not divisible by ``num_groups``, or a shape does not fit.
+        TypeError: ``num_groups`` is no int.
         ValueError: each group has one value, and there is one sample.
     """
     if input.dim() < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    num_groups = integer(num_groups, "num_groups")
     if num_groups > 0:
         _needs_values(input.layout.shape, num_groups, "value per channel")
     return flambeau.group_norm(input, num_groups, weight, bias, eps)

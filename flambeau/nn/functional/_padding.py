@@ -8,6 +8,7 @@ import flambeau
 from flambeau._ops import nn as ops
 from flambeau._ops.padding import MODES
 from flambeau._tensor.tensor import Tensor
+from flambeau.nn.functional._common import all_ints, integer
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -20,7 +21,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         value: the constant; 0 if left out.
 
     Raises:
-        RuntimeError, ValueError: the amounts do not fit the input or the mode.
+        RuntimeError: the amounts do not fit the input, or the mode takes no ``value``.
+        TypeError: an amount is no int.
         NotImplementedError: the mode does not fit the number of dimensions.
 
     Example:
@@ -28,6 +30,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         tensor([[2., 1., 2., 3., 2., 1.]])
     """
     dims = input.dim()
+    if pad.__class__ is not tuple or not all_ints(pad):
+        pad = tuple(integer(amount, "pad") for amount in pad)
     if len(pad) % 2:
         raise RuntimeError(f"Padding length must be divisible by 2, got {len(pad)} amounts: {tuple(pad)}")
     if len(pad) > 2 * dims:
@@ -36,9 +40,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"input of dimension {dims}"
         )
     if mode == "constant":
-        return flambeau.constant_pad_nd(input, tuple(pad), 0.0 if value is None else value)
+        return flambeau.constant_pad_nd(input, pad, 0.0 if value is None else value)
     if value is not None and value != 0:
-        raise ValueError(f"Padding mode {mode!r} doesn't take in value argument")
+        raise RuntimeError(f"Padding mode {mode!r} doesn't take in value argument")
     if mode not in MODES:
         raise NotImplementedError(f"Unrecognised padding mode {mode}: use 'constant', 'reflect', 'replicate' or 'circular'")
     n = len(pad) // 2
@@ -52,5 +56,5 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but "
             f"got: {list(input.shape)}"
         )
-    sides = tuple((int(pad[2 * i]), int(pad[2 * i + 1])) for i in reversed(range(n)))
+    sides = tuple((pad[2 * i], pad[2 * i + 1]) for i in reversed(range(n)))
     return ops.pad_border(input, mode, ((0, 0),) * (dims - n) + sides)

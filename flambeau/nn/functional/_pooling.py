@@ -9,7 +9,7 @@ from typing import Any
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._ops.arguments import into
-from flambeau._ops.gathering import unpool
+from flambeau._ops.scattering import unpool
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import ntuple, shape_text
 

@@ -9,7 +9,8 @@ import flambeau
 from flambeau._ops.conv_shapes import padding_sides, transposed_sizes
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import init
-from flambeau.nn.functional._convolution import convolve, convolve_transposed
+from flambeau.nn.functional._common import integer
+from flambeau.nn.functional._convolution import convolve_padded, convolve_transposed
 from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.utils import _ntuple
@@ -55,15 +56,16 @@ class _ConvNd(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        ntuple = _ntuple(self.spatial_dims)
+        in_channels, out_channels = integer(in_channels, "in_channels"), integer(out_channels, "out_channels")
+        groups = integer(groups, "groups")
         self._check(in_channels, out_channels, padding, groups, padding_mode)
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = ntuple(kernel_size)
-        self.stride = ntuple(stride)
-        self.padding = padding if isinstance(padding, str) else ntuple(padding)
-        self.dilation = ntuple(dilation)
-        self.output_padding = ntuple(output_padding)
+        self.kernel_size = self._sizes(kernel_size, "kernel_size")
+        self.stride = self._sizes(stride, "stride")
+        self.padding = padding if isinstance(padding, str) else self._sizes(padding, "padding")
+        self.dilation = self._sizes(dilation, "dilation")
+        self.output_padding = self._sizes(output_padding, "output_padding")
         self.groups = groups
         self.padding_mode = padding_mode
         self._reversed_padding_repeated_twice = self._explicit_padding()
@@ -71,6 +73,10 @@ class _ConvNd(Module):
         self.weight = Parameter(flambeau.empty((*ends, *self.kernel_size), device=device, dtype=dtype))
         self.register_parameter("bias", Parameter(flambeau.empty(out_channels, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
+
+    def _sizes(self, value: Any, name: str) -> tuple[int, ...]:
+        """A tuple of ints, whose number is checked when an input comes."""
+        return tuple(integer(each, name) for each in _ntuple(self.spatial_dims)(value))
 
     @staticmethod
     def _check(in_channels: int, out_channels: int, padding: Any, groups: int, padding_mode: str) -> None:
@@ -136,7 +142,7 @@ class _Conv(_ConvNd):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = self.stride, self.padding, self.dilation
-        return convolve(self.spatial_dims, input, weight, bias, *sizes, self.groups, self.padding_mode)
+        return convolve_padded(self.spatial_dims, input, weight, bias, *sizes, self.groups, self.padding_mode)
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
@@ -175,6 +181,7 @@ class Conv2d(_Conv):
 
     Raises:
         ValueError: an argument is not allowed, such as channels that are not divisible by the groups.
+        TypeError: a size or a number of channels is no int.
 
     Example:
         >>> flambeau.nn.Conv2d(16, 33, (3, 5), stride=(2, 1), padding=(4, 2))(flambeau.zeros(1, 16, 50, 100)).shape

@@ -8,10 +8,11 @@ import warnings
 from typing import Any
 
 import flambeau
+from flambeau._ops.nn import one_step
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import init
 from flambeau.nn.functional._linear import linear
-from flambeau.nn.functional._recurrent import STEPS, run
+from flambeau.nn.functional._recurrent import run
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence
@@ -125,12 +126,12 @@ class RNNBase(Module):
         if input.size(-1) != self.input_size:
             raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.size(-1)}")
 
-    def _initial_state(self, input: Tensor, state: tuple[Tensor, ...] | None, batch: int, batched: bool) -> tuple[Tensor, ...]:
+    def _initial_state(self, state: tuple[Tensor, ...] | None, batch: int, batched: bool) -> tuple[Tensor, ...] | None:
         """The checked state with which the layers begin, each of its tensors (layers · directions, N, size)."""
         sizes = self._state_sizes()
         layers = self.num_layers * self._directions
         if state is None:
-            return tuple(flambeau.zeros(layers, batch, size, dtype=input.dtype, device=input.device) for size in sizes)
+            return None
         dims = 3 if batched else 2
         if any(tensor.dim() != dims for tensor in state):
             found = f"({state[0].dim()}-D, {state[1].dim()}-D) tensors" if len(state) == 2 else f"{state[0].dim()}-D tensor"
@@ -160,7 +161,7 @@ class RNNBase(Module):
         length, batch = input.shape[:2]
         if length == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        state = self._initial_state(input, state, batch, batched)
+        state = self._initial_state(state, batch, batched)
         output, state = self._layers(input.reshape(length * batch, -1), [batch] * length, state)
         output = output.view(length, batch, -1)
         if not batched:
@@ -172,13 +173,13 @@ class RNNBase(Module):
         sizes = packed.batch_sizes.tolist()
         if state is not None and packed.sorted_indices is not None:
             state = tuple(tensor.index_select(1, packed.sorted_indices) for tensor in state)
-        state = self._initial_state(packed.data, state, sizes[0], True)
+        state = self._initial_state(state, sizes[0], True)
         data, state = self._layers(packed.data, sizes, state)
         if packed.unsorted_indices is not None:
             state = tuple(tensor.index_select(1, packed.unsorted_indices) for tensor in state)
         return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), state
 
-    def _layers(self, data: Tensor, sizes: list[int], state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _layers(self, data: Tensor, sizes: list[int], state: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         dropout = self.dropout if self.training else 0.0
         return run(self.mode, data, sizes, state, self.all_weights, self.bias, self.bidirectional, dropout)
 
@@ -427,7 +428,7 @@ class RNNCellBase(Module):
                     f"{(rows.size(0), self.hidden_size)}"
                 )
         gates = linear(rows, self.weight_ih, self.bias_ih)
-        state = STEPS[mode](gates, state, self.weight_hh, self.bias_hh)
+        state = one_step(mode, gates, state, self.weight_hh, self.bias_hh)
         return state if batched else tuple(tensor.squeeze(0) for tensor in state)
 
 

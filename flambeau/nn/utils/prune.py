@@ -64,7 +64,9 @@ class BasePruningMethod(ABC):
         original = getattr(module, name)
         scores = original if importance_scores is None else importance_scores
         if scores.shape != original.shape:
-            raise ValueError(f"importance_scores should have the shape {list(original.shape)} of parameter {name} of {module}, not {list(scores.shape)}")
+            raise ValueError(
+                f"importance_scores should have the shape {list(original.shape)} of parameter {name} of {module}, not {list(scores.shape)}"
+            )
         if earlier:
             container = PruningContainer(earlier[0])
             container.add_pruning_method(method)
@@ -127,7 +129,9 @@ class PruningContainer(BasePruningMethod):
         if not isinstance(method, BasePruningMethod):
             raise TypeError(f"{type(method)} is not a BasePruningMethod subclass")
         if method._tensor_name != self._tensor_name:
-            raise ValueError(f"Can only add pruning methods acting on the parameter named '{self._tensor_name}', not on '{method._tensor_name}'")
+            raise ValueError(
+                f"Can only add pruning methods acting on the parameter named '{self._tensor_name}', not on '{method._tensor_name}'"
+            )
         inner = method._pruning_methods if isinstance(method, PruningContainer) else (method,)
         self._pruning_methods += inner
 
@@ -238,7 +242,9 @@ class _Slices(_Amount):
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         if t.dim() <= 1:
-            raise ValueError(f"Structured pruning can only be applied to multidimensional tensors. Found tensor of shape {list(t.shape)} with {t.dim()} dims")
+            raise ValueError(
+                f"Structured pruning can only be applied to multidimensional tensors. Found tensor of shape {list(t.shape)} with {t.dim()} dims"
+            )
         if not -t.dim() <= self.dim < t.dim():
             raise IndexError(f"Invalid index {self.dim} for tensor of size {list(t.shape)}")
         dim = self.dim % t.dim()
@@ -326,7 +332,9 @@ def global_unstructured(
     method = pruning_method(**kwargs)
     method._tensor_name = "temp"
     if method.PRUNING_TYPE != "unstructured":
-        raise TypeError(f'Only "unstructured" PRUNING_TYPE supported for the `pruning_method`. Found method {pruning_method} of type {method.PRUNING_TYPE}')
+        raise TypeError(
+            f'Only "unstructured" PRUNING_TYPE supported for the `pruning_method`. Found method {pruning_method} of type {method.PRUNING_TYPE}'
+        )
     container.add_pruning_method(method)
     mask = container.compute_mask(whole, flambeau.cat([each.reshape(-1) for each in before]))
     for (module, name), part in zip(pairs, mask.split([each.numel() for each in before])):

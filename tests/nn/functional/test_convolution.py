@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flambeau
@@ -21,7 +21,8 @@ EXAMPLES = int(os.environ.get("FLAMBEAU_EXAMPLES", "60"))
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
-random_cases = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
+# How fast cases are drawn says how busy the machine is, no more.
+random_cases = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -281,3 +282,48 @@ def zeros(*shape):
 def test_errors_state_the_rule_and_the_numbers(call, text):
     with pytest.raises(RuntimeError, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda: F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2), stride=True),
+            TypeError,
+            "stride must be an int or a tuple of 2 ints, not True",
+        ),
+        (
+            lambda: F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2), stride="2"),
+            TypeError,
+            "stride must be an int or a tuple of 2 ints, not '2'",
+        ),
+        (lambda: F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2), dilation=(1, 1.0)), TypeError, r"dilation .* not \(1, 1.0\)"),
+        (lambda: F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2), groups=1.0), TypeError, "groups must be an int, not 1.0"),
+        (lambda: F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2), padding=1 << 63), ValueError, r"padding must be below 2\*\*63"),
+        (lambda: F.conv2d(np.zeros((1, 1, 4, 4)), zeros(1, 1, 2, 2)), TypeError, "argument 'input' must be Tensor, not ndarray"),
+        (lambda: F.conv2d(zeros(1, 1, 4, 4), None), TypeError, "argument 'weight' must be Tensor, not NoneType"),
+        (lambda: F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2), 1.0), TypeError, "argument 'bias' must be Tensor, not float"),
+        (
+            lambda: F.conv_transpose1d([[1.0]], zeros(1, 1, 2)),
+            TypeError,
+            r"conv_transpose1d\(\): argument 'input' must be Tensor, not list",
+        ),
+    ],
+)
+def test_arguments_of_a_wrong_type(call, error, text):
+    F.conv2d(zeros(1, 1, 4, 4), zeros(1, 1, 2, 2))  # its plan is remembered under stride (1, 1), which equals (True, True)
+    with pytest.raises(error, match=text):
+        call()
+
+
+@pytest.mark.parametrize(
+    "two", [np.int64(2), np.int32(2), flambeau.tensor(2), (np.int64(2),), [2, np.int64(2)], flambeau.Size([2, 2])], ids=repr
+)
+def test_what_can_be_an_index_is_a_size(two):
+    x, w = flambeau.rand(1, 2, 7, 7), flambeau.rand(2, 2, 2, 2)
+    for function in (F.conv2d, F.conv_transpose2d):
+        expected = function(x, w, stride=2, padding=2, dilation=2)
+        assert (function(x, w, stride=two, padding=two, dilation=two) == expected).all()
+    assert (F.conv2d(x, w[:, :1], stride=2, groups=np.int64(2)) == F.conv2d(x, w[:, :1], stride=2, groups=2)).all()
+    ours = flambeau.convolution(x, w, None, (2,), (0,), (1,), False, (0,), 1)
+    assert (ours == F.conv2d(x, w, stride=2)).all()

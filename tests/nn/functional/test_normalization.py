@@ -201,6 +201,17 @@ def ones(*shape):
             RuntimeError,
             r"weight of shape \[5\] and input of shape \[2, 6, 3\]: \(6,\) would fit",
         ),
+        (lambda: F.group_norm(ones(2, 6), 2.0), TypeError, "num_groups must be an int, not 2.0"),
+        (lambda: F.group_norm(ones(2, 6), True), TypeError, "num_groups must be an int, not True"),
+        (lambda: F.group_norm(ones(2, 6), 2, 1.0), TypeError, "must be Tensors, not float"),
+        (lambda: nn.LayerNorm(True), TypeError, "normalized_shape must be an int, not True"),
+        (lambda: F.batch_norm(ones(2, 6), ones(6), None), RuntimeError, "must be defined in evaluation mode"),
+        (
+            lambda: F.batch_norm(ones(2, 6), ones(6).requires_grad_(), ones(6), training=True),
+            RuntimeError,
+            r"running_mean has no gradient.*give running_mean\.detach\(\)",
+        ),
+        (lambda: F.instance_norm(ones(2, 6, 3), ones(6), ones(6).requires_grad_()), RuntimeError, "running_var has no gradient"),
         (lambda: F.group_norm(ones(6), 2), RuntimeError, "Expected at least 2 dimensions"),
         (lambda: F.group_norm(ones(1, 2), 2), ValueError, "Expected more than 1 value per channel when training"),
         (lambda: F.batch_norm(ones(2, 6), None, None, ones(5), training=True), RuntimeError, r"weight should contain 6 elements not 5"),
@@ -224,6 +235,18 @@ def ones(*shape):
 def test_errors_state_the_rule_and_the_numbers(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_numpy_integers_are_sizes():
+    x = flambeau.rand(2, 6, 3)
+    assert (F.group_norm(x, np.int64(2)) == F.group_norm(x, 2)).all()
+    assert nn.LayerNorm(np.int64(3)).normalized_shape == (3,)
+    assert nn.RMSNorm((np.int64(6), 3))(x).shape == x.shape
+
+
+def test_running_statistics_may_require_grad_where_nothing_is_recorded():
+    with flambeau.no_grad():
+        F.batch_norm(ones(2, 6), flambeau.zeros(6).requires_grad_(), ones(6), training=True)
 
 
 def test_half_precision_takes_float32_parameters():

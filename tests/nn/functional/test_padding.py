@@ -113,8 +113,21 @@ def test_layouts():
         ("reflect", (2, 3, 4, 5), (1, 1), NotImplementedError, "2 amounts need an input of 2 or 3 dimensions, got 4"),
         ("mirror", (2, 3), (1, 1), NotImplementedError, "Unrecognised padding mode mirror"),
         ("constant", (2, 3), (1,), RuntimeError, "must be divisible by 2"),
+        ("constant", (2, 3), (True, 1), TypeError, "pad must be an int, not True"),
+        ("reflect", (2, 3), (1.0, 1), TypeError, "pad must be an int, not 1.0"),
     ],
 )
 def test_errors(mode, shape, amounts, error, text):
     with pytest.raises(error, match=text):
         F.pad(flambeau.zeros(shape), amounts, mode=mode)
+
+
+def test_only_a_constant_has_a_value():
+    with pytest.raises(RuntimeError, match="'reflect' doesn't take in value"):
+        F.pad(flambeau.zeros(2, 3), (1, 1), "reflect", 1.0)
+
+
+def test_numpy_integers_are_amounts():
+    x = flambeau.rand(2, 3)
+    for mode in ("constant", "circular"):
+        assert (F.pad(x, [np.int64(1), np.int32(2)], mode) == F.pad(x, (1, 2), mode)).all()

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flambeau
@@ -17,7 +17,8 @@ from flambeau.nn.utils.stateless import functional_call
 from tests.nn.functional.direct import Settings, convolution, same_sides
 
 EXAMPLES = int(os.environ.get("FLAMBEAU_EXAMPLES", "60"))
-random_cases = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
+# How fast cases are drawn says how busy the machine is, no more.
+random_cases = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -49,6 +50,43 @@ def test_parameters_are_drawn_from_pytorchs_stream(layer):
         assert number == expected or abs(number - expected) <= 1e-7 * abs(
             expected
         )  # PyTorch may round a multiplication and an addition as one
+
+
+@st.composite
+def drawn_layers(draw):
+    """A layer of either kind as an expression, and a seed."""
+    rank, transposed = draw(st.integers(1, 3)), draw(st.booleans())
+    groups = draw(st.sampled_from((1, 1, 2, 3)))
+    c_in, c_out = (groups * draw(st.integers(1, 5)) for _ in range(2))
+    kernel = tuple(draw(st.integers(1, 4)) for _ in range(rank))
+    bias, lazy = draw(st.booleans()), draw(st.booleans())
+    dtype = draw(st.sampled_from(("float32", "float32", "float64", "bfloat16", "float16")))
+    name = f"{'Lazy' if lazy else ''}Conv{'Transpose' if transposed else ''}{rank}d"
+    channels = f"{c_out}" if lazy else f"{c_in}, {c_out}"
+    call = f"{name}({channels}, {kernel}, groups={groups}, bias={bias}, dtype=torch.{dtype})"
+    return call, (1, c_in, *kernel), dtype, draw(st.integers(0, 2**64 - 1))
+
+
+@random_cases
+@given(drawn_layers(), st.integers(0, 40))
+def test_parameters_and_what_follows_are_pytorchs(case, before):
+    """What a layer draws, after ``before`` numbers of others, and what the generator gives next."""
+    torch = pytest.importorskip("torch")
+    call, shape, dtype, seed = case
+    found = []
+    for library in (flambeau, torch):
+        library.manual_seed(seed)
+        library.rand(before)
+        layer = eval(f"library.nn.{call}", {"library": library, "torch": library})
+        if "Lazy" in call:
+            layer.initialize_parameters(library.zeros(shape, dtype=getattr(library, dtype)))
+        found.append([each.detach().double().numpy() for each in layer.parameters()] + [library.rand(3).numpy(), library.randn(2).numpy()])
+    assert len(found[0]) == len(found[1])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.shape == theirs.shape
+        # Equal to the last bit here; where PyTorch rounds a multiplication and an addition as one they may be a unit apart.
+        unit = torch.finfo(getattr(torch, dtype)).eps * np.abs(theirs).max(initial=0)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=unit)
 
 
 @pytest.mark.parametrize("lazy", [nn.LazyConv2d, nn.LazyConvTranspose2d])
@@ -203,6 +241,38 @@ def test_output_size_chooses_among_the_sizes_that_lead_to_one():
 def test_arguments_are_checked(build, text):
     with pytest.raises(ValueError, match=text):
         build()
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3, stride=True), "stride must be an int, not True"),
+        (lambda: nn.Conv2d(3, 4, 2.0), "kernel_size must be an int, not 2.0"),
+        (lambda: nn.Conv2d(3.0, 4, 3), "in_channels must be an int, not 3.0"),
+        (lambda: nn.Conv2d(4, 4, 3, groups="2"), "groups must be an int, not '2'"),
+        (lambda: nn.Conv2d(1, 1, 1)(np.ones((1, 1, 1, 1))), "argument 'input' must be Tensor, not ndarray"),
+    ],
+)
+def test_types_of_arguments_are_checked(build, text):
+    with pytest.raises(TypeError, match=text):
+        build()
+
+
+def test_numpy_integers_become_ints():
+    two = np.int64(2)
+    layer = nn.Conv2d(two, np.int32(4), (two, 3), stride=two, groups=two)
+    assert repr(layer) == "Conv2d(2, 4, kernel_size=(2, 3), stride=(2, 2), groups=2)"
+    assert layer(flambeau.zeros(1, 2, 6, 7)).shape == (1, 4, 3, 3)
+
+
+def test_sizes_that_are_changed_later_are_used():
+    layer = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")
+    layer.padding, layer.stride = (2, 2), 2
+    assert layer(flambeau.zeros(1, 1, 5, 5)).shape == (1, 1, 4, 4)
+    layer.stride = (np.int64(3), 1)
+    assert layer(flambeau.zeros(1, 1, 5, 5)).shape == (1, 1, 3, 7)
+    layer.stride = (3, 1)  # which equals what was remembered
+    assert layer(flambeau.zeros(1, 1, 5, 5)).shape == (1, 1, 3, 7)
 
 
 def test_an_error_says_where_in_the_network():

@@ -1,5 +1,6 @@
 """Pruning against what the masks must hold; the numbers of `random_*` are those of the random stream."""
 
+from __future__ import annotations
 
 import pickle
 

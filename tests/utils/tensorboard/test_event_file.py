@@ -44,6 +44,9 @@ class Pending:
 
     clone = detach
 
+    def numel(self) -> int:
+        return 1
+
     def compute(self) -> None:
         self.storage.tape, self.storage.buffer = None, b""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flambeau.utils.tensorboard import SummaryReader, SummaryWriter, _parse, reader
 from flambeau.utils.tensorboard import _wire as wire
 from flambeau.utils.tensorboard import summary as summaries
-from flambeau.utils.tensorboard._records import event, frame, scalar_records
+from flambeau.utils.tensorboard._records import event, frame, frame_header, scalar_records
 
 
 def write(directory, contents: bytes, name: str = "events.out.tfevents.1") -> Path:
@@ -266,6 +266,86 @@ def test_zeros(log_dir):
     write(log_dir, records(5) + bytes(100_000))
     run = SummaryReader(log_dir)
     assert len(run.scalars("loss").steps) == 5
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 40, 1 << 60, (1 << 64) - 1])
+def test_absurd_length_with_a_right_checksum_is_damage(size, log_dir):
+    """No message is as long as that, so nobody waits for the rest of it, nor makes room for it."""
+    write(log_dir, records(5) + frame_header(size) + b"nothing of the kind" + records(5, first=5))
+    run = SummaryReader(log_dir)
+    assert run.scalars("loss").steps.tolist() == list(range(10))
+    assert run.bytes_lost == 12 + 19
+
+
+def test_long_record_that_is_being_written_is_waited_for(log_dir):
+    path = write(log_dir, records(5) + frame_header(100_000) + bytes(50_000))
+    run = SummaryReader(log_dir)
+    assert len(run.scalars("loss").steps) == 5
+    path.write_bytes(records(5) + frame(bytes(100_000)) + records(1, first=5))
+    assert len(run.scalars("loss").steps) == 6
+    assert run.bytes_lost == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "values"),
+    [
+        (wire.text(1, "a") + wire.float32(2, 0.5), [0.5]),
+        (wire.text(1, "a") + wire.data(2, b"12345"), None),
+        (wire.text(1, "a") + wire.data(2, b""), None),
+        (wire.text(1, "a") + wire.integer(2, 1), None),
+        (wire.text(1, "a") + wire.float64(2, 0.5), None),
+        (wire.integer(1, 97) + wire.float32(2, 0.5), None),
+    ],
+    ids=["right", "bytes", "no bytes", "integer", "double", "tag"],
+)
+def test_fields_of_a_wrong_type_are_no_scalars(payload, values, log_dir):
+    """Their checksums are right: somebody made them so."""
+    data = event(wire.data(5, wire.data(1, payload)), 1.0, 3)
+    odd = wire.integer(1, 7) + wire.data(2, b"step") + wire.data(5, wire.data(1, wire.text(1, "b") + wire.float32(2, 1.5)))
+    write(log_dir, frame(data) * 3 + frame(odd) * 3)
+    run = SummaryReader(log_dir)
+    assert ("a" in run.tags()) == (values is not None)
+    if values is not None:
+        assert run.scalars("a").values.tolist() == values * 3
+    series = run.scalars("b")
+    assert (series.steps.tolist(), series.wall_times.tolist(), series.values.tolist()) == ([0] * 3, [0.0] * 3, [1.5] * 3)
+
+
+def test_number_in_a_list_that_is_not_packed(log_dir):
+    metadata = wire.data(9, wire.data(1, wire.text(1, "scalars")))
+    for field, number in ((5, wire.float32(5, 0.5)), (6, wire.float64(6, 0.5))):
+        value = wire.text(1, f"tag{field}") + metadata + wire.data(8, number)
+        write(log_dir, frame(event(wire.data(5, wire.data(1, value)), 1.0, 3)), f"events.out.tfevents.{field}")
+    run = SummaryReader(log_dir)
+    assert [run.scalars(tag).values.tolist() for tag in ("tag5", "tag6")] == [[0.5], [0.5]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=3)), min_size=1, max_size=6
+    )
+)
+def test_contents_that_somebody_made_up_are_no_error(tmp_path_factory, changes):
+    """Records whose checksums are right and whose contents are not."""
+    good = [
+        event(summaries.scalar("loss", 1.0).payload, 1.0, 3),
+        event(summaries.scalar("new", 1.0, new_style=True).payload, 1.0, 3),
+        event(summaries.scalar("new", 1.0, new_style=True, double_precision=True).payload, 1.0, 300),
+        event(wire.data(5, wire.repeated(1, [wire.text(1, "a") + wire.float32(2, 1.0)] * 2)), 1.0, 3),
+    ]
+    contents = b""
+    for which, bytes_ in changes:
+        data = bytearray(good[which])
+        for place, byte in bytes_:
+            data[place % len(data)] = byte
+        contents += frame(bytes(data))
+    directory = tmp_path_factory.mktemp("run")
+    write(directory, contents)
+    run = SummaryReader(directory)
+    for tag in run.tags():
+        run.scalars(tag)
+    assert run.bytes_lost == 0
 
 
 @settings(max_examples=60, deadline=None)

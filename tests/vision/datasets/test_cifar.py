@@ -1,4 +1,5 @@
 """CIFAR's files, made small: read from the folder and from the archive, and refused if damaged or hostile."""
+
 from __future__ import annotations
 
 import pickle

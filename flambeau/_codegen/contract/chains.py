@@ -1,0 +1,37 @@
+"""Where a sum is cut into chains: what decides the bits of a contraction's results, and depends on the extents of k alone.
+
+The error of a chain of fused multiply-adds grows with its length.  So a chain has some 256 terms, and the chains are added up: of normal
+numbers that makes the error of 65536 terms 11 times smaller, and that of a million 16 times.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+TERMS = 256
+"""Terms of a chain: its panel of columns fills two thirds of the first-level cache, and adding it up costs less than 2 % of its time."""
+_MULTIPLE = 32
+"""Chains along the innermost axis are whole vectors of any target, and whole groups of matrix registers."""
+
+
+def cut(k: tuple[int, ...], terms: int = TERMS) -> tuple[int, int]:
+    """Chains of about ``terms`` over axes of k as boxes: which axis is cut, into chunks of how many.
+
+    The axes before it are iterated one by one, those after it are whole.
+    """
+    if prod(k) <= terms * 5 // 4:
+        return 0, k[0] if k else 1
+    inner = prod(k)
+    for position, extent in enumerate(k):
+        inner //= extent
+        if inner <= terms:
+            return position, in_parts(extent, inner, terms, _MULTIPLE)
+    raise AssertionError("the last axis has nothing inside it")
+
+
+def in_parts(extent: int, inner: int, limit: int, multiple: int) -> int:
+    """The size of equal parts of an axis, each of whose places is ``inner`` terms: a part has about ``limit`` terms."""
+    if extent * inner <= limit * 5 // 4:
+        return extent
+    chunk = -(-extent // -(-extent * inner // limit))
+    return min(extent, -(-chunk // multiple) * multiple) if inner == 1 else chunk

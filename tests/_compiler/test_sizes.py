@@ -1,0 +1,74 @@
+"""Batches and images of many sizes: no kernel is compiled for a size, and what is kept of them all is bounded."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import flambeau
+from flambeau import nn
+from flambeau._runtime import allocator, jit
+from flambeau._tape import tape
+from flambeau._tape.tape import TRIE
+
+
+@pytest.fixture(autouse=True)
+def fresh_trie() -> Iterator[None]:
+    flambeau.flush()
+    TRIE.clear()
+    flambeau.flush()
+    yield
+
+
+def training_step() -> Callable[[int, int, int], float]:
+    """A step of a small convolutional network on a batch of images of some height and width."""
+    layers = [layer for number in range(3) for layer in (nn.Conv2d(8 if number else 3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    update = flambeau.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def step(batch: int, height: int, width: int) -> float:
+        images, labels = flambeau.randn(batch, 3, height, width), flambeau.zeros(batch, dtype=flambeau.int64)
+        update.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        update.step()
+        return loss.item()
+
+    return step
+
+
+def kernels() -> float:
+    counts = jit.statistics()
+    return counts["compiled"] + counts["loaded"]
+
+
+def test_a_new_size_compiles_nothing() -> None:
+    """Kernels follow from structure: a few more come while small images become large ones, then none."""
+    step = training_step()
+    counts = []
+    for number in range(50):
+        step(2 + number % 7, 36 + 29 * number % 91, 39 + 31 * number % 97)
+        counts.append(kernels())
+    assert counts[5] - counts[0] < 30 and counts[29] - counts[5] <= 6 and counts[49] - counts[29] <= 1, counts
+
+
+def test_what_is_kept_of_many_sizes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's objects by the bytes that are traced, 2 kB a record at most, until the trie is dropped; tensors by what the allocator reserves."""
+    step = training_step()
+    monkeypatch.setattr(tape, "MAX_TRIE_NODES", 500)
+    kept = []
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            step(2, 30 + 3 * number % 25, 32 + number)
+            if number > 20:
+                gc.collect()
+                kept.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert max(kept) - min(kept) < 2000 * 700, kept
+    now = allocator.statistics()
+    assert now["reserved"] - now["allocated"] <= max(64 << 20, now["peak"]) + now["peak"]
