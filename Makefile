@@ -8,7 +8,7 @@ ARGS ?=
 # A smaller download of PyTorch, where its own package index can be reached: PARITY_PIP="--extra-index-url URL"
 PARITY_PIP ?=
 
-.PHONY: demo test lint format parity bench docs clean
+.PHONY: demo test lint format parity packages bench docs clean
 
 demo: .venv/.demo  ## train on handwritten digits and show what came of it
 	.venv/bin/python -m flambeau examples/demo.py $(ARGS)
@@ -31,6 +31,9 @@ docs: .venv/.dev  ## run every example in the documents and the docstrings
 parity: .parity-venv/.torch  ## compare with PyTorch, operator by operator and module by module
 	.parity-venv/bin/python -m parity --jobs $(JOBS) $(ARGS)
 
+packages: .parity-venv/.packages  ## packages that import torch, on both sides: the same numbers
+	.parity-venv/bin/python -m parity.packages
+
 bench: .parity-venv/.torch  ## the same work on Flambeau and on PyTorch, in turn
 	.parity-venv/bin/python -m benchmarks $(ARGS)
 
@@ -49,6 +52,10 @@ clean:
 .parity-venv/.torch: pyproject.toml
 	$(call make_venv,.parity-venv)
 	.parity-venv/bin/python $(PIP) $(PARITY_PIP) -e '.[demo,parity]'
+	@touch $@
+
+.parity-venv/.packages: .parity-venv/.torch parity/packages/requirements.txt
+	.parity-venv/bin/python $(PIP) -r parity/packages/requirements.txt torch==2.13.0
 	@touch $@
 
 define make_venv

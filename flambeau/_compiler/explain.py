@@ -41,7 +41,8 @@ class Kernel:
         operators: what was fused into it, in order: scalar operators, ``sum``, ``contract 64x32x16`` (m, n, k), ``pack``, …
         flops: arithmetic operations: ``2 * m * n * k`` for a contraction, one for each element and operator elsewhere
         bytes_read, bytes_written: memory that it has to touch, each byte counted once
-        tiles: the independent parts that threads share (0 for a call back into Python)
+        tiles: the independent parts that it has (0 for a call back into Python)
+        chunks: how many pieces of several tiles are dealt out to threads
         seconds: how long it took, the call itself (a microsecond or two) included
         least_seconds: how long so many operations and bytes take at the machine's limits
     """
@@ -52,6 +53,7 @@ class Kernel:
     bytes_read: int
     bytes_written: int
     tiles: int
+    chunks: int
     seconds: float
     least_seconds: float
 
@@ -285,11 +287,14 @@ def _report(
         if isinstance(step, HostStep):
             read = sum(work.nbytes(argument) for argument in step.node.args)
             written = sum(work.nbytes(item) for item in step.items)
-            kernels.append(Kernel(step.node.attrs[0].__name__, ("host",), 0, read, written, 0, seconds, known.seconds(0, read + written)))
+            least = known.seconds(0, read + written)
+            kernels.append(Kernel(step.node.attrs[0].__name__, ("host",), 0, read, written, 0, 1, seconds, least))
             continue
         names, flops, read, written = work.of(step)
         itemsize = max(min(8, max(node.dtype.compute.itemsize for node in step.nodes)), 4)
-        kernels.append(Kernel(step.name, names, flops, read, written, step.tiles, seconds, known.seconds(flops, read + written, itemsize)))
+        chunks = -(-step.tiles // step.grain)
+        least = known.seconds(flops, read + written, itemsize)
+        kernels.append(Kernel(step.name, names, flops, read, written, step.tiles, chunks, seconds, least))
     nbytes = sum(node.numel * node.dtype.itemsize for node in plan.roots.values())
     return ProgramReport(operators, tuple(kernels), len(plan.roots), nbytes, plan.arena, start)
 

@@ -69,13 +69,17 @@ def array(value) -> np.ndarray:
 
 def scalar(value):
     """A float, or the snapshot of a tensor of one element that is not ready."""
-    if not is_array(value):
-        if isinstance(value, (int, float, np.number, np.bool_, str)):
-            return float(value)
+    if is_tensor(value):
+        count, ready = value.numel(), is_ready(value)
+    elif isinstance(value, np.ndarray):
+        count, ready = value.size, True
+    elif isinstance(value, (int, float, np.number, np.bool_, str)):
+        return float(value)
+    else:
         raise NotImplementedError(f"a scalar must be a number or a tensor or array of one element, got {type(value).__name__}")
-    if math.prod(value.shape) != 1:
+    if count != 1:
         raise AssertionError(f"a scalar must have one element, got shape {tuple(value.shape)}")
-    return float(value.item()) if is_ready(value) else value.detach().clone()
+    return float(value.item()) if ready else value.detach().clone()
 
 
 def number(value) -> float:

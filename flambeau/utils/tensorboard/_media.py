@@ -27,6 +27,11 @@ def pillow():
     return PIL
 
 
+def check_positive(name: str, number: float) -> None:
+    if not number > 0:
+        raise ValueError(f"{name} must be positive, got {number}")
+
+
 def check_image(shape: tuple[int, ...], dataformats: str) -> None:
     """Raise if ``to_hwc`` could not make an image of such an array."""
     layout = dataformats.upper()

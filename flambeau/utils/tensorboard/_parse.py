@@ -19,6 +19,7 @@ from ._crc import crc32c, crc32c_columns, mask
 from ._records import FRAME_SIZE, HEADER_SIZE
 
 _LONG = 256  # bytes; longer records are few, and checked one by one
+_LONGEST = 1 << 31  # bytes that no message has (protobuf's limit); a header that says more is damage, whatever its checksum
 _EXAMPLES = 64  # structures that are tried on records of one length; what is left is parsed one by one
 
 
@@ -54,8 +55,9 @@ def split(buffer: bytes) -> tuple[list[Group], int, int]:
         header = buffer[position : position + HEADER_SIZE]
         if len(header) < HEADER_SIZE:
             break
-        if int.from_bytes(header[8:], "little") == mask(crc32c(header[:8])):
-            spans[header] = int.from_bytes(header[:8], "little") + FRAME_SIZE
+        size = int.from_bytes(header[:8], "little")
+        if size < _LONGEST and int.from_bytes(header[8:], "little") == mask(crc32c(header[:8])):
+            spans[header] = size + FRAME_SIZE
             continue
         if begins and not _is_valid(buffer, begins[-1], position - begins[-1]):  # then its length is not to be trusted either
             position = begins.pop()
@@ -171,10 +173,10 @@ def scalars(buffer: bytes, groups: list[Group]) -> tuple[list[Piece], list[tuple
 def _parse(buffer: bytes, begin: int, end: int) -> _Event:
     event = _Event()
     try:
-        for number, _, start, stop in wire.spans(buffer, begin, end):
-            if number == _records.EVENT_WALL_TIME:
+        for number, kind, start, stop in wire.spans(buffer, begin, end):
+            if number == _records.EVENT_WALL_TIME and kind == wire.FIXED64:
                 event.wall_time = start, stop
-            elif number == _records.EVENT_STEP:
+            elif number == _records.EVENT_STEP and kind == wire.VARINT:
                 event.step = start, stop
             elif number == messages.EVENT_SESSION_LOG:
                 status = [(first, last) for key, _, first, last in wire.spans(buffer, start, stop) if key == 1]
@@ -191,20 +193,27 @@ def _parse(buffer: bytes, begin: int, end: int) -> _Event:
 
 def _parse_value(buffer: bytes, begin: int, end: int) -> tuple[int, int, int, int] | None:
     """The spans of a scalar's tag and number, or None for another kind of value."""
-    fields = {number: (start, stop) for number, _, start, stop in wire.spans(buffer, begin, end)}
-    tag = fields.get(_records.VALUE_TAG, (begin, begin))
-    if _records.VALUE_SIMPLE in fields:
-        return *tag, *fields[_records.VALUE_SIMPLE]
-    if messages.VALUE_TENSOR not in fields or messages.VALUE_METADATA not in fields:
+    fields = _fields(buffer, begin, end)
+    tag = fields.get((_records.VALUE_TAG, wire.BYTES), (begin, begin))
+    simple = fields.get((_records.VALUE_SIMPLE, wire.FIXED32))
+    if simple is not None:
+        return *tag, *simple
+    tensor, metadata = fields.get((messages.VALUE_TENSOR, wire.BYTES)), fields.get((messages.VALUE_METADATA, wire.BYTES))
+    if tensor is None or metadata is None:
         return None
-    plugin = {number: (start, stop) for number, _, start, stop in wire.spans(buffer, *fields[messages.VALUE_METADATA])}.get(1, (0, 0))
-    names = [buffer[start:stop] for number, _, start, stop in wire.spans(buffer, *plugin) if number == 1]
-    elements = {number: (start, stop) for number, _, start, stop in wire.spans(buffer, *fields[messages.VALUE_TENSOR])}
-    for number, size in ((messages.FLOAT_VALUES, 4), (messages.DOUBLE_VALUES, 8)):
-        start, stop = elements.get(number, (0, 0))
-        if names == [b"scalars"] and stop - start == size:
+    plugin = _fields(buffer, *metadata).get((1, wire.BYTES), (0, 0))
+    name = _fields(buffer, *plugin).get((1, wire.BYTES), (0, 0))
+    elements = _fields(buffer, *tensor)
+    for number, alone, size in ((messages.FLOAT_VALUES, wire.FIXED32, 4), (messages.DOUBLE_VALUES, wire.FIXED64, 8)):
+        start, stop = elements.get((number, wire.BYTES)) or elements.get((number, alone)) or (0, 0)  # a packed list, or not packed
+        if buffer[slice(*name)] == b"scalars" and stop - start == size:
             return *tag, start, stop
     return None
+
+
+def _fields(buffer: bytes, begin: int, end: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """The spans of a message's fields, by number and wire type."""
+    return {(number, kind): (start, stop) for number, kind, start, stop in wire.spans(buffer, begin, end)}
 
 
 def _one(buffer: bytes, begin: int, event: _Event, pieces: list[Piece], purges: list[tuple[int, int]]) -> None:

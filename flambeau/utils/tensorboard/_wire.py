@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 _ALL_ONES = (1 << 64) - 1
 
 
@@ -30,21 +30,21 @@ def varint(number: int) -> bytes:
 
 
 def integer(field: int, number: int) -> bytes:
-    return varint(field << 3 | _VARINT) + varint(number)
+    return varint(field << 3 | VARINT) + varint(number)
 
 
 def float32(field: int, number: float) -> bytes:
     with np.errstate(over="ignore"):  # beyond float32's range is infinity, as in every other implementation
-        return varint(field << 3 | _FIXED32) + np.float32(number).astype("<f4").tobytes()
+        return varint(field << 3 | FIXED32) + np.float32(number).astype("<f4").tobytes()
 
 
 def float64(field: int, number: float) -> bytes:
-    return varint(field << 3 | _FIXED64) + struct.pack("<d", number)
+    return varint(field << 3 | FIXED64) + struct.pack("<d", number)
 
 
 def data(field: int, payload: bytes | memoryview) -> bytes:
     """Bytes, or a message inside a message."""
-    return b"".join((varint(field << 3 | _BYTES), varint(len(payload)), payload))
+    return b"".join((varint(field << 3 | BYTES), varint(len(payload)), payload))
 
 
 def text(field: int, string: str) -> bytes:
@@ -97,13 +97,13 @@ def spans(buffer: bytes, begin: int = 0, end: int | None = None) -> Iterator[tup
         while begin < end:
             key, begin = read_varint(buffer, begin)
             wire = key & 7
-            if wire == _VARINT:
+            if wire == VARINT:
                 stop = read_varint(buffer, begin)[1]
-            elif wire == _BYTES:
+            elif wire == BYTES:
                 size, begin = read_varint(buffer, begin)
                 stop = begin + size
-            elif wire in (_FIXED64, _FIXED32):
-                stop = begin + (8 if wire == _FIXED64 else 4)
+            elif wire in (FIXED64, FIXED32):
+                stop = begin + (8 if wire == FIXED64 else 4)
             else:
                 raise ValueError(f"wire type {wire} at offset {begin}")
             if stop > end:

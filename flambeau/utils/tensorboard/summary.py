@@ -80,7 +80,13 @@ def tensor_proto(tag: str, tensor) -> Summary:
     return Summary(value(tag, content, "tensor"))
 
 
-def check_histogram(values) -> None:
+def check_histogram(values, bins="tensorflow", max_bins: int | None = None) -> None:
+    if not (isinstance(bins, str) and bins == "tensorflow"):
+        np.histogram([0.0], bins)  # knows which names, numbers and edges it takes
+    if max_bins is not None and max_bins < 1:
+        raise ValueError(f"max_bins must be at least 1, got {max_bins}")
+    if is_array(values) and getattr(values.dtype, "kind", "f") not in "biufc":
+        raise ValueError(f"a histogram is made of numbers, got an array of dtype {values.dtype}")
     if not is_array(values) and not np.isscalar(values):
         raise NotImplementedError(f"a histogram is made of a tensor, an array or a number, got {type(values).__name__}")
     if is_array(values) and size(values) == 0:
@@ -225,16 +231,29 @@ def _pr_curve(tag: str, rows: np.ndarray, num_thresholds: int) -> Summary:
 _MESH_PARTS = (("VERTEX", 1), ("FACE", 2), ("COLOR", 3))
 
 
+def check_curve(num_thresholds: int) -> None:
+    if num_thresholds < 1:
+        raise ValueError(f"num_thresholds must be at least 1, got {num_thresholds}")
+
+
 def check_mesh(vertices, colors, faces) -> None:
     for name, part in (("vertices", vertices), ("colors", colors), ("faces", faces)):
         if part is not None and len(shape(part)) != 3:
             raise ValueError(f"{name} must have shape (B, N, 3), got {shape(part)}")
 
 
-def mesh(tag: str, vertices, colors, faces, config_dict: dict | None, display_name=None, description=None) -> Summary:
-    """A mesh or, without ``faces``, a point cloud; all parts have shape ``(B, N, 3)``. ``config_dict`` is for three.js."""
+def mesh_config(config_dict: dict | None) -> str:
+    """What three.js is told, as JSON. Raises TypeError for what JSON has no form for."""
+    return "{}" if config_dict is None else json.dumps(config_dict, sort_keys=True)
+
+
+def mesh(tag: str, vertices, colors, faces, config_dict: dict | str | None, display_name=None, description=None) -> Summary:
+    """A mesh or, without ``faces``, a point cloud; all parts have shape ``(B, N, 3)``.
+
+    ``config_dict`` is for three.js; it may be encoded already, see :func:`mesh_config`.
+    """
     check_mesh(vertices, colors, faces)
-    config = "{}" if config_dict is None else json.dumps(config_dict, sort_keys=True)
+    config = config_dict if isinstance(config_dict, str) else mesh_config(config_dict)
     arrays = {"VERTEX": vertices, "FACE": faces, "COLOR": colors}
     parts = [(name, kind, _array_like(arrays[name])) for name, kind in _MESH_PARTS if arrays[name] is not None]
     components = sum(1 << kind for _, kind, _ in parts)

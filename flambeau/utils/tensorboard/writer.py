@@ -5,7 +5,6 @@ The calls check their arguments, take snapshots, and queue (see ``_event_file``)
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import socket
@@ -254,10 +253,10 @@ class SummaryWriter:
                 ``"fd"``, ...
             max_bins: Merge bins that there be at most about so many.
 
-        Raises ValueError if there is no element. Elements that lie in no bin, such as NaN, are not counted; if none does,
-        the histogram is not logged, and a warning says so.
+        Raises ValueError if there is no element, or for bins that ``numpy.histogram`` does not take. Elements that lie in no bin,
+        such as NaN, are not counted; if none does, the histogram is not logged, and a warning says so.
         """
-        summary.check_histogram(values)
+        summary.check_histogram(values, bins, max_bins)
         if isinstance(bins, str) and bins == "tensorflow":
             bins = self.default_bins
         self._put_later(tag, global_step, walltime, partial(summary.histogram, tag, bins=bins, max_bins=max_bins), values)
@@ -327,6 +326,7 @@ class SummaryWriter:
             labels: A string for each frame; ignored if they are not as many.
         """
         media.pillow()
+        media.check_positive("rescale", rescale)
         media.check_image(_convert.shape(img_tensor), dataformats)
         boxes = _convert.shape(box_tensor)
         if len(boxes) != 2 or boxes[1] < 4:
@@ -348,6 +348,7 @@ class SummaryWriter:
         Values are as for ``add_image``; ``fps`` is in frames a second.
         """
         media.pillow()
+        media.check_positive("fps", fps)
         media.check_video(_convert.shape(vid_tensor))
         self._put_later(tag, global_step, walltime, partial(summary.video, tag, fps=fps), vid_tensor)
 
@@ -355,6 +356,7 @@ class SummaryWriter:
         self, tag: str, snd_tensor, global_step: int | None = None, sample_rate: int = 44100, walltime: float | None = None
     ) -> None:
         """Log a mono sound: ``(L,)`` samples in [-1, 1], ``sample_rate`` a second."""
+        media.check_positive("sample_rate", sample_rate)
         media.check_sound(_convert.shape(snd_tensor))
         self._put_later(tag, global_step, walltime, partial(summary.audio, tag, sample_rate=sample_rate), snd_tensor)
 
@@ -446,6 +448,7 @@ class SummaryWriter:
         shapes = _convert.shape(labels), _convert.shape(predictions)
         if shapes[0] != shapes[1] or 0 in shapes[0]:
             raise ValueError(f"labels and predictions must have one shape and an element, got {shapes[0]} and {shapes[1]}")
+        summary.check_curve(num_thresholds)
         weights = np.asarray(weights) if isinstance(weights, Sequence) else weights
         encode = partial(summary.pr_curve, tag, num_thresholds=num_thresholds)
         self._put_later(tag, global_step, walltime, lambda *values: encode(*values[:2], weights=values[2]), labels, predictions, weights)
@@ -512,7 +515,7 @@ class SummaryWriter:
             config_dict: Classes of three.js and their options: camera, lights, material.
         """
         summary.check_mesh(vertices, colors, faces)
-        encode = partial(summary.mesh, tag, config_dict=copy.deepcopy(config_dict))
+        encode = partial(summary.mesh, tag, config_dict=summary.mesh_config(config_dict))
         self._put_later(tag, global_step, walltime, encode, vertices, colors, faces)
 
     def add_hparams(
