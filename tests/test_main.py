@@ -49,7 +49,7 @@ def test_torch_is_flambeau(script, tmp_path):
         from torch.version import release
         assert torch is flambeau and sys.modules["torch"] is flambeau
         assert torch.version is flambeau.version
-        assert torch.__name__ == "flambeau" and torch.__spec__.name == "flambeau"
+        assert torch.__name__ == "torch" and torch.__spec__.name == "flambeau"  # packages ask for the name
         assert torch.version.__spec__.name == "flambeau.version"
         print(release == flambeau.version.release)
     """)
@@ -93,12 +93,12 @@ def test_future_imports_of_ours_do_not_leak(script, tmp_path):
 
 
 def test_code_module_folder_and_stdin(script, tmp_path):
-    script("import sys, torch; print(torch.__name__, __name__, sys.argv[1:])", "package/__main__.py")
+    script("import sys, torch; print(torch.__spec__.name, __name__, sys.argv[1:])", "package/__main__.py")
     script("", "package/__init__.py")
     expected = "flambeau __main__ ['1']"
     assert output(run("-m", "package", "1", cwd=tmp_path)) == expected
     assert output(run("package", "1", cwd=tmp_path)) == expected
-    assert output(run("-", "1", cwd=tmp_path, stdin="import sys, torch; print(torch.__name__, __name__, sys.argv[1:])")) == expected
+    assert output(run("-", "1", cwd=tmp_path, stdin="import sys, torch; print(torch.__spec__.name, __name__, sys.argv[1:])")) == expected
     assert output(run("-c", "import sys; print(sys.argv)", "x", cwd=tmp_path)) == "['-c', 'x']"
 
 
@@ -129,13 +129,13 @@ def test_child_processes_follow(script, tmp_path):
 
         def name(_):
             import torch
-            return torch.__name__
+            return torch.__spec__.name
 
         if __name__ == "__main__":
             for method in ("fork", "spawn"):
                 with multiprocessing.get_context(method).Pool(1) as pool:
                     print(method, *pool.map(name, [0]))
-            child = "import torch; print(torch.__name__)"
+            child = "import torch; print(torch.__spec__.name)"
             grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
             subprocess.run([sys.executable, "-c", grandchild], check=True)
     """)

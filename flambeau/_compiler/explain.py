@@ -6,7 +6,6 @@ calls, and the clock is read between them.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.plan import HostStep, Plan
 from flambeau._compiler.program import CompiledProgram, HostCall, Run
 from flambeau._runtime import jit
+from flambeau._runtime.interrupts import interrupts_held
 
 __all__ = ["Explanation", "Kernel", "ProgramReport", "explain"]
 
@@ -217,7 +217,7 @@ def watched(report: Callable[[ProgramReport], None]) -> Iterator[Callable[[], No
         program.segments = steps = _Steps(segments)
         start = time.perf_counter()
         try:
-            with _interrupts_held():
+            with interrupts_held():  # a program overwrites its inputs in its last segment, cut into single calls here
                 execute()
         finally:
             program.segments = segments
@@ -258,23 +258,6 @@ class _Steps(list):
             start = time.perf_counter()
             yield step
             self.seconds.append(time.perf_counter() - start)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait: a program overwrites its inputs in its last segment, which is one native call where nobody reads the clock."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        yield  # interrupts come in the main thread, and no handler of Python's raises them
-        return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _report(

@@ -146,7 +146,7 @@ for name in ("chain", "softmaxes", "linear_layers", "indexing"):
     for tensor in PROGRAMS[name](flambeau):
         digest.update(tensor.detach().numpy().tobytes())
 counts = jit.statistics()
-compiler = any(name.startswith(("llvmlite", "flambeau._runtime.llvm", "flambeau._codegen", "flambeau._compiler.plan")) for name in sys.modules)
+compiler = any(name.startswith(("llvmlite", "flambeau._runtime.llvm", "flambeau._codegen.contract", "flambeau._codegen.loops", "flambeau._compiler.plan")) for name in sys.modules)
 print(digest.hexdigest(), int(counts["compiled"]), int(counts["loaded"]), compiler)
 """
 

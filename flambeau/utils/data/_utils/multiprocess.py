@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import flambeau
+from flambeau._runtime.interrupts import interrupts_held
 from flambeau.utils.data._utils.iterator import _BaseDataLoaderIter
 from flambeau.utils.data._utils.transport import Receiver, dumps
 from flambeau.utils.data._utils.worker import Exhausted, Failure, Job, work
@@ -145,11 +146,14 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
 
     def _next_batch(self) -> Any:
         while self._delivered < self._sent:
-            worker, answer = self._next_answer()
-            self._delivered += 1
-            if answer is Exhausted:
-                worker.has_more = False
-            self._hand_out()
+            while not self._has_next_answer():
+                self._receive()
+            with interrupts_held():
+                worker, answer = self._answers.pop(self._delivered if self._in_order else next(iter(self._answers)))
+                self._delivered += 1
+                if answer is Exhausted:
+                    worker.has_more = False
+                self._hand_out()
             if isinstance(answer, Failure):
                 answer.reraise()
             if answer is not Exhausted:
@@ -158,28 +162,26 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             self.stop()
         raise StopIteration
 
-    def _next_answer(self) -> tuple[_Worker, Any]:
-        """The answer to the oldest task, or to any if order does not matter."""
-        while True:
-            if self._in_order and self._delivered in self._answers:
-                return self._answers.pop(self._delivered)
-            if not self._in_order and self._answers:
-                return self._answers.pop(next(iter(self._answers)))
-            self._receive()
+    def _has_next_answer(self) -> bool:
+        """Whether the oldest task is answered, or any if order does not matter."""
+        return self._delivered in self._answers if self._in_order else bool(self._answers)
 
     def _receive(self) -> None:
         """Waits for answers and files them under the numbers of their tasks."""
         busy = {worker.connection: worker for worker in self._workers if worker.outstanding}
         ready = self._wait(busy)
         try:
-            for connection in ready:
-                worker = busy[connection]
-                number, answer = worker.receive()
-                if number >= self._first:  # else it belongs to a pass that was left early
-                    worker.outstanding -= 1
-                    self._answers[number] = (worker, answer)
+            with interrupts_held():
+                for connection in ready:
+                    worker = busy[connection]
+                    number, answer = worker.receive()
+                    if number >= self._first:  # else it belongs to a pass that was left early
+                        worker.outstanding -= 1
+                        self._answers[number] = (worker, answer)
+        except KeyboardInterrupt:
+            raise
         except BaseException:
-            # A connection that was interrupted in the middle of a message cannot be read from again.
+            # A connection that failed in the middle of a message cannot be read from again.
             self._give_up()
             raise
 

@@ -380,6 +380,7 @@ def test_an_interrupt_of_the_whole_group_leaves_the_loader_usable():
         """
     )
     assert process.stdout.readline() == "waiting\n"
+    time.sleep(0.2)  # until the main process has taken what was ready, and waits, too
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (out, err, process.returncode) == ("interrupted\n[0, 1, 2, 3, 4, 5] []\n", "", 0)
