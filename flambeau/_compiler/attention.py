@@ -9,8 +9,8 @@ from math import prod
 
 from flambeau._codegen import attention
 from flambeau._compiler.cluster import base_of
-from flambeau._compiler.graph import Node
 from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 from flambeau._types import layout as lay
 

@@ -20,7 +20,7 @@ from math import prod
 from operator import or_
 from typing import Any
 
-from flambeau._compiler.graph import Node
+from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 
 Dims = tuple[tuple[int, ...], ...]

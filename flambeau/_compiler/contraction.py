@@ -18,8 +18,8 @@ from flambeau._codegen.contract.arithmetic import compute_dtype, narrow
 from flambeau._codegen.ir import Builder
 from flambeau._codegen.loops import Instr
 from flambeau._compiler.cluster import Cluster, Clustering, base_of, digit_strides, interval
-from flambeau._compiler.graph import Node
 from flambeau._compiler.nest import KernelCall, Nest
+from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 
 _MOST_INSTRUCTIONS = 48

@@ -14,7 +14,8 @@ import numpy as np
 from flambeau._codegen import scalar
 from flambeau._codegen.scalar.reference import decode, encode
 from flambeau._codegen.steps import STEPS
-from flambeau._compiler.graph import Graph, Node
+from flambeau._compiler.graph import Graph
+from flambeau._compiler.node import Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 

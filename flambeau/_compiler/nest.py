@@ -16,7 +16,7 @@ from math import prod
 from flambeau._codegen import loops
 from flambeau._codegen.loops import ACROSS, BLOCK, CHUNK, COLUMNS, EFFECTS, ROWS, STRIDED, VECTOR, Access, Instr, LoopSpec, Parameters
 from flambeau._compiler.cluster import Cluster, Dims, base_of, digit_strides, domain_key, is_uniform
-from flambeau._compiler.graph import Node
+from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

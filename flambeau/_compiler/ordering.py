@@ -10,8 +10,8 @@ from math import prod
 
 from flambeau._codegen import merging, sorting
 from flambeau._compiler.cluster import base_of
-from flambeau._compiler.graph import Node
 from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.node import Node
 
 
 def lower_sort(node: Node) -> list[KernelCall]:

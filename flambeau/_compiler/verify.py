@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from flambeau._codegen import scalar
 from flambeau._codegen.steps import STEPS
-from flambeau._compiler.graph import Graph, Node
+from flambeau._compiler.graph import Graph
+from flambeau._compiler.node import Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 

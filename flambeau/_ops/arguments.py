@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.operator import PLAIN_NUMBERS, Operator, check_result, check_writable, write
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator
+from flambeau._ops.writing import check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.operator import FUNCTIONS, OPERATORS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS, OPERATORS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType

@@ -18,7 +18,8 @@ from flambeau._ops.creation import empty_strided, from_array, linspace
 from flambeau._ops.functions import complex
 from flambeau._ops.indexing import nonzero
 from flambeau._ops.joining import cat
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.statistics import vector_norm
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -28,7 +29,8 @@ from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- parts of numbers ------------------------------------------------------------------------------------------------

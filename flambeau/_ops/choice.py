@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import common_dtype, into, number
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

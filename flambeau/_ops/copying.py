@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import number
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import ALIAS, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -14,7 +15,8 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 
@@ -223,6 +225,33 @@ def view_as_complex(input: Tensor) -> Tensor:
 _VIEW_AS_REAL = type(ALIAS)("view_as_real", _as_real_gradient)
 _VIEW_AS_COMPLEX = type(ALIAS)("view_as_complex", _as_complex_gradient)
 FUNCTIONS.real = real
+
+
+# -- what a write records (see `writing.py`) -----------------------------------------------------------------------------
+
+
+def _infer_write_all(operands: tuple, statics: tuple) -> Layout:
+    return statics[0]
+
+
+def _lower_write_all(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    return graph.copy(graph.cast(operands[0].expand(statics[0].shape), statics[0].dtype))
+
+
+def _infer_write_part(operands: tuple, statics: tuple) -> Layout:
+    return operands[0]
+
+
+def _lower_write_part(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = statics[0]
+    base = operands[0]
+    if base.kind == "view":
+        base = graph.bitcast(base.args[0], base.dtype, base.numel)
+    return graph.update(base, layout, graph.cast(operands[1].expand(layout.shape), layout.dtype))
+
+
+Operator("_write_all", ("value",), ("layout",), infer=_infer_write_all, lower=_lower_write_all)
+Operator("_write_part", ("base", "value"), ("layout",), infer=_infer_write_part, lower=_lower_write_part)
 
 PUBLIC = ("clone", "real", "imag", "view_as_real", "view_as_complex")
 METHODS = ("clone", "contiguous", "copy_", "fill_", "zero_")

@@ -25,7 +25,8 @@ from flambeau._types.layout import Layout
 from flambeau._types.promotion import promote_types
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

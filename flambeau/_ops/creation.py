@@ -12,7 +12,8 @@ import numpy as np
 
 from flambeau._ops.arguments import int_tuple, into, number, sizes
 from flambeau._ops.node import AccumulateGrad
-from flambeau._ops.operator import FUNCTIONS, OPERATORS, PLAIN_NUMBERS, Operator, new_tensor
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator
+from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
 from flambeau._runtime.allocator import Buffer, allocate
 from flambeau._tape.storage import Storage, TensorBase
 from flambeau._types import dtype as dt
@@ -25,7 +26,8 @@ from flambeau._types.promotion import get_default_dtype, number_dtype
 from flambeau._types.strided import require_strided
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 Place = str | Device | None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flambeau._ops.gathering import index_select
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
 from flambeau._ops.positions import check_range, unravel
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.slice_writing import index_add
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -14,7 +15,8 @@ from flambeau._types.errors import IndexOutOfBoundsError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

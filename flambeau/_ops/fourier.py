@@ -24,7 +24,8 @@ from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- operators -------------------------------------------------------------------------------------------------------

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import apart, into
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
 from flambeau._ops.positions import check_index, check_range, compact, out_of_bounds, places_along, spread, vector_of
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

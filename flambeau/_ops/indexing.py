@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops.arguments import apart, into, number
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
 from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import REPLACE, ViewOperator, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -21,7 +22,8 @@ from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 _FULL = slice(None)

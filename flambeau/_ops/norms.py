@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flambeau._ops.arguments import into
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.normalization import NORM, Shape, _precise
-from flambeau._ops.operator import write
+from flambeau._ops.writing import write
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types.layout import Layout

@@ -13,21 +13,19 @@ from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.node import AccumulateGrad, GradNode
+from flambeau._ops import registry
+from flambeau._ops.node import GradNode
+from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
+from flambeau._ops.writing import check_result, check_writable, rebase, write
 from flambeau._tape.storage import Storage, TensorBase
-from flambeau._tape.tape import LOCAL, adopt, recording_lock, set_share
-from flambeau._types import layout as lay
+from flambeau._tape.tape import LOCAL, recording_lock, set_share
 from flambeau._types.dtype import FLOAT
-from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
-from flambeau._types.promotion import can_cast
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
-
-OPERATORS: dict[str, Operator] = {}
-"""Every operator by name."""
 
 PLAIN_NUMBERS = frozenset((int, float, bool, complex))
 
@@ -39,17 +37,7 @@ def set_tensor_class(cls: type) -> None:
     """Set the class of operators' results (``flambeau.Tensor``, which imports this module)."""
     global _tensor_class
     _tensor_class = cls
-
-
-def new_tensor(storage: Storage, layout: Layout) -> Tensor:
-    """A tensor without history over a storage."""
-    tensor = _new(_tensor_class)
-    tensor.storage = storage
-    tensor.layout = layout
-    tensor.node = None
-    tensor.output_nr = 0
-    tensor.base = None
-    return tensor
+    registry.set_tensor_class(cls)
 
 
 class Operator:
@@ -454,34 +442,6 @@ def _mask(edges: Sequence[Any]) -> int:
     return sum(1 << position for position, edge in enumerate(edges) if edge is not None)
 
 
-class Functions:
-    """Functions of other families that the machinery here needs; the families set them when they are imported."""
-
-    zeros: Callable[[Layout], Tensor]
-    ones: Callable[[Layout], Tensor]
-    full: Callable[[Layout, Any], Tensor]
-    arange: Callable[[int], Tensor]
-    where: Callable[..., Tensor]
-    sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
-    cast: Callable[[Tensor, DType], Tensor]
-    polygamma: Callable[[int, Tensor], Tensor]
-    real: Callable[[Tensor], Tensor]
-    regenerate: Callable[[TensorBase, TensorBase], None]
-    copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
-    backward: Callable[..., None]
-    gradients: Callable[..., tuple]
-
-
-FUNCTIONS = Functions()
-
-
-class Anomaly:
-    enabled = False
-
-
-ANOMALY = Anomaly()
-
-
 def fit(grad: Tensor, operand: Layout) -> Tensor:
     """A gradient with the shape and dtype of the operand that it belongs to."""
     if grad.layout.dtype is not operand.dtype:
@@ -548,110 +508,3 @@ def user_line() -> tuple[str, int]:
             break
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
-
-
-# -- writing ---------------------------------------------------------------------------------------------------------
-
-
-def check_writable(target: TensorBase, name: str) -> None:
-    """Check that an in-place operator may write ``target``.
-
-    Raises:
-        RuntimeError: its elements overlap in memory, or it is a leaf (or a view of one) that requires grad.
-    """
-    if lay.may_overlap(target.layout):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-            f"Please clone() the tensor before performing the operation. ({name} on shape {list(target.layout.shape)}, strides {list(target.layout.strides)})"
-        )
-    if LOCAL.tape.grad:
-        if isinstance(target.node, AccumulateGrad):
-            raise RuntimeError(f"a leaf Variable that requires grad is being used in an in-place operation. ({name})")
-        if target.base is not None and isinstance(target.base.node, AccumulateGrad):
-            raise RuntimeError(f"a view of a leaf Variable that requires grad is being used in an in-place operation. ({name})")
-
-
-def check_result(target: TensorBase, result: Layout, name: str) -> None:
-    """Check that a result may be written into ``target``.
-
-    Raises:
-        RuntimeError: it has another shape, or its dtype cannot be cast.
-    """
-    if result.shape != target.layout.shape:
-        raise RuntimeError(
-            f"output with shape {list(target.layout.shape)} doesn't match the broadcast shape {list(result.shape)} ({name} cannot enlarge the tensor that it writes)"
-        )
-    if not can_cast(result.dtype, target.layout.dtype):
-        raise RuntimeError(
-            f"result type {_TYPE_NAMES[result.dtype.name]} can't be cast to the desired output type {_TYPE_NAMES[target.layout.dtype.name]}"
-        )
-
-
-_TYPE_NAMES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int", "int16": "Short",
-    "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
-    "uint32": "UInt32", "uint64": "UInt64",
-}  # fmt: skip
-
-
-def write(target: TensorBase, value: TensorBase) -> None:
-    """Overwrite ``target``'s elements by ``value``'s (of the same shape), as recorded; no history, no checks.
-
-    ``value`` must be a fresh result that nobody else will write.
-    """
-    layout = target.layout
-    storage = target.storage
-    covers = layout.dense and layout.offset == 0 and layout.numel * layout.dtype.itemsize == storage.nbytes
-    if covers:
-        source = value
-        fresh = value.storage.tape is LOCAL.tape and value.storage.slot not in LOCAL.tape.inputs
-        if value.layout is not layout or not fresh or value.storage is storage:
-            source = OPERATORS["_write_all"](value, statics=(layout,))
-        adopt(storage, source.storage)
-    elif layout.numel:
-        flat = lay.contiguous((storage.nbytes // layout.dtype.itemsize,), layout.dtype)
-        base = new_tensor(storage, flat)
-        adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).storage)
-    else:
-        storage.version += 1
-    if storage.exported:
-        LOCAL.tape.flush()
-
-
-def rebase(target: TensorBase, node: GradNode | None) -> None:
-    """Set the history of a tensor that was overwritten, and of the tensors that it shares its memory with."""
-    if target.base is not None:
-        FUNCTIONS.copy_slices(target.base, target, node)
-        return
-    target.node = node
-    target.output_nr = 0
-    views = target.__dict__.get("_views")
-    if views:
-        for reference in views:
-            view = reference()
-            if view is not None:
-                FUNCTIONS.regenerate(target, view)
-
-
-def _infer_write_all(operands: tuple, statics: tuple) -> Layout:
-    return statics[0]
-
-
-def _lower_write_all(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    return graph.copy(graph.cast(operands[0].expand(statics[0].shape), statics[0].dtype))
-
-
-def _infer_write_part(operands: tuple, statics: tuple) -> Layout:
-    return operands[0]
-
-
-def _lower_write_part(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    layout = statics[0]
-    base = operands[0]
-    if base.kind == "view":
-        base = graph.bitcast(base.args[0], base.dtype, base.numel)
-    return graph.update(base, layout, graph.cast(operands[1].expand(layout.shape), layout.dtype))
-
-
-Operator("_write_all", ("value",), ("layout",), infer=_infer_write_all, lower=_lower_write_all)
-Operator("_write_part", ("base", "value"), ("layout",), infer=_infer_write_part, lower=_lower_write_part)

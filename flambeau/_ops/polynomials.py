@@ -13,7 +13,8 @@ import numpy as np
 from flambeau._ops.elementwise import binary, binary_function, infer_float
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._types.layout import Layout
 
 Start = Callable[[np.ndarray], np.ndarray]

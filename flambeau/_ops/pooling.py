@@ -9,13 +9,15 @@ from math import prod
 from operator import add
 from typing import TYPE_CHECKING
 
-from flambeau._ops.operator import FUNCTIONS, OPERATORS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS, OPERATORS
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 Ints = tuple[int, ...]
@@ -223,7 +225,7 @@ def _covering(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stride: Int
     A position is two axes, ``(block, place)``, with ``stride`` places in a block (the last one may reach beyond the input), and is covered by
     window ``block + t`` if ``0 <= place + padding - stride * t < kernel``. The axes of ``t`` are the last ones.
     """
-    from flambeau._compiler.graph import Bound  # which a program that was compiled before does not load
+    from flambeau._compiler.node import Bound  # which a program that was compiled before does not load
 
     grad = grad.plain
     source = grad.layout

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from flambeau._ops.operator import new_tensor
+from flambeau._ops.registry import new_tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.errors import IndexOutOfBoundsError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

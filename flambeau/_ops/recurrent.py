@@ -17,14 +17,16 @@ from flambeau._ops.activation import relu
 from flambeau._ops.elementwise import sigmoid, tanh
 from flambeau._ops.joining import cat, chunk, split, stack
 from flambeau._ops.matrix import linear, matmul
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 State = tuple["Tensor", ...]

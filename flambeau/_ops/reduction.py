@@ -9,14 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import into
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 Axes = int | Sequence[int] | None

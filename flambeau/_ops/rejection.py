@@ -16,7 +16,8 @@ from flambeau._types import layout as lay
 from flambeau._types.finfo import finfo
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._ops.sampling import Generator
     from flambeau._tensor.tensor import Tensor
 

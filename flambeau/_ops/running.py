@@ -11,7 +11,8 @@ import numpy as np
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
 from flambeau._ops.joining import cat
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
 from flambeau._ops.statistics import cumsum
@@ -22,7 +23,8 @@ from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- running extrema -------------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import numpy as np
 
 from flambeau._ops.arguments import int_tuple, into, optional_first, sizes
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty
-from flambeau._ops.operator import FUNCTIONS, Operator, check_writable, rebase, write
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
+from flambeau._ops.writing import check_writable, rebase, write
 from flambeau._runtime import random as streams
 from flambeau._runtime.random import Engine
 from flambeau._tape.storage import TensorBase
@@ -22,7 +24,8 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops.arguments import apart, into, number
 from flambeau._ops.gathering import gather
 from flambeau._ops.joining import cat, constant_pad_nd
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
 from flambeau._ops.positions import check_index, out_of_bounds, places_along
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

@@ -13,7 +13,8 @@ from flambeau._ops import functions
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._types.layout import Layout
 
 

@@ -9,14 +9,16 @@ from flambeau._ops import views
 from flambeau._ops.arguments import int_tuple, into
 from flambeau._ops.arguments import sizes as as_sizes
 from flambeau._ops.joining import cat, flip
-from flambeau._ops.operator import FUNCTIONS, Operator, new_tensor
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.views import ViewOperator, _as_strided_gradient, make_view
 from flambeau._tape.tape import adopt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from flambeau._ops import return_types
 from flambeau._ops.arguments import apart, into
 from flambeau._ops.gathering import gather
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
 from flambeau._ops.positions import places_along
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
 from flambeau._tape.storage import TensorBase
@@ -24,7 +25,8 @@ from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

@@ -12,13 +12,15 @@ from flambeau._ops import elementwise as basic
 from flambeau._ops import functions
 from flambeau._ops.arguments import in_place, into, number
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
     from flambeau._types.layout import Layout
 

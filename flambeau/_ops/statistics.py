@@ -10,8 +10,9 @@ from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into, sizes
 from flambeau._ops.gathering import gather
-from flambeau._ops.operator import FUNCTIONS, Operator
+from flambeau._ops.operator import Operator
 from flambeau._ops.reduction import amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -19,7 +20,8 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 Axes = Any

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import int_tuple, sizes
 from flambeau._ops.node import GradNode, ViewRecord
-from flambeau._ops.operator import ANOMALY, FUNCTIONS, OPERATORS, Operator, new_tensor, user_line
+from flambeau._ops.operator import Operator, user_line
+from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
@@ -19,7 +20,8 @@ from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau._ops.operator import new_tensor
+from flambeau._ops.registry import new_tensor
 from flambeau._runtime import allocator
 from flambeau._tape.storage import Storage
 from flambeau._tensor.size import Size

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau._ops import creation, joining
-from flambeau._ops.operator import check_writable
+from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor.storages import UntypedStorage
 from flambeau._tensor.tensor import Tensor

@@ -17,7 +17,8 @@ import flambeau._ops as ops
 from flambeau._ops import choice, copying, elementwise, indexing, views
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
-from flambeau._ops.operator import FUNCTIONS, set_tensor_class
+from flambeau._ops.operator import set_tensor_class
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor.arithmetic import Arithmetic
 from flambeau._tensor.size import Size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from flambeau._ops.operator import ANOMALY
+from flambeau._ops.registry import ANOMALY
 from flambeau._types import dtype as dt
 
 _check_nan = True

@@ -13,7 +13,7 @@ from typing import Any
 from flambeau._ops.copying import TO
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, NodeHooks
-from flambeau._ops.operator import ANOMALY, OPERATORS, new_tensor
+from flambeau._ops.registry import ANOMALY, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import layout as lay

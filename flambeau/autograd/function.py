@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.node import GradNode, NodeHooks
-from flambeau._ops.operator import FUNCTIONS, fit, new_tensor
+from flambeau._ops.operator import fit
+from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.views import ALIAS, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL

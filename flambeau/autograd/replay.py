@@ -25,7 +25,8 @@ from typing import Any
 from flambeau._ops import autocast
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, GradNode
-from flambeau._ops.operator import ANOMALY, PLAIN_NUMBERS, Operator, new_tensor, user_line
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator, user_line
+from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, TrieNode, recording_lock

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from flambeau._compiler.cluster import Clustering, runs_of
-from flambeau._compiler.graph import Graph, Node
+from flambeau._compiler.graph import Graph
+from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

@@ -13,7 +13,8 @@ import pytest
 
 import flambeau
 from flambeau._compiler import lazy
-from flambeau._ops.operator import OPERATORS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import targets
 from flambeau._tape.tape import LOCAL, TRIE
 

@@ -7,7 +7,8 @@ import pytest
 
 from flambeau._codegen.loops import ACROSS, STRIDED, LoopSpec
 from flambeau._compiler import nest
-from flambeau._compiler.graph import Graph, Node
+from flambeau._compiler.graph import Graph
+from flambeau._compiler.node import Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from tests._compiler import graphs

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from flambeau._codegen import sorting
-from flambeau._compiler.graph import Graph, Node
+from flambeau._compiler.graph import Graph
 from flambeau._compiler.interpret import Interpreter
 from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.node import Node
 from flambeau._compiler.plan import Plan
 from flambeau._compiler.verify import verify
 from flambeau._types import dtype as dt

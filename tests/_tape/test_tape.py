@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import flambeau
-from flambeau._ops.operator import OPERATORS, Operator
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import allocator, jit
 from flambeau._tape import tape as tapes
 from flambeau._tape.tape import LOCAL, TRIE
@@ -330,7 +331,7 @@ def test_a_failing_shape_rule_leaves_the_tape_as_it_was() -> None:
     assert (before.tolist(), (y + 1).tolist()) == ([2.0] * 3, [2.0] * 4)
 
 
-@pytest.mark.parametrize("bad", [lambda x: flambeau._ops.operator.OPERATORS["add"](3.0, x, "text"), lambda x: x + 2**70])
+@pytest.mark.parametrize("bad", [lambda x: flambeau._ops.registry.OPERATORS["add"](3.0, x, "text"), lambda x: x + 2**70])
 def test_a_call_that_fails_while_it_reads_its_operands_leaves_no_number(bad: Callable) -> None:
     x = flambeau.ones(3)
     assert (x * 5.0).tolist() == [5.0] * 3
@@ -473,7 +474,7 @@ def test_a_host_function_that_fails_does_not_stop_the_others(monkeypatch: pytest
 def test_an_interrupted_call_leaves_the_tape_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     x = flambeau.ones(3)
     flambeau.flush()
-    operator = flambeau._ops.operator.OPERATORS["add"]
+    operator = flambeau._ops.registry.OPERATORS["add"]
 
     def interrupt(*ignored: object) -> None:
         raise KeyboardInterrupt

@@ -31,7 +31,7 @@ def test_check_nan_can_be_switched_off() -> None:
 
 
 def test_the_mode_ends_with_the_block() -> None:
-    from flambeau._ops.operator import ANOMALY
+    from flambeau._ops.registry import ANOMALY
 
     with set_detect_anomaly(True):
         assert ANOMALY.enabled

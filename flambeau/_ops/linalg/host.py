@@ -16,7 +16,8 @@ from flambeau._types.errors import LinAlgError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph, Node
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- operands --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from flambeau._ops.elementwise import abs
 from flambeau._ops.linalg.host import check_floating, check_matrix, check_square
 from flambeau._ops.linalg.solve import inv_ex
 from flambeau._ops.linalg.spectral import svdvals
-from flambeau._ops.operator import FUNCTIONS
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.statistics import vector_norm
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

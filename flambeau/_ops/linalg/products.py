@@ -15,7 +15,7 @@ from flambeau._ops.elementwise import conj
 from flambeau._ops.joining import cat
 from flambeau._ops.linalg.host import check_square, host_operator
 from flambeau._ops.linalg.solve import inv, solve
-from flambeau._ops.operator import FUNCTIONS
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 

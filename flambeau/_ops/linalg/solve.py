@@ -21,7 +21,7 @@ from flambeau._ops.linalg.host import (
     host_operator,
     in_columns,
 )
-from flambeau._ops.operator import FUNCTIONS
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.shaping import tril, triu
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

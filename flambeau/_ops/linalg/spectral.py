@@ -13,7 +13,7 @@ from flambeau._ops import return_types
 from flambeau._ops.arguments import into
 from flambeau._ops.linalg.host import check_floating, check_matrix, check_square, column_major, converging, hermitian_part, host_operator
 from flambeau._ops.linalg.solve import solve
-from flambeau._ops.operator import FUNCTIONS
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.shaping import diag_embed
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout

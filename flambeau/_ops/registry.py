@@ -1,0 +1,66 @@
+"""What all operators share: their table, what makes tensors of results, and functions of other families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flambeau._ops.node import GradNode
+from flambeau._tape.storage import Storage, TensorBase
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._ops.operator import Operator
+    from flambeau._tensor.tensor import Tensor
+
+OPERATORS: dict[str, Operator] = {}
+"""Every operator by name."""
+
+_new = object.__new__
+_tensor_class: type[Tensor] = TensorBase  # type: ignore[assignment]
+
+
+def set_tensor_class(cls: type) -> None:
+    """Set the class of results (``flambeau.Tensor``, which imports this module)."""
+    global _tensor_class
+    _tensor_class = cls
+
+
+def new_tensor(storage: Storage, layout: Layout) -> Tensor:
+    """A tensor without history over a storage."""
+    tensor = _new(_tensor_class)
+    tensor.storage = storage
+    tensor.layout = layout
+    tensor.node = None
+    tensor.output_nr = 0
+    tensor.base = None
+    return tensor
+
+
+class Functions:
+    """Functions of other families that the machinery here needs; the families set them when they are imported."""
+
+    zeros: Callable[[Layout], Tensor]
+    ones: Callable[[Layout], Tensor]
+    full: Callable[[Layout, Any], Tensor]
+    arange: Callable[[int], Tensor]
+    where: Callable[..., Tensor]
+    sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
+    cast: Callable[[Tensor, DType], Tensor]
+    polygamma: Callable[[int, Tensor], Tensor]
+    real: Callable[[Tensor], Tensor]
+    regenerate: Callable[[TensorBase, TensorBase], None]
+    copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
+    backward: Callable[..., None]
+    gradients: Callable[..., tuple]
+
+
+FUNCTIONS = Functions()
+
+
+class Anomaly:
+    enabled = False
+
+
+ANOMALY = Anomaly()

@@ -1,0 +1,91 @@
+"""Writing over tensors: what may be written, and what the write means for history and for others that share the memory."""
+
+from __future__ import annotations
+
+from flambeau._ops.node import AccumulateGrad, GradNode
+from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
+from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL, adopt
+from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
+from flambeau._types.promotion import can_cast
+
+
+def check_writable(target: TensorBase, name: str) -> None:
+    """Check that an in-place operator may write ``target``.
+
+    Raises:
+        RuntimeError: its elements overlap in memory, or it is a leaf (or a view of one) that requires grad.
+    """
+    if lay.may_overlap(target.layout):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            f"Please clone() the tensor before performing the operation. ({name} on shape {list(target.layout.shape)}, strides {list(target.layout.strides)})"
+        )
+    if LOCAL.tape.grad:
+        if isinstance(target.node, AccumulateGrad):
+            raise RuntimeError(f"a leaf Variable that requires grad is being used in an in-place operation. ({name})")
+        if target.base is not None and isinstance(target.base.node, AccumulateGrad):
+            raise RuntimeError(f"a view of a leaf Variable that requires grad is being used in an in-place operation. ({name})")
+
+
+def check_result(target: TensorBase, result: Layout, name: str) -> None:
+    """Check that a result may be written into ``target``.
+
+    Raises:
+        RuntimeError: it has another shape, or its dtype cannot be cast.
+    """
+    if result.shape != target.layout.shape:
+        raise RuntimeError(
+            f"output with shape {list(target.layout.shape)} doesn't match the broadcast shape {list(result.shape)} ({name} cannot enlarge the tensor that it writes)"
+        )
+    if not can_cast(result.dtype, target.layout.dtype):
+        raise RuntimeError(
+            f"result type {_TYPE_NAMES[result.dtype.name]} can't be cast to the desired output type {_TYPE_NAMES[target.layout.dtype.name]}"
+        )
+
+
+_TYPE_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int", "int16": "Short",
+    "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
+    "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
+
+
+def write(target: TensorBase, value: TensorBase) -> None:
+    """Overwrite ``target``'s elements by ``value``'s (of the same shape), as recorded; no history, no checks.
+
+    ``value`` must be a fresh result that nobody else will write.
+    """
+    layout = target.layout
+    storage = target.storage
+    covers = layout.dense and layout.offset == 0 and layout.numel * layout.dtype.itemsize == storage.nbytes
+    if covers:
+        source = value
+        fresh = value.storage.tape is LOCAL.tape and value.storage.slot not in LOCAL.tape.inputs
+        if value.layout is not layout or not fresh or value.storage is storage:
+            source = OPERATORS["_write_all"](value, statics=(layout,))
+        adopt(storage, source.storage)
+    elif layout.numel:
+        flat = lay.contiguous((storage.nbytes // layout.dtype.itemsize,), layout.dtype)
+        base = new_tensor(storage, flat)
+        adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).storage)
+    else:
+        storage.version += 1
+    if storage.exported:
+        LOCAL.tape.flush()
+
+
+def rebase(target: TensorBase, node: GradNode | None) -> None:
+    """Set the history of a tensor that was overwritten, and of the tensors that it shares its memory with."""
+    if target.base is not None:
+        FUNCTIONS.copy_slices(target.base, target, node)
+        return
+    target.node = node
+    target.output_nr = 0
+    views = target.__dict__.get("_views")
+    if views:
+        for reference in views:
+            view = reference()
+            if view is not None:
+                FUNCTIONS.regenerate(target, view)
