@@ -14,7 +14,7 @@ demo: .venv/.demo  ## train on handwritten digits and show what came of it
 	.venv/bin/python -m flambeau examples/demo.py $(ARGS)
 
 test: .venv/.dev  ## the test suite
-	.venv/bin/python -m pytest -n $(JOBS) $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: .venv/.dev  ## ruff's lint and format, and mypy
 	.venv/bin/ruff check .
