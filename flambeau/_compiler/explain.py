@@ -274,7 +274,7 @@ def _report(
             kernels.append(Kernel(step.node.attrs[0].__name__, ("host",), 0, read, written, 0, 1, seconds, least))
             continue
         names, flops, read, written = work.of(step)
-        itemsize = max(min(8, max(node.dtype.compute.itemsize for node in step.nodes)), 4)
+        itemsize = max(min(8, max((node.dtype.compute.itemsize for node in step.nodes), default=4)), 4)
         chunks = -(-step.tiles // step.grain)
         least = known.seconds(flops, read + written, itemsize)
         kernels.append(Kernel(step.name, names, flops, read, written, step.tiles, chunks, seconds, least))
@@ -313,6 +313,9 @@ class _Work:
                 else:
                     written += size
                     self.filled.add(key)
+        if not call.nodes:  # what a scatter writes over: one number, or a copy
+            nbytes = self.nbytes(call.buffers[-1][1])
+            return (("fill",), 0, 0, nbytes) if len(call.buffers) == 1 else (("copy",), 0, nbytes, nbytes)
         first = call.nodes[0]
         if first.kind == "contract" and len(call.nodes) == 1 and first.index not in buffers:
             return ("pack",), 0, read + self._read(call, buffers), written

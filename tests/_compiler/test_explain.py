@@ -98,6 +98,16 @@ def test_a_call_back_into_python_has_no_code():
         _ = step.ir
 
 
+def test_what_a_scatter_writes_over_is_a_step_of_its_own():
+    index = flambeau.tensor([[1], [0], [2]])
+    flambeau.flush()
+    kernels = flambeau.explain(lambda: flambeau.zeros(3, 10).scatter(1, index, 1.0)).kernels
+    assert [kernel.operators for kernel in kernels][-2:] == [("fill",), ("scatter set",)] and kernels[-2].bytes_written == 120
+    x = matrix(3, 10)
+    kernels = flambeau.explain(lambda: (x.scatter(1, index, 1.0), x + 1)).kernels
+    assert ("copy",) in [kernel.operators for kernel in kernels]
+
+
 def test_every_flush_is_a_program_and_what_was_pending_is_not_part_of_it():
     pending = matrix(3) + 1
 
