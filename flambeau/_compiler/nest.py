@@ -320,7 +320,7 @@ class Nest:
         is_row = bool(run) and (best is None or score(run[-1]) >= score(best))
         if best is not None and not self.cluster.closed and sizes[best] >= VECTOR // 2:
             positions = prod(sizes[digit] for digit in (*reduced, *run))
-            if positions <= (MOST_ACROSS if is_row else MOST_WRITTEN) and positions * len(self.body) <= MOST_INSTRUCTIONS:
+            if 0 < positions <= (MOST_ACROSS if is_row else MOST_WRITTEN) and positions * len(self.body) <= MOST_INSTRUCTIONS:
                 return "window", best
         return ("row", run[-1]) if is_row else ("column", best)
 
@@ -391,7 +391,7 @@ class Nest:
         name, source, kept = loops.kernel(spec)
         if spec.mode in ("map", "window"):
             blocks = -(-vector_size // BLOCK)
-            last = sizes[outer[-1]] if outer else 1
+            last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = rows = max(1, min(last, BLOCK // max(vector_size * inner, 1)))
             tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
         elif spec.mode == "tiled":

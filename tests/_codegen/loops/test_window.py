@@ -10,6 +10,7 @@ import pytest
 import flambeau
 from flambeau._codegen import loops
 from flambeau._compiler import nest
+from flambeau.nn import functional as F
 from tests._codegen.loops.order import lying, ordered_sum
 
 
@@ -129,3 +130,21 @@ def test_the_gradient_of_a_mean_spreads_it(kernel: int, stride: int, padding: in
     one = flambeau.zeros_like(other)
     one[1, 2, 10, 19] = 1
     assert np.isclose(found[1, 2, 10, 19].item(), (pool(one) * ahead).sum().item(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: F.linear(x.expand(0, 8), flambeau.ones(8, 8, requires_grad=True), x),
+        lambda x: F.bilinear(x.expand(0, 8), x.expand(0, 8), flambeau.ones(8, 8, 8, requires_grad=True), x),
+        lambda x: flambeau.cdist(x.expand(0, 8), x.expand(3, 8)),
+        lambda x: F.fractional_max_pool3d(x.reshape(1, 2, 2, 2).expand(0, 1, 2, 2, 2), 2, 1),
+        lambda x: F.avg_pool2d(x.reshape(1, 2, 4).expand(0, 1, 2, 4), 2),
+        lambda x: x.expand(40, 8)[:, :0].sum(1),
+    ],
+)
+def test_of_nothing(call) -> None:
+    x = flambeau.ones(8, requires_grad=True)
+    result = call(x)
+    result.sum().backward()
+    assert result.detach().abs().sum().item() == 0 and x.grad.abs().sum().item() == 0
