@@ -34,7 +34,10 @@ _tensor_class: type[Tensor] = TensorBase  # type: ignore[assignment]
 
 
 def set_tensor_class(cls: type) -> None:
-    """Set the class of operators' results (``flambeau.Tensor``, which imports this module)."""
+    """Set the class of operators' results (``flambeau.Tensor``, which imports this module).
+
+    It is a name of this module as well as of ``registry``, since a call looks it up.
+    """
     global _tensor_class
     _tensor_class = cls
     registry.set_tensor_class(cls)

@@ -21,7 +21,7 @@ class Bernoulli(Binary, ExponentialFamily):
     tensor([0.5623])
     """
 
-    _mean_carrier_measure = 0.0  # type: ignore[assignment]
+    _mean_carrier_measure = 0.0
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean  # type: ignore[assignment]
     has_enumerate_support = True
@@ -61,5 +61,5 @@ class Bernoulli(Binary, ExponentialFamily):
     def _natural_params(self) -> tuple[Tensor, ...]:
         return (self.logits,)
 
-    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def _log_normalizer(self, x: Tensor) -> Tensor:
         return flambeau.log1p(flambeau.exp(x))

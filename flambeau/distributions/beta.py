@@ -16,7 +16,7 @@ from flambeau.distributions.utils import broadcast_all
 class Beta(ExponentialFamily):
     """``x^(concentration1 - 1) (1 - x)^(concentration0 - 1) / B(concentration1, concentration0)`` for ``0 < x < 1``."""
 
-    _mean_carrier_measure = 0.0  # type: ignore[assignment]
+    _mean_carrier_measure = 0.0
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval  # type: ignore[assignment]
     has_rsample = True
@@ -67,5 +67,5 @@ class Beta(ExponentialFamily):
     def _natural_params(self) -> tuple[Tensor, ...]:
         return self.concentration1 - 1, self.concentration0 - 1
 
-    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:
         return flambeau.lgamma(x + 1) + flambeau.lgamma(y + 1) - flambeau.lgamma(x + y + 2)

@@ -13,7 +13,7 @@ from flambeau.distributions.exp_family import ExponentialFamily
 class Dirichlet(ExponentialFamily):
     """Over vectors of probabilities: ``prod_i x_i^(concentration_i - 1) / B(concentration)``."""
 
-    _mean_carrier_measure = 0.0  # type: ignore[assignment]
+    _mean_carrier_measure = 0.0
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex  # type: ignore[assignment]
     has_rsample = True
@@ -64,5 +64,5 @@ class Dirichlet(ExponentialFamily):
     def _natural_params(self) -> tuple[Tensor, ...]:
         return (self.concentration - 1,)
 
-    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def _log_normalizer(self, x: Tensor) -> Tensor:
         return flambeau.lgamma(x + 1).sum(-1) - flambeau.lgamma((x + 1).sum(-1))

@@ -15,7 +15,7 @@ from flambeau.distributions.utils import broadcast_all
 class Exponential(ExponentialFamily):
     """``rate exp(-rate x)`` for ``x >= 0``."""
 
-    _mean_carrier_measure = 0.0  # type: ignore[assignment]
+    _mean_carrier_measure = 0.0
     arg_constraints = {"rate": constraints.positive}
     support = constraints.nonnegative  # type: ignore[assignment]
     has_rsample = True
@@ -61,5 +61,5 @@ class Exponential(ExponentialFamily):
     def _natural_params(self) -> tuple[Tensor, ...]:
         return (-self.rate,)
 
-    def _log_normalizer(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def _log_normalizer(self, x: Tensor) -> Tensor:
         return -flambeau.log(-x)

@@ -15,7 +15,7 @@ from flambeau.distributions.utils import broadcast_all
 class Gamma(ExponentialFamily):
     """``rate^concentration x^(concentration - 1) exp(-rate x) / Gamma(concentration)`` for ``x > 0``."""
 
-    _mean_carrier_measure = 0.0  # type: ignore[assignment]
+    _mean_carrier_measure = 0.0
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative  # type: ignore[assignment]
     has_rsample = True
@@ -61,5 +61,5 @@ class Gamma(ExponentialFamily):
     def _natural_params(self) -> tuple[Tensor, ...]:
         return self.concentration - 1, -self.rate
 
-    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+    def _log_normalizer(self, x: Tensor, y: Tensor) -> Tensor:
         return flambeau.lgamma(x + 1) - (x + 1) * flambeau.log(-y)

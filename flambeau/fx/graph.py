@@ -250,10 +250,6 @@ class Graph:
         lines = [node.format_node(names) for node in self.nodes]
         return "\n".join(["graph():", *(f"    {line}" for line in lines)])
 
-    def on_generate_code(self, make_transformer: Callable) -> None:
-        """Not here: the code follows from the nodes alone."""
-        raise NotImplementedError("generated code cannot be changed: change the graph")
-
 
 def _name_of(op: str, target: Target) -> str:
     if op == "call_function":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import linecache
-import os
 from itertools import count
 from typing import Any
 
@@ -134,10 +133,6 @@ class GraphModule(Module):
         if print_output:
             print(text)
         return text
-
-    def to_folder(self, folder: str | os.PathLike, module_name: str = "FxModule") -> None:
-        """Not here: `torch.save(module.state_dict())` keeps its numbers, and `code` its program."""
-        raise NotImplementedError("a graph's module is not written as a folder of code; save its state_dict() and its code")
 
     def __str__(self) -> str:
         return f"{super().__str__()}\n\n{self.code}\n\n# To see more debug info, please use `graph_module.print_readable()`"

@@ -74,11 +74,6 @@ for _names, _make in ((UNARY, _unary), (BINARY, _binary), (COMPARISONS, _binary)
         HANDLERS[_name] = _make(_op)
 
 
-@handler("add", "sub", "iadd", "isub", "subtract")
-def _add(g: Builder, like: Tensor, input: Any, other: Any, alpha: Any = 1) -> Value:
-    raise NotImplementedError  # replaced below: which of both it is depends on the name
-
-
 def _sum(op: str) -> Callable:
     def add(g: Builder, like: Tensor, input: Any, other: Any, *, alpha: Any = 1) -> Value:
         left, right = _operands(g, input, other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
@@ -11,11 +10,13 @@ from flambeau._compiler.explain import ProgramReport, watched
 
 __all__ = ["FlopCounterMode"]
 
-_CONTRACTION = re.compile(r"contract (\d+)x(\d+)x(\d+)")
+PRODUCTS = ("attention", "contract", "recur")
+"""How the names of operators begin that are made of products."""
 
 
 class FlopCounterMode:
-    """Counts, within a context, the operations of matrix products and convolutions (a multiply-add is two), as they are really run.
+    """Counts, within a context, the operations of the kernels of matrix products, convolutions, attention and recurrent layers, as they are
+    really run: a multiply-add is two, and what is fused into such a kernel (a bias, an activation) counts, too.
 
     Args:
         mods, depth, custom_mapping: for PyTorch's sake: kernels do not know of modules
@@ -48,10 +49,8 @@ class FlopCounterMode:
 
     def _add(self, program: ProgramReport) -> None:
         for kernel in program.kernels:
-            for operator in kernel.operators:
-                if found := _CONTRACTION.match(operator):
-                    m, n, k = map(int, found.groups())
-                    self.flop_counts[found[0]] += 2 * m * n * k
+            if products := [operator for operator in kernel.operators if operator.startswith(PRODUCTS)]:
+                self.flop_counts[", ".join(products)] += kernel.flops
 
     def get_total_flops(self) -> int:
         """All of them."""

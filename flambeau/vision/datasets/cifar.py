@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from flambeau.vision._pillow import pillow
-from flambeau.vision.datasets.vision import VisionDataset, folder_of
+from flambeau.vision.datasets.vision import SplitDataset, folder_of
 
 __all__ = ["CIFAR10", "CIFAR100"]
 
@@ -31,7 +29,7 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class CIFAR10(VisionDataset):
+class CIFAR10(SplitDataset):
     """Colour photographs of 32 × 32 pixels in 10 classes: 50,000 to train on and 10,000 to test on (Krizhevsky 2009).
 
     A sample is a PIL image and the number of its class. The files lie in ``root/cifar-10-batches-py``, or in the archive
@@ -60,22 +58,13 @@ class CIFAR10(VisionDataset):
     _splits: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = (tuple(f"data_batch_{number}" for number in range(1, 6)), ("test_batch",))
     _meta: ClassVar[tuple[str, str, str]] = ("batches.meta", "label_names", "labels")
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        train: bool = True,
-        transform: Callable | None = None,
-        target_transform: Callable | None = None,
-        download: bool = False,
-    ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
-        self.train = train
+    def _load(self) -> None:
         meta, names, labels = self._meta
-        files = self._read([*self._splits[not train], meta])
+        files = self._read([*self._splits[not self.train], meta])
         self.classes: list[str] = [str(name) for name in self._entry(files, meta, names)]
         parts = []
         self.targets: list[int] = []
-        for file in self._splits[not train]:
+        for file in self._splits[not self.train]:
             pixels, numbers = np.asarray(self._entry(files, file, "data")), self._entry(files, file, labels)
             if pixels.dtype != np.uint8 or pixels.shape != (len(numbers), 3072):
                 raise ValueError(
@@ -92,13 +81,6 @@ class CIFAR10(VisionDataset):
 
     def __len__(self) -> int:
         return len(self.data)
-
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.classes)}
-
-    def extra_repr(self) -> str:
-        return f"Split: {'Train' if self.train else 'Test'}"
 
     def _entry(self, files: dict[str, Any], file: str, key: str) -> Any:
         content = files[file]

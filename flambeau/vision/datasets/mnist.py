@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +11,12 @@ import numpy as np
 import flambeau
 from flambeau.vision._pillow import pillow
 from flambeau.vision.datasets.idx import read_idx
-from flambeau.vision.datasets.vision import VisionDataset, folder_of
+from flambeau.vision.datasets.vision import SplitDataset, folder_of
 
 __all__ = ["KMNIST", "MNIST", "FashionMNIST"]
 
 
-class MNIST(VisionDataset):
+class MNIST(SplitDataset):
     """Handwritten digits: 60,000 images of 28 × 28 pixels to train on and 10,000 to test on (LeCun et al. 1998).
 
     A sample is a PIL image and the digit. The files of a split, such as ``train-images-idx3-ubyte`` and
@@ -49,17 +48,8 @@ class MNIST(VisionDataset):
     ]
     url = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        train: bool = True,
-        transform: Callable | None = None,
-        target_transform: Callable | None = None,
-        download: bool = False,
-    ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
-        self.train = train
-        prefix = "train" if train else "t10k"
+    def _load(self) -> None:
+        prefix = "train" if self.train else "t10k"
         images, labels = (self._find(f"{prefix}-{name}") for name in ("images-idx3-ubyte", "labels-idx1-ubyte"))
         self.data = read_idx(images)
         targets = read_idx(labels)
@@ -92,10 +82,6 @@ class MNIST(VisionDataset):
     def raw_folder(self) -> str:
         return os.path.join(folder_of(self.root), type(self).__name__, "raw")
 
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.classes)}
-
     def _find(self, name: str) -> Path:
         folders = (Path(self.raw_folder), folder_of(self.root))
         for folder in folders:
@@ -106,9 +92,6 @@ class MNIST(VisionDataset):
             f"Dataset not found: {type(self).__name__} needs {name} or {name}.gz in {folders[0]} or {folders[1]}. "
             f"Flambeau downloads nothing; put the file there yourself, for example from {self.url}{name}.gz"
         )
-
-    def extra_repr(self) -> str:
-        return f"Split: {'Train' if self.train else 'Test'}"
 
 
 class FashionMNIST(MNIST):

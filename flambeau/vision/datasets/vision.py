@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from flambeau.utils.data import Dataset
 
-__all__ = ["StandardTransform", "VisionDataset"]
+__all__ = ["SplitDataset", "StandardTransform", "VisionDataset"]
 
 
 class StandardTransform:
@@ -91,3 +91,40 @@ def folder_of(root: str | os.PathLike[str] | None) -> Path:
     if root is None:
         raise TypeError("this dataset reads files: pass the folder they are in as root")
     return Path(root)
+
+
+class SplitDataset(VisionDataset):
+    """A dataset with a split to train on and one to test on, whose classes have names.
+
+    Args:
+        root: where its files are.
+        train: the training split, or else the test split.
+        transform: called with the image.
+        target_transform: called with the class.
+        download: accepted, but nothing is ever downloaded.
+    """
+
+    classes: Sequence[str]
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        train: bool = True,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+        download: bool = False,
+    ) -> None:
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self.train = train
+        self._load()
+
+    def _load(self) -> None:
+        """Read the files of the split."""
+        raise NotImplementedError
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.classes)}
+
+    def extra_repr(self) -> str:
+        return f"Split: {'Train' if self.train else 'Test'}"

@@ -35,7 +35,7 @@ def test_slices_and_iterations(layer):
     assert layer.weight_mask.sum(1).tolist() == [4, 0, 4]
     prune.l1_unstructured(layer, "weight", 0.5)
     assert layer.weight_mask.sum(1).tolist() == [1, 0, 3] and len(layer._forward_pre_hooks) == 1
-    prune.random_structured(layer, "bias" if False else "weight", 1, dim=1)
+    prune.random_structured(layer, "weight", 1, dim=1)
     assert (layer.weight_mask.sum(0) == 0).sum() >= 1
 
 
