@@ -18,7 +18,9 @@ class ExponentialFamily(Distribution):
     Source: F. Nielsen, R. Nock, "Entropies and cross-entropies of exponential families", ICIP 2010
     """
 
-    _mean_carrier_measure: float
+    @property
+    def _mean_carrier_measure(self) -> float:
+        raise NotImplementedError(f"{type(self).__name__} has no closed form for its entropy")
 
     @property
     def _natural_params(self) -> tuple[Tensor, ...]:
