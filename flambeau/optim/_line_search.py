@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from flambeau._tensor.tensor import Tensor
 
+Evaluate = Callable[[float], tuple[float, Tensor]]
+
 
 @dataclass
 class _Point:
@@ -33,8 +35,80 @@ def _cubic_minimum(a: _Point, b: _Point, bounds: tuple[float, float] | None = No
     return min(max(at, low), high)
 
 
+class _Search:
+    """A line search: what is asked of a step, and how often the loss was evaluated."""
+
+    def __init__(self, evaluate: Evaluate, direction: Tensor, start: _Point, max_calls: int, c1: float, c2: float) -> None:
+        self.evaluate = evaluate
+        self.direction = direction
+        self.start = start
+        self.max_calls = max_calls
+        self.c1 = c1
+        self.c2 = c2
+        self.calls = 0
+
+    @property
+    def exhausted(self) -> bool:
+        return self.calls > self.max_calls  # the first step comes on top
+
+    def at(self, length: float) -> _Point:
+        self.calls += 1
+        loss, gradient = self.evaluate(length)
+        return _Point(length, loss, gradient, float(gradient.dot(self.direction)))
+
+    def too_high(self, point: _Point) -> bool:
+        """Whether the loss has fallen too little (the Armijo condition)."""
+        return point.loss > self.start.loss + self.c1 * point.step * self.start.slope
+
+    def flat(self, point: _Point) -> bool:
+        """Whether the slope is small enough (the curvature condition)."""
+        return abs(point.slope) <= -self.c2 * self.start.slope
+
+    def bracket(self, step: float) -> tuple[_Point, _Point]:
+        """Widens the step until a minimum lies between two points; the same point twice is the answer already."""
+        previous, current = self.start, self.at(step)
+        while not self.exhausted:
+            if self.too_high(current) or (self.calls > 2 and current.loss >= previous.loss):
+                return previous, current
+            if self.flat(current):
+                return current, current
+            if current.slope >= 0:
+                return previous, current
+            bounds = current.step + 0.01 * (current.step - previous.step), current.step * 10
+            previous, current = current, self.at(_cubic_minimum(previous, current, bounds))
+        return self.start, current
+
+    def narrow(self, low: _Point, high: _Point, width: float, tolerance: float) -> _Point:
+        """The best point between two, the first of which has the lower loss; ``width`` is that of a step of length 1."""
+        stalled = False
+        while not self.exhausted and abs(high.step - low.step) * width >= tolerance:
+            length, stalled = _between(low, high, stalled)
+            point = self.at(length)
+            if self.too_high(point) or point.loss >= low.loss:
+                low, high = (point, low) if point.loss < low.loss else (low, point)
+                continue
+            if self.flat(point):
+                return point
+            if point.slope * (high.step - low.step) >= 0:
+                high = low
+            low = point
+        return low
+
+
+def _between(low: _Point, high: _Point, stalled: bool) -> tuple[float, bool]:
+    """The next step to try, and whether it lies close to an end; twice in a row is stepped away from."""
+    left, right = min(low.step, high.step), max(low.step, high.step)
+    length = _cubic_minimum(low, high)
+    margin = 0.1 * (right - left)
+    if min(right - length, length - left) >= margin:
+        return length, False
+    if not stalled and left < length < right:
+        return length, True
+    return (right - margin if abs(length - right) < abs(length - left) else left + margin), False
+
+
 def strong_wolfe(
-    evaluate: Callable[[float], tuple[float, Tensor]],
+    evaluate: Evaluate,
     step: float,
     direction: Tensor,
     loss: float,
@@ -62,70 +136,10 @@ def strong_wolfe(
     Returns:
         Loss, gradient and length of the step, and how often ``evaluate`` was called.
     """
-    calls = 0
-
-    def at(length: float) -> _Point:
-        nonlocal calls
-        calls += 1
-        new_loss, new_gradient = evaluate(length)
-        return _Point(length, new_loss, new_gradient, float(new_gradient.dot(direction)))
-
-    start = _Point(0.0, loss, gradient.clone(), slope)
-
-    def too_high(point: _Point) -> bool:
-        return point.loss > loss + c1 * point.step * slope
-
-    def flat(point: _Point) -> bool:
-        return abs(point.slope) <= -c2 * slope
-
-    # Widen the step until a bracket holds a minimum.
-    previous, current = start, at(step)
-    bracket: list[_Point] | None = None
-    tries = 0
-    while tries < max_calls:
-        if too_high(current) or (tries > 1 and current.loss >= previous.loss):
-            bracket = [previous, current]
-            break
-        if flat(current):
-            return current.loss, current.gradient, current.step, calls
-        if current.slope >= 0:
-            bracket = [previous, current]
-            break
-        bounds = current.step + 0.01 * (current.step - previous.step), current.step * 10
-        length = _cubic_minimum(previous, current, bounds)
-        previous, current = current, at(length)
-        tries += 1
-    if bracket is None:
-        bracket = [start, current]
-
-    # Narrow it. ``low`` is the end with the lower loss.
-    width = float(direction.abs().max())
-    stalled = False
-    low, high = sorted(bracket, key=lambda point: point.loss)
-    while tries < max_calls and abs(high.step - low.step) * width >= tolerance_change:
-        left, right = min(low.step, high.step), max(low.step, high.step)
-        length = _cubic_minimum(low, high)
-        margin = 0.1 * (right - left)
-        if min(right - length, length - left) < margin:
-            # Close to an end twice in a row, or on it: step away from it.
-            if stalled or length >= right or length <= left:
-                length = right - margin if abs(length - right) < abs(length - left) else left + margin
-                stalled = False
-            else:
-                stalled = True
-        else:
-            stalled = False
-        point = at(length)
-        tries += 1
-        if too_high(point) or point.loss >= low.loss:
-            high = point
-            if high.loss < low.loss:
-                low, high = high, low
-            continue
-        if flat(point):
-            low = point
-            break
-        if point.slope * (high.step - low.step) >= 0:
-            high = low
-        low = point
-    return low.loss, low.gradient, low.step, calls
+    search = _Search(evaluate, direction, _Point(0.0, loss, gradient.clone(), slope), max_calls, c1, c2)
+    low, high = search.bracket(step)
+    if low is not high:
+        if high.loss < low.loss:
+            low, high = high, low
+        low = search.narrow(low, high, float(direction.abs().max()), tolerance_change)
+    return low.loss, low.gradient, low.step, search.calls

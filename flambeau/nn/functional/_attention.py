@@ -139,6 +139,8 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Tensor | N
 
 def _project(query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values from one stacked weight; what is the same tensor is multiplied once."""
+    if key.shape != value.shape:
+        raise AssertionError(f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}")
     size = query.size(-1)
     if query is key and key is value:
         q, k, v = linear(query, weight, bias).chunk(3, dim=-1)
@@ -150,6 +152,14 @@ def _project(query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Te
         k, v = linear(key, weight[size:], None if bias is None else bias[size:]).chunk(2, dim=-1)
         return q, k.contiguous(), v.contiguous()
     return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+
+
+def _project_separately(query: Tensor, key: Tensor, value: Tensor, weights: tuple, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values from a weight each, and the stacked bias."""
+    if key.shape[:2] != value.shape[:2]:
+        raise AssertionError(f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's {tuple(value.shape[:2])}")
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return tuple(linear(x, weight, b) for x, weight, b in zip((query, key, value), weights, biases))
 
 
 def multi_head_attention_forward(
@@ -226,15 +236,8 @@ def multi_head_attention_forward(
         raise AssertionError(f"embed_dim {size} not divisible by num_heads {num_heads}")
     attn_mask, key_padding_mask, is_causal = _masks(query, attn_mask, key_padding_mask, is_causal, need_weights)
     if use_separate_proj_weight:
-        if key.shape[:2] != value.shape[:2]:
-            raise AssertionError(f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's {tuple(value.shape[:2])}")
-        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        q = linear(query, q_proj_weight, biases[0])
-        k = linear(key, k_proj_weight, biases[1])
-        v = linear(value, v_proj_weight, biases[2])
+        q, k, v = _project_separately(query, key, value, (q_proj_weight, k_proj_weight, v_proj_weight), in_proj_bias)
     else:
-        if key.shape != value.shape:
-            raise AssertionError(f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}")
         q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
     attn_mask = _expanded_mask(attn_mask, length, key.size(0), batch * num_heads)
 
@@ -259,24 +262,27 @@ def multi_head_attention_forward(
         )
     mask = _merged_mask(attn_mask, key_padding_mask, batch, num_heads, k.size(1))
     dropout_p = dropout_p if training else 0.0
-    if not need_weights:
-        q, k, v = (x.view(batch, num_heads, -1, head) for x in (q, k, v))
-        if mask is not None:
-            mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(batch, num_heads, -1, k.size(2))
-        output = scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
-        output = output.permute(2, 0, 1, 3).reshape(length, batch, size)
-        output = linear(output, out_proj_weight, out_proj_bias)
-        return output if batched else output.squeeze(1), None
-    scores = q * math.sqrt(1.0 / head) @ k.transpose(-2, -1)
+    q, k, v = (x.view(batch, num_heads, x.size(1), head) for x in (q, k, v))
+    if mask is not None:
+        mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(batch, num_heads, mask.size(1), k.size(2))
+    if need_weights:
+        output, weights = _attend_openly(q, k, v, mask, dropout_p)
+        weights = weights.mean(1) if average_attn_weights else weights
+    else:
+        output, weights = scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal), None
+    output = linear(output.permute(2, 0, 1, 3).reshape(length, batch, size), out_proj_weight, out_proj_bias)
+    if batched:
+        return output, weights
+    return output.squeeze(1), None if weights is None else weights.squeeze(0)
+
+
+def _attend_openly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> tuple[Tensor, Tensor]:
+    """Attention that also returns the weights, (N, heads, L, S)."""
+    scores = query * math.sqrt(1.0 / query.size(-1)) @ key.transpose(-2, -1)
     weights = flambeau.softmax(scores if mask is None else scores + mask, -1)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
-    output = (weights @ v).transpose(0, 1).reshape(length, batch, size)
-    output = linear(output, out_proj_weight, out_proj_bias)
-    weights = weights.view(batch, num_heads, length, k.size(1))
-    if average_attn_weights:
-        weights = weights.mean(1)
-    return (output, weights) if batched else (output.squeeze(1), weights.squeeze(0))
+    return weights @ value, weights
 
 
 def _masks(
