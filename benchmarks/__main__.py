@@ -99,7 +99,7 @@ def difference(ours: Path, peer: Path) -> float:
         if left.files != right.files or any(left[name].shape != right[name].shape for name in left.files):
             return math.inf
         for name in left.files:
-            a, b = left[name].astype(np.float64), right[name].astype(np.float64)
+            a, b = (side[name].astype(np.complex128 if np.iscomplexobj(side[name]) else np.float64) for side in (left, right))
             if a.size:
                 worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)))
     return worst

@@ -35,6 +35,20 @@ class Workload:
         return f"{self.group}/{self.name}"
 
 
+def with_gradients(torch: ModuleType, function: Callable[..., Any], inputs: list[Any], parameters: list[Any]) -> Callable[[], Any]:
+    """A call that returns the function's result and the gradients of inputs and parameters.
+
+    The result is among what is read: where nobody looks at it, and its gradients do not need it, Flambeau would not compute it.
+    """
+    ahead = torch.randn_like(function(*inputs).detach())
+
+    def run() -> list[Any]:
+        result = function(*inputs)
+        return [result, *torch.autograd.grad(result, [*(each for each in inputs if each.requires_grad), *parameters], ahead)]
+
+    return run
+
+
 def all_workloads() -> dict[str, Workload]:
     """Every workload of every file in `benchmarks/workloads/`, by key."""
     found: dict[str, Workload] = {}

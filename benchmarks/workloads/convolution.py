@@ -7,9 +7,9 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from benchmarks.workload import Workload
+from benchmarks.workload import Workload, with_gradients
 
-# batch, channels in, channels out, kernel, stride, size, groups, and what else the layer takes
+# batch, channels in, channels out, kernel, stride, size, groups, what else the layer takes, and the memory format
 CONV2D: dict[str, tuple[Any, ...]] = {
     "7×7 s2 3→64 224²": (4, 3, 64, 7, 2, 224, 1),
     "1×1 64→256 56²": (4, 64, 256, 1, 1, 56, 1),
@@ -27,6 +27,13 @@ CONV2D: dict[str, tuple[Any, ...]] = {
     "3×3 of 32 groups 128 56²": (4, 128, 128, 3, 1, 56, 32),
     "3×3 of 32 groups 512 14²": (4, 512, 512, 3, 1, 14, 32),
     "3×3 1→32 8² batch 64": (64, 1, 32, 3, 1, 8, 1),
+    "3×3 64→64 56² of one image": (1, 64, 64, 3, 1, 56, 1),
+    "3×3 64→64 56² circular": (4, 64, 64, 3, 1, 56, 1, {"padding_mode": "circular"}),
+    "3×3 32→32 28² complex": (4, 32, 32, 3, 1, 28, 1, {"dtype": "complex64"}),
+    "3×3 64→64 56² bfloat16": (4, 64, 64, 3, 1, 56, 1, {"dtype": "bfloat16"}),
+    "3×3 64→64 56² channels last": (4, 64, 64, 3, 1, 56, 1, {}, "channels_last"),
+    "1×1 64→256 56² channels last": (4, 64, 256, 1, 1, 56, 1, {}, "channels_last"),
+    "3×3 depthwise 144 56² channels last": (4, 144, 144, 3, 1, 56, 144, {}, "channels_last"),
 }
 CONV_TRANSPOSE2D: dict[str, tuple[Any, ...]] = {
     "4×4 s2 64→32 4² batch 64": (64, 64, 32, 4, 2, 4, 1),
@@ -45,17 +52,20 @@ def workloads() -> Iterator[Workload]:
         for name, sizes in table.items():
             n, c_in, c_out, kernel, stride, size, groups, *_ = sizes
             positions = size if transposed else (size - 1) // stride + 1
-            flops = 2.0 * n * c_in * c_out // groups * kernel**2 * positions**2
+            flops = 2.0 * n * c_in * c_out // groups * kernel**2 * positions**2 * (4 if name.endswith("complex") else 1)
             yield Workload(group, name, partial(forward, transposed=transposed, sizes=sizes), flops=flops)
-            yield Workload(group, f"{name} with gradients", partial(with_gradients, transposed=transposed, sizes=sizes), flops=3 * flops)
+            yield Workload(group, f"{name} with gradients", partial(gradients, transposed=transposed, sizes=sizes), flops=3 * flops)
     yield Workload("conv_transpose2d", "4×4 s2 64→32, another size each call", another_size, per=len(SIZES))
 
 
 def layer_and_images(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> tuple[Any, Any]:
-    n, c_in, c_out, kernel, stride, size, groups, *more = sizes
-    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
-    layer = kind(c_in, c_out, kernel, **{"stride": stride, "padding": (kernel - 1) // 2, "groups": groups, **(more[0] if more else {})})
-    return layer, torch.randn(n, c_in, size, size)
+    n, c_in, c_out, kernel, stride, size, groups, *rest = sizes
+    options = {"stride": stride, "padding": (kernel - 1) // 2, "groups": groups, **(rest[0] if rest else {})}
+    options["dtype"] = getattr(torch, options.get("dtype", "float32"))
+    memory_format = getattr(torch, rest[1] if rest[1:] else "contiguous_format")
+    layer = (torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d)(c_in, c_out, kernel, **options)
+    images = torch.randn(n, c_in, size, size, dtype=options["dtype"])
+    return layer.to(memory_format=memory_format), images.contiguous(memory_format=memory_format)
 
 
 def forward(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> Callable[[], Any]:
@@ -68,11 +78,9 @@ def forward(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> Call
     return run
 
 
-def with_gradients(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> Callable[[], Any]:
+def gradients(torch: ModuleType, transposed: bool, sizes: tuple[Any, ...]) -> Callable[[], Any]:
     layer, images = layer_and_images(torch, transposed, sizes)
-    images.requires_grad_()
-    ahead = torch.randn(layer(images).shape)
-    return lambda: torch.autograd.grad(layer(images), [images, layer.weight, layer.bias], ahead)
+    return with_gradients(torch, layer, [images.requires_grad_()], [layer.weight, layer.bias])
 
 
 SIZES = range(8, 40, 4)

@@ -7,7 +7,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from benchmarks.workload import Workload
+from benchmarks.workload import Workload, with_gradients
 
 
 def workloads() -> Iterator[Workload]:
@@ -60,8 +60,7 @@ def index_select(torch: ModuleType) -> Callable[[], Any]:
 
 def embedding(torch: ModuleType) -> Callable[[], Any]:
     table, rows = torch.nn.Embedding(20_000, 128), torch.randint(0, 20_000, (8192,))
-    ahead = torch.randn(8192, 128)
-    return lambda: torch.autograd.grad(table(rows), table.weight, ahead)
+    return with_gradients(torch, table, [rows], [table.weight])
 
 
 def scatter_rows(torch: ModuleType) -> Callable[[], Any]:

@@ -8,7 +8,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from benchmarks.workload import Workload
+from benchmarks.workload import Workload, with_gradients
 
 # left, right, what else `product` takes
 PRODUCTS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -66,8 +66,7 @@ def one_row(torch: ModuleType) -> Callable[[], Any]:
 
 def linear_gradients(torch: ModuleType) -> Callable[[], Any]:
     layer, rows = torch.nn.Linear(1024, 1024), torch.randn(256, 1024, requires_grad=True)
-    ahead = torch.randn(256, 1024)
-    return lambda: torch.autograd.grad(layer(rows), [rows, layer.weight, layer.bias], ahead)
+    return with_gradients(torch, layer, [rows], [layer.weight, layer.bias])
 
 
 def attention(torch: ModuleType) -> Callable[[], Any]:

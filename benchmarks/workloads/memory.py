@@ -7,7 +7,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from benchmarks.workload import Workload
+from benchmarks.workload import Workload, with_gradients
 
 N = 1 << 24  # 64 MiB of float32: far larger than the caches
 WORD = 4
@@ -103,13 +103,12 @@ def group_norm(torch: ModuleType, shape: tuple[int, ...], last: bool = False, si
 
 def group_norm_gradients(torch: ModuleType, shape: tuple[int, ...], last: bool = False, silu: bool = False) -> Callable[[], Any]:
     norm, function = normaliser(torch, shape, silu)
-    values, ahead = images(torch, shape, last).requires_grad_(), images(torch, shape, last)
-    return lambda: torch.autograd.grad(function(values), [values, norm.weight, norm.bias], ahead)
+    return with_gradients(torch, function, [images(torch, shape, last).requires_grad_()], [norm.weight, norm.bias])
 
 
 def batch_norm_gradients(torch: ModuleType, shape: tuple[int, ...], last: bool) -> Callable[[], Any]:
-    norm, values, ahead = torch.nn.BatchNorm2d(shape[1]), images(torch, shape, last).requires_grad_(), images(torch, shape, last)
-    return lambda: torch.autograd.grad(norm(values), [values, norm.weight, norm.bias], ahead)
+    norm = torch.nn.BatchNorm2d(shape[1])
+    return with_gradients(torch, norm, [images(torch, shape, last).requires_grad_()], [norm.weight, norm.bias])
 
 
 def sum_over(torch: ModuleType, dim: int) -> Callable[[], Any]:
@@ -119,7 +118,7 @@ def sum_over(torch: ModuleType, dim: int) -> Callable[[], Any]:
 
 def cross_entropy(torch: ModuleType) -> Callable[[], Any]:
     logits, targets = torch.randn(512, 32_000, requires_grad=True), torch.randint(0, 32_000, (512,))
-    return lambda: torch.autograd.grad(torch.nn.functional.cross_entropy(logits, targets), [logits])
+    return with_gradients(torch, torch.nn.functional.cross_entropy, [logits, targets], [])
 
 
 def dropout_gelu(torch: ModuleType) -> Callable[[], Any]:
