@@ -1,18 +1,52 @@
-"""Several processes that train together: not here yet.
+"""Several processes that train together.
 
-`is_available()` says so, which is what packages ask before they use anything else of `torch.distributed`.
+`docs/distributed.md` tells how they find each other and communicate.
 """
 
 from __future__ import annotations
 
-__all__ = ["is_available", "is_initialized"]
+from typing import TYPE_CHECKING
+
+from flambeau.distributed import distributed_c10d as distributed_c10d
+from flambeau.distributed.collective_calls import *  # noqa: F403
+from flambeau.distributed.collective_calls import _all_gather_base as _all_gather_base
+from flambeau.distributed.collective_calls import _reduce_scatter_base as _reduce_scatter_base
+from flambeau.distributed.errors import *  # noqa: F403
+from flambeau.distributed.grad_bucket import GradBucket as GradBucket
+from flambeau.distributed.objects import *  # noqa: F403
+from flambeau.distributed.point_to_point import *  # noqa: F403
+from flambeau.distributed.process_group import ProcessGroup as ProcessGroup
+from flambeau.distributed.reduction import ReduceOp as ReduceOp
+from flambeau.distributed.rendezvous import register_rendezvous_handler as register_rendezvous_handler
+from flambeau.distributed.store import FileStore as FileStore
+from flambeau.distributed.store import HashStore as HashStore
+from flambeau.distributed.store import PrefixStore as PrefixStore
+from flambeau.distributed.store import Store as Store
+from flambeau.distributed.tcp_store import TCPStore as TCPStore
+from flambeau.distributed.work import Work as Work
+from flambeau.distributed.world import *  # noqa: F403
+from flambeau.distributed.world import default_pg_timeout as default_pg_timeout
+
+if TYPE_CHECKING:
+    from flambeau.distributed import algorithms as algorithms
+    from flambeau.distributed import nn as nn
+    from flambeau.distributed import optim as optim
+    from flambeau.distributed import rpc as rpc
+    from flambeau.distributed import tensor as tensor
+
+reduce_op = ReduceOp
+
+_LATER = {
+    "DeviceMesh": "device_mesh", "algorithms": "", "constants": "", "device_mesh": "", "elastic": "", "fsdp": "", "init_device_mesh": "device_mesh", "nn": "", "optim": "", "rpc": "",
+    "run": "", "tensor": "",
+}  # fmt: skip
+"""Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
 
 
-def is_available() -> bool:
-    """Whether processes can train together: no."""
-    return False
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-
-def is_initialized() -> bool:
-    """Whether this process is part of a group: no."""
-    return False
+    module = _LATER[name]
+    return getattr(import_module(f"{__name__}.{module}"), name) if module else import_module(f"{__name__}.{name}")

@@ -1,4 +1,4 @@
-"""Tensors that lie in several processes: there are none here."""
+"""Tensors that lie in several processes: there are none here, only the names that packages ask for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import Tensor
 
-__all__ = ["DTensor"]
+__all__ = ["DTensor", "Partial", "Placement", "Replicate", "Shard"]
 
 
 class DTensor(Tensor):
@@ -17,4 +17,26 @@ class DTensor(Tensor):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> DTensor:
-        raise RuntimeError("Flambeau runs in one process: torch.distributed is not available, so that a tensor cannot be distributed")
+        raise RuntimeError("Flambeau has no tensors that lie in several processes; torch.distributed's collectives exchange ordinary ones")
+
+
+class Placement:
+    """How a tensor would lie in the processes of a mesh."""
+
+
+class Replicate(Placement):
+    """Whole in each."""
+
+
+class Partial(Placement):
+    """As parts of a sum."""
+
+    def __init__(self, reduce_op: str = "sum") -> None:
+        self.reduce_op = reduce_op
+
+
+class Shard(Placement):
+    """Cut along a dimension."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim

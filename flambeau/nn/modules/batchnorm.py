@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import flambeau
@@ -10,6 +11,7 @@ from flambeau.nn import functional as F
 from flambeau.nn import init
 from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.modules.module import Module
+from flambeau.nn.modules.sync_batchnorm import synchronized_batch_norm
 from flambeau.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "SyncBatchNorm"]
@@ -100,6 +102,9 @@ class _BatchNorm(_NormBase):
                         momentum = 1.0 / float(self.num_batches_tracked)
             else:
                 mean = var = None
+        return self._normalize(input, mean, var, use_batch, momentum)
+
+    def _normalize(self, input: Tensor, mean: Tensor | None, var: Tensor | None, use_batch: bool, momentum: float) -> Tensor:
         return F.batch_norm(input, mean, var, self.weight, self.bias, use_batch, momentum, self.eps)
 
 
@@ -162,6 +167,12 @@ class SyncBatchNorm(_BatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self.process_group = process_group
 
+    def _normalize(self, input: Tensor, mean: Tensor | None, var: Tensor | None, use_batch: bool, momentum: float) -> Tensor:
+        group = _several_processes(self.process_group) if self.training else None
+        if group is None:
+            return super()._normalize(input, mean, var, use_batch, momentum)
+        return synchronized_batch_norm(input, mean, var, self.weight, self.bias, momentum, self.eps, group)
+
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
         """The module with every batch normalisation in it replaced by a synchronised one that has its parameters and statistics."""
@@ -176,6 +187,15 @@ class SyncBatchNorm(_BatchNorm):
         for name, child in module.named_children():
             converted.add_module(name, cls.convert_sync_batchnorm(child, process_group))
         return converted
+
+
+def _several_processes(group: Any) -> Any:
+    """The group of processes that normalise together; ``None`` if this one is alone."""
+    distributed = sys.modules.get("flambeau.distributed")
+    if distributed is None or not distributed.is_initialized():
+        return None
+    members = distributed.group.WORLD if group is None else group
+    return members if distributed.get_world_size(members) > 1 else None
 
 
 class _LazyNormBase(LazyModuleMixin, _NormBase):

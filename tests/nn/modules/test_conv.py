@@ -296,3 +296,20 @@ def test_an_error_says_where_in_the_network():
         RuntimeError, match=r"^encoder\.2\.conv: Conv2d\(8, 16, kernel_size=\(3, 3\), stride=\(1, 1\)\): conv2d: the input of shape"
     ):
         Net()(flambeau.zeros(1, 4, 9, 9))
+
+
+def test_layers_ask_a_subclass_by_the_functions_name():
+    class Named(flambeau.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            asked.append(func)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    x = flambeau.rand(1, 2, 4, 4).as_subclass(Named)
+    for layer, function in (
+        (nn.Conv2d(2, 3, 2), flambeau.nn.functional.conv2d),
+        (nn.ConvTranspose2d(2, 3, 2), flambeau.nn.functional.conv_transpose2d),
+    ):
+        asked = []
+        out = layer(x)
+        assert type(out) is Named and function in asked

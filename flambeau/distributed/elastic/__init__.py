@@ -1,0 +1,3 @@
+"""What PyTorch's launcher consists of; Flambeau's is `flambeau.distributed.run`."""
+
+from __future__ import annotations

@@ -1,0 +1,38 @@
+"""Parameters that are shared out among processes: not here, only the names that packages ask for.
+
+``ZeroRedundancyOptimizer`` shares out the optimizer's state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.nn.modules.module import Module
+
+__all__ = ["FSDPModule", "FullyShardedDataParallel", "fully_shard"]
+
+_MISSING = "Flambeau does not share out parameters among processes (FSDP): use DistributedDataParallel, with ZeroRedundancyOptimizer if memory is short"
+
+
+class FullyShardedDataParallel(Module):
+    """A module whose parameters are shared out, to ask whether a module is one: none is.
+
+    Raises:
+        RuntimeError: when called
+    """
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(_MISSING)
+
+
+class FSDPModule:
+    """What ``fully_shard`` makes of a module, to ask whether a module is one: none is."""
+
+
+def fully_shard(module: Any, *args: Any, **kwargs: Any) -> Any:
+    """Share out a module's parameters: not here.
+
+    Raises:
+        RuntimeError: always
+    """
+    raise RuntimeError(_MISSING)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import flambeau as torch
+from flambeau import distributed
+from flambeau.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from flambeau.distributed.tensor import DTensor
+from tests.distributed.jobs import run
+
+
+def _grid(rank):
+    mesh = distributed.init_device_mesh("cpu", (2, 2), mesh_dim_names=("rows", "columns"))
+    assert (mesh.shape, mesh.ndim, mesh.size(), mesh.get_rank()) == ((2, 2), 2, 4, rank)
+    assert mesh.get_coordinate() == [rank // 2, rank % 2] and mesh.get_local_rank("columns") == rank % 2
+    for name, expected in (("rows", [2, 4, 2, 4]), ("columns", [1, 1, 5, 5])):
+        x = torch.tensor(rank)
+        distributed.all_reduce(x, group=mesh.get_group(name))
+        assert x == expected[rank] and mesh[name].get_group() is mesh.get_group(name)
+    assert mesh["columns"].mesh.tolist() == [rank // 2 * 2, rank // 2 * 2 + 1]
+    with pytest.raises(RuntimeError, match="needs to be specified when mesh.ndim > 1"):
+        mesh.get_group()
+    with pytest.raises(KeyError, match="Invalid mesh_dim_name depth"):
+        mesh["depth"]
+    line = distributed.init_device_mesh("cpu", (4,))
+    assert line.get_group() is distributed.group.WORLD
+    with pytest.raises(RuntimeError, match="a mesh of 6 different ranks is wanted of 4 processes"):
+        distributed.init_device_mesh("cpu", (2, 3))
+
+
+def test_rows_and_columns_are_groups():
+    run(_grid, 4)
+
+
+def test_what_is_missing_says_so():
+    layer = torch.nn.Linear(1, 1)
+    assert not isinstance(layer, FullyShardedDataParallel) and not isinstance(layer.weight, DTensor)
+    for make in (FullyShardedDataParallel, fully_shard):
+        with pytest.raises(RuntimeError, match="does not share out parameters"):
+            make(layer)
+    with pytest.raises(RuntimeError, match="no tensors that lie in several processes"):
+        DTensor(layer.weight)
+    for backend in ("nccl", "mpi"):
+        with pytest.raises(RuntimeError, match=f"doesn't have {backend.upper()} built in"):
+            distributed.init_process_group(backend)
+    with pytest.raises(AssertionError, match="Unknown backend type carrier-pigeon"):
+        distributed.init_process_group("carrier-pigeon")
+    with pytest.raises(ValueError, match="has not been initialized"):
+        distributed.all_reduce(torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("env://", "environment variable RANK expected, but not set"),
+        ("tcp://localhost", "host or port number missing"),
+        ("tcp://localhost:1", "rank parameter missing"),
+        ("file:///nowhere", "rank parameter missing"),
+    ],
+)
+def test_what_is_needed_to_meet(method, message, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ValueError, match=message):
+        distributed.init_process_group(init_method=method)
+    with pytest.raises(RuntimeError, match="No rendezvous handler for smoke://"):
+        distributed.init_process_group(init_method="smoke://signal")
+
+
+def test_a_job_of_one_process_in_this_one():
+    with pytest.raises(ValueError, match="Cannot specify both init_method and store"):
+        distributed.init_process_group(store=distributed.HashStore(), init_method="env://", rank=0, world_size=1)
+    distributed.init_process_group(store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        x = torch.ones(3)
+        distributed.all_reduce(x)
+        assert x.tolist() == [1, 1, 1] and len(torch.utils.data.DistributedSampler(range(4))) == 4
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+        model(torch.ones(1, 1)).sum().backward()
+        assert model.module.weight.grad.item() == 1
+    finally:
+        distributed.destroy_process_group()
+    assert not distributed.is_initialized()
+
+
+def test_import_does_not_load_what_few_need():
+    code = "import flambeau, sys; sys.exit(any(name.startswith('flambeau.distributed') for name in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
