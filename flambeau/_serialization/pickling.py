@@ -10,8 +10,9 @@ from types import FunctionType, ModuleType
 from typing import Any, BinaryIO
 
 from flambeau._serialization.names import is_importable, torch_module
-from flambeau._serialization.tensors import NAMES, StorageReference, StorageType, reduce_tensor
+from flambeau._serialization.tensors import NAMES, StorageReference, StorageType, get_layout, reduce_tensor
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.strided import layout as Kind
 
 
 class Storages:
@@ -63,6 +64,8 @@ class _TorchNames:
             return reduce_tensor(obj)
         if type(obj) is StorageType:
             return obj.name
+        if type(obj) is Kind:
+            return get_layout, (repr(obj),)
         if type(obj) is FunctionType and torch_module(obj.__module__ or "") != obj.__module__:
             return obj.__qualname__  # a name is given to save_global; functions are not, by themselves
         inherited = getattr(super(), "reducer_override", None)

@@ -22,6 +22,9 @@ from flambeau._types import layout as lay
 from flambeau._types.device import CPU
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+from flambeau._types.strided import layout as Kind
+from flambeau._types.strided import sparse_coo, sparse_csc, sparse_csr, strided
 
 # What instances keep in their dictionary for our own use; the rest are attributes that users set.
 _INTERNAL = frozenset({"_grad", "_retains", "_inference", "_views"})
@@ -133,6 +136,8 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
         if cls is Buffer:  # which in PyTorch is a plain tensor with these attributes
             cls, state = Tensor, {**state, "_is_buffer": True}
     layout = tensor.layout
+    if not isinstance(layout, Layout):
+        return _rebuild_sparse_tensor, (layout.kind, tensor.parts())
     arguments = (layout.offset, layout.shape, layout.strides, tensor.requires_grad, OrderedDict())
     storage_type = _STORAGE_TYPES.get(layout.dtype)
     if storage_type is not None:
@@ -233,7 +238,26 @@ def _with_state(tensor: Tensor, state: Any) -> Tensor:
     return tensor
 
 
-_REBUILDERS = (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3, _rebuild_parameter, _rebuild_parameter_with_state)
+def _rebuild_sparse_tensor(kind: Kind, parts: tuple) -> Tensor:
+    """A sparse tensor of its positions, values and shape, which are checked."""
+    from flambeau.sparse.creation import of_parts
+
+    return of_parts(kind, parts)
+
+
+def get_layout(name: str) -> Kind:
+    """The kind of layout of a name, ``"torch.sparse_coo"``."""
+    return next(each for each in (strided, sparse_coo, sparse_csr, sparse_csc) if repr(each) == name)
+
+
+_REBUILDERS = (
+    _rebuild_tensor,
+    _rebuild_tensor_v2,
+    _rebuild_tensor_v3,
+    _rebuild_parameter,
+    _rebuild_parameter_with_state,
+    _rebuild_sparse_tensor,
+)
 
 
 def _encode(text: str, encoding: str = "utf-8") -> bytes:
@@ -266,6 +290,7 @@ GLOBALS: dict[str, Any] = {
     "torch.Tensor": Tensor,
     "torch.device": Device,
     "torch.storage.UntypedStorage": _UNTYPED,
+    "torch.serialization._get_layout": get_layout,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
     **{f"torch._utils.{function.__name__}": function for function in _REBUILDERS},
     **{f"torch.{each.name}": each for each in dt.DTYPES},

@@ -1,4 +1,4 @@
-"""Kinds of memory layout: tensors have one, a storage with strides; PyTorch's others are names to compare with, which nothing can make."""
+"""Kinds of memory layout: most tensors have a storage with strides; ``torch.sparse`` makes those of the other kinds that exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flambeau._types.layout import Layout
 
 
 class layout:
-    """How a tensor keeps its elements. All tensors are ``strided``; PyTorch's sparse kinds are refused wherever one is asked for.
+    """How a tensor keeps its elements.
 
     ``tensor.layout`` says more than its kind: the sizes and strides themselves. It equals its kind.
     """
@@ -25,7 +25,9 @@ class layout:
         return self.name
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (self is strided and isinstance(other, Layout))
+        if isinstance(other, (layout, Layout)):
+            return self is other or (self is strided and isinstance(other, Layout))
+        return NotImplemented  # the layout of a sparse tensor knows its kind
 
     def __hash__(self) -> int:
         return id(self)

@@ -88,3 +88,13 @@ class Adagrad(StepwiseOptimizer):
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
         denominator = state["sum"].addcmul_(gradient, gradient, value=1).sqrt().add(group["eps"])
         parameter.addcdiv_(gradient, denominator, value=-lr / (1 + (step - 1) * group["lr_decay"]))
+
+    def _update_sparse(self, parameter: Tensor, gradient: Any, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        step = self._count_step(state)
+        gradient = gradient.coalesce()
+        places, values = tuple(gradient.indices()), gradient.values()
+        total = state["sum"].index_put_(places, values * values, accumulate=True)[places]
+        change = values / (total.sqrt() + group["eps"])
+        parameter.index_put_(places, change * (-lr / (1 + (step - 1) * group["lr_decay"])), accumulate=True)

@@ -1,0 +1,63 @@
+"""What ordinary tensors have to do with sparse ones: they become one, and say that they are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau._ops.registry import FUNCTIONS
+from flambeau._tape.storage import TensorBase
+
+
+class SparseMethods(TensorBase):
+    """The methods of ``flambeau.Tensor`` that concern sparse layouts. The code for them is loaded when one is first asked for."""
+
+    __slots__ = ()
+
+    def to_sparse(self, *args: Any, **options: Any) -> Any:
+        """The tensor in a sparse layout: ``to_sparse(sparse_dim)`` or ``to_sparse(layout=…)``, ``torch.sparse_coo`` if left out."""
+        return FUNCTIONS.sparse().to_sparse(self, *args, **options)
+
+    def to_sparse_coo(self) -> Any:
+        """The tensor as a list of the positions and values that are not zero."""
+        return self.to_sparse()
+
+    def to_sparse_csr(self, dense_dim: int | None = None) -> Any:
+        """The matrix by rows."""
+        return FUNCTIONS.sparse().to_sparse_csr(self, dense_dim)
+
+    def to_sparse_csc(self, dense_dim: int | None = None) -> Any:
+        """The matrix by columns."""
+        return FUNCTIONS.sparse().to_sparse_csc(self, dense_dim)
+
+    def sparse_mask(self, mask: Any) -> Any:
+        """The elements at the positions of a sparse tensor."""
+        return FUNCTIONS.sparse().sparse_mask(self, mask)
+
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> Any:
+        """The tensor itself, or in another dtype: all its elements are there."""
+        return self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+
+    def sparse_dim(self) -> int:
+        """0: no dimension is sparse."""
+        return 0
+
+    def dense_dim(self) -> int:
+        """The number of dimensions: all are dense."""
+        return self.layout.ndim
+
+
+def _refusing(name: str, wanted: str) -> Any:
+    def refuse(self: TensorBase) -> Any:
+        raise RuntimeError(f"{name} expected sparse {wanted} tensor layout but got Strided")
+
+    refuse.__name__, refuse.__qualname__, refuse.__doc__ = name, f"Tensor.{name}", f"Of sparse ({wanted}) tensors only."
+    return refuse
+
+
+for _wanted, _names in {
+    "coordinate": ("coalesce", "is_coalesced", "indices", "values", "_nnz", "_indices", "_values"),
+    "row compressed": ("crow_indices", "col_indices"),
+    "column compressed": ("ccol_indices", "row_indices"),
+}.items():
+    for _name in _names:
+        setattr(SparseMethods, _name, _refusing(_name, _wanted))
