@@ -59,12 +59,14 @@ class _Mapping:
 class _SizeClass:
     """The blocks of one size."""
 
-    __slots__ = ("free", "mappings", "memory_type", "nbytes", "vacant")
+    __slots__ = ("counters", "free", "mappings", "memory_type", "nbytes", "pop", "vacant")
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
+        self.counters = _counters
         self.memory_type: Any = None  # an array of so many bytes for ctypes, once there is one
         self.free: list[int] = []
+        self.pop = self.free.pop
         self.vacant: list[int] = []  # carved blocks whose memory went back to the system
         self.mappings: dict[int, _Mapping] = {}  # what keeps a block alive that was not carved
 
@@ -203,6 +205,21 @@ def empty_cache() -> None:
                 if size_class.mappings.pop(address, None) is None:
                     _slabs[_slab_start(address)].release(address, size_class.nbytes)
                     size_class.vacant.append(address)
+
+
+def size_class(nbytes: int) -> _SizeClass:
+    """The class of the blocks that ``allocate`` takes for so many bytes."""
+    return _class_of.get(nbytes) or _size_class(nbytes)
+
+
+def classes_by_size() -> dict[int, _SizeClass]:
+    """Size classes by the sizes asked for, as far as they were looked up before."""
+    return _class_of
+
+
+def counters() -> _Counters:
+    """What ``allocate`` and ``Buffer`` count in."""
+    return _counters
 
 
 def _size_class(nbytes: int) -> _SizeClass:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from . import targets
 
-VERSION = 4
+VERSION = 5
 """Part of every key: raise it whenever what an entry means changes."""
 
 _HEADER = struct.Struct("<8sQ32s")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # faster; `NewGVN` takes a sixth of the time and `InstCombine` a tenth, for 0 to 1 % of the code (`docs/design/0006-latency.md`).
 _PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG")
 
-_OPT_LEVEL = 2
+_OPT_LEVEL = 1
+"""Of the code generator. Level 2 takes a sixth longer, and micro-kernels have the same instructions (AVX2 and AVX-512)."""
 
 _POINTER, _TEXT = ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p)
 _NAMES = [ctypes.c_char_p] * 3

@@ -93,6 +93,7 @@ class _Pool:
         self.workers: list[tuple[ctypes.c_void_p, numpy.ndarray]] = []
         self.memory = numpy.zeros(runner.STATE_BYTES + 128, numpy.uint8)
         self.state = -(-self.memory.ctypes.data // 128) * 128
+        self.ready = ctypes.c_int64()  # the address of the runner while nothing has to be started first
 
     def start(self) -> None:
         """Start the workers, unless there are some; compile the runner at first need."""
@@ -107,6 +108,7 @@ class _Pool:
             if wanted and not self.staff(self.state, wanted):
                 return  # a call is being shared at this moment: the next run will try again
             self.dormant = False
+            self.ready.value = ctypes.cast(self.run, ctypes.c_void_p).value or 0
             # Threads inherit the signal mask: signals are for threads that run Python.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
@@ -126,6 +128,7 @@ class _Pool:
     def stop(self) -> None:
         """Let the workers finish what they are computing, and end them. The next run starts them again."""
         with self.lock:
+            self.ready.value = 0
             if self.workers:
                 while not self.staff(self.state, 0):
                     time.sleep(1e-5)  # another thread is sharing a call
@@ -147,6 +150,16 @@ def native_runner() -> Callable[[Any], int]:
     if _pool.dormant:
         _pool.start()
     return _pool.run
+
+
+def pool() -> _Pool:
+    """The pool, for whoever keeps its memory."""
+    return _pool
+
+
+def runner_cell() -> int:
+    """Where the address of the native runner lies, or 0 while ``native_runner`` would have to start the workers first."""
+    return ctypes.addressof(_pool.ready)
 
 
 def get_num_threads() -> int:

@@ -106,9 +106,10 @@ class Engine:
         """Write ``count`` samples that a kernel makes of the next results of :meth:`random`, or these themselves, to an address."""
         if count:
             with self._lock:
-                self._expand()
+                if not self._expanded:
+                    self._expand()
                 self._untouched = False
-                kernels.run(kernel, self._address, memory, a, b, count)
+                kernels.run_at(kernel, self._address, memory, a, b, count)
 
     def _expand(self) -> None:
         """Make the state of a seed, when it is first needed."""

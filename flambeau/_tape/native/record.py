@@ -1,0 +1,415 @@
+"""Recording, in the language of ``_runtime/words.py``: ``Operator.__call__``, ``Operator.overwrite`` and the operators of Python."""
+
+from __future__ import annotations
+
+SOURCE = '''
+def enter(tape: Tape, storage: Storage, state: State):
+    """Make a storage an input; 0 if it is not a plain one."""
+    if storage.tape != state.none or storage.error != state.none or storage.exported != state.false or storage.buffer == state.none:
+        return 0
+    slot = PyLong_FromSsize_t(PyList_Size(tape.values))
+    if slot == 0 or PyDict_SetItem(tape.inputs, slot, storage.buffer) != 0 or PyList_Append(tape.values, storage) != 0:
+        return 0
+    storage.tape = new(tape)
+    storage.slot = slot
+    return 1
+
+
+def generic(operator, arguments, count, names, state: State):
+    """What ``Operator.__call__`` says in Python."""
+    PyErr_Clear()
+    positional = PyTuple_New(count + 1)
+    PyTuple_SetItem(positional, 0, new(operator))
+    index = 0
+    while index < count:
+        PyTuple_SetItem(positional, index + 1, new(at(arguments + 8 * index)))
+        index += 1
+    named = 0
+    if names != 0:
+        named = PyDict_New()
+        index = 0
+        while index < PyTuple_Size(names):
+            PyDict_SetItem(named, PyTuple_GetItem(names, index), at(arguments + 8 * (count + index)))
+            index += 1
+    result = PyObject_Call(state.generic, positional, named)
+    Py_DecRef(positional)
+    Py_DecRef(named)
+    return result
+
+
+def size_in_key(operand: Tensor, tape: Tape, state: State):
+    """How many parts of the key an operand takes; 0 if it is something out of the ordinary."""
+    kind = class_of(operand)
+    if kind == state.float or kind == state.bool:
+        return 1
+    if kind == state.int:
+        PyLong_AsLongLong(operand)
+        return PyErr_Occurred() == 0
+    if kind != state.tensor and PyType_IsSubtype(kind, state.tensor_base) == 0:
+        return 0
+    storage: Storage = operand.storage
+    if storage == 0 or operand.node == 0:
+        return 0
+    if storage.tape != tape and not enter(tape, storage, state):
+        return 0
+    return 2
+
+
+def user_line(state: State):
+    """``user_line`` of ``_ops/operator.py``, where all code on the way is known."""
+    frame = PyEval_GetFrame()
+    Py_IncRef(frame)
+    inside = state.true
+    while frame != 0 and inside == state.true:
+        code = PyFrame_GetCode(frame)
+        Py_DecRef(code)  # which its frame holds
+        number = PyLong_FromVoidPtr(code)
+        known = PyDict_GetItemWithError(state.user_code, number)
+        Py_DecRef(number)
+        inside = 0
+        if known != 0:
+            inside = PyTuple_GetItem(known, 1)
+        if inside == state.true:
+            below = PyFrame_GetBack(frame)
+            Py_DecRef(frame)
+            frame = below
+    if frame == 0 or inside == 0:
+        Py_DecRef(frame)
+        return PyObject_CallNoArgs(state.user_line)
+    place = PyTuple_New(2)
+    PyTuple_SetItem(place, 0, PyObject_GetAttr(code, state.file_name))
+    PyTuple_SetItem(place, 1, PyLong_FromSsize_t(PyFrame_GetLineNumber(frame)))
+    Py_DecRef(frame)
+    return place
+
+
+def matches(record: Record, operator, statics, arguments, count, state: State):
+    """Whether a record, which keeps no line, is one of this call; to ask so of the latest one takes half of what a key and a look-up take."""
+    if record == state.none:
+        return 0
+    if record.op != operator or record.origin != state.none or PyTuple_Size(record.operands) != count:
+        return 0
+    if record.statics != statics and PyObject_RichCompareBool(record.statics, statics, 2) != 1:
+        PyErr_Clear()
+        return 0
+    index = 0
+    while index < count:
+        operand: Tensor = at(arguments + 8 * index)
+        known = PyTuple_GetItem(record.operands, index)
+        if is_number(operand, state):
+            if PyTuple_GetItem(known, 1) != class_of(operand):
+                return 0
+        else:
+            storage: Storage = operand.storage
+            slot = PyTuple_GetItem(known, 0)
+            if PyTuple_GetItem(known, 1) != operand.layout:
+                return 0
+            if slot != storage.slot and PyLong_AsLongLong(slot) != PyLong_AsLongLong(storage.slot):
+                return 0
+        index += 1
+    return 1
+
+
+def look_up(operator, statics, arguments, count, size, origin, tape: Tape, state: State):
+    """The record of a call, or 0. It takes over ``origin``."""
+    key = PyTuple_New(size + (origin != 0))
+    fill_key(key, operator, statics, arguments, count, origin, state)
+    cursor: Record = tape.cursor
+    record = PyDict_GetItemWithError(cursor, key)
+    Py_DecRef(key)
+    if record != 0:
+        cursor.latest = new(record)
+    return record
+
+
+def fill_key(key, operator, statics, arguments, count, origin, state: State):
+    """The key of a record: operator, statics, for each operand the slot and layout or the class of a number, and the user's line."""
+    PyTuple_SetItem(key, 0, new(operator))
+    PyTuple_SetItem(key, 1, new(statics))
+    size = 2
+    index = 0
+    while index < count:
+        operand: Tensor = at(arguments + 8 * index)
+        if is_number(operand, state):
+            PyTuple_SetItem(key, size, new(class_of(operand)))
+            size += 1
+        else:
+            source: Storage = operand.storage
+            PyTuple_SetItem(key, size, new(source.slot))
+            PyTuple_SetItem(key, size + 1, new(operand.layout))
+            size += 2
+        index += 1
+    if origin != 0:
+        PyTuple_SetItem(key, size, origin)
+
+
+def push_numbers(arguments, count, tape: Tape, state: State):
+    index = 0
+    while index < count:
+        operand = at(arguments + 8 * index)
+        if class_of(operand) == state.bool:
+            number = PyLong_FromSsize_t(operand != state.false)
+            PyList_Append(tape.numbers, number)
+            Py_DecRef(number)
+        elif is_number(operand, state):
+            PyList_Append(tape.numbers, operand)
+        index += 1
+
+
+def new_results(record: Record, slot, tape, state: State):
+    """A tuple of pending tensors that have the slots from ``slot`` on; 0 if there is no memory."""
+    count = PyTuple_Size(record.layouts)
+    results = PyTuple_New(count)
+    index = 0
+    while index < count:
+        storage = PyType_GenericAlloc(state.storage, 0)
+        tensor = PyType_GenericAlloc(state.tensor, 0)
+        if storage == 0 or tensor == 0:
+            Py_DecRef(storage)
+            Py_DecRef(tensor)
+            Py_DecRef(results)
+            return 0
+        fill_storage(storage, new(state.none), new(PyTuple_GetItem(record.sizes, index)), tape, slot + index, state)
+        fill_tensor(tensor, storage, PyTuple_GetItem(record.layouts, index), state)
+        PyTuple_SetItem(results, index, tensor)
+        index += 1
+    return results
+
+
+def gradient(operator, arguments, count, record: Record, results, state: State):
+    """The gradient node of a call with one result or a tuple of them; 0 if there is no memory."""
+    edges = PyTuple_New(count)
+    index = 0
+    while index < count:
+        operand: Tensor = at(arguments + 8 * index)
+        edge = state.none
+        if not is_number(operand, state) and operand.node != state.none:
+            edge = PyTuple_New(2)
+            PyTuple_SetItem(edge, 0, new(operand.node))
+            PyTuple_SetItem(edge, 1, new(operand.output_nr))
+        else:
+            Py_IncRef(edge)
+        PyTuple_SetItem(edges, index, edge)
+        index += 1
+    size = PyTuple_Size(record.saves)
+    saved = PyTuple_New(size)
+    index = 0
+    while index < size:
+        position = PyLong_AsLongLong(PyTuple_GetItem(record.saves, index))
+        if position < 0:
+            result: Tensor = results
+            if record.single == state.none:
+                result = PyTuple_GetItem(results, ~position)
+            storage: Storage = result.storage
+            item = PyTuple_New(4)
+            PyTuple_SetItem(item, 0, new(storage))
+            PyTuple_SetItem(item, 1, new(result.layout))
+            PyTuple_SetItem(item, 2, PyLong_FromSsize_t(~position))
+            PyTuple_SetItem(item, 3, new(storage.version))
+        else:
+            operand = at(arguments + 8 * position)
+            if is_number(operand, state):
+                item = new(operand)
+            else:
+                storage = operand.storage
+                item = PyTuple_New(3)
+                PyTuple_SetItem(item, 0, new(operand))
+                PyTuple_SetItem(item, 1, new(storage))
+                PyTuple_SetItem(item, 2, new(storage.version))
+        PyTuple_SetItem(saved, index, item)
+        index += 1
+    node: NewGradNode = PyType_GenericAlloc(state.grad_node, 0)
+    if node != 0:
+        node.op = new(operator)
+        node.inputs = edges
+        node.saved = saved
+        node.record = new(record)
+    return node
+
+
+def finish_several(operator, arguments, count, record: Record, results, tracked, tape: Tape, state: State):
+    """Let the tape know the results, and autograd."""
+    index = 0
+    while index < PyTuple_Size(results):
+        result: Tensor = PyTuple_GetItem(results, index)
+        PyList_Append(tape.values, result.storage)
+        index += 1
+    if tracked:
+        node = gradient(operator, arguments, count, record, results, state)
+        index = 0
+        while index < PyTuple_Size(results) and node != 0:
+            result = PyTuple_GetItem(results, index)
+            layout: Layout = result.layout
+            dtype: DType = layout.dtype
+            if PyLong_AsLongLong(dtype.category) >= 2:
+                result.node = new(node)
+                result.output_nr = PyLong_FromSsize_t(index)
+            index += 1
+        if node == 0:
+            Py_DecRef(results)
+            return 0
+        Py_DecRef(node)
+    return results
+
+
+def record(operator: Operator, arguments, count, names):
+    native: Native = operator.native
+    state: State = PyLong_AsLongLong(native.address)
+    tape: Tape = state.tape
+    if tape == 0 or PyThread_get_thread_ident() != state.thread or tape.entered != state.none:
+        return generic(operator, arguments, count, names, state)
+    if count > 60:  # ``wanted`` has a bit for each operand
+        return generic(operator, arguments, count, names, state)
+    statics = state.empty
+    if names != 0:
+        if PyTuple_Size(names) != 1 or PyTuple_GetItem(names, 0) != state.statics:
+            return generic(operator, arguments, count, names, state)
+        statics = at(arguments + 8 * count)
+    origin = 0
+    if operator.keeps_origin != state.false:
+        origin = user_line(state)
+        if origin == 0:
+            return 0
+    size = 2
+    wanted = 0
+    index = 0
+    while index < count:
+        operand: Tensor = at(arguments + 8 * index)
+        more = size_in_key(operand, tape, state)
+        if more == 0:
+            Py_DecRef(origin)
+            return generic(operator, arguments, count, names, state)
+        if more == 2 and operand.node != state.none:
+            wanted = wanted | 1 << index
+        size += more
+        index += 1
+
+    # Made before anything is looked up: allocating may collect garbage, and that may run anything.
+    storage: Storage = PyType_GenericAlloc(state.storage, 0)
+    result: Tensor = PyType_GenericAlloc(state.tensor, 0)
+    if storage == 0 or result == 0:
+        Py_DecRef(storage)
+        Py_DecRef(result)
+        Py_DecRef(origin)
+        return generic(operator, arguments, count, names, state)
+    cursor: Record = tape.cursor
+    record: Record = cursor.latest
+    if origin != 0 or not matches(record, operator, statics, arguments, count, state):
+        record = look_up(operator, statics, arguments, count, size, origin, tape, state)
+    slot = PyList_Size(tape.values)
+    known = record != 0 and slot < PyLong_AsLongLong(tape.limit)
+    tracked = wanted != 0 and tape.grad != state.false
+    if known and tracked:
+        tracked = record.differentiable != state.false
+        if tracked:
+            anomaly: Anomaly = state.anomaly
+            known = PyLong_AsLongLong(record.wanted) == wanted and anomaly.enabled == state.false
+    several = 0
+    if known and record.single == state.none:
+        several = new_results(record, slot, tape, state)
+        known = several != 0 and record.parent == tape.cursor and PyList_Size(tape.values) == slot  # still, after what allocating may have run
+    if not known:
+        Py_DecRef(several)
+        Py_DecRef(storage)
+        Py_DecRef(result)
+        return generic(operator, arguments, count, names, state)
+    tape.cursor = new(record)
+    push_numbers(arguments, count, tape, state)
+    if several != 0:
+        Py_DecRef(storage)
+        Py_DecRef(result)
+        return finish_several(operator, arguments, count, record, several, tracked, tape, state)
+    PyList_Append(tape.values, storage)
+    fill_storage(storage, new(state.none), new(record.nbytes), tape, slot, state)
+    fill_tensor(result, storage, record.single, state)
+    if tracked:
+        node = gradient(operator, arguments, count, record, result, state)
+        if node == 0:
+            Py_DecRef(result)
+            return 0
+        result.node = node
+    return result
+
+
+def overwrite(operator: Operator, arguments, count):
+    """``Operator.overwrite(targets, numbers, tensors, statics)`` with lists of tensors and a tuple of floats; ``None`` if it is left to Python."""
+    native: Native = operator.native
+    state: State = PyLong_AsLongLong(native.address)
+    tape: Tape = state.tape
+    targets = at(arguments)
+    numbers = at(arguments + 8)
+    tensors = at(arguments + 16)
+    if tape == 0 or PyThread_get_thread_ident() != state.thread or tape.entered != state.none:
+        return new(state.none)
+    operands = PyList_Size(tensors)
+    scalars = PyTuple_Size(numbers)
+    key = PyTuple_New(2 + scalars + 2 * operands)
+    PyTuple_SetItem(key, 0, new(operator))
+    PyTuple_SetItem(key, 1, new(at(arguments + 24)))
+    index = 0
+    while index < scalars:
+        PyTuple_SetItem(key, 2 + index, new(state.float))
+        index += 1
+    plain = 1
+    index = 0
+    while index < operands and plain:
+        tensor: Tensor = PyList_GetItem(tensors, index)
+        storage: Storage = tensor.storage
+        plain = storage.tape == tape or enter(tape, storage, state)
+        PyTuple_SetItem(key, 2 + scalars + index, new(storage.slot))
+        PyTuple_SetItem(key, 2 + scalars + operands + index, new(tensor.layout))
+        index += 1
+    record: Record = 0
+    if plain:
+        record = PyDict_GetItemWithError(tape.cursor, key)
+    Py_DecRef(key)
+    results = PyList_Size(targets)
+    slot = PyList_Size(tape.values)
+    plain = record != 0 and slot + results <= PyLong_AsLongLong(tape.limit)
+    index = 0
+    while plain and index < results:
+        tensor = PyList_GetItem(targets, index)
+        storage = tensor.storage
+        plain = storage.tape == tape and tensor.layout == PyTuple_GetItem(record.layouts, index)
+        if plain:
+            plain = PyLong_AsLongLong(storage.nbytes) == PyLong_AsLongLong(PyTuple_GetItem(record.sizes, index))
+        index += 1
+    if not plain:
+        PyErr_Clear()
+        return new(state.none)
+    index = 0
+    while index < scalars:
+        PyList_Append(tape.numbers, PyTuple_GetItem(numbers, index))
+        index += 1
+    index = 0
+    while index < results:
+        tensor = PyList_GetItem(targets, index)
+        storage = tensor.storage
+        number = PyLong_FromSsize_t(slot + index)
+        PyDict_SetItem(tape.replaced, number, storage.slot)
+        PyList_SetItem(tape.values, PyLong_AsLongLong(storage.slot), new(state.none))
+        PyList_Append(tape.values, storage)
+        storage.slot = number
+        storage.version = PyLong_FromLongLong(PyLong_AsLongLong(storage.version) + 1)
+        index += 1
+    tape.cursor = new(record)
+    return new(state.true)
+
+
+def binary(operator: Operator, arguments, count):
+    """``x + other`` and its kin."""
+    native: Native = operator.native
+    state: State = PyLong_AsLongLong(native.address)
+    if count == 2:
+        other = at(arguments + 8)
+        if is_number(other, state) or class_of(other) == state.tensor or PyType_IsSubtype(class_of(other), state.tensor_base) != 0:
+            return record(operator, arguments, count, 0)
+    positional = PyTuple_New(count)
+    index = 0
+    while index < count:
+        PyTuple_SetItem(positional, index, new(at(arguments + 8 * index)))
+        index += 1
+    result = PyObject_Call(PyDict_GetItemWithError(state.arithmetic, operator), positional, 0)
+    Py_DecRef(positional)
+    return result
+'''

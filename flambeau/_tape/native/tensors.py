@@ -1,0 +1,123 @@
+"""Making tensors, in the language of ``_runtime/words.py``: with memory of their own, and views."""
+
+from __future__ import annotations
+
+SOURCE = '''
+def fresh(address, layout: Layout):
+    """A new tensor with memory."""
+    state: State = PyLong_AsLongLong(address)
+    dtype: DType = layout.dtype
+    nbytes = PyLong_FromLongLong(PyLong_AsLongLong(layout.numel) * PyLong_AsLongLong(dtype.itemsize))
+    kind = PyDict_GetItemWithError(state.class_of, nbytes)
+    if kind == 0:
+        Py_DecRef(nbytes)
+        return call_with(state.fresh, layout)
+    buffer = allocate(kind, nbytes, state)
+    storage = PyType_GenericAlloc(state.storage, 0)
+    tensor = PyType_GenericAlloc(state.tensor, 0)
+    if buffer == 0 or storage == 0 or tensor == 0:
+        Py_DecRef(buffer)
+        Py_DecRef(storage)
+        Py_DecRef(tensor)
+        Py_DecRef(nbytes)
+        return 0
+    fill_storage(storage, buffer, nbytes, state.none, -1, state)
+    fill_tensor(tensor, storage, layout, state)
+    return tensor
+
+
+def make_view(address, arguments, count):
+    """``_make_view(source, layout, operator, statics)`` of ``_ops/views.py``."""
+    state: State = PyLong_AsLongLong(address)
+    tape: Tape = state.tape
+    source: Tensor = at(arguments)
+    layout: Layout = at(arguments + 8)
+    anomaly: Anomaly = state.anomaly
+    views = 0
+    plain = tape != 0 and PyThread_get_thread_ident() == state.thread and class_of(layout) == state.layout and anomaly.enabled == state.false
+    if plain and tape.grad != state.false:
+        base = source.base
+        if base == state.none:
+            base = source
+        fields = PyObject_GenericGetDict(base, 0)
+        views = PyDict_GetItemWithError(fields, state.views)
+        if views == 0:
+            views = PyList_New(0)
+            PyDict_SetItem(fields, state.views, views)
+            Py_DecRef(views)
+        Py_DecRef(fields)
+        plain = PyList_Size(views) <= 64
+    tensor: Tensor = 0
+    if plain:
+        tensor = PyType_GenericAlloc(state.tensor, 0)
+    if tensor == 0:
+        PyErr_Clear()
+        positional = PyTuple_New(4)
+        index = 0
+        while index < 4:
+            PyTuple_SetItem(positional, index, new(at(arguments + 8 * index)))
+            index += 1
+        result = PyObject_Call(state.make_view, positional, 0)
+        Py_DecRef(positional)
+        return result
+    fill_tensor(tensor, new(source.storage), layout, state)
+    if views != 0:
+        tensor.base = new(base)
+        reference = PyWeakref_NewRef(tensor, 0)
+        PyList_Append(views, reference)
+        Py_DecRef(reference)
+        dtype: DType = layout.dtype
+        if source.node != state.none and PyLong_AsLongLong(dtype.category) >= 2:
+            tensor.node = view_node(source, layout, at(arguments + 16), at(arguments + 24), state)
+    return tensor
+
+
+def view_node(source: Tensor, layout, operator, statics, state: State):
+    edge = PyTuple_New(2)
+    PyTuple_SetItem(edge, 0, new(source.node))
+    PyTuple_SetItem(edge, 1, new(source.output_nr))
+    edges = PyTuple_New(1)
+    PyTuple_SetItem(edges, 0, edge)
+    operand = PyTuple_New(2)
+    PyTuple_SetItem(operand, 0, PyLong_FromSsize_t(-1))
+    PyTuple_SetItem(operand, 1, new(source.layout))
+    operands = PyTuple_New(1)
+    PyTuple_SetItem(operands, 0, operand)
+    layouts = PyTuple_New(1)
+    PyTuple_SetItem(layouts, 0, new(layout))
+    record: NewViewRecord = PyType_GenericAlloc(state.view_record, 0)
+    record.operands = operands
+    record.layouts = layouts
+    record.statics = new(statics)
+    node: NewGradNode = PyType_GenericAlloc(state.grad_node, 0)
+    node.op = new(operator)
+    node.inputs = edges
+    node.saved = new(state.empty)
+    node.record = record
+    return node
+
+
+def largest(address, tensor: Tensor):
+    """``largest`` of ``_ops/encoding.py``, of a few integers that are not negative."""
+    state: State = PyLong_AsLongLong(address)
+    layout: Layout = tensor.layout
+    if class_of(layout) != state.layout:
+        return call_with(state.largest, tensor)
+    count = PyLong_AsLongLong(layout.numel)
+    if layout.contiguous == state.false or layout.dtype != state.int64 or count > 1000:
+        return call_with(state.largest, tensor)
+    buffer: Buffer = materialize(address, tensor.storage)
+    if buffer == 0:
+        return 0
+    place = PyLong_AsLongLong(buffer.address) + 8 * PyLong_AsLongLong(layout.offset)
+    Py_DecRef(buffer)
+    end = place + 8 * count
+    found = 0
+    while place < end:
+        if at(place) < 0:
+            return call_with(state.largest, tensor)
+        if at(place) > found:
+            found = at(place)
+        place += 8
+    return PyLong_FromLongLong(found)
+'''
