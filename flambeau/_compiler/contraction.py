@@ -11,6 +11,7 @@ is never written to memory unless somebody else reads it. The scalar code is tha
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from flambeau._codegen import contract as contraction
 from flambeau._codegen import scalar
@@ -158,54 +159,13 @@ class _Ending(Nest):
     ) -> contraction.Contract:
         """The contraction over the cluster's digits; tells which ``nodes`` and run-time scalars its operands are."""
         extents, node = self.cluster.extents, self.cluster.nodes[0]
-        batch, m, n, k = groups
+        batch, m, _, k = groups
         dims = self.cluster.dims[node.index]
-        split = [dims[: len(batch)], dims[len(batch) : len(batch) + len(m)], dims[len(batch) + len(m) :]]
-        digits = [[digit for each in part for digit in each] for part in split]
-        of_batch, of_m, of_n = split
-
-        def spread(numbers: tuple[int, ...], before: tuple, after: tuple, k_first: bool) -> tuple[int, ...]:
-            """Numbers for the axes of an operand as numbers for digits."""
-            found: list[int] = []
-            parts = [before, None, after] if k_first else [before, after, None]
-            position = 0
-            for part in parts:
-                if part is None:
-                    found += numbers[position : position + len(k)]
-                    position += len(k)
-                    continue
-                for each in part:
-                    found += [numbers[position] * prod(extents[digit] for digit in each[i + 1 :]) for i in range(len(each))]
-                    position += 1
-            return tuple(found)
-
+        of_batch, of_m, of_n = dims[: len(batch)], dims[len(batch) : len(batch) + len(m)], dims[len(batch) + len(m) :]
         a, b = operands
-        operands = []
-        for operand, own, k_first in ((a, of_m, False), (b, of_n, True)):
-            bounds = tuple(
-                contraction.Bound(spread(bound.coefficients, of_batch, own, k_first), bound.start, bound.extent) for bound in operand.bounds
-            )
-            operands.append(contraction.Operand(operand.dtype, spread(operand.strides, of_batch, own, k_first), operand.offset, bounds))
-
-        order = [digit for part in digits for digit in part]
-        reads, writes, body = [], [], []
-        of_number: list[tuple] = []
-        for number, instr in enumerate(self.body):
-            if instr.op in ("load", "store"):
-                access = self.accesses[instr.attrs[0]]
-                assert access.dtype is not None and access.buffer is not None
-                where = contraction.Operand(access.dtype, tuple(access.strides.get(digit, 0) for digit in order), access.offset)
-                group = reads if instr.op == "load" else writes
-                group.append((where, access.buffer, -1))
-                of_number.append((instr.op, instr.dtype, len(group) - 1, instr.args))
-            elif instr.op == "number":
-                reads.append((contraction.Operand(instr.dtype, (0,) * len(order)), None, self.extras[number][0]))
-                of_number.append(("load", instr.dtype, len(reads) - 1, ()))
-            elif instr.op == "index":
-                of_number.append(("constant", instr.dtype, (self.accesses[instr.attrs[0]].offset,), ()))
-            else:
-                of_number.append((instr.op, instr.dtype, instr.attrs, instr.args))
-        body = tuple(of_number)
+        sides = [self._over_digits(a, [of_batch, of_m, len(k)]), self._over_digits(b, [of_batch, len(k), of_n])]
+        digits = [[digit for each in part for digit in each] for part in (of_batch, of_m, of_n)]
+        reads, writes, body = self._operations([digit for part in digits for digit in part])
         for name, group in (("read", reads), ("write", writes[1:])):
             for i, (_, buffer, number) in enumerate(group):
                 if buffer is None:
@@ -219,9 +179,50 @@ class _Ending(Nest):
             return evaluate(f, body, narrow(f, value, node.dtype, compute), loaded)
 
         return contraction.Contract(
-            *[tuple(extents[digit] for digit in part) for part in digits], k, *operands, writes[0][0],
+            *[tuple(extents[digit] for digit in part) for part in digits], k, *sides, writes[0][0],
             tuple(each for each, _, _ in writes[1:]), tuple(each for each, _, _ in reads), contraction.Epilogue(body, end),
         )  # fmt: skip
+
+    def _over_digits(self, operand: contraction.Operand, parts: list[Any]) -> contraction.Operand:
+        """An operand of the node as one of the cluster: ``parts`` are axes as digits, or how many axes of k there are."""
+        extents = self.cluster.extents
+
+        def spread(numbers: tuple[int, ...]) -> tuple[int, ...]:
+            found: list[int] = []
+            left = iter(numbers)
+            for part in parts:
+                if isinstance(part, int):
+                    found += [next(left) for _ in range(part)]
+                    continue
+                for each in part:
+                    number = next(left)
+                    found += [number * prod(extents[digit] for digit in each[i + 1 :]) for i in range(len(each))]
+            return tuple(found)
+
+        bounds = tuple(contraction.Bound(spread(bound.coefficients), bound.start, bound.extent) for bound in operand.bounds)
+        return contraction.Operand(operand.dtype, spread(operand.strides), operand.offset, bounds)
+
+    def _operations(self, order: list[int]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], tuple[tuple, ...]]:
+        """What the body reads and writes, each an operand over the digits in ``order`` with its node or the number of a scalar; and the body."""
+        reads: list[tuple[Any, ...]] = []
+        writes: list[tuple[Any, ...]] = []
+        body: list[tuple] = []
+        for number, instr in enumerate(self.body):
+            if instr.op in ("load", "store"):
+                access = self.accesses[instr.attrs[0]]
+                assert access.dtype is not None and access.buffer is not None
+                where = contraction.Operand(access.dtype, tuple(access.strides.get(digit, 0) for digit in order), access.offset)
+                group = reads if instr.op == "load" else writes
+                group.append((where, access.buffer, -1))
+                body.append((instr.op, instr.dtype, len(group) - 1, instr.args))
+            elif instr.op == "number":
+                reads.append((contraction.Operand(instr.dtype, (0,) * len(order)), None, self.extras[number][0]))
+                body.append(("load", instr.dtype, len(reads) - 1, ()))
+            elif instr.op == "index":
+                body.append(("constant", instr.dtype, (self.accesses[instr.attrs[0]].offset,), ()))
+            else:
+                body.append((instr.op, instr.dtype, instr.attrs, instr.args))
+        return reads, writes, tuple(body)
 
 
 def evaluate(f: Builder, body: tuple[tuple, ...], total: scalar.Operand, loaded: list[scalar.Operand]) -> list[scalar.Operand]:

@@ -12,8 +12,9 @@ import pytest
 from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
 from flambeau._codegen.contract.blocking import best_blocking, block_of_chain, describe_side
+from flambeau._codegen.contract.bordered import bordered
 from flambeau._codegen.contract.micro import split_rows
-from flambeau._codegen.contract.normal import normalise
+from flambeau._codegen.contract.normal import Column, normalise
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
 from tests._codegen.contractions import DTYPES, buffers_of, check, convolution, matmul, needed, numbers, positions, reference, run
@@ -109,6 +110,7 @@ CONVOLUTIONS = [
     (2, 4, 6, (5, 6, 7), (3, 2, 3), (1, 2, 1), (1, 0, 1), (1, 1, 2), 2),
     (1, 1, 1, (40, 40), (20, 20), (1, 1), (10, 10), (1, 1), 1),
     (1, 70, 20, (20, 20), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (1, 21, 20, (32, 32), (2, 2), (1, 1), (1, 1), (1, 1), 1),  # rows of memory that evict each other
 ]
 
 
@@ -117,6 +119,72 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize("shape", CONVOLUTIONS, ids=str)
 def test_convolution(shape, gradient, channels_last):
     check(convolution(*shape, channels_last=channels_last, gradient=gradient))
+
+
+@pytest.fixture
+def through_tables(monkeypatch):
+    """Read the operand that has bounds, or axes of its own, through tables."""
+
+    def force(contract: Contract) -> bool:
+        """Whether that can be done."""
+        normal, tile = normalise(contract), register_tile(contract.a.dtype, targets.current())
+        for oriented in (normal, normal.swapped()):
+            if oriented.a.bounds or (oriented.is_swapped and not oriented.b.bounds):
+                if oriented.a.bounds and bordered(oriented.a, [*oriented.batch, *oriented.m, *oriented.k], tile) is None:
+                    return False
+                choice = best_blocking(oriented, tile, targets.current())
+                sides = [
+                    describe_side(oriented, column, lanes, oriented.chain, tile, left=left)
+                    for column, lanes, left in ((oriented.a, oriented.m, True), (oriented.b, oriented.n, False))
+                ]
+                a, b = (replace(side, where=where) for side, where in zip(sides, ("table", "tile"), strict=True))
+                m, n = (prod(axis[0] for axis in group) for group in (oriented.m, oriented.n))
+                made = replace(
+                    choice,
+                    normal=oriented,
+                    chunk=oriented.chain,
+                    a=a,
+                    b=b,
+                    m_block=min(m, 44),
+                    n_block=min(n // tile.lanes + 1, 2) * tile.lanes,
+                )
+                monkeypatch.setattr(planning, "best_blocking", lambda *_, made=made: made)
+                for special in ("best_sliding", "best_summing", "best_skinny"):
+                    monkeypatch.setattr(planning, special, lambda *_: None)
+                return True
+        return False
+
+    return force
+
+
+@pytest.mark.parametrize("of", [types.float32, types.float64, types.bfloat16, types.int16], ids=lambda of: of.name)
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("shape", CONVOLUTIONS, ids=str)
+def test_windows_are_read_through_tables(through_tables, shape, channels_last, of):
+    if of is not types.float32 and not (channels_last and any(shape[6])):
+        pytest.skip("other dtypes are copied, with their border, alike whatever the order")
+    contract = convolution(*shape, of, channels_last=channels_last)
+    assert through_tables(contract) or shape == CONVOLUTIONS[9], "only a volume that is padded along every other dimension is no nest"
+    check(contract, split=3)
+
+
+def test_channels_last_is_read_through_tables():
+    normal = normalise(convolution(2, 64, 64, (56, 56), (3, 3), (1, 1), (1, 1), (1, 1), channels_last=True))
+    choice = best_blocking(normal, register_tile(types.float32, targets.current()), targets.current())
+    assert choice.a.where == "table"
+    assert choice.normal.is_swapped
+
+
+@pytest.mark.parametrize(
+    ("strides", "bounds", "extents"),
+    [((1, 0), ((1, 0), (0, 1)), (4, 5)), ((7, 1), ((1, 1),), (4, 5)), ((-1, 20), ((0, 1),), (4, 5)), ((1, 5), ((0, 1),), (9, 5))],
+    ids=["no stride", "one coordinate for both", "backwards", "runs overlap"],
+)
+def test_memory_that_is_no_nest_gets_no_border(strides, bounds, extents):
+    operand = Operand(types.float32, strides, 0, tuple(Bound(each, -1, 3) for each in bounds))
+    columns = Column(operand, 1, tuple(range(2, 2 + len(bounds))))
+    axes = [(extent, stride, *[each[i] for each in bounds]) for i, (extent, stride) in enumerate(zip(extents, strides, strict=True))]
+    assert bordered(columns, axes, register_tile(types.float32, targets.current())) is None
 
 
 @pytest.mark.parametrize("of", [types.float64, types.bfloat16, types.float16, types.complex64, types.int16], ids=lambda of: of.name)
@@ -172,6 +240,18 @@ def test_every_other_element_of_the_output(of):
     contract = convolution(2, 5, 6, (11, 70), (3, 3), (1, 1), (1, 1), (1, 1), of=of)
     out = contract.out
     check(replace(contract, out=replace(out, strides=tuple(2 * stride for stride in out.strides), offset=1)))
+
+
+@pytest.mark.parametrize("of", [types.float32, types.bfloat16, types.complex64], ids=lambda of: of.name)
+@pytest.mark.parametrize("taps", [1, 2, 4, 13])
+def test_every_other_tap(taps, of):
+    """A phase of a transposed convolution: rows of the left operand are short runs of every other number, from the last one on or from the first."""
+    for step in (2, -2):
+        rows, channels, columns = 37, 9, 40
+        offset = 0 if step > 0 else 2 * (taps - 1)
+        a = Operand(of, (2 * taps * channels, 2 * taps, step), offset)
+        b = Operand(of, (taps * columns, columns, 1))
+        check(Contract((), (rows,), (columns,), (channels, taps), a, b, Operand(of, (columns, 1))))
 
 
 def test_negative_strides():

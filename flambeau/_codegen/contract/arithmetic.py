@@ -51,6 +51,11 @@ class Tile:
     def bytes(self) -> int:
         return bits(self.element) // 8
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are mask registers, so that loads and stores of some lanes cost what those of all cost: vectors of 512 bits."""
+        return self.width * bits(self.element) >= 512
+
 
 def compute_dtype(of: dtype) -> dtype:
     """The dtype that sums are kept in; narrow integers, whose sums wrap around anyway, are summed in 32 bits."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.bordered import bordered
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
@@ -24,6 +25,7 @@ _CALL = 9000.0
 _NEAR = 1024
 """Bytes: rows of memory that are farther apart are on pages of their own, and cost more than their bytes."""
 
+_LINE = 64
 _FEW_STEPS = 32
 """Rows of memory far apart that are read side by side: as many as the processor can prefetch from at once."""
 
@@ -33,13 +35,17 @@ _FETCH = 0.06
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
 
+_TABLE, _BORDER = 0.5, 0.3
+"""Cycles of a step of a register tile to look up where the left operand is, and to copy a number with its border."""
+
 _WORTH_SHARING = 40_000
 """Cycles from which on a contraction is cut for several threads."""
 
 
 @dataclass(slots=True)
 class SideChoice:
-    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before)."""
+    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before), or
+    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot)."""
 
     mode: str
     cost: float
@@ -47,6 +53,7 @@ class SideChoice:
     bytes: int
     elements: int
     where: str = ""
+    before: float | None = None
 
 
 @dataclass(slots=True)
@@ -127,12 +134,16 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                     wheres.append("place")
                     continue
                 here = lanes * k * side.cost
-                if repeats > 1 and _CALL + before < tiles * here:
-                    wheres.append("call")
-                    calls += _CALL + before
-                else:
-                    wheres.append("tile")
-                    cycles += here
+                ways = [(tiles * here, 0.0, here, "tile")]
+                if repeats > 1:
+                    ways.append((_CALL + before, _CALL + before, 0.0, "call"))
+                if side.before is not None:
+                    steps_more = _TABLE * k * n_panels * row_panels
+                    ways.append((side.before + tiles * steps_more, side.before, steps_more, "table"))
+                _, once, each, where = min(ways)
+                wheres.append(where)
+                calls += once
+                cycles += each
             total = calls + tiles * cycles
             if total > _WORTH_SHARING:
                 # All threads wait for the last tile to end.
@@ -157,22 +168,34 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int,
     box, scale = own_box(projected(normal.k[normal.split :], [index, *column.bounds]))
     bounds = len(column.bounds)
     first = chunk * scale
-    innermost = box[-1][0] if len(box) > 1 else first
     costs = {"gather": _GATHER + 3 * bounds}
     lane_axes = merged(projected(lanes, [index]))
     if lane_axes[-1][1] in (1, 2):
         runs = 1 + (min(width, prod(axis[0] for axis in lane_axes)) - 1) / lane_axes[-1][0] if len(lane_axes) > 1 or bounds else 1
         free = max([first if not any(box[0][2:]) else 1, *[axis[0] for axis in box[1:] if not any(axis[2:])]])
         costs["lanes"] = (runs * (1.8 + (28 + 4 * bounds) / free) + 4) * (width / min(width, tile.rows) if left else 1)
-    if box[-1][1] in (1, 2):
-        vectors = -(-innermost // width)
-        costs["steps"] = (3.0 + 8 * bounds if left else 9.0 + bounds) * vectors * width / innermost + 12 / innermost
+    along = neighbours_along(box, first, left)
+    if box[along][1] in (1, 2):
+        run = box[along][0] if along else first
+        vectors = -(-run // width)
+        if left and not tile.has_masks:
+            costs["steps"] = ((3.0 + 8 * bounds) * (run // width) + (3.0 + bounds) * (run % width) + 6) * width / run
+        else:
+            costs["steps"] = (3.0 + 8 * bounds if left else 9.0 + bounds) * vectors * width / run + 12 / run
     mode = min(costs, key=costs.__getitem__)
     plain = not bounds and column.dtype is tile.compute and len(lane_axes) == 1 and len(box) == 1
     in_place = plain if left else plain and lane_axes[0][1] == 1 and tile.parts == 1
     batches = prod(axis[0] for axis in normal.batch if any(axis[i] for i in (index, *column.bounds)))
     elements = batches * prod(axis[0] for axis in (*lanes, *normal.k))
     return SideChoice(mode, costs[mode] / width, in_place, elements * tile.bytes * tile.parts, elements)
+
+
+def neighbours_along(box: list[Axis], first: int, left: bool) -> int:
+    """Along which axis of a box, whose first one has ``first`` places, memory has neighbours: rows of a are copied along the last one."""
+    last = len(box) - 1
+    if left:
+        return last
+    return max(range(len(box)), key=lambda axis: (box[axis][1] in (1, 2), box[axis][0] if axis else first, axis == last))
 
 
 def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Target) -> tuple[int, SideChoice, SideChoice]:
@@ -183,7 +206,25 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
     # In place, a step of k must not be far from the one before, unless what it reads is hardly used again.
     a.in_place = a.in_place and (_distance(normal, normal.a, tile) <= _NEAR or m <= 4 * tile.rows)
     b.in_place = b.in_place and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
+    a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
     return chunk, a, b
+
+
+def _before_tables(normal: Normal, chunk: int, tile: Tile, target: Target) -> float | None:
+    """Cycles to copy the left operand with its border if it can be read through tables, which needs steps of k that share cache lines."""
+    a, cut, *inner = normal.a, *normal.k[normal.split :]
+    run = 1
+    for extent, stride in sorted(projected([(chunk, *cut[1:]), *inner], [a.index]), key=lambda axis: abs(axis[1])):
+        if abs(stride) <= run:
+            run += (extent - 1) * abs(stride)
+    if tile.parts > 1 or run * tile.bytes < _LINE:
+        return None
+    if not a.bounds:
+        return 0.0 if a.dtype is tile.compute else None
+    copy = bordered(a, [*normal.batch, *normal.m, *normal.k], tile)
+    if copy is None or copy.numbers > 4 * copy.existing:
+        return None
+    return _CALL + copy.numbers * (_BORDER + _KEEP[copy.numbers * tile.bytes >= target.l2_bytes] * tile.bytes / 4)
 
 
 def _distance(normal: Normal, column: Column, tile: Tile) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
 from flambeau._codegen.contract.normal import Axis
-from flambeau._codegen.contract.packing import address, spread
+from flambeau._codegen.contract.packing import address, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, vector
 from flambeau._codegen.scalar import registers
@@ -18,7 +19,8 @@ class Ending:
     """All that the code of an epilogue depends on.
 
     ``step`` is the distance of neighbouring columns in the output if they can be stored as vectors (1 or 2), else 0.  Each of the
-    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the output.
+    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the output; a read that
+    depends on nothing, such as a learning rate, is ``fixed``.
     """
 
     out: dtype
@@ -33,6 +35,12 @@ class Ending:
         return [*[f"write{i}" for i in range(len(self.writes))], *[f"read{i}" for i in range(len(self.reads))]]
 
     @property
+    def moving(self) -> list[str]:
+        """The names of the output and of those beside it whose places depend on something."""
+        kinds = [kind for _, kind in (*self.writes, *self.reads)]
+        return ["out", *[name for name, kind in zip(self.others, kinds, strict=True) if kind != "fixed"]]
+
+    @property
     def dtypes(self) -> dict[str, dtype]:
         return {"out": self.out} | dict(zip(self.others, [of for of, _ in (*self.writes, *self.reads)], strict=True))
 
@@ -40,34 +48,41 @@ class Ending:
 def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
     """A function that finishes one register tile; returns its name.
 
-    ``ending(sums, rows, count, out, out_m, out_n[, other, other_m, other_n]…)``, with tables of offsets of rows and columns.
+    ``ending(sums, rows, count, out, out_m, out_n[, other[, other_m, other_n]]…)``, with tables of offsets of rows and columns.
     """
     parameters = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "out"), ("ptr", "out_m"), ("ptr", "out_n")]
     for name in ending.others:
-        parameters += [("ptr", name), ("ptr", f"{name}_m"), ("ptr", f"{name}_n")]
+        parameters += [("ptr", f"{name}{table}") for table in (("", "_m", "_n") if name in ending.moving else ("",))]
     f = module.function("ending", parameters, linkage="internal", attributes="noinline")
-    sums, rows, count, out, out_m, out_n, *others = f.parameters
+    sums, rows, count, out, out_m, out_n, *_ = f.parameters
+    given = {name: value for (_, name), value in zip(parameters, f.parameters, strict=True)}
     width = tile.width
+    fixed = {
+        name: registers.splat(f, registers.load(f, given[name], of, 1), of, width)
+        for name, of in ending.dtypes.items()
+        if name not in ending.moving
+    }
     for v in range(tile.vectors):
         valid = f.lane_mask(f.sub(count, v * width), width)
         offsets = f.load(f.offset(out_n, v * width, "i64"), vector("i64", width))
         beside = [
-            _Beside(f, of, kind, others[3 * i : 3 * i + 3], v, width, valid) for i, (of, kind) in enumerate((*ending.writes, *ending.reads))
+            _Beside(f, tile, of, kind, [given[f"{name}{table}"] for table in ("", "_m", "_n")], v, valid) if name in ending.moving else None
+            for name, (of, kind) in zip(ending.others, (*ending.writes, *ending.reads), strict=True)
         ]
-        writes, reads = beside[: len(ending.writes)], beside[len(ending.writes) :]
+        known = dict(zip(ending.others, beside, strict=True))
 
-        def finish(
-            row: Value, run: Value, first: Value, v: int = v, writes: list[_Beside] = writes, reads: list[_Beside] = reads
-        ) -> registers.Operand:
+        def finish(row: Value, run: Value, first: Value, v: int = v, known: dict[str, Any] = known) -> registers.Operand:
             """The value to store in the output; the others are stored."""
             place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
             parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
             value = registers.pack(parts)
             if ending.epilogue is None:
                 return narrow(f, value, ending.out, tile.compute)
-            value, *more = ending.epilogue.body(f, value, [read.load(row, run, first) for read in reads])
-            for write, each in zip(writes, more, strict=True):
-                write.store(each, row, run, first)
+            names = list(known)
+            reads = [fixed[name] if name in fixed else known[name].load(row, run, first) for name in names[len(ending.writes) :]]
+            value, *more = ending.epilogue.body(f, value, reads)
+            for name, each in zip(names, more, strict=False):
+                known[name].store(each, row, run, first)
             return value
 
         if not ending.step:
@@ -85,14 +100,9 @@ def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
                 distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, ending.step))
                 here = f.splat(distance, width)
                 run = f.binary("and", left, f.compare("eq", along, here))
-                stored = spread(f, run, ending.step)
                 with f.loop(0, rows) as loop:
                     offset = f.add(f.load(f.offset(out_m, loop.index, "i64"), "i64"), distance)
-                    value = finish(loop.index, run, first)
-                    if ending.step > 1:
-                        apart = [lane // ending.step for lane in range(ending.step * width)]
-                        value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
-                    registers.store(f, value, address(f, out, offset, ending.out), ending.out, stored)
+                    store_lanes(f, tile, finish(loop.index, run, first), address(f, out, offset, ending.out), ending.out, run, ending.step)
                 left = f.binary("and", left, f.compare("ne", along, here))
                 runs.again(f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0), left)
     f.ret()
@@ -132,11 +142,9 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
     def store(name: str, value: registers.Operand, row: Value, v: int) -> None:
         of = ending.dtypes[name]
         if kinds[name] == "along":
-            registers.store(f, value, place(name, row, v), of, masks[v])
+            store_lanes(f, tile, value, place(name, row, v), of, masks[v])
         elif name == "out" and ending.step:
-            apart = [lane // ending.step for lane in range(ending.step * width)]
-            value = registers.pack([f.shuffle(part, part, apart) for part in registers.unpack(value)])
-            registers.store(f, value, place(name, row, v), of, spread(f, masks[v], ending.step))
+            store_lanes(f, tile, value, place(name, row, v), of, masks[v], ending.step)
         else:
             registers.store_strided(f, value, place(name, row, v), across(name), of, masks[v])
 
@@ -168,8 +176,9 @@ def dependence(operand: int, out: int, rows: list[Axis], columns: list[Axis]) ->
 class _Beside:
     """An operand beside the output, for one vector of columns: a row is its address, a table says where columns are."""
 
-    def __init__(self, f: Builder, of: dtype, kind: str, parameters: list[Value], v: int, width: int, valid: Value) -> None:
-        self.f, self.of, self.kind, self.width, self.valid = f, of, kind, width, valid
+    def __init__(self, f: Builder, tile: Tile, of: dtype, kind: str, parameters: list[Value], v: int, valid: Value) -> None:
+        self.f, self.tile, self.of, self.kind, self.width, self.valid = f, tile, of, kind, tile.width, valid
+        width = tile.width
         self.base, self.rows, columns = parameters
         self.columns = f.offset(columns, v * width, "i64")
         self.offsets = f.load(self.columns, vector("i64", width))
@@ -197,6 +206,6 @@ class _Beside:
     def store(self, value: registers.Operand, row: Value, run: Value, first: Value) -> None:
         f = self.f
         if self.kind == "along":
-            registers.store(f, value, self._run(row, first), self.of, run)
+            store_lanes(f, self.tile, value, self._run(row, first), self.of, run)
         else:
             registers.store_strided(f, value, self._row(row), self.offsets, self.of, run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from flambeau._codegen.contract import amx
@@ -17,7 +17,7 @@ from flambeau._codegen.contract.parameters import Parameters, Reader, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._runtime.targets import Target
 
-_ROWS_AT_A_TIME = 32
+_MOST_ADDRESSES = 8
 SIGNATURE = [
     ("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch"),
 ]  # fmt: skip
@@ -38,7 +38,7 @@ class Structure:
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
     into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
-    kept in the output itself.
+    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others.
     """
 
     target: Target
@@ -50,10 +50,17 @@ class Structure:
     b: Side
     ending: Ending
     out_place: bool
+    ragged: bool = True
 
     @property
     def tile(self) -> Tile:
-        return amx.matrix_tile() if self.a.is_paired else register_tile(self.a.dtype, self.target)
+        if self.a.is_paired:
+            return amx.matrix_tile()
+        tile = register_tile(self.a.dtype, self.target)
+        if self.a.mode == "table":
+            # Each row has an address register: with more than 8 rows LLVM runs out of them, and moves sums to memory and back at each step.
+            tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= _MOST_ADDRESSES))
+        return tile
 
 
 @cache
@@ -151,15 +158,32 @@ class _Contraction:
         self.structure, self.tile = structure, structure.tile
         packed = [side for side in (structure.a, structure.b) if side.is_packed_here]
         if self.tile.packing:
-            self.micro = {16 * registers: amx.emit_products(module, self.tile, registers) for registers in (1, 2)}
+            self.products = {16 * registers: amx.emit_products(module, self.tile, registers) for registers in (1, 2)}
             self.pairs = {side.name: amx.Pairs(module, parameters, self.tile, side) for side in packed}
         else:
             self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
-            masked = structure.b.mode == "place"
-            self.micro = {rows: emit_micro(module, self.tile, rows, masked, adds=True) for rows in self.tile.variants}
+            masked = self._masks()
+            self.micro = {
+                (rows, each): emit_micro(module, self.tile, rows, each, adds=True, tabled=structure.a.mode == "table")
+                for each in masked
+                for rows in self.tile.variants
+            }
         self.ending = emit_ending(module, self.tile, structure.ending)
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
+
+    def _masks(self) -> list[bool]:
+        """The micro-kernels that are needed: those that read some lanes of b, and those that read all.
+
+        A packed panel has all its lanes. In place the last one may not, and masks cost nothing where they have registers of their own;
+        among 16 registers they made matrices of 256 take 1.7 times as long.
+        """
+        s = self.structure
+        if s.b.mode != "place":
+            return [False]
+        if self.tile.has_masks:
+            return [True]
+        return [False, True] if s.ragged else [False]
 
     def _scratch(self, name: str) -> Value:
         return self.f.offset(self.f.parameters[4], self.read(f"scratch.{name}"), "i8")
@@ -169,12 +193,16 @@ class _Contraction:
         _, _, begin, end, _ = f.parameters
         dtypes = {"a": s.a.dtype, "b": s.b.dtype} | s.ending.dtypes
         bases = {name: base_address(f, read, name) for name in dtypes}
-        areas = ["sums", "chains", *[f"{name}.{group}" for name in s.ending.dtypes for group in "mn"]]
+        areas = ["sums", "chains", *[f"{name}.{group}" for name in s.ending.moving for group in "mn"]]
         areas += [f"{side.name}.{what}" for side in (s.a, s.b) if side.is_packed_here for what in ("lanes", "panels")]
+        if s.a.mode == "table":
+            areas += ["a.lanes", "a.steps"]
         areas += [f"{side.name}.raw" for side in (s.a, s.b) if side.is_paired and side.is_packed_here]
         self.scratch = {area: self._scratch(area) for area in areas}
         if self.tile.packing:
             amx.emit_configure(f)
+        if s.a.mode == "table":
+            fill(f, read, "steps", s.a.box, i64(0), read("steps.count"), [TableColumn("a", i64(0), self.scratch["a.steps"])])
         with f.loop(begin, end) as loop:
             column_tile = f.binary("urem", loop.index, read("n.tiles"))
             rest = f.binary("udiv", loop.index, read("n.tiles"))
@@ -183,13 +211,13 @@ class _Contraction:
             row0, column0 = f.mul(row_tile, read("m.block")), f.mul(column_tile, read("n.block"))
             rows = f.intrinsic("smin", f.sub(read("m.extent"), row0), read("m.block"))
             columns = f.intrinsic("smin", f.sub(read("n.extent"), column0), read("n.block"))
-            at = {
-                name: address(f, base, dot(f, batch, read, [f"batch{axis}.{name}" for axis in range(s.batch)]), dtypes[name])
-                for name, base in bases.items()
+            at = bases | {
+                name: address(f, bases[name], dot(f, batch, read, [f"batch{axis}.{name}" for axis in range(s.batch)]), dtypes[name])
+                for name in ("a", "b", *s.ending.moving)
             }
             self._fill_tables(batch, row0, rows, column0, columns)
             # Operands that are read where they are start at the tile's first row and column.
-            if not s.a.is_packed_here:
+            if not s.a.is_packed_here and s.a.mode != "table":
                 start = f.add(f.mul(row0, read("a.row")), f.mul(f.mul(row_tile, read("m.panels")), read("a.panel")))
                 at["a"] = f.offset(at["a"], start, self.tile.element)
             if not s.b.is_packed_here:
@@ -203,8 +231,8 @@ class _Contraction:
     def _fill_tables(self, batch: list[Value], row0: Value, rows: Value, column0: Value, columns: Value) -> None:
         f, read, s = self.f, self.read, self.structure
         for side, group, axes, first, count in ((s.a, "m", s.m, row0, rows), (s.b, "n", s.n, column0, columns)):
-            tables = [TableColumn(name, i64(0), self.scratch[f"{name}.{group}"]) for name in s.ending.dtypes]
-            if side.is_packed_here:
+            tables = [TableColumn(name, i64(0), self.scratch[f"{name}.{group}"]) for name in s.ending.moving]
+            if side.is_packed_here or side.mode == "table":
                 tables.append(TableColumn(side.name, i64(0), self.scratch[f"{side.name}.lanes"]))
                 for bound in range(side.bounds):
                     what = f"{side.name}.bound{bound}"
@@ -262,10 +290,10 @@ class _Contraction:
         # A few rows of memory at a time, each read to its end, so that the processor sees what to prefetch.
         length = f.mul(length, read(f"{side.name}.box0.scale"))
         step = f.mul(read(f"{side.name}.box0.steps"), tile.rows * tile.parts if side.is_left else tile.pitch)
-        with f.loop(0, length, _ROWS_AT_A_TIME) as loop:
+        with f.loop(0, length, read(f"{side.name}.rows")) as loop:
             start = address(f, source, f.mul(loop.index, read(f"{side.name}.box0.stride")), side.dtype)
             place = f.offset(panels, f.mul(loop.index, step), tile.element)
-            here = f.intrinsic("smin", f.sub(length, loop.index), i64(_ROWS_AT_A_TIME))
+            here = f.intrinsic("smin", f.sub(length, loop.index), read(f"{side.name}.rows"))
             self._pack_panels(side, start, place, count, here, shifts)
 
     def _pack_pairs(self, side: Side, source: Value, count: Value, length: Value, steps: Value, shifts: list[Value]) -> None:
@@ -304,7 +332,11 @@ class _Contraction:
         count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
         panel = f.binary("udiv", column, tile.lanes)
         b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
-        a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
+        if s.a.mode == "table":
+            left = [source["a"], f.offset(self.scratch["a.lanes"], row, "i64"), self.scratch["a.steps"]]
+        else:
+            a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
+            left = [a] if tile.packing else [a, read("a.rs"), read("a.ks")]
         out_m, out_n = f.offset(self.scratch["out.m"], row, "i64"), f.offset(self.scratch["out.n"], column, "i64")
         waiting = {}
         for name in ("sums", "chains"):
@@ -322,20 +354,24 @@ class _Contraction:
         target, target_row = f.select(flags.ends, c, waiting["chains"]), f.select(flags.ends, c_row, i64(tile.pitch))
         if tile.packing:
             groups, is_large = f.binary("udiv", f.add(steps, amx.GROUP - 1), i64(amx.GROUP)), f.compare("sgt", here, 16)
-            for size, micro in self.micro.items():
+            for size, micro in self.products.items():
                 with f.when(is_large if size > 16 else f.binary("xor", is_large, 1)):
-                    f.call(f"@{micro}", a, b, groups, flags.starts, waiting["sums"])
+                    f.call(f"@{micro}", *left, b, groups, flags.starts, waiting["sums"])
         else:
-            arguments = [a, read("a.rs"), read("a.ks"), b, read("b.ks"), steps, begin, begin_row, target, target_row]
-            arguments += [count, flags.adds] if s.b.mode == "place" else [flags.adds]
-            for size, micro in self.micro.items():
-                with f.when(f.compare("eq", here, size)):
-                    f.call(f"@{micro}", *arguments)
+            arguments = [*left, b, read("b.ks"), steps, begin, begin_row, target, target_row]
+            is_whole = f.compare("eq", count, tile.lanes)
+            both = len({masked for _, masked in self.micro}) > 1
+            for (size, masked), micro in self.micro.items():
+                wanted = f.compare("eq", here, size)
+                if both:
+                    wanted = f.binary("and", wanted, f.binary("xor", is_whole, int(masked)))
+                with f.when(wanted):
+                    f.call(f"@{micro}", *arguments, *[count] * masked, flags.adds)
         with f.when(finish):
             others = []
             for name in s.ending.others:
-                tables = [f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in (("m", row), ("n", column))]
-                others += [at[name], *tables]
+                places = (("m", row), ("n", column)) if name in s.ending.moving else ()
+                others += [at[name], *[f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in places]]
             f.call(f"@{self.ending}", c, here, count, at["out"], out_m, out_n, *others)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:

@@ -11,16 +11,18 @@ _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
 
 
-def emit_micro(module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False) -> str:
+def emit_micro(module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False, tabled: bool = False) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
     ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count][, more])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
     of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
-    lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.
+    lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
+    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``.
     """
-    name = f"micro{rows}"
-    parameters = [("ptr", "a"), ("i64", "rs"), ("i64", "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
+    name = f"micro{rows}_masked" if masked else f"micro{rows}"
+    of_a = "ptr" if tabled else "i64"
+    parameters = [("ptr", "a"), (of_a, "rs"), (of_a, "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
     parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked + [("i1", "more")] * adds
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     a, rs, ks, b, bs, k, start, ss, c, cs = f.parameters[:10]
@@ -31,12 +33,20 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool, adds: bool =
         sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]
         start = f.offset(start, ss, tile.element)
     masks = [f.lane_mask(f.sub(f.parameters[10], v * tile.width), tile.width) for v in columns] if masked else []
-    anchor_rows, reached = anchors(rows)
-    steps = {reach: f.mul(rs, reach) for reach in _REACH[1:]}
-    pointers = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchor_rows]
-    with f.repeat([k, b, *pointers, *sums]) as loop:
+    if tabled:
+        lines = [f.offset(a, f.load(f.offset(rs, each, "i64"), "i64"), tile.element) for each in range(rows)]
+        reached, steps, moving = [(each, 0) for each in range(rows)], {}, [ks]
+    else:
+        anchor_rows, reached = anchors(rows)
+        steps = {reach: f.mul(rs, reach) for reach in _REACH[1:]}
+        moving = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchor_rows]
+    with f.repeat([k, b, *moving, *sums]) as loop:
         left, row, *rest = loop.carried
-        pointers, sums = rest[: len(anchor_rows)], rest[len(anchor_rows) :]
+        moving, sums = rest[: len(moving)], rest[len(moving) :]
+        pointers = moving
+        if tabled:
+            here = f.load(moving[0], "i64")
+            pointers = [f.offset(line, here, tile.element) for line in lines]
         places = [f.offset(row, v * tile.width, tile.element) for v in columns]
         right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
         following: list[Value] = []
@@ -47,9 +57,12 @@ def emit_micro(module: Module, tile: Tile, rows: int, masked: bool, adds: bool =
                 at = len(following)
                 following += multiply_add(f, tile, broadcast, right[v : v + tile.parts], sums[at : at + tile.parts])
         left = f.sub(left, 1)
-        advanced = [f.offset(row, bs, tile.element), *[f.offset(pointer, ks, tile.element) for pointer in pointers]]
-        loop.again(f.compare("sgt", left, 0), left, *advanced, *following)
-    sums = loop.carried[2 + len(anchor_rows) :]
+        if tabled:
+            moving = [f.offset(moving[0], 1, "i64")]
+        else:
+            moving = [f.offset(pointer, ks, tile.element) for pointer in pointers]
+        loop.again(f.compare("sgt", left, 0), left, f.offset(row, bs, tile.element), *moving, *following)
+    sums = loop.carried[2 + len(moving) :]
     rows_of_c = [c]
     for _ in range(rows - 1):
         rows_of_c.append(f.offset(rows_of_c[-1], cs, tile.element))

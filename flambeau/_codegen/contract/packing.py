@@ -12,7 +12,7 @@ consecutive elements, one a lane.  How a panel is read depends on which neighbou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -27,8 +27,8 @@ from flambeau._types.dtype import dtype
 class Side:
     """How a kernel reads one operand.
 
-    ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, or ``panels``: a call
-    before this one has packed it.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
+    ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, ``table``: it does so with offsets
+    from tables, or ``panels``: a call before this one has packed it.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
     2 loads two vectors and keeps every other element.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
     it lies if that ``is_direct``.
@@ -50,7 +50,7 @@ class Side:
 
     @property
     def is_packed_here(self) -> bool:
-        return self.mode not in ("place", "panels")
+        return self.mode not in ("place", "panels", "table")
 
     @property
     def keeps_rows(self) -> bool:
@@ -67,6 +67,43 @@ def spread(f: Builder, mask: Value, step: int) -> Value:
     if step == 1:
         return mask
     return f.shuffle(mask, constant(mask.type, 0), [lane // step if lane % step == 0 else mask.width for lane in range(step * mask.width)])
+
+
+def is_whole(f: Builder, mask: Value) -> Value:
+    """Whether all lanes of a mask are set."""
+    return f.compare("eq", f.cast("bitcast", mask, f"i{mask.width}"), -1)
+
+
+def store_lanes(f: Builder, tile: Tile, value: registers.Operand, place: Value, of: dtype, mask: Value | None, step: int = 1) -> None:
+    """Store the lanes of ``mask`` to places ``step`` apart.
+
+    Without mask registers a masked store costs a dozen cycles on some processors (and of 16 bits a branch a lane), so that a whole
+    vector goes another way: as one, or a lane at a time if places are apart.
+    """
+    if mask is None:
+        registers.store(f, value, place, of)
+        return
+    if tile.has_masks:
+        _store_apart(f, value, place, of, mask, step)
+        return
+    whole = is_whole(f, mask)
+    with f.when(whole):
+        if step == 1:
+            registers.store(f, value, place, of)
+        elif of is tile.compute and not isinstance(value, tuple):
+            for lane in range(tile.width):
+                f.store(f.extract(value, lane), f.offset(place, lane * step, tile.element))
+        else:
+            _store_apart(f, value, place, of, mask, step)
+    with f.when(f.binary("xor", whole, 1)):
+        _store_apart(f, value, place, of, mask, step)
+
+
+def _store_apart(f: Builder, value: registers.Operand, place: Value, of: dtype, mask: Value, step: int) -> None:
+    if step > 1:
+        lanes = [lane // step for lane in range(step * mask.width)]
+        value = registers.pack([f.shuffle(part, part, lanes) for part in registers.unpack(value)])
+    registers.store(f, value, place, of, spread(f, mask, step))
 
 
 @contextmanager
@@ -139,13 +176,20 @@ class _Packer:
             mask = f.binary("and", mask, inside)
         return mask
 
-    def _load(self, pointer: Value, mask: Value) -> registers.Operand:
+    def _load(self, pointer: Value, mask: Value | None) -> registers.Operand:
         """Load a vector of neighbours in the compute dtype; ``mask`` is of all elements from the first to the last."""
-        side, step, width = self.side, self.side.step, self.tile.width
-        value = registers.load(self.f, pointer, side.dtype, step * width, mask)
-        if step > 1:
-            value = registers.pack([self.f.shuffle(part, part, range(0, step * width, step)) for part in registers.unpack(value)])
-        return widen(self.f, value, side.dtype, self.tile.compute)
+        f, side, step, width = self.f, self.side, self.side.step, self.tile.width
+        if mask is None and step > 1:
+            # Two vectors, which both end with an element that is wanted: what comes after the last one may not be memory.
+            low = registers.load(f, pointer, side.dtype, width)
+            high = registers.load(f, address(f, pointer, i64((step - 1) * (width - 1)), side.dtype), side.dtype, width)
+            kept = [*range(0, width, step), *range(width + step - 1, 2 * width, step)]
+            value = registers.pack([f.shuffle(*pair, kept) for pair in zip(registers.unpack(low), registers.unpack(high), strict=True)])
+        else:
+            value = registers.load(f, pointer, side.dtype, step * width, mask)
+            if step > 1:
+                value = registers.pack([f.shuffle(part, part, range(0, step * width, step)) for part in registers.unpack(value)])
+        return widen(f, value, side.dtype, self.tile.compute)
 
     def _place(self, k: Value, lane: Value) -> Value:
         """Where step ``k`` of ``lane`` goes in the panel."""
@@ -162,7 +206,7 @@ class _Packer:
         """Store one vector of lanes: whole elements for a; for b a vector of each part."""
         f, tile = self.f, self.tile
         if self.side.is_left:
-            registers.store(f, value, place, tile.compute, mask)
+            store_lanes(f, tile, value, place, tile.compute, mask)
             return
         for number, part in enumerate(registers.unpack(value)):
             where = f.offset(place, number * tile.width, tile.element)
@@ -190,22 +234,68 @@ class _Packer:
                 run = f.binary("and", left, f.compare("eq", along, f.splat(distance, width)))
                 written = f.binary("or", run, written)
                 start = address(f, self.source, f.add(offset, distance), side.dtype)
-                self._copy(start, place, run, written)
+                self._copy(start, place, run, written, whole)
                 left = f.binary("and", left, f.compare("ne", along, f.splat(distance, width)))
                 more = f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0)
                 loop.again(more, left, constant(vector("i1", width), 0))
 
-    def _copy(self, source: Value, place: Value, run: Value, written: Value) -> None:
-        """Copy one run of lanes for each index of the free axis."""
+    def _copy(self, source: Value, place: Value, run: Value, written: Value, whole: Value) -> None:
+        """Copy one run of lanes for each index of the free axis; the lanes that are ``written`` and no run are 0."""
+        f, tile = self.f, self.tile
+        within = spread(f, run, self.side.step)
+        if tile.has_masks:
+            self._walk(source, place, lambda source, place: self._store(self._load(source, within), place, written))
+            return
+        # Masked stores are slow: a run of all lanes needs none, and others are put between the lanes that the panel has.
+        is_all = f.compare("eq", *[f.cast("bitcast", mask, f"i{tile.width}") for mask in (run, whole)])
+
+        def all_lanes(source: Value, place: Value) -> None:
+            if self.side.is_left:
+                self._store_rows(self._load(source, within), place, whole)
+            else:
+                self._store(self._load(source, None), place, None)
+
+        def some_lanes(source: Value, place: Value) -> None:
+            value = self._load(source, within)
+            if self.side.is_left:
+                registers.store(f, value, place, tile.compute, written)
+                return
+            places = [f.offset(place, part * tile.width, tile.element) for part in range(tile.parts)]
+            for part, where in zip(registers.unpack(value), places, strict=True):
+                f.store(f.select(written, part, f.load(where, tile.type)), where)
+
+        with f.when(is_all):
+            self._walk(source, place, all_lanes)
+        with f.when(f.binary("xor", is_all, 1)):
+            self._walk(source, place, some_lanes)
+
+    def _walk(self, source: Value, place: Value, copy: Callable[[Value, Value], None]) -> None:
+        """``copy(source, place)`` for each index of the free axis."""
         f, side = self.f, self.side
-        step, run = f.mul(self.linear[side.free], self._step()), spread(f, run, side.step)
+        step = f.mul(self.linear[side.free], self._step())
         with f.repeat([self.extents[side.free], source, place]) as loop:
             left, source, place = loop.carried
             f.prefetch(f.offset(source, side.step * self.tile.lanes * side.dtype.itemsize, "i8"))
-            self._store(self._load(source, run), place, written)
+            copy(source, place)
             left = f.sub(left, 1)
             source = address(f, source, self._box(side.free, "stride"), side.dtype)
             loop.again(f.compare("sgt", left, 0), left, source, f.offset(place, step, self.tile.element))
+
+    def _store_rows(self, value: registers.Operand, place: Value, valid: Value) -> None:
+        """Store a step of a panel of rows, which may be fewer than a vector has lanes: by halves of a vector, their halves, and so on."""
+        f, tile = self.f, self.tile
+        if tile.rows >= tile.width or tile.parts > 1:
+            self._store(value, place, valid)
+            return
+        is_full = f.compare("eq", f.cast("bitcast", valid, f"i{tile.width}"), (1 << tile.rows) - 1)
+        with f.when(is_full):
+            first = 0
+            while first < tile.rows:
+                count = 1 << (tile.rows - first).bit_length() - 1
+                f.store(f.shuffle(value, value, range(first, first + count)), f.offset(place, first, tile.element))
+                first += count
+        with f.when(f.binary("xor", is_full, 1)):
+            self._store(value, place, valid)
 
     def gathered(self, lane: Value) -> None:
         f, side, width = self.f, self.side, self.tile.width
@@ -221,10 +311,10 @@ class _Packer:
             self._store(widen(f, value, side.dtype, self.tile.compute), self._place(k, lane), valid if side.is_left else None)
 
     def _interval(self, coordinates: list[Value], shifts: list[Value]) -> tuple[Value, Value]:
-        """From which step of the innermost axis to which a lane (or each of several) is within its bounds."""
-        f, name, axis = self.f, self.side.name, self.side.box - 1
+        """From which step along the free axis to which a lane (or each of several) is within its bounds."""
+        f, name, axis = self.f, self.side.name, self.side.free
         width = coordinates[0].width if coordinates else 1
-        low, high = f.splat(i64(0), width), f.splat(self.extents[-1], width)
+        low, high = f.splat(i64(0), width), f.splat(self.extents[axis], width)
         for bound, (coordinate, shift) in enumerate(zip(coordinates, shifts, strict=True)):
             slope, extent = self._box(axis, f"bound{bound}"), f.splat(self.read(f"{name}.bound{bound}.extent"), width)
             # A coordinate that falls is one that rises, seen from the other end; one that stands still is in for all steps or for none.
@@ -264,8 +354,8 @@ class _Packer:
         return self.f.cast("bitcast", self.f.cast("trunc", bits, f"i{count}"), vector("i1", count))
 
     def rows(self) -> None:
-        f, side, width = self.f, self.side, self.tile.width
-        outer, extent = range(side.box - 1), self.extents[-1]
+        f, side = self.f, self.side
+        outer = range(side.box - 1)
         with f.loop(0, self.count) as lane:
             source = address(f, self.source, f.load(self._table(0, lane.index), "i64"), side.dtype)
             coordinates = [f.load(self._table(1 + b, lane.index), "i64") for b in range(side.bounds)]
@@ -274,15 +364,40 @@ class _Packer:
                 offset, k, shifts = self._at(outer, indices)
                 start, place = address(f, source, offset, side.dtype), f.add(row, k)
                 low, high = self._interval(coordinates, shifts)
-                with f.loop(0, extent, width) as inner:
-                    mask = self._mask(self._bits(low, high, inner.index))
-                    value = self._load(address(f, start, f.mul(inner.index, side.step), side.dtype), mask)
-                    exists = f.lane_mask(f.sub(extent, inner.index), width)
-                    self._store(value, address(f, self.panel, f.add(place, inner.index), self.tile.compute), exists)
+                if self.tile.has_masks:
+                    self._row_by_masks(start, place, low, high)
+                else:
+                    self._row(start, place, low, high)
+
+    def _row_by_masks(self, source: Value, place: Value, low: Value, high: Value) -> None:
+        """Neighbouring steps of a row."""
+        f, side, width, extent = self.f, self.side, self.tile.width, self.extents[-1]
+        with f.loop(0, extent, width) as inner:
+            mask = self._mask(self._bits(low, high, inner.index))
+            value = self._load(address(f, source, f.mul(inner.index, side.step), side.dtype), mask)
+            exists = f.lane_mask(f.sub(extent, inner.index), width)
+            self._store(value, address(f, self.panel, f.add(place, inner.index), self.tile.compute), exists)
+
+    def _row(self, source: Value, place: Value, low: Value, high: Value) -> None:
+        """Neighbouring steps of a row without masked stores: whole vectors, then one number after the other."""
+        f, side, tile, extent = self.f, self.side, self.tile, self.extents[-1]
+        whole = f.binary("and", extent, i64(-tile.width))
+        with f.loop(0, whole, tile.width) as inner:
+            mask = self._mask(self._bits(low, high, inner.index)) if side.bounds else None
+            value = self._load(address(f, source, f.mul(inner.index, side.step), side.dtype), mask)
+            registers.store(f, value, address(f, self.panel, f.add(place, inner.index), tile.compute), tile.compute)
+        with f.loop(whole, extent) as inner:
+            exists = None
+            if side.bounds:
+                exists = f.binary("and", f.compare("sge", inner.index, low), f.compare("slt", inner.index, high))
+            value = registers.load(f, address(f, source, f.mul(inner.index, side.step), side.dtype), side.dtype, 1, exists)
+            value = widen(f, value, side.dtype, tile.compute)
+            registers.store(f, value, address(f, self.panel, f.add(place, inner.index), tile.compute), tile.compute)
 
     def transposed(self, lane: Value) -> None:
         f, side, width = self.f, self.side, self.tile.width
-        outer, extent = range(side.box - 1), self.extents[-1]
+        outer = [axis for axis in range(side.box) if axis != side.free]
+        extent, apart = self.extents[side.free], self.linear[side.free]
         # A lane that does not exist reads the first one.
         lanes = [f.add(lane, i) for i in range(width)]
         lanes = [f.select(f.compare("slt", each, self.count), each, i64(0)) for each in lanes]
@@ -290,7 +405,7 @@ class _Packer:
         coordinates = [f.load(self._table(1 + b, lane), vector("i64", width)) for b in range(side.bounds)]
         exist = f.lane_mask(f.sub(self.count, lane), width)
         spill, wanted = f.alloca(self.tile.element, width * width * self.tile.parts), f.alloca("i64", width)
-        with nest(f, self.extents[:-1]) as indices:
+        with nest(f, [self.extents[axis] for axis in outer]) as indices:
             offset, k, shifts = self._at(outer, indices)
             low, high = self._interval(coordinates, shifts)
             if side.bounds:
@@ -307,11 +422,11 @@ class _Packer:
                     values.append(registers.unpack(self._load(address(f, source, here, side.dtype), mask)))
                 parts = [transpose(f, [value[part] for value in values]) for part in range(self.tile.parts)]
                 steps = [registers.pack(list(step)) for step in zip(*parts, strict=True)]
-                first = f.add(k, inner.index)
+                first = f.add(k, f.mul(inner.index, apart))
                 whole = f.compare("sge", remaining, width)
                 with f.when(whole):
                     for i, step in enumerate(steps):
-                        self._store(step, self._place(f.add(first, i), lane), None)
+                        self._store(step, self._place(f.add(first, f.mul(apart, i)), lane), None)
                 with f.when(f.binary("xor", whole, 1)):
                     for i, step in enumerate(steps):
                         self._store(step, f.offset(spill, i * width * self.tile.parts, self.tile.element), None)
@@ -319,7 +434,7 @@ class _Packer:
                         spilled = f.offset(spill, f.mul(copy.index, width * self.tile.parts), self.tile.element)
                         places = [f.offset(spilled, part * width, self.tile.element) for part in range(self.tile.parts)]
                         step = registers.pack([f.load(place, self.tile.type) for place in places])
-                        self._store(step, self._place(f.add(first, copy.index), lane), None)
+                        self._store(step, self._place(f.add(first, f.mul(copy.index, apart)), lane), None)
 
 
 def transpose(f: Builder, rows: list[Value]) -> list[Value]:

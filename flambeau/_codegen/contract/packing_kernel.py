@@ -55,10 +55,10 @@ def _emit_packing(module: Module, parameters: Parameters, s: PackStructure) -> N
     _, params, begin, end, scratch = f.parameters
     source, target = base_address(f, read, name), base_address(f, read, "packed")
     with f.loop(begin, end) as loop:
-        chunk = f.binary("urem", loop.index, read("split.chunks"))
-        rest = f.binary("udiv", loop.index, read("split.chunks"))
-        panel = f.binary("urem", rest, read("panels"))
-        batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("panels")))
+        panel = f.binary("urem", loop.index, read("panels"))
+        rest = f.binary("udiv", loop.index, read("panels"))
+        chunk = f.binary("urem", rest, read("split.chunks"))
+        batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("split.chunks")))
         k = f.mul(chunk, read("split.chunk"))
         length = f.intrinsic("smin", f.sub(read("split.extent"), k), read("split.chunk"))
         from_k = f.mul(k, read("split.stride"))

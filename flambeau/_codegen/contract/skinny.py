@@ -83,72 +83,89 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
 
 
 @cache
-def skinny(s: Skinny) -> Code:
+def skinny(structure: Skinny) -> Code:
     """The kernel that computes tiles of the output, each a vector of lanes."""
-    module, parameters = Module(instruction_sets(s.target)), Parameters()
-    tile = register_tile(s.a, s.target)
-    width = tile.width
-    ending = emit_straight_ending(module, tile, s.ending, 1)
-    f = module.function("kernel", SIGNATURE)
-    read = parameters.reader(f, f.parameters[1])
-    _, _, begin, end, sums = f.parameters
-    dtypes = {"a": s.a, "b": s.b} | s.ending.dtypes
-    bases = {name: base_address(f, read, name) for name in dtypes}
-    spill = f.alloca(tile.element, width * width)
-    with f.loop(begin, end) as loop:
-        block, rest = f.binary("urem", loop.index, read("n.tiles")), f.binary("udiv", loop.index, read("n.tiles"))
-        lane = f.mul(block, width)
-        lanes = f.intrinsic("smin", f.sub(read("n.extent"), lane), i64(width))
-        indices = [*decomposed(f, read, "batch", s.batch, rest), lane]
-        axes = [*[f"batch{i}" for i in range(s.batch)], "n"]
-        at = {
-            name: address(f, base, dot(f, indices, read, [f"{axis}.{name}" for axis in axes]), dtypes[name])
-            for name, base in bases.items()
-            if name != "a"
-        }
-        a = address(f, bases["a"], dot(f, indices[:-1], read, [f"{axis}.a" for axis in axes[:-1]]), s.a)
-        # A lane that does not exist reads the last one that does.
-        last = f.sub(lanes, 1)
-        lines = [address(f, at["b"], f.mul(f.intrinsic("smin", i64(i), last), read("n.b")), s.b) for i in range(width)]
-
-        def square(k: Value, mask: Value | None, lines: list[Value] = lines) -> list[Value]:
-            """Columns of the square that starts at step ``k``."""
-            if mask is None and s.b is tile.compute and width % _QUAD == 0:
-                return _columns(f, tile, [f.offset(line, k, tile.element) for line in lines])
-            rows = [widen(f, registers.load(f, address(f, line, k, s.b), s.b, width, mask), s.b, tile.compute) for line in lines]
-            return transpose(f, rows)  # type: ignore[arg-type]
-
-        def add(chains: list[Value], k: Value, column: Value, a: Value = a) -> list[Value]:
-            following = []
-            for r, chain in enumerate(chains):
-                place = address(f, a, f.add(f.mul(k, read("k.a")), f.mul(read("m.a"), r)), s.a)
-                factor = f.splat(widen(f, registers.load(f, place, s.a, 1), s.a, tile.compute), width)
-                following += multiply_add(f, tile, [factor], [column], [chain])
-            return following
-
-        with f.loop(0, read("k.extent"), read("k.chain")) as chain:
-            length = f.intrinsic("smin", f.sub(read("k.extent"), chain.index), read("k.chain"))
-            whole = f.add(chain.index, f.binary("and", length, i64(-width)))
-            with f.loop(chain.index, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
-                chains = squares.carried
-                for i, column in enumerate(square(squares.index, None)):
-                    chains = add(chains, f.add(squares.index, i), column)
-                squares.carry(*chains)
-            left = f.sub(f.add(chain.index, length), whole)
-            with f.when(f.compare("sgt", left, 0)):
-                for i, column in enumerate(square(whole, f.lane_mask(left, width))):
-                    f.store(column, f.offset(spill, i * width, tile.element))
-            with f.loop(0, left, 1, squares.carried) as tail:
-                column = f.load(f.offset(spill, f.mul(tail.index, width), tile.element), tile.type)
-                tail.carry(*add(tail.carried, f.add(whole, tail.index), column))
-            places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
-            add_up(f, tile, tail.carried, places, f.compare("ne", chain.index, 0))
-        arguments = []
-        for name in s.ending.dtypes:
-            arguments += [at[name], read(f"m.{name}"), read(f"n.{name}")]
-        f.call(f"@{ending}", sums, i64(s.rows), lanes, *arguments)
-    f.ret()
+    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    _Emitter(module, parameters, structure).emit()
     return finished(module, parameters)
+
+
+class _Emitter:
+    def __init__(self, module: Module, parameters: Parameters, structure: Skinny) -> None:
+        self.s, self.tile = structure, register_tile(structure.a, structure.target)
+        self.ending = emit_straight_ending(module, self.tile, structure.ending, 1)
+        self.f = module.function("kernel", SIGNATURE)
+        self.read = parameters.reader(self.f, self.f.parameters[1])
+
+    def emit(self) -> None:
+        f, read, s, width = self.f, self.read, self.s, self.tile.width
+        _, _, begin, end, sums = f.parameters
+        dtypes = {"a": s.a, "b": s.b} | s.ending.dtypes
+        bases = {name: base_address(f, read, name) for name in dtypes}
+        self.spill = f.alloca(self.tile.element, width * width)
+        axes = [*[f"batch{i}" for i in range(s.batch)], "n"]
+        with f.loop(begin, end) as loop:
+            block, rest = f.binary("urem", loop.index, read("n.tiles")), f.binary("udiv", loop.index, read("n.tiles"))
+            lane = f.mul(block, width)
+            lanes = f.intrinsic("smin", f.sub(read("n.extent"), lane), i64(width))
+            indices = [*decomposed(f, read, "batch", s.batch, rest), lane]
+            at = {
+                name: address(f, base, dot(f, indices, read, [f"{axis}.{name}" for axis in axes]), dtypes[name])
+                for name, base in bases.items()
+                if name != "a"
+            }
+            self.a = address(f, bases["a"], dot(f, indices[:-1], read, [f"{axis}.a" for axis in axes[:-1]]), s.a)
+            # A lane that does not exist reads the last one that does.
+            last = f.sub(lanes, 1)
+            self.lines = [
+                address(f, at["b"], f.mul(f.intrinsic("smin", i64(i), last), read("n.b")), s.b) if i else at["b"] for i in range(width)
+            ]
+            with f.loop(0, read("k.extent"), read("k.chain")) as chain:
+                self._chain(chain.index, sums)
+            arguments = []
+            for name in s.ending.dtypes:
+                arguments += [at[name], read(f"m.{name}"), read(f"n.{name}")]
+            f.call(f"@{self.ending}", sums, i64(s.rows), lanes, *arguments)
+        f.ret()
+
+    def _chain(self, first: Value, sums: Value) -> None:
+        """A chain of each sum: whole squares, then the steps that are left."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        width = tile.width
+        length = f.intrinsic("smin", f.sub(read("k.extent"), first), read("k.chain"))
+        whole = f.add(first, f.binary("and", length, i64(-width)))
+        with f.loop(first, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
+            chains = squares.carried
+            for i, column in enumerate(self._square(squares.index, None)):
+                chains = self._add(chains, f.add(squares.index, i), column)
+            squares.carry(*chains)
+        left = f.sub(f.add(first, length), whole)
+        with f.when(f.compare("sgt", left, 0)):
+            for i, column in enumerate(self._square(whole, f.lane_mask(left, width))):
+                f.store(column, f.offset(self.spill, i * width, tile.element))
+        with f.loop(0, left, 1, squares.carried) as tail:
+            column = f.load(f.offset(self.spill, f.mul(tail.index, width), tile.element), tile.type)
+            tail.carry(*self._add(tail.carried, f.add(whole, tail.index), column))
+        places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
+        add_up(f, tile, tail.carried, places, f.compare("ne", first, 0))
+
+    def _square(self, k: Value, mask: Value | None) -> list[Value]:
+        """Columns of the square that starts at step ``k``."""
+        f, s, tile = self.f, self.s, self.tile
+        if mask is None and s.b is tile.compute and tile.width % _QUAD == 0:
+            return _columns(f, tile, [f.offset(line, k, tile.element) for line in self.lines])
+        rows = [widen(f, registers.load(f, address(f, line, k, s.b), s.b, tile.width, mask), s.b, tile.compute) for line in self.lines]
+        return transpose(f, rows)  # type: ignore[arg-type]
+
+    def _add(self, chains: list[Value], k: Value, column: Value) -> list[Value]:
+        """One step of the chains of all rows for a vector of lanes."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        following: list[Value] = []
+        for r, chain in enumerate(chains):
+            place = address(f, self.a, f.add(f.mul(k, read("k.a")), f.mul(read("m.a"), r)), s.a)
+            factor = f.splat(widen(f, registers.load(f, place, s.a, 1), s.a, tile.compute), tile.width)
+            following += multiply_add(f, tile, [factor], [column], [chain])
+        return following
 
 
 def _columns(f: Builder, tile: Tile, lines: list[Value]) -> list[Value]:

@@ -6,6 +6,7 @@ few, copying is most of the time; here the input is copied once and read at each
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 
@@ -21,6 +22,8 @@ from flambeau._runtime.targets import Target
 
 _MOST_TAPS = 64
 """All taps are unrolled: code of so many times the accumulators."""
+_CHAINS = 8
+"""Sums of a register tile whose lanes are a batch: some hide the latency of a multiply-add, more keep more factors alive."""
 _PANELS = (16, 12, 8, 6, 4, 3, 2, 1)
 """Rows of the left operand that a register tile may have."""
 
@@ -36,6 +39,33 @@ def best_sliding(contract: Contract, normal: Normal, tile: Tile, target: Target)
         if (choice := _Planner(contract, oriented, tile, target, is_batched).choice())
     ]
     return min(found, key=lambda choice: choice.cycles, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Sizes of a tile: its register tiles, which positions of the ``tall`` pair it has, and its band."""
+
+    rows: int
+    positions: int
+    vectors: int
+    lanes: int
+    steps: int
+    panels: int
+    block: int
+    tall_tiles: int
+    lane_tiles: int
+    outside: int
+    windows: int
+    band_rows: int
+    row: int
+    plane: int
+    columns: int
+    needed: int
+
+    @property
+    def band(self) -> int:
+        """Numbers of the band."""
+        return self.steps * self.band_rows * self.row
 
 
 class _Planner(Pairing):
@@ -113,83 +143,95 @@ class _Planner(Pairing):
     # -- sizes -----------------------------------------------------------------------------------------------------
 
     def _plan(self, chain: int) -> Choice:
-        normal, tile, wide, tall = self.normal, self.tile, self.wide, self.tall
-        out, m = normal.out.index, normal.m[0][0]
-        across = self.lane[0] if self.is_batched else wide.axis[0]
-        vectors = 2 if across > tile.width else 1
-        lanes = vectors * tile.width
-        budget = 24 if self.target.vector_registers >= 32 else 12
-        rows, m_most = 1, min(m, budget // vectors)
-        if not self.is_batched:
-            rows = next(count for count in _PANELS if count <= m_most and m % count == 0)
-            if rows < 3 and m > 8:
-                rows = next(count for count in _PANELS if count <= min(m_most, 8))
-        along = wide.axis[0] if self.is_batched else tall.axis[0]
-        positions = self._positions(rows, vectors, along)
-        steps = prod(axis[0] for axis in self.k)
-
-        # The band: how many rows of positions a tile has.
-        down = 1 if self.is_batched else positions
-        needed = (wide.axis[0] - 1) * wide.slide.pace + wide.slide.reach + 1
-        if self.is_batched:
-            row = ((-(-wide.axis[0] // positions) * positions - 1) * wide.slide.pace + wide.slide.reach + 1) * lanes
-            plane = columns = 0
-        else:
-            pace = wide.slide.pace
-            columns = -(-needed // (tile.width * pace)) * tile.width * pace
-            plane = max(columns // pace, -(-(-(-wide.axis[0] // lanes) * lanes + wide.slide.reach // pace + 1) // tile.width) * tile.width)
-            row = plane * pace
-
-        def band_rows(block: int) -> int:
-            return (-(-block // down) * down - 1) * tall.slide.pace + tall.slide.reach + 1
-
-        lane_tiles = -(-across // lanes) if self.is_batched else 1
-        outside = prod(axis[0] for axis in (*self.n, *self.batch)) * lane_tiles
-        threads = targets.available_cores()
-        limit = self.target.l2_bytes // 6 // tile.bytes
-        block = tall.axis[0]
-        while block > 2 * down and (steps * band_rows(block) * row > limit or outside * -(-tall.axis[0] // block) < 4 * threads):
-            block = -(-block // 2)
-        block = -(-block // down) * down
-        block = min(block, tall.axis[0])
-        tall_tiles = -(-tall.axis[0] // block)
-
-        panels = -(-m // rows)
-        taps = tall.slide.taps * wide.slide.taps
-        windows = -(-block // down) * panels * (-(-wide.axis[0] // positions) if self.is_batched else -(-across // lanes))
-        accumulators = rows * positions * vectors
-        band = steps * band_rows(block) * row
-        neighbours = (self.lane if self.is_batched else wide.axis)[out]
-        step = neighbours if neighbours in (1, 2) else 0
-        ending = 5.0 if step else 5.0 + 2.0 * tile.width
-        is_in_place = self._is_in_place(rows)
-        weights = 0 if is_in_place else panels * steps * taps * (lanes if self.is_batched else rows)
-        # A step of one tap: multiply-adds or loads, whichever takes longer. Half of the band's vectors lie across two cache lines.
-        moving = wide if self.is_batched else tall
-        seen = len(list(moving.slide.seen(positions))) / moving.slide.taps
-        step_cycles = 0.6 * max(accumulators, rows + 1.5 * vectors * seen)
-        factors = rows * taps * steps * tile.bytes
-        if factors > self.target.l1_bytes // 2:
-            step_cycles += factors / (taps * steps) / 20  # what does not stay in the first-level cache comes from the second
-        tile_cycles = windows * (step_cycles * taps * steps + 40 + ending * accumulators) + band / tile.width * 2.5 + 200
-        tile_cycles += weights * (3.0 if self.is_batched else 4.0)
-        tiles = outside * tall_tiles
+        normal, wide = self.normal, self.wide
+        sizes = self._sizes()
+        taps, is_in_place = self.tall.slide.taps * wide.slide.taps, self._is_in_place(sizes.rows)
+        factors = sizes.lanes if self.is_batched else sizes.rows
+        weights = 0 if is_in_place else sizes.panels * sizes.steps * taps * factors
+        step = (self.lane if self.is_batched else wide.axis)[normal.out.index]
+        step = step if step in (1, 2) else 0
+        tile_cycles = self._cycles(sizes, step) + weights * (3.0 if self.is_batched else 4.0)
+        threads, tiles = targets.available_cores(), sizes.outside * sizes.tall_tiles
         cycles = tile_cycles * (-(-tiles // threads) * threads)
         if not self.is_batched and wide.slide.pace > 2:
             cycles *= 1.1
 
-        values = self._values(rows, block, tall_tiles, lane_tiles, panels, steps)
+        values = self._values(sizes.rows, sizes.block, sizes.tall_tiles, sizes.lane_tiles, sizes.panels, sizes.steps)
         values |= {
-            "k.chain": chain, "band.row": row, "band.plane": plane, "band.columns": columns, "band.step": band_rows(block) * row, "wide.needed": needed,
-            "a.panel": rows * self.normal.m[0][normal.a.index] if is_in_place else steps * taps * (lanes if self.is_batched else rows),
-            "a.step": (self.k[-1][normal.a.index] if self.k else 0) if is_in_place else taps * (lanes if self.is_batched else rows),
+            "k.chain": chain, "band.row": sizes.row, "band.plane": sizes.plane, "band.columns": sizes.columns,
+            "band.step": sizes.band_rows * sizes.row, "wide.needed": sizes.needed,
+            "a.panel": sizes.rows * normal.m[0][normal.a.index] if is_in_place else sizes.steps * taps * factors,
+            "a.step": (self.k[-1][normal.a.index] if self.k else 0) if is_in_place else taps * factors,
         }  # fmt: skip
         structure = Sliding(
-            self.target, normal.b.dtype, "batch" if self.is_batched else "columns", tall.slide, wide.slide, rows, positions, vectors,
-            len(self.batch), len(self.n), len(self.k), tuple(each != 0 for each in wide.bounds), is_in_place, self._ending(step),
+            self.target, normal.b.dtype, "batch" if self.is_batched else "columns", self.tall.slide, wide.slide, sizes.rows, sizes.positions,
+            sizes.vectors, len(self.batch), len(self.n), len(self.k), tuple(each != 0 for each in wide.bounds), is_in_place, self._ending(step),
         )  # fmt: skip
-        scratch = self._scratch(values, structure, band, weights, columns)
+        scratch = self._scratch(values, structure, sizes.band, weights, sizes.columns)
         return Choice(normal, partial(sliding, structure), values, tiles, tile_cycles, cycles, scratch)
+
+    def _sizes(self) -> _Sizes:
+        """The register tile, and how many rows of positions the band of a tile has."""
+        tile, wide, tall = self.tile, self.wide, self.tall
+        across = self.lane[0] if self.is_batched else wide.axis[0]
+        vectors = 2 if across > tile.width else 1
+        rows = self._rows(vectors)
+        along = wide.axis[0] if self.is_batched else tall.axis[0]
+        positions, lanes = self._positions(rows, vectors, along), vectors * tile.width
+        down = 1 if self.is_batched else positions
+        row, plane, columns, needed = self._line(positions, lanes)
+        steps, lane_tiles = prod(axis[0] for axis in self.k), -(-across // lanes) if self.is_batched else 1
+
+        def band_rows(block: int) -> int:
+            return (-(-block // down) * down - 1) * tall.slide.pace + tall.slide.reach + 1
+
+        outside = prod(axis[0] for axis in (*self.n, *self.batch)) * lane_tiles
+        limit = self.target.l2_bytes // 6 // tile.bytes
+        block = tall.axis[0]
+        while block > 2 * down and (
+            steps * band_rows(block) * row > limit or outside * -(-tall.axis[0] // block) < 4 * targets.available_cores()
+        ):
+            block = -(-block // 2)
+        block = min(-(-block // down) * down, tall.axis[0])
+        windows = -(-wide.axis[0] // positions) if self.is_batched else -(-across // lanes)
+        return _Sizes(
+            rows, positions, vectors, lanes, steps, -(-self.normal.m[0][0] // rows), block, -(-tall.axis[0] // block), lane_tiles, outside,
+            -(-block // down) * windows, band_rows(block), row, plane, columns, needed,
+        )  # fmt: skip
+
+    def _rows(self, vectors: int) -> int:
+        """Rows of the left operand of a register tile."""
+        if self.is_batched:
+            return 1
+        m = self.normal.m[0][0]
+        most = min(m, (24 if self.target.vector_registers >= 32 else 12) // vectors)
+        rows = next(count for count in _PANELS if count <= most and m % count == 0)
+        return rows if rows >= 3 or m <= 8 else next(count for count in _PANELS if count <= min(most, 8))
+
+    def _line(self, positions: int, lanes: int) -> tuple[int, int, int, int]:
+        """Numbers of a row of the band, of one of its planes, and its columns; and how many columns are needed."""
+        wide, width = self.wide, self.tile.width
+        pace, reach = wide.slide.pace, wide.slide.reach
+        needed = (wide.axis[0] - 1) * pace + reach + 1
+        if self.is_batched:
+            return ((-(-wide.axis[0] // positions) * positions - 1) * pace + reach + 1) * lanes, 0, 0, needed
+        columns = -(-needed // (width * pace)) * width * pace
+        plane = max(columns // pace, -(-(-(-wide.axis[0] // lanes) * lanes + reach // pace + 1) // width) * width)
+        return plane * pace, plane, columns, needed
+
+    def _cycles(self, sizes: _Sizes, step: int) -> float:
+        """Those of a tile, but for copying weights; results lie ``step`` apart if they are stored as vectors."""
+        tile, taps = self.tile, self.tall.slide.taps * self.wide.slide.taps
+        accumulators = sizes.rows * sizes.positions * sizes.vectors
+        ending = 5.0 if step else 5.0 + 2.0 * tile.width
+        # A step of one tap: multiply-adds or loads, whichever takes longer. Half of the band's vectors lie across two cache lines.
+        moving = self.wide if self.is_batched else self.tall
+        seen = len(list(moving.slide.seen(sizes.positions))) / moving.slide.taps
+        cycles = 0.6 * max(accumulators, sizes.rows + 1.5 * sizes.vectors * seen)
+        if sizes.rows * taps * sizes.steps * tile.bytes > self.target.l1_bytes // 2:
+            cycles += sizes.rows * tile.bytes / 20  # what does not stay in the first-level cache comes from the second
+        windows = sizes.windows * sizes.panels
+        return windows * (cycles * taps * sizes.steps + 40 + ending * accumulators) + sizes.band / tile.width * 2.5 + 200
 
     def _positions(self, rows: int, vectors: int, most: int) -> int:
         """Positions of a register tile: some share what is loaded, too many keep more factors alive than there are registers."""
@@ -197,7 +239,7 @@ class _Planner(Pairing):
         for count in range(min(8 if self.is_batched else 4, most), 1, -1):
             chains = rows * count * vectors
             alive = vectors * self.wide.slide.taps if self.is_batched else rows * self.wide.slide.taps * (count - 1)
-            if chains + alive + vectors < registers and (not self.is_batched or chains <= registers // 4):
+            if chains + alive + vectors < registers and (not self.is_batched or chains <= _CHAINS):
                 return count
         return 1
 

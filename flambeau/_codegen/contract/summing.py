@@ -82,12 +82,7 @@ class _Planner(Pairing):
         threads = targets.available_cores()
         lane_tiles = -(-self.lane[0] // tile.width)
         outside = prod(axis[0] for axis in self.batch) * lane_tiles
-        m_block = m
-        while m_block > rows and (
-            n * m_block * down * across * tall_chunks * wide_chunks * tile.pitch * tile.bytes > self.target.l2_bytes // 4
-            or outside * -(-m // m_block) < 2 * threads
-        ):
-            m_block = -(-m_block // 2 // rows) * rows
+        m_block = self._rows_of_tile(rows, n * down * across * tall_chunks * wide_chunks * tile.pitch * tile.bytes, outside)
         m_tiles, panels = -(-m // m_block), m_block // rows
 
         needed = (wide.slide.taps - 1) * wide.slide.spread + (wide.axis[0] - 1) * wide.slide.pace + 1
@@ -113,13 +108,9 @@ class _Planner(Pairing):
         tile_cycles = copied + walked + n * m_block * tall.axis[0] * wide.axis[0] * 40
         tiles = outside * m_tiles
 
-        kinds = [(each.dtype, dependence(each.index, normal.out.index, [wide.axis], [self.lane])) for each in normal.others]
-        writes = len(self.contract.writes)
-        step = self.lane[normal.out.index] if self.lane[normal.out.index] in (1, 2) else 0
         structure = Summing(
             self.target, normal.b.dtype, tall.slide, wide.slide, rows, down, across, len(self.batch), len(self.n), len(self.k), cut,
-            tuple(each != 0 for each in wide.bounds), order,
-            Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue),
+            tuple(each != 0 for each in wide.bounds), order, self._ending(),
         )  # fmt: skip
         values = self._values()
         values |= {
@@ -129,14 +120,33 @@ class _Planner(Pairing):
             "tall.reach": (tall.axis[0] - 1) * tall.slide.pace + 1,
             "a.line": line_a, "a.plane": plane_a, "b.line": line_b, "b.plane": plane_b,
         }  # fmt: skip
-        scratch = 0
         sums = n * panels * tall_chunks * wide_chunks * results * tile.pitch
-        for name, count in (("a", m_block * plane_a), ("b", n * plane_b), ("sums", sums), ("chains", 0 if cut is None else sums)):
-            values[f"scratch.{name}"] = scratch
-            scratch += -(-count * tile.bytes // 64) * 64
-        return Choice(
-            normal, partial(summing, structure), values, tiles, tile_cycles, tile_cycles * (-(-tiles // threads) * threads), scratch
-        )
+        scratch = self._scratch(values, {"a": m_block * plane_a, "b": n * plane_b, "sums": sums, "chains": 0 if cut is None else sums})
+        cycles = tile_cycles * (-(-tiles // threads) * threads)
+        return Choice(normal, partial(summing, structure), values, tiles, tile_cycles, cycles, scratch)
+
+    def _rows_of_tile(self, rows: int, bytes_of_row: int, outside: int) -> int:
+        """Rows of the left operand that a tile has: their sums fit the second-level cache, and all threads have some."""
+        m = block = self.normal.m[0][0]
+        threads = targets.available_cores()
+        while block > rows and (block * bytes_of_row > self.target.l2_bytes // 4 or outside * -(-m // block) < 2 * threads):
+            block = -(-block // 2 // rows) * rows
+        return block
+
+    def _ending(self) -> Ending:
+        normal = self.normal
+        kinds = [(each.dtype, dependence(each.index, normal.out.index, [self.wide.axis], [self.lane])) for each in normal.others]
+        writes = len(self.contract.writes)
+        step = self.lane[normal.out.index] if self.lane[normal.out.index] in (1, 2) else 0
+        return Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
+
+    def _scratch(self, values: Values, areas: dict[str, int]) -> int:
+        """Place what a thread keeps, some numbers of each; returns how many bytes that is."""
+        size = 0
+        for name, count in areas.items():
+            values[f"scratch.{name}"] = size
+            size += -(-count * self.tile.bytes // 64) * 64
+        return size
 
     def _chains(self, block: int) -> tuple[int | None, int, int]:
         """The axis of k outside that chains are cut along (None if it is one of the pairs), and the places of a piece along the pairs."""

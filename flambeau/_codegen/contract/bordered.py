@@ -1,0 +1,212 @@
+"""Operands with their border: copied once with the zeros that bounds stand for, so that every window can be read where it lies.
+
+Windows overlap, so that packing them copies each number once for each tap: 9 times for 3 x 3. Where the channels are innermost, packing also
+has to go across memory, since the channels come first in the order of the sum. In a bordered copy element ``[row, k]`` of the left
+operand is at an offset of the row plus one of ``k``, and two short tables say which (``micro``).
+
+An operand can be bordered if memory is a nest of *outer* axes, of the *coordinates* that bounds are about, and of runs of neighbours
+inside these: ``(N, H, W, C)``, or ``(N * C, H, W)`` with runs of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+
+from flambeau._codegen.contract.arithmetic import Tile, register_tile, widen
+from flambeau._codegen.contract.choice import Values
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
+from flambeau._codegen.contract.normal import Axis, Column
+from flambeau._codegen.contract.packing import address, store_lanes
+from flambeau._codegen.contract.parameters import Parameters, dot
+from flambeau._codegen.ir import Builder, Module, Value, constant, i64
+from flambeau._codegen.scalar import registers
+from flambeau._runtime.targets import Target
+from flambeau._types.dtype import dtype
+
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinate:
+    """A coordinate from ``low`` on, ``count`` places of which those in ``range(extent)`` exist; ``stride`` in memory, ``placed`` in the copy."""
+
+    low: int
+    count: int
+    extent: int
+    stride: int
+    placed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bordered:
+    """How an operand is copied: ``outer`` axes as ``(extent, stride)``, coordinates from the outermost on, and the length of a ``run``."""
+
+    column: Column
+    outer: tuple[tuple[int, int], ...]
+    placed: dict[int, int]
+    coordinates: tuple[Coordinate, ...]
+    bounds: tuple[int, ...]
+    run: int
+
+    @property
+    def numbers(self) -> int:
+        """The size of the copy."""
+        return prod(extent for extent, _ in self.outer) * prod(each.count for each in self.coordinates) * self.coordinates[-1].placed
+
+    @property
+    def existing(self) -> int:
+        """How many of them are in memory."""
+        return prod(extent for extent, _ in self.outer) * prod(each.extent for each in self.coordinates) * self.run
+
+    def stride(self, axis: Axis) -> int:
+        """How far one step along an axis goes in the copy."""
+        moves = [axis[i] for i in self.bounds]
+        if any(moves):
+            return sum(move * each.placed for move, each in zip(moves, self.coordinates, strict=True))
+        stride = axis[self.column.index]
+        return self.placed.get(stride, stride)
+
+    @property
+    def origin(self) -> int:
+        """Where the element with all indices 0 is in the copy."""
+        starts = self._starts()
+        return sum((start - each.low) * each.placed for start, each in zip(starts, self.coordinates, strict=True))
+
+    @property
+    def offset(self) -> int:
+        """Where in memory the copy's first element would be."""
+        starts = self._starts()
+        moved = sum((each.low - start) * each.stride for start, each in zip(starts, self.coordinates, strict=True))
+        return self.column.operand.offset + moved
+
+    def _starts(self) -> list[int]:
+        bounds = dict(zip(self.column.bounds, self.column.operand.bounds, strict=True))
+        return [bounds[i].start for i in self.bounds]
+
+
+def bordered(column: Column, axes: list[Axis], tile: Tile) -> Bordered | None:
+    """How to copy an operand with all its ``axes``, if its memory is such a nest."""
+    strides: dict[int, int] = {}
+    axes = [axis for axis in axes if axis[0] > 1]
+    for axis in axes:
+        moving = [i for i in column.bounds if axis[i]]
+        if len(moving) == 1 and axis[column.index] % axis[moving[0]] == 0:
+            strides[moving[0]] = axis[column.index] // axis[moving[0]]
+    if len(strides) < len(column.bounds) or min(strides.values(), default=0) <= 0:
+        return None
+    free = []
+    for axis in axes:
+        if not any(axis[i] for i in column.bounds):
+            free.append((axis[0], axis[column.index]))
+        elif axis[column.index] != sum(axis[i] * strides[i] for i in column.bounds):
+            return None
+    if any(stride < 0 for _, stride in free):
+        return None
+    near, far = min(strides.values()), max(strides.values())
+    run = 1 + sum((extent - 1) * stride for extent, stride in free if stride < near)
+    outer = sorted({stride: extent for extent, stride in sorted(free) if stride >= near}.items(), reverse=True)
+    if run > near or any(stride < far for stride, _ in outer):
+        return None
+    order = sorted(column.bounds, key=lambda i: -strides[i])
+    about = dict(zip(column.bounds, column.operand.bounds, strict=True))
+    placed, coordinates = _apart(run, tile), []
+    for i in reversed(order):
+        steps = [axis[i] * (axis[0] - 1) for axis in axes]
+        low = about[i].start + sum(min(step, 0) for step in steps)
+        count = about[i].start + sum(max(step, 0) for step in steps) - low + 1
+        coordinates.insert(0, Coordinate(low, count, about[i].extent, strides[i], placed))
+        placed *= count
+    of_outer = {}
+    for stride, extent in reversed(outer):
+        of_outer[stride] = placed
+        placed *= extent
+    return Bordered(column, tuple((extent, stride) for stride, extent in outer), of_outer, tuple(coordinates), tuple(order), run)
+
+
+def _apart(run: int, tile: Tile) -> int:
+    """How far apart runs are put: an odd number of cache lines if they are long, so that a few of them do not evict each other.
+
+    For 512 channels of 7 x 7 that makes 66 GFLOP/s of 33 (Zen 4 with AVX2).
+    """
+    line = _LINE // tile.bytes
+    return run if run < 2 * line else (-(-run // line) | 1) * line
+
+
+def parameters_of(plan: Bordered, name: str) -> tuple[Values, int]:
+    """The parameters of the kernel that copies, and the number of its tiles, each a row along the last coordinate."""
+    last = plan.coordinates[-1]
+    axes = [*plan.outer, *[(each.count, each.stride) for each in plan.coordinates[:-1]]]
+    values: Values = {"copied.bytes": 0, f"{name}.bytes": plan.offset * plan.column.dtype.itemsize}
+    for i, (extent, stride) in enumerate(axes):
+        values |= {f"axis{i}.extent": extent, f"axis{i}.stride": stride}
+    for i, each in enumerate(plan.coordinates[:-1]):
+        values |= {f"coordinate{i}.low": each.low, f"coordinate{i}.extent": each.extent}
+    before = min(last.count, max(0, -last.low))
+    inside = max(0, min(last.low + last.count, last.extent) - max(last.low, 0))
+    # Neighbouring runs are one.
+    runs, length = (1, inside * plan.run) if last.stride == plan.run == last.placed else (inside, plan.run)
+    values |= {
+        "row": last.count * last.placed, "before": before * last.placed, "first": max(last.low, 0) - last.low, "inside": inside * last.placed,
+        "runs": runs, "run": length, "stride": last.stride, "placed": last.placed,
+    }  # fmt: skip
+    return values, prod(extent for extent, _ in axes)
+
+
+@dataclass(frozen=True)
+class BorderStructure:
+    """All that the code of the copy depends on: ``axes`` count the outer axes and the coordinates but the last."""
+
+    target: Target
+    name: str
+    dtype: dtype
+    axes: int
+    coordinates: int
+
+
+@cache
+def bordering(s: BorderStructure) -> Code:
+    """The kernel that copies an operand with its border."""
+    module, parameters = Module(instruction_sets(s.target)), Parameters()
+    tile = register_tile(s.dtype, s.target)
+    f = module.function("kernel", SIGNATURE)
+    read = parameters.reader(f, f.parameters[1])
+    _, _, begin, end, _ = f.parameters
+    source, target = base_address(f, read, s.name), base_address(f, read, "copied")
+    with f.loop(begin, end) as loop:
+        indices = decomposed(f, read, "axis", s.axes, loop.index) if s.axes else []
+        exists = Value("true", "i1")
+        for i, index in enumerate(indices[s.axes - s.coordinates :]):
+            inside = f.compare("ult", f.add(index, read(f"coordinate{i}.low")), read(f"coordinate{i}.extent"))
+            exists = f.binary("and", exists, inside)
+        row = f.offset(target, f.mul(loop.index, read("row")), tile.element)
+        with f.when(f.binary("xor", exists, 1)):
+            _clear(f, tile, row, read("row"))
+        with f.when(exists):
+            start = f.add(dot(f, indices, read, [f"axis{i}.stride" for i in range(s.axes)]), f.mul(read("first"), read("stride")))
+            _clear(f, tile, row, read("before"))
+            place = f.offset(row, read("before"), tile.element)
+            with f.loop(0, read("runs")) as run:
+                here = address(f, source, f.add(start, f.mul(run.index, read("stride"))), s.dtype)
+                _copy(f, tile, s.dtype, here, f.offset(place, f.mul(run.index, read("placed")), tile.element), read("run"))
+            done = f.add(read("before"), read("inside"))
+            _clear(f, tile, f.offset(row, done, tile.element), f.sub(read("row"), done))
+    f.ret()
+    return finished(module, parameters)
+
+
+def _clear(f: Builder, tile: Tile, place: Value, count: Value) -> None:
+    with f.loop(0, count, tile.width) as loop:
+        mask = f.lane_mask(f.sub(count, loop.index), tile.width)
+        store_lanes(f, tile, constant(tile.type, 0), f.offset(place, loop.index, tile.element), tile.compute, mask)
+
+
+def _copy(f: Builder, tile: Tile, of: dtype, source: Value, place: Value, count: Value) -> None:
+    whole = f.binary("and", count, i64(-tile.width))
+    with f.loop(0, whole, tile.width) as loop:
+        value = registers.load(f, address(f, source, loop.index, of), of, tile.width)
+        registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)
+    with f.loop(whole, count) as loop:
+        value = registers.load(f, address(f, source, loop.index, of), of, 1)
+        registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)
