@@ -15,6 +15,20 @@ def report(f: Builder, number: int, position: Value, detail: Value) -> None:
     f.call("@fault", f.parameters[0], i64(1 + number), position, detail)
 
 
+def any_outside(f: Builder, index: Value, size: Value) -> Value:
+    """Whether any lane of an index (int64) is not in ``[0, size)``, for a positive size.
+
+    Such a lane has the sign of ``index | (size - 1 - index)``: with AVX2 that is a third of the instructions that comparisons take, which have
+    to be packed into a mask.
+    """
+    signs = f.binary("or", index, f.sub(f.splat(f.sub(size, i64(1)), index.width), index))
+    while signs.width > 4:
+        half = signs.width // 2
+        signs = f.binary("or", f.shuffle(signs, signs, range(half)), f.shuffle(signs, signs, range(half, 2 * half)))
+    bad = f.compare("slt", signs, 0)
+    return bad if bad.width == 1 else f.compare("ne", f.cast("bitcast", bad, f"i{bad.width}"), 0)
+
+
 def _define(f: Builder) -> None:
     g = f.module.function(
         "fault", [("ptr", "table"), ("i64", "code"), ("i64", "position"), ("i64", "detail")], linkage="internal", attributes="noinline cold"

@@ -248,6 +248,10 @@ class Builder:
             f"select {condition.type} {condition.text}, {then.type} {then.text}, {otherwise.type} {otherwise.text}", then.type
         )
 
+    def freeze(self, operand: Value) -> Value:
+        """The same value, which what is done with it later cannot be folded into."""
+        return self.value(f"freeze {operand.type} {operand.text}", operand.type)
+
     def cast(self, opcode: str, operand: Value, type: str) -> Value:
         """``cast("sext", x, "<16 x i64>")``, ``cast("bitcast", x, …)``, ``cast("fptrunc", x, …)``, …"""
         return operand if operand.type == type else self.value(f"{opcode} {operand.type} {operand.text} to {type}", type)
@@ -319,6 +323,18 @@ class Builder:
         align = min(64, operand.width * bits(operand.type) // 8)
         self.module.metadata["!0"] = "!{i32 1}"
         self.emit(f"store {operand.type} {operand.text}, ptr {pointer.text}, align {align}, !nontemporal !0")
+
+    def stream_if(self, condition: Value, operand: Value, pointer: Value) -> None:
+        """``stream`` where the scalar ``condition`` holds, else ``store``."""
+        past, through, done = self._label("past"), self._label("through"), self._label("done")
+        self.emit(f"br i1 {condition.text}, label %{past}, label %{through}")
+        self.block(past)
+        self.stream(operand, pointer)
+        self.emit(f"br label %{done}")
+        self.block(through)
+        self.store(operand, pointer)
+        self.emit(f"br label %{done}")
+        self.block(done)
 
     def fence(self) -> None:
         """Wait for what was streamed: other threads may look once this thread says that it is done."""

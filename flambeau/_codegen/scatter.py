@@ -7,7 +7,11 @@ target apart, and that is what makes scatters parallel. The dimensions of the va
   spread over them. One of them may be the *vector digit*, which lies across the lanes;
 - along a *step* only the indices say where to go. A tile takes its steps one after another.
 
-Where tiles are too few, each is shared by *owners*: every owner walks all steps and handles the part of the target that is its own.
+Where tiles are too few, each is shared by *owners*: every owner walks all steps and handles the places that are its own. Which these are a
+hash says, since places that are often written tend to be neighbours (frequent words have small numbers).
+
+A thread that has several neighbouring tiles takes some of them *together*, as one that is wider or has more owners: long rows are read faster
+than pieces of them (a million rows of 64 numbers in 17 ms, in two halves in 46).
 
 A kernel checks every index before it uses it. What fails is reported and skipped; a *dry* kernel does nothing else, for targets that must
 be left as they are if anything fails.
@@ -15,7 +19,7 @@ be left as they are if anything fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +30,10 @@ from flambeau._codegen.loops import COMBINE, finish
 from flambeau._types.dtype import dtype as DType
 
 LANES = 16
+_GOLDEN = 0x9E3779B1
+"""2^32 divided by the golden ratio: products of neighbours with it lie far apart (Knuth, The Art of Computer Programming, volume 3, 6.4)."""
+LATER = 16 * LANES
+"""How many elements ahead indices and values are fetched that are read one after another."""
 FETCHED = 4 * LANES
 """How many elements ahead the places that a row is written to are fetched."""
 
@@ -40,8 +48,10 @@ class ScatterSpec:
         outer, steps: how many digits there are of each kind, the vector digit apart
         vector: whether there is a vector digit; otherwise the lanes are neighbouring steps
         lanes: how the lanes move the target, the value and each index (0: not at all, 1: by one element, 2: by a stride)
-        owned: tiles are shared by owners
+        owned: tiles are shared by owners (then there is no ``start``)
         start: what a tile does first with the rows that it may write: ``copy`` them from elsewhere, set them to ``zero``, or nothing
+        gathers: a tile works on the rows that it may write in scratch memory, where they lie side by side, and puts them in their places at the
+            end. (Rows of a power of two lie in few sets of a cache, where the 512 of such a matrix do not stay.)
     """
 
     combine: str
@@ -54,6 +64,7 @@ class ScatterSpec:
     lanes: tuple[int, ...]
     owned: bool = False
     start: str = ""
+    gathers: bool = False
     dry: bool = False
     features: tuple[str, ...] = ()
 
@@ -62,14 +73,14 @@ class ScatterParameters:
     """Where the parameters of a kernel are.
 
     ``[slot and bytes of the target, of the value, for each index: slot, bytes, size, stride in the target, vector blocks, vector
-    positions in a block, places that indices reach, places that an owner has, slot and bytes of what to copy, for each digit: extent, weight in row-major order, stride of the target, of the
+    positions in a block, places that indices reach, owners, tiles that may be taken together, slot and bytes of what to copy, for each digit: extent, weight in row-major order, stride of the target, of the
     value, of each index]``, with the digits in the order outer, vector, steps.
     """
 
     def __init__(self, spec: ScatterSpec) -> None:
         self.index = [4 + 4 * each for each in range(len(spec.indices))]
-        self.blocks, self.block, self.span, self.owned = range(4 + 4 * len(spec.indices), 8 + 4 * len(spec.indices))
-        self.origin = self.owned + 1
+        first = 4 + 4 * len(spec.indices)
+        self.blocks, self.block, self.span, self.owners, self.together, self.origin = range(first, first + 6)
         self.words = 4 + len(spec.indices)
         self.digits = spec.outer + spec.vector + spec.steps
         self.digit = self.origin + 2
@@ -129,18 +140,18 @@ class _Emitter:
         self.steps = rest
         if not spec.vector:
             self.addresses = f.alloca("i64", LANES)
-        self.ahead = self._ahead()
         blocks = self._word(parameters.blocks)
         places = blocks
         for digit in self.outer:
             places = f.mul(places, digit[0])
-        with f.loop(f.parameters[2], f.parameters[3]) as tiles:
-            owner = f.binary("udiv", tiles.index, places)
-            rest_of_tile = f.sub(tiles.index, f.mul(owner, places))
+        together = self._word(parameters.together)
+        with f.loop(f.parameters[2], f.parameters[3], together) as tiles:
+            count = f.intrinsic("smin", together, f.sub(f.parameters[3], tiles.index))
+            self.owner = f.binary("udiv", tiles.index, places), count
+            self.ahead = self._ahead()
+            rest_of_tile = f.sub(tiles.index, f.mul(self.owner[0], places))
             linear = f.binary("udiv", rest_of_tile, blocks)
             block = f.sub(rest_of_tile, f.mul(linear, blocks))
-            own = self._word(parameters.owned)
-            self.first_owned, self.owned = f.mul(owner, own), own
             place = _Place(i64(0), i64(0), [i64(0)] * self.count, i64(0))
             for number in reversed(range(len(self.outer))):
                 digit = self.outer[number]
@@ -152,22 +163,27 @@ class _Emitter:
                 self._walk(place, self.steps[:-1], self._lanes_of_steps)
             else:
                 self.block_start = f.mul(block, self._word(parameters.block))
-                self.block_end = f.intrinsic("smin", f.add(self.block_start, self._word(parameters.block)), self.vector[0])
-                self._start(place)
-                self._walk(place, self.steps, self._row)
+                width = f.mul(count, self._word(parameters.block))
+                self.block_end = f.intrinsic("smin", f.add(self.block_start, width), self.vector[0])
+                if spec.gathers:
+                    self._gathered(place)
+                else:
+                    self._start(place)
+                    self._walk(place, self.steps, self._row)
         f.ret()
 
     def _ahead(self) -> Value | None:
-        """How far ahead of a row's value what follows in the next steps is fetched: whole steps, of some 4 KiB or one.
+        """How many steps ahead values (and indices of their own) are fetched: so many that a tile reads 4 KiB of values meanwhile.
 
-        Processors look ahead within a page only, and rows are often as long as one (1.5 times as fast for a million rows of 64 numbers).
+        Processors look ahead within a page only, and rows are often as long as one (1.3 times as fast for a million rows of 64 numbers). What
+        comes next is often not for one owner of several: then nothing is (0.8 of the time).
         """
         f, spec = self.f, self.spec
         if not (spec.vector and self.steps and spec.lanes[1] == 1) or spec.dry:
             return None
-        step = self.steps[-1][3]
-        steps = f.binary("udiv", i64(4096 // spec.dtype.itemsize), f.intrinsic("smax", step, i64(1)))
-        return f.mul(step, f.intrinsic("smax", steps, i64(1)))
+        steps = f.binary("udiv", i64(4096 // spec.dtype.itemsize), self._word(self.parameters.block))
+        steps = f.intrinsic("smax", steps, i64(1))
+        return f.select(f.compare("eq", self.owner[1], self._word(self.parameters.owners)), steps, i64(0)) if spec.owned else steps
 
     def _start(self, place: _Place) -> None:
         """Set up the part of the target that a tile may write: rows of a block of the vector digit, or the places of the indices."""
@@ -175,11 +191,11 @@ class _Emitter:
         if not spec.start:
             return
         origin = self._buffer(self.parameters.origin) if spec.start == "copy" else None
-        last = f.intrinsic("smin", f.add(self.first_owned, self.owned), self._word(self.parameters.span))
+        span = self._word(self.parameters.span)
         if self.vector is None:
-            self._begin(origin, f.add(place.target, self.first_owned), f.sub(last, self.first_owned))
+            self._begin(origin, place.target, span)
             return
-        with f.loop(self.first_owned, last, self.moves[0]) as rows:
+        with f.loop(0, span, self.moves[0]) as rows:
             first = f.add(place.target, f.add(rows.index, self.block_start))
             self._begin(origin, first, f.sub(self.block_end, self.block_start))
 
@@ -190,6 +206,43 @@ class _Emitter:
             f.fill(target, size)
         else:
             f.copy(target, self._element(origin, at), size)
+
+    def _gathered(self, place: _Place) -> None:
+        """All steps of a tile, on a copy of its rows."""
+        f, spec = self.f, self.spec
+        target, move, copies = self.target, self.moves[0], f.parameters[4]
+        count, size = f.sub(self.block_end, self.block_start), i64(spec.dtype.itemsize)
+        pitch = f.add(f.binary("and", f.add(count, LANES - 1), i64(-LANES)), LANES)
+        first = f.add(place.target, self.block_start)
+
+        def row_of(base: Value, row: Value) -> Value:
+            return self._element(base, f.add(first, f.mul(row, move)))
+
+        def copy_of(row: Value) -> Value:
+            return self._element(copies, f.mul(row, pitch))
+
+        if spec.start == "zero":
+            f.fill(copies, f.mul(f.mul(self.sizes[0], pitch), size))
+        else:
+            origin = self._buffer(self.parameters.origin) if spec.start == "copy" else target
+            with f.loop(0, self.sizes[0]) as rows:
+                self._copy_row(copy_of(rows.index), row_of(origin, rows.index), count)
+        self.target, self.moves = copies, [pitch]
+        self._walk(_Place(f.sub(i64(0), self.block_start), place.value, place.indices, place.position), self.steps, self._row)
+        self.target, self.moves = target, [move]
+        with f.loop(0, self.sizes[0]) as rows:
+            self._copy_row(row_of(target, rows.index), copy_of(rows.index), count)
+
+    def _copy_row(self, target: Value, source: Value, count: Value) -> None:
+        """Copy so many elements: 16 at a time, as rows are too short for the C library."""
+        f, size = self.f, LANES * self.spec.dtype.itemsize
+        nbytes = f.mul(count, i64(self.spec.dtype.itemsize))
+        whole = f.binary("and", nbytes, i64(-size))
+        with f.loop(0, whole, size) as parts:
+            part = f.load(f.offset(source, parts.index, "i8"), f"<{size // 8} x i64>", align=1)
+            f.store(part, f.offset(target, parts.index, "i8"), align=1)
+        with f.when(f.compare("slt", whole, nbytes)):
+            f.copy(f.offset(target, whole, "i8"), f.offset(source, whole, "i8"), f.sub(nbytes, whole))
 
     def _moved(self, place: _Place, digit: list[Value], by: Value) -> _Place:
         f = self.f
@@ -234,8 +287,13 @@ class _Emitter:
         return f.mul(index, f.splat(self.moves[which], width)), f.compare("uge", index, size)
 
     def _owned(self, moved: Value) -> Value:
+        """Whether this tile has the owner of places that indices move the target to: the upper half of a product says which it is."""
         f, width = self.f, moved.width
-        return f.compare("ult", f.sub(moved, f.splat(self.first_owned, width)), f.splat(self.owned, width))
+        low = constant(moved.type, (1 << 32) - 1)
+        hashed = f.binary("and", f.mul(moved, constant(moved.type, _GOLDEN)), low)
+        owner = f.binary("lshr", f.mul(hashed, f.splat(self._word(self.parameters.owners), width)), 32)
+        first, count = self.owner
+        return f.compare("ult", f.sub(owner, f.splat(first, width)), f.splat(count, width))
 
     def _report(self, which: int, bad: Value, position: Value, step: Value, index: Value) -> None:
         """Report the first lane that is bad."""
@@ -260,6 +318,7 @@ class _Emitter:
         return f.offset(base, f.mul(at, i64(2)) if of.is_complex else at, scalar.memory_type(of))
 
     def _combined(self, old: scalar.Operand, new: scalar.Operand) -> scalar.Operand:
+        old = scalar.pack([self.f.freeze(part) for part in scalar.unpack(old)])  # or else a maximum is a masked store: see `Lanes.unfolded`
         return scalar.emit(self.f, COMBINE[self.spec.combine], self.spec.dtype, old, new)
 
     def _one(self, target: Value, value: Value) -> None:
@@ -270,57 +329,94 @@ class _Emitter:
             item = self._combined(scalar.load(f, place, of, 1), item)
         scalar.store(f, item, place, of)
 
-    # -- without a vector digit: the lanes are 16 steps, whose indices are looked at together -----------------------
-
-    def _lanes_of_steps(self, place: _Place) -> None:
-        f, spec = self.f, self.spec
-        extent, weight, target_stride, value_stride, *index_strides = self.steps[-1]
-        with f.loop(0, extent, LANES) as loop:
-            here = self._moved(place, self.steps[-1], loop.index)
-            left = f.sub(extent, loop.index)
-            keep = f.lane_mask(left, LANES)
-            moved = constant(f"<{LANES} x i64>", 0)
-            for which in range(self.count):
-                index = self._index(which, here.indices[which], spec.lanes[2 + which], LANES, keep)
-                address, bad = self._addressed(which, index)
-                bad = f.binary("and", bad, keep)
-                self._report(which, bad, here.position, weight, index)
-                keep = f.binary("and", keep, self._not(bad))
-                moved = f.add(moved, address)
-            if spec.dry:
-                return
-            if not self.count:  # a scatter without indices: the steps themselves move the target
-                moved = f.mul(constant_vector("i64", range(LANES)), f.splat(target_stride, LANES))
-            if spec.owned:
-                keep = f.binary("and", keep, self._owned(moved))
-            again = self.count == 1 and not spec.wraps  # the index is read again, which is faster than to hand over addresses
-            if not again:
-                f.store(moved, self.addresses, align=64)
-            lanes = f.cast("bitcast", keep, f"i{LANES}")
-            all_lanes = f.compare("eq", lanes, -1)
-
-            def one(lane: Value) -> None:
-                if again:
-                    at = f.add(here.indices[0], self._lane_steps(lane, spec.lanes[2], index_strides[0]))
-                    address = f.mul(self._index(0, at, 0, 1, None), self.moves[0])
-                else:
-                    address = f.load(f.offset(self.addresses, lane, "i64"), "i64")
-                value = f.add(here.value, self._lane_steps(lane, spec.lanes[1], value_stride))
-                self._one(f.add(here.target, address), value)
-
-            with f.when(all_lanes):
-                for lane in range(LANES):
-                    one(i64(lane))
-            some = f.binary("and", f.compare("ne", lanes, 0), self._not(all_lanes))
-            with f.when(some), f.repeat([lanes]) as bits:
-                set_lanes = bits.carried[0]
-                one(f.cast("zext", f.intrinsic("cttz", set_lanes, constant("i1", 1)), "i64"))
-                following = f.binary("and", set_lanes, f.binary("sub", set_lanes, 1))
-                bits.again(f.compare("ne", following, 0), following)
+    def _is_outside(self, which: int, at: Value, kind: int) -> Value:
+        """Whether an index is out of range in any of the lanes, which ``kind`` says how they move it."""
+        f, size = self.f, self.sizes[which]
+        index = self._index(which, at, kind, LANES if kind else 1, None)
+        if self.spec.wraps:
+            index, size = f.add(index, f.splat(size, index.width)), f.add(size, size)
+        return faults.any_outside(f, index, size)
 
     def _lane_steps(self, lane: Value, kind: int, stride: Value) -> Value:
         """How far a lane moves something that the lanes move in this way."""
         return i64(0) if kind == 0 else lane if kind == 1 else self.f.mul(lane, stride)
+
+    def _lane_target(self, here: _Place, digit: list[Value], lane: Value, indices: Iterable[int]) -> Value:
+        """Where a lane along a digit goes, by indices that are in range. They are read again: taking lanes out of vectors is slower."""
+        f, kinds = self.f, self.spec.lanes
+        target = f.add(here.target, self._lane_steps(lane, kinds[0], digit[2]))
+        for which in indices:
+            at = f.add(here.indices[which], self._lane_steps(lane, kinds[2 + which], digit[4 + which]))
+            target = f.add(target, self._addressed(which, self._index(which, at, 0, 1, None))[0])
+        return target
+
+    def _one_by_one(self, here: _Place, digit: list[Value], indices: Iterable[int]) -> None:
+        """All lanes along a digit, in order."""
+        for lane in map(i64, range(LANES)):
+            value = self.f.add(here.value, self._lane_steps(lane, self.spec.lanes[1], digit[3]))
+            self._one(self._lane_target(here, digit, lane, indices), value)
+
+    # -- without a vector digit: the lanes are 16 steps, whose indices are looked at together -----------------------
+
+    def _lanes_of_steps(self, place: _Place) -> None:
+        f, spec = self.f, self.spec
+        digit = self.steps[-1]
+        extent = digit[0]
+        whole = f.binary("and", extent, i64(-LANES)) if self.count else i64(0)
+        with f.loop(0, whole, LANES) as loop:
+            here = self._moved(place, digit, loop.index)
+            self._fetch_lanes(here)
+            outside = constant("i1", 0)
+            for which in range(self.count):
+                outside = f.binary("or", outside, self._is_outside(which, here.indices[which], spec.lanes[2 + which]))
+            if not spec.dry and not spec.owned:
+                with f.when(self._not(outside)):
+                    self._one_by_one(here, digit, range(self.count))
+            with f.when(constant("i1", 1) if spec.owned else outside):
+                self._some_steps(here, constant(f"<{LANES} x i1>", 1))
+        with f.loop(whole, extent, LANES) as loop:
+            self._some_steps(self._moved(place, digit, loop.index), f.lane_mask(f.sub(extent, loop.index), LANES))
+
+    def _fetch_lanes(self, here: _Place) -> None:
+        """Begin to fetch the lines of indices and values that are read a little later (a million numbers that are in no cache: 1.7 to 1.2 ms)."""
+        reads = [(self._element(self.value, here.value), self.spec.dtype)]
+        reads += [
+            (self.f.offset(base, at, scalar.memory_type(of)), of)
+            for base, at, of in zip(self.bases, here.indices, self.spec.indices, strict=True)
+        ]
+        for (place, of), kind in zip(reads, self.spec.lanes[1:], strict=True):
+            if kind == 1:
+                for line in range(0, LANES * of.itemsize, 64):
+                    self.f.prefetch(self.f.offset(place, LATER * of.itemsize + line, "i8"))
+
+    def _some_steps(self, here: _Place, keep: Value) -> None:
+        """The steps of some lanes; those whose index is out of range are reported and left out."""
+        f, spec = self.f, self.spec
+        _, weight, target_stride, value_stride, *_ = self.steps[-1]
+        moved = constant(f"<{LANES} x i64>", 0)
+        for which in range(self.count):
+            index = self._index(which, here.indices[which], spec.lanes[2 + which], LANES, keep)
+            address, bad = self._addressed(which, index)
+            bad = f.binary("and", bad, keep)
+            self._report(which, bad, here.position, weight, index)
+            keep = f.binary("and", keep, self._not(bad))
+            moved = f.add(moved, address)
+        if spec.dry:
+            return
+        if not self.count:  # a scatter without indices: the steps themselves move the target
+            moved = f.mul(constant_vector("i64", range(LANES)), f.splat(target_stride, LANES))
+        if spec.owned:
+            keep = f.binary("and", keep, self._owned(moved))
+        f.store(moved, self.addresses, align=64)
+        lanes = f.cast("bitcast", keep, f"i{LANES}")
+        with f.when(f.compare("ne", lanes, 0)), f.repeat([lanes]) as bits:
+            set_lanes = bits.carried[0]
+            lane = f.cast("zext", f.intrinsic("cttz", set_lanes, constant("i1", 1)), "i64")
+            address = f.load(f.offset(self.addresses, lane, "i64"), "i64")
+            value = f.add(here.value, self._lane_steps(lane, spec.lanes[1], value_stride))
+            self._one(f.add(here.target, address), value)
+            following = f.binary("and", set_lanes, f.binary("sub", set_lanes, 1))
+            bits.again(f.compare("ne", following, 0), following)
 
     # -- with a vector digit: a row at each step -------------------------------------------------------------------
 
@@ -352,7 +448,10 @@ class _Emitter:
             whole = f.add(self.block_start, f.binary("and", size, i64(-LANES)))
             with f.loop(self.block_start, whole, LANES) as loop:
                 self._fetch_places(row, f.intrinsic("smin", f.add(loop.index, FETCHED), f.sub(whole, LANES)))
-                self._vector(place.target, row, loop.index, None)
+                if varying and not spec.owned:
+                    self._vector_apart(place.target, row, loop.index)
+                else:
+                    self._vector(place.target, row, loop.index, None)
             with f.when(f.compare("slt", whole, self.block_end)):
                 self._vector(place.target, row, whole, f.lane_mask(f.sub(self.block_end, whole), LANES))
 
@@ -366,15 +465,60 @@ class _Emitter:
         if spec.dry or spec.combine != "set" or spec.lanes[2:] not in ((1,), (2,)):
             return
         here = self._moved(row, self.vector, at)
-        moved, _ = self._addressed(0, self._index(0, here.indices[0], spec.lanes[2], LANES, None))
-        moved = f.add(moved, f.mul(constant_vector("i64", range(LANES)), f.splat(self.vector[2], LANES)))
-        for lane in range(LANES):
-            f.prefetch(self._element(self.target, f.add(here.target, f.extract(moved, lane))))
+        for lane in map(i64, range(LANES)):
+            f.prefetch(self._element(self.target, self._lane_target(here, self.vector, lane, (0,))))
+
+    def _vector_apart(self, unmoved: Value, row: _Place, at: Value) -> None:
+        """A vector whose lanes have indices of their own: one after the other, or together where the indices are equal (in an index that was
+        expanded and then copied, say)."""
+        f, spec = self.f, self.spec
+        assert self.vector is not None
+        moving = [which for which, kind in enumerate(spec.lanes[2:]) if kind]
+        here = self._moved(row, self.vector, at)
+        outside = constant("i1", 0)
+        for which in moving:
+            outside = f.binary("or", outside, self._is_outside(which, here.indices[which], spec.lanes[2 + which]))
+        with f.when(outside):
+            self._vector(unmoved, row, at, None)
+        if spec.dry:
+            return
+        self._fetch_ahead(here)
+        with f.when(self._not(outside)):
+            if spec.lanes[0] != 1 or len(moving) > 1:
+                self._one_by_one(here, self.vector, moving)
+                return
+            alike = self._are_alike(self._index(moving[0], here.indices[moving[0]], spec.lanes[2 + moving[0]], LANES, None))
+            with f.when(alike):
+                target = self._lane_target(here, self.vector, i64(0), moving)
+                self._combine_vector(_Place(target, here.value, here.indices, here.position), None, None)
+            with f.when(self._not(alike)):
+                self._one_by_one(here, self.vector, moving)
+
+    def _are_alike(self, index: Value) -> Value:
+        f = self.f
+        differing = f.binary("xor", index, f.splat(f.extract(index, 0), LANES))
+        while differing.width > 4:
+            half = differing.width // 2
+            differing = f.binary("or", f.shuffle(differing, differing, range(half)), f.shuffle(differing, differing, range(half, 2 * half)))
+        return f.compare("eq", f.cast("bitcast", differing, "i256"), 0)
+
+    def _fetch_ahead(self, here: _Place) -> None:
+        """Begin to fetch what is read in some of the next steps."""
+        if self.ahead is None:
+            return
+        f, step = self.f, self.steps[-1]
+        f.prefetch(self._element(self.value, f.add(here.value, f.mul(self.ahead, step[3]))))
+        for which, kind in enumerate(self.spec.lanes[2:]):
+            if kind == 1:
+                of = self.spec.indices[which]
+                place = f.offset(self.bases[which], f.add(here.indices[which], f.mul(self.ahead, step[4 + which])), scalar.memory_type(of))
+                for line in range(0, LANES * of.itemsize, 64):
+                    f.prefetch(f.offset(place, line, "i8"))
 
     def _vector(self, unmoved: Value, row: _Place, at: Value, mask: Value | None) -> None:
         f, spec = self.f, self.spec
         assert self.vector is not None
-        _, weight, target_stride, value_stride, *_ = self.vector
+        _, weight, target_stride, *_ = self.vector
         here = self._moved(row, self.vector, at)
         moved = None
         for which, kind in enumerate(spec.lanes[2:]):
@@ -393,11 +537,16 @@ class _Emitter:
                 own = self._owned(f.add(moved, f.splat(f.sub(row.target, unmoved), LANES)))
                 mask = own if mask is None else f.binary("and", mask, own)
             moved = f.add(moved, f.mul(constant_vector("i64", range(LANES)), f.splat(target_stride, LANES)))
-        of = spec.dtype
+        self._fetch_ahead(here)
+        self._combine_vector(here, moved, mask)
+
+    def _combine_vector(self, here: _Place, moved: Value | None, mask: Value | None) -> None:
+        """Write a vector, to lanes that are ``moved`` by so much, or side by side (or a stride apart)."""
+        f, spec, of = self.f, self.spec, self.spec.dtype
+        assert self.vector is not None
+        _, _, target_stride, value_stride, *_ = self.vector
         place = self._element(self.target, here.target)
         source = self._element(self.value, here.value)
-        if self.ahead is not None:
-            f.prefetch(self._element(self.value, f.add(here.value, self.ahead)))
         if spec.lanes[1] == 0:
             item = scalar.splat(f, scalar.load(f, source, of, 1), of, LANES)
         elif spec.lanes[1] == 1:

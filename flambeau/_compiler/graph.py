@@ -44,6 +44,7 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 COMPARISONS = {
+    "outside",
     "eq",
     "ne",
     "lt",
@@ -312,9 +313,11 @@ class Graph:
         move other axes of the target than the layout does: places whose layout differs are different. Each must be in ``[0, size)`` (or
         in ``[-size, size)``, if it ``wraps``); otherwise the program stops with its ``error(position in the value, index)``.
         """
-        strides = target.strides
+        shape, strides = target.shape, target.strides
         while (origin := _copied(target, strides)) is not None:
             target = origin
+        if target.shape != shape:  # zeros, which were made with another one
+            target = self.constant(0, target.dtype, shape)
         args = (target, *[self.lying(each).expand(layout.shape) for each in (value, *indices)])
         attrs = (
             combine, layout.shape, layout.strides, layout.offset, tuple(index_strides), tuple(sizes), wraps, tuple(errors), self.origin,

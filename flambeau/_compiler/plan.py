@@ -240,6 +240,7 @@ class Plan:
             and not reads_itself
             and (origin.kind != "input" or (node.index in chains and step >= self.last_risk + (node.kind != "scatter")))
             and base.kind not in LEAVES
+            and (origin.kind == "input" or self._nbytes(origin) == self._nbytes(node))  # not if it is the start of something larger
         )
         if free:
             assert place is not None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flambeau._runtime.allocator import Buffer, allocate
+from flambeau._runtime.launch import Launch
 from flambeau._runtime.pool import Call, native_runner
 from flambeau._runtime.pool import Program as NativeProgram
 
@@ -186,6 +187,18 @@ class CompiledProgram:
         if not self._in_order:
             run.results = [fresh[source] if source >= 0 else inputs[~source] for source in self._sources]
         return run
+
+    def launch(self) -> Launch | None:
+        """How native code runs it without this file; ``None`` if that takes more than one native segment."""
+        if len(self.segments) != 1 or isinstance(self.segments[0], HostCall):
+            return None
+        run = Run(self, len(self._kinds), self._table_words)
+        table, memory = ctypes.addressof(run.table), ctypes.addressof(run.memory)
+        task = self.native.task(table, *self.segments[0])
+        addresses = table, ctypes.addressof(task), memory + 8 * _ERROR_WORDS, memory
+        return Launch(
+            addresses, tuple(self.input_slots), self._kinds, self._sizes, self.arena, (self.results, self._sources), (self, run, task)
+        )
 
     def _pack_numbers(self, memory: Any, numbers: list[Any]) -> None:
         try:

@@ -7,6 +7,7 @@ After: a digit of 64 features across the lanes, in two blocks, one for each thre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from flambeau._codegen import serial
@@ -21,6 +22,15 @@ _WORK = 1 << 15
 """Elements that a thread should claim at once; a scatter of fewer is not worth sharing."""
 _BLOCK_BYTES = 128
 """The least of a row that a thread should be given, since each walks all indices: two cache lines."""
+
+_LONG_BYTES = 1 << 14
+"""Pieces of rows of so many bytes are read as fast as whole ones."""
+_SKIPPED_BYTES = 512
+"""Who skips every other row that is shorter reads it all the same: a million rows of 64 numbers take one thread 19 ms, each of two owners 30, and
+each of two threads that take a half of each row 27; of 100,000 rows of 128 numbers 13, 9 and 10."""
+_ALL = 1 << 30
+_ROWS = 4
+"""The least rows a thread should own, so that all have about as much to do."""
 
 _Digit = tuple[int, ...]
 """Extent, weight in row-major order, and the strides of the target, the value and each index."""
@@ -46,6 +56,46 @@ def _vector_digit(outer: list[_Digit], steps: list[_Digit]) -> _Digit | None:
     return next((digit for digit in outer if digit[2] == 1), None)
 
 
+@dataclass(frozen=True)
+class _Shares:
+    """How a scatter is shared: blocks of the vector digit, owners of places, how many of them one thread may take as one, and whether rows
+    are gathered in scratch memory."""
+
+    block: int = 1
+    owners: int = 1
+    together: int = 1
+    gathers: bool = False
+
+
+def _shares(node: Node, vector: _Digit | None, steps: int, sizes: Sequence[int], index_strides: Sequence[int], threads: int) -> _Shares:
+    """How a scatter along ``vector`` and ``steps`` is shared by so many threads for each place of the other digits."""
+    if vector is None:  # one thread is as fast
+        return _Shares()
+    extent, itemsize, rows = vector[0], node.dtype.itemsize, prod(sizes)
+    if steps == 1:
+        return _Shares(_vectors(1024, extent))
+    block = _vectors(max(-(-extent // threads), -(-_BLOCK_BYTES // itemsize)), extent)
+    many = rows >= _ROWS * threads
+    if not any(vector[4:]):  # whole rows
+        if threads == 2 and _BLOCK_BYTES <= extent * itemsize < _SKIPPED_BYTES:
+            return _Shares(extent)
+        return _Shares(extent, threads, _ALL) if many and block * itemsize < _LONG_BYTES else _Shares(block, 1, _ALL)
+    if many and threads // -(-extent // block) > 1:
+        return _Shares(extent, threads, _ALL)
+    if len(sizes) > 1 or vector[2] != 1 or steps < rows or index_strides[0] < extent:
+        return _Shares(block, 1, _ALL)
+    cache = targets.cache_sizes()[1]
+    if rows * extent * itemsize <= 2 * cache:
+        return _Shares(block, 1, _ALL, gathers=True)
+    narrow = _vectors(max(cache // 2 // (rows * itemsize), -(-_BLOCK_BYTES // itemsize)), block)
+    return _Shares(narrow, 1, 1, rows * narrow * itemsize <= cache)
+
+
+def _vectors(wanted: int, most: int) -> int:
+    """So many elements, in whole vectors, but at most all."""
+    return min(most, -(-wanted // LANES) * LANES)
+
+
 def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[KernelCall]:
     """The kernel calls of a scatter.
 
@@ -66,25 +116,23 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
         steps = [(1, 1, *(0,) * (2 + len(indices)))]
     places, count = prod(digit[0] for digit in outer), prod(shape)
     threads = targets.available_cores() if count >= _WORK else 1
-    block = extent = vector[0] if vector is not None else 1
-    if vector is not None:
-        least = -(-_BLOCK_BYTES // node.dtype.itemsize) if steps else 1024
-        wanted = extent // max(1, threads // places) if steps else least
-        block = min(extent, -(-max(wanted, least) // LANES) * LANES)
-    blocks = -(-extent // block)
-    owners = max(1, threads // (places * blocks)) if indices and vector else 1  # of single elements one thread is as fast
+    extent = vector[0] if vector is not None else 1
     span = 1 + sum((size - 1) * stride for size, stride in zip(sizes, index_strides, strict=True))
+    shares = _shares(node, vector, prod(digit[0] for digit in steps), sizes, index_strides, -(-threads // places))
+    if places > 1:
+        shares = replace(shares, together=1)
+    block, owners = shares.block, shares.owners
+    blocks = -(-extent // block)
     move = max(1, index_strides[0]) if len(indices) == 1 else 1
-    own = -(-span // (owners * move)) * move
-    owners = -(-span // own)
-    start, before = _start(node, origin, places * extent * sizes[0] if len(indices) == 1 and (vector or (0, 0, move))[2] == 1 else 0)
+    sets_up = len(indices) == 1 and (vector or (0, 0, move))[2] == 1 and owners == 1
+    start, before = _start(node, origin, places * extent * sizes[0] if sets_up else 0)
     params = [0, offset * node.dtype.itemsize]
     buffers: list[tuple[int, Node | str]] = [(0, node)]
     for operand, extra in ((value, ()), *zip(indices, zip(sizes, index_strides, strict=True), strict=True)):
         base, view = base_of(operand)
         buffers.append((len(params), base))
         params += [0, (view.attrs[0] if view is not None else 0) * base.dtype.itemsize, *extra]
-    params += [blocks, block, span, own, 0, 0]
+    params += [blocks, block, span, owners, shares.together, 0, 0]
     if start == "copy":
         assert origin is not None
         buffers.append((len(params) - 2, origin))
@@ -97,11 +145,13 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     for dry in (True, False) if guarded and indices else (False,):
         spec = ScatterSpec(
             combine, node.dtype, tuple(index.dtype for index in indices), wraps, len(outer), len(steps), vector is not None, lanes,
-            owners > 1, "" if dry else start, dry, features(),
+            owners > 1, "" if dry else start, shares.gathers and not dry, dry, features(),
         )  # fmt: skip
         assert len(params) == ScatterParameters(spec).count
         name, text = scatter_kernel(spec)
-        calls.append(KernelCall(name, text, list(params), list(buffers), tiles, grain, nodes=(node,)))
+        pitch = min(blocks, shares.together) * -(-block // LANES) * LANES + LANES
+        scratch = sizes[0] * pitch * node.dtype.itemsize if spec.gathers else 0
+        calls.append(KernelCall(name, text, list(params), list(buffers), tiles, grain, scratch, (node,)))
     return calls
 
 

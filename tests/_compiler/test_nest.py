@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flambeau._codegen.loops import ACROSS, STRIDED, LoopSpec
+from flambeau._codegen.loops import ACROSS, STRIDED, LoopSpec, Parameters
 from flambeau._compiler import nest
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.node import Node
@@ -72,13 +72,17 @@ def test_a_weight_of_part_of_the_run_is_not_flat(specs: list[LoopSpec]) -> None:
 def test_large_results_are_streamed(specs: list[LoopSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nest, "_large", lambda: 4096)
     draw = np.random.default_rng(0)
+    names = set()
     for rows, columns, streams in ((16, 64, True), (16, 60, False), (4, 64, False)):
         specs.clear()
         x = draw.standard_normal(rows * columns).astype(np.float32)
         planned = graphs.plan(lambda graph, x, shape=(rows, columns): (_shifted(graph, x.reshape(shape)),), dt.float32, rows * columns)
-        assert any(access.stream for access in specs[-1].accesses) is streams
+        call = planned.steps[-1]
+        assert any(call.params[at] for at in Parameters(specs[-1]).streams.values()) is streams
+        names.add(call.name)
         table = x.reshape(rows, columns)
         assert np.array_equal(graphs.run(planned, x)[0], (table - table.max(1, keepdims=True)).reshape(-1))
+    assert len(names) == 1  # a parameter says so
 
 
 def _shifted(graph: Graph, x: Node) -> Node:
@@ -93,3 +97,14 @@ def test_elementwise_results_lie_as_their_operands(specs: list[LoopSpec]) -> Non
     assert graph.cast(x, dt.float64).strides == last.strides
     assert graph.copy(x).strides == (60, 20, 5, 1)
     assert (graph.input(1, dt.float32, 3).reshape((1, 3, 1, 1)) + x).strides == last.strides
+
+
+def test_padding_of_one_number_is_zero() -> None:
+    """A number that is computed wherever it is read is never in memory: the bounds of a view count all the same."""
+
+    def write(graph: Graph, flat: Node) -> tuple[Node, ...]:
+        one = graph.map("copy", graph.constant(1.0, dt.float32))
+        return (graph.pad(one.expand((5,)).slice(0, 0, 3), (2,), (1,)) + flat,)
+
+    planned = graphs.plan(write, dt.float32, 6)
+    assert graphs.run(planned, np.zeros(6, np.float32))[0].tolist() == [0, 0, 1, 1, 1, 0]

@@ -77,6 +77,20 @@ def test_an_update_of_an_input_that_it_replaces_is_in_place() -> None:
     assert not kept.reused and kept.copies
 
 
+def test_the_start_of_something_larger_is_copied_before_it_is_scattered_to() -> None:
+    """A result has room for its own elements only: what it is the start of is not computed in its place."""
+
+    def write(graph: Graph, x):
+        start = graph.copy((x + 0.0).slice(0, 0, 4))
+        index, value = graph.constant(1, dt.int64, (1,)), graph.constant(5.0, dt.float32, (1,))
+        places = lay.layout((1,), (0,), 0, dt.float32)
+        return (graph.scatter(start, places, [index], [1], value, "set", sizes=(4,), errors=(lambda position, index: IndexError(index),)),)
+
+    planned = plan(write, dt.float32, 4096)
+    assert planned.copies
+    assert run(planned, np.arange(4096, dtype=np.float32))[0].tolist() == [0, 5, 2, 3]
+
+
 def test_an_update_is_made_on_a_copy_if_the_old_bytes_are_read_later() -> None:
     def write(graph: Graph, x):
         base = graph.bitcast(x, dt.float32, 8)

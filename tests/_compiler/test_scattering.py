@@ -12,6 +12,7 @@ from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node
 from flambeau._compiler.plan import Plan
 from flambeau._compiler.verify import verify
+from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from tests._compiler.graphs import plan, run
@@ -102,6 +103,37 @@ def test_rows_are_shared_by_blocks_of_lanes_and_by_owners(monkeypatch: pytest.Mo
             draw.standard_normal(11_000 * features),
             draw.integers(0, 100, 11_000).astype(float),
         )
+
+
+def by_rows(graph: Graph, target: Node, value: Node, index: Node, size: int, shape: tuple[int, int], combine: str) -> Node:
+    """Elements that have an index each, along the first axis."""
+    layout = lay.layout(shape, (0, 1), 0, dt.float64)
+    places = [graph.cast(index.reshape(shape), dt.int64)]
+    whole = graph.copy(target.reshape((size, shape[1])))
+    return graph.scatter(whole, layout, places, [shape[1]], value.reshape(shape), combine, sizes=[size], errors=[error])
+
+
+@pytest.mark.parametrize("combine", ["set", "sum", "max"])
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("cache, features, tiles", [(1 << 20, 70, 3), (1 << 20, 256, 3), (1 << 14, 200, 7), (1 << 10, 200, 13)])
+def test_rows_that_are_often_written_are_gathered_in_scratch_memory(
+    monkeypatch: pytest.MonkeyPatch, cache: int, features: int, tiles: int, alike: bool, combine: str
+) -> None:
+    monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: 3)
+    third = targets.cache_sizes()[2]
+    monkeypatch.setattr("flambeau._runtime.targets.cache_sizes", lambda: (1 << 14, cache, third))
+    draw, count, size = np.random.default_rng(5), 500, 40
+    planned = plan(
+        lambda graph, target, value, index: (by_rows(graph, target, value, index, size, (count, features), combine),),
+        dt.float64, size * features, count * features, count * features,
+    )  # fmt: skip
+    (kernel,) = kernels(planned)
+    assert kernel.tiles == tiles and (kernel.scratch_bytes > 0) == (cache > 1 << 10)
+    indices = draw.integers(0, size, (count, 1 if alike else features)) + np.zeros((1, features), int)
+    checked(planned, draw.standard_normal(size * features), draw.standard_normal(count * features), indices.astype(float))
+    indices[77, 5:] = 99
+    with pytest.raises(IndexError, match=f"99 at {77 * features + 5}"):
+        run(planned, np.zeros(size * features), np.zeros(count * features), indices.astype(float))
 
 
 def test_a_copy_is_made_by_the_tiles_that_write_it_and_zeros_are_not_made_before() -> None:

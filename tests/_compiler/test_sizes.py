@@ -72,3 +72,34 @@ def test_what_is_kept_of_many_sizes_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert max(kept) - min(kept) < 2000 * 700, kept
     now = allocator.statistics()
     assert now["reserved"] - now["allocated"] <= max(64 << 20, now["peak"]) + now["peak"]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda parameters: flambeau.optim.SGD(parameters, lr=1e-3, momentum=0.9),
+        lambda parameters: flambeau.optim.Adam(parameters, lr=1e-3, amsgrad=True),
+        lambda parameters: flambeau.optim.RMSprop(parameters, lr=1e-3, momentum=0.9, centered=True),
+    ],
+    ids=["SGD", "Adam", "RMSprop"],
+)
+def test_the_second_step_is_the_first_ones_program(optimizer: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    original = tape._compile
+    assert original is not None
+
+    def compile(path: list, alive: tuple) -> object:
+        found.append(len(path))
+        return original(path, alive)
+
+    monkeypatch.setattr(tape, "_compile", compile)
+    model = nn.Sequential(nn.Linear(6, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 3))
+    update = optimizer(model.parameters())
+    images = flambeau.randn(5, 6)
+    made = []
+    for _ in range(3):
+        update.zero_grad()
+        model(images).square().mean().backward()
+        update.step()
+        made.append(len(found))
+    assert made == [made[0]] * 3, found

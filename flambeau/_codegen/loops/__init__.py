@@ -15,7 +15,7 @@ A *phase* is what is known after the reductions of the phases before. The order 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from typing import NamedTuple
 
 from flambeau._codegen.ir import Module
@@ -32,6 +32,7 @@ from flambeau._codegen.loops.spec import CHUNK as CHUNK
 from flambeau._codegen.loops.spec import COMBINE as COMBINE
 from flambeau._codegen.loops.spec import EFFECTS as EFFECTS
 from flambeau._codegen.loops.spec import LANES as LANES
+from flambeau._codegen.loops.spec import REVERSED as REVERSED
 from flambeau._codegen.loops.spec import STRIDED as STRIDED
 from flambeau._codegen.loops.spec import VECTOR as VECTOR
 from flambeau._codegen.loops.spec import Access as Access
@@ -68,7 +69,8 @@ def kernel(spec: LoopSpec) -> Kernel:
     else:
         column = Column(body)
         column.emit_split() if spec.split else column.emit()
-    if any(access.stream for access in spec.accesses):
-        body.f.fence()
+    if body.streams:
+        with body.f.when(reduce(partial(body.f.binary, "or"), body.streams.values())):
+            body.f.fence()
     body.f.ret()
     return Kernel(*finish(module), kept)

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 
 from flambeau._codegen import faults, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops.spec import EFFECTS, Instr, LoopSpec, Parameters
+from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import dtype as DType
+
+Stand = tuple[dict[int, Value], dict[int, Value], frozenset[int]]
+"""Where accesses start, and the rows of gathers, while some digits stay."""
 
 
 class Body:
@@ -63,6 +66,31 @@ class Body:
             self.depends.append(digits)
             self.phase.append(phase)
         self.phases = 1 + max(self.phase, default=0)
+        self._find_guards()
+
+    def _find_guards(self) -> None:
+        """Find the conditions *an index is outside of its bounds* that nothing uses but checks and choices of 0 instead of the index.
+
+        Hardly ever does one hold: the value of a guard is whether it does in any lane, and what is done if so is done aside. (Masks of 64-bit
+        numbers, and choices by them, were half of a gather's instructions with AVX2.)
+        """
+        users: dict[int, list[Instr]] = {}
+        for instr in self.instructions:
+            for argument in instr.args:
+                users.setdefault(argument, []).append(instr)
+
+        def is_guarded(user: Instr, number: int) -> bool:
+            if user.op == "check":
+                return user.args[0] == number
+            zero = user.attrs == ("where",) and user.args[0] == number and self.instructions[user.args[1]]
+            return bool(zero) and zero.op == "constant" and zero.attrs[0] == 0 and number not in user.args[1:]
+
+        self.guards = frozenset(
+            number
+            for number, instr in enumerate(self.instructions)
+            if instr.attrs == ("outside",) and self.is_vector(number) and all(is_guarded(user, number) for user in users.get(number, ()))
+        )
+        self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
 
     def is_inner(self, number: int) -> bool:
         """Whether an instruction must be done at every position of the reduced digits."""
@@ -121,6 +149,7 @@ class Body:
         for access, (start, strides) in zip(self.spec.accesses, self.parameters.access, strict=True):
             self.bases.append(self.parameter(start + 1) if access.dtype is None else self.buffer(start))
             self.strides.append({digit: self.parameter(position) for digit, position in strides.items()})
+        self.streams = {number: self.f.compare("ne", self.parameter(position), 0) for number, position in self.parameters.streams.items()}
         self.extras = {
             number: [self.parameter(position + each) for each in range(_extra_count(self.instructions[number]))]
             for number, position in self.parameters.extra.items()
@@ -176,6 +205,10 @@ class Body:
         if instr.op == "number":
             place = f.offset(f.load(f.offset(self.table, 1, "ptr"), "ptr"), self.extras[number][0], "i64")
             return scalar.load(f, place, instr.dtype, 1)
+        if number in self.guards:
+            return self._is_any_outside(instr, width)
+        if instr.args[0] in self.guards:
+            return self._guarded(instr, width, mask)
         operands = [self.widened(argument, width) for argument in instr.args]
         if instr.op == "cast":
             return scalar.cast(f, operands[0], self.instructions[instr.args[0]].dtype, instr.dtype)
@@ -190,26 +223,72 @@ class Body:
             return scalar.select(f, condition, operands[1], operands[2])
         return scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
 
+    # -- guards ----------------------------------------------------------------------------------------------------
+
+    def _is_any_outside(self, guard: Instr, width: int) -> Value:
+        f = self.f
+        index, low, high = (self.widened(argument, lanes) for argument, lanes in zip(guard.args, (width, 1, 1), strict=True))
+        assert isinstance(index, Value) and isinstance(low, Value) and isinstance(high, Value)
+        return faults.any_outside(f, f.sub(index, f.splat(low, width)), f.sub(high, low))
+
+    def _is_outside(self, guard: Instr, width: int) -> Value:
+        """The lanes in which a guard holds."""
+        found = scalar.emit(self.f, "outside", self.instructions[guard.args[0]].dtype, *[self.widened(each, width) for each in guard.args])
+        assert isinstance(found, Value)
+        return found
+
+    def _guarded(self, choice: Instr, width: int, mask: Value | None) -> Value:
+        """An index with 0 in the lanes in which a guard holds; if it was loaded, what is in memory is remembered, or a copy with the zeros."""
+        f = self.f
+        index, found = self.widened(choice.args[2], width), self.values[choice.args[0]]
+        assert isinstance(index, Value) and isinstance(found, Value)
+        safe, copy, where = f.alloca(index.type), f.alloca(index.type), f.alloca("ptr")
+        source = self.instructions[choice.args[2]]
+        is_loaded = source.op == "load" and not source.attrs[1] and self.spec.accesses[source.attrs[0]].vector == 1 and mask is None
+        f.store(index, safe)
+        if is_loaded:
+            f.store(self.pointer(source.attrs[0]), where)
+        with f.when(found):
+            fixed = f.select(self._is_outside(self.instructions[choice.args[0]], width), constant(index.type, 0), index)
+            f.store(fixed, safe)
+            if is_loaded:
+                f.store(fixed, copy)
+                f.store(copy, where)
+        result = f.load(safe, index.type)
+        if is_loaded:
+            self.read_again[result.text] = f.load(where, "ptr")
+        return result
+
     # -- memory ----------------------------------------------------------------------------------------------------
 
     def element(self, base: Value, index: Value, of: DType) -> Value:
         """The address of an element of an array."""
         return self.f.offset(base, index if not of.is_complex else self.f.mul(index, i64(2)), scalar.memory_type(of))
 
-    @contextmanager
-    def along(self, digits: Iterable[int]) -> Iterator[None]:
-        """Inside, some digits (all that did so outside, and others) stay where they are: what they add to an address is computed here, once."""
+    def stand(self, digits: Iterable[int]) -> Stand:
+        """What some digits (all that did so outside, and others), which stay where they are, add to addresses: computed here, once."""
         digits = frozenset(digits)
-        outside = self.starts, self.rows, self.fixed
         starts = {}
         for number, access in enumerate(self.spec.accesses):
             if access.dtype is not None and any(access.digits[digit] for digit in digits):
                 before, rest = (self.starts[number], digits - self.fixed) if number in self.starts else (self.bases[number], digits)
                 starts[number] = self.element(before, self.affine(number, rest), access.dtype)
         rows = {number: self._row(number, digits) for number, instr in enumerate(self.instructions) if self._is_row(instr)}
-        self.starts, self.rows, self.fixed = starts, rows, digits
+        return starts, rows, digits
+
+    @contextmanager
+    def standing(self, stand: Stand) -> Iterator[None]:
+        """Inside, digits stay where they were for ``stand``."""
+        outside = self.starts, self.rows, self.fixed
+        self.starts, self.rows, self.fixed = stand
         yield
         self.starts, self.rows, self.fixed = outside
+
+    @contextmanager
+    def along(self, digits: Iterable[int]) -> Iterator[None]:
+        """Inside, some digits (all that did so outside, and others) stay where they are."""
+        with self.standing(self.stand(digits)):
+            yield
 
     def pointer(self, access: int) -> Value:
         """The address that an access reads or writes at the present place (of its first lane)."""
@@ -280,9 +359,19 @@ class Body:
             return scalar.load(f, pointer, instr.dtype, width, mask)
         if kind == 0:  # every lane reads the same element, but a bound may keep some from reading it
             return scalar.load_strided(f, pointer, f.splat(i64(0), width), instr.dtype, width, mask)
+        if kind == REVERSED:
+            return self._load_reversed(pointer, instr.dtype, width, mask)
         if kind > 1 and not instr.dtype.is_complex:
             return self._load_interleaved(pointer, kind, instr.dtype, width, mask)
         return scalar.load_strided(f, pointer, self._lane_steps(access, width), instr.dtype, width, mask)
+
+    def _load_reversed(self, pointer: Value, of: DType, width: int, mask: Value | None) -> Operand:
+        """The elements that end at ``pointer``, the last of them first."""
+        f = self.f
+        lanes = range(width - 1, -1, -1)
+        mask = f.shuffle(mask, mask, lanes) if mask is not None else None
+        value = scalar.load(f, self.element(pointer, i64(1 - width), of), of, width, mask)
+        return scalar.pack([f.shuffle(part, part, lanes) for part in scalar.unpack(value)])
 
     def _load_interleaved(self, pointer: Value, step: int, of: DType, width: int, mask: Value | None) -> Operand:
         """Every ``step``-th element, as a masked load of consecutive ones (only the wanted ones are touched) and a shuffle."""
@@ -299,6 +388,8 @@ class Body:
         access = instr.attrs[0]
         if width > 1 and not any(self.is_vector(argument) for argument in instr.args):
             return self._gather_row(number, width, mask)
+        if width > 1 and mask is None and "avx512f" not in f.module.features:
+            return self._gather_each(number, indices, width)
         address = self.affine(access)
         if width > 1:
             address = f.splat(address, width)
@@ -312,6 +403,23 @@ class Body:
         if mask is not None:  # lanes beyond the end may hold any index
             address = f.select(mask, address, constant(address.type, 0))
         return scalar.load_strided(f, self.bases[access], address, instr.dtype, width, mask)
+
+    def _gather_each(self, number: int, indices: list[Operand], width: int) -> Operand:
+        """Elements one by one: without AVX-512 there are no products of 64-bit lanes, and loads through vectors of addresses are slow."""
+        f, instr = self.f, self.instructions[number]
+        access, _, near = instr.attrs
+        start, step = self.pointer(access), self.strides[access].get(self.vector_digit)
+        kind = self.spec.accesses[access].vector
+        addresses = []
+        for lane in range(width):
+            address = i64(lane * kind) if kind >= 0 or step is None else f.mul(step, i64(lane))
+            for index, stride, is_near in zip(indices, self.extras.get(number, ()), near, strict=True):
+                assert isinstance(index, Value)
+                place = self.read_again.get(index.text)
+                found = f.extract(index, lane) if place is None else f.load(f.offset(place, lane, "i64"), "i64")
+                address = f.add(address, found if is_near else f.mul(found, stride))
+            addresses.append(self.element(start, address, instr.dtype))
+        return scalar.load_each(f, addresses, instr.dtype)
 
     def _gather_row(self, number: int, width: int, mask: Value | None) -> Operand:
         """Elements of one row: the lanes share their indices, and lie side by side or a stride apart."""
@@ -354,9 +462,14 @@ class Body:
     def _check(self, number: int, width: int, mask: Value | None) -> None:
         f, instr = self.f, self.instructions[number]
         access, check = instr.attrs
-        condition, detail = (self.widened(argument, width) for argument in instr.args)
-        assert isinstance(condition, Value) and isinstance(detail, Value)
+        guard, detail = instr.args[0], self.widened(instr.args[1], width)
+        assert isinstance(detail, Value)
         position = self.affine(access)
+        if guard in self.guards:
+            self._check_guarded(number, position, detail, mask)
+            return
+        condition = self.widened(guard, width)
+        assert isinstance(condition, Value)
         if width == 1:
             with f.when(condition):
                 faults.report(f, check, position, detail)
@@ -370,6 +483,28 @@ class Body:
             found = f.value(f"extractelement {detail.type} {detail.text}, i64 {lane.text}", "i64")
             faults.report(f, check, f.add(position, f.mul(lane, step)), found)
 
+    def _check_guarded(self, number: int, position: Value, detail: Value, mask: Value | None) -> None:
+        """Look at one lane after the other, if there is one to report. (With vectors LLVM would move what this and ``_guarded`` share to where it
+        is always done.)"""
+        f, width = self.f, detail.width
+        access, check = self.instructions[number].attrs
+        guard = self.instructions[number].args[0]
+        found, of = self.values[guard], self.instructions[self.instructions[guard].args[0]].dtype
+        bounds = [self.widened(each, 1) for each in self.instructions[guard].args[1:]]
+        step = self.strides[access].get(self.vector_digit, i64(0))
+        assert isinstance(found, Value)
+        with f.when(found):
+            copy = f.alloca(detail.type)
+            f.store(detail, copy)
+            lanes = f.cast("zext", f.cast("bitcast", mask, f"i{width}"), "i64") if mask is not None else i64(-1)
+            with f.loop(0, width) as each:
+                here = f.load(f.offset(copy, each.index, "i64"), "i64")
+                is_lane = f.cast("trunc", f.binary("lshr", lanes, each.index), "i1")
+                is_outside = scalar.emit(f, "outside", of, here, *bounds)
+                assert isinstance(is_outside, Value)
+                with f.when(f.binary("and", is_lane, is_outside)):
+                    faults.report(f, check, f.add(position, f.mul(each.index, step)), here)
+
     def _store(self, number: int, width: int, mask: Value | None) -> None:
         f, instr = self.f, self.instructions[number]
         access = instr.attrs[0]
@@ -381,7 +516,7 @@ class Body:
         if width == 1:
             scalar.store(f, value, pointer, instr.dtype)
         elif kind == 1:
-            scalar.store(f, value, pointer, instr.dtype, mask, stream=self.spec.accesses[access].stream)
+            scalar.store(f, value, pointer, instr.dtype, mask, stream=self.streams.get(access))
         else:
             scalar.store_strided(f, value, pointer, self._lane_steps(access, width), instr.dtype, mask)
 

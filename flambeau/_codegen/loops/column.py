@@ -1,32 +1,39 @@
 """Nests whose lanes are neighbouring results: a tile is a block of them, and each phase walks down its positions.
 
-A tile is several vectors wide, so that each line that it reads is some hundred bytes long, and has its lanes (a line of results each) in
-memory, where they stay in the first-level cache. What is known once for each result lies in a line of its own, a *slot*.
+A tile is many vectors wide, so that each line that it reads is some kilobytes long (a page has to be found for each), and has its lanes (a line
+of results each) in memory, where they stay in the second-level cache: several positions of a lane are added while it is in registers. What is
+known once for each result lies in a line of its own, a *slot*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, bits, element_type, i64, vector
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, is_ordered, neutral, total_dtype
-from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, Instr, LoopSpec
+from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import BOOL
 from flambeau._types.dtype import dtype as DType
 
-LANE_BYTES = 32 << 10
-"""Memory for the lanes of a tile: it should leave room in the first-level cache."""
-MOST_VECTORS = 8
+LANE_BYTES = 128 << 10
+"""Memory for the lanes of a tile: it should leave room in the second-level cache."""
+MOST_VECTORS = 64
+ROWS = (8, 2)
+"""Positions of a lane that are added while it is in registers: as many, or else as many. Sums over rows of 4096² with tiles of 1024 results, on a
+Zen 4: one by one 9 GB/s, by twos 13, by fours 18, by eights 24 (with tiles of 128 results 8, 11, 15 and 18)."""
+MOST_COPIES = 32
+"""Instructions of a phase that are written out for several positions."""
 APART = 33
 """Vectors between the lanes of two reductions: a load that lies a multiple of 4096 bytes from a store just before waits for it."""
 
 
 def most_vectors(spec: LoopSpec) -> int:
-    """How many vectors of results a tile may have: a structural number, since it fixes the distance between lanes."""
+    """How many vectors of results a tile may have: a structural number, since it fixes their memory."""
     line = sum(VECTOR * _bytes(instr.dtype) * (LANES if is_ordered(instr) else 1) for instr in spec.body if instr.op == "reduce")
     vectors = MOST_VECTORS
     while vectors > 1 and line * vectors > LANE_BYTES:
@@ -41,22 +48,27 @@ def _bytes(of: DType) -> int:
 class Line:
     """Memory for an operand of every result of a tile, or for several such lines."""
 
-    def __init__(self, body: Body, of: DType, vectors: int, lines: int = 1) -> None:
+    def __init__(self, body: Body, of: DType, vectors: int, lines: int = 1, pitch: Value | None = None) -> None:
         self.f = body.f
-        self.size = vectors * VECTOR
+        self.pitch = pitch
         self.is_bool = of.category == BOOL
         self.types = [vector("i8", VECTOR)] if self.is_bool else scalar.register_types(of, VECTOR)
-        apart = APART if lines > 1 else 0
+        apart = APART + lines if lines > 1 else 0
         self.memory = [self.f.alloca(type, vectors * lines + apart) for type in self.types]
 
     def _places(self, at: Value, line: Value | None) -> list[tuple[Value, str]]:
-        if line is not None:
-            at = self.f.add(at, self.f.mul(line, i64(self.size)))
+        if line is not None and self.pitch is not None:
+            at = self.f.add(at, self.f.mul(line, self.pitch))
         return [(self.f.offset(memory, at, element_type(type)), type) for memory, type in zip(self.memory, self.types, strict=True)]
 
-    def load(self, at: Value, line: Value | None = None) -> Operand:
-        """A vector of results, the first of which is the tile's ``at``-th."""
-        parts = [self.f.load(place, type, align=_align(type)) for place, type in self._places(at, line)]
+    def load(self, at: Value, line: Value | None = None, instead: tuple[Value, Line] | None = None) -> Operand:
+        """A vector of results, the first of which is the tile's ``at``-th; or, where a condition holds, the first vector of another line."""
+        places = self._places(at, line)
+        if instead is not None:
+            places = [
+                (self.f.select(instead[0], memory, place), type) for memory, (place, type) in zip(instead[1].memory, places, strict=True)
+            ]
+        parts = [self.f.load(place, type, align=_align(type)) for place, type in places]
         return scalar.pack([self.f.compare("ne", part, 0) if self.is_bool else part for part in parts])
 
     def store(self, operand: Operand, at: Value, line: Value | None = None) -> None:
@@ -68,6 +80,23 @@ class Line:
 
 def _align(type: str) -> int:
     return min(64, VECTOR * bits(type) // 8)
+
+
+class _Phase(NamedTuple):
+    """What a phase has to do.
+
+    Attributes:
+        reductions, stores: what is due
+        ordered: the reductions that have lanes
+        once: what is computed for a position, whatever the result
+        rows: how many positions of a lane are added together, the most first; the rest follow one by one
+    """
+
+    reductions: list[int]
+    stores: list[int]
+    ordered: list[int]
+    once: list[int]
+    rows: tuple[int, ...]
 
 
 class Column:
@@ -84,13 +113,18 @@ class Column:
         self.outside = self.outer | {body.vector_digit}
         self.slots: dict[int, Line] = {}
         reductions = [(number, instr) for number, instr in enumerate(self.spec.body) if instr.op == "reduce"]
-        self.lanes = {number: Line(body, instr.dtype, self.vectors, LANES if is_ordered(instr) else 1) for number, instr in reductions}
+        # An odd number of vectors from one lane to the next: lanes that lie a multiple of 4096 bytes apart would push each other out of the cache.
+        pitch = self.f.binary("or", self.tile, VECTOR)
+        self.lanes = {
+            number: Line(body, instr.dtype, self.vectors, LANES if is_ordered(instr) else 1, pitch) for number, instr in reductions
+        }
+        self.neutral = {number: Line(body, instr.dtype, 1) for number, instr in reductions if is_ordered(instr)}
         self.totals = {number: Line(body, total_dtype(instr), self.vectors) for number, instr in reductions}
-        self.used_lanes = self.f.intrinsic("smin", self.chunks.length, i64(LANES))
 
     def emit(self) -> None:
         body, f = self.body, self.f
         known = dict(body.values)
+        self._prepare()
         with f.loop(body.begin, body.end) as tiles:
             row = f.binary("udiv", tiles.index, self.blocks)
             self._enter(row, f.sub(tiles.index, f.mul(row, self.blocks)))
@@ -100,6 +134,10 @@ class Column:
                 self._walk(phase)
                 self._at_results(phase + 1, stored)
             self._leave(known)
+
+    def _prepare(self) -> None:
+        for number, line in self.neutral.items():
+            line.store(self._start(number), i64(0))
 
     def _enter(self, row: Value, block: Value) -> None:
         """Go to a tile."""
@@ -169,39 +207,31 @@ class Column:
         reductions, stores = body.wanted(phase)
         if not reductions and not stores:
             return
-        self._each_vector(lambda at: [self._set(self.totals[number], self._start(number, wide=True), at) for number in reductions])
+        self._each_vector(reductions, lambda number, at: self.totals[number].store(self._start(number, wide=True), at))
 
         def chunk(first_line: Value, last_line: Value, first: Value, last: Value, totals: list[Value]) -> list[Value]:
             self.chunk(reductions, stores, first_line, last_line, first, last)
-            self._each_vector(partial(self._for_each, reductions, self._add))
+            self._each_vector(reductions, self._add)
             return totals
 
         self.chunks.each([], chunk)
         for number in reductions:
             self.slots[number] = Line(body, self.spec.body[number].dtype, self.vectors)
-        self._each_vector(partial(self._for_each, reductions, self._finish))
+        self._each_vector(reductions, self._finish)
         for number in reductions:
             if not body.is_vector(number):  # all results are alike
                 first = self.slots.pop(number).load(i64(0))
                 body.values[number] = scalar.pack([f.extract(part, 0) for part in scalar.unpack(first)])
 
-    @staticmethod
-    def _for_each(numbers: Sequence[int], act: Callable[[int, Value], None], at: Value) -> None:
-        for number in numbers:
-            act(number, at)
-
-    def _each_vector(self, do: Callable[[Value], object]) -> None:
-        """Loops over the vectors of a tile in memory of ours, which has whole vectors."""
+    def _each_vector(self, numbers: Sequence[int], do: Callable[[int, Value], None]) -> None:
+        """Loops over the vectors that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
         with self.f.loop(0, self.count, VECTOR) as vectors:
-            do(vectors.index)
+            for number in numbers:
+                do(number, vectors.index)
 
     def _start(self, number: int, wide: bool = False) -> Operand:
         instr = self.spec.body[number]
         return scalar.pack(neutral(instr, total_dtype(instr) if wide else instr.dtype, VECTOR))
-
-    @staticmethod
-    def _set(line: Line, operand: Operand, at: Value, lane: Value | None = None) -> None:
-        line.store(operand, at, lane)
 
     def _add(self, number: int, at: Value) -> None:
         total = add_to_total(self.f, self.spec.body[number], self.totals[number].load(at), self.lanes[number].load(at))
@@ -213,23 +243,48 @@ class Column:
 
     def chunk(self, reductions: list[int], stores: list[int], first_line: Value, last_line: Value, first: Value, last: Value) -> None:
         """One chunk; leaves the folded lanes of each reduction in its first lane."""
-        body, f = self.body, self.f
-        ordered = [number for number in reductions if is_ordered(self.spec.body[number])]
-        for number in reductions:
-            with f.loop(0, self.used_lanes if number in ordered else i64(1)) as lanes:
-                self._each_vector(
-                    lambda at, number=number, lanes=lanes: self._set(self.lanes[number], self._start(number), at, lanes.index)
-                )
-        needs = body.needed((*reductions, *stores), self.slots)
-        once = [number for number in needs if body.vector_digit not in body.depends[number]]
+        f = self.f
+        phase = self._phase(reductions, stores)
+        length = f.sub(last, first)
+        is_short = f.compare("sle", length, i64(LANES // 2))
+        with f.loop(length, f.select(is_short, i64(LANES // 2), i64(LANES))) as lanes:  # lanes that no position belongs to
+            self._each_vector(phase.ordered, lambda number, at: self.lanes[number].store(self._start(number), at, lanes.index))
+        others = [number for number in reductions if number not in phase.ordered]
+        self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
 
-        def line(carried: list[Value]) -> list[Value]:
-            self._positions(first, last, lambda position: self._position(reductions, stores, ordered, once, position))
+        def line(is_first: Value, carried: list[Value]) -> list[Value]:
+            start = first
+            for rows in phase.rows:
+                stop = f.add(start, f.binary("and", f.sub(last, start), i64(-LANES * rows)))
+                self._rows(phase, rows, is_first, start, stop, first)
+                start = stop
+            self._positions(start, last, lambda position: self._visit(phase, [position], self._is_fresh(is_first, position, first)))
             return carried
 
         self.chunks.lines_of(first_line, last_line, [], line)
-        if ordered:
-            self._fold(ordered)
+        for condition, count in ((is_short, LANES // 2), (f.binary("xor", is_short, 1), LANES)):
+            with f.when(condition):
+                self._each_vector(phase.ordered, partial(self._fold, count))
+
+    def _phase(self, reductions: list[int], stores: list[int]) -> _Phase:
+        body = self.body
+        needs = body.needed((*reductions, *stores), self.slots)
+        rows = list(ROWS) if len(self.spec.run_digits) == 1 and reductions else []
+        while rows and rows[0] > 2 and rows[0] * (len(needs) + len(reductions)) > MOST_COPIES:
+            rows[0] //= 2
+        ordered = [number for number in reductions if is_ordered(self.spec.body[number])]
+        return _Phase(reductions, stores, ordered, [number for number in needs if not body.is_vector(number)], tuple(dict.fromkeys(rows)))
+
+    def _is_fresh(self, is_first: Value, position: Value, first: Value) -> Value:
+        """Whether nothing has been added to the lane of a position."""
+        return self.f.binary("and", is_first, self.f.compare("slt", position, self.f.add(first, LANES)))
+
+    def _rows(self, phase: _Phase, count: int, is_first: Value, start: Value, stop: Value, first: Value) -> None:
+        """Positions of a run of one digit, several of the same lane together."""
+        f = self.f
+        with f.loop(start, stop, LANES * count) as blocks, f.loop(0, LANES) as lanes:
+            position = f.add(blocks.index, lanes.index)
+            self._visit(phase, [f.add(position, row * LANES) for row in range(count)], self._is_fresh(is_first, position, first))
 
     def _positions(self, first: Value, last: Value, at: Callable[[Value], None]) -> None:
         """Loops over positions of the run, whose digits count as on a milometer."""
@@ -252,48 +307,58 @@ class Column:
             step = f.cast("zext", over, "i64")
         return [f.add(body.places[digit], step) for digit in digits[:1]] + result
 
-    def _position(self, reductions: list[int], stores: list[int], ordered: list[int], once: list[int], position: Value) -> None:
-        """All that a phase does at one position, for each vector of results."""
+    def _visit(self, phase: _Phase, positions: list[Value], is_fresh: Value) -> None:
+        """All that a phase does at some positions of one lane, for each vector of results."""
         body, f = self.body, self.f
         known = dict(body.values)
-        for number in once:
-            if number not in body.values and all(argument in body.values for argument in self.spec.body[number].args):
-                body.values[number] = body.compute(number, 1, None)
-        lane = f.binary("and", position, i64(LANES - 1))
+        stands = []
+        for position in positions:
+            if len(self.spec.run_digits) == 1:
+                body.places[self.spec.run_digits[0]] = position
+            for number in phase.once:
+                if number not in body.values and all(argument in body.values for argument in self.spec.body[number].args):
+                    body.values[number] = body.compute(number, 1, None)
+            stands.append((dict(body.values), body.stand(digit for digit in range(self.spec.digits) if digit != body.vector_digit)))
+            body.values = dict(known)
+        lane = f.binary("and", positions[0], i64(LANES - 1))
 
         def at_vector(at: Value, mask: Value | None) -> None:
             self._recall(list(self.slots), at)
-            for number in stores:
-                body.effect(number, VECTOR, mask)
-            for number in reductions:
-                instr = self.spec.body[number]
-                body.require(instr.args[0], VECTOR, mask)
-                line = lane if number in ordered else i64(0)
-                before = self.lanes[number].load(at, line)
-                self.lanes[number].store(combine(f, instr, before, body.widened(instr.args[0], VECTOR)), at, line)
+            recalled = dict(body.values)
+            before = [self._lane(number, at, lane, is_fresh if number in phase.ordered else None) for number in phase.reductions]
+            for values, stand in stands:
+                body.values = recalled | values
+                with body.standing(stand):
+                    for number in phase.stores:
+                        body.effect(number, VECTOR, mask)
+                    for place, number in enumerate(phase.reductions):
+                        instr = self.spec.body[number]
+                        body.require(instr.args[0], VECTOR, mask)
+                        before[place] = combine(f, instr, before[place], body.widened(instr.args[0], VECTOR))
+            for number, after in zip(phase.reductions, before, strict=True):
+                self.lanes[number].store(after, at, lane if number in phase.ordered else i64(0))
 
-        with body.along(digit for digit in range(self.spec.digits) if digit != body.vector_digit):
-            self.across(at_vector)
+        self.across(at_vector)
         body.values = known
 
-    def _fold(self, ordered: list[int]) -> None:
-        """Combine lanes by halves; those that no position belongs to are left out, being neutral."""
-        f = self.f
-        half = LANES // 2
-        with f.loop(0, half.bit_length()) as steps:
-            width = f.binary("lshr", i64(half), steps.index)
-            pairs = f.intrinsic("smin", f.sub(self.used_lanes, width), width)
-            with f.loop(0, pairs) as lanes:
-                high = f.add(lanes.index, width)
+    def _lane(self, number: int, at: Value, lane: Value, is_fresh: Value | None) -> Operand:
+        """What a lane has so far."""
+        line = self.lanes[number]
+        if is_fresh is None:
+            return line.load(at, i64(0))
+        return line.load(at, lane, (is_fresh, self.neutral[number]))
 
-                def fold(at: Value, low: Value = lanes.index, high: Value = high) -> None:
-                    for number in ordered:
-                        self._combine_lanes(self.spec.body[number], self.lanes[number], at, low, high)
+    def _fold(self, count: int, number: int, at: Value) -> None:
+        """Combine ``count`` lanes by halves."""
+        instr, line = self.spec.body[number], self.lanes[number]
 
-                self._each_vector(fold)
+        def folded(lane: int, step: int) -> Operand:
+            if step == count:
+                return line.load(at, i64(lane))
+            low = folded(lane, 2 * step)
+            return combine(self.f, instr, low, folded(lane + step, 2 * step))
 
-    def _combine_lanes(self, instr: Instr, line: Line, at: Value, low: Value, high: Value) -> None:
-        line.store(combine(self.f, instr, line.load(at, low), line.load(at, high)), at, low)
+        line.store(folded(0, 1), at, i64(0))
 
     # -- split -----------------------------------------------------------------------------------------------------
 
@@ -303,6 +368,7 @@ class Column:
         results = f.mul(self.blocks, body.product(range(self.spec.outer)))
         per_line = self.chunks.per_line()
         known = dict(body.values)
+        self._prepare()
         with f.loop(body.begin, body.end) as tiles:
             part = f.binary("udiv", tiles.index, results)
             place = f.sub(tiles.index, f.mul(part, results))

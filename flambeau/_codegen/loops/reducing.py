@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Builder, Value, i64
+from flambeau._codegen.ir import Builder, Value, constant, i64
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.spec import CHUNK, COMBINE, Instr
 from flambeau._codegen.scalar import Operand
@@ -103,12 +103,12 @@ class Chunks:
                 line.carry(*totals)
         return line.carried if line is not None else totals
 
-    def lines_of(self, first: Value, last: Value, carried: list[Value], line: Callable[[list[Value]], list[Value]]) -> list[Value]:
-        """Loops over the lines of one chunk, with the places of the outer reduced digits set."""
+    def lines_of(self, first: Value, last: Value, carried: list[Value], line: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
+        """Loops over the lines of one chunk, with the places of the outer reduced digits set: ``line(whether it is the first, carried)``."""
         body = self.body
         if not body.spec.reduced:
-            return line(carried)
+            return line(constant("i1", 1), carried)
         with body.f.loop(first, last, 1, carried) as lines:
             body.unravel(lines.index, list(body.spec.reduced_digits))
-            lines.carry(*line(lines.carried))
+            lines.carry(*line(body.f.compare("eq", lines.index, first), lines.carried))
         return lines.carried

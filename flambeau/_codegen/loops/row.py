@@ -154,7 +154,7 @@ class Row:
         needs = self._needs(reductions, stores)
         flat = self._is_flat((*needs, *stores))
 
-        def line(carried: list[Value]) -> list[Value]:
+        def line(_: Value, carried: list[Value]) -> list[Value]:
             if flat:
                 return self._flat(reductions, stores, first, last, LANES, carried)
             return self._segments(reductions, stores, needs, first, last, carried)
@@ -174,11 +174,11 @@ class Row:
         if self._is_flat((*needs, *stores)):
             width = LANES if len(needs) <= 12 else VECTOR
             self.chunks.lines_of(
-                i64(0), self.chunks.lines, [], lambda carried: self._flat([], stores, i64(0), self.chunks.length, width, carried)
+                i64(0), self.chunks.lines, [], lambda _, carried: self._flat([], stores, i64(0), self.chunks.length, width, carried)
             )
             return
 
-        def line(carried: list[Value]) -> list[Value]:
+        def line(_: Value, carried: list[Value]) -> list[Value]:
             with f.loop(0, body.product(others), 1, [i64(0)]) as segments:
                 body.unravel(segments.index, others)
                 known = dict(body.values)
@@ -209,16 +209,27 @@ class Row:
         for digit in self.spec.run_digits:
             body.places[digit] = i64(0)
         whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
-        step = width if reductions else VECTOR
         with body.along(self.still):
             with f.loop(first, whole, width, lanes) as vectors:
                 body.places[body.vector_digit] = vectors.index
                 vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
-            with f.loop(whole, last, step, vectors.carried) as tail:
-                body.places[body.vector_digit] = tail.index
-                mask = body.first_lanes(f.sub(last, tail.index), step)
-                tail.carry(*self._vector(reductions, stores, tail.index, step, mask, tail.carried))
-        return tail.carried
+            lanes = vectors.carried
+            for half in range(width // VECTOR):
+                start = f.add(whole, half * VECTOR)
+                with f.loop(start, f.intrinsic("smin", last, f.add(start, VECTOR)), VECTOR, lanes) as tail:
+                    body.places[body.vector_digit] = tail.index
+                    mask = body.first_lanes(f.sub(last, tail.index), VECTOR)
+                    before = [f.shuffle(part, part, range(half * VECTOR, (half + 1) * VECTOR)) for part in tail.carried]
+                    after = self._vector(reductions, stores, tail.index, VECTOR, mask, before)
+                    tail.carry(*(self._with_half(part, half, vector) for part, vector in zip(tail.carried, after, strict=True)))
+                lanes = tail.carried
+        return lanes
+
+    def _with_half(self, lanes: Value, half: int, vector: Value) -> Value:
+        """Lanes, the first or second half of which is another vector."""
+        f = self.f
+        whole = f.shuffle(vector, vector, [lane % VECTOR for lane in range(LANES)])
+        return f.shuffle(lanes, whole, [lane + (LANES if lane // VECTOR == half else 0) for lane in range(LANES)])
 
     def _segments(
         self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, lanes: list[Value]

@@ -14,7 +14,7 @@ CHUNK = 4096
 """Positions that are added in lanes before these are folded."""
 BLOCK = 4096
 """Positions of the vector digit in a tile of a map."""
-STRIDED, ACROSS = -1, -2
+STRIDED, ACROSS, REVERSED = -1, -2, -3
 """See ``Access.vector``."""
 
 EFFECTS = ("store", "check")
@@ -30,9 +30,10 @@ class Access:
     Attributes:
         digits: on which digits it depends
         vector: how the vector digit moves it: 0 not at all, 1, 2, 3 or 4 by so many elements, ``STRIDED`` by a stride that is known at
-            run time, ``ACROSS`` likewise, while the row digit of a ``tiled`` nest moves it by one element
+            run time, ``ACROSS`` likewise, while the row digit of a ``tiled`` nest moves it by one element, ``REVERSED`` by one element back
         flat: whether it moves along all digits of the run as along one
-        stream: whether vectors are stored past the caches; their places are multiples of their size
+        stream: whether vectors may be stored past the caches: a parameter says whether they are, so that one kernel serves small results and large
+            ones; their places are multiples of their size then
     """
 
     dtype: DType | None
@@ -47,7 +48,7 @@ class Instr:
     """One step for one element.
 
     ``op`` is ``load`` (attrs: access, coordinates that must be in bounds, or else 0 is read), ``inside`` (such coordinates), ``index`` (access), ``number`` (class of the number), ``constant`` (number as text),
-    ``map`` (name), ``cast``, ``gather`` (access, number of indices), ``reduce`` (kind), ``store`` (access), ``check`` (access of the
+    ``map`` (name), ``cast``, ``gather`` (access, number of indices, whether each moves by one element), ``reduce`` (kind), ``store`` (access), ``check`` (access of the
     position, number of the check; its arguments are the condition and the detail).
     ``args`` are earlier instructions.
     """
@@ -103,7 +104,7 @@ class Parameters:
     """The order of a loop kernel's parameters, shared by the code that reads them and the code that writes them.
 
     ``[extent of each digit, lines in a tile of a map or vectors in one of a column or bytes of a kept row, for each access: slot and byte offset (or start), stride of
-    each digit it depends on, for each bound: extent, for each number: index, for each gather: strides of indices, for a split: slot, byte offset,
+    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, for a split: slot, byte offset,
     results]``
     """
 
@@ -111,7 +112,8 @@ class Parameters:
         self.extent = spec.digits
         position = spec.digits + 1
         self.access: list[tuple[int, dict[int, int]]] = []
-        for access in spec.accesses:
+        self.streams: dict[int, int] = {}
+        for number, access in enumerate(spec.accesses):
             start = position
             position += 2
             strides = {}
@@ -119,6 +121,9 @@ class Parameters:
                 if depends:
                     strides[digit] = position
                     position += 1
+            if access.stream:
+                self.streams[number] = position
+                position += 1
             self.access.append((start, strides))
         self.extra: dict[int, int] = {}
         for number, instr in enumerate(spec.body):

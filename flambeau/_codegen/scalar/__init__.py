@@ -17,6 +17,7 @@ from flambeau._codegen.scalar.reductions import identity as identity
 from flambeau._codegen.scalar.reference import convert as convert
 from flambeau._codegen.scalar.registers import Operand as Operand
 from flambeau._codegen.scalar.registers import load as load
+from flambeau._codegen.scalar.registers import load_each as load_each
 from flambeau._codegen.scalar.registers import load_strided as load_strided
 from flambeau._codegen.scalar.registers import memory_type as memory_type
 from flambeau._codegen.scalar.registers import pack as pack

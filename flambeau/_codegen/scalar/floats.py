@@ -15,12 +15,12 @@ _MANTISSA = {"float": 23, "double": 52}
 
 def maximum(x: Lanes, y: Lanes) -> Lanes:
     """The larger; NaN if either is; 0.0 is not larger than -0.0."""
-    return x.is_nan().select(x, (x > y).select(x, y))
+    return x.is_nan().select(x.unfolded(), (x > y).select(x, y))
 
 
 def minimum(x: Lanes, y: Lanes) -> Lanes:
     """The smaller; NaN if either is."""
-    return x.is_nan().select(x, (x < y).select(x, y))
+    return x.is_nan().select(x.unfolded(), (x < y).select(x, y))
 
 
 def fmax(x: Lanes, y: Lanes) -> Lanes:

@@ -12,10 +12,12 @@ _EXACT_FLOATS = {8: "float", 16: "float", 32: "double"}
 
 
 def maximum(x: Lanes, y: Lanes) -> Lanes:
+    x = x.unfolded()
     return (x > y).select(x, y)
 
 
 def minimum(x: Lanes, y: Lanes) -> Lanes:
+    x = x.unfolded()
     return (x < y).select(x, y)
 
 

@@ -152,6 +152,7 @@ _define("bitwise_xor", 2, np.bitwise_xor, bool=operator.xor, integer=operator.xo
 _define("bitwise_not", 1, np.bitwise_not, bool=operator.invert, integer=operator.invert)
 _define("bitwise_left_shift", 2, meaning.shift_left, integer=integers.shift_left)
 _define("bitwise_right_shift", 2, meaning.shift_right, integer=integers.shift_right)
+_define("outside", 3, meaning.outside, result="bool", number=lambda x, low, high: (x < low) | (x >= high))
 _define("where", 3, np.where, real=Lanes.select, complex=complexes.where)
 _define("heaviside", 2, meaning.heaviside, bool=lambda x, at_zero: x | at_zero, integer=integers.heaviside, float=floats.heaviside)
 

@@ -140,6 +140,10 @@ def angle(x: np.ndarray) -> np.ndarray:
     return np.angle(x) if x.dtype.kind == "c" else np.where(np.isnan(x), x, np.where(x < 0, np.pi, 0.0))
 
 
+def outside(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return (x < low) | (x >= high)
+
+
 def sgn(x: np.ndarray) -> np.ndarray:
     return np.where(x == 0, 0, x / np.abs(x)) if x.dtype.kind == "c" else sign(x)
 

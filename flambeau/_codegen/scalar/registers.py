@@ -132,15 +132,15 @@ def load(builder: Builder, pointer: Value, of: dtype, width: int, mask: Value | 
     return _deinterleave(builder, value) if complex else _from_memory(builder, value, of)
 
 
-def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None, *, stream: bool = False) -> None:
+def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None, *, stream: Value | None = None) -> None:
     """Store consecutive elements; memory of lanes that ``mask`` leaves out is not touched.
 
-    ``stream`` past the caches where no lane is left out; the place must then be a multiple of the vector's size.
+    Past the caches if ``stream`` holds and no lane is left out; the place must then be a multiple of the vector's size.
     """
     complex = of.category == COMPLEX
     value = _interleave(builder, *operand) if complex else _to_memory(builder, operand, of)
-    if mask is None and stream and value.width > 1:
-        builder.stream(value, pointer)
+    if mask is None and stream is not None and value.width > 1:
+        builder.stream_if(stream, value, pointer)
     elif mask is None:
         builder.store(value, pointer)
     elif mask.width == 1:
@@ -199,6 +199,19 @@ def load_strided(builder: Builder, pointer: Value, index: Value, of: dtype, widt
         imaginary = builder.offsets_each(addresses, 1, element)
         return builder.gather(addresses, mask, type), builder.gather(imaginary, mask, type)
     return _from_memory(builder, builder.gather(addresses, mask, type), of)
+
+
+def load_each(builder: Builder, addresses: list[Value], of: dtype) -> Operand:
+    """Load an element from each address."""
+    width, element = len(addresses), memory_type(of)
+
+    def part(number: int) -> Value:
+        lanes = Value("poison", vector(element, width))
+        for lane, address in enumerate(addresses):
+            lanes = builder.insert(lanes, builder.load(builder.offset(address, number, element), element), lane)
+        return lanes
+
+    return (part(0), part(1)) if of.category == COMPLEX else _from_memory(builder, part(0), of)
 
 
 def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Value, of: dtype, mask: Value | None = None) -> None:

@@ -47,3 +47,10 @@ def test_steps_in_memory(step: int, length: int) -> None:
     x = np.arange(length * abs(step), dtype=np.float32)
     source = flambeau.tensor(x).flip(0) if step < 0 else flambeau.tensor(x)[::step]
     assert np.array_equal((source * 2).numpy(), x[::step] * 2)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.float16, np.float64, np.complex64])
+def test_backwards(dtype: type) -> None:
+    x = np.arange(4 * 37).reshape(4, 37).astype(dtype)
+    assert np.array_equal(flambeau.tensor(x).flip(1).contiguous().numpy(), x[:, ::-1])
+    assert np.array_equal(flambeau.tensor(x).flip(0, 1)[:, 5:].contiguous().numpy(), x[::-1, ::-1][:, 5:])
