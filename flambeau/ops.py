@@ -1,4 +1,4 @@
-"""Operators by the names of PyTorch's dispatcher: ``torch.ops.aten.add.Tensor(x, y)`` is ``torch.add(x, y)``.
+"""Operators by the names of PyTorch's dispatcher: ``torch.ops.aten.add.Tensor(x, y)`` is ``torch.add(x, y)``, and those of the user's own.
 
 An overload is a way to call the same function: which one is named makes no difference to the result.
 """
@@ -35,15 +35,17 @@ class OpOverload:
         return self.overloadpacket(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"<OpOverload(op='aten.{self.overloadpacket.__name__}', overload='{self._overloadname}')>"
+        packet = self.overloadpacket
+        return f"<OpOverload(op='{packet._namespace}.{packet.__name__}', overload='{self._overloadname}')>"
 
 
 class OpOverloadPacket:
     """A function with all its overloads."""
 
-    def __init__(self, name: str, function: Any) -> None:
+    def __init__(self, name: str, function: Any, namespace: str = "aten") -> None:
         self.__name__ = name
         self._function = function
+        self._namespace = namespace
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
@@ -55,7 +57,28 @@ class OpOverloadPacket:
         return made
 
     def __repr__(self) -> str:
-        return f"<OpOverloadPacket(op='aten.{self.__name__}')>"
+        return f"<OpOverloadPacket(op='{self._namespace}.{self.__name__}')>"
+
+    def overloads(self) -> list[str]:
+        """The names of the overloads."""
+        return ["default"]
+
+
+class Namespace:
+    """The operators that a user has defined under one name (``library.py``), as attributes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> OpOverloadPacket:
+        raise AttributeError(f"'_OpNamespace' '{self._name}' object has no attribute '{name}'")
+
+    def __repr__(self) -> str:
+        return f"<module 'torch.ops.{self._name}'>"
+
+
+NAMESPACES: dict[str, Namespace] = {}
+"""The namespaces that somebody has asked for."""
 
 
 class _Aten:
@@ -99,3 +122,16 @@ def _function(name: str) -> Any:
 
 
 aten = _Aten()
+
+
+def load_library(path: Any) -> None:
+    """Raises ``NotImplementedError``: operators written in C++ are made for PyTorch's own library."""
+    raise NotImplementedError(
+        f"{path}: operators in compiled libraries cannot be loaded; define them in Python with torch.library.custom_op"
+    )
+
+
+def __getattr__(name: str) -> Namespace:
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return NAMESPACES.setdefault(name, Namespace(name))

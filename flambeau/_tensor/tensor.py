@@ -20,8 +20,10 @@ from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
+from flambeau._tensor import overriding
 from flambeau._tensor.arithmetic import Arithmetic
 from flambeau._tensor.size import Size
+from flambeau._tensor.sparse import SparseMethods
 from flambeau._tensor.storages import UntypedStorage
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -30,7 +32,7 @@ from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 
 
-class Tensor(Arithmetic):
+class Tensor(Arithmetic, SparseMethods):
     """An array of elements of one dtype, on which operators are recorded and whose gradient is tracked.
 
     Make one with ``flambeau.tensor(data)`` and the other creation functions.
@@ -53,9 +55,22 @@ class Tensor(Arithmetic):
 
     def as_subclass(self, cls: type) -> Any:
         """The tensor as an instance of a subclass of ``Tensor``, sharing memory and history."""
+        if cls._asked:
+            overriding.activate()
         made = object.__new__(cls)
         made.storage, made.layout, made.node, made.output_nr, made.base = self.storage, self.layout, self.node, self.output_nr, self.base
         return made
+
+    _asked = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._asked = overriding.is_asked(cls)
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What functions do with instances of a subclass: they run, and their results are instances of it, too."""
+        return overriding.default(cls, func, types, args, kwargs)
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -332,7 +347,8 @@ class Tensor(Arithmetic):
         if self.layout.dtype is dt.bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16")
         array = self._array()
-        self.storage.export()
+        if not self.storage.exported:
+            self.storage.export()
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -341,22 +357,17 @@ class Tensor(Arithmetic):
 
     __array_priority__ = 1000
 
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
+        """What NumPy's functions return for a tensor: a tensor."""
+        return ops.creation.from_numpy(array.astype(np.uint8) if array.dtype == bool else array)
+
     def item(self) -> Any:
         """The one element as a Python number.
 
         Raises:
             RuntimeError: there are more elements, or none.
         """
-        layout = self.layout
-        if layout.numel != 1:
-            raise RuntimeError(f"a Tensor with {layout.numel} elements cannot be converted to Scalar")
-        buffer = self.storage.materialize()
-        dtype = layout.dtype
-        cell = _CELLS.get(dtype)
-        if cell is not None:
-            return cell.from_address(buffer.address + layout.offset * dtype.itemsize).value
-        value = buffer.view(dtype.numpy, 1, layout.offset * dtype.itemsize)[0]
-        return _widen(value).item() if dtype is dt.bfloat16 else value.item()
+        return _item(self)
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (one number for a tensor without dimensions)."""
@@ -395,6 +406,8 @@ class Tensor(Arithmetic):
             if wanted is None:
                 raise ValueError(f"invalid type: '{dtype}'")
             dtype = getattr(dt, wanted)
+        elif isinstance(dtype, type):  # an old class of tensors, such as ``torch.FloatTensor``
+            dtype = dtype.dtype  # type: ignore[attr-defined]
         return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
@@ -406,6 +419,8 @@ class Tensor(Arithmetic):
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Any:
         """A leaf of a subclass that shares the memory of ``data``."""
+        if cls._asked:  # type: ignore[attr-defined]
+            overriding.activate()
         made = object.__new__(cls)
         made.storage, made.layout, made.output_nr, made.base = data.storage, data.layout, 0, None
         made.node = AccumulateGrad(made) if requires_grad else None
@@ -509,6 +524,20 @@ class Tensor(Arithmetic):
         return elementwise.conj(self.mT)
 
 
+def _item(tensor: Tensor) -> Any:
+    """What ``item`` does until native code does it (``_tape/native/``)."""
+    layout = tensor.layout
+    if layout.numel != 1:
+        raise RuntimeError(f"a Tensor with {layout.numel} elements cannot be converted to Scalar")
+    buffer = tensor.storage.materialize()
+    dtype = layout.dtype
+    cell = _CELLS.get(dtype)
+    if cell is not None:
+        return cell.from_address(buffer.address + layout.offset * dtype.itemsize).value
+    value = buffer.view(dtype.numpy, 1, layout.offset * dtype.itemsize)[0]
+    return _widen(value).item() if dtype is dt.bfloat16 else value.item()
+
+
 def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
     """A tensor from its pickle."""
     made = ops.creation.from_array(np.frombuffer(raw, np.uint8))
@@ -564,3 +593,5 @@ for _family in ops.FAMILIES:
         setattr(Tensor, _name, getattr(_family, _name))
 
 set_tensor_class(Tensor)
+overriding.set_plain(Tensor)
+overriding.watch_classes()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import layout as lay
+from flambeau._types.layout import Layout
 from flambeau.autograd import engine, replay
 from flambeau.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from flambeau.autograd.function import Function
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 __all__ = [
-    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 
 def _tuple(value: Any) -> tuple:
     if value is None:
         return ()
-    return (value,) if isinstance(value, TensorBase) else tuple(value)
+    return (value,) if isinstance(value, TensorBase) or hasattr(value, "output_nr") else tuple(value)  # a tensor, or an edge of the graph
 
 
 def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
@@ -83,6 +85,9 @@ def backward(
     Raises:
         RuntimeError: a tensor does not require grad, or the graph was freed, or what it saved was changed.
     """
+    if OBSERVERS and not hasattr(_passes, "running"):
+        _observed(lambda: backward(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs))
+        return
     outputs = _tuple(tensors)
     retain = create_graph if retain_graph is None else retain_graph
     roots = [(output.node, output.output_nr) for output in outputs]
@@ -107,6 +112,22 @@ def backward(
 
 
 FUNCTIONS.backward = backward
+
+OBSERVERS: list[Callable[[], Callable[[], None]]] = []
+"""Called before a pass that adds to the ``grad`` of leaves; what they return is called after it. A pass within another one is part of that."""
+
+_passes = threading.local()
+
+
+def _observed(run: Callable[[], None]) -> None:
+    _passes.running = True
+    try:
+        after = [observer() for observer in OBSERVERS]
+        run()
+    finally:
+        del _passes.running
+    for each in after:
+        each()
 
 
 def _gradients(roots: list, grads: list, targets: tuple, retain: bool, create: bool) -> list:
@@ -173,6 +194,8 @@ def grad(
                 raise RuntimeError(
                     "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
                 )
+        elif target.layout.__class__ is not Layout and gradient.layout.__class__ is Layout:
+            found[position] = target._with(gradient)  # a sparse tensor: the gradient is that of its values
     return tuple(found)
 
 
@@ -182,8 +205,8 @@ from flambeau.autograd import functional as functional  # noqa: E402  (it is mad
 
 
 def __getattr__(name: str) -> Any:
-    if name == "profiler":
+    if name in ("forward_ad", "graph", "profiler"):
         from importlib import import_module
 
-        return import_module(f"{__name__}.profiler")
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

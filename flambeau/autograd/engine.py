@@ -6,6 +6,7 @@ operators, so a pass costs no computation until somebody looks.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
@@ -20,6 +21,15 @@ from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 Edge = tuple[Any, int]
+
+
+class _Pass(threading.local):
+    """The nodes of the pass that this thread is in; hooks tell passes apart by it."""
+
+    nodes: Sequence[Any] = ()
+
+
+PASS = _Pass()
 
 
 def order(roots: Sequence[Any]) -> list[Any]:
@@ -65,6 +75,7 @@ def run(
     pending: dict[int, list[TensorBase | None]] = {}
     nodes = order([node for node, _ in roots])
     needed = _needed(nodes, wanted) if wanted is not None else None
+    outer, PASS.nodes = PASS.nodes, nodes
     try:
         for (node, number), grad in zip(roots, grads, strict=True):
             _accumulate(pending, node, number, grad)
@@ -98,6 +109,7 @@ def run(
             outgoing = grad = None  # so that ``_own`` can tell who else holds a gradient
     finally:
         tape.grad = mode
+        PASS.nodes = outer
     return found
 
 
@@ -128,7 +140,16 @@ def _accumulate(pending: dict[int, list], node: Any, number: int, grad: TensorBa
     while len(slots) <= number:
         slots.append(None)
     if grad is not None:
-        slots[number] = grad if slots[number] is None else ADD(slots[number], grad)
+        slots[number] = grad if slots[number] is None else _sum(slots[number], grad)
+
+
+def _sum(first: TensorBase, second: TensorBase) -> TensorBase:
+    """The sum of two gradients; one of them, or both, may be sparse."""
+    if first.layout.__class__ is Layout and second.layout.__class__ is Layout:
+        return ADD(first, second)
+    from flambeau.sparse.elementwise import add
+
+    return add(second, first) if first.layout.__class__ is not Layout and second.layout.__class__ is Layout else add(first, second)
 
 
 def _before(hooks: NodeHooks, incoming: list) -> None:
@@ -162,6 +183,9 @@ def _leaf(node: AccumulateGrad, incoming: list[TensorBase | None], create: bool)
     tensor = node.variable
     grad = incoming.pop()
     if tensor is None or grad is None:
+        return
+    if grad.layout.__class__ is not Layout or (tensor.grad is not None and tensor.grad.layout.__class__ is not Layout):
+        tensor.grad = grad if tensor.grad is None else _sum(tensor.grad, grad)
         return
     if grad.layout is not tensor.layout and tensor.grad is None:
         grad = _laid_out(grad, tensor.layout)

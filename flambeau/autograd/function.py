@@ -12,6 +12,8 @@ from flambeau._ops.views import ALIAS, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
+from flambeau.autograd.grad_mode import enable_grad
+from flambeau.autograd.saving import HOOKS, Packed
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -55,12 +57,19 @@ class FunctionCtx:
                 "Specify retain_graph=True if you need to backward through the graph a second time."
             )
         found = []
-        for tensor, storage, version in node.saved:
+        for item in node.saved:
+            if item.__class__ is Packed:
+                found.append(item.tensor())
+                continue
+            tensor, storage, version, number = item
             if tensor is not None and storage.version != version:
                 raise RuntimeError(
                     f"one of the variables needed for gradient computation has been modified by an inplace operation: [{tensor.layout.dtype!r} "
                     f"{list(tensor.layout.shape)}], saved by {node.name()}, is at version {storage.version}; expected version {version} instead."
                 )
+            if number is not None:
+                tensor = new_tensor(storage, tensor.layout)
+                tensor.node, tensor.output_nr = node, number
             found.append(tensor)
         return tuple(found)
 
@@ -100,7 +109,7 @@ class FunctionNode(FunctionCtx):
             if grad is None and self.materialize_grads and layout is not None and layout.dtype.category >= dt.FLOAT:
                 grad = FUNCTIONS.zeros(layout)
             given.append(grad)
-        result = self.function.backward(self, *given)
+        result = self._gradients(given)
         found = result if isinstance(result, tuple) else (result,)
         if len(found) > len(self.inputs) and all(each is None for each in found[len(self.inputs) :]):
             found = found[: len(self.inputs)]
@@ -111,6 +120,30 @@ class FunctionNode(FunctionCtx):
         return tuple(
             None if grad is None or operand is None else fit(grad, operand) for grad, operand in zip(found, self.operands, strict=True)
         )
+
+    def _gradients(self, grads: list) -> Any:
+        """What the user's backward says; where there is only a jvp, the derivative of that (linear) function of the tangents."""
+        function = self.function
+        if function.backward is not Function.backward:
+            return function.backward(self, *grads)
+        if function.vjp is not Function.vjp:
+            return function.vjp(self, *grads)
+        if function.jvp is Function.jvp:
+            return function.backward(self, *grads)  # which says what is missing
+        with enable_grad():
+            tangents = [
+                None if operand is None or edge is None else FUNCTIONS.zeros(operand).requires_grad_()
+                for operand, edge in zip(self.operands, self.inputs, strict=True)
+            ]
+            moved = function.jvp(self, *tangents)
+        outputs = moved if isinstance(moved, tuple) else (moved,)
+        pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if output is not None and output.requires_grad]
+        wanted = [tangent for tangent in tangents if tangent is not None]
+        if not pairs:
+            return (None,) * len(tangents)
+        moved, cotangents = zip(*pairs, strict=True)
+        found = iter(FUNCTIONS.gradients(moved, wanted, cotangents, create_graph=LOCAL.tape.grad, allow_unused=True))
+        return tuple(None if tangent is None else next(found) for tangent in tangents)
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
@@ -132,6 +165,12 @@ class Function:
 
     generate_vmap_rule = False
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises ``RuntimeError``: call ``apply`` on the class."""
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function with static forward method."
+        )
+
     @staticmethod
     def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the results (without autograd). Define it with ``ctx`` first, or without and a ``setup_context`` beside it."""
@@ -148,6 +187,16 @@ class Function:
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
         )
+
+    @staticmethod
+    def vjp(ctx: Any, *grad_outputs: Any) -> Any:
+        """Another name for ``backward``."""
+        raise NotImplementedError("vjp is another name for backward, which this Function does not have.")
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """The derivatives of the results in a direction; used where there is no ``backward``."""
+        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -174,11 +223,7 @@ class Function:
         node.layouts = tuple(result.layout if isinstance(result, TensorBase) else None for result in results)
         if mode and any(node.needs_input_grad):
             results = cls._attach(node, results, args)
-        saved = node._to_save
-        node.saved = tuple(
-            (None, None, 0) if tensor is None else (_kept(tensor, results, node), tensor.storage, tensor.storage.version)
-            for tensor in saved
-        )
+        node.saved = tuple(_saved(tensor, results, node) for tensor in node._to_save)
         return results if isinstance(output, tuple) else results[0]
 
     @staticmethod
@@ -200,11 +245,20 @@ class Function:
         return tuple(found)
 
 
-def _kept(tensor: Tensor, results: tuple, node: FunctionNode) -> Tensor:
-    """What to save: a result is kept without its node, which would hold itself."""
-    if any(tensor is result for result in results) and tensor.node is node:
-        return new_tensor(tensor.storage, tensor.layout)
-    return tensor
+def _saved(tensor: Tensor | None, results: tuple, node: FunctionNode) -> Any:
+    """What a node keeps of a tensor: itself, its storage and version, and its number if it is a result, or what hooks made of it.
+
+    A result is kept without its node, which would hold itself, and gets it back when backward asks for it.
+    """
+    if tensor is None:
+        return None, None, 0, None
+    edge = None if tensor.node is None else (tensor.node, tensor.output_nr)
+    own = tensor.node is node and any(tensor is result for result in results)
+    if HOOKS.stack:
+        return Packed(tensor, None if own else edge)
+    if own:
+        return new_tensor(tensor.storage, tensor.layout), tensor.storage, tensor.storage.version, tensor.output_nr
+    return tensor, tensor.storage, tensor.storage.version, None
 
 
 def once_differentiable(function: Callable) -> Callable:

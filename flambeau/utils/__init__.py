@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PARTS = ("checkpoint", "data", "dlpack", "flop_counter", "hooks", "tensorboard")
+_PARTS = (
+    "_python_dispatch", "_pytree", "benchmark", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "hooks", "model_zoo",
+    "tensorboard", "weak",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

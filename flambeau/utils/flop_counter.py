@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from flambeau._compiler.explain import ProgramReport, watched
+from flambeau.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 __all__ = ["FlopCounterMode"]
 
@@ -39,11 +40,25 @@ class FlopCounterMode:
     def __enter__(self) -> FlopCounterMode:
         self.flop_counts.clear()
         self._flush = self._watching.enter_context(watched(self._add))
+        self._kept: list[Any] = []
+        self._depth = 0
+        for handle in (register_module_forward_pre_hook(self._begin), register_module_forward_hook(self._end, always_call=True)):
+            self._watching.enter_context(handle)
         return self
+
+    def _begin(self, module: Any, args: Any) -> None:
+        self._depth += 1
+
+    def _end(self, module: Any, args: Any, output: Any) -> None:
+        """Keep what a module returns to the program, which may not: a result that nobody can reach is not computed."""
+        self._depth -= 1
+        if not self._depth:
+            self._kept.append(output)
 
     def __exit__(self, *exc: object) -> None:
         with self._watching:
             self._flush()
+        self._kept.clear()
         if self.display:
             print(self.get_table())
 

@@ -1,0 +1,244 @@
+"""Asking a class before a function runs on its instances: the protocol ``__torch_function__``.
+
+A process without such classes pays nothing: functions and methods are what they are. When the first one appears (an instance of a subclass
+of ``Tensor``, a class with a ``__torch_function__`` of its own, or a mode), ``activate`` exchanges the code of the public functions
+for code that asks first. The function objects stay, so that a table with ``torch.mean`` as a key holds whenever it was made.
+
+```
+before:  torch.mean(x)  ──▶ mean's code
+after:   torch.mean(x)  ──▶ dispatch(torch.mean, mean's code as a function of its own, args)  ──▶ type(x).__torch_function__(torch.mean, …)
+```
+"""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from importlib import import_module
+from types import CodeType, FunctionType
+from typing import Any
+
+from flambeau._ops.operator import plain_methods
+from flambeau._tape.storage import TensorBase
+
+
+class _State(threading.local):
+    """What this thread asks: modes (innermost last), and instances of classes unless that is disabled."""
+
+    def __init__(self) -> None:
+        self.modes: list[Any] = []
+        self.classes = True
+        self.all = True
+
+
+STATE = _State()
+
+
+def disabled_torch_function(func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """What a class sets as its ``__torch_function__`` to have functions run as they are."""
+    with Disabled():
+        return func(*args, **(kwargs or {}))
+
+
+class Disabled:
+    """A context in which no class is asked; modes are."""
+
+    def __enter__(self) -> Disabled:
+        self._before = STATE.classes
+        STATE.classes = False
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        STATE.classes = self._before
+
+
+class AllDisabled:
+    """A context in which neither classes nor modes are asked."""
+
+    def __enter__(self) -> AllDisabled:
+        self._before = STATE.all
+        STATE.all = False
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        STATE.all = self._before
+
+
+# -- whom to ask -----------------------------------------------------------------------------------------------------
+
+_ASKED: dict[type, bool] = {}
+
+
+def is_asked(cls: type) -> bool:
+    """Whether functions ask a class: it has a ``__torch_function__`` that is not disabled (``Tensor`` itself needs none)."""
+    known = _ASKED.get(cls)
+    if known is None:
+        method = getattr(cls, "__torch_function__", None)
+        known = _ASKED[cls] = method is not None and method is not disabled_torch_function and _plain is not cls
+    return known
+
+
+_plain: type | None = None
+
+
+def set_plain(cls: type) -> None:
+    """Set the class of tensors that are nothing more."""
+    global _plain
+    _plain = cls
+
+
+def overloaded(arguments: Iterable[Any]) -> list[Any]:
+    """The arguments whose classes are asked, one of each class, subclasses first."""
+    found: list[Any] = []
+    for argument in _flat(arguments):
+        cls = argument.__class__
+        if not is_asked(cls) or any(each.__class__ is cls for each in found):
+            continue
+        place = next((number for number, each in enumerate(found) if issubclass(cls, each.__class__)), len(found))
+        found.insert(place, argument)
+    return found
+
+
+def _flat(arguments: Iterable[Any]) -> Iterator[Any]:
+    for argument in arguments:
+        if argument.__class__ is tuple or argument.__class__ is list:
+            yield from argument
+        else:
+            yield argument
+
+
+def dispatch(function: Callable, raw: Callable, args: tuple, kwargs: dict) -> Any:
+    """Call ``raw``, the code of ``function``, unless a mode or an argument's class answers in its place.
+
+    Raises:
+        TypeError: all that were asked returned ``NotImplemented``
+    """
+    if not STATE.all or not (STATE.modes or STATE.classes):
+        return raw(*args, **kwargs)
+    asked = overloaded((*args, *kwargs.values())) if STATE.classes else []
+    if not asked and not STATE.modes:
+        return raw(*args, **kwargs)
+    return ask(function, asked, args, kwargs)
+
+
+def ask(function: Callable, asked: list[Any], args: tuple, kwargs: dict) -> Any:
+    """What the innermost mode, or the first of the arguments that has one, answers."""
+    types = tuple([each.__class__ for each in asked])
+    if STATE.modes:
+        mode = STATE.modes.pop()
+        try:
+            answer = mode.__torch_function__(function, types, args, kwargs)
+        finally:
+            STATE.modes.append(mode)
+        if answer is not NotImplemented:
+            return answer
+    for each in asked:
+        answer = each.__torch_function__(function, types, args, kwargs)
+        if answer is not NotImplemented:
+            return answer
+    name = getattr(function, "__qualname__", repr(function))
+    raise TypeError(
+        f"no implementation found for '{getattr(function, '__module__', '')}.{name}' on types that implement __torch_function__: {list(types)}"
+    )
+
+
+def default(cls: Any, func: Callable, types: Any, args: Any, kwargs: Any) -> Any:
+    """What ``Tensor.__torch_function__`` does: run the function, and make its results instances of the subclass."""
+    if not all(issubclass(cls, each) for each in types):
+        return NotImplemented
+    with Disabled():
+        result = func(*args, **(kwargs or {}))
+    if _plain is not None and getattr(func, "__self__", None) is _plain.__dict__["grad"]:
+        return result  # a gradient is a tensor, as in PyTorch
+    return _converted(result, cls)
+
+
+def _converted(result: Any, cls: type) -> Any:
+    if isinstance(result, TensorBase):
+        return result if isinstance(result, cls) or cls is _plain else result.as_subclass(cls)  # type: ignore[attr-defined]
+    if isinstance(result, (tuple, list)):
+        parts = [_converted(each, cls) for each in result]
+        return type(result)._make(parts) if hasattr(result, "_make") else type(result)(parts)
+    return result
+
+
+# -- activation ------------------------------------------------------------------------------------------------------
+
+_active = False
+_lock = threading.Lock()
+
+
+def activate() -> None:
+    """Let public functions and tensors' methods ask from here on."""
+    global _active
+    with _lock:
+        if _active:
+            return
+        _active = True
+        plain_methods()
+        for function, public in import_module(f"{__name__.partition('.')[0]}.overrides")._overridable():
+            _exchange(function, public)
+        engine = import_module(f"{__name__.partition('.')[0]}.autograd.engine")
+        engine.run = _undisturbed(engine.run)  # type: ignore[attr-defined]
+
+
+def _undisturbed(run: Callable) -> Callable:
+    """A backward pass whose formulas ask nobody about the tensors that were saved."""
+
+    def undisturbed(*args: Any, **kwargs: Any) -> Any:
+        with Disabled():
+            return run(*args, **kwargs)
+
+    return undisturbed
+
+
+def _exchange(function: FunctionType, public: Any) -> None:
+    """Give a function code that calls ``dispatch``; ``public`` is what a class is told that was called."""
+    raw = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    raw.__kwdefaults__ = function.__kwdefaults__
+    template = _asking(len(function.__code__.co_freevars))
+    places: dict[Any, Any] = {"DISPATCH": dispatch, "FUNCTION": public, "RAW": raw}
+    constants = tuple([places.get(each, each) for each in template.co_consts])
+    name = function.__code__.co_name
+    function.__code__ = template.replace(co_consts=constants, co_name=name, co_filename="<dispatch>")
+    function.__wrapped__ = raw  # type: ignore[attr-defined]  # where ``inspect`` finds the signature
+
+
+@lru_cache
+def _asking(count: int) -> CodeType:
+    """The code that asks, with as many variables of an outer function as the code that it replaces (it uses none)."""
+    names = [f"outer{number}" for number in range(count)]
+    source = f"""
+def outer({", ".join(names)}):
+    def function(*args, **kwargs):
+        if 0:
+            {", ".join(names) or "pass"}
+        dispatch = "DISPATCH"
+        return dispatch("FUNCTION", "RAW", args, kwargs)
+    return function
+"""
+    scope: dict[str, Any] = {}
+    exec(compile(source, __file__, "exec"), scope)
+    return scope["outer"](*names).__code__
+
+
+# -- classes that are no tensors -------------------------------------------------------------------------------------
+
+_build_class = builtins.__build_class__
+
+
+def _watching(function: Any, name: str, /, *bases: Any, **options: Any) -> Any:
+    """``__build_class__``, which notices a class that says what functions of PyTorch do with its instances."""
+    cls = _build_class(function, name, *bases, **options)
+    declared = isinstance(cls, type) and "__torch_function__" in cls.__dict__ and not issubclass(cls, TensorBase)
+    if declared and not cls.__module__.startswith(__name__.partition(".")[0] + "."):
+        activate()
+    return cls
+
+
+def watch_classes() -> None:
+    """Notice such classes from here on. Nothing else tells: their instances reach functions that know tensors only."""
+    if builtins.__build_class__ is _build_class:
+        builtins.__build_class__ = _watching

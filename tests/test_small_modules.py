@@ -1,0 +1,95 @@
+"""Names that programs import from PyTorch's smaller modules."""
+
+from __future__ import annotations
+
+import pytest
+
+import flambeau
+from flambeau import nn
+
+
+def test_versions_compare_by_their_numbers() -> None:
+    version = flambeau.__version__
+    assert version >= "2.4" and version >= (1, 8) and not version < "2.2.0" and version > "2.13.0" and isinstance(version, str)
+
+
+def test_functions_of_lists() -> None:
+    xs = [flambeau.ones(2), flambeau.full((3,), 2.0)]
+    assert [x.tolist() for x in flambeau._foreach_add(xs, [1.0, 2.0])] == [[2.0, 2.0], [4.0, 4.0, 4.0]]
+    assert flambeau._foreach_mul_(xs, 3) is None and xs[0].tolist() == [3.0, 3.0]
+    flambeau._foreach_addcdiv_(xs, xs, xs, value=-1.0)
+    flambeau._foreach_lerp_(xs, [flambeau.zeros(2), flambeau.zeros(3)], 0.5)
+    assert xs[0].tolist() == [1.0, 1.0] and flambeau._foreach_norm(xs)[0].item() == pytest.approx(2**0.5)
+
+
+def test_control_flow_is_pythons() -> None:
+    x = flambeau.ones(1)
+    assert flambeau.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,)).item() == 2
+    assert flambeau.while_loop(lambda i: i < 3, lambda i: (i + 1,), (flambeau.tensor(0),))[0].item() == 3
+    with pytest.raises(AssertionError, match="no"):
+        flambeau._assert(False, "no")
+
+
+def test_random_tensors_for_tests() -> None:
+    from flambeau.testing import assert_allclose, make_tensor
+
+    whole = make_tensor((50,), dtype=flambeau.int64, low=2, high=4)
+    assert set(whole.tolist()) == {2, 3} and make_tensor(2, 3, dtype=flambeau.float32, noncontiguous=True).stride() == (6, 2)
+    assert_allclose(flambeau.ones(1), flambeau.ones(1, dtype=flambeau.float64))
+
+
+def test_gradients_of_convolutions() -> None:
+    from flambeau.nn.grad import conv2d_input, conv2d_weight
+
+    x, weight = flambeau.randn(1, 2, 5, 5, requires_grad=True), flambeau.randn(3, 2, 3, 3, requires_grad=True)
+    y = nn.functional.conv2d(x, weight, padding=1)
+    grad = flambeau.randn_like(y)
+    y.backward(grad)
+    assert flambeau.allclose(conv2d_input(x.shape, weight, grad, padding=1), x.grad, atol=1e-5)
+    assert flambeau.allclose(conv2d_weight(x, weight.shape, grad, padding=1), weight.grad, atol=1e-5)
+
+
+def test_times_are_measured() -> None:
+    from flambeau.utils import benchmark
+
+    timer = benchmark.Timer("x.sum().item()", globals={"x": flambeau.ones(8)}, label="sum", description="ones")
+    measurement = timer.timeit(3)
+    assert measurement.number_per_run == 3 and measurement.mean > 0 and "sum" in repr(measurement)
+    assert "ones" in str(benchmark.Compare([measurement, timer.blocked_autorange(min_run_time=0.01)]))
+
+
+def test_what_cannot_be_says_so() -> None:
+    from flambeau.utils._python_dispatch import TorchDispatchMode
+    from flambeau.utils.cpp_extension import load
+
+    with pytest.raises(RuntimeError, match="torch.library.custom_op"):
+        load("x", ["x.cpp"])
+    with pytest.raises(NotImplementedError, match="__torch_dispatch__"), TorchDispatchMode():
+        pass
+    with pytest.raises(AttributeError, match="no nested tensors"):
+        flambeau.nested  # noqa: B018
+    assert not hasattr(flambeau, "export") and issubclass(flambeau.OutOfMemoryError, RuntimeError)
+
+
+def test_keys_are_weak() -> None:
+    from flambeau.utils.weak import WeakTensorKeyDictionary
+
+    x, y = flambeau.ones(1), flambeau.ones(1)
+    table = WeakTensorKeyDictionary()
+    table[x] = 1
+    assert x in table and y not in table and len(table) == 1
+    del x
+    assert len(table) == 0
+
+
+def test_numpys_names_of_arguments() -> None:
+    x = flambeau.arange(6.0).reshape(2, 3)
+    assert x.sum(axis=0).tolist() == [3.0, 5.0, 7.0] and x.mean(axis=1, keepdims=True).tolist() == [[1.0], [4.0]]
+    assert (
+        flambeau.cat([x, x], axis=1).shape == (2, 6)
+        and x.argmax(axis=1).tolist() == [2, 2]
+        and flambeau.cumprod(x, axis=0)[1, 2].item() == 10.0
+    )
+    assert flambeau.softmax(x, axis=1).sum(axis=1).tolist() == pytest.approx([1.0, 1.0]) and x.unsqueeze(axis=0).shape == (1, 2, 3)
+    with pytest.raises(TypeError):
+        flambeau.cumsum(x)
