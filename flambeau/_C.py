@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from flambeau._serialization.archive import ArchiveReader
+from flambeau._tensor import overriding
 from flambeau.nn.modules._conversion import _parse_to
+
+DisableTorchFunction = overriding.AllDisabled
+DisableTorchFunctionSubclass = overriding.Disabled
+_disabled_torch_function_impl = overriding.disabled_torch_function
 
 _TensorMeta = type
 """The class of `Tensor` as a class."""
@@ -38,13 +42,6 @@ class PyTorchFileReader:
     def get_record_offset(self, name: str) -> int:
         """Where in the file a record's bytes start."""
         return self._reader.offset(name)
-
-
-def _disabled_torch_function_impl(
-    func: Callable, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-) -> Any:
-    """What a class sets as its `__torch_function__` to have functions called as they are."""
-    return func(*args, **(kwargs or {}))
 
 
 _nn = SimpleNamespace(_parse_to=_parse_to)

@@ -15,6 +15,7 @@ from flambeau import autograd as autograd
 from flambeau._compiler import lazy as _lazy
 from flambeau._ops import copying as _copying
 from flambeau._ops import return_types as return_types
+from flambeau._ops.registry import FUNCTIONS as _FUNCTIONS
 from flambeau._runtime.pool import get_num_threads as get_num_threads
 from flambeau._runtime.pool import set_num_threads as set_num_threads
 from flambeau._tape.tape import flush as flush
@@ -47,7 +48,7 @@ from flambeau.autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from flambeau.autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from flambeau.autograd.grad_mode import no_grad as no_grad
 from flambeau.autograd.grad_mode import set_grad_enabled as set_grad_enabled
-from flambeau.version import __version__ as __version__
+from flambeau.torch_version import __version__ as __version__
 
 if TYPE_CHECKING:  # so that tools know of modules that are loaded when they are first used
     from flambeau import distributions as distributions
@@ -76,6 +77,15 @@ torch = _sys.modules[__name__]  # packages write `torch.torch`
 
 _set_compiler(_lazy.compile)
 
+
+def _sparse() -> object:
+    from flambeau.sparse import creation
+
+    return creation
+
+
+_FUNCTIONS.sparse = _sparse
+
 from flambeau import nn as nn  # noqa: E402  (these need the names above)
 from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
@@ -90,6 +100,7 @@ _LATER = {
     "UntypedStorage": "storage",
     "_C": "",
     "_dynamo": "",
+    "_inductor": "",
     "_tensor_str": "",
     "__config__": "",
     "accelerator": "",
@@ -106,6 +117,7 @@ _LATER = {
     "explain": "_compiler.explain",
     "fft": "",
     "func": "",
+    "functional": "",
     "fx": "",
     "futures": "",
     "get_autocast_cpu_dtype": "amp.autocast_mode",
@@ -115,6 +127,7 @@ _LATER = {
     "is_autocast_enabled": "amp.autocast_mode",
     "hub": "",
     "jit": "",
+    "library": "",
     "linalg": "",
     "load": "serialization",
     "masked": "",
@@ -131,8 +144,19 @@ _LATER = {
     "set_autocast_dtype": "amp.autocast_mode",
     "set_autocast_enabled": "amp.autocast_mode",
     "signal": "",
+    "sparse": "",
+    "dsmm": "sparse.products",
+    "hspmm": "sparse.products",
+    "smm": "sparse.products",
+    "spmm": "sparse.products",
+    "sparse_compressed_tensor": "sparse.creation",
+    "sparse_coo_tensor": "sparse.creation",
+    "sparse_csc_tensor": "sparse.creation",
+    "sparse_csr_tensor": "sparse.creation",
     "special": "",
     "storage": "",
+    "torch_version": "",
+    "types": "",
     "testing": "",
     "vision": "",
     "vmap": "func",
@@ -141,9 +165,33 @@ _LATER = {
 """Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
 
 
+for _name in (
+    "OutOfMemoryError", "_assert", "_assert_async", "cond", "set_flush_denormal", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum",
+    "while_loop",
+):  # fmt: skip
+    _LATER[_name] = "_control"
+_LATER["_utils"] = ""
+
+
+_ABSENT = {
+    "ao": "Flambeau has no quantized tensors",
+    "export": "programs are not exported as graphs of PyTorch's; flambeau.onnx.export writes ONNX, and flambeau.fx traces modules",
+    "nested": "Flambeau has no nested tensors; use torch.nn.utils.rnn.pad_sequence and a mask",
+    "package": "use torch.save",
+    "qint8": "Flambeau has no quantized tensors",
+    "quantization": "Flambeau has no quantized tensors",
+    "quantize_per_tensor": "Flambeau has no quantized tensors",
+    "quint8": "Flambeau has no quantized tensors",
+}
+"""Chapters of PyTorch's that are missing, and what to do instead."""
+
+
 def __getattr__(name: str) -> object:
+    if name.startswith("_foreach_"):
+        _LATER[name] = "_foreach"
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        why = f": {_ABSENT[name]}" if name in _ABSENT else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{why}")
     from importlib import import_module
 
     module = _LATER[name]

@@ -14,7 +14,10 @@ __all__ = [
     "is_compiling",
     "is_dynamo_compiling",
     "is_exporting",
+    "list_backends",
     "reset",
+    "set_stance",
+    "substitute_in_graph",
 ]
 
 _MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite")
@@ -59,6 +62,8 @@ def compile(
         return lambda function: function
     if not callable(model):
         raise RuntimeError(f"compile() takes a module or a function, not {model!r}")
+    if hasattr(model, "register_forward_hook"):
+        model.__dict__["_compiled"] = True  # so that it has an ``_orig_mod``, itself
     return model
 
 
@@ -91,3 +96,29 @@ def is_compiling() -> bool:
 
 
 is_dynamo_compiling = is_exporting = is_compiling
+
+
+def list_backends(exclude_tags: Any = ("debug", "experimental")) -> list[str]:
+    """The names of compilers that ``compile`` takes for ``backend``; it is always Flambeau's own."""
+    return ["inductor"]
+
+
+class set_stance:
+    """Say what ``compile`` does from now on, or in a ``with`` block: it returns what it is given in any case."""
+
+    def __init__(self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False, force_backend: Any = None) -> None:
+        self.stance = stance
+
+    def __call__(self, function: Callable) -> Callable:
+        return function
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+def substitute_in_graph(original_fn: Callable, *args: Any, **options: Any) -> Callable:
+    """A decorator that returns the function itself: nothing is traced that it could stand in for."""
+    return lambda function: function

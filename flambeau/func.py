@@ -16,7 +16,20 @@ from flambeau.autograd.functional import _gradients, _rows
 from flambeau.nn.utils.stateless import functional_call as _functional_call
 from flambeau.utils._pytree import tree_flatten
 
-__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp", "vmap"]
+__all__ = [
+    "functional_call",
+    "functionalize",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]
 
 # -- trees of tensors ------------------------------------------------------------------------------------------------
 
@@ -153,6 +166,28 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
         found = build(_gradients(products, probes, tuple(_flatten(tangents)[0]), True))
     result = (_detached(output, keep), _detached(found, keep))
     return (*result, _detached(auxiliary, keep)) if has_aux else result
+
+
+def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
+    """``(func(*primals), f)``, where ``f(*tangents)`` is the derivative in a direction; ``func`` is not called again."""
+    with flambeau.enable_grad():
+        variables, tree, keep = _tracked(primals)
+        output = func(*tree)
+        outputs, build = _flatten(output)
+        probes = tuple(flambeau.zeros_like(each).requires_grad_() for each in outputs)
+        products = _gradients(tuple(outputs), tuple(variables), probes, True)
+
+    def derivative(*tangents: Any) -> Any:
+        with flambeau.enable_grad():
+            found = _gradients(products, probes, tuple(_flatten(tangents)[0]), True)
+        return _detached(build(found), keep or _outer(tangents))
+
+    return _detached(output, keep), derivative
+
+
+def functionalize(func: Callable, *, remove: str = "mutations") -> Callable:
+    """The function itself: what it records has no writes in place left when it is compiled."""
+    return func
 
 
 def jacrev(func: Callable, argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False, **options: Any) -> Callable:

@@ -11,7 +11,7 @@ from flambeau._ops.creation import as_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._types.promotion import promote_types
 
-__all__ = ["assert_close"]
+__all__ = ["assert_allclose", "assert_close", "make_tensor"]
 
 _TOLERANCES = {
     "float16": (1e-3, 1e-5),
@@ -137,3 +137,52 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _numbers(tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
     return (tensor.float() if tensor.dtype.name == "bfloat16" else tensor).numpy()
+
+
+def assert_allclose(
+    actual: Any, expected: Any, rtol: float | None = None, atol: float | None = None, equal_nan: bool = True, msg: str = ""
+) -> None:
+    """The old name of ``assert_close``, which compares dtypes no more."""
+    assert_close(as_tensor(actual), as_tensor(expected), rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, msg=msg or None)
+
+
+def make_tensor(
+    *shape: Any,
+    dtype: Any,
+    device: Any = None,
+    low: float | None = None,
+    high: float | None = None,
+    requires_grad: bool = False,
+    noncontiguous: bool = False,
+    exclude_zero: bool = False,
+    memory_format: Any = None,
+) -> Any:
+    """A tensor of random numbers from ``low`` (-9 by default; 0 for unsigned integers and bool) up to ``high`` (10 for integers, else 9)."""
+    import flambeau
+
+    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    if noncontiguous and sizes:
+        return make_tensor(
+            (*sizes[:-1], 2 * sizes[-1]),
+            dtype=dtype,
+            device=device,
+            low=low,
+            high=high,
+            requires_grad=requires_grad,
+            exclude_zero=exclude_zero,
+        )[..., ::2]
+    if dtype is flambeau.bool:
+        made = flambeau.randint(0, 2, sizes, dtype=dtype)
+    elif dtype.is_floating_point or dtype.is_complex:
+        bounds = (-9.0 if low is None else low, 9.0 if high is None else high)
+        made = flambeau.empty(sizes, dtype=dtype.to_real() if dtype.is_complex else dtype).uniform_(*bounds)
+        if dtype.is_complex:
+            made = flambeau.complex(made, flambeau.empty_like(made).uniform_(*bounds))
+    else:
+        least = (-9 if dtype.is_signed else 0) if low is None else int(low)
+        made = flambeau.randint(least, 10 if high is None else int(high), sizes, dtype=dtype)
+    if exclude_zero:
+        made[made == 0] = 1
+    if memory_format is not None:
+        made = made.clone(memory_format=memory_format)
+    return made.requires_grad_(requires_grad) if requires_grad else made

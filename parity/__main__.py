@@ -94,6 +94,9 @@ def conclude(reports: dict[str, Report], options: argparse.Namespace, seconds: f
         counts[kind] = sum(report.passed for report in of_kind)
         if of_kind:
             print(f"{kind}s {counts[kind]}/{len(of_kind)}")
+    for task, report in reports.items():
+        if report.note is not None:
+            print(f"{task}: {report.note}")
     samples = sum(report.samples for report in reports.values())
     print(f"{samples} samples in {seconds:.0f} s; gaps in {options.output}/gaps.txt" + (" (a partial run)" if options.partial else ""))
 

@@ -19,13 +19,14 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.i
 
 @dataclass
 class Report:
-    """What came of one operator or module: nothing in `gaps` means that all of it passed."""
+    """What came of one operator or module: nothing in `gaps` means that all of it passed; a `note` says what it was compared with, if not PyTorch."""
 
     name: str
     gaps: dict[str, str] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
     missing: str | None = None
+    note: str | None = None
 
     @property
     def passed(self) -> bool:

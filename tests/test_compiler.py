@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import flambeau
@@ -30,8 +32,42 @@ def test_jit_has_no_language() -> None:
     model = nn.Linear(2, 2)
     assert jit.script(model) is model and jit.trace(model, flambeau.ones(1, 2)) is model
     assert jit.ignore(len) is len and jit.ignore(drop=True)(len) is len and not jit.is_scripting()
+    assert isinstance(model, jit.ScriptModule) and not isinstance(nn.Linear(2, 2), jit.ScriptModule)
     with pytest.raises(AttributeError, match="no TorchScript in Flambeau"):
-        jit.load("model.pt")
+        _ = model.graph
+    with pytest.raises(AttributeError, match="no TorchScript in Flambeau"):
+        _ = jit.CompilationUnit
+
+
+def test_jit_saves_modules(tmp_path: Path) -> None:
+    from flambeau import jit
+
+    model = jit.script(nn.Linear(2, 2))
+    model.save(tmp_path / "model.pt")
+    loaded = jit.load(tmp_path / "model.pt")
+    assert flambeau.equal(loaded(flambeau.ones(1, 2)), model(flambeau.ones(1, 2))) and isinstance(loaded, jit.ScriptModule)
+    flambeau.save(model.state_dict(), tmp_path / "state.pt")
+    with pytest.raises(RuntimeError, match="not written by jit.save"):
+        jit.load(tmp_path / "state.pt")
+    assert jit.wait(jit.fork(lambda x: x + 1, 2)) == 3
+    with pytest.raises(RuntimeError, match="eval mode"):
+        jit.freeze(model)
+    assert jit.freeze(model.eval()) is model and not hasattr(nn.Linear(2, 2), "save")
+
+
+def test_a_device_as_a_context() -> None:
+    with flambeau.device("cpu"):
+        assert flambeau.ones(1).device.type == "cpu"
+    with pytest.raises(RuntimeError, match="not available"), flambeau.device("cuda"):
+        pass
+
+
+def test_flags_of_libraries_are_kept_for_as_long_as_their_block() -> None:
+    from flambeau.backends import cuda, cudnn
+
+    with cudnn.flags(enabled=False), cuda.sdp_kernel(enable_flash=False):
+        assert not cudnn.enabled and not cuda.flash_sdp_enabled() and cuda.math_sdp_enabled()
+    assert cudnn.enabled and cuda.flash_sdp_enabled()
 
 
 def test_devices_that_are_not_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.writing import check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.finfo import finfo, iinfo
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import result_type
 
@@ -33,6 +36,47 @@ def number(value: Any) -> Any:
     if hasattr(value, "__float__"):
         return float(value)
     raise TypeError(f"expected a Tensor or a number, not {value.__class__.__name__}")
+
+
+def number_for(dtype: DType, value: Any) -> Any:
+    """A Python number from anything that is one, as an element of ``dtype`` can be it: an int for integers, a bool for bool.
+
+    Raises:
+        RuntimeError: it is out of the range of ``dtype``, or has an imaginary part where there is none. Infinity and NaN are in the range
+            of every floating-point type; a negative int wraps in an unsigned type.
+    """
+    value = number(value)
+    if dtype is dt.bool:
+        return bool(value)
+    if value.__class__ is complex:
+        if dtype.is_complex and _fits(dtype, value.real) and _fits(dtype, value.imag):
+            return value
+        if value.imag or dtype.is_complex:
+            raise _overflow(dtype, value)
+        value = value.real
+    if not _fits(dtype, value):
+        raise _overflow(dtype, value)
+    return int(value) if dtype.category == dt.INTEGER else value
+
+
+def _fits(dtype: DType, value: float) -> bool:
+    low, high = number_range(dtype)
+    if low <= value <= high:
+        return True
+    if dtype.category == dt.INTEGER:
+        return not dtype.is_signed and value.__class__ is int and -high <= value < 0
+    return value - value != 0  # infinity or NaN
+
+
+def _overflow(dtype: DType, value: complex) -> RuntimeError:
+    return RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+
+
+@cache
+def number_range(dtype: DType) -> tuple[float, float]:
+    """The least and the greatest finite number of a type."""
+    limits = iinfo(dtype) if dtype.category == dt.INTEGER else finfo(dtype)
+    return limits.min, limits.max
 
 
 def common_dtype(operands: Sequence[Layout | type]) -> DType:
@@ -121,9 +165,9 @@ def int_tuple(value: Any, name: str = "size") -> tuple[int, ...]:
 
 def sizes(args: tuple, name: str = "size") -> tuple[int, ...]:
     """The sizes given as ``f(2, 3)`` or ``f((2, 3))``."""
-    if len(args) == 1 and not isinstance(args[0], int):
-        return int_tuple(args[0], name)
-    return int_tuple(args, name)
+    if args.__class__ is tuple and _INT.issuperset(map(type, args)):
+        return args
+    return int_tuple(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, name)
 
 
 def in_place(function: Callable) -> Callable:

@@ -10,9 +10,11 @@ import numpy as np
 
 from flambeau._ops import joining, shaping, views
 from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.copying import TO
 from flambeau._ops.creation import from_array, zeros
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, stack
+from flambeau._ops.positions import require_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -173,6 +175,8 @@ def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1, *, out: Tensor | None = None
 ) -> Tensor:
     """A copy with ``src`` in the place of ``input[start:end:step]`` along ``dim``."""
+    if step < 1:
+        raise RuntimeError(f"slice_scatter(): slice step must be positive, but got {step}")
     axis = lay.wrap_axis(dim, input.layout.ndim)
     index = (*(slice(None),) * axis, slice(start, end, step))
     return _replaced(input, lambda whole: whole[index], src, "slice_scatter", out)
@@ -284,6 +288,8 @@ def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with ``source``'s elements written (or added) at row-major positions."""
+    require_tensor("put", "index", index)
+    require_tensor("put", "source", source)
     if index.layout.dtype is not dt.int64:
         raise RuntimeError(f"put_(): Expected a long tensor for index, but got {index.layout.dtype!r}")
     if source.layout.dtype is not input.layout.dtype:
@@ -295,7 +301,9 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             f"put_(): Expected source and index to have the same number of elements, but got {source.layout.numel} and {index.layout.numel}"
         )
     flat = input.reshape(-1)
-    return flat.index_put((index.reshape(-1),), source.reshape(-1), accumulate).reshape(input.layout.shape)
+    result = flat.index_put((index.reshape(-1),), source.reshape(-1), accumulate).reshape(input.layout.shape)
+    wanted = lay.like(input.layout, input.layout.dtype)
+    return result if result.layout is wanted else TO(result, statics=(wanted,))
 
 
 PUBLIC = (

@@ -187,6 +187,8 @@ def _check(
             raise RuntimeError(f"{name}: {what} must be at least {least}, but got {values} ({rule})")
         if any(value >= 1 << 63 for value in values):
             raise ValueError(f"{name}: {what} must be below 2**63, but got {values} (Overflow when unpacking long long)")
+        if what == "padding" and any(value >= 1 << 62 for value in values):
+            raise RuntimeError(f"{name}: padding must be below 2**62, as it is added on two sides, but got {values}")
     if groups <= 0:
         raise RuntimeError(f"{name}: groups must be positive, but got {groups} (non-positive groups is not supported)")
     _check_dtypes(name, input, weight, bias)

@@ -23,6 +23,7 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import int_tuple
+from flambeau._ops.autocast import low
 from flambeau._ops.conv_shapes import Ints, plan, plan_transposed
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.elementwise import conj
@@ -220,6 +221,7 @@ CONV_WEIGHT.gradient(
 
 def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints | str, dilation: Ints, groups: int) -> Tensor:
     """A batched convolution; see :func:`convolution`. ``padding`` may be ``"same"`` or ``"valid"``."""
+    input, weight, bias = low(input, weight, bias)
     if bias is None:
         return CONV(input, weight, statics=plan(input.layout, weight.layout, None, stride, padding, dilation, groups))
     return CONV(input, weight, bias, statics=plan(input.layout, weight.layout, bias.layout, stride, padding, dilation, groups))
@@ -240,6 +242,7 @@ def convolve_transposed(
 
     With another ``mode`` than ``"zeros"`` it is the adjoint of a convolution that pads so: what would be cut off is folded back.
     """
+    input, weight, bias = low(input, weight, bias)
     layouts = input.layout, weight.layout, None if bias is None else bias.layout
     statics, sides = plan_transposed(*layouts, stride, padding, output_padding, dilation, groups, mode != "zeros")
     if mode == "zeros":

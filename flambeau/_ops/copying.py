@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.arguments import number
+from flambeau._ops.arguments import number, number_for
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import ALIAS, make_view
@@ -155,7 +155,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Overwrite every element by a number (or a tensor without dimensions)."""
     if isinstance(value, TensorBase) and value.layout.ndim:
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.layout.ndim} dimensions.")
-    return FILL.inplace(self, self, value if isinstance(value, TensorBase) else number(value))
+    return FILL.inplace(self, self, value if isinstance(value, TensorBase) else number_for(self.layout.dtype, value))
 
 
 def zero_(self: Tensor) -> Tensor:

@@ -318,6 +318,7 @@ def _pow_base(grad: Any, input: Any, other: Any) -> Any:
 
 POW = binary("pow", infer=_pow_infer, input=_pow_base, other=_pow_exponent)
 SQUARE = unary("square", infer=_infer_square, gradient=lambda grad, input: grad * 2 * conj(input))
+SQUARE.grad_name = "PowBackward0"  # a square is a power to autograd
 
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:

@@ -81,15 +81,44 @@ def _embedding_gradient(grad: Tensor, weight_layout: Layout, indices: Tensor, pa
 EMBEDDING.gradient(weight=_embedding_gradient)
 
 
+class _SparseEmbedding(Operator):
+    """An embedding whose gradient is a sparse tensor, which no recorded pass can give again."""
+
+
+SPARSE_EMBEDDING = _SparseEmbedding(
+    "sparse_embedding",
+    ("weight", "indices"),
+    ("padding_idx", "scale_grad_by_freq"),
+    infer=_infer_embedding,
+    lower=_lower_embedding,
+    keeps_origin=True,
+    grad_name="EmbeddingBackward0",
+)
+
+
+def _sparse_gradient(grad: Tensor, weight_layout: Layout, indices: Tensor, padding_idx: int) -> Tensor:
+    flat = indices.reshape(-1)
+    rows = grad.reshape(flat.layout.numel, grad.layout.shape[-1])
+    if padding_idx >= 0:
+        kept = (flat != padding_idx).nonzero().squeeze(1)
+        flat, rows = index_select(flat, 0, kept), index_select(rows, 0, kept)
+    return FUNCTIONS.sparse().SparseCoo.of(flat.to(dt.int64).unsqueeze(0), rows, weight_layout.shape)
+
+
+SPARSE_EMBEDDING.gradient(weight=_sparse_gradient)
+
+
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
-    """The rows of ``weight`` at ``indices``; rows at ``padding_idx`` get no gradient.
+    """The rows of ``weight`` at ``indices``; rows at ``padding_idx`` get no gradient, and with ``sparse`` it is a sparse tensor.
 
     Shapes: weight ``(V, D)``, indices ``(*)``, result ``(*, D)``.
 
     Raises:
         IndexError: an index is out of range (at the flush).
     """
-    return EMBEDDING(weight, indices, statics=(padding_idx, scale_grad_by_freq))
+    if sparse and scale_grad_by_freq:
+        raise RuntimeError("embedding: a sparse gradient cannot be scaled by the frequency of the indices (scale_grad_by_freq)")
+    return (SPARSE_EMBEDDING if sparse else EMBEDDING)(weight, indices, statics=(padding_idx, scale_grad_by_freq))
 
 
 PUBLIC = ("embedding",)

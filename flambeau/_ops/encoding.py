@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -26,6 +28,11 @@ def _lower_one_hot(graph: Graph, operands: list[Node], statics: tuple, layouts: 
 
 
 ONE_HOT = Operator("_one_hot", ("classes",), ("count",), infer=_infer_one_hot, lower=_lower_one_hot)
+
+
+def largest(classes: Tensor) -> int:
+    """The largest of some int64, read as if they had no sign, so that a negative one is at least 2⁶³."""
+    return int(np.maximum.reduce(classes._array().view(np.uint64), axis=None))
 
 
 def one_hot(classes: Tensor, count: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import apart, into
 from flambeau._ops.operator import Operator
-from flambeau._ops.positions import check_index, check_range, compact, out_of_bounds, places_along, spread, vector_of
+from flambeau._ops.positions import check_index, check_range, compact, out_of_bounds, places_along, require_tensor, spread, vector_of
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -59,6 +59,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
     Raises:
         RuntimeError: the index has another number of dimensions, is too large, or (at the flush) out of bounds.
     """
+    require_tensor("gather", "index", index)
     axis = lay.wrap_axis(dim, input.layout.ndim)
     if out is not None and out.layout.dtype is not input.layout.dtype:
         raise RuntimeError(f"gather(): Expected out tensor to have dtype {input.layout.dtype!r}, but got {out.layout.dtype!r} instead")
@@ -70,14 +71,17 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
 
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices along ``dim`` at the positions in ``index`` (a vector)."""
-    axis = lay.wrap_axis(dim, input.layout.ndim)
-    vector = vector_of("index_select", index)
-    if out is not None and out.layout.dtype is not input.layout.dtype:
+    layout = input.layout
+    axis = lay.wrap_axis(dim, layout.ndim)
+    places = spread(vector_of("index_select", index), axis, layout.shape)
+    if out is None:
+        return GATHER(input, places, statics=(axis, "index_select"))
+    if out.layout.dtype is not layout.dtype:
         raise RuntimeError(
-            f"index_select(): self and result must have the same scalar type, but got {input.layout.dtype!r} and {out.layout.dtype!r}"
+            f"index_select(): self and result must have the same scalar type, but got {layout.dtype!r} and {out.layout.dtype!r}"
         )
     apart(out, input, index, name="index_select")
-    return into(out, GATHER(input, spread(vector, axis, input.layout.shape), statics=(axis, "index_select")))
+    return into(out, GATHER(input, places, statics=(axis, "index_select")))
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:

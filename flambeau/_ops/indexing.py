@@ -7,13 +7,14 @@ they index, where these are neighbours, or come first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import copysign, inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import apart, into, number
+from flambeau._ops.arguments import apart, into, number, number_for, number_range
 from flambeau._ops.operator import Operator
-from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds
+from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds, require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import REPLACE, ViewOperator, make_view
 from flambeau._tape.storage import TensorBase
@@ -90,7 +91,8 @@ def _normal(self: Tensor, index: Any) -> list[Any]:
             item = int(item)
         elif isinstance(item, (list, tuple, np.ndarray, range)):
             item = _tensor(list(item) if isinstance(item, range) else item)
-            if item.layout.numel == 0 and item.layout.dtype.category >= dt.FLOAT:
+            kind = item.layout.dtype
+            if (kind.category == dt.INTEGER and kind is not dt.uint8) or (kind.category >= dt.FLOAT and not item.layout.numel):
                 item = item.to(dt.int64)
         elif isinstance(item, slice):
             item = slice(
@@ -109,7 +111,7 @@ def _normal(self: Tensor, index: Any) -> list[Any]:
                 covered += item.layout.ndim
                 items.append(item)
                 continue
-            if item.layout.dtype.category > dt.INTEGER:
+            if item.layout.dtype.category > dt.INTEGER or (item.layout.ndim and item.layout.dtype not in (dt.int64, dt.int32)):
                 raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.layout.dtype!r}")
             if item.layout.ndim == 0 and not item.storage.pending:  # a pending one stays a tensor, so that the program stays in one piece
                 item = int(item.item())
@@ -191,7 +193,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     view, axes = _view(self, items)
     if not axes:
         if not isinstance(value, TensorBase):
-            view.fill_(number(value) if not isinstance(value, (list, np.ndarray)) else _tensor(value))
+            view.fill_(_tensor(value) if isinstance(value, (list, np.ndarray)) else _assigned(self.layout.dtype, value))
             return
         shape = value.layout.shape
         while len(shape) > view.layout.ndim and shape[0] == 1:
@@ -199,7 +201,17 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         view.copy_(value)
         return
     indices = [item for item in items if isinstance(item, TensorBase)]
-    _put(view, axes, indices, value if isinstance(value, TensorBase) else _tensor(value), accumulate=False)
+    if not isinstance(value, TensorBase):
+        value = _tensor(value if isinstance(value, (list, tuple, np.ndarray)) else _assigned(self.layout.dtype, value))
+    _put(view, axes, indices, value, accumulate=False)
+
+
+def _assigned(dtype: dt.dtype, value: Any) -> Any:
+    """The number that ``x[...] = value`` writes. Beyond the range of half precision it is infinite, as in PyTorch, where ``fill_`` raises."""
+    value = number(value)
+    if dtype in (dt.float16, dt.bfloat16) and value.__class__ is not complex and abs(value) > number_range(dtype)[1]:
+        return copysign(inf, value)
+    return number_for(dtype, value)
 
 
 # -- tensors of positions --------------------------------------------------------------------------------------------
@@ -350,8 +362,10 @@ def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
         raise TypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(indices).__name__}")
     if not indices:
         raise RuntimeError("index_put(): indices must have an element, but it is empty")
-    if not isinstance(values, TensorBase):
-        raise TypeError(f"index_put(): argument 'values' must be Tensor, not {type(values).__name__}")
+    for index in indices:
+        if index is not None:
+            require_tensor("index_put", "indices", index)
+    require_tensor("index_put", "values", values)
     items = _normal(self, tuple(_FULL if index is None else index for index in indices))
     view, axes = _view(self, items)
     if values.layout.dtype is not self.layout.dtype:
@@ -373,13 +387,23 @@ def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
 def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
     """The positions of the elements that are not 0, one a row; or, as a tuple, a vector for each dimension. Computes the tensor."""
     array = input.detach()._array()
-    places = np.nonzero(array.reshape(-1) if array.ndim < 2 else array)
+    places = _unravelled(np.flatnonzero(array), array.shape)
     if as_tuple:
         return tuple(_positions(each) for each in places)
     count = len(places[0])
     result = _positions(places[0] if array.ndim == 1 else np.array(places[: array.ndim]))
     result.layout = lay.layout((count, array.ndim), (1, count), 0, dt.int64)
     return into(out, result)
+
+
+def _unravelled(flat: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Row-major positions as one for each dimension. (A quotient a dimension: NumPy's search of a matrix takes three times as long.)"""
+    places = []
+    for size in reversed(shape[1:]):
+        above = flat // size
+        places.append(flat - above * size)
+        flat = above
+    return [flat, *reversed(places)]
 
 
 def _positions(found: np.ndarray) -> Tensor:
@@ -396,23 +420,30 @@ def _positions(found: np.ndarray) -> Tensor:
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """A copy with a number (or a tensor without dimensions) where the mask holds."""
     _check_mask("masked_fill", mask)
-    value = value if isinstance(value, TensorBase) else number(value)
-    if isinstance(value, TensorBase) and value.layout.ndim:
+    return MASKED_FILL(input, mask, _fill_value(input, value), statics=(False,))
+
+
+def _fill_value(input: Tensor, value: Any) -> Any:
+    """A number, or a tensor without dimensions, that elements of ``input`` can be."""
+    if not isinstance(value, TensorBase):
+        return number_for(input.layout.dtype, value)
+    if value.layout.ndim:
         raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s).")
-    kind = value.layout.dtype.is_complex if isinstance(value, TensorBase) else value.__class__ is complex
-    if kind and not input.layout.dtype.is_complex:
+    if value.layout.dtype.is_complex and not input.layout.dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {input.layout.dtype.name} without overflow")
-    return MASKED_FILL(input, mask, value)
+    return value
 
 
 def _check_mask(name: str, mask: Tensor) -> None:
+    require_tensor(name, "mask", mask)
     if mask.layout.dtype is not dt.bool:
         raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask.layout.dtype!r}")
 
 
 def _infer_fill(operands: tuple, statics: tuple) -> Layout:
     input, mask = operands[:2]
-    return lay.elementwise(lay.broadcast_shapes(input.shape, mask.shape), input.dtype, (input, mask))
+    shape = lay.broadcast_shapes(input.shape, mask.shape)
+    return lay.elementwise(shape, input.dtype, (input, mask)) if statics[0] else lay.contiguous(shape, input.dtype)
 
 
 def _lower_fill(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -420,14 +451,14 @@ def _lower_fill(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     return graph.map("where", mask, graph.cast(value, input.dtype), input)
 
 
-MASKED_FILL = Operator("masked_fill", ("input", "mask", "value"), infer=_infer_fill, lower=_lower_fill)
+MASKED_FILL = Operator("masked_fill", ("input", "mask", "value"), ("inplace",), infer=_infer_fill, lower=_lower_fill)
 MASKED_FILL.gradient(input=lambda grad, mask: masked_fill(grad, mask, 0), value=lambda grad, mask: FUNCTIONS.where(mask, grad, 0.0).sum())
 
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """In-place version of ``masked_fill()``."""
     _check_mask("masked_fill_", mask)
-    return MASKED_FILL.inplace(self, self, mask, value if isinstance(value, TensorBase) else number(value))
+    return MASKED_FILL.inplace(self, self, mask, _fill_value(self, value), statics=(True,))
 
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -442,6 +473,11 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy with the elements of ``source``, in order, where the mask holds."""
     _check_mask("masked_scatter", mask)
     shape = lay.broadcast_shapes(input.layout.shape, mask.layout.shape)
+    require_tensor("masked_scatter", "source", source)
+    if source.layout.dtype is not input.layout.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.layout.dtype!r} and {source.layout.dtype!r}"
+        )
     flat = mask.expand(shape).reshape(-1).nonzero(as_tuple=True)[0]
     count = flat.layout.numel
     if count > source.layout.numel:
@@ -449,7 +485,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"masked_scatter: expected self and source to have same dtypes and source at least {count} elements, but it has {source.layout.numel}"
         )
     whole = input.expand(shape).reshape(-1)
-    return index_put(whole, (flat,), source.reshape(-1)[:count].to(input.layout.dtype)).reshape(shape)
+    return index_put(whole, (flat,), source.reshape(-1)[:count]).reshape(shape)
 
 
 def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -459,6 +495,9 @@ def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements at positions of the flattened tensor."""
+    require_tensor("take", "index", index)
+    if index.layout.dtype is not dt.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.layout.dtype!r}")
     apart(out, input, index, name="take")
     return into(out, getitem(input.reshape(-1), index))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number, sizes
+from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes
+from flambeau._ops.copying import suggested_format
 from flambeau._ops.operator import Operator
 from flambeau._ops.views import narrow, select
 from flambeau._tape.storage import TensorBase
-from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -64,7 +64,7 @@ def _cat_gradient(grad: Tensor, dim: int, position: int, shapes: list[tuple[int,
 CAT.gradient(tensors=_cat_gradient)
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The tensors one after another along ``dim``; their other sizes must be equal.
 
     Example::
@@ -72,6 +72,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
         >>> flambeau.cat([flambeau.zeros(2), flambeau.ones(1)])
         tensor([0., 0., 1.])
     """
+    dim = dim if axis is None else axis
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -84,7 +85,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
     return into(out, CAT(*tensors, statics=(lay.wrap_axis(dim, ndim),)))
 
 
-def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The tensors, all of one shape, along a new dimension.
 
     Example::
@@ -92,6 +93,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         >>> flambeau.stack([flambeau.zeros(2), flambeau.ones(2)]).shape
         torch.Size([2, 2])
     """
+    dim = dim if axis is None else axis
     tensors = tuple(tensors)
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
@@ -127,8 +129,9 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     return tuple(pieces)
 
 
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller), as views."""
+    dim = dim if axis is None else axis
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = input.layout.shape[lay.wrap_axis(dim, input.layout.ndim)]
@@ -138,8 +141,9 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, step, dim)
 
 
-def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """Pieces along ``dim``: so many, as equal as possible, or cut at the given indices."""
+    dim = dim if axis is None else axis
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
     if isinstance(indices_or_sections, TensorBase):
@@ -153,8 +157,9 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     return tuple(narrow(input, axis, min(start, end), max(end - start, 0)) for start, end in zip(cuts, cuts[1:], strict=False))
 
 
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """The slices along ``dim``, as views without it."""
+    dim = dim if axis is None else axis
     axis = lay.wrap_axis(dim, input.layout.ndim)
     return tuple(select(input, axis, index) for index in range(input.layout.shape[axis]))
 
@@ -252,9 +257,11 @@ def _infer_pad(operands: tuple, statics: tuple) -> Layout:
                 f"The input size {source.shape[axis]}, plus negative padding {before[axis]} and {after[axis]} resulted in a negative output size, which is invalid. "
                 f"Check dimension {axis} of your input."
             )
-    if source.contiguous or not source.dense:
-        return lay.contiguous(shape, source.dtype)
-    return lay.ordered(shape, lay.memory_order(source), source.dtype)
+    if max(*before, *after, 0) == 0:  # what is left is a copy of a view
+        for axis, size in enumerate(shape):
+            source = lay.slice_axis(source, axis, -before[axis], size)
+        return lay.like(source, source.dtype)
+    return suggested_format(source).layout(lay.contiguous(shape, source.dtype))
 
 
 def _lower_pad(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -290,10 +297,7 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor
     before, after = [0] * ndim, [0] * ndim
     for position in range(len(amounts) // 2):
         before[ndim - 1 - position], after[ndim - 1 - position] = amounts[2 * position], amounts[2 * position + 1]
-    fill = number(value)
-    if input.layout.dtype.category < dt.FLOAT and fill.__class__ is float:
-        fill = int(fill)
-    return PAD(input, fill, statics=(tuple(before), tuple(after)))
+    return PAD(input, number_for(input.layout.dtype, value), statics=(tuple(before), tuple(after)))
 
 
 PUBLIC = ("cat", "chunk", "constant_pad_nd", "flip", "roll", "split", "stack", "tensor_split", "tile", "unbind")

@@ -86,6 +86,15 @@ class GradNode:
         """Call ``hook(grad_outputs)`` before this node computes; it may return other grad_outputs."""
         return hooks_of(self).add(hooks_of(self).before, hook)
 
+    def __getattr__(self, name: str) -> Any:
+        """``_saved_X``: what was saved of operand, result or attribute X; the first operand is ``self`` there."""
+        if name.startswith("_saved_") and self.saved is not None:
+            wanted = name.removeprefix("_saved_")
+            for known, value in self.op.saved(self) if hasattr(self.op, "saved") else ():
+                if known == wanted:
+                    return value
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 

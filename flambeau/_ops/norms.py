@@ -182,7 +182,10 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
         raise NotImplementedError(f"rms_norm is not implemented for {source.dtype!r}: it needs a floating-point or complex input")
     if source.numel == 0:
         return _empty_norm(input, weight, None)
-    return NORM(input, eps, *(() if weight is None else (weight,)), statics=(source.shape, axes, axes, False))[0]
+    statics = source.shape, axes, axes, False
+    if weight is not None and weight.layout.dtype.compute is not source.dtype.compute:
+        return (NORM(input, eps, statics=statics)[0] * weight).to(source.dtype)
+    return NORM(input, eps, *(() if weight is None else (weight,)), statics=statics)[0]
 
 
 # -- batch norm ------------------------------------------------------------------------------------------------------

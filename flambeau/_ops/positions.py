@@ -7,9 +7,10 @@ and the user's line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.registry import new_tensor
+from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.errors import IndexOutOfBoundsError
@@ -64,7 +65,7 @@ def check_range(graph: Graph, index: Node, size: int, make: Callable[[int, int],
     What is returned is in range even where the check fails, so that it is safe to read there.
     """
     index = graph.cast(index, dt.int64)
-    bad = (index < (-size if wraps else 0)) | (index >= size)
+    bad = graph.map("outside", index, -size if wraps else 0, size)
     graph.check(bad, index, make)
     if wraps:
         index = graph.where(index < 0, index + size, index)
@@ -123,10 +124,23 @@ def spread(index: Tensor, dim: int, shape: tuple[int, ...]) -> Tensor:
     return new_tensor(index.storage, spread)
 
 
+def require_tensor(name: str, what: str, value: Any) -> None:
+    if not isinstance(value, TensorBase):
+        raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(value).__name__}")
+
+
 def vector_of(name: str, index: Tensor) -> Tensor:
-    if index.layout.ndim > 1:
+    require_tensor(name, "index", index)
+    layout = index.layout
+    if layout.ndim == 1 and layout.dtype is dt.int64:
+        return index
+    if layout.ndim > 1:
         raise (RuntimeError if name == "index_fill" else IndexError)(  # as PyTorch does
-            f"{name}(): Index is supposed to be a vector, but got dim: {index.layout.ndim} with type: {index.layout.dtype!r} and size: {list(index.layout.shape)}"
+            f"{name}(): Index is supposed to be a vector, but got dim: {layout.ndim} with type: {layout.dtype!r} and size: {list(layout.shape)}"
+        )
+    if name in ("index_copy", "index_fill") and index.layout.dtype is not dt.int64:
+        raise (IndexError if name == "index_fill" else RuntimeError)(
+            f"{name}(): Expected dtype int64 for index, but got {index.layout.dtype!r}"
         )
     if index.layout.dtype not in (dt.int64, dt.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32 or int64 for index, but got {index.layout.dtype!r}")

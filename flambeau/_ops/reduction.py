@@ -97,7 +97,16 @@ AMIN = Operator("amin", ("input",), ("axes", "keepdim", "dtype"), infer=infer_re
 )
 
 
-def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def sum(
+    input: Tensor,
+    dim: Axes = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    out: Tensor | None = None,
+    axis: Axes = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The sum over all elements, or over the dimensions ``dim``; integers and bool are added as int64.
 
     Example::
@@ -105,6 +114,8 @@ def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType 
         >>> flambeau.ones(2, 3).sum(0)
         tensor([2., 2., 2.])
     """
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     layout = input.layout
     if dtype is None:
         dtype = layout.dtype if layout.dtype.category >= dt.FLOAT else dt.int64
@@ -112,12 +123,23 @@ def sum(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType 
     return into(out, result)
 
 
-def mean(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def mean(
+    input: Tensor,
+    dim: Axes = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    out: Tensor | None = None,
+    axis: Axes = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The mean over all elements, or over the dimensions ``dim``.
 
     Raises:
         RuntimeError: the dtype is neither floating point nor complex.
     """
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     layout = input.layout
     if dtype is None:
         dtype = layout.dtype
@@ -138,15 +160,23 @@ def _nonempty(name: str, layout: Layout, axes: Sequence[int], dim: Axes) -> None
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
-def amax(input: Tensor, dim: Axes = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def amax(
+    input: Tensor, dim: Axes = (), keepdim: bool = False, *, out: Tensor | None = None, axis: Axes = None, keepdims: bool | None = None
+) -> Tensor:
     """The largest element over dimensions; NaN if there is one. Equal maxima share the gradient."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     axes = lay.wrap_axes(dim, input.layout.ndim)
     _nonempty("amax", input.layout, axes, dim)
     return into(out, AMAX(input, statics=(axes, keepdim, input.layout.dtype)))
 
 
-def amin(input: Tensor, dim: Axes = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def amin(
+    input: Tensor, dim: Axes = (), keepdim: bool = False, *, out: Tensor | None = None, axis: Axes = None, keepdims: bool | None = None
+) -> Tensor:
     """The smallest element over dimensions; NaN if there is one. Equal minima share the gradient."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     axes = lay.wrap_axes(dim, input.layout.ndim)
     _nonempty("amin", input.layout, axes, dim)
     return into(out, AMIN(input, statics=(axes, keepdim, input.layout.dtype)))

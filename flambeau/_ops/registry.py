@@ -54,13 +54,19 @@ class Functions:
     copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
     backward: Callable[..., None]
     gradients: Callable[..., tuple]
+    sparse: Callable[[], Any]  # the module that makes sparse tensors, which is built on all of this and loaded when it is first needed
 
 
 FUNCTIONS = Functions()
 
 
 class Anomaly:
-    enabled = False
+    """Whether anomaly mode is on."""
+
+    __slots__ = ("enabled",)
+
+    def __init__(self) -> None:
+        self.enabled = False
 
 
 ANOMALY = Anomaly()

@@ -130,9 +130,17 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
 
 
 def diff(
-    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+    *,
+    out: Tensor | None = None,
+    axis: int | None = None,
 ) -> Tensor:
     """The differences of neighbours along ``dim``, taken ``n`` times; of bool, whether they differ."""
+    dim = dim if axis is None else axis
     if input.layout.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:

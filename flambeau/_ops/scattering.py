@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.arguments import apart, into, number
+from flambeau._ops.arguments import apart, into, number_for
 from flambeau._ops.gathering import gather
 from flambeau._ops.joining import cat, constant_pad_nd
 from flambeau._ops.operator import Operator
-from flambeau._ops.positions import check_index, out_of_bounds, places_along
+from flambeau._ops.positions import check_index, out_of_bounds, places_along, require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -57,9 +57,27 @@ def _lower_scatter(graph: Graph, operands: list[Node], statics: tuple, layouts: 
     return graph.cast(result, target.dtype)
 
 
-SCATTER = Operator(
-    "scatter", ("input", "index", "src"), ("dim", "combine", "name"), infer=_infer_scatter, lower=_lower_scatter, keeps_origin=True
-)
+def _operator(name: str) -> Operator:
+    return Operator(
+        name, ("input", "index", "src"), ("dim", "combine", "name"), infer=_infer_scatter, lower=_lower_scatter, keeps_origin=True
+    )
+
+
+class _Scatter:
+    """The operator by how values are combined: each saves only what its own gradient needs, so that a tensor can be written to again."""
+
+    def __init__(self) -> None:
+        reduce = _operator("scatter_reduce")
+        self.operators = {"set": _operator("scatter"), "sum": _operator("scatter_add"), "prod": reduce, "max": reduce, "min": reduce}
+
+    def __call__(self, *operands: Any, statics: tuple) -> Tensor:
+        return self.operators[statics[1]](*operands, statics=statics)
+
+    def inplace(self, target: Tensor, *operands: Any, statics: tuple) -> Tensor:
+        return self.operators[statics[1]].inplace(target, *operands, statics=statics)
+
+
+SCATTER = _Scatter()
 
 
 # -- gradients --------------------------------------------------------------------------------------------------------
@@ -82,11 +100,11 @@ def _uncrop(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return constant_pad_nd(x, pad)
 
 
-def _scatter_input(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str, name: str) -> Tensor:
-    if combine == "sum":
-        return grad
-    if combine == "set":
-        return SCATTER(grad, index, 0, statics=(dim, "set", name))
+def _set_input(grad: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
+    return SCATTER(grad, index, 0, statics=(dim, "set", name))
+
+
+def _reduced_input(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str) -> Tensor:
     values = _values(src, index, grad)
     if combine == "prod":
         return grad * SCATTER(FUNCTIONS.ones(grad.layout), index, values, statics=(dim, "prod", "scatter"))
@@ -109,17 +127,23 @@ def _extremum_shares(input: Tensor, index: Tensor, values: Tensor, result: Tenso
     return own / count, hits / gather(count, dim, index)
 
 
-def _scatter_src(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str, name: str) -> Tensor:
-    shape = src.layout.shape
-    if name == "index_fill" and input.layout.shape:
-        index = FUNCTIONS.where(index < 0, index + input.layout.shape[dim], index)
-    if combine == "sum" or name == "max_unpool":  # PyTorch's rule for maxima: what shares a place shares its gradient
-        return _uncrop(gather(grad, dim, index), shape)
-    values = _values(src, index, grad)
-    if combine == "set":  # only the last of several values at one place has an effect
-        order = FUNCTIONS.arange(index.layout.numel).reshape(index.layout.shape)
-        last = SCATTER(FUNCTIONS.full(lay.contiguous(input.layout.shape, dt.int64), -1), index, order, statics=(dim, "set", "scatter"))
-        return _uncrop(FUNCTIONS.where(gather(last, dim, index) == order, gather(grad, dim, index), 0.0), shape)
+def _added_src(grad: Tensor, index: Tensor, src_shape: tuple[int, ...], dim: int) -> Tensor:
+    return _uncrop(gather(grad, dim, index), src_shape)
+
+
+def _set_src(grad: Tensor, input_shape: tuple[int, ...], index: Tensor, src_shape: tuple[int, ...], dim: int, name: str) -> Tensor:
+    if name == "index_fill" and input_shape:
+        index = FUNCTIONS.where(index < 0, index + input_shape[dim], index)
+    if name == "max_unpool":  # PyTorch's rule for maxima: what shares a place shares its gradient
+        return _added_src(grad, index, src_shape, dim)
+    # Only the last of several values at one place has an effect.
+    order = FUNCTIONS.arange(index.layout.numel).reshape(index.layout.shape)
+    last = SCATTER(FUNCTIONS.full(lay.contiguous(input_shape, dt.int64), -1), index, order, statics=(dim, "set", "scatter"))
+    return _uncrop(FUNCTIONS.where(gather(last, dim, index) == order, gather(grad, dim, index), 0.0), src_shape)
+
+
+def _reduced_src(grad: Tensor, input: Tensor, index: Tensor, src: Any, result: Tensor, dim: int, combine: str) -> Tensor:
+    shape, values = src.layout.shape, _values(src, index, grad)
     if combine == "prod":
         return _uncrop(gather(grad * input, dim, index) * _others(values, index, dim), shape)
     _, share = _extremum_shares(input, index, values, result, dim)
@@ -162,18 +186,12 @@ def _products_before(values: Tensor, places: Tensor, dim: int) -> Tensor:
     return product
 
 
-SCATTER.gradient(input=_scatter_input, src=_scatter_src)
+SCATTER.operators["set"].gradient(input=_set_input, src=_set_src)
+SCATTER.operators["sum"].gradient(input=lambda grad: grad, src=_added_src)
+SCATTER.operators["prod"].gradient(input=_reduced_input, src=_reduced_src)
 
 
 # -- functions --------------------------------------------------------------------------------------------------------
-
-
-def number_for(self: Tensor, value: Any) -> Any:
-    """A number that is to be written to a tensor."""
-    value = number(value)
-    if value.__class__ is complex and not self.layout.dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {self.layout.dtype.name} without overflow: {value} is complex")
-    return value
 
 
 def check_out(out: Tensor | None, input: Tensor, *others: Any, name: str) -> None:
@@ -191,12 +209,13 @@ _REDUCE = {None: "set", "add": "sum", "multiply": "prod"}
 
 
 def _scatter_arguments(dim: int, index: Tensor, src: Any, value: Any, reduce: str | None, self: Tensor) -> tuple:
+    require_tensor("scatter", "index", index)
     if reduce not in _REDUCE:
         raise RuntimeError(f"reduce argument must be either add or multiply, but got {reduce!r}")
     source = src if src is not None else value
     if source is None:
         raise TypeError("scatter() needs src (a tensor) or value (a number)")
-    source = source if isinstance(source, TensorBase) else number_for(self, source)
+    source = source if isinstance(source, TensorBase) else number_for(self.layout.dtype, source)
     return source, (lay.wrap_axis(dim, self.layout.ndim), _REDUCE[reduce], "scatter")
 
 
@@ -236,12 +255,14 @@ def unpool(input: Tensor, index: Tensor, src: Tensor) -> Tensor:
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A copy of ``input`` with ``src`` added where ``index`` says along ``dim``, in row-major order."""
+    require_tensor("scatter_add", "index", index)
     check_out(out, input, index, src, name="scatter_add")
     return into(out, SCATTER(input.contiguous(), index, src, statics=(lay.wrap_axis(dim, input.layout.ndim), "sum", "scatter_add")))
 
 
 def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """In-place version of ``scatter_add()``."""
+    require_tensor("scatter_add_", "index", index)
     return SCATTER.inplace(self, self, index, src, statics=(lay.wrap_axis(dim, self.layout.ndim), "sum", "scatter_add"))
 
 
@@ -267,7 +288,7 @@ def reduced(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, inc
 
 
 def _mean(self: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool, name: str) -> Tensor:
-    count = _hits(self, dim, index, src.layout.dtype, "sum", name, first=int(include_self))
+    count = _hits(self, dim, index, src.layout.dtype.to_real(), "sum", name, first=int(include_self))
     start = self if include_self else FUNCTIONS.where(count > 0, 0, self)
     total = SCATTER(start, index, src, statics=(dim, "sum", name))
     count = count if include_self else count.clamp(min=1)
@@ -305,6 +326,7 @@ def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None
 ) -> Tensor:
     """As ``scatter``, combining values for one place by ``sum``, ``prod``, ``mean``, ``amax`` or ``amin``, with the target's own unless excluded."""
+    require_tensor("scatter_reduce", "index", index)
     check_out(out, input, index, src, name="scatter_reduce")
     return into(out, reduced(input, dim, index, src, reduce, include_self, "scatter_reduce"))
 

@@ -292,7 +292,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """The tensors expanded to one shape."""
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     shape = lay.broadcast_shapes(*[tensor.layout.shape for tensor in given])
-    return tuple(views.expand(tensor, shape) for tensor in given)
+    return tuple(tensor if tensor.layout.shape == shape else views.expand(tensor, shape) for tensor in given)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
@@ -376,8 +376,11 @@ def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Ten
 row_stack = vstack
 
 
-def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+def repeat_interleave(
+    input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None, axis: int | None = None
+) -> Tensor:
     """Each element (or slice along ``dim``) repeated so many times, one after another."""
+    dim = dim if axis is None else axis
     from flambeau._ops.creation import arange, tensor
     from flambeau._ops.gathering import index_select
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.arguments import into
-from flambeau._ops.positions import spread, vector_of
-from flambeau._ops.scattering import SCATTER, check_out, number_for, reduced
+from flambeau._ops.arguments import into, number_for
+from flambeau._ops.autocast import STATE, cast
+from flambeau._ops.positions import require_tensor, spread, vector_of
+from flambeau._ops.scattering import SCATTER, check_out, reduced
 from flambeau._tape.storage import TensorBase
 from flambeau._types import layout as lay
+from flambeau._types.promotion import promote_types
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 def _index_write(self: Tensor, dim: int, index: Tensor, source: Tensor, name: str) -> tuple[int, Tensor]:
     axis = lay.wrap_axis(dim, self.layout.ndim)
     vector = vector_of(name, index)
+    require_tensor(name, "source", source)
     if source.layout.ndim and source.layout.shape[axis] != vector.layout.numel:
         raise (IndexError if name == "index_copy" else RuntimeError)(  # as PyTorch does
             f"{name}(): Number of indices ({vector.layout.numel}) should be equal to source.size(dim): ({source.layout.shape[axis]}), for dim: {axis}"
@@ -39,17 +42,26 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """A copy of ``input`` with ``alpha`` times the slices of ``source`` added at the positions in ``index``."""
     axis, places = _index_write(input, dim, index, source, "index_add")
     check_out(out, input, index, source, name="index_add")
-    return into(out, SCATTER(input.contiguous(), places, source if alpha == 1 else source * alpha, statics=(axis, "sum", "index_add")))
+    return into(out, SCATTER(input.contiguous(), places, _times(source, alpha), statics=(axis, "sum", "index_add")))
 
 
 def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """In-place version of ``index_add()``."""
     axis, places = _index_write(self, dim, index, source, "index_add")
-    return SCATTER.inplace(self, self, places, source if alpha == 1 else source * alpha, statics=(axis, "sum", "index_add"))
+    return SCATTER.inplace(self, self, places, _times(source, alpha), statics=(axis, "sum", "index_add"))
+
+
+def _times(source: Tensor, alpha: Any) -> Tensor:
+    """``alpha`` times the source, in its dtype: of 1.5 an integer sees 1."""
+    alpha = number_for(source.layout.dtype, alpha)
+    return source if alpha == 1 else source * alpha
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A copy of ``input`` with the slices of ``source`` written at the positions in ``index``."""
+    if STATE.dtype is not None:
+        widest = promote_types(input.layout.dtype, source.layout.dtype)
+        input, source = cast(input, widest), cast(source, widest)
     axis, places = _index_write(input, dim, index, source, "index_copy")
     check_out(out, input, index, source, name="index_copy")
     return into(out, SCATTER(input.contiguous(), places, source, statics=(axis, "set", "index_copy")))
@@ -71,7 +83,11 @@ def _filling(self: Tensor, dim: int, index: Tensor, value: Any) -> tuple:
                 f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s)."
             )
         value = value.to(self.layout.dtype).expand(places.layout.shape)
-    return (places, number_for(self, value)), (axis, "set", "index_fill")
+    elif isinstance(value, complex) and not self.layout.dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {self.layout.dtype.name} without overflow: {value} is complex")
+    else:
+        value = number_for(self.layout.dtype, value)
+    return (places, value), (axis, "set", "index_fill")
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import into
 from flambeau._ops.operator import Operator
@@ -113,7 +113,7 @@ def _prepared(input: Tensor, dim: int, dtype: DType | None) -> tuple[Tensor, int
     return input, lay.wrap_axis(dim, input.layout.ndim)
 
 
-def softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor | None = None) -> Tensor:
+def softmax(input: Tensor, dim: Any = None, dtype: DType | None = None, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along ``dim``, computed without overflow.
 
     Example::
@@ -121,12 +121,16 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor 
         >>> flambeau.softmax(flambeau.tensor([0., 0.]), 0)
         tensor([0.5000, 0.5000])
     """
+    dim = dim if axis is None else axis
     input, axis = _prepared(input, dim, dtype)
     return into(out, SOFTMAX(input, statics=(axis,)))
 
 
-def log_softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor | None = None) -> Tensor:
+def log_softmax(
+    input: Tensor, dim: Any = None, dtype: DType | None = None, *, out: Tensor | None = None, axis: int | None = None
+) -> Tensor:
     """The logarithm of ``softmax``, computed without overflow or loss of digits."""
+    dim = dim if axis is None else axis
     input, axis = _prepared(input, dim, dtype)
     return into(out, LOG_SOFTMAX(input, statics=(axis,)))
 

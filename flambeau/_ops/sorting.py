@@ -125,7 +125,7 @@ def _ordered(name: str, input: Tensor, dim: int) -> int:
     return lay.wrap_axis(dim, input.layout.ndim)
 
 
-def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | None = False, *, out: Any = None) -> Any:
+def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | None = False, *, out: Any = None, axis: Any = None) -> Any:
     """The elements in order along ``dim``, and where each of them was; equal elements keep their order.
 
     Returns:
@@ -136,14 +136,16 @@ def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | 
         >>> flambeau.tensor([3, 1, 2]).sort().indices
         tensor([1, 2, 0])
     """
+    dim = dim if axis is None else axis
     if dim.__class__ is bool:
         dim, descending = -1, dim
     axis = _ordered("sort", input, dim)
     return several(return_types.sort, out, *SORT(input, statics=(axis, None, bool(descending))))
 
 
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: int | None = None) -> Tensor:
     """The positions of the elements in order along ``dim``."""
+    dim = dim if axis is None else axis
     return sort(input.detach(), dim, descending).indices
 
 
@@ -152,12 +154,15 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, sort(input, 0).values)
 
 
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None, axis: int | None = None
+) -> Any:
     """The ``k`` largest (or smallest) elements along ``dim`` in order, and where they were.
 
     Raises:
         RuntimeError: there are fewer than ``k`` elements along ``dim``.
     """
+    dim = dim if axis is None else axis
     axis = _ordered("topk", input, dim)
     size = input.layout.shape[axis] if input.layout.shape else 1
     if not 0 <= k <= size:

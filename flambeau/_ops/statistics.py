@@ -49,13 +49,21 @@ ANY = Operator("any", ("input",), ("axes", "keepdim"), infer=_infer_truth, lower
 ALL = Operator("all", ("input",), ("axes", "keepdim"), infer=_infer_truth, lower=_lower_truth("all"))
 
 
-def any(input: Tensor, dim: Axes = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def any(
+    input: Tensor, dim: Axes = None, keepdim: bool = False, *, out: Tensor | None = None, axis: Axes = None, keepdims: bool | None = None
+) -> Tensor:
     """Whether any element (along ``dim``) is not 0."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return into(out, ANY(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim)))
 
 
-def all(input: Tensor, dim: Axes = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def all(
+    input: Tensor, dim: Axes = None, keepdim: bool = False, *, out: Tensor | None = None, axis: Axes = None, keepdims: bool | None = None
+) -> Tensor:
     """Whether every element (along ``dim``) is not 0."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return into(out, ALL(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim)))
 
 
@@ -76,8 +84,19 @@ def _prod_gradient(grad: Tensor, input: Tensor, result: Tensor, axes: tuple, kee
 PROD.gradient(input=_prod_gradient)
 
 
-def prod(input: Tensor, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def prod(
+    input: Tensor,
+    dim: Axes = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    out: Tensor | None = None,
+    axis: Axes = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The product of all elements, or along ``dim``; integers are multiplied as int64."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     if dtype is None:
         dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
     return into(out, PROD(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype)))
@@ -130,13 +149,33 @@ def _argument(operator: Operator, input: Tensor, dim: int | None, keepdim: bool)
     return operator(input, statics=(axis, keepdim))
 
 
-def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def argmax(
+    input: Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    out: Tensor | None = None,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The position of the largest element (the first of equals; NaN counts as largest), of all or along ``dim``."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return into(out, _argument(ARGMAX, input, dim, keepdim))
 
 
-def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def argmin(
+    input: Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    out: Tensor | None = None,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The position of the smallest element (the first of equals; NaN counts as smallest), of all or along ``dim``."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return into(out, _argument(ARGMIN, input, dim, keepdim))
 
 
@@ -161,13 +200,35 @@ def _extremum(
     return pair(*(into(out, (values, index)) if out is not None else (values, index)))
 
 
-def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+def max(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    out: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Any:
     """The largest element; with ``dim`` the largest along it and their positions; with a tensor, the larger of two elements."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return _extremum(ARGMAX, amax, return_types.max, basic.maximum, input, dim, keepdim, other, out)
 
 
-def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+def min(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    out: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Any:
     """The smallest element; with ``dim`` the smallest along it and their positions; with a tensor, the smaller of two elements."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return _extremum(ARGMIN, amin, return_types.min, basic.minimum, input, dim, keepdim, other, out)
 
 
@@ -237,8 +298,12 @@ def var(
     *,
     correction: float | None = None,
     out: Tensor | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
 ) -> Tensor:
     """The variance over all elements or ``dim``: squared distances from the mean over ``count - correction``."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     dim, correction = _correction(dim, unbiased, correction)
     if input.layout.dtype.category < dt.FLOAT:
         raise RuntimeError("std and var only support floating point and complex dtypes")
@@ -254,23 +319,45 @@ def std(
     *,
     correction: float | None = None,
     out: Tensor | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
 ) -> Tensor:
     """The square root of the variance."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return into(out, var(input, dim, unbiased, keepdim, correction=correction).sqrt())
 
 
 def var_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     axes, _ = _correction(dim, unbiased, correction)
     return var(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
 
 
 def std_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     axes, _ = _correction(dim, unbiased, correction)
     return std(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
 
@@ -278,8 +365,12 @@ def std_mean(
 # -- norms and logarithms of sums ------------------------------------------------------------------------------------
 
 
-def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def logsumexp(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None, axis: Any = None, keepdims: bool | None = None
+) -> Tensor:
     """``log(sum(exp(input)))`` along ``dim``, without overflow."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     axes = lay.wrap_axes(dim, input.layout.ndim)
     if input.layout.dtype.category < dt.FLOAT:
         input = input.to(dt.float32)
@@ -376,20 +467,43 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return vector_norm(input - other, p)
 
 
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+def count_nonzero(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements (along ``dim``) are not 0."""
+    dim = dim if axis is None else axis
     return sum(input != 0, dim)
 
 
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def nansum(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    out: Tensor | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The sum, NaN counting as 0."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return sum(
         input if input.layout.dtype.category < dt.FLOAT else FUNCTIONS.where(input != input, 0.0, input), dim, keepdim, dtype=dtype, out=out
     )
 
 
-def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def nanmean(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+    out: Tensor | None = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The mean of the elements that are not NaN."""
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
     return into(out, nansum(input, dim, keepdim, dtype=dtype) / sum(input == input, dim, keepdim))
 
 
@@ -438,13 +552,15 @@ def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> T
     return operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype))
 
 
-def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def cumsum(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The running sum along ``dim``."""
+    dim = dim if axis is None else axis
     return into(out, _scan(CUMSUM, input, dim, dtype))
 
 
-def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
+def cumprod(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The running product along ``dim``."""
+    dim = dim if axis is None else axis
     return into(out, _scan(CUMPROD, input, dim, dtype))
 
 

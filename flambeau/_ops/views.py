@@ -43,6 +43,11 @@ class ViewOperator:
 
 def make_view(source: Tensor, layout: Layout, operator: ViewOperator, *statics: Any) -> Tensor:
     """The tensor that shows ``source``'s memory through ``layout``."""
+    return _make_view(source, layout, operator, statics)
+
+
+def _make_view(source: Tensor, layout: Layout, operator: ViewOperator, statics: tuple) -> Tensor:
+    """What ``make_view`` does until native code does it (``_tape/native/``; 0.9 and 0.4 µs)."""
     view = new_tensor(source.storage, layout)
     if LOCAL.tape.grad:
         base = source if source.base is None else source.base
@@ -238,9 +243,10 @@ def view(self: Tensor, *shape: Any, size: Any = None, dtype: dt.dtype | None = N
         shape = (dtype if size is None else size,)
     if len(shape) == 1 and isinstance(shape[0], dt.dtype):
         return view_as_dtype(self, shape[0])
-    wanted = lay.infer_size(sizes(shape, "size"), self.layout.numel)
-    layout = lay.view(self.layout, wanted)
+    wanted = sizes(shape, "size")
+    layout = lay.reshaped(self.layout, wanted)
     if layout is None:
+        wanted = lay.infer_size(wanted, self.layout.numel)
         raise RuntimeError(
             f"view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous subspaces): "
             f"shape {list(self.layout.shape)} with strides {list(self.layout.strides)} as {list(wanted)}. Use .reshape(...) instead."
@@ -257,11 +263,11 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
         tensor([[0, 1, 2],
                 [3, 4, 5]])
     """
-    wanted = lay.infer_size(sizes(shape, "shape"), input.layout.numel)
-    layout = lay.view(input.layout, wanted)
+    wanted = sizes(shape, "shape")
+    layout = lay.reshaped(input.layout, wanted)
     if layout is None:
         input = input.contiguous()
-        layout = lay.contiguous(wanted, input.layout.dtype)
+        layout = lay.contiguous(lay.infer_size(wanted, input.layout.numel), input.layout.dtype)
     return make_view(input, layout, VIEW)
 
 
@@ -320,14 +326,16 @@ def t(input: Tensor) -> Tensor:
     return make_view(input, lay.permute(input.layout, (1, 0)), T, 0, 1)
 
 
-def unsqueeze(input: Tensor, dim: int) -> Tensor:
+def unsqueeze(input: Tensor, dim: Any = None, *, axis: int | None = None) -> Tensor:
     """The view with a dimension of size 1 at ``dim``."""
+    dim = dim if axis is None else axis
     axis = lay.wrap_axis(dim, input.layout.ndim + 1)
     return make_view(input, lay.unsqueeze(input.layout, axis), UNSQUEEZE, axis)
 
 
-def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None, *, axis: int | Sequence[int] | None = None) -> Tensor:
     """The view without the dimensions of size 1 (all of them, or those named)."""
+    dim = dim if axis is None else axis
     ndim = input.layout.ndim
     if dim is None:
         axes: Sequence[int] = range(ndim)

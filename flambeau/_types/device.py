@@ -52,6 +52,14 @@ class device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __enter__(self) -> device:
+        """Let tensors be made on this device, which must be the CPU, by the functions that are called in the ``with`` block."""
+        require_cpu(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
     def __reduce__(self) -> tuple:
         return device, ((self.type,) if self.index is None else (self.type, self.index))
 

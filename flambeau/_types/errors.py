@@ -7,6 +7,10 @@ class IndexOutOfBoundsError(RuntimeError, IndexError):
     """An index in a tensor is out of range: a ``RuntimeError``, as PyTorch raises, and the ``IndexError`` that it is."""
 
 
+class ZeroGroupsError(ValueError, ZeroDivisionError):
+    """Channels are to be split into no groups: a ``ValueError``, and the ``ZeroDivisionError`` that PyTorch raises."""
+
+
 class LinAlgError(RuntimeError):
     """A matrix has not the property that an algorithm of linear algebra needs: it is singular, or not positive definite."""
 

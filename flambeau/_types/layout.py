@@ -144,7 +144,7 @@ def wrap_axis(axis: int, ndim: int) -> int:
     """
     if axis.__class__ is not int:
         axis = _integer(axis)
-    limit = max(ndim, 1)
+    limit = ndim or 1
     if not -limit <= axis < limit:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {axis})")
     return axis + limit if axis < 0 else axis
@@ -164,6 +164,8 @@ def wrap_axes(axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     """Axes counted from the front, in increasing order; ``None`` or none at all means all of them."""
     if axes is None:
         return tuple(range(ndim))
+    if axes.__class__ is int and -ndim <= axes < ndim:  # type: ignore[operator]
+        return (axes % ndim,)  # type: ignore[operator, return-value]
     if isinstance(axes, int):
         return (wrap_axis(axes, ndim),) if ndim else (wrap_axis(axes, ndim),)[:0]
     wrapped = [wrap_axis(axis, ndim) for axis in axes]
@@ -331,6 +333,18 @@ def view(source: Layout, shape: tuple[int, ...]) -> Layout | None:
         return source
     strides = view_strides(source, shape)
     return None if strides is None else layout(shape, strides, source.offset, source.dtype)
+
+
+def reshaped(source: Layout, wanted: tuple[int, ...]) -> Layout | None:
+    """As ``view``, of a shape with one -1 at most; remembered, since it takes 2 µs.
+
+    Raises:
+        RuntimeError: the shape has another number of elements.
+    """
+    found = source.memo.get(wanted, False)
+    if found is False:
+        found = source.memo[wanted] = view(source, infer_size(wanted, source.numel))
+    return found
 
 
 def like(source: Layout, dtype: DType) -> Layout:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["is_built"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = [
+    "allow_fp16_bf16_reduction_math_sdp", "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled",
+    "fp16_bf16_reduction_math_sdp_allowed", "is_built", "math_sdp_enabled", "mem_efficient_sdp_enabled", "preferred_blas_library", "preferred_linalg_library", "sdp_kernel",
+]  # fmt: skip
 
 
 class _Matmul:
@@ -19,3 +26,83 @@ matmul = _Matmul()
 def is_built() -> bool:
     """Whether there is support for CUDA: no."""
     return False
+
+
+# -- kernels of attention: which of CUDA's may be used ---------------------------------------------------------------
+
+_ALLOWED: dict[str, Any] = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True, "fp16_bf16_reduction_math": False}
+
+
+def enable_flash_sdp(enabled: bool) -> None:
+    """Allow or forbid FlashAttention on CUDA devices."""
+    _ALLOWED["flash"] = bool(enabled)
+
+
+def flash_sdp_enabled() -> bool:
+    """Whether FlashAttention is allowed on CUDA devices."""
+    return _ALLOWED["flash"]
+
+
+def enable_mem_efficient_sdp(enabled: bool) -> None:
+    """Allow or forbid memory-efficient attention on CUDA devices."""
+    _ALLOWED["mem_efficient"] = bool(enabled)
+
+
+def mem_efficient_sdp_enabled() -> bool:
+    """Whether memory-efficient attention is allowed on CUDA devices."""
+    return _ALLOWED["mem_efficient"]
+
+
+def enable_math_sdp(enabled: bool) -> None:
+    """Allow or forbid attention by products and a softmax on CUDA devices."""
+    _ALLOWED["math"] = bool(enabled)
+
+
+def math_sdp_enabled() -> bool:
+    """Whether attention by products and a softmax is allowed on CUDA devices."""
+    return _ALLOWED["math"]
+
+
+def enable_cudnn_sdp(enabled: bool) -> None:
+    """Allow or forbid cuDNN's attention."""
+    _ALLOWED["cudnn"] = bool(enabled)
+
+
+def cudnn_sdp_enabled() -> bool:
+    """Whether cuDNN's attention is allowed."""
+    return _ALLOWED["cudnn"]
+
+
+def allow_fp16_bf16_reduction_math_sdp(enabled: bool) -> None:
+    """Allow or forbid sums in half precision in attention on CUDA devices."""
+    _ALLOWED["fp16_bf16_reduction_math"] = bool(enabled)
+
+
+def fp16_bf16_reduction_math_sdp_allowed() -> bool:
+    """Whether sums in half precision are allowed in attention on CUDA devices."""
+    return _ALLOWED["fp16_bf16_reduction_math"]
+
+
+@contextmanager
+def sdp_kernel(
+    enable_flash: bool = True, enable_math: bool = True, enable_mem_efficient: bool = True, enable_cudnn: bool = True
+) -> Iterator[None]:
+    """A context in which some kernels of attention are allowed on CUDA devices and others are not."""
+    before = dict(_ALLOWED)
+    _ALLOWED.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+    try:
+        yield
+    finally:
+        _ALLOWED.update(before)
+
+
+def preferred_linalg_library(backend: Any = None) -> Any:
+    """The library of linear algebra on CUDA devices: what the script has set."""
+    _ALLOWED["linalg"] = backend or _ALLOWED.get("linalg", "default")
+    return _ALLOWED["linalg"]
+
+
+def preferred_blas_library(backend: Any = None) -> Any:
+    """The library of matrix products on CUDA devices: what the script has set."""
+    _ALLOWED["blas"] = backend or _ALLOWED.get("blas", "default")
+    return _ALLOWED["blas"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["is_available", "version"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["flags", "is_available", "version"]
 
 enabled = True
 benchmark = False
@@ -19,3 +23,14 @@ def is_available() -> bool:
 def version() -> None:
     """The version of cuDNN: there is none."""
     return None
+
+
+@contextmanager
+def flags(**settings: Any) -> Iterator[None]:
+    """A context with other settings of cuDNN, which is not used."""
+    before = {name: globals()[name] for name in settings if name in globals()}
+    globals().update({name: value for name, value in settings.items() if name in before})
+    try:
+        yield
+    finally:
+        globals().update(before)

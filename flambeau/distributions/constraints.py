@@ -102,7 +102,8 @@ class _Bounds(Constraint):
         bounds = [
             f"{name}={bound}" for name, bound in (("lower_bound", self.lower_bound), ("upper_bound", self.upper_bound)) if bound is not None
         ]
-        return f"{type(self).__name__}({', '.join(bounds)})"
+        name = "".join(part[:1].upper() + part[1:] for part in type(self).__name__.split("_"))  # as PyTorch's classes are called
+        return f"{name}({', '.join(bounds)})"
 
 
 class greater_than(_Bounds):
@@ -158,7 +159,7 @@ class integer_interval(_Bounds):
         return (value % 1 == 0) & (value >= self.lower_bound) & (value <= self.upper_bound)
 
 
-class _IntegerFrom(_Bounds):
+class _IntegerGreaterThan(_Bounds):
     is_discrete = True
 
     def __init__(self, lower_bound: Any) -> None:
@@ -247,8 +248,8 @@ dependent = _Dependent()
 dependent_property = _DependentProperty
 boolean = _rule("_Boolean", lambda value: (value == 0) | (value == 1), discrete=True)
 one_hot = _rule("_OneHot", lambda value: ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1), 1, True)
-nonnegative_integer = _IntegerFrom(0)
-positive_integer = _IntegerFrom(1)
+nonnegative_integer = _IntegerGreaterThan(0)
+positive_integer = _IntegerGreaterThan(1)
 real = _rule("_Real", lambda value: value == value)
 real_vector = independent(real, 1)
 positive = greater_than(0.0)

@@ -104,6 +104,3 @@ class TransformedDistribution(Distribution):
         """The probability from the other side, where the transforms fall."""
         sign = self._direction()
         return probability if isinstance(sign, int) and sign == 1 else sign * (probability - 0.5) + 0.5
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_dist={self.base_dist!r}, transforms={self.transforms!r})"

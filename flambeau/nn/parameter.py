@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau
+from flambeau._tensor.overriding import disabled_torch_function
 from flambeau._tensor.tensor import Tensor
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "is_lazy"]
@@ -37,6 +38,8 @@ class Parameter(Tensor):
             raise TypeError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
         return _leaf(cls, data, requires_grad)
 
+    __torch_function__ = disabled_torch_function  # what is computed from a parameter is a tensor
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.data.clone(memory_format=flambeau.preserve_format), self.requires_grad)
@@ -67,6 +70,7 @@ class Buffer(Tensor):
         ['steps']
     """
 
+    __torch_function__ = disabled_torch_function
     persistent: bool
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:

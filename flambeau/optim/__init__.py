@@ -19,6 +19,7 @@ from flambeau.optim.radam import RAdam as RAdam
 from flambeau.optim.rmsprop import RMSprop as RMSprop
 from flambeau.optim.rprop import Rprop as Rprop
 from flambeau.optim.sgd import SGD as SGD
+from flambeau.optim.sparse_adam import SparseAdam as SparseAdam
 
 __all__ = [
     "ASGD",
@@ -36,6 +37,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "lr_scheduler",
     "swa_utils",
 ]

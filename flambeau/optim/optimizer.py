@@ -17,6 +17,7 @@ import flambeau
 from flambeau import _tape
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import COMPLEX
+from flambeau._types.layout import Layout
 from flambeau.nn.hooks import RemovableHandle
 from flambeau.nn.modules.module import typename
 
@@ -122,6 +123,7 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        _tape.boundary()  # what made the parameters is no part of the first step, which is the same program as those after it
 
     def step(self, closure: Callable | None = None) -> Any:
         """Updates the parameters.
@@ -375,6 +377,8 @@ class Numbers:
             return self.make(value, holders)
         self._cell.from_address(storage.buffer.address).value = value
         storage.version += 1
+        if self._made.get(known.value) is known:  # made in this very step, for a group whose state is new
+            del self._made[known.value]
         known.version, known.value = storage.version, value
         self._made[value] = known
         return tensor
@@ -411,6 +415,14 @@ class StepwiseOptimizer(Optimizer):
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         """Changes ``parameter`` and ``state`` in place."""
         raise NotImplementedError
+
+    def _update_sparse(self, parameter: Tensor, gradient: Any, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
+        """What :meth:`_update` does with a sparse gradient.
+
+        Raises:
+            RuntimeError: nothing; the optimizer needs dense ones.
+        """
+        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients, please consider SGD, Adagrad or SparseAdam instead")
 
     def _count_step(self, state: dict[str, Any]) -> float:
         """Counts one more step in ``state`` and returns how many there are now."""
@@ -464,6 +476,9 @@ class StepwiseOptimizer(Optimizer):
                 state = self._new_state(parameter, group)
                 if state:
                     self.state[parameter] = state
+            if gradient.layout.__class__ is not Layout:
+                self._update_sparse(parameter, -gradient if maximize else gradient, state, group, lr)
+                continue
             if names is None or (names and state[names[0]] is None):  # which the first step makes
                 alone.append((parameter, gradient, state))
                 continue
@@ -545,9 +560,20 @@ def number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
-def zeros_like(parameter: Tensor) -> Tensor:
-    """State that begins with zeros, laid out in memory as its parameter is."""
-    return flambeau.zeros_like(parameter, memory_format=flambeau.preserve_format)
+def zeros_like(parameter: Tensor, negative: bool = False) -> Tensor:
+    """State that begins with zeros (-0.0 if ``negative``, for real dtypes), laid out in memory as its parameter is.
+
+    It is memory from the start: recorded zeros would make the first step another program than the second, with kernels that no later step calls
+    (a ResNet-50 had 31, a quarter of what its first two steps compiled).
+    """
+    state = flambeau.empty_like(parameter, memory_format=flambeau.preserve_format)
+    buffer = state.storage.materialize()
+    if negative:
+        size = state.layout.dtype.itemsize
+        buffer.view(f"u{size}").fill(1 << (8 * size - 1))
+    else:
+        buffer.view().fill(0)
+    return state
 
 
 def saved(state: Tensor, group: dict[str, Any]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau._ops.optimize import SGD as STEP
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings
+from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings, zeros_like
 
 __all__ = ["SGD"]
 
@@ -76,7 +76,11 @@ class SGD(StepwiseOptimizer):
         )
 
     def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        return {"momentum_buffer": None} if group["momentum"] != 0 else {}
+        if group["momentum"] == 0:
+            return {}
+        # To -0.0 times the momentum the gradient is added as it is, so that the first step is the same program as those after it.
+        is_plain = group["momentum"] > 0 and group["dampening"] == 0 and not group["differentiable"] and parameter.is_floating_point()
+        return {"momentum_buffer": zeros_like(parameter, negative=True) if is_plain else None}
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] != 0 else ()
@@ -98,3 +102,16 @@ class SGD(StepwiseOptimizer):
                 buffer.mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
             gradient = gradient.add(buffer, alpha=momentum) if group["nesterov"] else buffer
         parameter.add_(gradient, alpha=-lr)
+
+    def _update_sparse(self, parameter: Tensor, gradient: Any, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
+        momentum = group["momentum"]
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        if momentum != 0:  # the buffer is dense: every row that ever had a gradient moves on
+            if state["momentum_buffer"] is None:
+                state["momentum_buffer"] = zeros_like(parameter).add_(gradient)
+            else:
+                state["momentum_buffer"].mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
+            parameter.add_(state["momentum_buffer"], alpha=-lr * momentum if group["nesterov"] else -lr)
+        if momentum == 0 or group["nesterov"]:
+            parameter.add_(gradient, alpha=-lr)

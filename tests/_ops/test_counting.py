@@ -45,6 +45,13 @@ def test_unique(dtype: str) -> None:
     assert flambeau.unique(x).tolist() == values.tolist() and x.unique(return_counts=True)[1].tolist() == counts.tolist()
 
 
+@pytest.mark.parametrize("numbers", [[-3, -1, -3, -2], [2**62, -(2**62), 5, 5], [-(2**63), 2**63 - 1, 0], [7] * 20])
+def test_unique_of_narrow_and_wide_ranges(numbers: list) -> None:
+    expected = np.unique(numbers, return_inverse=True, return_counts=True)
+    found = flambeau.unique(flambeau.tensor(numbers), return_inverse=True, return_counts=True)
+    assert [each.tolist() for each in found] == [each.tolist() for each in expected]
+
+
 def test_unique_of_slices_and_of_what_is_not_a_number() -> None:
     x = flambeau.tensor([[1, 2], [0, 2], [1, 2]])
     values, inverse = flambeau.unique(x, dim=0, return_inverse=True)

@@ -242,6 +242,22 @@ def test_an_error_leaves_the_target_as_it_was() -> None:
     assert x[0, 0].item() == 1
 
 
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_the_first_of_several_bad_lanes_is_reported(dtype: str) -> None:
+    x = flambeau.arange(24.0).reshape(3, 8)
+    index = flambeau.zeros(3, 77, dtype=getattr(flambeau, dtype))
+    index[2, 0] = index[1, 70] = 9  # the last is behind the whole vectors of its row
+    with pytest.raises(IndexError, match=r"index 9 .* position \[1, 70\]"):
+        x.gather(1, index).tolist()
+    index[1, 35], index[1, 33] = 9, -5
+    with pytest.raises(IndexError, match=r"index -5 .* position \[1, 33\]"):
+        x.gather(1, index).tolist()
+    with pytest.raises(IndexError, match=r"index 9 .* position \[1, 35\]"):  # -5 counts from the end
+        x[0][index].tolist()
+    index[1], index[2] = 7, -8
+    assert x[0][index].tolist() == x.numpy()[0][index.numpy()].tolist()
+
+
 def test_the_first_bad_place_is_reported_on_any_number_of_threads() -> None:
     index = flambeau.zeros(64, 4096, dtype=flambeau.int64)
     index[7, 5] = 70
@@ -454,3 +470,50 @@ def test_out_may_be_the_input_itself() -> None:
     x = flambeau.zeros(3)
     assert flambeau.scatter(x, 0, vector(1), 5.0, out=x) is x
     assert x.tolist() == [0.0, 5.0, 0.0]
+
+
+def test_alpha_is_an_element_of_the_source() -> None:
+    place, three = flambeau.tensor([0]), flambeau.tensor([3])
+    for dtype, alpha, expected in (("int32", 1.7, 4), ("uint8", -1, 254), ("bool", 0, True), ("float16", 1.5, 5.5)):
+        dtype = getattr(flambeau, dtype)
+        assert flambeau.ones(1, dtype=dtype).index_add(0, place, three.to(dtype), alpha=alpha).item() == expected
+    with pytest.raises(RuntimeError, match="without overflow"):
+        flambeau.ones(1, dtype=flambeau.uint8).index_add(0, place, three.to(flambeau.uint8), alpha=300)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+def test_mean_of_complex_numbers(include_self: bool) -> None:
+    x, source = flambeau.tensor([1j, 5.0]), flambeau.tensor([2.0, 4j])
+    found = x.scatter_reduce(0, flambeau.tensor([0, 0]), source, "mean", include_self=include_self)
+    np.testing.assert_allclose(found.numpy(), [(2 + 5j) / 3 if include_self else 1 + 2j, 5.0], rtol=1e-6)
+
+
+def test_a_copy_of_the_start_of_something_larger() -> None:
+    """What is written to is as large as the view, not as what the view is the start of."""
+    for _ in range(20):
+        start, index = flambeau.arange(1024.0)[:4], flambeau.tensor([0, 1])
+        assert start.index_fill(0, index, 9.0).tolist() == [9, 9, 2, 3]
+        assert start.index_add(0, index, flambeau.ones(2)).tolist() == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("write", ["index_add_", "index_copy_", "scatter_", "scatter_add_", "index_fill_"])
+def test_a_tensor_may_be_written_to_again_before_backward(write: str) -> None:
+    x, index = flambeau.ones(3, 2, dtype=flambeau.float64, requires_grad=True), flambeau.tensor([0, 1, 3])
+    target = flambeau.zeros(4, 2, dtype=flambeau.float64)
+    for factor in (1, 2, 3):
+        value = x * factor
+        if write == "index_fill_":
+            target.index_fill_(0, index[:1], value.sum())
+        else:
+            getattr(target, write)(0, index if write.startswith("index") else index[:, None].expand(3, 2), value)
+    target.sum().backward()
+    assert x.grad.tolist() == [[6.0 if write in ("index_add_", "scatter_add_", "index_fill_") else 3.0] * 2] * 3
+
+
+def test_zeros_that_are_written_through_a_view_of_another_shape() -> None:
+    target, index = flambeau.zeros(4, 6), flambeau.tensor([0, 7, 7, 23])
+    target.view(-1).index_add_(0, index, flambeau.ones(4))
+    target.view(-1).scatter_add_(0, index, flambeau.ones(4))
+    expected = np.zeros(24, np.float32)
+    np.add.at(expected, [0, 7, 7, 23], 2.0)
+    assert target.flatten().tolist() == expected.tolist()

@@ -127,3 +127,68 @@ def test_gradients_of_a_view_of_a_view_can_be_differentiated() -> None:
     """The gradient of the inner slice is itself a view that does not begin where its memory does."""
     x = flambeau.tensor(np.random.default_rng(0).standard_normal((2, 3, 4)), requires_grad=True)
     assert gradgradcheck(lambda x: x[0][:, :2] * x[1][:, 1:3], x)
+
+
+OUT_OF_RANGE = [
+    ("float16", -1e5),
+    ("float32", 1e39),
+    ("complex64", 1e39j),
+    ("float32", 1j),
+    ("int64", float("nan")),
+    ("int8", 300),
+    ("uint8", -256),
+]
+
+
+@pytest.mark.parametrize(("dtype", "value"), OUT_OF_RANGE)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x, value: x.fill_(value),
+        lambda x, value: flambeau.full((2,), value, dtype=x.dtype),
+        lambda x, value: flambeau.full_like(x, value),
+        lambda x, value: x.masked_fill(x == 0, value),
+        lambda x, value: x.masked_fill_(x == 0, value),
+        lambda x, value: x.index_fill(0, flambeau.tensor([1]), value),
+        lambda x, value: x.scatter(0, flambeau.tensor([1]), value),
+        lambda x, value: flambeau.constant_pad_nd(x, (1, 1), value),
+    ],
+)
+def test_numbers_out_of_range_are_no_elements(write: Callable, dtype: str, value: Any) -> None:
+    with pytest.raises(RuntimeError, match="without overflow"):
+        write(flambeau.zeros(2, dtype=getattr(flambeau, dtype)), value)
+
+
+def test_numbers_that_are_elements_after_all() -> None:
+    """Infinity and NaN, a complex number without imaginary part, negative numbers that wrap, anything as a truth value."""
+    half, byte, truth = (flambeau.zeros(1, dtype=dtype) for dtype in (flambeau.float16, flambeau.uint8, flambeau.bool))
+    assert half.fill_(float("-inf")).item() == float("-inf") and half.masked_fill(half < 0, float("nan")).isnan().all()
+    assert half.fill_(3 + 0j).item() == 3 and byte.fill_(-1).item() == 255 and byte.fill_(2.9).item() == 2
+    assert truth.fill_(float("nan")).item() is True and truth.fill_(0.5j).item() is True
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float16, flambeau.bfloat16])
+def test_what_is_assigned_to_half_precision_may_become_infinite(dtype: Any) -> None:
+    """As in PyTorch, where ``fill_`` with the same number raises."""
+    x = flambeau.zeros(3, dtype=dtype)
+    x[0], x[flambeau.tensor([1])] = -1e39, 1e39
+    assert x.tolist() == [float("-inf"), float("inf"), 0.0]
+
+
+def test_indices_have_64_or_32_bits() -> None:
+    x, short = flambeau.arange(4.0), flambeau.tensor([1], dtype=flambeau.int16)
+    for call in (lambda: x[short], lambda: x.index_put((short,), x[0])):
+        with pytest.raises(IndexError, match="must be long, int, byte or bool"):
+            call()
+    with pytest.raises(RuntimeError, match=r"take\(\): Expected a long tensor"):
+        x.take(short.int())
+    assert x[short[0]].item() == x[np.array([1], np.int16)].item() == 1  # numbers, and arrays of others, are converted
+
+
+def test_order_of_memory_of_results() -> None:
+    x = flambeau.arange(24.0).reshape(4, 3, 2).permute(2, 1, 0)
+    assert x.masked_fill(x > 3, 0.0).is_contiguous()
+    assert x.clone().masked_fill_(x > 3, 0.0).stride() == x.stride()
+    assert x.put(flambeau.tensor([0]), flambeau.tensor([5.0])).stride() == x.stride()
+    assert flambeau.nn.functional.pad(x, (1, 1)).is_contiguous()
+    assert flambeau.nn.functional.pad(x, (0, -1)).stride() == (1, 2, 6)

@@ -25,6 +25,27 @@ def test_what_is_cast() -> None:
     assert (x @ x.t()).dtype == flambeau.float32 and not flambeau.is_autocast_enabled("cpu")
 
 
+def test_layers_follow_each_other() -> None:
+    """What a convolution gives is in half precision, and what the next one gets."""
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1, padding="same"), nn.ConvTranspose2d(4, 2, 3, stride=2))
+    with flambeau.autocast("cpu"):
+        out = net(flambeau.rand(2, 2, 5, 5))
+        mixed = F.conv1d(flambeau.rand(1, 2, 3).half(), flambeau.rand(2, 2, 1), flambeau.rand(2))
+    assert out.dtype is mixed.dtype is flambeau.bfloat16
+    out.float().sum().backward()
+    assert all(parameter.grad.dtype is flambeau.float32 for parameter in net.parameters())
+
+
+def test_borders_and_copies_of_slices() -> None:
+    half = flambeau.rand(1, 2, 3, dtype=flambeau.bfloat16)
+    with flambeau.autocast("cpu"):
+        padded = {mode: F.pad(half, (1, 1), mode=mode).dtype for mode in ("constant", "circular", "reflect", "replicate")}
+        written = flambeau.rand(3, 4).index_copy(0, flambeau.tensor([0]), half[0, :1, :1].expand(1, 4))
+    low, full = flambeau.bfloat16, flambeau.float32
+    assert padded == {"constant": low, "circular": low, "reflect": full, "replicate": full}
+    assert written.dtype is full
+
+
 def test_values_and_gradients() -> None:
     flambeau.manual_seed(0)
     layer, x = nn.Linear(4, 3), flambeau.randn(5, 4)

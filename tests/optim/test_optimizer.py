@@ -252,3 +252,12 @@ def test_complex_parameters():
     optimizer.step()
     assert p.item() == pytest.approx(0.9 + 1.9j, rel=1e-5)
     assert optimizer.state[p]["exp_avg"].is_complex()
+
+
+def test_momentum_begins_as_the_gradient_with_the_signs_of_its_zeros():
+    p = nn.Parameter(flambeau.ones(4))
+    optimizer = optim.SGD([p], lr=0.5, momentum=0.9)
+    p.grad = flambeau.tensor([0.0, -0.0, 1.5, -flambeau.inf])
+    optimizer.step()
+    buffer = optimizer.state[p]["momentum_buffer"]
+    assert buffer.view(flambeau.int32).tolist() == p.grad.view(flambeau.int32).tolist()

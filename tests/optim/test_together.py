@@ -209,3 +209,14 @@ def test_an_error_of_the_data_leaves_parameters_and_state() -> None:
     with pytest.raises(RuntimeError, match="out of bounds"):
         optimizer.step()
     assert (p.tolist(), optimizer.state[q]["exp_avg"].tolist()) == before
+
+
+@pytest.mark.parametrize("make", [optim.Adam, optim.AdamW, optim.RAdam, optim.NAdam, optim.Adamax])
+def test_groups_whose_state_is_new_count_their_own_steps(make: type) -> None:
+    first, second = (nn.Parameter(flambeau.ones(2)) for _ in range(2))
+    optimizer = make([{"params": [first]}, {"params": [second]}], lr=0.1)
+    (first.sum() + second.sum()).backward()
+    for count in (1, 2):
+        optimizer.step()
+        assert optimizer.state[first]["step"].item() == optimizer.state[second]["step"].item() == count
+        assert first.tolist() == second.tolist()

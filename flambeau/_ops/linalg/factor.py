@@ -104,7 +104,10 @@ def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Te
         tensor([[2., 0.],
                 [1., 2.]])
     """
-    return into(out, cholesky_ex(A, upper=upper, check_errors=True)[0])
+    result = cholesky_ex(A, upper=upper, check_errors=True)[0]
+    if result.layout.numel:
+        result.storage.materialize()  # to raise the error here, where programs catch it and add to the diagonal
+    return into(out, result)
 
 
 # -- QR --------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 import flambeau
+from flambeau._ops import encoding
 from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
@@ -26,10 +25,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
-    classes = tensor._array()
-    high = int(np.maximum.reduce(classes.view(np.uint64), axis=None))  # negative classes are the largest then
+    high = encoding.largest(tensor)
     if high >= 1 << 63:
-        raise RuntimeError(f"Class values must be non-negative, got {int(classes.min())}.")
+        raise RuntimeError(f"Class values must be non-negative, got {int(tensor._array().min())}.")
     if num_classes == -1:
         num_classes = high + 1
     elif num_classes < 1:
@@ -147,21 +145,28 @@ def embedding_bag(
     if half:  # rounded once, at the end
         vectors = vectors.float()
     if per_sample_weights is not None:
-        vectors = vectors * per_sample_weights.reshape(-1, 1)
-    zeros = flambeau.zeros(bags, weight.size(1), dtype=vectors.dtype, device=weight.device)
+        vectors = vectors * per_sample_weights.reshape(-1, 1).to(vectors.dtype)  # its gradient, too, is a sum that is rounded once
     if mode == "max":
         if counted is not None:
             flat_index = counted.nonzero().squeeze(-1)
             vectors, bag = vectors[flat_index], bag[flat_index]
+        zeros = flambeau.zeros(bags, weight.size(1), dtype=vectors.dtype, device=weight.device)
         return zeros.scatter_reduce(0, bag.unsqueeze(-1).expand_as(vectors), vectors, "amax", include_self=False)
     if counted is not None:
         vectors = vectors.masked_fill(~counted.unsqueeze(-1), 0.0)
-    sums = zeros.index_add(0, bag, vectors)
+    length = input.size(1) if input.dim() == 2 else None
+    sums = _sums(vectors, bag, bags, length)
     if mode == "mean":
         ones = flambeau.ones_like(flat, dtype=vectors.dtype) if counted is None else counted.to(vectors.dtype)
-        counts = flambeau.zeros(bags, dtype=vectors.dtype, device=weight.device).index_add(0, bag, ones)
-        sums = sums / counts.clamp_min(1).unsqueeze(-1)
+        sums = sums / _sums(ones, bag, bags, length).clamp_min(1).unsqueeze(-1)
     return sums.to(weight.dtype) if half else sums
+
+
+def _sums(values: Tensor, bag: Tensor, bags: int, length: int | None) -> Tensor:
+    """The sum of the values in each bag; if all bags have one length, each is a run of neighbours."""
+    if length is not None:
+        return values.reshape(bags, length, *values.shape[1:]).sum(1)
+    return flambeau.zeros(bags, *values.shape[1:], dtype=values.dtype, device=values.device).index_add(0, bag, values)
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:
@@ -181,6 +186,5 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
     starts = offsets[:-1] if include_last_offset else offsets
     if starts.numel() and int(starts[0]) != 0:
         raise RuntimeError(f"offsets[0] has to be 0: the first bag begins at position 0, got {int(starts[0])}")
-    positions = flambeau.arange(input.size(0), device=input.device)
-    bag = (positions.unsqueeze(-1) >= starts).sum(-1) - 1
-    return input, bag, starts.size(0)
+    begins = flambeau.zeros(input.size(0) + 1, dtype=flambeau.int64, device=input.device)
+    return input, begins.index_add(0, starts, flambeau.ones_like(starts, dtype=flambeau.int64)).cumsum(0)[:-1] - 1, starts.size(0)

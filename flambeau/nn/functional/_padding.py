@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.autocast import STATE, cast
 from flambeau._ops.padding import MODES
 from flambeau._tensor.tensor import Tensor
+from flambeau._types import dtype as dt
 from flambeau.nn.functional._common import all_ints, integer
 
 
@@ -22,7 +24,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
     Raises:
         RuntimeError: the amounts do not fit the input, or the mode takes no ``value``.
-        TypeError: an amount is no int.
+        TypeError: an amount is no int, or the value is complex.
         NotImplementedError: the mode does not fit the number of dimensions.
 
     Example:
@@ -40,7 +42,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"input of dimension {dims}"
         )
     if mode == "constant":
-        return flambeau.constant_pad_nd(input, pad, 0.0 if value is None else value)
+        if isinstance(value, (complex, str)):
+            raise TypeError(f"pad(): argument 'value' must be float, not {value!r}; constant_pad_nd() takes complex numbers")
+        return flambeau.constant_pad_nd(input, pad, 0.0 if value is None else float(value))
     if value is not None and value != 0:
         raise RuntimeError(f"Padding mode {mode!r} doesn't take in value argument")
     if mode not in MODES:
@@ -51,6 +55,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now: "
             f"{len(pad)} amounts need an input of {n + 1} or {n + 2} dimensions, got {dims}"
         )
+    if STATE.dtype is not None and (mode == "replicate" or (mode == "reflect" and n < 3)):
+        input = cast(input, dt.float32)
     if mode != "circular" and 0 in input.shape[-n - 1 :]:
         raise RuntimeError(
             f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but "

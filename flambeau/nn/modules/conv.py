@@ -10,7 +10,16 @@ from flambeau._ops.conv_shapes import padding_sides, transposed_sizes
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import init
 from flambeau.nn.functional._common import integer
-from flambeau.nn.functional._convolution import convolve_padded, convolve_transposed
+from flambeau.nn.functional._convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    convolve_padded,
+    convolve_transposed,
+)
 from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.utils import _ntuple
@@ -32,6 +41,8 @@ __all__ = [
 ]
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_FORWARD = {1: conv1d, 2: conv2d, 3: conv3d}
+_TRANSPOSED = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 
 
 class _ConvNd(Module):
@@ -142,6 +153,8 @@ class _Conv(_ConvNd):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = self.stride, self.padding, self.dilation
+        if input.__class__ is not Tensor and self.padding_mode == "zeros":  # a subclass may want to know which function is called
+            return _FORWARD[self.spatial_dims](input, weight, bias, *sizes, self.groups)
         return convolve_padded(self.spatial_dims, input, weight, bias, *sizes, self.groups, self.padding_mode)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -263,6 +276,9 @@ class _ConvTransposeNd(_ConvNd):
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         output_padding = self._output_padding(input, output_size)
+        if input.__class__ is not Tensor and self.padding_mode == "zeros":
+            function = _TRANSPOSED[self.spatial_dims]
+            return function(input, self.weight, self.bias, self.stride, self.padding, output_padding, self.groups, self.dilation)
         return convolve_transposed(
             self.spatial_dims,
             input,

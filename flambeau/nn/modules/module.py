@@ -171,6 +171,12 @@ class Module(Hooks, StateDict, Conversion, Traversal):
             members = attributes.get(kind)
             if members is not None and name in members:
                 return members[name]
+        if name == "_orig_mod" and "_compiled" in attributes:
+            return self
+        if "_scripted" in attributes and name in ("save", "original_name", "code", "graph", "inlined_graph"):
+            from flambeau.jit._script import attribute
+
+            return attribute(self, name)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -296,7 +302,9 @@ def indent(text: str) -> str:
 
 
 def typename(value: Any) -> str:
-    """The name of a value's type as error messages give it: with its module, unless that is ``builtins``."""
+    """The name of a value's type as error messages give it: with its module, unless that is ``builtins``; of a tensor ``torch.FloatTensor``."""
+    if isinstance(value, Tensor):
+        return value.type()
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.errors import ZeroGroupsError
 from flambeau.nn import functional as F
 from flambeau.nn import init
 from flambeau.nn.functional._common import integer
@@ -70,7 +71,9 @@ class GroupNorm(_Affine):
     ) -> None:
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
+            raise (ZeroGroupsError if num_groups == 0 else ValueError)(
+                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
+            )
         self.num_groups = num_groups
         self.num_channels = num_channels
         self.eps = eps

@@ -24,3 +24,14 @@ _quadruple = _ntuple(4, "_quadruple")
 def _reverse_repeat_tuple(values: tuple, times: int) -> tuple:
     """``values`` backwards, each ``times`` times: what a layer's padding is as an argument of ``pad``."""
     return tuple(value for value in reversed(values) for _ in range(times))
+
+
+def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: str) -> None:
+    """Take a prefix, such as the ``"module."`` of ``DataParallel``, off the keys of a state dict (and of its metadata), in place."""
+    for key in list(state_dict):
+        if key.startswith(prefix):
+            state_dict[key[len(prefix) :]] = state_dict.pop(key)
+    metadata = getattr(state_dict, "_metadata", None)
+    for key in list(metadata or ()):
+        if metadata is not None and key and (key + ".").startswith(prefix):
+            metadata[key[len(prefix) :]] = metadata.pop(key)

@@ -32,7 +32,7 @@ def test_a_matrix_that_is_not_definite_is_named() -> None:
     a = flambeau.eye(3).repeat(2, 2, 1, 1)
     a[1, 0, 2, 2] = -1
     with pytest.raises(linalg.LinAlgError, match=r"linalg.cholesky: \(Batch element 1, 0\).*leading minor of order 3.*test_factor.py"):
-        linalg.cholesky(a).sum().item()
+        linalg.cholesky(a)
     factor, info = linalg.cholesky_ex(a)
     assert info.tolist() == [[0, 0], [3, 0]]
     assert factor[1, 0].isnan().all() and factor[0, 0].equal(flambeau.eye(3))

@@ -78,25 +78,6 @@ def test_same_gives_an_output_for_each_step(case):
 
 
 @random_cases
-@given(cases(), st.data())
-def test_transposed_convolution_is_its_sum(case, data):
-    setting, batch, (c_in, c_out), sizes = case
-    extra = tuple(data.draw(st.integers(0, 5)) for _ in sizes)  # PyTorch takes less than stride or dilation only
-    outputs = tuple(
-        (size - 1) * s - sum(side) + d * (k - 1) + e + 1
-        for size, s, side, d, k, e in zip(sizes, setting.stride, setting.sides, setting.dilation, setting.kernel, extra)
-    )
-    y, w = numbers(batch, c_in, *sizes), numbers(c_in, c_out // setting.groups, *setting.kernel, seed=1)
-    padding = tuple(before for before, _ in setting.sides)
-    call = lambda: TRANSPOSED[len(sizes)](tensor(y), tensor(w), padding=padding, output_padding=extra, **arguments(setting))
-    if min(outputs) <= 0:
-        with pytest.raises(RuntimeError, match=f"\\+ 1 = {next(size for size in outputs if size <= 0)}\\."):
-            call()
-    else:
-        close(call(), transposed(y, w, setting, outputs))
-
-
-@random_cases
 @given(cases())
 def test_the_gradients_are_the_sums_that_they_should_be(case):
     setting, batch, (c_in, c_out), sizes = case
@@ -108,6 +89,70 @@ def test_the_gradients_are_the_sums_that_they_should_be(case):
     to_input, to_weight = flambeau.autograd.grad(out, leaves, tensor(ahead))
     close(to_input, transposed(ahead, w, setting, sizes))
     # Linear in the weight: along any direction, the gradient says how the output changes.
+    direction = numbers(*w.shape, seed=4)
+    change = (convolution(x, direction, setting) * ahead).sum()
+    np.testing.assert_allclose((to_weight.numpy() * direction).sum(), change, rtol=1e-10, atol=1e-10)
+
+
+@st.composite
+def transposed_cases(draw):
+    """A case, the padding as it is given to the function, what is added at the end, and the sizes of the output (if there is one)."""
+    setting, batch, channels, sizes = draw(cases())
+    if draw(st.booleans()):
+        extra = tuple(draw(st.integers(1 - s, 0)) for s in setting.stride)
+        outputs = tuple(size * s + e for size, s, e in zip(sizes, setting.stride, extra))
+        return setting._replace(sides=same_sides(outputs, setting)), batch, channels, sizes, "same", extra, outputs
+    extra = tuple(draw(st.integers(0, 5)) for _ in sizes)  # PyTorch takes less than stride or dilation only
+    outputs = tuple(
+        (size - 1) * s - sum(side) + d * (k - 1) + e + 1
+        for size, s, side, d, k, e in zip(sizes, setting.stride, setting.sides, setting.dilation, setting.kernel, extra)
+    )
+    return setting, batch, channels, sizes, tuple(before for before, _ in setting.sides), extra, outputs
+
+
+@random_cases
+@given(transposed_cases())
+def test_transposed_convolution_and_its_gradients_are_their_sums(case):
+    setting, batch, (c_in, c_out), sizes, padding, extra, outputs = case
+    y, w, b = numbers(batch, c_in, *sizes), numbers(c_in, c_out // setting.groups, *setting.kernel, seed=1), numbers(c_out, seed=2)
+    leaves = [tensor(each).requires_grad_() for each in (y, w, b)]
+    call = lambda: TRANSPOSED[len(sizes)](*leaves, padding=padding, output_padding=extra, **arguments(setting))
+    if min(outputs) <= 0:
+        with pytest.raises(RuntimeError, match=f"\\+ 1 = {next(size for size in outputs if size <= 0)}\\."):
+            call()
+        return
+    out = call()
+    close(out, transposed(y, w, setting, outputs) + b.reshape(-1, *(1,) * len(sizes)))
+    ahead = numbers(*outputs, seed=3) * numbers(batch, c_out, *(1,) * len(sizes), seed=4)
+    to_input, to_weight, to_bias = flambeau.autograd.grad(out, leaves, tensor(ahead))
+    # Windows of what came back, as many as there are inputs; those that leave it meet zeros.
+    reach = tuple(
+        (before, size * s + d * k)
+        for (before, _), size, s, d, k in zip(setting.sides, sizes, setting.stride, setting.dilation, setting.kernel)
+    )
+    windows = convolution(ahead, w, setting._replace(sides=reach))
+    close(to_input, windows[(..., *map(slice, sizes))])
+    close(to_bias, ahead.sum((0, *range(2, ahead.ndim))))
+    for seed in (5, 6):  # linear in the weight: along any direction, the gradient says how the output changes
+        direction = numbers(*w.shape, seed=seed)
+        change = (transposed(y, direction, setting, outputs) * ahead).sum()
+        scale = np.abs(ahead).sum() * np.abs(direction).max() + 1
+        assert abs((to_weight.numpy() * direction).sum() - change) <= 1e-12 * scale
+
+
+@random_cases
+@given(cases(), st.booleans())
+def test_the_gradients_of_same_are_the_sums_that_they_should_be(case, has_bias):
+    setting, batch, (c_in, c_out), sizes = case
+    setting = setting._replace(sides=same_sides(sizes, setting))
+    x, w, b = numbers(batch, c_in, *sizes), numbers(c_out, c_in // setting.groups, *setting.kernel, seed=1), numbers(c_out, seed=2)
+    leaves = [tensor(each).requires_grad_() for each in ((x, w, b) if has_bias else (x, w))]
+    out = FORWARD[len(sizes)](*leaves, padding="same", **arguments(setting))
+    ahead = numbers(*out.shape, seed=3)
+    to_input, to_weight, *to_bias = flambeau.autograd.grad(out, leaves, tensor(ahead))
+    close(to_input, transposed(ahead, w, setting, sizes))
+    for grad in to_bias:
+        close(grad, ahead.sum((0, *range(2, ahead.ndim))))
     direction = numbers(*w.shape, seed=4)
     change = (convolution(x, direction, setting) * ahead).sum()
     np.testing.assert_allclose((to_weight.numpy() * direction).sum(), change, rtol=1e-10, atol=1e-10)

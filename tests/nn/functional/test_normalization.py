@@ -252,3 +252,22 @@ def test_running_statistics_may_require_grad_where_nothing_is_recorded():
 def test_half_precision_takes_float32_parameters():
     x = flambeau.rand(2, 4, 3).half()
     assert F.group_norm(x, 2, flambeau.ones(4), flambeau.zeros(4)).dtype is flambeau.float16
+
+
+@pytest.mark.parametrize(("dtype", "of_weight"), [("float64", "float32"), ("float32", "float64"), ("float16", "float64")])
+def test_root_mean_square_norm_with_a_weight_of_another_precision(dtype, of_weight):
+    x = flambeau.rand(3, 5).to(getattr(flambeau, dtype)).requires_grad_()
+    weight = flambeau.rand(5).to(getattr(flambeau, of_weight)).requires_grad_()
+    out = F.rms_norm(x, (5,), weight)
+    assert out.dtype is x.dtype
+    np.testing.assert_allclose(
+        out.detach().double().numpy(), F.rms_norm(x.double(), (5,), weight.double(), eps=2.0**-23).detach().numpy(), rtol=1e-3
+    )
+    out.sum().backward()
+    assert x.grad.dtype is x.dtype and weight.grad.dtype is weight.dtype
+
+
+def test_no_groups_at_all():
+    for error in (ValueError, ZeroDivisionError):
+        with pytest.raises(error, match=r"num_channels \(4\) must be divisible by num_groups \(0\)"):
+            nn.GroupNorm(0, 4)

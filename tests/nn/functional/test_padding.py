@@ -71,6 +71,13 @@ def test_gradients(mode):
         assert gradcheck(pad, (x,)) and gradgradcheck(pad, (x,))
 
 
+@pytest.mark.parametrize("mode", ["constant", *sorted(NUMPYS)])
+def test_the_gradient_of_the_sum_counts_copies(mode):
+    x = flambeau.zeros(1, 3, requires_grad=True)
+    F.pad(x, (2, 1), mode=mode).sum().backward()
+    assert x.grad.tolist() == [{"constant": [1, 1, 1], "reflect": [1, 3, 2], "replicate": [3, 1, 2], "circular": [2, 2, 2]}[mode]]
+
+
 @pytest.mark.parametrize("mode", sorted(NUMPYS))
 def test_half_precision_adds_up_in_float32(mode):
     """257 ones and more: bfloat16, which has 8 bits, could not count them one by one."""

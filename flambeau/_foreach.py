@@ -1,0 +1,65 @@
+"""Functions of lists of tensors, ``torch._foreach_add(xs, ys)``: what is recorded becomes one program in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flambeau
+from flambeau import Tensor
+
+_UNARY = (
+    "abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor", "frac", "lgamma", "log", "log10", "log1p", "log2", "neg", "reciprocal", "round",
+    "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+)  # fmt: skip
+_BINARY = ("add", "clamp_max", "clamp_min", "copy", "div", "lerp", "maximum", "minimum", "mul", "pow", "sub")
+_TERNARY = ("addcdiv", "addcmul", "lerp")
+_METHODS = {"maximum": "clamp_min", "minimum": "clamp_max"}
+
+
+def _each(value: Any, count: int) -> Sequence[Any]:
+    """The operand of each tensor: of a list its own, else the same for all."""
+    if isinstance(value, Tensor) and value.dim() == 1 and value.numel() == count and count > 1:
+        return value.unbind()
+    return value if isinstance(value, (list, tuple)) else [value] * count
+
+
+def _apply(name: str) -> Callable:
+    """``name`` of each tensor, a method that may be in place; operands are lists or shared."""
+    stem = name.removesuffix("_")
+    method = getattr(Tensor, _METHODS.get(stem, stem) + ("_" if name.endswith("_") and name != stem else ""))
+
+    def function(self: Sequence[Tensor], *operands: Any, **options: Any) -> tuple[Tensor, ...] | None:
+        lists = [_each(operand, len(self)) for operand in operands]
+        scalars = options.pop("scalars", None) or options.pop("scalar", None)
+        if scalars is not None:
+            lists.append(_each(scalars, len(self)))
+        if stem in ("addcdiv", "addcmul") and len(lists) == 3:
+            found = [method(x, a, b, value=value) for x, a, b, value in zip(self, *lists, strict=True)]
+        else:
+            found = [method(x, *each, **options) for x, *each in zip(self, *lists, strict=True)]
+        return None if name != stem else tuple(found)
+
+    function.__name__ = function.__qualname__ = f"_foreach_{name}"
+    function.__doc__ = f"``{name}`` of each tensor of a list."
+    return function
+
+
+def _foreach_norm(self: Sequence[Tensor], ord: float = 2, dtype: Any = None) -> tuple[Tensor, ...]:
+    """The norm of each tensor of a list."""
+    return tuple([flambeau.linalg.vector_norm(x, ord, dtype=dtype) for x in self])
+
+
+def _foreach_zero_(self: Sequence[Tensor]) -> None:
+    """Set each tensor of a list to 0."""
+    for x in self:
+        x.zero_()
+
+
+for _name in (*_UNARY, *_BINARY, *_TERNARY):
+    for _ending in ("", "_"):
+        if _name != "copy" or _ending:
+            globals()[f"_foreach_{_name}{_ending}"] = _apply(_name + _ending)
+
+FUNCTIONS = {name: value for name, value in globals().items() if name.startswith("_foreach_")}
+"""All of them, by their names in the package."""
