@@ -101,6 +101,17 @@ SCRIPTS = {
             assert torch.rand(1).item() == 0
         assert "zeros" in names and "rand" not in names
     """,
+    "a parameter keeps the class of a user": """
+        class Sub(torch.Tensor):
+            pass
+        made = torch.nn.Parameter(torch.ones(2).as_subclass(Sub))
+        assert type(made) is Sub and isinstance(made, torch.nn.Parameter) and made.requires_grad and made.is_leaf
+        model = torch.nn.Module()
+        model.weight = made
+        assert [name for name, _ in model.named_parameters()] == ["weight"]
+        assert type(torch.nn.Parameter(torch.nn.Parameter(torch.ones(2)))) is torch.nn.Parameter
+        assert not isinstance(torch.ones(2), torch.nn.Parameter)
+    """,
     "training with and without": """
         torch.manual_seed(0)
         def train():

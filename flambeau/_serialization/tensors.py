@@ -27,7 +27,7 @@ from flambeau._types.strided import layout as Kind
 from flambeau._types.strided import sparse_coo, sparse_csc, sparse_csr, strided
 
 # What instances keep in their dictionary for our own use; the rest are attributes that users set.
-_INTERNAL = frozenset({"_grad", "_retains", "_inference", "_views"})
+_INTERNAL = frozenset({"_grad", "_retains", "_views"})
 
 
 class StorageType:

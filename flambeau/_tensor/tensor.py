@@ -186,8 +186,8 @@ class Tensor(Arithmetic, SparseMethods):
         return False
 
     def is_inference(self) -> bool:
-        """Whether the tensor was made in inference mode."""
-        return self.__dict__.get("_inference", False)
+        """Always False: what is made in inference mode has no history, and may be used like any other tensor afterwards."""
+        return False
 
     def is_same_size(self, other: Tensor) -> bool:
         """Whether the other tensor has the same shape."""

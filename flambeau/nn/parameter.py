@@ -16,7 +16,16 @@ def _leaf(cls: type, data: Tensor, requires_grad: bool) -> Any:
     return data.detach().as_subclass(cls).requires_grad_(requires_grad)
 
 
-class Parameter(Tensor):
+class _ParameterClass(type):
+    """Lets tensors of a user's class be parameters: they keep their class, and are marked."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return super().__instancecheck__(instance) or (
+            cls is Parameter and isinstance(instance, Tensor) and instance.__dict__.get("_is_param", False)
+        )
+
+
+class Parameter(Tensor, metaclass=_ParameterClass):
     """A tensor that a module trains: assigned as an attribute of a module it appears in ``parameters()``.
 
     It shares the storage of ``data``, is a leaf of the graph and needs a gradient unless told otherwise.
@@ -36,6 +45,10 @@ class Parameter(Tensor):
             data = flambeau.empty(0)
         elif not isinstance(data, Tensor):
             raise TypeError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
+        if cls is Parameter and type(data) is not Tensor and not type.__instancecheck__(Parameter, data) and _is_of_a_user(type(data)):
+            marked: Any = data.detach().requires_grad_(requires_grad)
+            marked._is_param = True
+            return marked
         return _leaf(cls, data, requires_grad)
 
     __torch_function__ = disabled_torch_function  # what is computed from a parameter is a tensor
@@ -50,6 +63,10 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+def _is_of_a_user(cls: type) -> bool:
+    return not cls.__module__.startswith(Tensor.__module__.partition(".")[0] + ".")
 
 
 def _rebuild_parameter(cls: type[Parameter], data: Tensor, requires_grad: bool) -> Parameter:

@@ -78,6 +78,19 @@ def test_results_and_gradients_are_near_those_of_float64(shapes: tuple, causal: 
         assert_near(one, other, inputs, 0.3)
 
 
+@pytest.mark.parametrize("kind", ["bool", "float32"])
+def test_a_mask_and_the_causal_one(kind: str) -> None:
+    q, k, v = tensors(((2, 6, 8), (2, 9, 8), (2, 9, 8)), "float32")
+    allowed = flambeau.tensor(numbers(6, 9, seed=3)) > -0.5
+    allowed[:, 0] = True
+    mask = allowed if kind == "bool" else flambeau.zeros(6, 9).masked_fill(~allowed, float("-inf"))
+    attend = flambeau.nn.functional.scaled_dot_product_attention
+    both = allowed & flambeau.ones(6, 9, dtype=flambeau.bool).tril()
+    assert flambeau.equal(
+        attend(q, k, v, mask, is_causal=True), attend(q, k, v, both if kind == "bool" else mask.masked_fill(~both, float("-inf")))
+    )
+
+
 MASKS = [(20, 300), (1, 300), (20, 1), (1, 1), (2, 1, 20, 300), (2, 1, 1, 300), (1, 4, 20, 1)]
 
 

@@ -17,6 +17,7 @@ from flambeau._ops.linalg.host import (
     check_matrix,
     check_square,
     column_major,
+    computed,
     guarded,
     host_operator,
     in_columns,
@@ -104,10 +105,7 @@ def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Te
         tensor([[2., 0.],
                 [1., 2.]])
     """
-    result = cholesky_ex(A, upper=upper, check_errors=True)[0]
-    if result.layout.numel:
-        result.storage.materialize()  # to raise the error here, where programs catch it and add to the diagonal
-    return into(out, result)
+    return into(out, computed(cholesky_ex(A, upper=upper, check_errors=True)[0]))
 
 
 # -- QR --------------------------------------------------------------------------------------------------------------

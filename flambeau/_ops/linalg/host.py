@@ -49,6 +49,13 @@ def check_matrix(name: str, *operands: Any, letter: str = "A") -> None:
             )
 
 
+def computed(result: Any) -> Any:
+    """A result that is computed now, so that an error is raised at the call, where programs catch it and try something else."""
+    if result.layout.numel:
+        result.storage.materialize()
+    return result
+
+
 def check_square(name: str, operand: Any, letter: str = "A") -> None:
     """Check that the operand is a square matrix, or a batch of them."""
     check_matrix(name, operand, letter=letter)

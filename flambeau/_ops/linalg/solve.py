@@ -17,6 +17,7 @@ from flambeau._ops.linalg.host import (
     check_matrix,
     check_square,
     column_major,
+    computed,
     guarded,
     host_operator,
     in_columns,
@@ -221,7 +222,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
         >>> flambeau.linalg.solve(flambeau.tensor([[2.0, 0.0], [0.0, 4.0]]), flambeau.tensor([2.0, 2.0]))
         tensor([1.0000, 0.5000])
     """
-    return into(out, solve_ex(A, B, left=left, check_errors=True)[0])
+    return into(out, computed(solve_ex(A, B, left=left, check_errors=True)[0]))
 
 
 # -- inverses --------------------------------------------------------------------------------------------------------
@@ -264,7 +265,7 @@ def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.2500]])
     """
-    return into(out, inv_ex(A, check_errors=True)[0])
+    return into(out, computed(inv_ex(A, check_errors=True)[0]))
 
 
 # -- determinants ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def scaled_dot_product_attention(
         value: v, (..., S, E_v).
         attn_mask: broadcast to (..., L, S): booleans that are true where a key takes part, or numbers that are added.
         dropout_p: the probability with which a weight is dropped, always.
-        is_causal: whether position i sees the keys up to i only; without ``attn_mask``.
+        is_causal: whether position i sees the keys up to i only, and of these what ``attn_mask`` leaves.
         scale: 1/√E if left out.
         enable_gqa: whether several heads of ``query`` share one of ``key`` and ``value``.
 
@@ -40,10 +40,8 @@ def scaled_dot_product_attention(
         (..., L, E_v).
 
     Raises:
-        RuntimeError: the shapes do not fit, or both ``attn_mask`` and ``is_causal`` are given.
+        RuntimeError: the shapes do not fit.
     """
-    if is_causal and attn_mask is not None:
-        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.dim() < 2:
             raise RuntimeError(f"scaled_dot_product_attention: {name} must have at least 2 dimensions, got shape {shape_text(tensor)}")
@@ -52,6 +50,10 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: query (..., L, E), key (..., S, E) and value (..., S, E_v) must agree in E and S, got "
             f"{shape_text(query)}, {shape_text(key)} and {shape_text(value)}"
         )
+    if is_causal and attn_mask is not None:
+        seen = flambeau.ones(query.size(-2), key.size(-2), dtype=flambeau.bool).tril()
+        attn_mask = attn_mask & seen if attn_mask.dtype == flambeau.bool else attn_mask.masked_fill(~seen, float("-inf"))
+        is_causal = False
     if enable_gqa:
         return _grouped(query, key, value, attn_mask, dropout_p, is_causal, scale)
     if scale is None:

@@ -93,9 +93,9 @@ def test_logdet() -> None:
 def test_singular_matrices_are_named() -> None:
     a = flambeau.stack([flambeau.eye(2), flambeau.ones(2, 2), flambeau.eye(2)])
     with pytest.raises(linalg.LinAlgError, match=r"linalg.inv: \(Batch element 1\): The diagonal element 2 is zero.*test_solve.py"):
-        linalg.inv(a).sum().item()
+        linalg.inv(a)  # at the call, where programs catch it
     with pytest.raises(RuntimeError, match=r"linalg.solve: \(Batch element 1\).*singular"):
-        linalg.solve(a, flambeau.ones(2)).sum().item()
+        linalg.solve(a, flambeau.ones(2))
     inverse, info = linalg.inv_ex(a)
     assert info.tolist() == [0, 2, 0]
     assert inverse[1].isnan().all() and inverse[2].equal(flambeau.eye(2))
