@@ -16,16 +16,11 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import registry
-from flambeau._ops.node import GradNode, ViewRecord
+from flambeau._ops.node import GradNode
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
 from flambeau._ops.writing import check_result, check_writable, rebase, write
-from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
-from flambeau._runtime.launch import Launch
-from flambeau._runtime.pool import pool, runner_cell
-from flambeau._tape import native
-from flambeau._tape.storage import WATCHED, Storage, TensorBase
-from flambeau._tape.tape import LOCAL, TRIE, Tape, Trie, TrieNode, recording_lock, set_native, set_share
-from flambeau._types import dtype as dt
+from flambeau._tape.storage import Storage, TensorBase
+from flambeau._tape.tape import LOCAL, recording_lock, set_share
 from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
 
@@ -50,7 +45,7 @@ def set_tensor_class(cls: type) -> None:
     registry.set_tensor_class(cls)
 
 
-class _Native:
+class Native:
     """Where native code finds what it refers to, once there is any."""
 
     __slots__ = ("address", "state")
@@ -59,7 +54,7 @@ class _Native:
         self.state: Any = None
 
 
-_NATIVE = _Native()
+NATIVE = Native()
 """The one that all operators have."""
 
 
@@ -97,7 +92,7 @@ class Operator:
         self.infer = infer
         self.lower = lower
         self.keeps_origin = keeps_origin
-        self.native = _NATIVE
+        self.native = NATIVE
         self.names = tuple(operand.removesuffix("...") for operand in self.operands)
         self.variadic = self.operands[-1:] != () and self.operands[-1].endswith("...")
         self.grad_name = grad_name or "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward0"
@@ -447,63 +442,8 @@ class Operator:
         raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
 
 
-_call = Operator.__call__
-_ARITHMETIC = {"__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div"}
-"""Methods of tensors that do nothing but call an operator."""
-
-
-def _go_native() -> Any:
-    """Let native code record calls that were recorded before, flush what was flushed before, and more; see ``_tape/native/``."""
-    from flambeau._compiler.program import CompiledProgram
-    from flambeau._ops import creation, encoding, views
-
-    execute = CompiledProgram.execute
-    if execute.__qualname__ != "CompiledProgram.execute":  # somebody watches programs just now
-        return None
-    classes = {
-        "Tape": Tape, "Record": TrieNode, "Trie": Trie, "Storage": Storage, "Tensor": TensorBase, "Operator": Operator, "Layout": Layout,
-        "GradNode": GradNode, "Native": _Native, "ViewRecord": ViewRecord, "DType": dt.dtype, "Anomaly": type(ANOMALY), "Launch": Launch,
-        "Buffer": Buffer, "SizeClass": type(size_class(0)), "Counters": type(counters()),
-    }  # fmt: skip
-    objects = {
-        "none": None, "false": False, "true": True, "float": float, "int": int, "bool": bool, "empty": (), "statics": "statics",
-        "tensor": _tensor_class, "tensor_base": TensorBase, "storage": Storage, "grad_node": GradNode, "view_record": ViewRecord, "buffer": Buffer,
-        "anomaly": ANOMALY, "layout": Layout, "float32": dt.float32, "int64": dt.int64, "views": "_views", "user_code": _CODE, "file_name": "co_filename",
-        "program": CompiledProgram, "execute_name": "execute", "execute": execute, "class_of": classes_by_size(), "counters": counters(),
-        "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
-        "lock": None, "unlock": None, "pool_kept": pool(),
-        # What is left to Python.
-        "generic": _call, "user_line": user_line, "allocate": allocate, "materialize": Storage.materialize, "item": _tensor_class.item.__globals__["_item"],
-        "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest,
-        "arithmetic": {OPERATORS[name]: getattr(_tensor_class, method) for method, name in _ARITHMETIC.items()},
-    }  # fmt: skip
-    state = native.load(classes, objects, {"pool": runner_cell()})
-    if state is not None:
-        _NATIVE.address, _NATIVE.state = state.address, state
-        for owner, name, function in state.methods:
-            setattr(owner, name, function)
-        if not _plain_methods:
-            for operator, method in objects["arithmetic"].items():
-                setattr(_tensor_class, method.__name__, state.binary(operator, method.__name__))
-        _tensor_class.item.__globals__["_item"] = state.item
-        creation._fresh, views._make_view, encoding.largest = state.fresh, state.make_view, state.largest  # type: ignore[assignment]
-    return state
-
-
-_plain_methods = False
-
-
-def plain_methods() -> None:
-    """Let all methods of tensors be functions of Python from now on: somebody is about to exchange their code."""
-    global _plain_methods
-    _plain_methods = True
-    if _NATIVE.state is not None:
-        for method in _ARITHMETIC:
-            if method in vars(_tensor_class):
-                delattr(_tensor_class, method)
-
-
-set_native(_go_native)
+PYTHON_CALL = Operator.__call__
+"""What a call is in Python, which native code may stand in for (``native.py``)."""
 
 
 def _record_under_lock() -> None:
@@ -511,7 +451,7 @@ def _record_under_lock() -> None:
 
     A call in place holds it from its reading to its writing, so that it takes nothing back that another thread wrote meanwhile.
     """
-    unguarded, unguarded_inplace = _call, Operator.inplace
+    unguarded, unguarded_inplace = PYTHON_CALL, Operator.inplace
 
     def call(self: Operator, *operands: Any, statics: tuple = ()) -> Any:
         with recording_lock():
@@ -523,8 +463,8 @@ def _record_under_lock() -> None:
 
     call.__doc__, inplace.__doc__ = unguarded.__doc__, unguarded_inplace.__doc__
     Operator.__call__, Operator.inplace = call, inplace  # type: ignore[method-assign]
-    if _NATIVE.state is not None:
-        _NATIVE.state.hold("generic", call)
+    if NATIVE.state is not None:
+        NATIVE.state.hold("generic", call)
     own = get_ident()
     while any(_runs(frame, unguarded.__code__) for thread, frame in sys._current_frames().items() if thread != own):
         time.sleep(1e-4)
@@ -609,16 +549,16 @@ def user_line() -> tuple[str, int]:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         code = frame.f_code
-        known = _CODE.get(id(code))
+        known = CODE.get(id(code))
         if known is None:
             name, identity = frame.f_globals.get("__name__", ""), id(code)
-            reference = weakref.ref(code, partial(_CODE.pop, identity))  # type: ignore[arg-type]
-            known = _CODE[identity] = reference, name.startswith(_INSIDE) or name == _PACKAGE
+            reference = weakref.ref(code, partial(CODE.pop, identity))  # type: ignore[arg-type]
+            known = CODE[identity] = reference, name.startswith(_INSIDE) or name == _PACKAGE
         if not known[1]:
             break
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
 
 
-_CODE: dict[int, tuple[Any, bool]] = {}
+CODE: dict[int, tuple[Any, bool]] = {}
 """Whether code that is alive is this package's, by its identity: a name is compared in 0.15 µs, and this is looked up in 0.04."""

@@ -27,6 +27,11 @@ def set_tensor_class(cls: type) -> None:
     _tensor_class = cls
 
 
+def tensor_class() -> Any:
+    """The class of results."""
+    return _tensor_class
+
+
 def new_tensor(storage: Storage, layout: Layout) -> Tensor:
     """A tensor without history over a storage."""
     tensor = _new(_tensor_class)

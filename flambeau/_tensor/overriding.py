@@ -20,7 +20,7 @@ from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
 
-from flambeau._ops.operator import plain_methods
+from flambeau._ops.native import plain_methods
 from flambeau._tape.storage import TensorBase
 
 

@@ -1,0 +1,77 @@
+"""What native code stands in for, and what it refers to: the classes, objects and functions of the path from a call to its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau._ops import registry
+from flambeau._ops.node import GradNode, ViewRecord
+from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, Native, Operator, user_line
+from flambeau._ops.registry import ANOMALY, OPERATORS
+from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
+from flambeau._runtime.launch import Launch
+from flambeau._runtime.pool import pool, runner_cell
+from flambeau._tape import native
+from flambeau._tape.storage import WATCHED, Storage, TensorBase
+from flambeau._tape.tape import TRIE, Tape, Trie, TrieNode, set_native
+from flambeau._types import dtype as dt
+from flambeau._types.layout import Layout
+
+ARITHMETIC = {"__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div"}
+"""Methods of tensors that do nothing but call an operator."""
+
+
+def go_native() -> Any:
+    """Let native code record calls that were recorded before, flush what was flushed before, and more; see ``_tape/native/``."""
+    from flambeau._compiler.program import CompiledProgram
+    from flambeau._ops import creation, encoding, views
+
+    tensor = registry.tensor_class()
+    execute = CompiledProgram.execute
+    if execute.__qualname__ != "CompiledProgram.execute":  # somebody watches programs just now
+        return None
+    classes = {
+        "Tape": Tape, "Record": TrieNode, "Trie": Trie, "Storage": Storage, "Tensor": TensorBase, "Operator": Operator, "Layout": Layout,
+        "GradNode": GradNode, "Native": Native, "ViewRecord": ViewRecord, "DType": dt.dtype, "Anomaly": type(ANOMALY), "Launch": Launch,
+        "Buffer": Buffer, "SizeClass": type(size_class(0)), "Counters": type(counters()),
+    }  # fmt: skip
+    objects = {
+        "none": None, "false": False, "true": True, "float": float, "int": int, "bool": bool, "empty": (), "statics": "statics",
+        "tensor": tensor, "tensor_base": TensorBase, "storage": Storage, "grad_node": GradNode, "view_record": ViewRecord, "buffer": Buffer,
+        "anomaly": ANOMALY, "layout": Layout, "float32": dt.float32, "int64": dt.int64, "views": "_views", "user_code": CODE, "file_name": "co_filename",
+        "program": CompiledProgram, "execute_name": "execute", "execute": execute, "class_of": classes_by_size(), "counters": counters(),
+        "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
+        "lock": None, "unlock": None, "pool_kept": pool(),
+        # What is left to Python.
+        "generic": PYTHON_CALL, "user_line": user_line, "allocate": allocate, "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"],
+        "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest,
+        "arithmetic": {OPERATORS[name]: getattr(tensor, method) for method, name in ARITHMETIC.items()},
+    }  # fmt: skip
+    state = native.load(classes, objects, {"pool": runner_cell()})
+    if state is not None:
+        NATIVE.address, NATIVE.state = state.address, state
+        for owner, name, function in state.methods:
+            setattr(owner, name, function)
+        if not _plain_methods:
+            for operator, method in objects["arithmetic"].items():
+                setattr(tensor, method.__name__, state.binary(operator, method.__name__))
+        tensor.item.__globals__["_item"] = state.item
+        creation._fresh, views._make_view, encoding.largest = state.fresh, state.make_view, state.largest  # type: ignore[assignment]
+    return state
+
+
+_plain_methods = False
+
+
+def plain_methods() -> None:
+    """Let all methods of tensors be functions of Python from now on: somebody is about to exchange their code."""
+    global _plain_methods
+    _plain_methods = True
+    tensor = registry.tensor_class()
+    if NATIVE.state is not None:
+        for method in ARITHMETIC:
+            if method in vars(tensor):
+                delattr(tensor, method)
+
+
+set_native(go_native)
