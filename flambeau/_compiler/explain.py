@@ -20,10 +20,10 @@ from typing import Any
 
 from flambeau._codegen import serial
 from flambeau._compiler import attention, limits
-from flambeau._compiler.cluster import ATTENTION, LEAVES, base_of
+from flambeau._compiler.cluster import ATTENTION, LEAVES
 from flambeau._compiler.limits import Limits
 from flambeau._compiler.nest import KernelCall
-from flambeau._compiler.node import Node
+from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.plan import HostStep, Plan
 from flambeau._compiler.program import CompiledProgram, HostCall, Run
 from flambeau._runtime import jit

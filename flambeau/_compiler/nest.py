@@ -29,8 +29,8 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
-from flambeau._compiler.cluster import Cluster, Dims, base_of, digit_strides, domain_key, is_uniform
-from flambeau._compiler.node import Node
+from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
+from flambeau._compiler.node import Node, base_of, is_uniform
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

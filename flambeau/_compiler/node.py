@@ -206,3 +206,13 @@ class Node:
 
     def min(self, axes: Sequence[int], *, keepdim: bool = False) -> Node:
         return self.graph.reduce("min", self, axes, keepdim=keepdim)
+
+
+def is_uniform(node: Node) -> bool:
+    """Whether a node is one number made of run-time scalars and constants alone; it is computed again wherever it is used."""
+    return node.uniform > 0
+
+
+def base_of(argument: Node) -> tuple[Node, Node | None]:
+    """What an argument reads: the node with memory of its own, and the view if there is one."""
+    return (argument.args[0], argument) if argument.kind == "view" else (argument, None)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from math import prod
 
 from flambeau._codegen import merging, sorting
-from flambeau._compiler.cluster import base_of
 from flambeau._compiler.nest import KernelCall
-from flambeau._compiler.node import Node
+from flambeau._compiler.node import Node, base_of
 
 
 def lower_sort(node: Node) -> list[KernelCall]:

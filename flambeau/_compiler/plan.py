@@ -18,10 +18,11 @@ from operator import attrgetter
 from typing import Any
 
 from flambeau._codegen import serial
-from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Cluster, Clustering, base_of, digit_strides
+from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
+from flambeau._compiler.digits import Cluster, digit_strides
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.nest import KernelCall, Nest, features
-from flambeau._compiler.node import Node
+from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall
 from flambeau._runtime import targets
 

@@ -13,10 +13,9 @@ from flambeau._codegen.contract.arithmetic import register_tile
 from flambeau._codegen.contract.chains import cut
 from flambeau._codegen.recurrence import Recurrence, names, recurrence
 from flambeau._codegen.steps import STEPS
-from flambeau._compiler.cluster import base_of
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.nest import KernelCall
-from flambeau._compiler.node import Node
+from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from flambeau._compiler.cluster import Clustering, runs_of
+from flambeau._compiler.cluster import Clustering
+from flambeau._compiler.digits import runs_of
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.node import Node
 from flambeau._runtime import targets
