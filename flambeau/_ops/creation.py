@@ -168,7 +168,9 @@ def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires
     """
     shape = _check_sizes(sizes(size))
     if layout is not None and layout != strided:
-        return FUNCTIONS.sparse().empty_of(layout, shape, dtype or get_default_dtype())
+        if device is not None:
+            require_cpu(device)
+        return FUNCTIONS.sparse().empty_of(layout, shape, dtype or get_default_dtype(), requires_grad)
     return into(out, _options(constant(lay.contiguous(shape, dtype or get_default_dtype()), 0), requires_grad, device))
 
 

@@ -230,10 +230,10 @@ def sparse_csc_tensor(
     return sparse_compressed_tensor(ccol_indices, row_indices, values, size, layout=sparse_csc, **options)
 
 
-def empty_of(kind: Kind, shape: Sequence[int], dtype: DType) -> SparseTensor:
+def empty_of(kind: Kind, shape: Sequence[int], dtype: DType, requires_grad: bool = False) -> SparseTensor:
     """A tensor in which no position is specified."""
     empty = sparse_coo_tensor(shape, dtype=dtype)
-    return empty if kind is sparse_coo else to_sparse(empty, layout=kind)
+    return (empty if kind is sparse_coo else to_sparse(empty, layout=kind)).requires_grad_(requires_grad)
 
 
 def of_parts(kind: Kind, parts: tuple) -> SparseTensor:
