@@ -103,8 +103,8 @@ def _lower_nll_backward(graph: Graph, operands: list[Node], statics: tuple, layo
     axis = 0 if len(shape) == 1 else 1
     place, weight = _picked(graph, [grad, target, *operands[3:]], (statics[0], statics[1]), shape[axis])
     value = -graph.wide(grad).expand(place.shape) * weight
-    if statics[0] == MEAN:
-        value = value / graph.wide(total).expand(place.shape)
+    if statics[0] == MEAN:  # over nothing, where all are ignored: these have no gradient even so
+        value = graph.where(graph.cast(target, dt.int64).equals(statics[1]), 0.0, value / graph.wide(total).expand(place.shape))
     hit = graph.iota(shape, axis).equals(place.unsqueeze(axis).expand(shape))
     return graph.cast(graph.where(hit, value.unsqueeze(axis).expand(shape), 0.0), layouts[0].dtype)
 

@@ -161,3 +161,13 @@ def test_embedding_renormalises_in_place():
     weight = flambeau.tensor([[3.0, 4.0], [0.3, 0.4], [6.0, 8.0]])
     F.embedding(flambeau.tensor([0, 1]), weight, max_norm=1.0)
     np.testing.assert_allclose(weight.tolist(), [[0.6, 0.8], [0.3, 0.4], [6.0, 8.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3,), (2, 3, 4)])
+def test_where_all_targets_are_ignored_the_loss_is_undefined_but_nothing_moves(shape: tuple) -> None:
+    scores = flambeau.ones(shape, requires_grad=True)
+    targets = flambeau.full((*shape[:1], *shape[2:]) if len(shape) > 1 else (), 1)
+    loss = F.cross_entropy(scores, targets, ignore_index=1)
+    loss.backward()
+    assert loss.isnan()
+    assert scores.grad is not None and not scores.grad.any()
