@@ -10,6 +10,10 @@ WIDTH, LEFT, LINE, MARGIN = 1100, 430, 18, 12
 FASTER, SLOWER, INK, PAPER, RULE = "#2a7f62", "#c0562f", "#222222", "#ffffff", "#cccccc"
 
 
+PLAIN = str.maketrans({"²": "^2", "³": "^3", "×": "x", "→": "-"})
+"""Characters that Pillow's own font lacks."""
+
+
 def draw(rows: list[dict[str, Any]], peer: str, path: Path) -> None:
     """Write a PNG with a bar for each row that has a ratio."""
     from PIL import Image, ImageDraw, ImageFont
@@ -30,7 +34,7 @@ def draw(rows: list[dict[str, Any]], peer: str, path: Path) -> None:
             pen.text((across(mark), top - LINE), f"{mark:g}", INK, font, anchor="ma")
     for number, row in enumerate(shown):
         y = top + number * LINE
-        pen.text((MARGIN, y), f"{row['group']}: {row['name']}", INK, font)
+        pen.text((MARGIN, y), f"{row['group']}: {row['name']}".translate(PLAIN), INK, font)
         low, high = sorted((across(1), across(row["ratio"])))
         pen.rectangle((low, y + 3, high, y + LINE - 4), FASTER if row["ratio"] >= 1 else SLOWER)
         pen.text((high + 5, y), f"{row['ratio']:.2f}", INK, font)
