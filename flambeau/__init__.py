@@ -147,7 +147,6 @@ _LATER = {
     "sparse": "",
     "dsmm": "sparse.products",
     "hspmm": "sparse.products",
-    "smm": "sparse.products",
     "spmm": "sparse.products",
     "sparse_compressed_tensor": "sparse.creation",
     "sparse_coo_tensor": "sparse.creation",

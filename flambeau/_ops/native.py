@@ -56,7 +56,12 @@ def go_native() -> Any:
             for operator, method in objects["arithmetic"].items():
                 setattr(tensor, method.__name__, state.binary(operator, method.__name__))
         tensor.item.__globals__["_item"] = state.item
-        creation._fresh, views._make_view, encoding.largest = state.fresh, state.make_view, state.largest  # type: ignore[assignment]
+        for module, name, function in (
+            (creation, "_fresh", state.fresh),
+            (views, "_make_view", state.make_view),
+            (encoding, "largest", state.largest),
+        ):
+            setattr(module, name, function)
     return state
 
 

@@ -551,13 +551,19 @@ def user_line() -> tuple[str, int]:
         code = frame.f_code
         known = CODE.get(id(code))
         if known is None:
-            name, identity = frame.f_globals.get("__name__", ""), id(code)
-            reference = weakref.ref(code, partial(CODE.pop, identity))  # type: ignore[arg-type]
-            known = CODE[identity] = reference, name.startswith(_INSIDE) or name == _PACKAGE
+            known = CODE[id(code)] = weakref.ref(code, partial(_forget, id(code))), _is_inside(frame.f_globals.get("__name__", ""))
         if not known[1]:
             break
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
+
+
+def _is_inside(module: str) -> bool:
+    return module.startswith(_INSIDE) or module == _PACKAGE
+
+
+def _forget(identity: int, gone: object) -> None:
+    CODE.pop(identity, None)
 
 
 CODE: dict[int, tuple[Any, bool]] = {}

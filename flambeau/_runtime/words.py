@@ -5,7 +5,7 @@ code a fifth of it; and they read the same::
 
     def is_alive(tape: Tape, slot):
         storage: Storage = PyList_GetItem(tape.values, slot)
-        return storage != None and references(storage) > 1
+        return storage != 0 and references(storage) > 1
 
 A value is a 64-bit integer or an address. A variable with a class has fields: those ``__slots__`` of the class whose places ``Structure``
 knows. Reading a field gives what lies there and owns nothing; assigning to a field takes over a reference and lets the old one go. There
@@ -123,6 +123,10 @@ def _taken(name: str) -> str:
     return "double" if name in OF_DOUBLE else "i64"
 
 
+def _named(expression: Any) -> str:
+    return expression.id
+
+
 class _Function:
     """One function, as IR: each variable is a place on the stack, which LLVM turns into registers."""
 
@@ -161,15 +165,15 @@ class _Function:
         self._emit(f"ret i64 {value}")
         self._label(self._name())  # for what comes after it, which nobody reaches
 
-    def _do_annassign(self, statement: ast.AnnAssign) -> None:
-        self._declare(statement.target.id, statement.annotation)  # type: ignore[union-attr]
+    def _do_annassign(self, statement: Any) -> None:
+        self._declare(statement.target.id, statement.annotation)
         self._store(statement.target, self._value(statement.value))
 
     def _do_assign(self, statement: ast.Assign) -> None:
         self._store(statement.targets[0], self._value(statement.value))
 
-    def _do_augassign(self, statement: ast.AugAssign) -> None:
-        load = ast.copy_location(ast.Name(statement.target.id, ast.Load()), statement.target)  # type: ignore[union-attr]
+    def _do_augassign(self, statement: Any) -> None:
+        load = ast.copy_location(ast.Name(statement.target.id, ast.Load()), statement.target)
         self._store(statement.target, self._value(ast.BinOp(load, statement.op, statement.value)))
 
     def _store(self, target: Any, value: str) -> None:
@@ -236,7 +240,7 @@ class _Function:
         if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.Invert):
             return self._result(f"xor i64 -1, {self._value(expression.operand)}")
         if isinstance(expression, ast.Call):
-            return self._called(expression.func.id, [self._value(argument) for argument in expression.args])  # type: ignore[attr-defined]
+            return self._called(_named(expression.func), [self._value(argument) for argument in expression.args])
         return self._truth(expression)
 
     def _truth(self, test: ast.expr) -> str:
@@ -282,7 +286,7 @@ class _Function:
 
     def _field(self, expression: ast.Attribute) -> tuple[str, bool]:
         """The pointer to a field, and whether it owns what it refers to."""
-        structure = self.module.structures[self.classes[expression.value.id]]  # type: ignore[attr-defined]
+        structure = self.module.structures[self.classes[_named(expression.value)]]
         object = self._value(expression.value)
         return self._pointer(self._result(f"add i64 {object}, {structure.fields[expression.attr]}")), structure.owned
 

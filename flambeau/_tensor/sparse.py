@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
+from flambeau._types.strided import described
 
 
 class SparseMethods(TensorBase):
@@ -48,16 +49,19 @@ class SparseMethods(TensorBase):
 
 def _refusing(name: str, wanted: str) -> Any:
     def refuse(self: TensorBase) -> Any:
-        raise RuntimeError(f"{name} expected sparse {wanted} tensor layout but got Strided")
+        raise RuntimeError(f"{name} expected sparse {wanted} tensor layout but got {described(self.layout)}")
 
     refuse.__name__, refuse.__qualname__, refuse.__doc__ = name, f"Tensor.{name}", f"Of sparse ({wanted}) tensors only."
     return refuse
 
 
-for _wanted, _names in {
+PARTS = {
     "coordinate": ("coalesce", "is_coalesced", "indices", "values", "_nnz", "_indices", "_values"),
     "row compressed": ("crow_indices", "col_indices"),
     "column compressed": ("ccol_indices", "row_indices"),
-}.items():
+}
+"""What tensors of one layout have, and others refuse."""
+
+for _wanted, _names in PARTS.items():
     for _name in _names:
         setattr(SparseMethods, _name, _refusing(_name, _wanted))

@@ -39,6 +39,14 @@ sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
 )
 
 
+_NAMES = {"torch.sparse_coo": "Sparse", "torch.sparse_csr": "SparseCsr", "torch.sparse_csc": "SparseCsc"}
+
+
+def described(tensor_layout: Any) -> str:
+    """The kind of a tensor's layout as PyTorch's messages write it: ``Strided``, ``Sparse``, ``SparseCsr``, ``SparseCsc``."""
+    return _NAMES.get(repr(tensor_layout), "Strided")
+
+
 def require_strided(kind: Any, name: str = "Flambeau", error: type[Exception] = RuntimeError) -> None:
     """Check that a layout is ``strided`` (or not given).
 

@@ -87,32 +87,9 @@ def sparse_coo_tensor(
         shape = Size(indices)
         empty = flambeau.zeros(len(shape), 0, dtype=flambeau.int64)
         return _coo(empty, flambeau.zeros(0, dtype=dtype or flambeau.get_default_dtype()), shape, requires_grad, True)
-    if isinstance(values, Size) or (
-        size is None and isinstance(values, (tuple, list)) and not isinstance(indices, Tensor) and not len(indices)
-    ):
-        raise TypeError("sparse_coo_tensor(): expected indices, values and a size")
-    values = _as_values(values, dtype)
-    indices = flambeau.as_tensor(indices).detach().to(flambeau.int64)
-    if indices.dim() != 2:
-        if indices.numel() or indices.dim() != 1:
-            raise RuntimeError(f"indices must be sparse_dim x nnz, but got: {list(indices.shape)}")
-        indices = indices.reshape(0, 0)
-    if values.dim() == 0 and indices.shape[1] != 1:
-        values = values.expand(indices.shape[1])
-    elif values.dim() == 0:
-        values = values.reshape(1)
-    if values.shape[0] != indices.shape[1]:
-        raise RuntimeError(
-            f"indices and values must have same nnz, but got nnz from indices: {indices.shape[1]}, nnz from values: {values.shape[0]}"
-        )
+    indices, values = _listed(indices, _as_values(values, dtype))
     sparse = indices.shape[0]
-    if size is None:
-        if indices.shape[1] == 0 and sparse:
-            smallest: tuple[int, ...] = (0,) * sparse
-        else:
-            smallest = tuple((indices.max(1).values + 1).tolist()) if sparse else ()
-        size = (*smallest, *values.shape[1:])
-    shape = Size(size)
+    shape = _smallest(indices, values) if size is None else Size(size)
     if len(shape) != sparse + values.dim() - 1:
         raise RuntimeError(
             f"'len(size) == sparse_dim + dense_dim' is not satisfied: len(size) = {len(shape)}, sparse_dim = {sparse}, dense_dim = {values.dim() - 1}"
@@ -122,6 +99,29 @@ def sparse_coo_tensor(
     if check_invariants if check_invariants is not None else check_sparse_tensor_invariants.is_enabled():
         _check_range(indices, shape[:sparse])
     return _coo(indices, values, shape, requires_grad, bool(is_coalesced))
+
+
+def _listed(indices: Any, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices (sparse dimensions, n) and values (n, …); one number stands for all of them."""
+    indices = flambeau.as_tensor(indices).detach().to(flambeau.int64)
+    if indices.dim() == 1 and not indices.numel():
+        indices = indices.reshape(0, 0)
+    if indices.dim() != 2:
+        raise RuntimeError(f"indices must be sparse_dim x nnz, but got: {list(indices.shape)}")
+    if values.dim() == 0:
+        values = values.expand(indices.shape[1])
+    if values.shape[0] != indices.shape[1]:
+        raise RuntimeError(
+            f"indices and values must have same nnz, but got nnz from indices: {indices.shape[1]}, nnz from values: {values.shape[0]}"
+        )
+    return indices, values
+
+
+def _smallest(indices: Tensor, values: Tensor) -> Size:
+    """The smallest shape that holds all positions."""
+    if not indices.shape[1]:
+        return Size((0,) * indices.shape[0] + tuple(values.shape[1:]))
+    return Size([int(row.max()) + 1 for row in indices] + list(values.shape[1:]))
 
 
 def _coo(indices: Tensor, values: Tensor, shape: Size, requires_grad: bool, coalesced: bool) -> SparseCoo:

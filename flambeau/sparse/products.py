@@ -56,7 +56,7 @@ def mm(a: Tensor, b: Tensor, reduce: str = "sum") -> Any:
     return zeros.scatter_reduce(0, rows.unsqueeze(1).expand_as(products), products, reduce, include_self=False)
 
 
-spmm = dsmm = smm = mm  # PyTorch's older names
+spmm = dsmm = mm  # PyTorch's older names
 
 
 def mv(a: Tensor, b: Tensor) -> Tensor:

@@ -7,23 +7,17 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.overriding import Disabled
+from flambeau._tensor.sparse import PARTS
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.strided import described
 from flambeau.sparse import creation, elementwise, products, shaping
-from flambeau.sparse.tensor import SparseCoo, SparseTensor, kind_name
+from flambeau.sparse.tensor import SparseCoo, SparseTensor
 
 _AS_EVER = frozenset({
     "dim", "element_size", "get_device", "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_pinned", "is_same_size", "is_signed", "is_tensor", "ndimension",
     "nelement", "numel", "resolve_conj", "resolve_neg", "size", "stride", "storage_offset", "as_subclass",
 })  # fmt: skip
 """What asks for no elements."""
-
-
-_PARTS = {
-    **dict.fromkeys(("coalesce", "is_coalesced", "indices", "_indices"), "coordinate"),
-    **dict.fromkeys(("crow_indices", "col_indices"), "row compressed"),
-    **dict.fromkeys(("ccol_indices", "row_indices"), "column compressed"),
-}  # fmt: skip
-"""Methods of one layout only."""
 
 
 def _converted(dtype: Any) -> Callable:
@@ -97,7 +91,7 @@ TABLE: dict[str, Callable] = {
     "add": elementwise.add, "sub": elementwise.sub, "subtract": elementwise.sub, "rsub": elementwise.rsub, "__rsub__": elementwise.rsub, "mul": elementwise.mul,
     "multiply": elementwise.mul, "div": elementwise.div, "divide": elementwise.div, "true_divide": elementwise.div, "floor_divide": elementwise.floor_divide,
     "pow": elementwise.power, "__pow__": elementwise.power, "mm": products.mm, "matmul": products.matmul, "__rmatmul__": _rmatmul, "mv": products.mv, "bmm": products.bmm,
-    "addmm": products.addmm, "addmv": _addmv, "sspaddmm": products.addmm, "hspmm": products.hspmm, "smm": products.mm, "t": shaping.t, "transpose": products.transpose,
+    "addmm": products.addmm, "addmv": _addmv, "hspmm": products.hspmm, "t": shaping.t, "transpose": products.transpose,
     "swapaxes": products.transpose, "swapdims": products.transpose, "permute": shaping.permute, "unsqueeze": shaping.unsqueeze, "select": shaping.select,
     "index_select": shaping.index_select, "narrow_copy": shaping.narrow_copy, "narrow": shaping.narrow_copy, "__getitem__": shaping.getitem, "cat": shaping.cat, "concat": shaping.cat,
     "concatenate": shaping.cat, "stack": shaping.stack, "sum": shaping.sum_method, "softmax": shaping.softmax, "log_softmax": shaping.log_softmax, "norm": shaping.norm,
@@ -127,14 +121,12 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     handler = TABLE.get(name)
     if handler is not None:
         return handler(*args, **kwargs)
-    if name in _AS_EVER:
+    if name in _AS_EVER or any(name in names for names in PARTS.values()):
         with Disabled():
             return func(*args, **kwargs)
     sparse = next(each for each in _flat((*args, *kwargs.values())) if isinstance(each, SparseTensor))
-    if name in _PARTS:
-        raise RuntimeError(f"{name} expected sparse {_PARTS[name]} tensor layout but got {kind_name(sparse)}")
     raise NotImplementedError(
-        f"Could not run '{name}' with a sparse tensor ({kind_name(sparse)}): it is not implemented for this layout; use to_dense() first"
+        f"Could not run '{name}' with a sparse tensor ({described(sparse.layout)}): it is not implemented for this layout; use to_dense() first"
     )
 
 

@@ -18,9 +18,8 @@ from flambeau._tensor import overriding
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import dtype as DType
-from flambeau._types.layout import Layout
+from flambeau._types.strided import described, sparse_coo, sparse_csc, sparse_csr
 from flambeau._types.strided import layout as Kind
-from flambeau._types.strided import sparse_coo, sparse_csc, sparse_csr
 
 
 class SparseLayout:
@@ -223,18 +222,9 @@ class SparseCoo(SparseTensor):
         shape = (*self.shape[: self.sparse_dim()], *values.shape[1:])
         return SparseCoo.of(self._places, values, shape, self._coalesced)
 
-    def _become(self, other: SparseCoo) -> SparseCoo:
-        """Take over what another one has, for operators in place."""
-        self._places, self._values, self._coalesced, self.layout = other._places, other._values, other._coalesced, other.layout
-        return self
-
     def is_coalesced(self) -> bool:
         """Whether each position stands there once, in row-major order."""
         return self._coalesced
-
-    def _coalesced_(self, value: bool) -> SparseCoo:
-        self._coalesced = value
-        return self
 
     def coalesce(self) -> SparseCoo:
         """The same tensor, with the values of equal positions added up, in row-major order of the positions."""
@@ -334,7 +324,7 @@ class SparseCompressed(SparseTensor):
     def _part(self, name: str, kind: Kind, part: Tensor) -> Tensor:
         if self._kind is not kind:
             wanted = "row" if kind is sparse_csr else "column"
-            raise RuntimeError(f"{name} expected sparse {wanted} compressed tensor layout but got {kind_name(self)}")
+            raise RuntimeError(f"{name} expected sparse {wanted} compressed tensor layout but got {described(self.layout)}")
         return part
 
     def crow_indices(self) -> Tensor:
@@ -385,13 +375,6 @@ class SparseCompressed(SparseTensor):
     def __deepcopy__(self, memo: dict) -> SparseCompressed:
         copied = SparseCompressed.of(self._kind, self._starts.clone(), self._plain.clone(), self._values.__deepcopy__(memo), self.shape)
         return memo.setdefault(id(self), copied)
-
-
-def kind_name(tensor: Tensor) -> str:
-    """The kind of a tensor's layout as PyTorch's messages write it: ``Strided``, ``Sparse``, ``SparseCsr``, ``SparseCsc``."""
-    if isinstance(tensor.layout, Layout):
-        return "Strided"
-    return {sparse_coo: "Sparse", sparse_csr: "SparseCsr", sparse_csc: "SparseCsc"}[tensor.layout.kind]
 
 
 # -- positions as numbers --------------------------------------------------------------------------------------------

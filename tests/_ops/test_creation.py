@@ -86,13 +86,22 @@ def test_item(dtype: str) -> None:
 def test_options_are_known_or_refused(make) -> None:
     with pytest.raises(TypeError, match="dtyp"):
         make(dtyp=flambeau.float64)
-    try:
-        assert make(layout=flambeau.sparse_coo).is_sparse  # zeros are
-    except RuntimeError as error:
-        assert "strided" in str(error)
     with pytest.raises(RuntimeError, match="CPU"):
         make(device="cuda")
     assert make(layout=flambeau.strided, device="cpu").numel() > 0
+
+
+@pytest.mark.parametrize("name", ["empty", "ones", "rand", "eye", "arange", "randperm"])
+def test_what_is_not_zero_is_strided(name: str) -> None:
+    with pytest.raises(RuntimeError, match="strided"):
+        getattr(flambeau, name)(2, layout=flambeau.sparse_coo)
+
+
+def test_zeros_may_be_sparse() -> None:
+    for made in (flambeau.zeros(2, 3, layout=flambeau.sparse_csr), flambeau.ones(1).new_zeros(2, 3, layout=flambeau.sparse_csr)):
+        assert made.layout == flambeau.sparse_csr and made.shape == (2, 3) and made._nnz() == 0
+    with pytest.raises(RuntimeError, match="CPU"):
+        flambeau.zeros(2, layout=flambeau.sparse_coo, device="cuda")
 
 
 def test_bounds_of_random_integers_by_place_and_by_name() -> None:

@@ -5,7 +5,7 @@ a program is known and the flush is nobody else's business. Whatever is out of t
 too large, a storage that others see, a second thread) is left to these, before anything has changed: they are the
 definition, this is the short way. Nothing interrupts native code, so that Ctrl-C comes before it or after it.
 
-Microseconds of a Sapphire Rapids, in Python and native: an addition is recorded in 1.2 and 0.24, one with autograd in 2.0 and 0.31; a flush of it
+Microseconds of a Zen 4, in Python and native: an addition is recorded in 1.2 and 0.24, one with autograd in 2.0 and 0.31; a flush of it
 takes 4.4 and 1.0.
 
 The code comes from the disk cache, and is loaded when a process has flushed ``WARM`` times: a short script never pays for it.

@@ -256,9 +256,7 @@ def record(operator: Operator, arguments, count, names):
     native: Native = operator.native
     state: State = PyLong_AsLongLong(native.address)
     tape: Tape = state.tape
-    if tape == 0 or PyThread_get_thread_ident() != state.thread or tape.entered != state.none:
-        return generic(operator, arguments, count, names, state)
-    if count > 60:  # ``wanted`` has a bit for each operand
+    if tape == 0 or PyThread_get_thread_ident() != state.thread or tape.entered != state.none or count > 60:  # ``wanted`` has a bit for each operand
         return generic(operator, arguments, count, names, state)
     statics = state.empty
     if names != 0:
