@@ -184,17 +184,15 @@ def _leaf(node: AccumulateGrad, incoming: list[TensorBase | None], create: bool)
     grad = incoming.pop()
     if tensor is None or grad is None:
         return
-    if grad.layout.__class__ is not Layout or (tensor.grad is not None and tensor.grad.layout.__class__ is not Layout):
-        tensor.grad = grad if tensor.grad is None else _sum(tensor.grad, grad)
-        return
-    if grad.layout is not tensor.layout and tensor.grad is None:
+    sparse = grad.layout.__class__ is not Layout
+    if grad.layout is not tensor.layout and tensor.grad is None and not sparse:
         grad = _laid_out(grad, tensor.layout)
     with recording_lock():  # another thread may add to the same leaf
         old = tensor.grad
         if old is None:
-            tensor.grad = grad if create else _own(grad)
-        elif create:
-            tensor.grad = ADD(old, grad)
+            tensor.grad = grad if create or sparse else _own(grad)
+        elif create or sparse or old.layout.__class__ is not Layout:
+            tensor.grad = _sum(old, grad)
         else:
             ADD.inplace(old, old, grad)
     if node.hooks is not None:

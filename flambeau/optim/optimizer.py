@@ -417,10 +417,10 @@ class StepwiseOptimizer(Optimizer):
         raise NotImplementedError
 
     def _update_sparse(self, parameter: Tensor, gradient: Any, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
-        """What :meth:`_update` does with a sparse gradient.
+        """Changes ``parameter`` and ``state`` in place, where a sparse gradient has values.
 
         Raises:
-            RuntimeError: nothing; the optimizer needs dense ones.
+            RuntimeError: the optimizer needs dense gradients.
         """
         raise RuntimeError(f"{type(self).__name__} does not support sparse gradients, please consider SGD, Adagrad or SparseAdam instead")
 

@@ -29,6 +29,15 @@ def test_the_gradient_of_an_embedding() -> None:
     assert sorted(set(sparse.weight.grad.coalesce().indices()[0].tolist())) == [1, 5, 9]
 
 
+def test_hooks_see_sparse_gradients() -> None:
+    table = tables()[1]
+    seen = []
+    table.weight.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.is_sparse))
+    for _ in range(2):
+        table(torch.tensor([1])).sum().backward()
+    assert seen == [True, True]
+
+
 def test_a_sparse_and_a_dense_gradient_are_added() -> None:
     dense, sparse = tables()
     for table in (dense, sparse):
