@@ -57,6 +57,10 @@ def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output has a shape of {list(grad.layout.shape)} and output has a shape of {list(layout.shape)}."
             )
+        if layout.__class__ is not Layout:
+            grad = output.gradient_of_values(grad)
+        elif grad.layout.__class__ is not Layout:
+            grad = grad.to_dense()
         result.append(grad)
     return result
 

@@ -30,6 +30,7 @@ from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, TrieNode, recording_lock
+from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 
 MAX_REPLAYS = 16
@@ -77,7 +78,7 @@ def survey(tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase
     strangers: list[Storage] = []
     for output, grad in zip(outputs, grads, strict=True):
         node = output.node
-        if node is None:
+        if node is None or output.layout.__class__ is not Layout:
             return None
         if node not in places:
             places[node] = len(nodes)
@@ -85,7 +86,7 @@ def survey(tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase
         key += (places[node], output.output_nr, output.layout)
         if grad is None:
             key.append(None)
-        elif isinstance(grad, TensorBase):
+        elif isinstance(grad, TensorBase) and grad.layout.__class__ is Layout:
             key += (_slot(grad.storage, tape, strangers), grad.layout)
         else:
             return None

@@ -61,7 +61,6 @@ class SparseTensor(Tensor):
         overriding.activate()
         made = object.__new__(cls)
         made.layout = SparseLayout(kind, shape, values.dtype)  # type: ignore[assignment]
-        made.output_nr = 0
         made.base = None
         made._values = values
         return made
@@ -125,6 +124,22 @@ class SparseTensor(Tensor):
     def node(self) -> Any:  # type: ignore[override]
         """The gradient node of the values, which is that of the tensor."""
         return self._values.node
+
+    @property
+    def output_nr(self) -> int:  # type: ignore[override]
+        return self._values.output_nr
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+        """Add the gradients of what the tensor was computed from to their ``grad``."""
+        flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def places(self) -> Tensor:
+        """The position of each value, (sparse dimensions, n)."""
+        raise NotImplementedError
+
+    def gradient_of_values(self, gradient: Tensor) -> Tensor:
+        """The gradient of the values, of that of the tensor."""
+        return gradient.to_dense()[tuple(self.places())]
 
     @property
     def grad(self) -> Any:
@@ -266,6 +281,8 @@ class SparseCoo(SparseTensor):
     def _indices(self) -> Tensor:
         return self._places
 
+    places = _indices
+
     def _require_coalesced(self, name: str) -> None:
         if not self._coalesced:
             raise RuntimeError(f"Cannot get {name} on an uncoalesced tensor, please call .coalesce() first")
@@ -361,6 +378,9 @@ class SparseCompressed(SparseTensor):
             inner = self._plain.long()
             self._places = flambeau.stack([outer, inner] if self._kind is sparse_csr else [inner, outer])
         return SparseCoo.of(self._places, self._values, self.shape, self._kind is sparse_csr)
+
+    def places(self) -> Tensor:
+        return self.coordinates()._places
 
     def to_dense(self, dtype: DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
         return self.coordinates().to_dense(dtype)

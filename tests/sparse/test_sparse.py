@@ -272,6 +272,21 @@ def test_gradients_reach_the_values_and_the_dense_tensor() -> None:
     assert dense.grad.tolist() == [[3.0, 0.0], [0.0, 3.0]]
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_passes_from_a_sparse_result(layout: torch.layout) -> None:
+    x = matrix().to_sparse(layout=layout).requires_grad_()
+    ahead = matrix(seed=4)
+    for given in (ahead, ahead.to_sparse(layout=layout), (ahead * 1).to_sparse()):
+        x.grad = None
+        (x * 3).backward(given)
+        torch.testing.assert_close(x.grad.to_dense(), 3 * ahead * (x.detach().to_dense() != 0))
+        (again,) = torch.autograd.grad(x * 3, x, given)
+        assert torch.equal(again.to_dense(), x.grad.to_dense())
+    dense = matrix().requires_grad_()
+    (dense * 3).backward(ahead.to_sparse(layout=layout))
+    assert torch.equal(dense.grad, 3 * ahead)
+
+
 def test_gradcheck() -> None:
     x, y, b = (matrix(3, 4, seed).to_sparse().requires_grad_() for seed in (1, 2, 3))
     dense = matrix(4, 2, 5).requires_grad_()
