@@ -82,6 +82,12 @@ def _addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any
     return beta * input + alpha * products.mv(mat, vec)
 
 
+def _backward(
+    self: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+) -> None:
+    flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
 def _rmatmul(self: Tensor, other: Tensor) -> Any:
     return products.matmul(other, self)
 
@@ -98,6 +104,7 @@ TABLE: dict[str, Callable] = {
     "any": shaping.any_element, "to_sparse": creation.to_sparse, "to_sparse_coo": creation.to_sparse_coo, "to_sparse_csr": creation.to_sparse_csr,
     "to_sparse_csc": creation.to_sparse_csc, "sparse_mask": creation.sparse_mask, "zeros_like": _empty_like, "empty_like": _empty_like, "zero_": _zero_, "copy_": _copy_,
     "type_as": _type_as, "equal": _equal, "allclose": _allclose,
+    "backward": _backward,
     "clone": lambda self, **options: self.clone(), "detach": lambda self: self.detach(), "cpu": lambda self, **options: self,
     **{name: _converted(getattr(flambeau, name)) for name in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "cfloat", "cdouble")},
 }  # fmt: skip

@@ -129,10 +129,6 @@ class SparseTensor(Tensor):
     def output_nr(self) -> int:  # type: ignore[override]
         return self._values.output_nr
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
-        """Add the gradients of what the tensor was computed from to their ``grad``."""
-        flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
-
     def places(self) -> Tensor:
         """The position of each value, (sparse dimensions, n)."""
         raise NotImplementedError

@@ -283,7 +283,7 @@ def test_passes_from_a_sparse_result(layout: torch.layout) -> None:
         (again,) = torch.autograd.grad(x * 3, x, given)
         assert torch.equal(again.to_dense(), x.grad.to_dense())
     dense = matrix().requires_grad_()
-    (dense * 3).backward(ahead.to_sparse(layout=layout))
+    (dense * 3).backward(gradient=ahead.to_sparse(layout=layout))
     assert torch.equal(dense.grad, 3 * ahead)
 
 
