@@ -21,10 +21,7 @@ def any_outside(f: Builder, index: Value, size: Value) -> Value:
     Such a lane has the sign of ``index | (size - 1 - index)``: with AVX2 that is a third of the instructions that comparisons take, which have
     to be packed into a mask.
     """
-    signs = f.binary("or", index, f.sub(f.splat(f.sub(size, i64(1)), index.width), index))
-    while signs.width > 4:
-        half = signs.width // 2
-        signs = f.binary("or", f.shuffle(signs, signs, range(half)), f.shuffle(signs, signs, range(half, 2 * half)))
+    signs = f.halved("or", f.binary("or", index, f.sub(f.splat(f.sub(size, i64(1)), index.width), index)), 4)
     bad = f.compare("slt", signs, 0)
     return bad if bad.width == 1 else f.compare("ne", f.cast("bitcast", bad, f"i{bad.width}"), 0)
 

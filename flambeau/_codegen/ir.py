@@ -248,6 +248,14 @@ class Builder:
             f"select {condition.type} {condition.text}, {then.type} {then.text}, {otherwise.type} {otherwise.text}", then.type
         )
 
+    def halved(self, opcode: str, operand: Value, width: int) -> Value:
+        """The halves of a vector combined, and the halves of that, until it has no more than ``width`` lanes."""
+        while operand.width > width:
+            half = operand.width // 2
+            low, high = (self.shuffle(operand, operand, range(start, start + half)) for start in (0, half))
+            operand = self.binary(opcode, low, high)
+        return operand
+
     def freeze(self, operand: Value) -> Value:
         """The same value, which what is done with it later cannot be folded into."""
         return self.value(f"freeze {operand.type} {operand.text}", operand.type)

@@ -48,7 +48,7 @@ class ScatterSpec:
         outer, steps: how many digits there are of each kind, the vector digit apart
         vector: whether there is a vector digit; otherwise the lanes are neighbouring steps
         lanes: how the lanes move the target, the value and each index (0: not at all, 1: by one element, 2: by a stride)
-        owned: tiles are shared by owners (then there is no ``start``)
+        owned: tiles are shared by owners (then there is a vector digit, and no ``start``)
         start: what a tile does first with the rows that it may write: ``copy`` them from elsewhere, set them to ``zero``, or nothing
         gathers: a tile works on the rows that it may write in scratch memory, where they lie side by side, and puts them in their places at the
             end. (Rows of a power of two lie in few sets of a cache, where the 512 of such a matrix do not stay.)
@@ -318,7 +318,6 @@ class _Emitter:
         return f.offset(base, f.mul(at, i64(2)) if of.is_complex else at, scalar.memory_type(of))
 
     def _combined(self, old: scalar.Operand, new: scalar.Operand) -> scalar.Operand:
-        old = scalar.pack([self.f.freeze(part) for part in scalar.unpack(old)])  # or else a maximum is a masked store: see `Lanes.unfolded`
         return scalar.emit(self.f, COMBINE[self.spec.combine], self.spec.dtype, old, new)
 
     def _one(self, target: Value, value: Value) -> None:
@@ -369,10 +368,10 @@ class _Emitter:
             outside = constant("i1", 0)
             for which in range(self.count):
                 outside = f.binary("or", outside, self._is_outside(which, here.indices[which], spec.lanes[2 + which]))
-            if not spec.dry and not spec.owned:
+            if not spec.dry:
                 with f.when(self._not(outside)):
                     self._one_by_one(here, digit, range(self.count))
-            with f.when(constant("i1", 1) if spec.owned else outside):
+            with f.when(outside):
                 self._some_steps(here, constant(f"<{LANES} x i1>", 1))
         with f.loop(whole, extent, LANES) as loop:
             self._some_steps(self._moved(place, digit, loop.index), f.lane_mask(f.sub(extent, loop.index), LANES))
@@ -405,8 +404,6 @@ class _Emitter:
             return
         if not self.count:  # a scatter without indices: the steps themselves move the target
             moved = f.mul(constant_vector("i64", range(LANES)), f.splat(target_stride, LANES))
-        if spec.owned:
-            keep = f.binary("and", keep, self._owned(moved))
         f.store(moved, self.addresses, align=64)
         lanes = f.cast("bitcast", keep, f"i{LANES}")
         with f.when(f.compare("ne", lanes, 0)), f.repeat([lanes]) as bits:
@@ -495,11 +492,9 @@ class _Emitter:
                 self._one_by_one(here, self.vector, moving)
 
     def _are_alike(self, index: Value) -> Value:
+        """Whether all lanes have the same index."""
         f = self.f
-        differing = f.binary("xor", index, f.splat(f.extract(index, 0), LANES))
-        while differing.width > 4:
-            half = differing.width // 2
-            differing = f.binary("or", f.shuffle(differing, differing, range(half)), f.shuffle(differing, differing, range(half, 2 * half)))
+        differing = f.halved("or", f.binary("xor", index, f.splat(f.extract(index, 0), LANES)), 4)
         return f.compare("eq", f.cast("bitcast", differing, "i256"), 0)
 
     def _fetch_ahead(self, here: _Place) -> None:

@@ -348,7 +348,7 @@ class Nest:
 
     def _slides(self, outer: list[int], reduced: list[int], sizes: dict[int, int]) -> bool:
         """Whether what is reduced is a window: of several digits, at the border of something, or sharing elements with its neighbours."""
-        if len(reduced) > 1 or any(instr.op in ("load", "inside") and instr.attrs[instr.op == "load"] for instr in self.body):
+        if len(reduced) > 1 or any(instr.op in ("load", "inside") and instr.attrs[-1] for instr in self.body):
             return True
         for each, digit, other in product(self.accesses, outer, reduced):
             (near, count), (far, _) = sorted((abs(each.strides.get(one, 0)), sizes[one]) for one in (digit, other))
@@ -388,8 +388,9 @@ class Nest:
         return vector is not None and each.strides.get(vector) == 1
 
     def _streams(self, each: _Affine, vector: int | None, run: list[int], sizes: dict[int, int]) -> bool:
-        """Whether an access writes so much that it would push everything else out of the caches, and by whole vectors in their places."""
-        if each.dtype is None or each.buffer is None or not self.is_fresh(each.buffer):
+        """Whether an access that may be streamed writes so much that it would push everything else out of the caches, and vectors in their places."""
+        assert each.dtype is not None and each.buffer is not None
+        if not self.is_fresh(each.buffer):
             return False
         volume = prod(size for digit, size in sizes.items() if digit in each.strides)
         steps = [stride for digit, stride in each.strides.items() if digit != vector and digit in sizes] + [each.offset]

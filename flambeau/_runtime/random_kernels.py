@@ -12,6 +12,7 @@ import ctypes
 import math
 import struct
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 
 import numpy as np
@@ -38,10 +39,7 @@ def run(name: str, x: np.ndarray | int, y: np.ndarray | int = 0, a: float = 0.0,
 
 def run_at(name: str, x: int, y: int, a: float, b: float, end: int) -> None:
     """Run a kernel on memory at addresses, for positions 0 to ``end``."""
-    (_FUNCTIONS.get(name) or _kernel(name))(_ARGUMENTS.pack(x, y, a, b, 0, end))
-
-
-_FUNCTIONS: dict[str, Callable[..., None]] = {}
+    _kernel(name)(_ARGUMENTS.pack(x, y, a, b, 0, end))
 
 
 def address(array: np.ndarray) -> int:
@@ -49,11 +47,11 @@ def address(array: np.ndarray) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(array)) if array.size else 0  # NumPy's ways take 1.2 µs, this one 0.3
 
 
+@cache
 def _kernel(name: str) -> Callable[..., None]:
     text = _SOURCES[name]().replace("define void @kernel(", "define internal void @kernel(") + _entry()
     symbol = f"k_random_{name}_{sha256(text.encode()).hexdigest()[:16]}"
-    function = ctypes.CFUNCTYPE(None)(jit.compile_kernels({symbol: text.replace("@entry(", f"@{symbol}(")})[symbol])
-    return _FUNCTIONS.setdefault(name, function)
+    return ctypes.CFUNCTYPE(None)(jit.compile_kernels({symbol: text.replace("@entry(", f"@{symbol}(")})[symbol])
 
 
 def _entry() -> str:

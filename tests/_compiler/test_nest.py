@@ -108,3 +108,17 @@ def test_padding_of_one_number_is_zero() -> None:
 
     planned = graphs.plan(write, dt.float32, 6)
     assert graphs.run(planned, np.zeros(6, np.float32))[0].tolist() == [0, 0, 1, 1, 1, 0]
+
+
+def test_a_check_of_an_index_may_report_something_else() -> None:
+    def write(graph: Graph, x: Node) -> tuple[Node, ...]:
+        index = graph.cast(x, dt.int64)
+        graph.check(graph.map("outside", index, 0, 50), index + 1000, lambda position, found: IndexError(f"{found} at {position}"))
+        return (x + 1.0,)
+
+    planned = graphs.plan(write, dt.float32, 100)
+    x = np.arange(100, dtype=np.float32) % 50
+    assert np.array_equal(graphs.run(planned, x)[0], x + 1)
+    x[77] = 60
+    with pytest.raises(IndexError, match="1060 at 77"):
+        graphs.run(planned, x)

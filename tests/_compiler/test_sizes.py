@@ -102,4 +102,4 @@ def test_the_second_step_is_the_first_ones_program(optimizer: Callable, monkeypa
         model(images).square().mean().backward()
         update.step()
         made.append(len(found))
-    assert made == [made[0]] * 3, found
+    assert 0 < made[0] == made[1] == made[2], found

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.micro import emit_micro, row_choices
-from flambeau._codegen.contract.packing import address, transpose
+from flambeau._codegen.contract.packing import address
 from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._codegen.scalar import registers
+from flambeau._codegen.squares import transpose
 from flambeau._types.dtype import dtype
 
 _AHEAD = 8

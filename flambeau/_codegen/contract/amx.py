@@ -15,10 +15,11 @@ from __future__ import annotations
 from functools import cache
 
 from flambeau._codegen.contract.arithmetic import Tile
-from flambeau._codegen.contract.packing import Side, address, emit_pack, transpose
+from flambeau._codegen.contract.packing import Side, address, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, Reader
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.ir import Builder, Module, Value, i64, vector
+from flambeau._codegen.squares import transpose
 from flambeau._runtime.targets import Target
 from flambeau._types import dtype as types
 

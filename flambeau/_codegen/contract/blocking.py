@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
-from flambeau._codegen.contract.bordered import bordered
+from flambeau._codegen.contract.bordered import LINE, bordered
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
@@ -25,7 +25,6 @@ _CALL = 9000.0
 _NEAR = 1024
 """Bytes: rows of memory that are farther apart are on pages of their own, and cost more than their bytes."""
 
-_LINE = 64
 _FEW_STEPS = 32
 """Rows of memory far apart that are read side by side: as many as the processor can prefetch from at once."""
 
@@ -217,7 +216,7 @@ def _before_tables(normal: Normal, chunk: int, tile: Tile, target: Target) -> fl
     for extent, stride in sorted(projected([(chunk, *cut[1:]), *inner], [a.index]), key=lambda axis: abs(axis[1])):
         if abs(stride) <= run:
             run += (extent - 1) * abs(stride)
-    if tile.parts > 1 or run * tile.bytes < _LINE:
+    if tile.parts > 1 or run * tile.bytes < LINE:
         return None
     if not a.bounds:
         return 0.0 if a.dtype is tile.compute else None

@@ -25,7 +25,8 @@ from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
-_LINE = 64
+LINE = 64
+"""Bytes of a cache line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _apart(run: int, tile: Tile) -> int:
 
     For 512 channels of 7 x 7 that makes 66 GFLOP/s of 33 (Zen 4 with AVX2).
     """
-    line = _LINE // tile.bytes
+    line = LINE // tile.bytes
     return run if run < 2 * line else (-(-run // line) | 1) * line
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
 from flambeau._codegen.contract.normal import Axis
@@ -65,24 +64,24 @@ def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
     for v in range(tile.vectors):
         valid = f.lane_mask(f.sub(count, v * width), width)
         offsets = f.load(f.offset(out_n, v * width, "i64"), vector("i64", width))
-        beside = [
-            _Beside(f, tile, of, kind, [given[f"{name}{table}"] for table in ("", "_m", "_n")], v, valid) if name in ending.moving else None
+        beside = {
+            name: _Beside(f, tile, of, kind, [given[f"{name}{table}"] for table in ("", "_m", "_n")], v, valid)
             for name, (of, kind) in zip(ending.others, (*ending.writes, *ending.reads), strict=True)
-        ]
-        known = dict(zip(ending.others, beside, strict=True))
+            if name in ending.moving
+        }
 
-        def finish(row: Value, run: Value, first: Value, v: int = v, known: dict[str, Any] = known) -> registers.Operand:
+        def finish(row: Value, run: Value, first: Value, v: int = v, beside: dict[str, _Beside] = beside) -> registers.Operand:
             """The value to store in the output; the others are stored."""
             place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
             parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
             value = registers.pack(parts)
             if ending.epilogue is None:
                 return narrow(f, value, ending.out, tile.compute)
-            names = list(known)
-            reads = [fixed[name] if name in fixed else known[name].load(row, run, first) for name in names[len(ending.writes) :]]
-            value, *more = ending.epilogue.body(f, value, reads)
-            for name, each in zip(names, more, strict=False):
-                known[name].store(each, row, run, first)
+            writes, reads = ending.others[: len(ending.writes)], ending.others[len(ending.writes) :]
+            loaded = [fixed[name] if name in fixed else beside[name].load(row, run, first) for name in reads]
+            value, *more = ending.epilogue.body(f, value, loaded)
+            for name, each in zip(writes, more, strict=True):
+                beside[name].store(each, row, run, first)
             return value
 
         if not ending.step:

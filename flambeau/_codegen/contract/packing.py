@@ -20,6 +20,7 @@ from flambeau._codegen.contract.arithmetic import Tile, widen
 from flambeau._codegen.contract.parameters import Parameters, Reader, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
+from flambeau._codegen.squares import transpose
 from flambeau._types.dtype import dtype
 
 
@@ -69,11 +70,6 @@ def spread(f: Builder, mask: Value, step: int) -> Value:
     return f.shuffle(mask, constant(mask.type, 0), [lane // step if lane % step == 0 else mask.width for lane in range(step * mask.width)])
 
 
-def is_whole(f: Builder, mask: Value) -> Value:
-    """Whether all lanes of a mask are set."""
-    return f.compare("eq", f.cast("bitcast", mask, f"i{mask.width}"), -1)
-
-
 def store_lanes(f: Builder, tile: Tile, value: registers.Operand, place: Value, of: dtype, mask: Value | None, step: int = 1) -> None:
     """Store the lanes of ``mask`` to places ``step`` apart.
 
@@ -83,18 +79,17 @@ def store_lanes(f: Builder, tile: Tile, value: registers.Operand, place: Value, 
     if mask is None:
         registers.store(f, value, place, of)
         return
-    if tile.has_masks:
+    if tile.has_masks or (step > 1 and (of is not tile.compute or isinstance(value, tuple))):
         _store_apart(f, value, place, of, mask, step)
         return
-    whole = is_whole(f, mask)
+    whole = f.compare("eq", f.cast("bitcast", mask, f"i{mask.width}"), -1)
     with f.when(whole):
         if step == 1:
             registers.store(f, value, place, of)
-        elif of is tile.compute and not isinstance(value, tuple):
+        else:
+            assert isinstance(value, Value)
             for lane in range(tile.width):
                 f.store(f.extract(value, lane), f.offset(place, lane * step, tile.element))
-        else:
-            _store_apart(f, value, place, of, mask, step)
     with f.when(f.binary("xor", whole, 1)):
         _store_apart(f, value, place, of, mask, step)
 
@@ -295,7 +290,7 @@ class _Packer:
                 f.store(f.shuffle(value, value, range(first, first + count)), f.offset(place, first, tile.element))
                 first += count
         with f.when(f.binary("xor", is_full, 1)):
-            self._store(value, place, valid)
+            registers.store(f, value, place, tile.compute, valid)
 
     def gathered(self, lane: Value) -> None:
         f, side, width = self.f, self.side, self.tile.width
@@ -435,17 +430,3 @@ class _Packer:
                         places = [f.offset(spilled, part * width, self.tile.element) for part in range(self.tile.parts)]
                         step = registers.pack([f.load(place, self.tile.type) for place in places])
                         self._store(step, self._place(f.add(first, f.mul(copy.index, apart)), lane), None)
-
-
-def transpose(f: Builder, rows: list[Value]) -> list[Value]:
-    """The columns of a square of vectors, or of squares side by side: one exchange of halves for each bit of the lane number."""
-    width, distance = rows[0].width, 1
-    while distance < len(rows):
-        following = list(rows)
-        for i in range(len(rows)):
-            if not i & distance:
-                upper, lower = rows[i], rows[i | distance]
-                following[i] = f.shuffle(upper, lower, [width + l - distance if l & distance else l for l in range(width)])
-                following[i | distance] = f.shuffle(upper, lower, [width + l if l & distance else l + distance for l in range(width)])
-        rows, distance = following, 2 * distance
-    return rows

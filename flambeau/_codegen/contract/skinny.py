@@ -16,11 +16,12 @@ from flambeau._codegen.contract.ending import Ending, dependence, emit_straight_
 from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.normal import Axis, Normal
-from flambeau._codegen.contract.packing import address, transpose
+from flambeau._codegen.contract.packing import address
 from flambeau._codegen.contract.parameters import Parameters, dot
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.ir import Builder, Module, Value, constant, i64, vector
 from flambeau._codegen.scalar import registers
+from flambeau._codegen.squares import transpose
 from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
@@ -155,7 +156,7 @@ class _Emitter:
         if mask is None and s.b is tile.compute and tile.width % _QUAD == 0:
             return _columns(f, tile, [f.offset(line, k, tile.element) for line in self.lines])
         rows = [widen(f, registers.load(f, address(f, line, k, s.b), s.b, tile.width, mask), s.b, tile.compute) for line in self.lines]
-        return transpose(f, rows)  # type: ignore[arg-type]
+        return transpose(f, rows)
 
     def _add(self, chains: list[Value], k: Value, column: Value) -> list[Value]:
         """One step of the chains of all rows for a vector of lanes."""

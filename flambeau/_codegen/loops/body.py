@@ -9,6 +9,7 @@ from flambeau._codegen import faults, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters
 from flambeau._codegen.scalar import Operand
+from flambeau._types import dtype as dtypes
 from flambeau._types.dtype import dtype as DType
 
 Stand = tuple[dict[int, Value], dict[int, Value], frozenset[int]]
@@ -43,6 +44,7 @@ class Body:
         self.rows: dict[int, Value] = {}  # the same of gathers whose indices stay where they are
         self.fixed: frozenset[int] = frozenset()
         self.across: dict[int, Value] = {}  # rows of transposed blocks, for loads across the vector digit
+        self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
         self._analyse()
         self._read_parameters()
         for number in self.known_at(frozenset(), 0):
@@ -80,17 +82,21 @@ class Body:
                 users.setdefault(argument, []).append(instr)
 
         def is_guarded(user: Instr, number: int) -> bool:
-            if user.op == "check":
-                return user.args[0] == number
-            zero = user.attrs == ("where",) and user.args[0] == number and self.instructions[user.args[1]]
-            return bool(zero) and zero.op == "constant" and zero.attrs[0] == 0 and number not in user.args[1:]
+            if user.op == "check":  # which reports the index itself
+                return user.args == (number, self.instructions[number].args[0])
+            if user.attrs != ("where",) or user.args[0] != number or user.dtype is not dtypes.int64:
+                return False
+            zero = self.instructions[user.args[1]]
+            return zero.op == "constant" and zero.attrs[0] == 0
 
         self.guards = frozenset(
             number
             for number, instr in enumerate(self.instructions)
-            if instr.attrs == ("outside",) and self.is_vector(number) and all(is_guarded(user, number) for user in users.get(number, ()))
+            if instr.attrs == ("outside",)
+            and self.instructions[instr.args[0]].dtype is dtypes.int64
+            and [self.is_vector(argument) for argument in instr.args] == [True, False, False]
+            and all(is_guarded(user, number) for user in users.get(number, ()))
         )
-        self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
 
     def is_inner(self, number: int) -> bool:
         """Whether an instruction must be done at every position of the reduced digits."""

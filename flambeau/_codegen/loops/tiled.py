@@ -12,6 +12,7 @@ from flambeau._codegen.ir import Builder, Value, element_type, i64
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.maps import at_vector
 from flambeau._codegen.loops.spec import ACROSS, VECTOR, Instr
+from flambeau._codegen.squares import transpose
 
 ROWS, COLUMNS = 64, 256
 """Places of the row digit and of the vector digit in a tile."""
@@ -110,14 +111,7 @@ def transposed(f: Builder, lines: list[Value]) -> list[Value]:
             lines = [f.shuffle(a, b, lanes) for a, b in pairs for lanes in (low, high)]
         return lines
     quads = [_quad(f, *lines[line : line + 4]) for line in range(0, size, 4)]
-    lines, distance = [line for quad in quads for line in quad], 4
-    while distance < size:
-        upper = [lane + (size - distance) * bool(lane & distance) for lane in range(size)]
-        lower = [lane + distance + (size - distance) * bool(lane & distance) for lane in range(size)]
-        pairs = {line: (lines[line & ~distance], lines[line | distance]) for line in range(size)}
-        lines = [f.shuffle(*pair, lower if line & distance else upper) for line, pair in pairs.items()]
-        distance *= 2
-    return lines
+    return transpose(f, [line for quad in quads for line in quad], 4)
 
 
 def _quad(f: Builder, *lines: Value) -> list[Value]:
