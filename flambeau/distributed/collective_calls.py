@@ -48,6 +48,14 @@ def group_rank(group: ProcessGroup, of_all: int | None, of_group: int | None, na
     return of_group
 
 
+def check_list(name: str, given: Sequence | None, wanted: bool, role: str) -> None:
+    """Raise a ``ValueError`` unless a list is given by the one process that needs it, and by no other."""
+    if wanted and not given:
+        raise ValueError(f"Argument ``{name}`` must be specified on {role} rank.")
+    if given and not wanted:
+        raise ValueError(f"Argument ``{name}`` must NOT be specified on non-{role} ranks.")
+
+
 def all_reduce(tensor: Tensor, op: ReduceOp = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Work | None:
     """Replace the tensor of every process by the reduction of all. All get the same bits.
 
@@ -193,18 +201,24 @@ def all_gather_into_tensor(output_tensor: Tensor, input_tensor: Tensor, group: A
     if outside(group):
         return warn_outside("all_gather_into_tensor")
     members = member(group)
-    if output_tensor.dtype is not input_tensor.dtype:
-        raise ValueError(f"all_gather_into_tensor: the dtypes {output_tensor.dtype} and {input_tensor.dtype} of output and input differ")
-    if output_tensor.numel() != input_tensor.numel() * members.size():
-        raise ValueError(
-            f"all_gather_into_tensor: output tensor size ({output_tensor.numel()}) must be equal to world_size ({members.size()}) times "
-            f"input tensor size ({input_tensor.numel()})"
-        )
+    _check_whole(("output", output_tensor), ("input", input_tensor), members, "all_gather_into_tensor")
     label = f"all_gather_into_tensor({describe(input_tensor)})".encode()
     array, targets = readable(input_tensor), Targets([output_tensor])
     outputs = list(targets.arrays[0].reshape(members.size(), -1))
     job = targets.job(lambda: collectives.all_gather(members.mesh, array, outputs, label))
     return members.run(job, [output_tensor], "all_gather_into_tensor", async_op)
+
+
+def _check_whole(whole: tuple[str, Tensor], part: tuple[str, Tensor], members: ProcessGroup, name: str) -> None:
+    """Raise a ``ValueError`` unless a tensor has the elements of as many others as there are processes."""
+    (what, tensor), (of_what, other) = whole, part
+    if tensor.dtype is not other.dtype:
+        raise ValueError(f"{name}: the dtypes {tensor.dtype} of {what} and {other.dtype} of {of_what} differ")
+    if tensor.numel() != other.numel() * members.size():
+        raise ValueError(
+            f"{name}: {what} tensor size ({tensor.numel()}) must be equal to world_size ({members.size()}) times "
+            f"{of_what} tensor size ({other.numel()})"
+        )
 
 
 all_gather_single = _all_gather_base = all_gather_into_tensor
@@ -224,10 +238,7 @@ def gather(
     members = member(group)
     root = group_rank(members, dst, group_dst, "gather", default=0)
     receives = members.rank() == root
-    if receives and not gather_list:
-        raise ValueError("Argument ``gather_list`` must be specified on destination rank.")
-    if not receives and gather_list:
-        raise ValueError("Argument ``gather_list`` must NOT be specified on non-destination ranks.")
+    check_list("gather_list", gather_list, receives, "destination")
     if receives:
         check_tensors(gather_list, "gather_list")
         _check_outputs(gather_list, tensor, members, "gather")
@@ -252,10 +263,7 @@ def scatter(
     members = member(group)
     root = group_rank(members, src, group_src, "scatter", default=0)
     sends = members.rank() == root
-    if sends and not scatter_list:
-        raise ValueError("Argument ``scatter_list`` must be specified on source rank.")
-    if not sends and scatter_list:
-        raise ValueError("Argument ``scatter_list`` must NOT be specified on non-source ranks.")
+    check_list("scatter_list", scatter_list, sends, "source")
     if sends:
         check_tensors(scatter_list, "scatter_list")
         _check_outputs(scatter_list, tensor, members, "scatter")
@@ -296,13 +304,7 @@ def reduce_scatter_tensor(
     if outside(group):
         return warn_outside("reduce_scatter_tensor")
     members = member(group)
-    if output.dtype is not input.dtype:
-        raise ValueError(f"reduce_scatter_tensor: the dtypes {output.dtype} and {input.dtype} of output and input differ")
-    if output.numel() * members.size() != input.numel():
-        raise ValueError(
-            f"reduce_scatter_tensor: input tensor size ({input.numel()}) must be equal to world_size ({members.size()}) times "
-            f"output tensor size ({output.numel()})"
-        )
+    _check_whole(("input", input), ("output", output), members, "reduce_scatter_tensor")
     function = reducer(op, output.dtype, "reduce_scatter_tensor")
     label = f"reduce_scatter_tensor({describe(output)}, {op.name})".encode()
     inputs, targets = list(readable(input).reshape(members.size(), -1)), Targets([output])
@@ -398,6 +400,7 @@ def monitored_barrier(group: Any = None, timeout: timedelta | None = None, wait_
         mailbox.send(0, _BARRIER_TAG, token, "monitored_barrier()")
         answer = mailbox.receive(0, _BARRIER_TAG, lambda message: None)
         if not _came(answer, seconds):
+            mailbox.cancel(answer)
             raise RuntimeError(
                 f"Rank {members.rank()} successfully reached monitoredBarrier, but received errors while waiting for an answer of rank 0"
             )
@@ -407,11 +410,12 @@ def monitored_barrier(group: Any = None, timeout: timedelta | None = None, wait_
     deadline = time.monotonic() + seconds
     for peer, arrival in arrivals.items():
         if not _came(arrival, deadline - time.monotonic()):
-            mailbox.cancel(arrival)
             missing.append(members.ranks[peer])
             if not wait_all_ranks:
                 break
     if missing:
+        for arrival in arrivals.values():
+            mailbox.cancel(arrival)
         raise RuntimeError(f"Rank(s) {', '.join(map(str, missing))} failed to pass monitoredBarrier in {milliseconds} ms")
     for peer in arrivals:
         mailbox.send(peer, _BARRIER_TAG, token, "monitored_barrier()")

@@ -39,8 +39,6 @@ _SMALL = 32 << 10
 _PACKED = 1 << 20
 """Bytes up to which an array is reduced together with others, for which it is copied."""
 
-_CHUNK = SLOT_BYTES
-
 
 def _bytes(array: numpy.ndarray) -> numpy.ndarray:
     return array.view(numpy.uint8)
@@ -48,7 +46,7 @@ def _bytes(array: numpy.ndarray) -> numpy.ndarray:
 
 def _chunks(length: int, itemsize: int, share: int = 1) -> Iterator[slice]:
     """Parts of an array of which ``share`` such parts at a time are exchanged; one, if it is empty."""
-    step = max(1, _CHUNK // (itemsize * share) // 64 * 64)
+    step = max(1, SLOT_BYTES // (itemsize * share) // 64 * 64)
     for start in range(0, max(length, 1), step):
         yield slice(start, min(length, start + step))
 

@@ -19,15 +19,13 @@ from datetime import timedelta
 from typing import Any
 
 from flambeau.distributed.errors import DistBackendError, DistStoreError
-from flambeau.distributed.handshake import answer, challenge, secret
+from flambeau.distributed.handshake import PATIENCE, accept_all, answer, challenge, secret
 from flambeau.distributed.store import PrefixStore, Store
 from flambeau.distributed.tcp_store import TCPStore
 
 __all__ = ["connect"]
 
 _WISH = struct.Struct("<IB")
-_PATIENCE = 10.0
-"""Seconds that a caller has to prove who it is."""
 
 TRANSPORT_VARIABLE = "FLAMBEAU_DISTRIBUTED_TRANSPORT"
 """``tcp`` makes processes of one machine talk to each other as those of several do."""
@@ -70,20 +68,12 @@ class _Reception:
         self.listening, self.key, self.wanted = listening, key, wanted
         self.found: dict[tuple[int, int], socket.socket] = {}
         self.changed = threading.Condition()
-        threading.Thread(target=self._accept, name="flambeau-connect", daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listening.accept()
-            except OSError:
-                return  # closed
-            # Strangers may be silent for as long as they are let: they must not keep the others waiting.
-            threading.Thread(target=self._welcome, args=(connection,), name="flambeau-connect", daemon=True).start()
+        name = "flambeau-connect"
+        threading.Thread(target=accept_all, args=(listening, self._welcome, name), name=name, daemon=True).start()
 
     def _welcome(self, connection: socket.socket) -> None:
         try:
-            connection.settimeout(_PATIENCE)
+            connection.settimeout(PATIENCE)
             who = _WISH.unpack(challenge(connection, self.key))
         except (OSError, struct.error):
             connection.close()
@@ -136,7 +126,10 @@ def connect(store: Store, rank: int, size: int, lanes: int, timeout: timedelta) 
     machines = _of_all(store, "machine", size, timeout)
     one_machine = len(set(machines)) == 1
     key = store.get("token") + secret()
-    listening = _listen(one_machine, store)
+    try:
+        listening = _listen(one_machine, store)
+    except OSError as error:
+        raise DistBackendError(f"rank {rank} cannot listen for the others: {error}") from None
     reception = _Reception(listening, key, {(peer, lane) for peer in range(rank + 1, size) for lane in range(lanes)})
     found: dict[tuple[int, int], socket.socket] = {}
     try:

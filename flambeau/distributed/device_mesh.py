@@ -9,6 +9,7 @@ import numpy
 
 import flambeau
 from flambeau.distributed.world import (
+    GroupMember,
     get_process_group_ranks,
     get_rank,
     get_world_size,
@@ -53,7 +54,7 @@ class DeviceMesh:
         """For each dimension the group of the processes that differ in it only."""
         groups: list[Any] = []
         for dim in range(self._ranks.ndim):
-            own = None
+            own = GroupMember.NON_GROUP_MEMBER
             for line in numpy.moveaxis(self._ranks, dim, -1).reshape(-1, self._ranks.shape[dim]):
                 whole = sorted(line) == list(range(get_world_size()))
                 made = member(None) if whole else new_group(line.tolist())
@@ -94,7 +95,7 @@ class DeviceMesh:
         return self.mesh_dim_names.index(dim)
 
     def get_group(self, mesh_dim: int | str | None = None) -> Any:
-        """The group of the processes that differ from this one in one dimension only."""
+        """The group of the processes that differ from this one in one dimension only; ``NON_GROUP_MEMBER`` if it is not in the mesh."""
         return self._groups[self._dim(mesh_dim)]
 
     def get_all_groups(self) -> list[Any]:

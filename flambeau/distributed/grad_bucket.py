@@ -12,7 +12,8 @@ class GradBucket:
     """Gradients that a communication hook exchanges together."""
 
     def __init__(self, index: int, pairs: list[tuple[Tensor, Tensor]], is_last: bool) -> None:
-        self._index, self._parameters, self._gradients, self._is_last = index, *map(list, zip(*pairs)), is_last
+        self._index, self._is_last = index, is_last
+        self._parameters, self._gradients = [parameter for parameter, _ in pairs], [gradient for _, gradient in pairs]
         self._buffer = flambeau.cat([each.reshape(-1) for each in self._gradients])
 
     def index(self) -> int:
@@ -37,10 +38,13 @@ class GradBucket:
 
     def gradients(self) -> list[Tensor]:
         """The gradients, as views of the flat tensor."""
-        parts = self._buffer.split([each.numel() for each in self._gradients])
-        return [part.view(each.size()) for part, each in zip(parts, self._gradients)]
+        return self._parts(self._buffer)
 
     def fill(self, flat: Tensor) -> None:
         """Overwrite the gradients."""
-        for part, each in zip(flat.split([each.numel() for each in self._gradients]), self._gradients):
-            each.copy_(part.view(each.size()))
+        for part, each in zip(self._parts(flat), self._gradients):
+            each.copy_(part)
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        parts = flat.split([each.numel() for each in self._gradients])
+        return [part.view(each.size()) for part, each in zip(parts, self._gradients)]

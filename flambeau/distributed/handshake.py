@@ -6,17 +6,26 @@ it gets back. Until then nothing that was received is interpreted, so that a str
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
 import secrets
 import socket
 import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-__all__ = ["answer", "challenge", "receive_exactly", "secret"]
+__all__ = ["PATIENCE", "accept_all", "answer", "challenge", "receive_exactly", "receive_into", "secret"]
+
+T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds that a caller has for each step of proving who it is."""
 
 _MAGIC = b"flambeau.distributed 1\n"
-_NONCE = 32
+_NONCE = _DIGEST = 32
 _LENGTH = struct.Struct("<H")
 
 SECRET_VARIABLE = "FLAMBEAU_DISTRIBUTED_SECRET"
@@ -31,19 +40,49 @@ def _digest(key: bytes, *parts: bytes) -> bytes:
     return hmac.new(_MAGIC + key, b"\0".join(parts), hashlib.sha256).digest()
 
 
+def accept_all(listening: socket.socket, welcome: Callable[[socket.socket], Any], name: str) -> None:
+    """Call ``welcome`` with every connection, each in a thread of its own, until the socket is closed.
+
+    Strangers may be silent for as long as they are let: they must not keep the others waiting. That there are too many of them is no
+    reason to stop, either.
+    """
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                return  # closed
+            time.sleep(0.1)
+        else:
+            threading.Thread(target=welcome, args=(connection,), name=name, daemon=True).start()
+
+
+_PASSING = (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of ``accept`` after which the socket still listens."""
+
+
+def receive_into(connection: socket.socket, target: T) -> T:
+    """Fill a buffer of bytes, and return it.
+
+    Raises:
+        ConnectionError: the other side has closed the connection
+    """
+    view, filled = memoryview(target), 0
+    while filled < len(view):
+        count = connection.recv_into(view[filled:])
+        if not count:
+            raise ConnectionError("the connection was closed")
+        filled += count
+    return target
+
+
 def receive_exactly(connection: socket.socket, count: int) -> bytes:
     """So many bytes.
 
     Raises:
         ConnectionError: the other side has closed the connection
     """
-    received = bytearray()
-    while len(received) < count:
-        some = connection.recv(min(count - len(received), 1 << 20))
-        if not some:
-            raise ConnectionError("the connection was closed")
-        received += some
-    return bytes(received)
+    return bytes(receive_into(connection, bytearray(count)))
 
 
 def challenge(connection: socket.socket, key: bytes) -> bytes:
@@ -56,7 +95,7 @@ def challenge(connection: socket.socket, key: bytes) -> bytes:
     nonce = secrets.token_bytes(_NONCE)
     connection.sendall(_MAGIC + nonce)
     proof, theirs, (length,) = (
-        receive_exactly(connection, 32), receive_exactly(connection, _NONCE), _LENGTH.unpack(receive_exactly(connection, 2)),
+        receive_exactly(connection, _DIGEST), receive_exactly(connection, _NONCE), _LENGTH.unpack(receive_exactly(connection, 2)),
     )  # fmt: skip
     wish = receive_exactly(connection, length)
     if not hmac.compare_digest(proof, _digest(key, b"caller", nonce, theirs, wish)):
@@ -77,7 +116,7 @@ def answer(connection: socket.socket, key: bytes, wish: bytes = b"") -> None:
     own = secrets.token_bytes(_NONCE)
     connection.sendall(_digest(key, b"caller", nonce, own, wish) + own + _LENGTH.pack(len(wish)) + wish)
     try:
-        proof = receive_exactly(connection, 32)
+        proof = receive_exactly(connection, _DIGEST)
     except ConnectionError:
         raise ConnectionError(f"the other side knows another secret (environment variable {SECRET_VARIABLE})") from None
     if not hmac.compare_digest(proof, _digest(key, b"called", own, nonce)):

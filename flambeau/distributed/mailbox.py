@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from flambeau.distributed.errors import DistBackendError
+from flambeau.distributed.handshake import receive_into
 from flambeau.futures import Future
 
 __all__ = ["Mailbox", "Message"]
@@ -62,7 +63,6 @@ class Mailbox:
         self.outbox: queue.SimpleQueue | None = None
         self.sending = {peer: threading.Lock() for peer in self.connections}
         self.unsent = 0
-        self.closed = False
         for connection in self.connections.values():
             connection.settimeout(timeout)
         if self.connections:
@@ -78,9 +78,11 @@ class Mailbox:
             message = next((each for each in waiting if sender is None or each.sender == sender), None)
             if message is not None:
                 waiting.remove(message)
-            elif sender in self.gone or (sender is None and len(self.gone) == len(self.connections)):
-                reason = self.gone.get(sender) or "there is nobody left to send something"  # type: ignore[arg-type]
-                request.future.set_exception(DistBackendError(reason))
+            elif sender in self.gone:
+                request.future.set_exception(DistBackendError(self.gone[sender]))
+                return request.future
+            elif sender is None and len(self.gone) == len(self.connections):
+                request.future.set_exception(DistBackendError("there is nobody left to send something"))
                 return request.future
             else:
                 self.requests[tag].append(request)
@@ -113,10 +115,10 @@ class Mailbox:
 
     def _read_message(self, peer: int) -> tuple[int, Message]:
         connection = self.connections[peer]
-        head = _fill(connection, numpy.empty(_HEAD.size, numpy.uint8))
+        head = receive_into(connection, bytearray(_HEAD.size))
         tag, length, nbytes = _HEAD.unpack(head)
-        label = _fill(connection, numpy.empty(length, numpy.uint8)).tobytes().decode(errors="replace")
-        return tag, Message(peer, label, _fill(connection, numpy.empty(nbytes, numpy.uint8)))
+        label = receive_into(connection, bytearray(length)).decode(errors="replace")
+        return tag, Message(peer, label, receive_into(connection, numpy.empty(nbytes, numpy.uint8)))
 
     def _deliver(self, tag: int, message: Message) -> None:
         with self.lock:
@@ -205,16 +207,6 @@ class Mailbox:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)  # which ends the reader, too
             connection.close()
-
-
-def _fill(connection: socket.socket, target: numpy.ndarray) -> numpy.ndarray:
-    view, filled = memoryview(target), 0
-    while filled < target.nbytes:
-        count = connection.recv_into(view[filled:])
-        if not count:
-            raise ConnectionError("end of file")
-        filled += count
-    return target
 
 
 def _settle(request: _Request, message: Message) -> None:

@@ -152,9 +152,7 @@ class Mesh:
             connection.setblocking(False)
         self._unread = {peer: bytearray() for peer in self.connections}
 
-    def exchange(
-        self, outgoing: Sequence[numpy.ndarray | None], incoming: Sequence[int | None], label: bytes, timeout: float | None = None
-    ) -> list[numpy.ndarray]:
+    def exchange(self, outgoing: Sequence[numpy.ndarray | None], incoming: Sequence[int | None], label: bytes) -> list[numpy.ndarray]:
         """Send each process its array of bytes, and return what they have sent; it may be read until the next exchange.
 
         Args:
@@ -168,12 +166,12 @@ class Mesh:
         if self.failure is not None:
             raise DistBackendError(f"{label.decode()}: this group does not work any more, since {self.failure}")
         try:
-            return self._exchange(outgoing, incoming, label, self.timeout if timeout is None else timeout)
+            return self._exchange(outgoing, incoming, label)
         except BaseException as error:
             self.abort(str(error) if isinstance(error, Exception) else f"rank {self.rank} was interrupted ({type(error).__name__})")
             raise
 
-    def _exchange(self, outgoing: Sequence, incoming: Sequence, label: bytes, timeout: float) -> list[numpy.ndarray]:
+    def _exchange(self, outgoing: Sequence, incoming: Sequence, label: bytes) -> list[numpy.ndarray]:
         rank, slots = self.rank, self.slots
         mine, expected = outgoing[rank], incoming[rank]
         if mine is not None and expected is not None and mine.nbytes != expected:
@@ -192,21 +190,21 @@ class Mesh:
                 if nbytes:
                     frame.append(memoryview(array))
             transfers.append(_Transfer(peer, connection, self._unread[peer], frame, label, incoming[peer]))
-        self._finish(transfers, label, timeout)
+        self._finish(transfers, label)
         found: list[numpy.ndarray] = [_NOTHING if mine is None else mine] * self.size
         for transfer in transfers:
             kind, _, place, nbytes = transfer.head
             found[transfer.peer] = slots.read(transfer.peer, place, nbytes) if kind == _SHARED else transfer.payload
         return found
 
-    def _finish(self, transfers: list[_Transfer], label: bytes, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
+    def _finish(self, transfers: list[_Transfer], label: bytes) -> None:
+        deadline = time.monotonic() + self.timeout
         pending = transfers
         while pending := [transfer for transfer in pending if not transfer.progress()]:
             left = deadline - time.monotonic()
             if left <= 0:
                 silent = ", ".join(str(transfer.peer) for transfer in pending)
-                raise DistBackendError(f"{label.decode()}: timed out after {timeout:g} seconds without a word from rank(s) {silent}")
+                raise DistBackendError(f"{label.decode()}: timed out after {self.timeout:g} seconds without a word from rank(s) {silent}")
             poll = select.poll()
             for transfer in pending:
                 poll.register(

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy
 
-import flambeau
-from flambeau.distributed.collective_calls import group_rank
+from flambeau.distributed.collective_calls import check_list, group_rank
 from flambeau.distributed.mailbox import Message
+from flambeau.distributed.point_to_point import other_rank
 from flambeau.distributed.process_group import ProcessGroup
 from flambeau.distributed.work import Work
 from flambeau.distributed.world import member, outside, warn_outside
@@ -23,7 +23,8 @@ __all__ = [
     "all_gather_object", "broadcast_object_list", "gather_object", "recv_object_list", "scatter_object_list", "send_object_list",
 ]  # fmt: skip
 
-_LABEL = "objects"
+_TAG = -2
+"""The tag of messages of objects; users' tags are not negative."""
 
 
 def _pickled(value: Any) -> numpy.ndarray:
@@ -32,7 +33,6 @@ def _pickled(value: Any) -> numpy.ndarray:
 
 def _exchange(members: ProcessGroup, outgoing: Sequence[numpy.ndarray | None], label: str) -> list[numpy.ndarray]:
     """What each process sends, as bytes of our own; how many is not known before."""
-    flambeau.flush()
     found: list[numpy.ndarray] = []
 
     def job() -> None:
@@ -67,10 +67,7 @@ def gather_object(
     members = member(group)
     root = group_rank(members, dst, group_dst, "gather_object", default=0)
     receives = members.rank() == root
-    if receives and not object_gather_list:
-        raise ValueError("Argument ``object_gather_list`` must be specified on destination rank.")
-    if not receives and object_gather_list:
-        raise ValueError("Argument ``object_gather_list`` must NOT be specified on non-destination ranks.")
+    check_list("object_gather_list", object_gather_list, receives, "destination")
     mine = _pickled(obj)
     found = _exchange(members, [mine if peer == root else None for peer in range(members.size())], f"gather_object(to {root})")
     if receives:
@@ -134,10 +131,8 @@ def send_object_list(
     if outside(group):
         return warn_outside("send_object_list")
     members = member(group)
-    peer = group_rank(members, dst, group_dst, "send_object_list")
-    if peer == members.rank():
-        raise ValueError("Invalid destination rank: destination rank should not be the same as the rank of the current process.")
-    members.mailbox.send(peer, _OBJECT_TAG, _pickled(list(object_list)), _LABEL)
+    peer = other_rank(members, dst, group_dst, "send_object_list", "destination")
+    members.mailbox.send(peer, _TAG, _pickled(list(object_list)), "objects")
     return None
 
 
@@ -147,22 +142,19 @@ def recv_object_list(
     """Fill a list with the objects that another process (any, by default) sends, and return its number in the job.
 
     Raises:
+        ValueError: this process would send them to itself
         RuntimeError: there are not as many, or nothing comes in time
     """
     if outside(group):
         warn_outside("recv_object_list")
         return -1
     members = member(group)
-    peer = None if src is None and group_src is None else group_rank(members, src, group_src, "recv_object_list")
+    peer = None if src is None and group_src is None else other_rank(members, src, group_src, "recv_object_list", "source")
     received: list[Message] = []
-    future = members.mailbox.receive(peer, _OBJECT_TAG, received.append)
+    future = members.mailbox.receive(peer, _TAG, received.append)
     Work(future, [], members.timeout.total_seconds(), "recv_object_list", lambda: members.mailbox.cancel(future)).wait()
     objects = pickle.loads(received[0].payload)
     if len(objects) != len(object_list):
         raise RuntimeError(f"recv_object_list: rank {received[0].sender} sends {len(objects)} objects, {len(object_list)} are expected")
     object_list[:] = objects
     return members.ranks[received[0].sender]
-
-
-_OBJECT_TAG = -2
-"""The tag of messages of objects; users' tags are not negative."""

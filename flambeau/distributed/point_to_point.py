@@ -16,11 +16,22 @@ from flambeau.distributed.world import member, outside, warn_outside
 __all__ = ["P2POp", "batch_isend_irecv", "irecv", "isend", "recv", "send"]
 
 
-def _receiver(dst: int | None, group_dst: int | None, members: ProcessGroup) -> int:
-    peer = group_rank(members, dst, group_dst, "send")
+def other_rank(members: ProcessGroup, of_all: int | None, of_group: int | None, name: str, role: str) -> int:
+    """``group_rank`` of a process that must not be this one.
+
+    Raises:
+        ValueError: it is
+    """
+    peer = group_rank(members, of_all, of_group, name)
     if peer == members.rank():
-        raise ValueError("Invalid destination rank: destination rank should not be the same as the rank of the current process.")
+        raise ValueError(f"Invalid {role} rank: {role} rank should not be the same as the rank of the current process.")
     return peer
+
+
+def _check_tag(tag: int) -> None:
+    """Negative tags are those of messages of our own."""
+    if tag < 0:
+        raise RuntimeError(f"Tag must be nonnegative, but got {tag}")
 
 
 def send(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 0, group_dst: int | None = None) -> None:
@@ -28,13 +39,14 @@ def send(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 0
 
     Raises:
         ValueError: it would be sent to this process itself
-        RuntimeError: the other process is gone
+        RuntimeError: the other process is gone, or the tag is negative
     """
     check_tensor(tensor, "tensor")
+    _check_tag(tag)
     if outside(group):
         return warn_outside("send")
     members = member(group)
-    peer = _receiver(dst, group_dst, members)
+    peer = other_rank(members, dst, group_dst, "send", "destination")
     members.mailbox.send(peer, tag, _bytes(tensor), describe(tensor))
     return None
 
@@ -42,10 +54,11 @@ def send(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 0
 def isend(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 0, group_dst: int | None = None) -> Work | None:
     """``send`` in the background; the tensor must not be changed before the ``wait()`` of what is returned."""
     check_tensor(tensor, "tensor")
+    _check_tag(tag)
     if outside(group):
         return warn_outside("isend")
     members = member(group)
-    peer = _receiver(dst, group_dst, members)
+    peer = other_rank(members, dst, group_dst, "isend", "destination")
     future = members.mailbox.send_later(peer, tag, _bytes(tensor), describe(tensor))
     return Work(future, [tensor], members.timeout.total_seconds(), "isend")
 
@@ -57,12 +70,11 @@ def _bytes(tensor: Tensor) -> Any:
 def irecv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 0, group_src: int | None = None) -> Work | None:
     """``recv`` in the background; the tensor is there after the ``wait()`` of what is returned."""
     check_tensor(tensor, "tensor")
+    _check_tag(tag)
     if outside(group):
         return warn_outside("irecv")
     members = member(group)
-    peer = None if src is None and group_src is None else group_rank(members, src, group_src, "recv")
-    if peer == members.rank():
-        raise ValueError("Invalid source rank: source rank should not be the same as the rank of the current process.")
+    peer = None if src is None and group_src is None else other_rank(members, src, group_src, "recv", "source")
     targets = Targets([tensor])
     wanted, dtype, count = describe(tensor), tensor.dtype.name, tensor.numel()
 

@@ -43,9 +43,11 @@ class ProcessGroup:
         try:
             self.mesh = Mesh(rank, len(ranks), lanes[_COLLECTIVES], timeout.total_seconds(), one_machine)
         except OSError as error:
+            for connection in (connection for lane in lanes for connection in lane.values()):
+                connection.close()
             raise DistBackendError(f"rank {rank} cannot share memory with the others: one of them is gone ({error})") from None
         self.mailbox = Mailbox(rank, lanes[_MESSAGES], timeout.total_seconds())
-        self._turn = threading.Lock()
+        self._turn, self._counting = threading.Lock(), threading.Lock()
         self._backlog: queue.SimpleQueue = queue.SimpleQueue()
         self._waiting = 0
         self._thread: threading.Thread | None = None
@@ -71,19 +73,17 @@ class ProcessGroup:
                     job()
                     return None
         future: Future = Future()
-        with self._turn_of_counting:
+        with self._counting:
             self._waiting += 1
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work_off, name="flambeau-collectives", daemon=True)
-            self._thread.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work_off, name="flambeau-collectives", daemon=True)
+                self._thread.start()
         self._backlog.put((job, future))
         work = Work(future, result, self._patience, name)
         if async_op:
             return work
         work.wait()
         return None
-
-    _turn_of_counting = threading.Lock()
 
     @property
     def _patience(self) -> float:
@@ -99,7 +99,7 @@ class ProcessGroup:
                     job()
             except Exception as failure:
                 error = failure
-            with self._turn_of_counting:
+            with self._counting:
                 self._waiting -= 1
             if error is None:
                 future.set_result(None)

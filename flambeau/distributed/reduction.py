@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy
 
+from flambeau._codegen.scalar.reference import encode
+from flambeau._tensor.tensor import _widen
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 
@@ -29,7 +31,7 @@ class RedOpType(enum.Enum):
 
 
 ReduceOp = RedOpType
-ReduceOp.RedOpType = RedOpType  # type: ignore[attr-defined]  # PyTorch's name of the same
+ReduceOp.RedOpType = RedOpType  # PyTorch's name of the same
 
 _FUNCTIONS = {
     ReduceOp.SUM: numpy.add, ReduceOp.AVG: numpy.add, ReduceOp.PRODUCT: numpy.multiply, ReduceOp.MIN: numpy.minimum,
@@ -73,33 +75,11 @@ def reducer(op: ReduceOp, dtype: DType, name: str, divisor: int | None = None) -
                 out[...] = total
 
     if dtype is dt.float16 or dtype is dt.bfloat16:
-        widen, narrow = (_widen, _narrow) if dtype is dt.bfloat16 else (_widen_half, _narrow_half)
 
         def reduce_halves(arrays: Sequence[numpy.ndarray], out: numpy.ndarray) -> None:
-            wide = [widen(array) for array in arrays]
+            wide = [_widen(array) if dtype is dt.bfloat16 else array.astype(numpy.float32) for array in arrays]
             reduce(wide, wide[0])
-            with numpy.errstate(all="ignore"):
-                out[...] = narrow(wide[0])
+            out[...] = encode(wide[0], dtype)
 
         return reduce_halves
     return reduce
-
-
-def _widen_half(array: numpy.ndarray) -> numpy.ndarray:
-    return array.astype(numpy.float32)
-
-
-def _narrow_half(array: numpy.ndarray) -> numpy.ndarray:
-    return array.astype(numpy.float16)
-
-
-def _widen(bits: numpy.ndarray) -> numpy.ndarray:
-    """bfloat16's bits as float32."""
-    return (bits.astype(numpy.uint32) << 16).view(numpy.float32)
-
-
-def _narrow(array: numpy.ndarray) -> numpy.ndarray:
-    """float32 as bfloat16's bits, rounded to nearest, ties to even."""
-    bits = array.view(numpy.uint32)
-    rounded = ((bits + ((bits >> 16) & 1) + 0x7FFF) >> 16).astype(numpy.uint16)
-    return numpy.where(numpy.isnan(array), numpy.uint16(0x7FC0), rounded)

@@ -93,7 +93,9 @@ def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _processes(text: str) -> int:
-    if text in ("auto", "cpu", "gpu"):
+    if text == "gpu":
+        raise ValueError("--nproc-per-node=gpu: Flambeau knows no GPUs to count; say cpu, auto or a number")
+    if text in ("auto", "cpu"):
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         count = int(text)
@@ -121,7 +123,7 @@ def _join(args: argparse.Namespace) -> _Node:
     settings = dict(part.split("=", 1) for part in args.rdzv_conf.split(",") if "=" in part)
     timeout = timedelta(seconds=float(settings.get("timeout", settings.get("join_timeout", 600))))
     if args.standalone or (nodes == 1 and not args.rdzv_endpoint and args.master_port is None):
-        os.environ.setdefault(SECRET_VARIABLE, secrets.token_hex(32))  # nobody else has to know it; `main` removes it
+        os.environ.setdefault(SECRET_VARIABLE, secrets.token_hex(32))  # nobody else has to know it; `run` removes it
         return _Node(TCPStore("127.0.0.1", 0, is_master=True, timeout=timeout), "127.0.0.1", 0, 1, processes)
     if args.rdzv_endpoint:
         host, _, port_text = args.rdzv_endpoint.partition(":")
@@ -197,19 +199,19 @@ class _Workers:
         command = [args.training_script, *args.training_script_args]
         if not args.no_python:
             command = [sys.executable, "-u", *(["-m"] if args.module else []), *command]
-        streams = {}
+        files: dict[str, IO[bytes]] = {}
+        streams: dict[str, Any] = {}
         for bit, name in ((1, "stdout"), (2, "stderr")):
             if self.folder is not None and (_streams(args.redirects, local) | _streams(args.tee, local)) & bit:
                 folder = self.folder / str(local)
                 folder.mkdir(exist_ok=True)
-                file = open(folder / f"{name}.log", "wb")  # noqa: SIM115  (closed in stop)
-                self.files.append(file)
-                streams[name] = subprocess.PIPE if _streams(args.tee, local) & bit else file
+                files[name] = open(folder / f"{name}.log", "wb")  # noqa: SIM115  (closed in stop)
+                self.files.append(files[name])
+                streams[name] = subprocess.PIPE if _streams(args.tee, local) & bit else files[name]
         process = subprocess.Popen(command, env=self._environment(local), **streams)
-        for name in streams:
+        for name, file in files.items():
             source, target = getattr(process, name), getattr(sys, name)
             if source is not None:
-                file = self.files[-1] if len(streams) == 1 or name == "stderr" else self.files[-2]
                 thread = threading.Thread(target=_copy, args=(source, file, target, f"[{args.role}{self.first + local}]:"), daemon=True)
                 thread.start()
                 self.threads.append(thread)
@@ -276,7 +278,15 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ChildFailedError: a process failed, as often as it was started
     """
-    node = _join(args)
+    known = os.environ.get(SECRET_VARIABLE)
+    try:
+        _run_attempts(args, _join(args))
+    finally:
+        if known is None:
+            os.environ.pop(SECRET_VARIABLE, None)
+
+
+def _run_attempts(args: argparse.Namespace, node: _Node) -> None:
     for attempt in range(args.max_restarts + 1):
         workers = _Workers(args, node, attempt)
         try:
@@ -307,7 +317,6 @@ def run(args: argparse.Namespace) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """What ``python -m flambeau.distributed.run`` does."""
     before = signal.signal(signal.SIGTERM, _stop)
-    known = os.environ.get(SECRET_VARIABLE)
     try:
         run(parse_args(args))
     except ChildFailedError as error:
@@ -319,8 +328,6 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)
-        if known is None:
-            os.environ.pop(SECRET_VARIABLE, None)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ def _anonymous_file(nbytes: int) -> int:
     return descriptor
 
 
+def _map(descriptor: int, access: int) -> list[numpy.ndarray]:
+    """The two slots in the memory of a descriptor."""
+    both = numpy.frombuffer(mmap.mmap(descriptor, 2 * SLOT_BYTES, access=access), numpy.uint8)
+    return [both[:SLOT_BYTES], both[SLOT_BYTES:]]
+
+
 class SharedSlots:
     """Two slots of each process, which are used in turn: while the others may still read one, the next is written.
 
@@ -41,21 +47,18 @@ class SharedSlots:
 
     def __init__(self, rank: int, connections: Mapping[int, socket.socket]) -> None:
         own = _anonymous_file(2 * SLOT_BYTES)
-        descriptors = {rank: own}
-        for connection in connections.values():
-            socket.send_fds(connection, [b"m"], [own])
+        self.views = {rank: _map(own, mmap.ACCESS_WRITE)}
+        try:
+            for connection in connections.values():
+                socket.send_fds(connection, [b"m"], [own])
+        finally:
+            os.close(own)
         for peer, connection in connections.items():
             _, received, _, _ = socket.recv_fds(connection, 1, 1)
             if not received:
                 raise ConnectionError("the connection was closed")
-            descriptors[peer] = received[0]
-        self.views: dict[int, list[numpy.ndarray]] = {}
-        for peer, descriptor in descriptors.items():
-            access = mmap.ACCESS_WRITE if peer == rank else mmap.ACCESS_READ
-            memory = mmap.mmap(descriptor, 2 * SLOT_BYTES, access=access)
-            os.close(descriptor)
-            both = numpy.frombuffer(memory, numpy.uint8)
-            self.views[peer] = [both[:SLOT_BYTES], both[SLOT_BYTES:]]
+            self.views[peer] = _map(received[0], mmap.ACCESS_READ)
+            os.close(received[0])
         self._own = self.views[rank]
         self._turn = 0
 

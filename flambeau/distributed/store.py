@@ -132,9 +132,11 @@ class Store:
         """Take the first value of a queue, once there is one.
 
         Raises:
-            QueueEmptyError: there is none, and ``block`` is off
+            QueueEmptyError: there is none in time, or at once if ``block`` is off
         """
+        return self._pop(key, self.timeout if block else timedelta(0))
 
+    def _pop(self, key: str, timeout: timedelta) -> bytes:
         def pop(data: dict[str, bytes]) -> bytes | None:
             raw = data.get(key)
             if not raw:
@@ -146,7 +148,7 @@ class Store:
                 del data[key]
             return raw[4:end]
 
-        found = self._await(pop, self.timeout) if block else self._change(pop)
+        found = self._await(pop, timeout)
         if found is None:
             raise QueueEmptyError(f"queue {key} is empty")
         return found
@@ -284,7 +286,7 @@ class PrefixStore(Store):
         self.underlying_store = store
 
     @property
-    def timeout(self) -> timedelta:  # type: ignore[override]
+    def timeout(self) -> timedelta:
         """How long the store behind it waits."""
         return self.underlying_store.timeout
 

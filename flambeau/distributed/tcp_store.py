@@ -14,15 +14,13 @@ from datetime import timedelta
 from typing import Any
 
 from flambeau.distributed.errors import DistError, DistNetworkError, DistStoreError, QueueEmptyError
-from flambeau.distributed.handshake import answer, challenge, receive_exactly, secret
+from flambeau.distributed.handshake import PATIENCE, accept_all, answer, challenge, receive_exactly, secret
 from flambeau.distributed.store import DEFAULT_TIMEOUT, HashStore, Store, to_bytes
 
 __all__ = ["TCPStore"]
 
 _COUNT, _SIZE = struct.Struct("<H"), struct.Struct("<I")
 _LARGEST = 1 << 28
-_PATIENCE = 10.0
-"""Seconds that a caller has to prove who it is, and that an answer may take beyond the time that the call itself may."""
 
 _ERRORS = {"DistStoreError": DistStoreError, "QueueEmptyError": QueueEmptyError, "ValueError": ValueError}
 
@@ -49,23 +47,14 @@ class _Server:
         self.connections: set[socket.socket] = set()
         self.socket = socket.socket(fileno=listening) if listening is not None else _listen(host, port)
         self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._accept, name="flambeau-store", daemon=True).start()
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _forget(reference()))
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return  # closed
-            threading.Thread(target=self._serve, args=(connection,), name="flambeau-store", daemon=True).start()
+        name = "flambeau-store"
+        threading.Thread(target=accept_all, args=(self.socket, self._serve, name), name=name, daemon=True).start()
+        _servers.add(self)
 
     def _serve(self, connection: socket.socket) -> None:
         self.connections.add(connection)
         with connection, suppress(OSError, struct.error):
-            connection.settimeout(_PATIENCE)
+            connection.settimeout(PATIENCE)
             challenge(connection, self.secret)
             connection.settimeout(None)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,11 +74,18 @@ class _Server:
             each.close()
 
 
-def _forget(server: _Server | None) -> None:
+_servers: weakref.WeakSet[_Server] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
     """A forked child has copies of the sockets, which would keep others from noticing that the process is gone."""
-    if server is not None:
+    for server in list(_servers):
         for each in (server.socket, *server.connections):
             each.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -119,12 +115,6 @@ def _multi_set(store: Store, arguments: list[bytes]) -> list[bytes]:
     return []
 
 
-def _pop(store: HashStore, arguments: list[bytes]) -> list[bytes]:
-    view = HashStore.__new__(HashStore)  # the same values, with the caller's patience
-    view._data, view._changed, view.timeout = store._data, store._changed, _time(arguments[1])
-    return [view.queue_pop(arguments[0].decode(), arguments[2] == b"1")]
-
-
 _CALLS: dict[str, Any] = {
     "multi_set": _multi_set,
     "get": lambda store, arguments: store._get(_texts(arguments[1:]), _time(arguments[0])),
@@ -137,7 +127,7 @@ _CALLS: dict[str, Any] = {
     "num_keys": lambda store, arguments: _number(store.num_keys()),
     "list_keys": lambda store, arguments: [key.encode() for key in store.list_keys()],
     "queue_push": lambda store, arguments: [store.queue_push(arguments[0].decode(), arguments[1])][:0],
-    "queue_pop": _pop,
+    "queue_pop": lambda store, arguments: [store._pop(arguments[0].decode(), _time(arguments[1]))],
     "queue_len": lambda store, arguments: _number(store.queue_len(arguments[0].decode())),
 }
 """What can be asked of a server: functions of the values and of the arguments, which are bytes, that return bytes."""
@@ -183,10 +173,10 @@ class TCPStore(Store):
         self._lock = threading.Lock()
         self._server = _server(host_name, port, multi_tenant, master_listen_fd) if is_master else None
         self.port = self._server.port if self._server is not None else port
-        self._connection = self._connect()
-        weakref.finalize(self, self._connection.close)
         if self._server is not None and not multi_tenant:
             weakref.finalize(self, _Server.close, self._server)
+        self._connection = self._connect()
+        weakref.finalize(self, self._connection.close)
         if world_size is not None and world_size > 0:
             self.add("init/", 1)
             if is_master and wait_for_workers:
@@ -232,7 +222,7 @@ class TCPStore(Store):
     def _call(self, name: str, *arguments: bytes, patience: timedelta = timedelta(0)) -> list[bytes]:
         with self._lock:
             try:
-                self._connection.settimeout(patience.total_seconds() + _PATIENCE + self.timeout.total_seconds())
+                self._connection.settimeout(patience.total_seconds() + PATIENCE + self.timeout.total_seconds())
                 _send(self._connection, [name.encode(), *arguments])
                 kind, *reply = _receive(self._connection)
             except BaseException as error:
@@ -286,8 +276,8 @@ class TCPStore(Store):
     def queue_push(self, key: str, value: str | bytes) -> None:
         self._call("queue_push", key.encode(), to_bytes(value))
 
-    def queue_pop(self, key: str, block: bool = True) -> bytes:
-        return self._call("queue_pop", key.encode(), *self._patient(self.timeout), *_number(block), patience=self.timeout)[0]
+    def _pop(self, key: str, timeout: timedelta) -> bytes:
+        return self._call("queue_pop", key.encode(), *self._patient(timeout), patience=timeout)[0]
 
     def queue_len(self, key: str) -> int:
         return int(self._call("queue_len", key.encode())[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -63,12 +64,14 @@ class _Groups:
     Attributes:
         members: the groups that it is in
         made: how many groups the job has made; all processes count the same
+        made_locally: how many their members alone have made, by their ranks; the members count the same
         store: where new groups find each other
     """
 
     def __init__(self) -> None:
         self.members: list[ProcessGroup] = []
         self.made = 0
+        self.made_locally: Counter[str] = Counter()
         self.store: Store | None = None
 
 
@@ -177,7 +180,9 @@ def init_process_group(
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} is none of the {world_size} of the group: ranks are 0 to {world_size - 1}")
     store.set_timeout(timeout)
-    _GROUPS.made, _GROUPS.store = 1, PrefixStore("groups", store)
+    turn = store.add(f"turn/{rank}", 1)  # a store that outlives the group holds addresses of the one before
+    _GROUPS.made, _GROUPS.store = 1, PrefixStore(f"groups/{turn}", store)
+    _GROUPS.made_locally.clear()
     made = ProcessGroup(PrefixStore("0", _GROUPS.store), range(world_size), rank, timeout, group_name or "0", name)
     _GROUPS.members.append(made)
     GroupMember.WORLD = made
@@ -189,7 +194,7 @@ def destroy_process_group(group: Any = None) -> None:
     Raises:
         ValueError: there is no such group
     """
-    if group is GroupMember.NON_GROUP_MEMBER:
+    if outside(group):
         return
     leaving = member(group)
     if leaving is GroupMember.WORLD:
@@ -341,8 +346,9 @@ def new_group(
             raise ValueError(f"Rank {each} is out of range. Valid ranks are 0 to {world.size() - 1} (world_size={world.size()})")
     name = _checked_backend(backend or world.backend)
     if use_local_synchronization:  # the others do not call this, and do not count it
-        key = "local " + " ".join(map(str, chosen))
-        number = f"{key} {sum(each.group_name.startswith(key) for each in _GROUPS.members)}"
+        key = " ".join(map(str, chosen))
+        number = f"local {key}: {_GROUPS.made_locally[key]}"
+        _GROUPS.made_locally[key] += 1
     else:
         number = str(_GROUPS.made)
         _GROUPS.made += 1

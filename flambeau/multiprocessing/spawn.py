@@ -61,19 +61,21 @@ class ProcessExitedException(ProcessException):
         return type(self), (self.msg, self.error_index, self.pid, self.exit_code, self.signal_name)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process when its parent is gone, which cannot end it any more then."""
+    parent = os.getppid()  # with "forkserver" that is a process that ends with the one that started us
 
     def watch() -> None:
-        while os.getppid() == parent:
+        # Either may fail to show it: the parent was gone before we asked, or another child of its holds the pipe that tells.
+        while os.getppid() == parent and multiprocessing.parent_process().is_alive():
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="flambeau-parent", daemon=True).start()
 
 
-def _run(function: Callable, number: int, arguments: tuple, error_file: str, parent: int) -> None:
-    _end_with(parent)
+def _run(function: Callable, number: int, arguments: tuple, error_file: str) -> None:
+    _end_with_parent()
     try:
         function(number, *arguments)
     except KeyboardInterrupt:
@@ -94,6 +96,18 @@ class ProcessContext:
     def __init__(self, processes: list, error_files: list[str]) -> None:
         self.processes, self.error_files = processes, error_files
         self.sentinels = {process.sentinel: number for number, process in enumerate(processes)}
+
+    def _start(self, context: Any, function: Callable, number: int, arguments: tuple, daemon: bool) -> None:
+        descriptor, path = tempfile.mkstemp(prefix="flambeau-error-")
+        os.close(descriptor)
+        self.error_files.append(path)
+        process = context.Process(target=_run, args=(function, number, arguments, path), daemon=daemon)
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forks while there are other threads; Flambeau's own are made anew in the child.
+            warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+            process.start()
+        self.processes.append(process)
+        self.sentinels[process.sentinel] = number
 
     def pids(self) -> list[int]:
         """Their process ids."""
@@ -185,25 +199,17 @@ def start_processes(
         ProcessExitedException: a process has ended otherwise
     """
     context = multiprocessing.get_context(start_method)
-    processes, paths = [], []
-    for number in range(nprocs):
-        descriptor, path = tempfile.mkstemp(prefix="flambeau-error-")
-        os.close(descriptor)
-        process = context.Process(target=_run, args=(fn, number, args, path, os.getpid()), daemon=daemon)
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forks while there are other threads; Flambeau's own are made anew in the child.
-            warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
-            process.start()
-        processes.append(process)
-        paths.append(path)
-    made = (SpawnContext if start_method == "spawn" else ProcessContext)(processes, paths)
-    if not join:
-        return made
+    made = (SpawnContext if start_method == "spawn" else ProcessContext)([], [])
     try:
+        for number in range(nprocs):
+            made._start(context, fn, number, args, daemon)
+        if not join:
+            return made
         while not made.join():
             pass
     except BaseException:
         made.stop()
+        made._forget()
         raise
     return None
 

@@ -7,7 +7,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import distributed
-from flambeau.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from flambeau.distributed.fsdp import FSDPModule, FullyShardedDataParallel, fully_shard
 from flambeau.distributed.tensor import DTensor
 from tests.distributed.jobs import run
 
@@ -27,6 +27,11 @@ def _grid(rank):
         mesh["depth"]
     line = distributed.init_device_mesh("cpu", (4,))
     assert line.get_group() is distributed.group.WORLD
+    half = distributed.DeviceMesh("cpu", [1, 2])
+    if rank in (1, 2):
+        assert half.get_local_rank() == rank - 1
+    else:
+        assert half.get_group() == distributed.GroupMember.NON_GROUP_MEMBER and half.get_coordinate() is None
     with pytest.raises(RuntimeError, match="a mesh of 6 different ranks is wanted of 4 processes"):
         distributed.init_device_mesh("cpu", (2, 3))
 
@@ -38,7 +43,7 @@ def test_rows_and_columns_are_groups():
 def test_what_is_missing_says_so():
     layer = torch.nn.Linear(1, 1)
     assert not isinstance(layer, FullyShardedDataParallel) and not isinstance(layer.weight, DTensor)
-    for make in (FullyShardedDataParallel, fully_shard):
+    for make in (FullyShardedDataParallel, FSDPModule, fully_shard):
         with pytest.raises(RuntimeError, match="does not share out parameters"):
             make(layer)
     with pytest.raises(RuntimeError, match="no tensors that lie in several processes"):

@@ -13,7 +13,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import distributed
-from flambeau.distributed.connect import _listen, _Reception
+from flambeau.distributed.connect import _WISH, _call, _listen, _Reception
 from flambeau.distributed.store import HashStore
 from flambeau.multiprocessing import ProcessExitedException, ProcessRaisedException
 from tests.distributed.jobs import run
@@ -159,8 +159,6 @@ def test_strangers_do_not_come_in():
     silent = socket.create_connection((listening.getsockname()[0], port))
     with socket.create_connection((listening.getsockname()[0], port)) as noisy:
         noisy.sendall(b"\x80\x04cos\nsystem\n" * 100)
-    from flambeau.distributed.connect import _WISH, _call
-
     with pytest.raises(OSError, match="knows another secret"):
         _call(listening.getsockname(), b"guess", _WISH.pack(1, 0), 5)
     assert not reception.found

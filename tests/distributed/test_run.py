@@ -148,5 +148,7 @@ def test_signals_end_the_processes(script, tmp_path, number):
 
 
 def test_wrong_settings(script):
+    with pytest.raises(ValueError, match="knows no GPUs"):
+        main(["--nproc-per-node=gpu", script("")])
     with pytest.raises(ValueError, match="Unsupported nproc_per_node value: many"):
         main(["--nproc-per-node=many", script("")])

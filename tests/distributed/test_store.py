@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -9,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from flambeau.distributed import DistNetworkError, DistStoreError, FileStore, HashStore, PrefixStore, QueueEmptyError, TCPStore
+from flambeau.distributed.handshake import accept_all
 
 SOON = timedelta(milliseconds=50)
 
@@ -61,6 +63,9 @@ def test_queues(store):
     assert [store.queue_pop("queue"), store.queue_pop("queue")] == [b"first", b""]
     with pytest.raises(QueueEmptyError, match="queue is empty"):
         store.queue_pop("queue", block=False)
+    store.set_timeout(SOON)
+    with pytest.raises(QueueEmptyError, match="queue is empty"):
+        store.queue_pop("queue")
 
 
 def test_what_does_not_come_is_an_error(store):
@@ -153,6 +158,25 @@ def test_strangers_get_nothing(monkeypatch):
     assert time.monotonic() - start < 5
     for each in silent:
         each.close()
+
+
+def test_too_many_callers_do_not_end_the_store():
+    """The system may have no descriptor left for a connection: there will be one later."""
+    ours, theirs = socket.socketpair()
+    welcomed = threading.Event()
+
+    class Listening:
+        answers = [OSError(errno.EMFILE, "too many open files"), (ours, None), OSError(errno.EBADF, "closed")]  # noqa: RUF012
+
+        def accept(self):
+            answer = self.answers.pop(0)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    accept_all(Listening(), lambda connection: (connection.close(), welcomed.set()), "test")
+    assert welcomed.wait(10) and theirs.recv(1) == b"" and Listening.answers == []
+    theirs.close()
 
 
 def test_only_this_machine_reaches_a_local_store():

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 import time
 
 import pytest
 
 from flambeau import multiprocessing
-from flambeau.multiprocessing import ProcessExitedException, ProcessRaisedException
+from flambeau.multiprocessing import ProcessContext, ProcessExitedException, ProcessRaisedException
 
 
 def _writes(number, folder):
@@ -15,10 +16,32 @@ def _writes(number, folder):
         file.write(str(os.getpid()))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_each_process_gets_its_number(tmp_path, method):
     assert multiprocessing.start_processes(_writes, (str(tmp_path),), 2, start_method=method) is None
     assert len({(tmp_path / str(number)).read_text() for number in range(2)}) == 2
+
+
+def _waits(number):
+    time.sleep(30)
+
+
+def test_what_was_started_is_ended_if_the_rest_cannot_be(monkeypatch):
+    folder = tempfile.mkdtemp()
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+    start, started = ProcessContext._start, []
+
+    def second_fails(self, context, function, number, arguments, daemon):
+        if number == 1:
+            raise OSError("no more processes")
+        start(self, context, function, number, arguments, daemon)
+        started.extend(self.processes)
+
+    monkeypatch.setattr(ProcessContext, "_start", second_fails)
+    with pytest.raises(OSError, match="no more processes"):
+        multiprocessing.start_processes(_waits, (), 2, start_method="fork")
+    assert not started[0].is_alive() and os.listdir(folder) == []
+    os.rmdir(folder)
 
 
 def test_without_join(tmp_path):

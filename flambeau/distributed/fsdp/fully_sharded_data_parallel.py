@@ -26,7 +26,14 @@ class FullyShardedDataParallel(Module):
 
 
 class FSDPModule:
-    """What ``fully_shard`` makes of a module, to ask whether a module is one: none is."""
+    """What ``fully_shard`` makes of a module, to ask whether a module is one: none is.
+
+    Raises:
+        RuntimeError: when called
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(_MISSING)
 
 
 def fully_shard(module: Any, *args: Any, **kwargs: Any) -> Any:

@@ -9,14 +9,8 @@ import flambeau
 from flambeau import Tensor, distributed
 from flambeau.autograd import Function
 from flambeau.distributed.reduction import ReduceOp
-from flambeau.distributed.world import member
 
 __all__ = ["all_gather", "all_reduce", "all_to_all", "all_to_all_single", "broadcast", "gather", "reduce", "reduce_scatter", "scatter"]
-
-
-def _rank(group: Any, of_all: int) -> int:
-    """A process's number in the group."""
-    return member(group).ranks.index(of_all)
 
 
 def _fresh(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class DTensor(Tensor):
 
 
 class Placement:
-    """How a tensor would lie in the processes of a mesh."""
+    """How a tensor would lie in the processes of a mesh. Packages make some when they are imported; nothing here takes them."""
 
 
 class Replicate(Placement):

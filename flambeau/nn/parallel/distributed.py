@@ -32,17 +32,20 @@ class DistributedDataParallel(Module, Joinable):
     Args:
         module: what each process trains
         device_ids, output_device, dim: for PyTorch's sake; there is one device
-        broadcast_buffers: whether each forward pass begins with the buffers of process 0
+        broadcast_buffers: whether all begin with the buffers of process 0, and each forward pass does (yes)
         init_sync: whether all begin with the parameters and buffers of process 0
         process_group: the processes; all, by default
         bucket_cap_mb: the size of what a communication hook is given
         find_unused_parameters: whether a pass may leave parameters without gradient; if it did in all processes their ``grad`` stays as it is
-        gradient_as_bucket_view: for PyTorch's sake
+        gradient_as_bucket_view, skip_all_reduce_unused_params, batched_grad_copy: for PyTorch's sake
         static_graph: the same parameters are left out in every pass
+        forward_sync_buffers: the same as ``broadcast_buffers`` for forward passes only, if it is given
+        others: PyTorch's other settings, which must be off
 
     Raises:
         RuntimeError: no parameter requires grad, or the processes' modules differ
         ValueError: ``device_ids`` are given
+        NotImplementedError: one of the others is on
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class DistributedDataParallel(Module, Joinable):
         device_ids: Any = None,
         output_device: Any = None,
         dim: int = 0,
-        broadcast_buffers: bool = True,
+        broadcast_buffers: bool | None = None,
         init_sync: bool = True,
         process_group: Any = None,
         bucket_cap_mb: float | None = None,
@@ -59,8 +62,14 @@ class DistributedDataParallel(Module, Joinable):
         check_reduction: bool = False,
         gradient_as_bucket_view: bool = False,
         static_graph: bool = False,
+        skip_all_reduce_unused_params: bool = False,
+        batched_grad_copy: bool = False,
+        forward_sync_buffers: bool | None = None,
         **others: Any,
     ) -> None:
+        wanted = [name for name, value in others.items() if value]
+        if wanted:
+            raise NotImplementedError(f"DistributedDataParallel does not support {', '.join(wanted)}")
         Module.__init__(self)
         self._join_config = _JoinConfig()
         ignored = set(getattr(module, "_ddp_params_and_buffers_to_ignore", ()))
@@ -75,7 +84,8 @@ class DistributedDataParallel(Module, Joinable):
         self.module = module
         self.process_group = member(process_group)
         self.device, self.device_ids, self.output_device, self.dim = flambeau.device("cpu"), None, None, dim
-        self.broadcast_buffers, self.find_unused_parameters = broadcast_buffers, find_unused_parameters
+        self.broadcast_buffers = (broadcast_buffers if forward_sync_buffers is None else forward_sync_buffers) is not False
+        self.find_unused_parameters = find_unused_parameters
         self.gradient_as_bucket_view, self.static_graph = gradient_as_bucket_view, static_graph
         self.bucket_bytes_cap = int((25 if bucket_cap_mb is None else bucket_cap_mb) * (1 << 20))
         self.require_backward_grad_sync = self.require_forward_param_sync = True
@@ -87,7 +97,8 @@ class DistributedDataParallel(Module, Joinable):
         self._check_same_module()
         if init_sync:
             kept = [each for name, each in module.named_parameters() if name not in ignored]
-            self._send([*kept, *self._buffers_to_send], 0, "parameters and buffers")
+            begins_with_buffers = forward_sync_buffers is not None or broadcast_buffers is not False
+            self._send([*kept, *(self._buffers_to_send if begins_with_buffers else ())], 0, "parameters and buffers")
         self._observe_passes()
 
     def _observe_passes(self) -> None:
@@ -235,11 +246,13 @@ class DistributedDataParallel(Module, Joinable):
     def _buckets(self, parameters: list[Tensor], gradients: list[Tensor]) -> Iterator[GradBucket]:
         """The gradients in the order in which a pass computes them, by dtype, and not more than ``bucket_cap_mb`` together."""
         groups: list[list[tuple[Tensor, Tensor]]] = []
-        for pair in reversed(list(zip(parameters, gradients))):
-            last = groups[-1] if groups else []
-            if not last or last[0][1].dtype is not pair[1].dtype or sum(each.nbytes for _, each in [*last, pair]) > self.bucket_bytes_cap:
+        filled = 0
+        for parameter, gradient in reversed(list(zip(parameters, gradients))):
+            filled += gradient.nbytes
+            if not groups or groups[-1][0][1].dtype is not gradient.dtype or filled > self.bucket_bytes_cap:
                 groups.append([])
-            groups[-1].append(pair)
+                filled = gradient.nbytes
+            groups[-1].append((parameter, gradient))
         for number, pairs in enumerate(groups):
             yield GradBucket(number, pairs, number == len(groups) - 1)
 
