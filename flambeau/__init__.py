@@ -102,6 +102,7 @@ _LATER = {
     "_dynamo": "",
     "_inductor": "",
     "_tensor_str": "",
+    "_utils": "",
     "__config__": "",
     "accelerator": "",
     "amp": "",
@@ -164,13 +165,11 @@ _LATER = {
 """Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
 
 
-for _name in (
+_CONTROL = (
     "OutOfMemoryError", "_assert", "_assert_async", "cond", "set_flush_denormal", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum",
     "while_loop",
-):  # fmt: skip
-    _LATER[_name] = "_control"
-_LATER["_utils"] = ""
-
+)  # fmt: skip
+_LATER |= dict.fromkeys(_CONTROL, "_control")
 
 _ABSENT = {
     "ao": "Flambeau has no quantized tensors",

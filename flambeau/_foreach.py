@@ -8,12 +8,11 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 
-_UNARY = (
-    "abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor", "frac", "lgamma", "log", "log10", "log1p", "log2", "neg", "reciprocal", "round",
-    "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+_NAMES = (
+    "abs", "acos", "add", "addcdiv", "addcmul", "asin", "atan", "ceil", "clamp_max", "clamp_min", "cos", "cosh", "div", "erf", "erfc", "exp", "expm1", "floor", "frac", "lerp",
+    "lgamma", "log", "log10", "log1p", "log2", "maximum", "minimum", "mul", "neg", "pow", "reciprocal", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "sub", "tan",
+    "tanh", "trunc",
 )  # fmt: skip
-_BINARY = ("add", "clamp_max", "clamp_min", "copy", "div", "lerp", "maximum", "minimum", "mul", "pow", "sub")
-_TERNARY = ("addcdiv", "addcmul", "lerp")
 _METHODS = {"maximum": "clamp_min", "minimum": "clamp_max"}
 
 
@@ -27,18 +26,17 @@ def _each(value: Any, count: int) -> Sequence[Any]:
 def _apply(name: str) -> Callable:
     """``name`` of each tensor, a method that may be in place; operands are lists or shared."""
     stem = name.removesuffix("_")
-    method = getattr(Tensor, _METHODS.get(stem, stem) + ("_" if name.endswith("_") and name != stem else ""))
+    in_place = name != stem
+    method = getattr(Tensor, _METHODS.get(stem, stem) + ("_" if in_place else ""))
 
     def function(self: Sequence[Tensor], *operands: Any, **options: Any) -> tuple[Tensor, ...] | None:
         lists = [_each(operand, len(self)) for operand in operands]
-        scalars = options.pop("scalars", None) or options.pop("scalar", None)
-        if scalars is not None:
-            lists.append(_each(scalars, len(self)))
+        lists += [_each(options.pop(key), len(self)) for key in ("scalar", "scalars") if key in options]
         if stem in ("addcdiv", "addcmul") and len(lists) == 3:
             found = [method(x, a, b, value=value) for x, a, b, value in zip(self, *lists, strict=True)]
         else:
             found = [method(x, *each, **options) for x, *each in zip(self, *lists, strict=True)]
-        return None if name != stem else tuple(found)
+        return None if in_place else tuple(found)
 
     function.__name__ = function.__qualname__ = f"_foreach_{name}"
     function.__doc__ = f"``{name}`` of each tensor of a list."
@@ -56,10 +54,8 @@ def _foreach_zero_(self: Sequence[Tensor]) -> None:
         x.zero_()
 
 
-for _name in (*_UNARY, *_BINARY, *_TERNARY):
-    for _ending in ("", "_"):
-        if _name != "copy" or _ending:
-            globals()[f"_foreach_{_name}{_ending}"] = _apply(_name + _ending)
+for _name in (*_NAMES, *[f"{name}_" for name in _NAMES], "copy_"):
+    globals()[f"_foreach_{_name}"] = _apply(_name)
 
 FUNCTIONS = {name: value for name, value in globals().items() if name.startswith("_foreach_")}
 """All of them, by their names in the package."""

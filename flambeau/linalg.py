@@ -19,6 +19,7 @@ from flambeau._ops.linalg.least_squares import pinv as pinv
 from flambeau._ops.linalg.norms import cond as cond
 from flambeau._ops.linalg.norms import matrix_norm as matrix_norm
 from flambeau._ops.linalg.norms import norm as norm
+from flambeau._ops.linalg.norms import vector_norm as vector_norm
 from flambeau._ops.linalg.products import cross as cross
 from flambeau._ops.linalg.products import diagonal as diagonal
 from flambeau._ops.linalg.products import matrix_exp as matrix_exp
@@ -42,7 +43,6 @@ from flambeau._ops.linalg.spectral import eigvalsh as eigvalsh
 from flambeau._ops.linalg.spectral import svd as svd
 from flambeau._ops.linalg.spectral import svdvals as svdvals
 from flambeau._ops.matrix import matmul as matmul
-from flambeau._ops.statistics import vector_norm as vector_norm
 from flambeau._types.errors import LinAlgError as LinAlgError
 
 __all__ = [

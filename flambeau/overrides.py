@@ -19,7 +19,7 @@ from flambeau._tensor import overriding
 
 __all__ = [
     "BaseTorchFunctionMode", "TorchFunctionMode", "enable_reentrant_dispatch", "get_default_nowrap_functions", "get_ignored_functions", "get_overridable_functions",
-    "handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property", "redispatch",
+    "handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property",
     "resolve_name", "wrap_torch_function",
 ]  # fmt: skip
 
@@ -108,9 +108,6 @@ def wrap_torch_function(dispatcher: Callable) -> Callable:
 def enable_reentrant_dispatch() -> Iterator[None]:
     """A context for calls from within a handler, which may ask again in any case."""
     yield
-
-
-redispatch = enable_reentrant_dispatch
 
 
 def is_tensor_like(inp: Any) -> bool:

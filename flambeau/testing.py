@@ -161,16 +161,11 @@ def make_tensor(
     import flambeau
 
     sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    if noncontiguous and sizes:
-        return make_tensor(
-            (*sizes[:-1], 2 * sizes[-1]),
-            dtype=dtype,
-            device=device,
-            low=low,
-            high=high,
-            requires_grad=requires_grad,
-            exclude_zero=exclude_zero,
-        )[..., ::2]
+    if noncontiguous and memory_format is not None:
+        raise ValueError("make_tensor: noncontiguous and memory_format exclude each other")
+    every_other = noncontiguous and bool(sizes)
+    if every_other:
+        sizes = (*sizes[:-1], 2 * sizes[-1])
     if dtype is flambeau.bool:
         made = flambeau.randint(0, 2, sizes, dtype=dtype)
     elif dtype.is_floating_point or dtype.is_complex:
@@ -183,6 +178,8 @@ def make_tensor(
         made = flambeau.randint(least, 10 if high is None else int(high), sizes, dtype=dtype)
     if exclude_zero:
         made[made == 0] = 1
+    if every_other:
+        made = made[..., ::2]
     if memory_format is not None:
         made = made.clone(memory_format=memory_format)
     return made.requires_grad_(requires_grad) if requires_grad else made

@@ -9,17 +9,7 @@ from typing import Any
 
 from flambeau import Size, SymBool, SymFloat, SymInt, Tensor, device, dtype, layout, memory_format
 
-__all__ = [
-    "BoolLikeType",
-    "Device",
-    "FileLike",
-    "FloatLikeType",
-    "IntLikeType",
-    "Number",
-    "PySymType",
-    "Storage",
-    "Tensor",
-]  # fmt: skip
+__all__ = ["BoolLikeType", "Device", "FileLike", "FloatLikeType", "IntLikeType", "Number", "PySymType", "Storage", "Tensor"]
 
 Number = int | float | bool
 PySymType = SymInt | SymFloat | SymBool

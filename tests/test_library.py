@@ -36,6 +36,7 @@ def test_an_operator_is_called_by_its_name_and_differentiated() -> None:
     assert flambeau.ops.tests_library.scale.default(x.detach()).tolist() == [2.0, 4.0]
     assert repr(scale) == "<CustomOpDef(tests_library::scale)>" and scale._opoverload is flambeau.ops.tests_library.scale.default
     assert set(library.opcheck(scale, (x,)).values()) == {"SUCCESS"}
+    assert x.grad.tolist() == [3.0, 3.0]  # a check leaves it as it was
     with flambeau.no_grad():
         assert not scale(x).requires_grad
 
@@ -79,6 +80,8 @@ def test_operators_by_schemas() -> None:
     lib = library.Library("tests_library", "FRAGMENT")
     assert lib.define("next(Tensor x) -> Tensor") == "next"
     lib.impl("next", lambda x: x + 1, "CompositeImplicitAutograd")
+    with pytest.raises(NotImplementedError, match="with_keyset"):
+        lib.impl("next", lambda keys, x: x + 1, "CPU", with_keyset=True)
     x = flambeau.ones(1, requires_grad=True)
     flambeau.ops.tests_library.next(x).backward()
     assert x.grad.item() == 1

@@ -20,6 +20,10 @@ def test_functions_of_lists() -> None:
     flambeau._foreach_addcdiv_(xs, xs, xs, value=-1.0)
     flambeau._foreach_lerp_(xs, [flambeau.zeros(2), flambeau.zeros(3)], 0.5)
     assert xs[0].tolist() == [1.0, 1.0] and flambeau._foreach_norm(xs)[0].item() == pytest.approx(2**0.5)
+    flambeau._foreach_mul_(xs, scalar=0)
+    assert xs[0].tolist() == [0.0, 0.0]
+    flambeau._foreach_copy_(xs, [flambeau.ones(2), flambeau.ones(3)])
+    assert flambeau._foreach_addcmul(xs, xs, xs, scalars=[2.0, 3.0])[1].tolist() == [4.0, 4.0, 4.0]
 
 
 def test_control_flow_is_pythons() -> None:
@@ -35,7 +39,23 @@ def test_random_tensors_for_tests() -> None:
 
     whole = make_tensor((50,), dtype=flambeau.int64, low=2, high=4)
     assert set(whole.tolist()) == {2, 3} and make_tensor(2, 3, dtype=flambeau.float32, noncontiguous=True).stride() == (6, 2)
+    assert make_tensor(2, 3, dtype=flambeau.float32, noncontiguous=True, requires_grad=True).is_leaf
     assert_allclose(flambeau.ones(1), flambeau.ones(1, dtype=flambeau.float64))
+
+
+def test_settings_of_libraries_hold_within_a_context() -> None:
+    from flambeau.backends import cuda, cudnn, mkldnn
+
+    for library in (cudnn, mkldnn):
+        with library.flags(enabled=False, deterministic=True):
+            assert library.deterministic and not library.enabled
+        assert library.enabled and not library.deterministic
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            library.flags(determinstic=True)
+    cuda.preferred_linalg_library("magma")
+    with cuda.sdp_kernel(enable_math=False):
+        assert not cuda.math_sdp_enabled() and cuda.preferred_linalg_library("default") == "default"
+    assert cuda.math_sdp_enabled() and cuda.preferred_linalg_library() == "default"
 
 
 def test_gradients_of_convolutions() -> None:
@@ -56,14 +76,21 @@ def test_times_are_measured() -> None:
     measurement = timer.timeit(3)
     assert measurement.number_per_run == 3 and measurement.mean > 0 and "sum" in repr(measurement)
     assert "ones" in str(benchmark.Compare([measurement, timer.blocked_autorange(min_run_time=0.01)]))
+    seen: list[tuple[int, float]] = []
+    adapted = timer.adaptive_autorange(max_run_time=0.05, callback=lambda number, time: seen.append((number, time)))
+    assert [time for _, time in seen] == adapted.raw_times
+    with pytest.raises(ValueError, match="use setup"):
+        benchmark.Timer(global_setup="int x;")
 
 
 def test_what_cannot_be_says_so() -> None:
     from flambeau.utils._python_dispatch import TorchDispatchMode
-    from flambeau.utils.cpp_extension import load
+    from flambeau.utils.cpp_extension import include_paths, load
 
     with pytest.raises(RuntimeError, match="torch.library.custom_op"):
         load("x", ["x.cpp"])
+    with pytest.raises(RuntimeError, match="include_paths"):
+        include_paths()
     with pytest.raises(NotImplementedError, match="__torch_dispatch__"), TorchDispatchMode():
         pass
     with pytest.raises(AttributeError, match="no nested tensors"):
@@ -72,9 +99,11 @@ def test_what_cannot_be_says_so() -> None:
 
 
 def test_keys_are_weak() -> None:
-    from flambeau.utils.weak import WeakTensorKeyDictionary
+    from flambeau.utils.weak import WeakIdRef, WeakTensorKeyDictionary
 
     x, y = flambeau.ones(1), flambeau.ones(1)
+    one = WeakIdRef(x)
+    assert one == WeakIdRef(x) and one != WeakIdRef(y) and one.__ne__(WeakIdRef(x)) is False
     table = WeakTensorKeyDictionary()
     table[x] = 1
     assert x in table and y not in table and len(table) == 1

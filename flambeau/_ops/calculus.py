@@ -18,9 +18,9 @@ from flambeau._ops.creation import empty_strided, from_array, linspace
 from flambeau._ops.functions import complex
 from flambeau._ops.indexing import nonzero
 from flambeau._ops.joining import cat
+from flambeau._ops.linalg.norms import vector_norm
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
-from flambeau._ops.statistics import vector_norm
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

@@ -72,7 +72,7 @@ def _unique_elements(input: Tensor, return_inverse: bool, return_counts: bool) -
     """Sorted, the different elements are those that differ from the one before. Integers of a narrow range are counted instead."""
     if input.layout.dtype.category == dt.INTEGER:
         low, high = (int(bound.item()) for bound in aminmax(input))
-        if high - low < input.layout.numel:
+        if high - low < input.layout.numel and high < 1 << 63:
             return _unique_between(input, low, high, return_inverse, return_counts)
     ordered, order = sort(input.reshape(-1))
     found, *rest = _runs(ordered, return_inverse, return_counts)

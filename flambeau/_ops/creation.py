@@ -46,9 +46,9 @@ def _options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: 
 
 
 def _check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    for size in shape:
-        if size < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
+    if shape and min(shape) < 0:
+        size = next(size for size in shape if size < 0)
+        raise RuntimeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
     return shape
 
 

@@ -7,7 +7,6 @@ they index, where these are neighbours, or come first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import copysign, inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,10 +206,10 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
 
 def _assigned(dtype: dt.dtype, value: Any) -> Any:
-    """The number that ``x[...] = value`` writes. Beyond the range of half precision it is infinite, as in PyTorch, where ``fill_`` raises."""
+    """What ``x[...] = value`` writes. In half precision, what is out of range is rounded, mostly to infinity, as in PyTorch, where ``fill_`` raises."""
     value = number(value)
     if dtype in (dt.float16, dt.bfloat16) and value.__class__ is not complex and abs(value) > number_range(dtype)[1]:
-        return copysign(inf, value)
+        return _tensor(value)
     return number_for(dtype, value)
 
 
@@ -385,7 +384,10 @@ def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
-    """The positions of the elements that are not 0, one a row; or, as a tuple, a vector for each dimension. Computes the tensor."""
+    """The positions of the elements that are not 0, one a row; or, as a tuple, a vector for each dimension.
+
+    How many there are depends on the data: the tensor is computed at the call, and NumPy finds them, in one thread.
+    """
     array = input.detach()._array()
     places = _unravelled(np.flatnonzero(array), array.shape)
     if as_tuple:

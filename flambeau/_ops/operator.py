@@ -551,7 +551,7 @@ def user_line() -> tuple[str, int]:
         code = frame.f_code
         known = CODE.get(id(code))
         if known is None:
-            known = CODE[id(code)] = weakref.ref(code, partial(_forget, id(code))), _is_inside(frame.f_globals.get("__name__", ""))
+            known = CODE[id(code)] = weakref.ref(code, partial(_forget, CODE, id(code))), _is_inside(frame.f_globals.get("__name__", ""))
         if not known[1]:
             break
         frame = frame.f_back
@@ -562,8 +562,9 @@ def _is_inside(module: str) -> bool:
     return module.startswith(_INSIDE) or module == _PACKAGE
 
 
-def _forget(identity: int, gone: object) -> None:
-    CODE.pop(identity, None)
+def _forget(codes: dict[int, Any], identity: int, gone: object) -> None:
+    """Called when the interpreter ends, too, when this module has lost its names."""
+    codes.pop(identity, None)
 
 
 CODE: dict[int, tuple[Any, bool]] = {}

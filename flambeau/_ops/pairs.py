@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.elementwise import conj
 from flambeau._ops.functions import complex
-from flambeau._ops.statistics import vector_norm
+from flambeau._ops.linalg.norms import vector_norm
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 

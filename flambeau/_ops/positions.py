@@ -138,10 +138,8 @@ def vector_of(name: str, index: Tensor) -> Tensor:
         raise (RuntimeError if name == "index_fill" else IndexError)(  # as PyTorch does
             f"{name}(): Index is supposed to be a vector, but got dim: {layout.ndim} with type: {layout.dtype!r} and size: {list(layout.shape)}"
         )
-    if name in ("index_copy", "index_fill") and index.layout.dtype is not dt.int64:
-        raise (IndexError if name == "index_fill" else RuntimeError)(
-            f"{name}(): Expected dtype int64 for index, but got {index.layout.dtype!r}"
-        )
-    if index.layout.dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int32 or int64 for index, but got {index.layout.dtype!r}")
+    if name in ("index_copy", "index_fill") and layout.dtype is not dt.int64:
+        raise (IndexError if name == "index_fill" else RuntimeError)(f"{name}(): Expected dtype int64 for index, but got {layout.dtype!r}")
+    if layout.dtype not in (dt.int64, dt.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int32 or int64 for index, but got {layout.dtype!r}")
     return index if index.layout.ndim else index.reshape(1)

@@ -1,4 +1,4 @@
-"""Running extrema and logarithms of sums, differences and integrals along a dimension."""
+"""Running sums, products, extrema and logarithms of sums, differences and integrals along a dimension."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
 from flambeau._ops.joining import cat
@@ -15,17 +16,84 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
-from flambeau._ops.statistics import cumsum
 from flambeau._ops.views import narrow
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph
     from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
+
+# -- running sums and products ---------------------------------------------------------------------------------------
+
+
+def _infer_scan(operands: tuple, statics: tuple) -> Layout:
+    return lay.contiguous(operands[0].shape, statics[1])
+
+
+def _lower_scan(kind: str) -> Callable:
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        source = graph.cast(operands[0], layouts[0].dtype.compute)
+        return graph.cast(graph.scan(kind, source, statics[0]) if source.ndim else graph.copy(source), layouts[0].dtype)
+
+    return lower
+
+
+CUMSUM = Operator("cumsum", ("input",), ("dim", "dtype"), infer=_infer_scan, lower=_lower_scan("sum"))
+CUMPROD = Operator("cumprod", ("input",), ("dim", "dtype"), infer=_infer_scan, lower=_lower_scan("prod"))
+
+
+def _reversed_cumsum(grad: Tensor, dim: int) -> Tensor:
+    return cumsum(grad.flip(dim), dim).flip(dim) if grad.layout.ndim else grad
+
+
+CUMSUM.gradient(input=lambda grad, dim: _reversed_cumsum(grad, dim))
+
+
+def _cumprod_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int) -> Tensor:
+    """Before the first zero, what comes after over the element; at it, the products without it; behind it nothing."""
+    zero = input == 0
+    count = cumsum(zero, dim)
+    first = zero & (count == 1)
+    before = _reversed_cumsum(grad * basic.conj(result), dim) / basic.conj(FUNCTIONS.where(zero, 1.0, input))
+    at = _reversed_cumsum(grad * basic.conj(cumprod(FUNCTIONS.where(first, 1.0, input), dim)), dim)
+    return FUNCTIONS.where(count == 0, before, FUNCTIONS.where(first, at, 0.0))
+
+
+CUMPROD.gradient(input=_cumprod_gradient)
+
+
+def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
+    if dtype is None:
+        dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
+    return operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype))
+
+
+def cumsum(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
+    """The running sum along ``dim``."""
+    dim = dim if axis is None else axis
+    return into(out, _scan(CUMSUM, input, dim, dtype))
+
+
+def cumprod(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
+    """The running product along ``dim``."""
+    dim = dim if axis is None else axis
+    return into(out, _scan(CUMPROD, input, dim, dtype))
+
+
+def cumsum_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """In-place version of ``cumsum()``."""
+    return CUMSUM.inplace(self, self, statics=(lay.wrap_axis(dim, self.layout.ndim), dtype or self.layout.dtype))
+
+
+def cumprod_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """In-place version of ``cumprod()``."""
+    return CUMPROD.inplace(self, self, statics=(lay.wrap_axis(dim, self.layout.ndim), dtype or self.layout.dtype))
+
 
 # -- running extrema -------------------------------------------------------------------------------------------------
 
@@ -204,5 +272,5 @@ def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int =
 
 trapz = trapezoid
 
-PUBLIC = ("cummax", "cummin", "cumulative_trapezoid", "diff", "logcumsumexp", "trapezoid", "trapz")
-METHODS = ("cummax", "cummin", "diff", "logcumsumexp")
+PUBLIC = ("cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "diff", "logcumsumexp", "trapezoid", "trapz")
+METHODS = ("cummax", "cummin", "cumprod", "cumprod_", "cumsum", "cumsum_", "diff", "logcumsumexp")

@@ -252,10 +252,7 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
 
 
 def _new(size: tuple, dtype: DType | None) -> Tensor:
-    shape = sizes(size)
-    if shape and min(shape) < 0:
-        _check_sizes(shape)
-    return new_empty(lay.contiguous(shape, dtype or get_default_dtype()))
+    return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()))
 
 
 def _address(fresh: Tensor) -> int:

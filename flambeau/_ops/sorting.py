@@ -145,8 +145,7 @@ def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: int | None = None) -> Tensor:
     """The positions of the elements in order along ``dim``."""
-    dim = dim if axis is None else axis
-    return sort(input.detach(), dim, descending).indices
+    return sort(input.detach(), dim, descending, axis=axis).indices
 
 
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:

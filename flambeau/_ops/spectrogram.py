@@ -110,6 +110,34 @@ def stft(
     return result if return_complex else view_as_real(result)
 
 
+def _check_inverse(
+    source: Layout, n_fft: int, hop: int, win: int, window: Tensor | None, onesided: bool | None, return_complex: bool
+) -> str:
+    """Check the arguments of ``istft``; returns what they are, to begin a message with."""
+    what = _check("istft", source, n_fft, hop, win, window)
+    if not source.dtype.is_complex:
+        raise RuntimeError(f"{what}: istft requires a complex-valued input tensor matching the output from stft with return_complex=True.")
+    if source.numel == 0:
+        raise RuntimeError(f"{what}: input tensor cannot be empty.")
+    if not 2 <= source.ndim <= 3:
+        raise RuntimeError(f"{what}: expected a tensor with 2 or 3 dimensions (frequencies, frames), but got {source.ndim}")
+    count = source.shape[-2]
+    if onesided is None:
+        onesided = count != n_fft
+    if onesided and return_complex:
+        raise RuntimeError("cannot have onesided output if window or input is complex")
+    expected = n_fft // 2 + 1 if onesided else n_fft
+    if count != expected:
+        raise RuntimeError(
+            f"{what}: expected the frequency dimension (3rd to the last) of the input tensor to match {expected}, but got {count}"
+        )
+    if window is not None and window.is_complex() and not return_complex:
+        raise RuntimeError(f"{what}: Complex windows are incompatible with return_complex=False")
+    if hop > win:
+        raise RuntimeError(f"{what}: expected 0 < hop_length <= win_length")
+    return what
+
+
 def istft(
     input: Tensor,
     n_fft: int,
@@ -135,28 +163,9 @@ def istft(
     source = input.layout
     hop = n_fft // 4 if hop_length is None else hop_length
     win = n_fft if win_length is None else win_length
-    what = _check("istft", source, n_fft, hop, win, window)
-    if not source.dtype.is_complex:
-        raise RuntimeError(f"{what}: istft requires a complex-valued input tensor matching the output from stft with return_complex=True.")
-    if source.numel == 0:
-        raise RuntimeError(f"{what}: input tensor cannot be empty.")
-    if not 2 <= source.ndim <= 3:
-        raise RuntimeError(f"{what}: expected a tensor with 2 or 3 dimensions (frequencies, frames), but got {source.ndim}")
+    what = _check_inverse(source, n_fft, hop, win, window, onesided, return_complex)
     x = input if source.ndim == 3 else input.unsqueeze(0)
-    count, frames = x.layout.shape[1:]
-    if onesided is None:
-        onesided = count != n_fft
-    if onesided and return_complex:
-        raise RuntimeError("cannot have onesided output if window or input is complex")
-    expected = n_fft // 2 + 1 if onesided else n_fft
-    if count != expected:
-        raise RuntimeError(
-            f"{what}: expected the frequency dimension (3rd to the last) of the input tensor to match {expected}, but got {count}"
-        )
-    if window is not None and window.is_complex() and not return_complex:
-        raise RuntimeError(f"{what}: Complex windows are incompatible with return_complex=False")
-    if hop > win:
-        raise RuntimeError(f"{what}: expected 0 < hop_length <= win_length")
+    frames = x.layout.shape[2]
     window = _centred(ones(win, dtype=source.dtype.to_real()) if window is None else window, n_fft)
     norm = "ortho" if normalized else None
     x = x.transpose(1, 2)
@@ -168,10 +177,7 @@ def istft(
     signal = _overlap(x * window, hop, total)
     envelope = _overlap((window * window).expand(1, frames, n_fft), hop, total)
     start = n_fft // 2 if center else 0
-    if length is not None:
-        end = start + length
-    else:
-        end = total - n_fft // 2 if center else total
+    end = total - start if length is None else start + length
     signal, envelope = signal[:, start:end], envelope[:, start:end]
     least = envelope.detach().abs().min()
     if not float(least) > 1e-11:

@@ -1,4 +1,4 @@
-"""Reductions with positions, variances, norms and running sums."""
+"""Reductions other than plain sums and extrema: truth, products, positions, variances, logarithms of sums, sums without NaN."""
 
 from __future__ import annotations
 
@@ -323,9 +323,7 @@ def std(
     keepdims: bool | None = None,
 ) -> Tensor:
     """The square root of the variance."""
-    dim = dim if axis is None else axis
-    keepdim = keepdim if keepdims is None else keepdims
-    return into(out, var(input, dim, unbiased, keepdim, correction=correction).sqrt())
+    return into(out, var(input, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims).sqrt())
 
 
 def var_mean(
@@ -362,7 +360,7 @@ def std_mean(
     return std(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
 
 
-# -- norms and logarithms of sums ------------------------------------------------------------------------------------
+# -- other sums ------------------------------------------------------------------------------------------------------
 
 
 def logsumexp(
@@ -371,6 +369,8 @@ def logsumexp(
     """``log(sum(exp(input)))`` along ``dim``, without overflow."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
+    if dim is None:
+        raise TypeError("logsumexp() missing 1 required argument: 'dim'")
     axes = lay.wrap_axes(dim, input.layout.ndim)
     if input.layout.dtype.category < dt.FLOAT:
         input = input.to(dt.float32)
@@ -382,95 +382,9 @@ def logsumexp(
     return into(out, result if keepdim else result.reshape(reduced_shape(input.layout.shape, axes, False)))
 
 
-def _lower_count(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    axes, keepdim, dtype = statics
-    other = graph.cast(graph.map("ne", operands[0], graph.constant(0, operands[0].dtype)), dtype.compute)
-    return graph.cast(graph.reduce("sum", other, axes, keepdim=keepdim), dtype)
-
-
-COUNT = Operator("_linalg_norm_zero", ("x",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=_lower_count)
-COUNT.gradient(x=lambda grad: None)
-
-
-def _lower_power_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    axes, keepdim, dtype, ord = statics
-    wide = dtype.compute
-    size = graph.map("abs", graph.wide(operands[0]))
-    total = graph.map("pow", size, graph.constant(ord, wide)).sum(axes, keepdim=keepdim)
-    return graph.cast(graph.map("pow", total, graph.constant(1.0 / ord, wide)), dtype)
-
-
-POWER_NORM = Operator(
-    "linalg_vector_norm",
-    ("x",),
-    ("axes", "keepdim", "dtype", "ord"),
-    infer=lambda operands, statics: infer_reduced(operands, statics[:3]),
-    lower=_lower_power_norm,
-)
-
-
-def _power_norm_gradient(grad: Tensor, x: Tensor, result: Tensor, axes: tuple, keepdim: bool, ord: float) -> Tensor:
-    """``grad sgn(x) (|x| / norm)^(ord - 1)``, and 0 where that is not defined: at 0."""
-    shape = x.layout.shape
-    norm = restore(result, shape, axes, keepdim)
-    none = (x == 0) | (norm == 0)
-    ratio = basic.abs(FUNCTIONS.where(none, 1.0, x)) / FUNCTIONS.where(none, 1.0, norm)
-    return restore(grad, shape, axes, keepdim) * FUNCTIONS.where(none, 0.0, x.sgn() * ratio ** (ord - 1))
-
-
-POWER_NORM.gradient(x=_power_norm_gradient)
-
-
-def vector_norm(
-    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
-) -> Tensor:
-    """``(sum |x|^ord)^(1 / ord)`` over all elements or ``dim``; ``inf``, ``-inf`` and 0 are the maximum, the minimum and the count of non-zeros."""
-    if dtype is not None:
-        x = x.to(dtype)
-    axes = lay.wrap_axes(dim, x.layout.ndim)
-    size = basic.abs(x)
-    if ord == 2:
-        result = _root(sum(size * size if x.is_complex() else x * x, axes, keepdim))
-    elif ord == 1:
-        result = sum(size, axes, keepdim)
-    elif ord in (math.inf, -math.inf):
-        result = (amax if ord > 0 else amin)(size, axes, keepdim)
-    elif ord == 0:
-        result = COUNT(x, statics=(axes, keepdim, size.layout.dtype))
-    else:
-        result = POWER_NORM(x, statics=(axes, keepdim, size.layout.dtype, float(ord)))
-    return into(out, result)
-
-
-def _root(total: Tensor) -> Tensor:
-    return SQRT_OR_ZERO(total)
-
-
-SQRT_OR_ZERO = basic.unary(
-    "_sqrt", "sqrt", infer=basic.infer_float, gradient=lambda grad, result: FUNCTIONS.where(result == 0, 0.0, grad / (2 * result))
-)
-
-
-def norm(
-    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None, dtype: DType | None = None
-) -> Tensor:
-    """A vector norm over all elements or ``dim``; ``"fro"`` is the 2-norm, ``"nuc"`` the sum of a matrix's singular values."""
-    if p == "nuc":
-        from flambeau._ops.linalg.norms import matrix_norm
-
-        return matrix_norm(input, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
-    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
-
-
-def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The p-norm of the difference."""
-    return vector_norm(input - other, p)
-
-
 def count_nonzero(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements (along ``dim``) are not 0."""
-    dim = dim if axis is None else axis
-    return sum(input != 0, dim)
+    return sum(input != 0, dim, axis=axis)
 
 
 def nansum(
@@ -484,11 +398,9 @@ def nansum(
     keepdims: bool | None = None,
 ) -> Tensor:
     """The sum, NaN counting as 0."""
-    dim = dim if axis is None else axis
-    keepdim = keepdim if keepdims is None else keepdims
-    return sum(
-        input if input.layout.dtype.category < dt.FLOAT else FUNCTIONS.where(input != input, 0.0, input), dim, keepdim, dtype=dtype, out=out
-    )
+    if input.layout.dtype.category >= dt.FLOAT:
+        input = FUNCTIONS.where(input != input, 0.0, input)
+    return sum(input, dim, keepdim, dtype=dtype, out=out, axis=axis, keepdims=keepdims)
 
 
 def nanmean(
@@ -507,73 +419,6 @@ def nanmean(
     return into(out, nansum(input, dim, keepdim, dtype=dtype) / sum(input == input, dim, keepdim))
 
 
-# -- running combinations --------------------------------------------------------------------------------------------
-
-
-def _infer_scan(operands: tuple, statics: tuple) -> Layout:
-    return lay.contiguous(operands[0].shape, statics[1])
-
-
-def _lower_scan(kind: str) -> Callable:
-    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-        source = graph.cast(operands[0], layouts[0].dtype.compute)
-        return graph.cast(graph.scan(kind, source, statics[0]) if source.ndim else graph.copy(source), layouts[0].dtype)
-
-    return lower
-
-
-CUMSUM = Operator("cumsum", ("input",), ("dim", "dtype"), infer=_infer_scan, lower=_lower_scan("sum"))
-CUMPROD = Operator("cumprod", ("input",), ("dim", "dtype"), infer=_infer_scan, lower=_lower_scan("prod"))
-
-
-def _reversed_cumsum(grad: Tensor, dim: int) -> Tensor:
-    return cumsum(grad.flip(dim), dim).flip(dim) if grad.layout.ndim else grad
-
-
-CUMSUM.gradient(input=lambda grad, dim: _reversed_cumsum(grad, dim))
-
-
-def _cumprod_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int) -> Tensor:
-    """Before the first zero, what comes after over the element; at it, the products without it; behind it nothing."""
-    zero = input == 0
-    count = cumsum(zero, dim)
-    first = zero & (count == 1)
-    before = _reversed_cumsum(grad * basic.conj(result), dim) / basic.conj(FUNCTIONS.where(zero, 1.0, input))
-    at = _reversed_cumsum(grad * basic.conj(cumprod(FUNCTIONS.where(first, 1.0, input), dim)), dim)
-    return FUNCTIONS.where(count == 0, before, FUNCTIONS.where(first, at, 0.0))
-
-
-CUMPROD.gradient(input=_cumprod_gradient)
-
-
-def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
-    if dtype is None:
-        dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
-    return operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype))
-
-
-def cumsum(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
-    """The running sum along ``dim``."""
-    dim = dim if axis is None else axis
-    return into(out, _scan(CUMSUM, input, dim, dtype))
-
-
-def cumprod(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
-    """The running product along ``dim``."""
-    dim = dim if axis is None else axis
-    return into(out, _scan(CUMPROD, input, dim, dtype))
-
-
-def cumsum_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """In-place version of ``cumsum()``."""
-    return CUMSUM.inplace(self, self, statics=(lay.wrap_axis(dim, self.layout.ndim), dtype or self.layout.dtype))
-
-
-def cumprod_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """In-place version of ``cumprod()``."""
-    return CUMPROD.inplace(self, self, statics=(lay.wrap_axis(dim, self.layout.ndim), dtype or self.layout.dtype))
-
-
 def sum_to_size(self: Tensor, *size: int) -> Tensor:
     """The sum over what broadcasting ``size`` to the tensor's shape would repeat.
 
@@ -589,7 +434,6 @@ def sum_to_size(self: Tensor, *size: int) -> Tensor:
 
 
 PUBLIC = (
-    "all", "aminmax", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "dist", "logsumexp", "max", "min", "nanmean", "nansum", "norm", "prod", "std", "std_mean",
-    "var", "var_mean",
+    "all", "aminmax", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "min", "nanmean", "nansum", "prod", "std", "std_mean", "var", "var_mean",
 )  # fmt: skip
-METHODS = (*[name for name in PUBLIC if name not in ("std_mean", "var_mean")], "cumprod_", "cumsum_", "sum_to_size")
+METHODS = (*[name for name in PUBLIC if name not in ("std_mean", "var_mean")], "sum_to_size")

@@ -157,7 +157,7 @@ def default(cls: Any, func: Callable, types: Any, args: Any, kwargs: Any) -> Any
 
 def _converted(result: Any, cls: type) -> Any:
     if isinstance(result, TensorBase):
-        return result if isinstance(result, cls) or cls is _plain else result.as_subclass(cls)  # type: ignore[attr-defined]
+        return result if isinstance(result, cls) or cls is _plain else result.as_subclass(cls)
     if isinstance(result, (tuple, list)):
         parts = [_converted(each, cls) for each in result]
         return type(result)._make(parts) if hasattr(result, "_make") else type(result)(parts)
@@ -181,7 +181,7 @@ def activate() -> None:
         for function, public in import_module(f"{__name__.partition('.')[0]}.overrides")._overridable():
             _exchange(function, public)
         engine = import_module(f"{__name__.partition('.')[0]}.autograd.engine")
-        engine.run = _undisturbed(engine.run)  # type: ignore[attr-defined]
+        engine.run = _undisturbed(engine.run)
 
 
 def _undisturbed(run: Callable) -> Callable:
@@ -203,7 +203,7 @@ def _exchange(function: FunctionType, public: Any) -> None:
     constants = tuple([places.get(each, each) for each in template.co_consts])
     name = function.__code__.co_name
     function.__code__ = template.replace(co_consts=constants, co_name=name, co_filename="<dispatch>")
-    function.__wrapped__ = raw  # type: ignore[attr-defined]  # where ``inspect`` finds the signature
+    function.__wrapped__ = raw  # where ``inspect`` finds the signature
 
 
 @lru_cache

@@ -28,7 +28,7 @@ class Size(tuple):
         item = tuple.__getitem__(self, index)
         return Size(item) if isinstance(index, slice) else item
 
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+    def __add__(self, other: Any) -> Size:
         if not isinstance(other, tuple):
             return NotImplemented
         return Size(tuple.__add__(self, other))
@@ -38,10 +38,10 @@ class Size(tuple):
             return NotImplemented
         return Size(tuple.__add__(other, self))
 
-    def __mul__(self, count: Any) -> Size:  # type: ignore[override]
+    def __mul__(self, count: Any) -> Size:
         return Size(tuple.__mul__(self, count))
 
-    __rmul__ = __mul__  # type: ignore[assignment]
+    __rmul__ = __mul__
 
     def __reduce__(self) -> tuple:
         return Size, (tuple(self),)

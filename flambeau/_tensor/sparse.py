@@ -36,7 +36,7 @@ class SparseMethods(TensorBase):
 
     def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> Any:
         """The tensor itself, or in another dtype: all its elements are there."""
-        return self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+        return self if dtype is None else self.to(dtype)
 
     def sparse_dim(self) -> int:
         """0: no dimension is sparse."""

@@ -55,17 +55,11 @@ class Tensor(Arithmetic, SparseMethods):
 
     def as_subclass(self, cls: type) -> Any:
         """The tensor as an instance of a subclass of ``Tensor``, sharing memory and history."""
-        if cls._asked:
+        if overriding.is_asked(cls):
             overriding.activate()
         made = object.__new__(cls)
         made.storage, made.layout, made.node, made.output_nr, made.base = self.storage, self.layout, self.node, self.output_nr, self.base
         return made
-
-    _asked = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls._asked = overriding.is_asked(cls)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -407,7 +401,7 @@ class Tensor(Arithmetic, SparseMethods):
                 raise ValueError(f"invalid type: '{dtype}'")
             dtype = getattr(dt, wanted)
         elif isinstance(dtype, type):  # an old class of tensors, such as ``torch.FloatTensor``
-            dtype = dtype.dtype  # type: ignore[attr-defined]
+            dtype = dtype.dtype
         return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
@@ -419,7 +413,7 @@ class Tensor(Arithmetic, SparseMethods):
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, requires_grad: bool = False) -> Any:
         """A leaf of a subclass that shares the memory of ``data``."""
-        if cls._asked:  # type: ignore[attr-defined]
+        if overriding.is_asked(cls):
             overriding.activate()
         made = object.__new__(cls)
         made.storage, made.layout, made.output_nr, made.base = data.storage, data.layout, 0, None
@@ -576,17 +570,17 @@ def _conversion(name: str, dtype: DType) -> Callable:
 
 for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool", "cfloat", "cdouble"):
     setattr(Tensor, _name, _conversion(_name, getattr(dt, _name)))
-Tensor.char = _conversion("char", dt.int8)  # type: ignore[attr-defined]
-Tensor.byte = _conversion("byte", dt.uint8)  # type: ignore[attr-defined]
+Tensor.char = _conversion("char", dt.int8)
+Tensor.byte = _conversion("byte", dt.uint8)
 
-Tensor.polygamma = ops.special._polygamma_method  # type: ignore[attr-defined]
-Tensor.polygamma_ = ops.special._polygamma_inplace  # type: ignore[attr-defined]
-Tensor.where = choice._method  # type: ignore[attr-defined]
-Tensor.new_empty = ops.creation._new_empty  # type: ignore[attr-defined]
-Tensor.new_empty_strided = ops.creation.new_empty_strided  # type: ignore[attr-defined]
-Tensor.new_tensor = ops.creation.new_tensor_  # type: ignore[attr-defined]
-Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
+Tensor.polygamma = ops.special._polygamma_method
+Tensor.polygamma_ = ops.special._polygamma_inplace
+Tensor.where = choice._method
+Tensor.new_empty = ops.creation._new_empty
+Tensor.new_empty_strided = ops.creation.new_empty_strided
+Tensor.new_tensor = ops.creation.new_tensor_
+Tensor.__getitem__ = indexing.getitem
+Tensor.__setitem__ = indexing.setitem
 
 for _family in ops.FAMILIES:
     for _name in _family.METHODS:

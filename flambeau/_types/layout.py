@@ -164,10 +164,11 @@ def wrap_axes(axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     """Axes counted from the front, in increasing order; ``None`` or none at all means all of them."""
     if axes is None:
         return tuple(range(ndim))
-    if axes.__class__ is int and -ndim <= axes < ndim:  # type: ignore[operator]
-        return (axes % ndim,)  # type: ignore[operator, return-value]
-    if isinstance(axes, int):
-        return (wrap_axis(axes, ndim),) if ndim else (wrap_axis(axes, ndim),)[:0]
+    if isinstance(axes, int) or not hasattr(axes, "__iter__"):
+        if axes.__class__ is int and -ndim <= axes < ndim:
+            return (axes % ndim,)
+        axis = wrap_axis(axes, ndim)
+        return (axis,) if ndim else ()
     wrapped = [wrap_axis(axis, ndim) for axis in axes]
     for axis in wrapped:
         if wrapped.count(axis) > 1:

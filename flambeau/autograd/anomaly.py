@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau._ops.registry import ANOMALY
 from flambeau._types import dtype as dt
+from flambeau.autograd import saving
 
 _check_nan = True
 
@@ -62,5 +63,5 @@ class detect_anomaly(set_detect_anomaly):
 
 def _set(mode: bool, check_nan: bool) -> None:
     global _check_nan
-    ANOMALY.enabled = mode
+    ANOMALY.enabled = mode or saving.off()
     _check_nan = check_nan

@@ -1,7 +1,8 @@
 """Derivatives in a direction: dual tensors, which carry a tangent along.
 
 There are no rules of forward mode here. A dual tensor is a variable; the tangent of what was computed from it, the product of the Jacobian
-and the tangents, is found by two backward passes when ``unpack_dual`` asks for it, as ``func.jvp`` does.
+and the tangents, is found by two backward passes when ``unpack_dual`` asks for it, as ``func.jvp`` does. What is computed under
+``no_grad`` within a level therefore has no tangent, which it has in PyTorch.
 """
 
 from __future__ import annotations
@@ -34,39 +35,40 @@ class _Level:
         self.tangents: list[Any] = []
 
 
-class _Levels(threading.local):
-    """The levels that this thread is in."""
+class _State(threading.local):
+    """The level that this thread is in."""
 
-    def __init__(self) -> None:
-        self.entered: list[_Level] = []
+    level: _Level | None = None
 
 
-LEVELS = _Levels()
+STATE = _State()
 
 
 def enter_dual_level() -> int:
-    """Begin a level, and return its number.
+    """Begin a level, and return its number, 0.
 
     Raises:
         RuntimeError: there is one already, as in PyTorch
     """
-    if LEVELS.entered:
+    if STATE.level is not None:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
     mode = enable_grad()
     mode.__enter__()
-    LEVELS.entered.append(_Level(mode))
-    return len(LEVELS.entered) - 1
+    STATE.level = _Level(mode)
+    return 0
 
 
 def exit_dual_level(*, level: int | None = None) -> None:
     """End the level; tangents are gone.
 
     Raises:
-        RuntimeError: it is not the innermost one
+        RuntimeError: there is none
     """
-    if not LEVELS.entered or (level is not None and level != len(LEVELS.entered) - 1):
+    current = STATE.level
+    if current is None or level not in (None, 0):
         raise RuntimeError("Trying to exit a forward AD level that was not the last one that was created. This is not supported.")
-    LEVELS.entered.pop().mode.__exit__(None, None, None)
+    STATE.level = None
+    current.mode.__exit__(None, None, None)
 
 
 class dual_level:
@@ -96,7 +98,8 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
         RuntimeError: there is no level, or the shapes differ
         ValueError: the dtype has no derivatives
     """
-    if not LEVELS.entered:
+    current = STATE.level
+    if current is None:
         raise RuntimeError("Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first.")
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
@@ -106,24 +109,24 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
         raise RuntimeError(
             f"Expected tangent to have the same sizes as the primal, but got {list(tangent.shape)} for a primal of shape {list(tensor.shape)}"
         )
-    innermost = LEVELS.entered[-1]
     dual = tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
-    innermost.duals.append(dual)
-    innermost.tangents.append(tangent)
+    current.duals.append(dual)
+    current.tangents.append(tangent)
     return dual
 
 
 def unpack_dual(tensor: Any, *, level: int | None = None) -> UnpackedDualTensor:
     """A tensor without its tangent, and its tangent at this level."""
-    if not LEVELS.entered:
+    current = STATE.level
+    if current is None:
         return UnpackedDualTensor(tensor, None)
     if not isinstance(tensor, TensorBase):
         raise TypeError(f"unpack_dual expects a tensor, not a {type(tensor).__name__}")
-    innermost = LEVELS.entered[-1]
-    for dual, tangent in zip(innermost.duals, innermost.tangents, strict=True):
+    primal = _primal(tensor, current)
+    for dual, tangent in zip(current.duals, current.tangents, strict=True):
         if tensor is dual:
-            return UnpackedDualTensor(_primal(tensor, innermost), tangent)
-    return UnpackedDualTensor(_primal(tensor, innermost), _tangent(tensor, innermost))
+            return UnpackedDualTensor(primal, tangent)
+    return UnpackedDualTensor(primal, _tangent(tensor, current))
 
 
 def _primal(tensor: Any, level: _Level) -> Any:

@@ -135,19 +135,20 @@ class _Together:
         def hook(grad: Any) -> None:
             with self.lock:
                 nodes = engine.PASS.nodes
-                if self.current is not nodes:
+                first = self.current is not nodes
+                if first:
                     self.current = nodes
                     self.found = [None] * len(self.nodes)
                     passed = {id(node) for node in nodes}
                     self.missing = sum(id(node) in passed for node in self.nodes)
-                    first = True
-                else:
-                    first = False
-                self.found[position] = grad
+                found = self.found
+                found[position] = grad
                 self.missing -= 1
                 complete = self.missing == 0
+                if complete:  # the pass has no more to say, and its graph and gradients are not to be held until the next one
+                    self.current, self.found = None, []
             if self.every and complete:
-                self.function(self.found)
+                self.function(found)
             elif not self.every and first:
                 self.function(grad)
 

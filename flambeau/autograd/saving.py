@@ -30,6 +30,11 @@ _users = 0
 _users_lock = threading.Lock()
 
 
+def off() -> Any:
+    """What stands for anomaly detection that is off: ``False``, and 0 while there are hooks: native code makes nodes only where it is ``False``."""
+    return 0 if _users else False
+
+
 def push(pack: Callable, unpack: Callable) -> None:
     """Have tensors packed from here on in this thread.
 
@@ -41,9 +46,8 @@ def push(pack: Callable, unpack: Callable) -> None:
         raise RuntimeError(HOOKS.forbidden)
     with _users_lock:
         _users += 1
-        if ANOMALY.enabled is False:
-            ANOMALY.enabled = 0  # false too, but native code makes nodes only where it is ``False`` itself
-        Operator._node = _packing_node  # type: ignore[method-assign]
+        ANOMALY.enabled = ANOMALY.enabled or off()
+        Operator._node = _packing_node
     HOOKS.stack.append((pack, unpack))
 
 
@@ -53,8 +57,7 @@ def pop() -> None:
     HOOKS.stack.pop()
     with _users_lock:
         _users -= 1
-        if not _users and not ANOMALY.enabled:
-            ANOMALY.enabled = False
+        ANOMALY.enabled = ANOMALY.enabled or off()
 
 
 class Packed:

@@ -18,5 +18,5 @@ class _VariableMeta(type):
 class Variable(metaclass=_VariableMeta):
     """``Variable(data, requires_grad=False)`` is ``data`` as a leaf of the graph; every tensor is one."""
 
-    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:  # type: ignore[misc]
+    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
         return data.detach().requires_grad_(requires_grad)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
+
+from flambeau.backends._settings import changed
 
 __all__ = [
     "allow_fp16_bf16_reduction_math_sdp", "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled",
@@ -30,7 +31,7 @@ def is_built() -> bool:
 
 # -- kernels of attention: which of CUDA's may be used ---------------------------------------------------------------
 
-_ALLOWED: dict[str, Any] = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True, "fp16_bf16_reduction_math": False}
+_ALLOWED = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True, "fp16_bf16_reduction_math": False}
 
 
 def enable_flash_sdp(enabled: bool) -> None:
@@ -83,26 +84,27 @@ def fp16_bf16_reduction_math_sdp_allowed() -> bool:
     return _ALLOWED["fp16_bf16_reduction_math"]
 
 
-@contextmanager
 def sdp_kernel(
     enable_flash: bool = True, enable_math: bool = True, enable_mem_efficient: bool = True, enable_cudnn: bool = True
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """A context in which some kernels of attention are allowed on CUDA devices and others are not."""
-    before = dict(_ALLOWED)
-    _ALLOWED.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
-    try:
-        yield
-    finally:
-        _ALLOWED.update(before)
+    return changed(_ALLOWED, flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+
+
+_PREFERRED: dict[str, Any] = {"linalg": "default", "blas": "default"}
 
 
 def preferred_linalg_library(backend: Any = None) -> Any:
     """The library of linear algebra on CUDA devices: what the script has set."""
-    _ALLOWED["linalg"] = backend or _ALLOWED.get("linalg", "default")
-    return _ALLOWED["linalg"]
+    return _preferred("linalg", backend)
 
 
 def preferred_blas_library(backend: Any = None) -> Any:
     """The library of matrix products on CUDA devices: what the script has set."""
-    _ALLOWED["blas"] = backend or _ALLOWED.get("blas", "default")
-    return _ALLOWED["blas"]
+    return _preferred("blas", backend)
+
+
+def _preferred(kind: str, backend: Any) -> Any:
+    if backend is not None:
+        _PREFERRED[kind] = backend
+    return _PREFERRED[kind]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
+
+from flambeau.backends._settings import changed
 
 __all__ = ["flags", "is_available", "version"]
 
@@ -13,6 +13,7 @@ benchmark = False
 benchmark_limit = 10
 deterministic = False
 allow_tf32 = True
+fp32_precision = "none"
 
 
 def is_available() -> bool:
@@ -25,12 +26,13 @@ def version() -> None:
     return None
 
 
-@contextmanager
-def flags(**settings: Any) -> Iterator[None]:
-    """A context with other settings of cuDNN, which is not used."""
-    before = {name: globals()[name] for name in settings if name in globals()}
-    globals().update({name: value for name, value in settings.items() if name in before})
-    try:
-        yield
-    finally:
-        globals().update(before)
+def flags(
+    enabled: bool = False,
+    benchmark: bool = False,
+    benchmark_limit: int = 10,
+    deterministic: bool = False,
+    allow_tf32: bool = True,
+    fp32_precision: str = "none",
+) -> AbstractContextManager[None]:
+    """A context with these settings of cuDNN."""
+    return changed(globals(), **locals())

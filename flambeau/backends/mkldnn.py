@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
+
+from flambeau.backends._settings import changed
 
 __all__ = ["flags", "is_available"]
 
-
 enabled = True
 deterministic = False
+allow_tf32 = True
+fp32_precision = "none"
 
 
 def is_available() -> bool:
@@ -18,12 +19,8 @@ def is_available() -> bool:
     return False
 
 
-@contextmanager
-def flags(**settings: Any) -> Iterator[None]:
-    """A context with other settings of oneDNN, which is not used."""
-    before = {name: globals()[name] for name in settings if name in globals()}
-    globals().update({name: value for name, value in settings.items() if name in before})
-    try:
-        yield
-    finally:
-        globals().update(before)
+def flags(
+    enabled: bool = False, deterministic: bool = False, allow_tf32: bool = True, fp32_precision: str = "none"
+) -> AbstractContextManager[None]:
+    """A context with these settings of oneDNN."""
+    return changed(globals(), **locals())

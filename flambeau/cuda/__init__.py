@@ -15,8 +15,7 @@ _NEED_DEVICE = (
 
 
 __all__ = [
-    "OutOfMemoryError",
-    "Event", "Stream", "amp", "device_count", "empty_cache", "get_rng_state_all", "is_available", "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+    "Event", "OutOfMemoryError", "Stream", "amp", "device_count", "empty_cache", "get_rng_state_all", "is_available", "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
     "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "set_rng_state_all", *_NEED_DEVICE,
 ]  # fmt: skip
 

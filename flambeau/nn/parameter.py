@@ -45,7 +45,7 @@ class Parameter(Tensor, metaclass=_ParameterClass):
             data = flambeau.empty(0)
         elif not isinstance(data, Tensor):
             raise TypeError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
-        if cls is Parameter and type(data) is not Tensor and not type.__instancecheck__(Parameter, data) and _is_of_a_user(type(data)):
+        if cls is Parameter and not type.__instancecheck__(Parameter, data) and _is_of_a_user(type(data)):
             marked: Any = data.detach().requires_grad_(requires_grad)
             marked._is_param = True
             return marked

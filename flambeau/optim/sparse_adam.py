@@ -7,12 +7,12 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import Optimizer, check_settings, number, zeros_like
+from flambeau.optim.optimizer import StepwiseOptimizer, check_settings, zeros_like
 
 __all__ = ["SparseAdam"]
 
 
-class SparseAdam(Optimizer):
+class SparseAdam(StepwiseOptimizer):
     """Adam (Kingma and Ba 2015, arXiv:1412.6980) on sparse gradients: averages and parameters change where the gradient has values.
 
     Args:
@@ -46,42 +46,24 @@ class SparseAdam(Optimizer):
         if sparse:
             raise ValueError(f"SparseAdam requires dense parameter tensors, but {len(sparse)} of them are sparse")
 
-    def step(self, closure: Any = None) -> Any:
-        """Updates every parameter that has a gradient.
+    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "exp_avg": zeros_like(parameter), "exp_avg_sq": zeros_like(parameter)}
 
-        Raises:
-            RuntimeError: a gradient is dense.
-        """
-        loss = None
-        if closure is not None:
-            with flambeau.enable_grad():
-                loss = closure()
-        with flambeau.no_grad():
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(parameter, parameter.grad, group)
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
+        raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
 
-    def _update(self, parameter: Tensor, gradient: Any, group: dict[str, Any]) -> None:
-        if not gradient.is_sparse:
-            raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
-        state = self.state[parameter]
-        if not state:
-            state.update(step=0, exp_avg=zeros_like(parameter), exp_avg_sq=zeros_like(parameter))
+    def _update_sparse(self, parameter: Tensor, gradient: Any, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:
         state["step"] += 1
         gradient = gradient.coalesce()
         if not gradient._nnz():
             return
         places, values = tuple(gradient.indices()), gradient.values()
-        if group["maximize"]:
-            values = -values
         beta1, beta2 = group["betas"]
         averages = []
         for name, new, beta in (("exp_avg", values, beta1), ("exp_avg_sq", values * values, beta2)):
             old = state[name][places]
             averages.append(old + (new - old) * (1 - beta))
             state[name][places] = averages[-1]
-        step_size = number(group["lr"]) * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
+        step_size = lr * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
         change = averages[0] / (averages[1].sqrt() + group["eps"])
         parameter.index_put_(places, change * -step_size, accumulate=True)

@@ -170,6 +170,8 @@ class Timer:
     ) -> None:
         if str(language).lower() not in ("python", "language.python", "0", "py"):
             raise NotImplementedError(f"Timer: only Python's statements can be timed, not {language}")
+        if global_setup:
+            raise ValueError(f"global_setup is for statements in C++, got {global_setup!r}: use setup")
         self._timer = timeit.Timer(stmt, setup, timer, dict(globals or {}, torch=flambeau))
         self._task_spec = TaskSpec(stmt, setup, global_setup, label, sub_label, description, env, num_threads)
 
@@ -212,6 +214,8 @@ class Timer:
         times: list[float] = []
         while sum(times) < max_run_time:
             times.append(self._timeit(number))
+            if callback is not None:
+                callback(number, times[-1])
             found = Measurement(number, times, self._task_spec)
             if sum(times) >= min_run_time and len(times) >= 4 and found.iqr < threshold * found.median:
                 break
@@ -227,7 +231,7 @@ class Compare:
 
     def __init__(self, results: Sequence[Measurement]) -> None:
         self._results = list(results)
-        self._trimmed = self._coloured = self._highlighted = False
+        self._trimmed = self._highlighted = False
 
     def extend_results(self, results: Sequence[Measurement]) -> None:
         """Add measurements."""
@@ -238,8 +242,7 @@ class Compare:
         self._trimmed = True
 
     def colorize(self, rowwise: bool = False) -> None:
-        """Accepted; tables have no colours."""
-        self._coloured = True
+        """Ask for colours, which tables do not have: they are the same text in a file and on a screen."""
 
     def highlight_warnings(self) -> None:
         """Mark times that differ much."""

@@ -67,10 +67,10 @@ class BuildExtension:
 
 
 def include_paths(device_type: str = "cpu", torch_include_dirs: bool = True) -> list[str]:
-    """The folders of header files: none."""
-    return []
+    """Raises ``RuntimeError``: there are no header files to compile against."""
+    raise _unavailable("include_paths()")
 
 
 def library_paths(device_type: str = "cpu", torch_include_dirs: bool = True, cross_target_platform: str | None = None) -> list[str]:
-    """The folders of libraries: none."""
-    return []
+    """Raises ``RuntimeError``: there are no libraries to link."""
+    raise _unavailable("library_paths()")

@@ -1,5 +1,5 @@
-"""Settings of programs that ask for results that are the same on every run: kept, and true in any case."""
+"""A setting beside ``use_deterministic_algorithms``: whether ``torch.empty`` fills its memory then. It never does, and scripts may say so."""
 
 from __future__ import annotations
 
-fill_uninitialized_memory = True
+fill_uninitialized_memory = False

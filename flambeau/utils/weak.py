@@ -25,6 +25,9 @@ class WeakIdRef(weakref.ref):
         mine = self()
         return mine is other() if mine is not None and isinstance(other, WeakIdRef) else self is other
 
+    def __ne__(self, other: object) -> bool:  # the one of ``weakref.ref`` compares the objects
+        return not self == other
+
 
 class WeakIdKeyDictionary(MutableMapping):
     """A dictionary whose keys are compared by identity and forgotten when nobody else holds them."""

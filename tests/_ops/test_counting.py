@@ -52,6 +52,11 @@ def test_unique_of_narrow_and_wide_ranges(numbers: list) -> None:
     assert [each.tolist() for each in found] == [each.tolist() for each in expected]
 
 
+def test_unique_of_what_int64_cannot_hold() -> None:
+    x = flambeau.tensor([2**64 - 1, 2**64 - 2, 2**64 - 1], dtype=flambeau.uint64)
+    assert [each.tolist() for each in flambeau.unique(x, return_counts=True)] == [[2**64 - 2, 2**64 - 1], [1, 2]]
+
+
 def test_unique_of_slices_and_of_what_is_not_a_number() -> None:
     x = flambeau.tensor([[1, 2], [0, 2], [1, 2]])
     values, inverse = flambeau.unique(x, dim=0, return_inverse=True)

@@ -173,6 +173,9 @@ def test_what_is_assigned_to_half_precision_may_become_infinite(dtype: Any) -> N
     x = flambeau.zeros(3, dtype=dtype)
     x[0], x[flambeau.tensor([1])] = -1e39, 1e39
     assert x.tolist() == [float("-inf"), float("inf"), 0.0]
+    most = flambeau.finfo(dtype).max
+    x[0], x[flambeau.tensor([1])] = most * 1.0001, -most * 1.0001  # nearer to the largest number than to what would come next
+    assert x.tolist() == [most, -most, 0.0]
 
 
 def test_indices_have_64_or_32_bits() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from flambeau._types import dtype as dt
@@ -30,13 +33,15 @@ def test_sizes_that_do_not_fit_are_an_error_each_time() -> None:
                 lay.reshaped(source, wanted)
 
 
-@pytest.mark.parametrize("axes, wrapped", [(1, (1,)), (-1, (2,)), (0, (0,)), ((0, -1), (0, 2)), ((), (0, 1, 2)), (None, (0, 1, 2))])
-def test_axes(axes: object, wrapped: tuple[int, ...]) -> None:
-    assert lay.wrap_axes(axes, 3) == wrapped  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "axes, wrapped", [(1, (1,)), (-1, (2,)), (0, (0,)), (np.int64(-1), (2,)), ((0, -1), (0, 2)), ((), (0, 1, 2)), (None, (0, 1, 2))]
+)
+def test_axes(axes: Any, wrapped: tuple[int, ...]) -> None:
+    assert lay.wrap_axes(axes, 3) == wrapped
 
 
 @pytest.mark.parametrize("axes, ndim", [(3, 3), (-4, 3), (1, 0), ((0, 0), 2), (True, 3)])
-def test_axes_that_are_not_there(axes: object, ndim: int) -> None:
+def test_axes_that_are_not_there(axes: Any, ndim: int) -> None:
     with pytest.raises((IndexError, RuntimeError, TypeError)):
-        lay.wrap_axes(axes, ndim)  # type: ignore[arg-type]
+        lay.wrap_axes(axes, ndim)
     assert lay.wrap_axes(0, 0) == ()

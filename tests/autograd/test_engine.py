@@ -10,10 +10,7 @@ import pytest
 
 import flambeau
 from flambeau.autograd import grad
-
-
-def leaf(*values: float) -> flambeau.Tensor:
-    return flambeau.tensor(values, dtype=flambeau.float64, requires_grad=True)
+from tests.autograd.functions import leaf
 
 
 def test_gradients_accumulate_and_are_summed_over_uses() -> None:

@@ -9,22 +9,7 @@ import pytest
 import flambeau
 from flambeau.autograd import Function, gradcheck, gradgradcheck
 from flambeau.autograd.function import once_differentiable
-
-
-def leaf(*values: float) -> flambeau.Tensor:
-    return flambeau.tensor(values, dtype=flambeau.float64, requires_grad=True)
-
-
-class Cube(Function):
-    @staticmethod
-    def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx: Any, gradient: flambeau.Tensor) -> flambeau.Tensor:
-        (x,) = ctx.saved_tensors
-        return gradient * 3 * x**2
+from tests.autograd.functions import Cube, leaf
 
 
 class Scale(Function):

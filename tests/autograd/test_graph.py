@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 import flambeau
+from flambeau._ops.registry import ANOMALY
 from flambeau._tape.native import WARM
-from flambeau.autograd import Function, graph
+from flambeau.autograd import graph
 from flambeau.autograd.graph import saved_tensors_hooks
-
-
-def leaf(*values: float) -> flambeau.Tensor:
-    return flambeau.tensor(values, dtype=flambeau.float64, requires_grad=True)
-
-
-class Cube(Function):
-    @staticmethod
-    def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx: Any, gradient: flambeau.Tensor) -> flambeau.Tensor:
-        (x,) = ctx.saved_tensors
-        return gradient * 3 * x**2
+from tests.autograd.functions import Cube, leaf
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -45,6 +33,22 @@ def test_gradients_are_of_what_unpack_returns(native: bool) -> None:
     before = len(packed)
     (x * x).sum().backward()
     assert len(packed) == before
+
+
+def test_hooks_hold_whatever_is_done_to_anomaly_detection() -> None:
+    x = leaf(2.0)
+    for _ in range(WARM + 2):
+        x.exp().sum().backward()
+        x.grad.tolist()
+    packed: list[Any] = []
+    with saved_tensors_hooks(lambda tensor: packed.append(tensor) or tensor, lambda tensor: tensor):
+        flambeau.autograd.set_detect_anomaly(False)
+        x.exp()
+        assert len(packed) == 1
+        detecting = flambeau.autograd.detect_anomaly()
+    with detecting:
+        pass
+    assert ANOMALY.enabled is False
 
 
 def test_hooks_give_way_to_inner_ones_and_see_no_history() -> None:
@@ -126,8 +130,13 @@ def test_hooks_on_several_gradients() -> None:
     assert len(found) == 2
     handle = graph.register_multi_grad_hook((x, y), found.append, mode="any")
     (x * y).sum().backward()
-    handle.remove()
     assert len(found) == 3 and isinstance(found[2], flambeau.Tensor)
+    node = weakref.ref((product := x * y).grad_fn)
+    product.sum().backward()
+    del product, found[:]
+    gc.collect()
+    assert node() is None  # hooks that have been called hold no graph
+    handle.remove()
     with pytest.raises(ValueError, match="Expects mode"):
         graph.register_multi_grad_hook((x,), found.append, mode="some")
 

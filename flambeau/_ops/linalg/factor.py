@@ -16,8 +16,8 @@ from flambeau._ops.linalg.host import (
     check_floating,
     check_matrix,
     check_square,
+    checked,
     column_major,
-    computed,
     guarded,
     host_operator,
     in_columns,
@@ -88,7 +88,9 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, o
     """
     check_square("linalg.cholesky", A)
     check_floating("linalg.cholesky", A)
-    return return_types.several(return_types.linalg_cholesky_ex, out, *CHOLESKY(A, statics=(bool(upper), bool(check_errors))))
+    return return_types.several(
+        return_types.linalg_cholesky_ex, out, *checked(CHOLESKY(A, statics=(bool(upper), bool(check_errors))), check_errors)
+    )
 
 
 def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
@@ -105,7 +107,7 @@ def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Te
         tensor([[2., 0.],
                 [1., 2.]])
     """
-    return into(out, computed(cholesky_ex(A, upper=upper, check_errors=True)[0]))
+    return into(out, cholesky_ex(A, upper=upper, check_errors=True)[0])
 
 
 # -- QR --------------------------------------------------------------------------------------------------------------
@@ -336,7 +338,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False, o
     check_floating("torch.linalg.lu_factor", A)
     if not pivot:
         raise RuntimeError("linalg.lu_factor: LU without pivoting is not implemented on the CPU")
-    return return_types.several(return_types.linalg_lu_factor_ex, out, *LU(A, statics=(bool(check_errors),)))
+    return return_types.several(return_types.linalg_lu_factor_ex, out, *checked(LU(A, statics=(bool(check_errors),)), check_errors))
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:

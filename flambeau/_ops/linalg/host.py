@@ -49,11 +49,11 @@ def check_matrix(name: str, *operands: Any, letter: str = "A") -> None:
             )
 
 
-def computed(result: Any) -> Any:
-    """A result that is computed now, so that an error is raised at the call, where programs catch it and try something else."""
-    if result.layout.numel:
-        result.storage.materialize()
-    return result
+def checked(results: tuple, check_errors: bool) -> tuple:
+    """An operator's results, computed now if it checks for errors: these are raised at the call, where programs catch them and try something else."""
+    if check_errors and results[0].layout.numel:
+        results[0].storage.materialize()
+    return results
 
 
 def check_square(name: str, operand: Any, letter: str = "A") -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.linalg.host import check_floating, check_matrix, check_square, column_major, host_operator
+from flambeau._ops.linalg.host import check_floating, check_matrix, check_square, checked, column_major, host_operator
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.errors import LinAlgError
@@ -57,7 +57,9 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     """``A = L D L^T`` (``L D L^H`` if Hermitian) by Bunch and Kaufman's pivoting, packed as LAPACK does it; needs SciPy."""
     check_square("torch.linalg.ldl_factor_ex", A)
     check_floating("torch.linalg.ldl_factor_ex", A)
-    return return_types.several(return_types.linalg_ldl_factor_ex, out, *LDL(A, statics=(bool(hermitian), bool(check_errors))))
+    return return_types.several(
+        return_types.linalg_ldl_factor_ex, out, *checked(LDL(A, statics=(bool(hermitian), bool(check_errors))), check_errors)
+    )
 
 
 def ldl_factor(A: Tensor, *, hermitian: bool = False, out: Any = None) -> Any:

@@ -4,21 +4,99 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import int_tuple, into
-from flambeau._ops.elementwise import abs
 from flambeau._ops.linalg.host import check_floating, check_matrix, check_square
 from flambeau._ops.linalg.solve import inv_ex
 from flambeau._ops.linalg.spectral import svdvals
+from flambeau._ops.operator import Operator
+from flambeau._ops.reduction import amax, amin, infer_reduced, restore, sum
 from flambeau._ops.registry import FUNCTIONS
-from flambeau._ops.statistics import vector_norm
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
+
+# -- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def _lower_count(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    axes, keepdim, dtype = statics
+    other = graph.cast(graph.map("ne", operands[0], graph.constant(0, operands[0].dtype)), dtype.compute)
+    return graph.cast(graph.reduce("sum", other, axes, keepdim=keepdim), dtype)
+
+
+COUNT = Operator("_linalg_norm_zero", ("x",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=_lower_count)
+COUNT.gradient(x=lambda grad: None)
+
+
+def _lower_power_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    axes, keepdim, dtype, ord = statics
+    wide = dtype.compute
+    size = graph.map("abs", graph.wide(operands[0]))
+    total = graph.map("pow", size, graph.constant(ord, wide)).sum(axes, keepdim=keepdim)
+    return graph.cast(graph.map("pow", total, graph.constant(1.0 / ord, wide)), dtype)
+
+
+POWER_NORM = Operator(
+    "linalg_vector_norm",
+    ("x",),
+    ("axes", "keepdim", "dtype", "ord"),
+    infer=lambda operands, statics: infer_reduced(operands, statics[:3]),
+    lower=_lower_power_norm,
+)
+
+
+def _power_norm_gradient(grad: Tensor, x: Tensor, result: Tensor, axes: tuple, keepdim: bool, ord: float) -> Tensor:
+    """``grad sgn(x) (|x| / norm)^(ord - 1)``, and 0 where that is not defined: at 0."""
+    shape = x.layout.shape
+    norm = restore(result, shape, axes, keepdim)
+    none = (x == 0) | (norm == 0)
+    ratio = basic.abs(FUNCTIONS.where(none, 1.0, x)) / FUNCTIONS.where(none, 1.0, norm)
+    return restore(grad, shape, axes, keepdim) * FUNCTIONS.where(none, 0.0, x.sgn() * ratio ** (ord - 1))
+
+
+POWER_NORM.gradient(x=_power_norm_gradient)
+
+SQRT_OR_ZERO = basic.unary(
+    "_sqrt", "sqrt", infer=basic.infer_float, gradient=lambda grad, result: FUNCTIONS.where(result == 0, 0.0, grad / (2 * result))
+)
+
+
+def vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
+) -> Tensor:
+    """``(sum |x|^ord)^(1 / ord)`` over all elements or ``dim``; ``inf``, ``-inf`` and 0 are the maximum, the minimum and the count of non-zeros."""
+    if dtype is not None:
+        x = x.to(dtype)
+    axes = lay.wrap_axes(dim, x.layout.ndim)
+    size = basic.abs(x)
+    if ord == 2:
+        result = SQRT_OR_ZERO(sum(size * size if x.is_complex() else x * x, axes, keepdim))
+    elif ord == 1:
+        result = sum(size, axes, keepdim)
+    elif ord in (math.inf, -math.inf):
+        result = (amax if ord > 0 else amin)(size, axes, keepdim)
+    elif ord == 0:
+        result = COUNT(x, statics=(axes, keepdim, size.layout.dtype))
+    else:
+        result = POWER_NORM(x, statics=(axes, keepdim, size.layout.dtype, float(ord)))
+    return into(out, result)
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return vector_norm(input - other, p)
+
+
+# -- matrices --------------------------------------------------------------------------------------------------------
 
 
 def matrix_norm(
@@ -61,7 +139,7 @@ def matrix_norm(
         result = size.sum(-1) if ord == "nuc" else size.amax(-1) if ord == 2 else size.amin(-1)
     else:
         inner, outer = axes if math.fabs(ord) == 1 else axes[::-1]
-        total = abs(A).sum(inner)
+        total = basic.abs(A).sum(inner)
         outer -= inner < outer
         result = total.amax(outer) if ord > 0 else total.amin(outer)
     if keepdim:

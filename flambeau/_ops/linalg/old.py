@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.linalg import factor, least_squares, products, solve, spectral
+from flambeau._ops.linalg import factor, least_squares, norms, products, solve, spectral
 from flambeau._ops.linalg.host import check_matrix, check_square, in_columns
 from flambeau._types import dtype as dt
+from flambeau._types.dtype import dtype as DType
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -117,3 +118,15 @@ def adjoint(input: Tensor) -> Tensor:
     if input.layout.ndim < 2:
         raise RuntimeError(f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.layout.ndim}-D tensor.")
     return input.mH
+
+
+# -- norms -----------------------------------------------------------------------------------------------------------
+
+
+def norm(
+    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None, dtype: DType | None = None
+) -> Tensor:
+    """A vector norm over all elements or ``dim``; ``"fro"`` is the 2-norm, ``"nuc"`` the sum of a matrix's singular values."""
+    if p == "nuc":
+        return norms.matrix_norm(input, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
+    return norms.vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)

@@ -16,8 +16,8 @@ from flambeau._ops.linalg.host import (
     check_floating,
     check_matrix,
     check_square,
+    checked,
     column_major,
-    computed,
     guarded,
     host_operator,
     in_columns,
@@ -200,7 +200,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     check_matrix("linalg.solve", B, letter="B")
     _check_sizes("linalg.solve", A, B, left)
     A, B = broadcast_batches(A, B)
-    result, info = SOLVE(A if left else A.mT, B if left else B.mT, statics=(bool(check_errors),))
+    result, info = checked(SOLVE(A if left else A.mT, B if left else B.mT, statics=(bool(check_errors),)), check_errors)
     if not left:
         result = result.mT
     elif vector:
@@ -222,7 +222,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
         >>> flambeau.linalg.solve(flambeau.tensor([[2.0, 0.0], [0.0, 4.0]]), flambeau.tensor([2.0, 2.0]))
         tensor([1.0000, 0.5000])
     """
-    return into(out, computed(solve_ex(A, B, left=left, check_errors=True)[0]))
+    return into(out, solve_ex(A, B, left=left, check_errors=True)[0])
 
 
 # -- inverses --------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
     """
     check_square("linalg.inv", A)
     check_floating("linalg.inv", A)
-    return return_types.several(return_types.linalg_inv_ex, out, *INVERSE(A, statics=(bool(check_errors),)))
+    return return_types.several(return_types.linalg_inv_ex, out, *checked(INVERSE(A, statics=(bool(check_errors),)), check_errors))
 
 
 def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -265,7 +265,7 @@ def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.2500]])
     """
-    return into(out, computed(inv_ex(A, check_errors=True)[0]))
+    return into(out, inv_ex(A, check_errors=True)[0])
 
 
 # -- determinants ----------------------------------------------------------------------------------------------------

@@ -225,10 +225,7 @@ def multi_head_attention_forward(
     """
     batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
-        same = key is value, query is key
-        query = query.unsqueeze(1)
-        key = query if same[1] else key.unsqueeze(1)
-        value = key if same[0] else value.unsqueeze(1)
+        query, key, value = _as_batch(query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, batch, size = query.shape
     if size != embed_dim_to_check:
@@ -243,30 +240,21 @@ def multi_head_attention_forward(
         q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
     attn_mask = _expanded_mask(attn_mask, length, key.size(0), batch * num_heads)
 
-    appended = 0
     if (bias_k is None) != (bias_v is None):
         raise AssertionError("bias_k and bias_v must be given together")
     if bias_k is not None:
         if static_k is not None or static_v is not None:
             raise AssertionError("bias cannot be added to static key or value.")
         k, v = flambeau.cat([k, bias_k.repeat(1, batch, 1)]), flambeau.cat([v, bias_v.repeat(1, batch, 1)])
-        appended += 1
-    q = q.view(length, batch * num_heads, head).transpose(0, 1)
+    q = _heads(q, batch * num_heads, head)
     k = _heads(k, batch * num_heads, head) if static_k is None else _static("static_k", static_k, batch * num_heads, head)
     v = _heads(v, batch * num_heads, head) if static_v is None else _static("static_v", static_v, batch * num_heads, head)
     if add_zero_attn:
         zero = flambeau.zeros(batch * num_heads, 1, head, dtype=k.dtype, device=k.device)
         k, v = flambeau.cat([k, zero], 1), flambeau.cat([v, zero.to(v.dtype)], 1)
-        appended += 1
-    if appended:
-        attn_mask, key_padding_mask = (
-            None if mask is None else flambeau.constant_pad_nd(mask, (0, appended), 0.0) for mask in (attn_mask, key_padding_mask)
-        )
-    mask = _merged_mask(attn_mask, key_padding_mask, batch, num_heads, k.size(1))
-    dropout_p = dropout_p if training else 0.0
+    mask = _whole_mask(attn_mask, key_padding_mask, (batch, num_heads, k.size(1)), (bias_k is not None) + bool(add_zero_attn))
     q, k, v = (x.view(batch, num_heads, x.size(1), head) for x in (q, k, v))
-    if mask is not None:
-        mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(batch, num_heads, mask.size(1), k.size(2))
+    dropout_p = dropout_p if training else 0.0
     if need_weights:
         output, weights = _attend_openly(q, k, v, mask, dropout_p)
         weights = weights.mean(1) if average_attn_weights else weights
@@ -276,6 +264,12 @@ def multi_head_attention_forward(
     if batched:
         return output, weights
     return output.squeeze(1), None if weights is None else weights.squeeze(0)
+
+
+def _as_batch(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(L, E) as (L, 1, E); what is the same tensor stays the same."""
+    batches = {id(x): x.unsqueeze(1) for x in (query, key, value)}
+    return batches[id(query)], batches[id(key)], batches[id(value)]
 
 
 def _attend_openly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> tuple[Tensor, Tensor]:
@@ -320,6 +314,17 @@ def _static(name: str, x: Tensor, heads: int, size: int) -> Tensor:
     if x.size(0) != heads or x.size(2) != size:
         raise AssertionError(f"expecting {name} of shape ({heads}, S, {size}), but got {shape_text(x)}")
     return x
+
+
+def _whole_mask(attn_mask: Tensor | None, padding: Tensor | None, sizes: tuple[int, int, int], appended: int) -> Tensor | None:
+    """Both masks in one, with as many columns of zeros as keys were appended: (1 or N, 1 or heads, L or 1, S), of ``sizes`` N, heads and S."""
+    if appended:
+        attn_mask, padding = (None if mask is None else flambeau.constant_pad_nd(mask, (0, appended), 0.0) for mask in (attn_mask, padding))
+    batch, heads, keys = sizes
+    mask = _merged_mask(attn_mask, padding, batch, heads, keys)
+    if mask is None:
+        return None
+    return mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(batch, heads, mask.size(1), keys)
 
 
 def _merged_mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, batch: int, heads: int, keys: int) -> Tensor | None:

@@ -120,6 +120,32 @@ def embedding_bag(
     Returns:
         (B, embedding_dim); zeros for an empty bag.
     """
+    _check_bags(input, weight, mode, per_sample_weights, scale_grad_by_freq or sparse)
+    flat, bag, bags = _bags(input, offsets, include_last_offset)
+    row = padding_row(padding_idx, weight.size(0))
+    if max_norm is not None:
+        _renormalize(weight, flat, max_norm, norm_type)
+    vectors = flambeau.embedding(weight, flat, -1 if row is None else row, scale_grad_by_freq, sparse)
+    counted = None if row is None else flat != row
+    if mode == "max":
+        return _maxima(vectors, bag, bags, counted)
+    half = weight.dtype in (flambeau.float16, flambeau.bfloat16)
+    if half:  # rounded once, at the end
+        vectors = vectors.float()
+    if per_sample_weights is not None:
+        vectors = vectors * per_sample_weights.reshape(-1, 1).to(vectors.dtype)  # its gradient, too, is a sum that is rounded once
+    if counted is not None:
+        vectors = vectors.masked_fill(~counted.unsqueeze(-1), 0.0)
+    length = input.size(1) if input.dim() == 2 else None
+    sums = _sums(vectors, bag, bags, length)
+    if mode == "mean":
+        ones = flambeau.ones_like(flat, dtype=vectors.dtype) if counted is None else counted.to(vectors.dtype)
+        sums = sums / _sums(ones, bag, bags, length).clamp_min(1).unsqueeze(-1)
+    return sums.to(weight.dtype) if half else sums
+
+
+def _check_bags(input: Tensor, weight: Tensor, mode: str, per_sample_weights: Tensor | None, of_sums_only: bool) -> None:
+    """Checks the arguments of ``embedding_bag``; ``of_sums_only`` says whether one asks for what maxima do not have."""
     if per_sample_weights is not None and input.size() != per_sample_weights.size():
         raise ValueError(
             f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same shape as the "
@@ -129,37 +155,21 @@ def embedding_bag(
         raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode has to be one of sum, mean or max, got {mode!r}")
-    if mode == "max" and (scale_grad_by_freq or sparse):
+    if mode == "max" and of_sums_only:
         raise ValueError("max mode does not support scaling the gradient by the frequency or sparse weights")
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
             f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='{mode}')."
         )
-    flat, bag, bags = _bags(input, offsets, include_last_offset)
-    row = padding_row(padding_idx, weight.size(0))
-    if max_norm is not None:
-        _renormalize(weight, flat, max_norm, norm_type)
-    vectors = flambeau.embedding(weight, flat, -1 if row is None else row, scale_grad_by_freq, sparse)
-    counted = None if row is None else flat != row
-    half = weight.dtype in (flambeau.float16, flambeau.bfloat16) and mode != "max"
-    if half:  # rounded once, at the end
-        vectors = vectors.float()
-    if per_sample_weights is not None:
-        vectors = vectors * per_sample_weights.reshape(-1, 1).to(vectors.dtype)  # its gradient, too, is a sum that is rounded once
-    if mode == "max":
-        if counted is not None:
-            flat_index = counted.nonzero().squeeze(-1)
-            vectors, bag = vectors[flat_index], bag[flat_index]
-        zeros = flambeau.zeros(bags, weight.size(1), dtype=vectors.dtype, device=weight.device)
-        return zeros.scatter_reduce(0, bag.unsqueeze(-1).expand_as(vectors), vectors, "amax", include_self=False)
+
+
+def _maxima(vectors: Tensor, bag: Tensor, bags: int, counted: Tensor | None) -> Tensor:
+    """The largest of the vectors that count in each bag; zeros where there is none."""
     if counted is not None:
-        vectors = vectors.masked_fill(~counted.unsqueeze(-1), 0.0)
-    length = input.size(1) if input.dim() == 2 else None
-    sums = _sums(vectors, bag, bags, length)
-    if mode == "mean":
-        ones = flambeau.ones_like(flat, dtype=vectors.dtype) if counted is None else counted.to(vectors.dtype)
-        sums = sums / _sums(ones, bag, bags, length).clamp_min(1).unsqueeze(-1)
-    return sums.to(weight.dtype) if half else sums
+        found = counted.nonzero().squeeze(-1)
+        vectors, bag = vectors[found], bag[found]
+    zeros = flambeau.zeros(bags, vectors.size(1), dtype=vectors.dtype, device=vectors.device)
+    return zeros.scatter_reduce(0, bag.unsqueeze(-1).expand_as(vectors), vectors, "amax", include_self=False)
 
 
 def _sums(values: Tensor, bag: Tensor, bags: int, length: int | None) -> Tensor:

@@ -29,7 +29,7 @@ def add_place(error: Exception, module: Any, call: CodeType) -> None:
     """
     if hasattr(error, "_flambeau_place"):
         return
-    error._flambeau_place = module  # type: ignore[attr-defined]
+    error._flambeau_place = module
     frames = [frame.f_code for frame in _raising(error)]
     if Tape.flush.__code__ in frames:
         return

@@ -151,7 +151,7 @@ class PruningContainer(BasePruningMethod):
         if method.PRUNING_TYPE == "unstructured":
             chosen: Any = mask == 1
         elif method.PRUNING_TYPE == "structured":
-            dim = method.dim % t.dim()  # type: ignore[attr-defined]
+            dim = method.dim % t.dim()
             kept = mask.sum([each for each in range(t.dim()) if each != dim]) != 0
             chosen = (slice(None),) * dim + (kept,)
         elif method.PRUNING_TYPE == "global":

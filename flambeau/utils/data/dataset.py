@@ -109,7 +109,7 @@ class StackDataset(Dataset[T_co]):
         if not args and not kwargs:
             raise ValueError("At least one dataset should be passed")
         self.datasets: Any = args or kwargs
-        lengths = [len(dataset) for dataset in self._parts()]  # type: ignore[arg-type]
+        lengths = [len(dataset) for dataset in self._parts()]
         if len(set(lengths)) != 1:
             raise ValueError(f"Size mismatch between datasets: StackDataset got lengths {lengths}")
         self._length = lengths[0]
@@ -184,7 +184,7 @@ class ChainDataset(IterableDataset):
         total = 0
         for dataset in self.datasets:
             assert isinstance(dataset, IterableDataset), f"ChainDataset only supports IterableDataset, got {type(dataset).__name__}"
-            total += len(dataset)  # type: ignore[arg-type]
+            total += len(dataset)
         return total
 
 
@@ -239,7 +239,7 @@ def random_split(dataset: Dataset[T_co], lengths: Sequence[int | float], generat
         >>> [len(part) for part in random_split(range(10), [0.33, 0.33, 0.34])]
         [4, 3, 3]
     """
-    size = len(dataset)  # type: ignore[arg-type]
+    size = len(dataset)
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
         lengths = _lengths_of_fractions(lengths, size)
     if sum(lengths) != size:

@@ -140,7 +140,7 @@ def _rebuild_mapping(like: Mapping, items: dict) -> Any:
             rebuilt = copy.copy(like)
             rebuilt.update(items)
             return rebuilt
-        return type(like)(items)  # type: ignore[call-arg]
+        return type(like)(items)
     except TypeError:
         return items
 
@@ -155,6 +155,6 @@ def _rebuild_sequence(like: Sequence, items: list) -> Any:
             for position, item in enumerate(items):
                 rebuilt[position] = item
             return rebuilt
-        return type(like)(items)  # type: ignore[call-arg]
+        return type(like)(items)
     except TypeError:
         return items

@@ -139,7 +139,7 @@ class Receiver:
             bytes_ = bytes_.copy()
             self._returned.append(number)
         # Whatever is built on these views keeps `bytes_` alive, and the lease ends with it.
-        view = memoryview(bytes_)  # type: ignore[arg-type]
+        view = memoryview(bytes_)
         return pickle.loads(body, buffers=[view[start:stop] for start, stop in spans])
 
     def returned(self) -> list[int]:
