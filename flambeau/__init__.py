@@ -35,6 +35,10 @@ from flambeau._types.promotion import can_cast as can_cast
 from flambeau._types.promotion import get_default_dtype as get_default_dtype
 from flambeau._types.promotion import promote_types as promote_types
 from flambeau._types.promotion import set_default_dtype as set_default_dtype
+from flambeau._types.quantized import QUANTIZED as _QUANTIZED_DTYPES
+from flambeau._types.quantized import SCHEMES as _SCHEMES
+from flambeau._types.quantized import qscheme as qscheme
+from flambeau._types.strided import jagged as jagged
 from flambeau._types.strided import layout as layout
 from flambeau._types.strided import sparse_bsc as sparse_bsc
 from flambeau._types.strided import sparse_bsr as sparse_bsr
@@ -58,9 +62,11 @@ if TYPE_CHECKING:  # so that tools know of modules that are loaded when they are
     from flambeau import special as special
     from flambeau import testing as testing
 
-for _dtype in (*_dtypes.DTYPES, *_dtypes.NAMES_ONLY):
+for _dtype in _dtypes.DTYPES:
     globals()[_dtype.name] = _dtype
-for _alias in ("half", "float", "double", "cfloat", "cdouble", "short", "int", "long"):
+for _named in (*_QUANTIZED_DTYPES, *_SCHEMES):
+    globals()[_named.name] = _named
+for _alias in ("half", "float", "double", "chalf", "cfloat", "cdouble", "short", "int", "long"):
     globals()[_alias] = getattr(_dtypes, _alias)
 for _name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d", "memory_format"):
     globals()[_name] = getattr(_copying, _name)
@@ -132,12 +138,15 @@ _LATER = {
     "linalg": "",
     "load": "serialization",
     "masked": "",
+    "monitor": "",
     "mps": "",
     "multiprocessing": "",
+    "nested": "",
     "onnx": "",
     "ops": "",
     "optim": "",
     "overrides": "",
+    "package": "",
     "profiler": "",
     "random": "",
     "save": "serialization",
@@ -171,15 +180,15 @@ _CONTROL = (
 )  # fmt: skip
 _LATER |= dict.fromkeys(_CONTROL, "_control")
 
+_QUANTIZED = (
+    "_choose_qparams_per_tensor", "_empty_affine_quantized", "_empty_per_channel_affine_quantized", "_make_per_channel_quantized_tensor", "_make_per_tensor_quantized_tensor",
+    "dequantize", "int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale", "q_zero_point", "quantize_per_channel",
+    "quantize_per_tensor", "quantize_per_tensor_dynamic", "quantized_max_pool1d", "quantized_max_pool2d",
+)  # fmt: skip
+_LATER |= dict.fromkeys(_QUANTIZED, "ao.tensors.creation") | {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": ""}
+
 _ABSENT = {
-    "ao": "Flambeau has no quantized tensors",
     "export": "programs are not exported as graphs of PyTorch's; flambeau.onnx.export writes ONNX, and flambeau.fx traces modules",
-    "nested": "Flambeau has no nested tensors; use torch.nn.utils.rnn.pad_sequence and a mask",
-    "package": "use torch.save",
-    "qint8": "Flambeau has no quantized tensors",
-    "quantization": "Flambeau has no quantized tensors",
-    "quantize_per_tensor": "Flambeau has no quantized tensors",
-    "quint8": "Flambeau has no quantized tensors",
 }
 """Chapters of PyTorch's that are missing, and what to do instead."""
 

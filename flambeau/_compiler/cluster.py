@@ -19,7 +19,7 @@ from operator import or_
 from typing import Any
 
 from flambeau._compiler.digits import Cluster, Dims, domain_key, read_dims, reads_alike, runs_of
-from flambeau._compiler.node import Node, base_of, is_uniform
+from flambeau._compiler.node import Node, base_of, is_uniform, turns
 from flambeau._runtime import targets
 
 LOOP_KINDS = frozenset(("map", "cast", "reduce", "gather", "update", "check"))
@@ -191,7 +191,7 @@ class Clustering:
             return False
         if node.kind == "update" and self._touches(cluster, node.args[0]):
             return False
-        if any(base.kind == "update" for base, _ in inside):
+        if any(base.kind == "update" or (node.kind == "reduce" and turns(base)) for base, _ in inside):
             return False
         bit = 1 << cluster.number
         for other in self.sources(node):

@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flambeau._compiler.node import Bound, Node
+from flambeau._compiler.node import Bound, Node, is_across
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -64,6 +64,10 @@ COMPARISONS = {
 
 TO_REAL = {"abs", "real", "imag", "angle"}
 """Scalar operators whose result is real where their operand is complex."""
+
+
+TURNED = 4096
+"""So many elements that lie across the order of a reduction are turned before; of fewer, lanes are gathered."""
 
 
 def _order_of(operands: Sequence[Node]) -> tuple[int, ...] | None:
@@ -278,11 +282,22 @@ class Graph:
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
         """Combine the elements along ``axes`` (sum, prod, max, min, any, all); max and min propagate NaN."""
         axes = tuple(sorted(axes))
+        if operand.numel >= TURNED and is_across(operand.layout, axes):
+            operand = self._turned(kind, operand, axes)
         shape = tuple(size for axis, size in enumerate(operand.shape) if axis not in axes)
         result = self.make("reduce", (operand,), (kind, axes), operand.dtype, shape) if axes else self.copy(operand)
         if keepdim:
             return result.reshape(tuple(1 if axis in axes else size for axis, size in enumerate(operand.shape)))
         return result
+
+    def _turned(self, kind: str, operand: Node, axes: tuple[int, ...]) -> Node:
+        """What lies across a reduction, as a copy; where the order cannot be seen in the result, with the axes in the order of memory."""
+        if operand.dtype.category >= dt.FLOAT:
+            return self.copy(operand, lay.row_major(operand.shape))
+        order = list(range(operand.ndim))
+        for axis, inner in zip(axes, sorted(axes, key=lambda axis: -operand.layout.strides[axis]), strict=True):
+            order[axis] = inner
+        return operand.permute(order)
 
     def gather(self, source: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int]) -> Node:
         """Elements of ``source``'s memory at ``layout`` plus, for each index, ``index * stride``.
@@ -467,7 +482,7 @@ def _copied(node: Node, strides: tuple[int, ...]) -> Node | None:
         return source if source.attrs[2] in ("0", "0.0", "False") else None
     whole = source.kind == "view" and source.attrs == (0, ()) and source.layout.dense
     owns = source.kind not in ("view", "number", "iota")
-    return source if (whole or owns) and source.strides == strides else None
+    return source if (whole or owns) and source.strides == node.strides == strides else None
 
 
 def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph, dict[int, Node], dict[int, Node]]:

@@ -92,7 +92,9 @@ def features() -> tuple[str, ...]:
     names = {name[1:] for name in target.features.split(",") if name[:1] == "+"}
     if target.vector_bits == 512:  # a level such as x86-64-v4 has its features by its name
         names |= {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
-    return tuple(sorted(names & {"avx512f", "avx512bw", "avx512vl", "avx512dq", "f16c", "fma", "avx512bf16"}))
+    if target.vector_bits >= 256:
+        names.add("avx2")
+    return tuple(sorted(names & {"avx2", "avx512f", "avx512bw", "avx512vl", "avx512dq", "f16c", "fma", "avx512bf16"}))
 
 
 @lru_cache(maxsize=1)
@@ -338,17 +340,21 @@ class Nest:
         if self.cluster.closed and outer:
             best = outer[-1]  # partial results are stored as vectors of neighbouring results
         is_row = bool(run) and (best is None or score(run[-1]) >= score(best))
-        if best is not None and not self.cluster.closed and sizes[best] >= VECTOR // 2:
+        wide = max((digit for digit in outer if sizes[digit] >= VECTOR // 2), key=lambda digit: (score(digit), sizes[digit]), default=None)
+        if wide is not None and not self.cluster.closed:
             positions = prod(sizes[digit] for digit in (*reduced, *run))
             is_worth_it = prod(sizes.values()) >= MANY or self._slides(outer, [*reduced, *run], sizes)
             most = MOST_WRITTEN if not is_row and is_worth_it else MOST_PLAIN
             if 0 < positions <= most and positions * len(self.body) <= MOST_INSTRUCTIONS:
-                return "window", best
+                return "window", wide
         return ("row", run[-1]) if is_row else ("column", best)
 
     def _slides(self, outer: list[int], reduced: list[int], sizes: dict[int, int]) -> bool:
-        """Whether what is reduced is a window: of several digits, at the border of something, or sharing elements with its neighbours."""
+        """Whether what is reduced is a window: of several digits, at the border of something, at places from a table (what users give is no table:
+        it is checked first), or sharing elements with its neighbours."""
         if len(reduced) > 1 or any(instr.op in ("load", "inside") and instr.attrs[-1] for instr in self.body):
+            return True
+        if any(instr.op == "gather" and any(self.body[index].op == "load" for index in instr.args) for instr in self.body):
             return True
         for each, digit, other in product(self.accesses, outer, reduced):
             (near, count), (far, _) = sorted((abs(each.strides.get(one, 0)), sizes[one]) for one in (digit, other))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -216,3 +216,16 @@ def is_uniform(node: Node) -> bool:
 def base_of(argument: Node) -> tuple[Node, Node | None]:
     """What an argument reads: the node with memory of its own, and the view if there is one."""
     return (argument.args[0], argument) if argument.kind == "view" else (argument, None)
+
+
+def is_across(layout: Layout, axes: Collection[int]) -> bool:
+    """Whether what is reduced over ``axes`` lies across the order in which it is added up: neighbours in memory are neither neighbours of a run,
+    nor parts of different results. Lanes would be gathered from as many lines (the sum of a transposed matrix took fifty times as long)."""
+    moving = [axis for axis, size in enumerate(layout.shape) if size > 1]
+    side = next((axis for axis in moving if layout.strides[axis] == 1), -1)
+    return side in axes and side != max(axis for axis in moving if axis in axes)
+
+
+def turns(node: Node) -> bool:
+    """Whether a node is a row-major copy of what lies across it, which is made in squares."""
+    return node.kind == "map" and node.attrs[0] == "copy" and node.layout.contiguous and is_across(node.args[0].layout, range(node.ndim))

@@ -206,7 +206,7 @@ def view_as_real(input: Tensor) -> Tensor:
 def view_as_complex(input: Tensor) -> Tensor:
     """A real tensor whose last dimension is 2 as a complex one, as a view."""
     layout = input.layout
-    if layout.dtype not in (dt.float32, dt.float64):
+    if layout.dtype not in (dt.float16, dt.float32, dt.float64):
         raise RuntimeError(
             f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {layout.dtype!r}"
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into, number
-from flambeau._ops.creation import _encode, from_array, ones, tensor, zeros
+from flambeau._ops.creation import from_array, ones, tensor, zeros
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
 from flambeau._ops.return_types import several
@@ -23,6 +23,7 @@ from flambeau._ops.statistics import aminmax
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.encoding import stored_as
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import promote_types
 
@@ -38,7 +39,7 @@ def _values(input: Tensor) -> np.ndarray:
 
 
 def _tensor(array: np.ndarray, dtype: dt.dtype) -> Tensor:
-    return from_array(_encode(array, dtype), dtype)
+    return from_array(stored_as(array, dtype), dtype)
 
 
 # -- unique ----------------------------------------------------------------------------------------------------------

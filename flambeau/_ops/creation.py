@@ -16,11 +16,13 @@ from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
 from flambeau._runtime.allocator import Buffer, allocate
 from flambeau._tape.storage import Storage, TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.device import device as Device
 from flambeau._types.device import require_cpu
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.encoding import stored_as
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype, number_dtype
 from flambeau._types.strided import require_strided, strided
@@ -57,7 +59,10 @@ def _check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def new_empty(layout: Layout) -> Tensor:
     """A tensor with memory of its own and unspecified contents; the layout is dense and starts at 0."""
-    return _fresh(layout)
+    made = _fresh(layout)
+    if LOCAL.tape.batched:
+        LOCAL.tape.made.add(made.storage)
+    return made
 
 
 def _fresh(layout: Layout) -> Tensor:
@@ -435,7 +440,7 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     if data.__class__ in (bool, int, float, complex):
         dtype = dtype or number_dtype(data.__class__)
         packed = _packed((data,), (), data.__class__, dtype)
-        return from_array(_encode(np.asarray(data), dtype), dtype) if packed is None else packed
+        return from_array(stored_as(np.asarray(data), dtype), dtype) if packed is None else packed
     if data.__class__ in (list, tuple):
         classes = set(map(type, data))
         if len(classes) == 1:
@@ -457,7 +462,7 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     array = np.array(flat, dtype=object if dtype.category < dt.FLOAT and float in kinds else None)
     if array.dtype == object:
         array = np.array([int(value) if dtype is not dt.bool else bool(value) for value in flat])
-    return from_array(_encode(array, dtype).reshape(shape), dtype)
+    return from_array(stored_as(array, dtype).reshape(shape), dtype)
 
 
 _CODES = {(float, dt.float32): "f", (float, dt.float64): "d", (int, dt.int64): "q", (int, dt.int32): "i", (bool, dt.bool): "?"}
@@ -479,16 +484,6 @@ def _packed(numbers: Sequence, shape: tuple[int, ...], kind: type, dtype: DType 
     buffer = allocate(len(raw))
     ctypes.memmove(buffer.address, raw, len(raw))
     return new_tensor(Storage(buffer, len(raw)), lay.contiguous(shape, dtype))
-
-
-def _encode(array: np.ndarray, dtype: DType) -> np.ndarray:
-    """Numbers as the array that stores them in a dtype."""
-    with np.errstate(all="ignore"):
-        if dtype is not dt.bfloat16:
-            return array.astype(dtype.numpy)
-        bits = array.astype(np.float32).view(np.uint32)
-        rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-        return np.where(np.isnan(array.astype(np.float32)), np.uint16(0x7FC0), rounded).astype(np.uint16)
 
 
 def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:

@@ -321,6 +321,34 @@ SQUARE = unary("square", infer=_infer_square, gradient=lambda grad, input: grad 
 SQUARE.grad_name = "PowBackward0"  # a square is a power to autograd
 
 
+_POWERS: dict[float, Callable[[Graph, Node], Node]] = {
+    3: lambda graph, x: x * x * x,
+    0.5: lambda graph, x: graph.map("sqrt", x),
+    -0.5: lambda graph, x: graph.map("rsqrt", x),
+    -1: lambda graph, x: graph.map("reciprocal", x),
+    -2: lambda graph, x: graph.map("reciprocal", x * x),
+}
+"""Exponents for which there is something shorter than logarithms, with the results (and zeros and infinities) that PyTorch has for them."""
+
+
+def _lower_fixed_power(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    dtype = layouts[0].dtype
+    return graph.cast(_POWERS[statics[0]](graph, graph.cast(operands[0], dtype.compute)), dtype)
+
+
+FIXED_POWER = Operator("_fixed_power", ("input",), ("exponent",), infer=infer_same, lower=_lower_fixed_power, grad_name="PowBackward0")
+FIXED_POWER.gradient(input=lambda grad, input, exponent: grad * (exponent * pow(input, exponent - 1)))
+
+
+def _is_fixed(dtype: DType, exponent: Any) -> bool:
+    """Whether a tensor of this dtype is raised to a power of ``_POWERS``."""
+    if exponent not in _POWERS or exponent.__class__ is complex:
+        return False
+    if dtype.category == dt.INTEGER:
+        return exponent.__class__ is int
+    return dtype.category == dt.FLOAT and not (dtype is dt.float16 and abs(exponent) == 0.5)  # PyTorch has no roots of -0.0 and -inf there
+
+
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """``input`` to the power of ``exponent``, element by element.
 
@@ -342,6 +370,9 @@ def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
             and not (exponent.__class__ is float and input.layout.dtype.category < dt.FLOAT)
         ):
             result = SQUARE(input)
+            return result if out is None else into(out, result)
+        if _is_fixed(input.layout.dtype, exponent):
+            result = FIXED_POWER(input, statics=(exponent,))
             return result if out is None else into(out, result)
     result = POW(input, exponent)
     return result if out is None else into(out, result)
@@ -463,6 +494,8 @@ def floor_divide_(input: Tensor, other: Any) -> Tensor:
 
 def pow_(input: Tensor, exponent: Any) -> Tensor:
     """In-place version of ``pow()``."""
+    if not isinstance(exponent, TensorBase) and _is_fixed(input.layout.dtype, exponent):
+        return FIXED_POWER.inplace(input, input, statics=(exponent,))
     return POW.inplace(input, input, exponent if isinstance(exponent, TensorBase) else number(exponent))
 
 

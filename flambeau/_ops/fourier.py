@@ -124,7 +124,7 @@ def _prepared(name: str, x: Tensor, *, real: bool = False, complex: bool = False
         raise RuntimeError(f"{name} expects a real input tensor, but got {dtype!r}")
     if dtype.category < dt.FLOAT:
         x = x.to(get_default_dtype())
-    elif dtype in (dt.float16, dt.bfloat16):
+    elif dtype.compute is not dtype:
         raise RuntimeError(f"Unsupported dtype {dtype!r}: {name} computes in float32 and float64")
     return x.to(x.layout.dtype.to_complex()) if complex else x
 

@@ -236,6 +236,15 @@ _BITWISE = {
     "bitwise_left_shift": "The bits of ``input`` moved up by ``other`` places.",
     "bitwise_right_shift": "The bits of ``input`` moved down by ``other`` places, keeping the sign.",
 }
+
+
+def _infer_next(operands: tuple, statics: tuple) -> Layout:
+    result = infer_same(operands, statics)
+    if result.dtype in dt.FLOAT8:
+        raise NotImplementedError(f"nextafter is not implemented for {result.dtype!r}")
+    return result
+
+
 _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "atan2": (
         infer_float,
@@ -267,7 +276,7 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
         lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))),
         "The smaller of two elements; NaN only if both are.",
     ),
-    "nextafter": (infer_same, lambda grad: grad * 0, lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
+    "nextafter": (_infer_next, lambda grad: grad * 0, lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
     "logaddexp": (
         infer_float,
         lambda grad, input, result: grad * (input - result).exp(),

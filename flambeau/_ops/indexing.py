@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 _FULL = slice(None)
+_ARRAYS = (list, tuple, np.ndarray)
 
 # -- basic indexing: one view ----------------------------------------------------------------------------------------
 
@@ -188,6 +189,9 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``."""
+    if _is_mask(self, index) and (not value.layout.ndim if isinstance(value, TensorBase) else not isinstance(value, _ARRAYS)):
+        _fill_where(self, index, value)
+        return
     items = _normal(self, index)
     view, axes = _view(self, items)
     if not axes:
@@ -201,8 +205,22 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         return
     indices = [item for item in items if isinstance(item, TensorBase)]
     if not isinstance(value, TensorBase):
-        value = _tensor(value if isinstance(value, (list, tuple, np.ndarray)) else _assigned(self.layout.dtype, value))
+        value = _tensor(value if isinstance(value, _ARRAYS) else _assigned(self.layout.dtype, value))
     _put(view, axes, indices, value, accumulate=False)
+
+
+def _is_mask(self: Tensor, index: Any) -> bool:
+    """Whether an index is one condition for each of the first dimensions' places."""
+    if not isinstance(index, TensorBase) or index.layout.dtype is not dt.bool or not index.layout.ndim:
+        return False
+    return index.layout.shape == self.layout.shape[: index.layout.ndim]
+
+
+def _fill_where(self: Tensor, mask: Tensor, value: Any) -> None:
+    """``self[mask] = value`` of one value: nobody has to know where the condition holds, so that nothing is computed yet."""
+    value = value.to(self.layout.dtype) if isinstance(value, TensorBase) else _assigned(self.layout.dtype, value)
+    more = self.layout.ndim - mask.layout.ndim
+    MASKED_FILL.inplace(self, self, mask.reshape((*mask.layout.shape, *(1,) * more)) if more else mask, value, statics=(True,))
 
 
 def _assigned(dtype: dt.dtype, value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau._ops import registry
 from flambeau._ops.node import GradNode, ViewRecord
-from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, Native, Operator, user_line
+from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, user_line
 from flambeau._ops.registry import ANOMALY, OPERATORS
 from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
 from flambeau._runtime.launch import Launch
@@ -43,7 +43,8 @@ def go_native() -> Any:
         "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
-        "generic": PYTHON_CALL, "user_line": user_line, "allocate": allocate, "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"],
+        "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "user_line": user_line, "allocate": allocate,
+        "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"],
         "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest,
         "arithmetic": {OPERATORS[name]: getattr(tensor, method) for method, name in ARITHMETIC.items()},
     }  # fmt: skip

@@ -155,6 +155,8 @@ class Operator:
         This is the hot path of everything: in the steady state it costs a dictionary look-up and a few small objects.
         """
         tape = LOCAL.tape
+        if tape.batched:
+            return tape.call(self, operands, statics)
         key: list[Any] = [self, statics]  # appended to one by one: tuples of two would cost 0.04 µs each
         requires = False
         try:
@@ -265,8 +267,10 @@ class Operator:
             RuntimeError: the result has another shape or a dtype that cannot be cast to the target's, elements of the target
                 overlap, or the target is a leaf that requires grad.
         """
-        check_writable(target, self.name + "_")
         tape = LOCAL.tape
+        if tape.batched:
+            return tape.inplace(self, target, operands, statics)
+        check_writable(target, self.name + "_")
         grad = tape.grad
         tape.grad = False
         try:
@@ -309,6 +313,8 @@ class Operator:
         if done is not None:
             return done
         tape = LOCAL.tape
+        if tape.batched:
+            return False
         with recording_lock():
             try:
                 for number in numbers:
@@ -442,7 +448,7 @@ class Operator:
         raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
 
 
-PYTHON_CALL = Operator.__call__
+PYTHON_CALL, PYTHON_INPLACE = Operator.__call__, Operator.inplace
 """What a call is in Python, which native code may stand in for (``native.py``)."""
 
 
@@ -451,7 +457,7 @@ def _record_under_lock() -> None:
 
     A call in place holds it from its reading to its writing, so that it takes nothing back that another thread wrote meanwhile.
     """
-    unguarded, unguarded_inplace = PYTHON_CALL, Operator.inplace
+    unguarded, unguarded_inplace = PYTHON_CALL, PYTHON_INPLACE
 
     def call(self: Operator, *operands: Any, statics: tuple = ()) -> Any:
         with recording_lock():
@@ -465,6 +471,7 @@ def _record_under_lock() -> None:
     Operator.__call__, Operator.inplace = call, inplace  # type: ignore[method-assign]
     if NATIVE.state is not None:
         NATIVE.state.hold("generic", call)
+        NATIVE.state.hold("generic_inplace", inplace)
     own = get_ident()
     while any(_runs(frame, unguarded.__code__) for thread, frame in sys._current_frames().items() if thread != own):
         time.sleep(1e-4)

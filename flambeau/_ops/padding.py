@@ -1,17 +1,21 @@
 """Padding with what the tensor holds (``reflect``, ``replicate``, ``circular``), and the adjoint that folds such a border back.
 
-Along one axis a padded position is taken from one position of the source. These positions fall into a few *runs*, in each of which they rise
-by 1, fall by 1, or stay: three runs for an axis that is padded on both sides. So padding copies strided views, a block for each combination
-of runs, and the adjoint adds the same views up; neither computes an index for an element.
+Along one axis a padded position is taken from one position of the source, which a table says: padding is a gather, in one pass. These positions
+fall into a few *runs*, in each of which they rise by 1, fall by 1, or stay: three runs for an axis that is padded on both sides. The adjoint adds
+strided views up, one for each run.
 """
 
 from __future__ import annotations
 
-from itertools import product
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from flambeau._ops.copying import suggested_format
+from flambeau._ops.creation import from_array
 from flambeau._ops.operator import Operator
+from flambeau._ops.resampling import at_places
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -35,20 +39,21 @@ class Run(NamedTuple):
     length: int
 
 
+def positions(mode: str, size: int, before: int, after: int) -> np.ndarray:
+    """From where along an axis of ``size`` each element is taken once it has ``before`` and ``after`` more of them."""
+    place = np.arange(-before, size + after)
+    if mode == "replicate":
+        return place.clip(0, size - 1)
+    if mode == "reflect":
+        return size - 1 - np.abs(size - 1 - np.abs(place))
+    first, last = max(0, -before), size - max(0, -after)  # what negative amounts take away does not come back
+    return first + (place - first) % max(last - first, 1)
+
+
 def runs(mode: str, size: int, before: int, after: int) -> tuple[Run, ...]:
     """The runs of an axis of ``size`` that gets ``before`` and ``after`` more positions."""
-    kept = range(max(0, -before), size - max(0, -after))  # what negative amounts take away does not come back
-    if before <= 0 and after <= 0:
-        return (Run(0, kept.start, 1, len(kept)),) if kept else ()
     found: list[Run] = []
-    for target in range(size + before + after):
-        place = target - before
-        if mode == "replicate":
-            place = min(max(place, 0), size - 1)
-        elif mode == "reflect":
-            place = size - 1 - abs(size - 1 - abs(place))
-        else:
-            place = kept.start + (place - kept.start) % len(kept)
+    for target, place in enumerate(positions(mode, size, before, after).tolist()):
         last = found[-1] if found else None
         if last is not None and last.length == 1 and abs(place - last.source) <= 1:
             found[-1] = Run(last.target, last.source, place - last.source, 2)
@@ -59,8 +64,9 @@ def runs(mode: str, size: int, before: int, after: int) -> tuple[Run, ...]:
     return tuple(found)
 
 
-def _runs_of_axes(mode: str, shape: tuple[int, ...], amounts: Amounts) -> list[tuple[Run, ...]]:
-    return [runs(mode, size, before, after) for size, (before, after) in zip(shape, amounts, strict=True)]
+@lru_cache(maxsize=512)
+def _table(mode: str, size: int, before: int, after: int) -> Tensor:
+    return from_array(positions(mode, size, before, after))
 
 
 # -- padding ---------------------------------------------------------------------------------------------------------
@@ -75,20 +81,20 @@ def _infer_border(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_border(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    mode, amounts = statics
-    source = operands[0].plain
-    layout = layouts[0]
-    whole = graph.empty(layout.dtype, layout.shape, layout.strides)
-    for block in product(*_runs_of_axes(mode, source.shape, amounts)):
-        target, origin = whole.layout, source.layout
-        for axis, run in enumerate(block):
-            target = lay.slice_axis(target, axis, run.target, run.length)
-            origin = lay.slice_axis(origin, axis, run.source, run.length, run.step)
-        whole = graph.update(whole, target, graph.view(source, origin))
-    return whole
+    axes = _padded(statics[1])
+    return at_places(graph, operands[0], layouts[0].shape, axes, operands[1:]) if axes else graph.copy(operands[0])
 
 
-PAD_BORDER = Operator("_pad_border", ("input",), ("mode", "amounts"), infer=_infer_border, lower=_lower_border)
+def _padded(amounts: Amounts) -> list[int]:
+    return [axis for axis, sides in enumerate(amounts) if sides != (0, 0)]
+
+
+PAD_BORDER = Operator("_pad_border", ("input", "places..."), ("mode", "amounts"), infer=_infer_border, lower=_lower_border)
+
+
+def _pad(input: Tensor, mode: str, amounts: Amounts) -> Tensor:
+    tables = [_table(mode, input.layout.shape[axis], *amounts[axis]) for axis in _padded(amounts)]
+    return PAD_BORDER(input, *tables, statics=(mode, amounts))
 
 
 # -- its adjoint -----------------------------------------------------------------------------------------------------
@@ -103,10 +109,11 @@ def _infer_fold(operands: tuple, statics: tuple) -> Layout:
 def _lower_fold(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     """Axis by axis: each run is added to where it was taken from; the sum is rounded once."""
     mode, amounts = statics
-    result = graph.wide(operands[0])
-    for axis, size in enumerate(layouts[0].shape):
-        if amounts[axis] != (0, 0):
-            result = _fold_axis(graph, result, axis, size, runs(mode, size, *amounts[axis]))
+    result, order = graph.wide(operands[0]), lay.memory_order(layouts[0])
+    for axis in _padded(amounts):
+        size = layouts[0].shape[axis]
+        result = _fold_axis(graph, result, axis, size, runs(mode, size, *amounts[axis]))
+        result = graph.finish(result, lay.ordered(result.shape, order, result.dtype))
     return graph.cast(result, layouts[0].dtype)
 
 
@@ -131,7 +138,7 @@ def _fold_axis(graph: Graph, padded: Node, axis: int, size: int, parts: tuple[Ru
 FOLD_BORDER = Operator("_pad_border_backward", ("grad_output",), ("mode", "amounts"), infer=_infer_fold, lower=_lower_fold)
 
 PAD_BORDER.gradient(input=lambda grad, mode, amounts: FOLD_BORDER(grad, statics=(mode, amounts)))
-FOLD_BORDER.gradient(grad_output=lambda grad, mode, amounts: PAD_BORDER(grad, statics=(mode, amounts)))
+FOLD_BORDER.gradient(grad_output=lambda grad, mode, amounts: _pad(grad, mode, amounts))
 
 
 # -- functions -------------------------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ def pad_border(input: Tensor, mode: str, amounts: Amounts) -> Tensor:
         RuntimeError: more is asked for than the mode can take from the axis.
     """
     _check(mode, input.layout.shape, amounts)
-    return PAD_BORDER(input, statics=(mode, amounts))
+    return _pad(input, mode, amounts)
 
 
 def fold_border(padded: Tensor, mode: str, amounts: Amounts) -> Tensor:

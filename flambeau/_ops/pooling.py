@@ -5,12 +5,18 @@ Inputs are ``(N, C, *)`` or ``(C, *)`` with as many spatial dimensions as the ke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from operator import add
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from flambeau._ops.creation import from_array
 from flambeau._ops.operator import Operator
-from flambeau._ops.registry import FUNCTIONS, OPERATORS
+from flambeau._ops.registry import FUNCTIONS
+from flambeau._ops.resampling import Rule, adaptive_windows, resample
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -102,11 +108,17 @@ def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
         )
         position = position * graph.constant(extents[number], small) + place
     again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
-    hit = values.equals(again)
-    if source.dtype.is_floating_point:
+    index = _first_hit(graph, values, again, position, reduced, inside)
+    return graph.cast(largest, source.dtype), graph.cast(index, dt.int64)
+
+
+def _first_hit(graph: Graph, values: Node, largest: Node, position: Node, axes: Sequence[int], inside: Node | None = None) -> Node:
+    """The smallest position along axes at which a value is the largest one or a NaN."""
+    hit = values.equals(largest)
+    if values.dtype.is_floating_point:
         hit = hit | values.differs(values)
-    index = graph.cast(graph.where(hit & inside, position, (1 << (8 * small.itemsize - 1)) - 1).min(reduced), dt.int64)
-    return graph.cast(largest, source.dtype), index
+    hit = hit if inside is None else hit & inside
+    return graph.where(hit, position, (1 << (8 * position.dtype.itemsize - 1)) - 1).min(axes)
 
 
 def _lowest(dtype: dt.dtype) -> int:
@@ -290,15 +302,16 @@ def avg_pool(
 # -- adaptive --------------------------------------------------------------------------------------------------------
 
 
-def _adaptive_pieces(size: int, output: int) -> list[tuple[int, int]]:
-    """Where each output position's window starts and ends: ``floor(i * size / output)`` to ``ceil((i + 1) * size / output)``."""
-    return [(i * size // output, -(-(i + 1) * size // output)) for i in range(output)]
-
-
 def _full_sizes(input: Tensor, output_size: tuple) -> Ints:
     rank = len(output_size)
     sizes = input.layout.shape[input.layout.ndim - rank :]
     return tuple(size if wanted is None else wanted for size, wanted in zip(sizes, output_size, strict=True))
+
+
+def _equal_windows(sizes: Ints, wanted: Ints) -> Ints | None:
+    """The size of the windows, if all have the same and none overlap."""
+    is_whole = all(output and size % output == 0 for size, output in zip(sizes, wanted, strict=True))
+    return tuple(size // output for size, output in zip(sizes, wanted, strict=True)) if is_whole else None
 
 
 def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Tensor:
@@ -312,15 +325,26 @@ def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Ten
     sizes = input.layout.shape[input.layout.ndim - rank :]
     if all(output == 1 for output in wanted):
         return input.mean(tuple(range(-rank, 0)), keepdim=True)
-    if all(output and size % output == 0 for size, output in zip(sizes, wanted, strict=True)):
-        kernel = tuple(size // output for size, output in zip(sizes, wanted, strict=True))
+    if (kernel := _equal_windows(sizes, wanted)) is not None:
         return AVG_POOL(input, statics=(kernel, kernel, (0,) * rank, wanted, True, None))
-    input = input.to(dtype.compute)  # means of means are rounded once
-    for number, (size, output) in enumerate(zip(sizes, wanted, strict=True)):
-        axis = input.layout.ndim - rank + number
-        pieces = [input.narrow(axis, start, stop - start).mean(axis, keepdim=True) for start, stop in _adaptive_pieces(size, output)]
-        input = OPERATORS["cat"](*pieces, statics=(axis,)) if pieces else input.narrow(axis, 0, 0)
-    return input.to(dtype)
+    lead = input.layout.ndim - rank
+    for axis in (axis for axis, output in enumerate(wanted) if not output):
+        input = input.narrow(lead + axis, 0, 0)
+    if 0 in wanted:
+        return input.expand((*input.layout.shape[:lead], *wanted))
+    rules = {lead + axis: Rule("sums", *both) for axis, both in enumerate(zip(sizes, wanted, strict=True)) if both[0] != both[1]}
+    total = resample(FUNCTIONS.cast(input, dtype.compute), rules)  # means of half precision are rounded once
+    return FUNCTIONS.cast(total / _counts(sizes, wanted, dtype.compute), dtype)
+
+
+@lru_cache(maxsize=256)
+def _counts(sizes: Ints, wanted: Ints, dtype: dt.dtype) -> Tensor:
+    """How many elements each window has."""
+    count = np.ones((), np.float64)
+    for size, output in zip(sizes, wanted, strict=True):
+        start, stop = adaptive_windows(size, output)
+        count = count[..., None] * (stop - start)
+    return from_array(count.astype(dtype.numpy), dtype)
 
 
 def adaptive_max_pool(input: Tensor, output_size: tuple[int | None, ...]) -> tuple[Tensor, Tensor]:
@@ -329,35 +353,69 @@ def adaptive_max_pool(input: Tensor, output_size: tuple[int | None, ...]) -> tup
     _check_input(f"adaptive_max_pool{rank}d", input, rank)
     wanted = _full_sizes(input, output_size)
     sizes = input.layout.shape[input.layout.ndim - rank :]
-    if all(output and size % output == 0 for size, output in zip(sizes, wanted, strict=True)):
-        kernel = tuple(size // output for size, output in zip(sizes, wanted, strict=True))
+    if (kernel := _equal_windows(sizes, wanted)) is not None:
         return MAX_POOL(input, statics=(kernel, kernel, (0,) * rank, (1,) * rank, wanted))
-    return _ragged_max(input, sizes, wanted)
+    places = [_places(*both) for both in zip(sizes, wanted, strict=True)]
+    return ADAPTIVE_MAX(input, *places, statics=(sizes, wanted))
 
 
-def _ragged_max(input: Tensor, sizes: Ints, wanted: Ints) -> tuple[Tensor, Tensor]:
-    """Windows of different sizes: each computed by itself, and put together."""
-    rank = len(sizes)
-    lead = input.layout.ndim - rank
+@lru_cache(maxsize=256)
+def _places(size: int, output: int) -> Tensor:
+    """The positions of each window (terms, windows); those of shorter windows end with repetitions."""
+    if not output:
+        return from_array(np.zeros((1, 0), np.int64))
+    start, stop = adaptive_windows(size, output)
+    return from_array(np.minimum(start + np.arange((stop - start).max())[:, None], stop - 1))
 
-    def along(axis: int, part: Tensor, offsets: Ints) -> tuple[Tensor, Tensor]:
-        if axis == rank:
-            kernel = part.layout.shape[lead:]
-            values, index = MAX_POOL(part, statics=(kernel, kernel, (0,) * rank, (1,) * rank, (1,) * rank))
-            total = index * 0
-            for number in range(rank):
-                inner = prod(kernel[number + 1 :])
-                place = index // inner % kernel[number] + offsets[number]
-                total = total * sizes[number] + place
-            return values, total
-        found = [
-            along(axis + 1, part.narrow(lead + axis, start, stop - start), (*offsets, start))
-            for start, stop in _adaptive_pieces(sizes[axis], wanted[axis])
-        ]
-        cat = OPERATORS["cat"]
-        return cat(*[each[0] for each in found], statics=(lead + axis,)), cat(*[each[1] for each in found], statics=(lead + axis,))
 
-    return along(0, input, ())
+def _infer_adaptive_max(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    source, wanted = operands[0], statics[1]
+    return _result(source, wanted, source.dtype), _result(source, wanted, dt.int64)
+
+
+def _lower_adaptive_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node]:
+    """One axis after the other: the largest of a window's lines, of which each knows where it was found."""
+    sizes, wanted = statics
+    values, position = operands[0], None
+    lead, order = values.ndim - len(sizes), lay.memory_order(layouts[0])
+    small = dt.int32 if prod(sizes) < 1 << 31 else dt.int64
+    for axis in sorted(range(len(sizes)), key=lambda axis: (wanted[axis] / sizes[axis], -axis)):
+        terms, size = operands[1 + axis].shape
+        shape = (*values.shape[: lead + axis], size, *values.shape[lead + axis + 1 :], terms)
+        row = tuple(size if other == lead + axis else 1 for other in range(values.ndim))
+        place = operands[1 + axis].permute((1, 0)).reshape((*row, terms)).expand(shape)
+        found = _at_places(graph, values, lead + axis, place)
+        if position is None:
+            where = [graph.cast(place, small) if other == axis else graph.iota(shape, lead + other, small) for other in range(len(sizes))]
+            flat = where[0]
+            for extent, each in zip(sizes[1:], where[1:], strict=True):
+                flat = flat * graph.constant(extent, small) + each
+        else:
+            flat = _at_places(graph, position, lead + axis, place)
+        found = graph.wide(found)
+        values = graph.finish(found.max((values.ndim,)), lay.ordered(shape[:-1], order, found.dtype))
+        position = _first_hit(graph, found, values.reshape((*values.shape, 1)).expand(shape), flat, (len(shape) - 1,))
+        position = graph.finish(position, lay.ordered(shape[:-1], order, small))
+    assert position is not None
+    return graph.cast(values, layouts[0].dtype), graph.cast(position, dt.int64)
+
+
+def _at_places(graph: Graph, source: Node, axis: int, place: Node) -> Node:
+    """A node read at places of an axis, which differ along a new last axis."""
+    source = graph.lying(source)
+    strides = (*source.strides[:axis], 0, *source.strides[axis + 1 :], 0)
+    return graph.gather(source, lay.layout(place.shape, strides, source.layout.offset, source.dtype), [place], [source.strides[axis]])
+
+
+ADAPTIVE_MAX = Operator(
+    "adaptive_max_pool",
+    ("input", "places..."),
+    ("extents", "sizes"),
+    infer=_infer_adaptive_max,
+    lower=_lower_adaptive_max,
+    grad_name="AdaptiveMaxPool2DBackward0",
+)
+ADAPTIVE_MAX.gradient(input=lambda grad0, input_layout, result1, sizes: _max_gradient(grad0, input_layout, result1, sizes))
 
 
 PUBLIC = ()

@@ -11,6 +11,7 @@ from flambeau._ops.creation import tensor
 from flambeau._ops.operator import Operator
 from flambeau._ops.shaping import broadcast_tensors
 from flambeau._runtime import rejection
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.finfo import finfo
@@ -25,6 +26,8 @@ _TERMS = 64
 
 
 def _drawn(sample: Any, generator: Generator | None, *parameters: Tensor) -> Tensor:
+    if LOCAL.tape.batched:
+        return LOCAL.tape.each(lambda *each: _drawn(sample, generator, *each), *parameters)
     arrays = [parameter.detach().double().numpy() for parameter in parameters]
     values = rejection.draw(sampling._engine(generator), sample, *arrays).reshape(arrays[0].shape)
     return tensor(values, dtype=parameters[0].dtype)
@@ -36,7 +39,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     Raises:
         RuntimeError: a rate is negative.
     """
-    if bool((input < 0).any()):
+    if not LOCAL.tape.batched and bool((input < 0).any()):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return sampling._drawn_with(_drawn(rejection.poisson, generator, input), input)
 
@@ -56,14 +59,14 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
 def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of gamma distributions of scale 1 whose shapes ``input`` holds; gradients flow to it (Figurnov et al., 2018)."""
     values = _drawn(rejection.gamma, generator, input).clamp(min=finfo(input.dtype).tiny)
-    return GAMMA_SAMPLE(values, input) if input.requires_grad else values
+    return GAMMA_SAMPLE(values, input) if input.requires_grad or LOCAL.tape.batched else values
 
 
 def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of Dirichlet distributions whose concentrations lie along the last dimension; gradients flow to them."""
     parts = _standard_gamma(input.detach(), generator)
     values = parts / parts.sum(-1, keepdim=True)
-    return DIRICHLET_SAMPLE(values, input) if input.requires_grad else values
+    return DIRICHLET_SAMPLE(values, input) if input.requires_grad or LOCAL.tape.batched else values
 
 
 def _gamma_slope(shape: np.ndarray, value: np.ndarray) -> tuple[np.ndarray]:

@@ -124,6 +124,9 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray]) -> Tensor:
     """Overwrite a tensor by numbers drawn in the order of its elements in memory."""
     check_writable(self, name)
     layout = self.layout
+    if LOCAL.tape.batched:
+        LOCAL.tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw))
+        return self
     if layout.numel == 0:
         return self
     values = draw(layout.numel)
@@ -273,7 +276,7 @@ def rand(
 ) -> Tensor:
     """Numbers spread evenly over ``[0, 1)``."""
     result = _new(size, dtype)
-    if result.layout.dtype in (dt.float32, dt.float64):
+    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched:
         streams.write_uniform(_engine(generator), _address(result), result.layout.numel, result.layout.dtype)
     else:
         uniform_(result, generator=generator)
@@ -330,6 +333,8 @@ def randperm(
     """The numbers from 0 to ``n - 1`` in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
+    if LOCAL.tape.batched:
+        return LOCAL.tape.each(lambda: randperm(n, generator=generator, dtype=dtype))
     return into(out, _options(from_array(streams.permutation(_engine(generator), n, dtype), dtype), requires_grad, device, layout))
 
 
@@ -423,6 +428,8 @@ def _drawn_with(values: Tensor, parameter: Any) -> Tensor:
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability that each element (or ``p``) says, else 0."""
+    if LOCAL.tape.batched and p is None:
+        return LOCAL.tape.each(lambda input: bernoulli(input, generator=generator), input)
     return into(out, _drawn_with(bernoulli_(empty_like(input), input if p is None else p, generator=generator), input))
 
 
@@ -433,6 +440,8 @@ def multinomial(
     if input.layout.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     _floating(input, "multinomial")
+    if LOCAL.tape.batched:
+        return LOCAL.tape.each(lambda input: multinomial(input, num_samples, replacement, generator=generator), input)
     weights = np.asarray(input.detach().float()._array() if input.layout.dtype is not dt.float64 else input.detach()._array())
     drawn = streams.multinomial(_engine(generator), weights, num_samples, replacement, input.layout.dtype)
     return into(out, from_array(np.ascontiguousarray(drawn).astype(np.int64)))
@@ -456,10 +465,12 @@ DROPOUT = Operator("dropout", ("input", "mask", "scale"), infer=_infer_dropout, 
 DROPOUT.gradient(input=lambda grad, mask, scale: DROPOUT(grad, mask, scale))
 
 
-def _mask(input: Tensor, p: float) -> Tensor:
+def _mask(shape: tuple[int, ...], p: float) -> Tensor:
     """True for what is kept. It is drawn in the order of the elements' indices, whatever their memory."""
-    mask = new_empty(lay.contiguous(input.layout.shape, dt.bool))
-    streams.write_bernoulli(default_generator.engine, _address(mask), input.layout.numel, 1 - p)
+    if LOCAL.tape.batched:
+        return LOCAL.tape.draw(lambda shape: _mask(shape, p), shape)
+    mask = new_empty(lay.contiguous(shape, dt.bool))
+    streams.write_bernoulli(default_generator.engine, _address(mask), mask.layout.numel, 1 - p)
     return mask
 
 
@@ -475,7 +486,7 @@ def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
         return input
     if p == 1:
         return input * 0.0
-    return DROPOUT(input, _mask(input, p), 1.0 / (1.0 - p))
+    return DROPOUT(input, _mask(input.layout.shape, p), 1.0 / (1.0 - p))
 
 
 def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
@@ -485,7 +496,7 @@ def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
         return input
     if p == 1:
         return input.mul_(0.0)
-    return DROPOUT.inplace(input, input, _mask(input, p), 1.0 / (1.0 - p))
+    return DROPOUT.inplace(input, input, _mask(input.layout.shape, p), 1.0 / (1.0 - p))
 
 
 PUBLIC = (

@@ -7,6 +7,7 @@ from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, adopt
 from flambeau._types import layout as lay
+from flambeau._types.dtype import TITLES
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import can_cast
 
@@ -40,16 +41,7 @@ def check_result(target: TensorBase, result: Layout, name: str) -> None:
             f"output with shape {list(target.layout.shape)} doesn't match the broadcast shape {list(result.shape)} ({name} cannot enlarge the tensor that it writes)"
         )
     if not can_cast(result.dtype, target.layout.dtype):
-        raise RuntimeError(
-            f"result type {_TYPE_NAMES[result.dtype.name]} can't be cast to the desired output type {_TYPE_NAMES[target.layout.dtype.name]}"
-        )
-
-
-_TYPE_NAMES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int", "int16": "Short",
-    "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16",
-    "uint32": "UInt32", "uint64": "UInt64",
-}  # fmt: skip
+        raise RuntimeError(f"result type {TITLES[result.dtype]} can't be cast to the desired output type {TITLES[target.layout.dtype]}")
 
 
 def write(target: TensorBase, value: TensorBase) -> None:
@@ -57,6 +49,9 @@ def write(target: TensorBase, value: TensorBase) -> None:
 
     ``value`` must be a fresh result that nobody else will write.
     """
+    if LOCAL.tape.batched:
+        LOCAL.tape.write(target, value)
+        return
     layout = target.layout
     storage = target.storage
     covers = layout.dense and layout.offset == 0 and layout.numel * layout.dtype.itemsize == storage.nbytes

@@ -530,8 +530,8 @@ def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:
 
 def _digits(name: str, dtype: DType) -> int:
     """The digits of a floating dtype's significand."""
-    if dtype.category != dt.FLOAT:
-        raise NotImplementedError(f"{name} is not implemented for {dtype.name}; it draws real numbers")
+    if dtype not in _DIGITS:
+        raise NotImplementedError(f"{name} is not implemented for {dtype.name}; it draws numbers of 16 to 64 bits")
     return _DIGITS[dtype]
 
 

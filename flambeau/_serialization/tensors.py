@@ -23,6 +23,7 @@ from flambeau._types.device import CPU
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
+from flambeau._types.quantized import QUANTIZED, SCHEMES, qscheme
 from flambeau._types.strided import layout as Kind
 from flambeau._types.strided import sparse_coo, sparse_csc, sparse_csr, strided
 
@@ -43,14 +44,13 @@ class StorageType:
 
 _UNTYPED = StorageType("UntypedStorage", dt.uint8, "torch.storage")
 _STORAGE_TYPES = {
-    dtype: StorageType(f"{name}Storage", dtype)
-    for dtype, name in {
-        dt.bool: "Bool", dt.uint8: "Byte", dt.int8: "Char", dt.int16: "Short", dt.int32: "Int", dt.int64: "Long",
-        dt.float16: "Half", dt.bfloat16: "BFloat16", dt.float32: "Float", dt.float64: "Double",
-        dt.complex64: "ComplexFloat", dt.complex128: "ComplexDouble",
-    }.items()
-}  # fmt: skip
-"""Dtypes that are younger than these classes (uint16, uint32, uint64) are saved as untyped bytes and their name."""
+    dtype: StorageType(f"{title}Storage", dtype)
+    for dtype, title in dt.TITLES.items()
+    if dtype not in (dt.uint16, dt.uint32, dt.uint64, dt.complex32, *dt.FLOAT8)
+}
+"""Dtypes that are younger than these classes are saved as untyped bytes and their name."""
+
+_STORAGE_TYPES |= {dtype: StorageType(f"Q{QUANTIZED[dtype].name.replace('u', 'U').replace('int', 'Int')}Storage", dtype) for dtype in QUANTIZED}
 
 
 class StorageReference:
@@ -136,6 +136,9 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
         if cls is Buffer:  # which in PyTorch is a plain tensor with these attributes
             cls, state = Tensor, {**state, "_is_buffer": True}
     layout = tensor.layout
+    if tensor.is_quantized:
+        storage = StorageReference(tensor.storage, _STORAGE_TYPES[layout.dtype])
+        return _rebuild_qtensor, (storage, layout.offset, layout.shape, layout.strides, tensor.parts()[1], False, OrderedDict())
     if not isinstance(layout, Layout):
         return _rebuild_sparse_tensor, (layout.kind, tensor.parts())
     arguments = (layout.offset, layout.shape, layout.strides, tensor.requires_grad, OrderedDict())
@@ -245,6 +248,17 @@ def _rebuild_sparse_tensor(kind: Kind, parts: tuple) -> Tensor:
     return of_parts(kind, parts)
 
 
+def _rebuild_qtensor(
+    storage: LoadedStorage, offset: int, size: tuple, stride: tuple, parameters: tuple, requires_grad: bool, hooks: Any
+) -> Tensor:
+    """A quantized tensor of its integers, and of its scale and zero point, which are checked."""
+    from flambeau.ao.tensors.tensor import of_parts
+
+    if storage.dtype not in QUANTIZED:
+        raise RuntimeError(f"a quantized tensor is not made of a storage of {storage.dtype!r}")
+    return of_parts(_view(storage, offset, size, stride, QUANTIZED[storage.dtype]), parameters, storage.dtype)
+
+
 def get_layout(name: str) -> Kind:
     """The kind of layout of a name, ``"torch.sparse_coo"``."""
     return next(each for each in (strided, sparse_coo, sparse_csr, sparse_csc) if repr(each) == name)
@@ -257,6 +271,7 @@ _REBUILDERS = (
     _rebuild_parameter,
     _rebuild_parameter_with_state,
     _rebuild_sparse_tensor,
+    _rebuild_qtensor,
 )
 
 
@@ -294,11 +309,12 @@ GLOBALS: dict[str, Any] = {
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
     **{f"torch._utils.{function.__name__}": function for function in _REBUILDERS},
     **{f"torch.{each.name}": each for each in dt.DTYPES},
+    **{f"torch.{each.name}": each for each in (*QUANTIZED, *SCHEMES)},
     **{f"torch.{each.name}": each for each in _STORAGE_TYPES.values()},
 }
 """What a file may name, by PyTorch's names; ``torch.nn.parameter.Parameter`` goes with them, but takes the import of ``nn``."""
 
-PLAIN = (DType, StorageType)
+PLAIN = (DType, StorageType, qscheme)
 """The classes of those that are values, and not to be called."""
 
 NAMES = {id(each): name.rpartition(".")[::2] for name, each in GLOBALS.items() if name.startswith("torch.")}

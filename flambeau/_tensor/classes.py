@@ -9,10 +9,8 @@ from flambeau._tape.storage import TensorBase
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 
-_DTYPES = {
-    "BFloat16Tensor": dt.bfloat16, "BoolTensor": dt.bool, "ByteTensor": dt.uint8, "CharTensor": dt.int8, "DoubleTensor": dt.float64, "FloatTensor": dt.float32,
-    "HalfTensor": dt.float16, "IntTensor": dt.int32, "LongTensor": dt.int64, "ShortTensor": dt.int16,
-}  # fmt: skip
+_OLD = (dt.bfloat16, dt.bool, dt.uint8, dt.int8, dt.float64, dt.float32, dt.float16, dt.int32, dt.int64, dt.int16)
+_DTYPES = {f"{dt.TITLES[each]}Tensor": each for each in _OLD}
 
 
 class _OfDtype(type):

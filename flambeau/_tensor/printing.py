@@ -16,6 +16,7 @@ import numpy as np
 
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.encoding import numbers_in
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
 
     A subclass that a user defined shows its own name.
     """
+    if tensor.storage.tape is not None and tensor.storage.tape.batched:
+        return tensor.storage.tape.described(tensor)
     grad_fn = tensor.grad_fn
     return format_tensor(
         tensor._array(),
@@ -131,7 +134,7 @@ def format_tensor(
     """The text of a tensor whose elements are ``array``: ``name(elements, what is not taken for granted)``.
 
     Args:
-        array: of the tensor's shape; bfloat16 as its bits or widened to float32
+        array: of the tensor's shape; what NumPy lacks as its bits or widened
         dtype: the tensor's
         grad_fn: the name of the gradient node that made it
         contents: the text of the elements, if it is not to be made here
@@ -177,8 +180,8 @@ def _elements(array: np.ndarray, dtype: DType, indent: int) -> str:
     shape = array.shape
     summarized = array.size > _options.threshold
     shown = _edges(array) if summarized else array
-    if dtype is dt.bfloat16 and shown.dtype == np.uint16:
-        shown = (shown.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if shown.dtype == dtype.numpy:
+        shown = numbers_in(shown, dtype)
     shown = shown.reshape(-1)
     if dtype.is_complex:
         real, real_width = _texts(shown.real)

@@ -22,6 +22,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor import overriding
 from flambeau._tensor.arithmetic import Arithmetic
+from flambeau._tensor.quantized import QuantizedMethods
 from flambeau._tensor.size import Size
 from flambeau._tensor.sparse import SparseMethods
 from flambeau._tensor.storages import UntypedStorage
@@ -30,9 +31,10 @@ from flambeau._types import layout as lay
 from flambeau._types.device import CPU, require_cpu
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.encoding import numbers_in
 
 
-class Tensor(Arithmetic, SparseMethods):
+class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     """An array of elements of one dtype, on which operators are recorded and whose gradient is tracked.
 
     Make one with ``flambeau.tensor(data)`` and the other creation functions.
@@ -322,7 +324,7 @@ class Tensor(Arithmetic, SparseMethods):
     # -- conversion ------------------------------------------------------------------------------------------------
 
     def _array(self) -> np.ndarray:
-        """The elements as a NumPy array on the tensor's own memory (bfloat16 as its bits)."""
+        """The elements as a NumPy array on the tensor's own memory (what NumPy lacks as its bits)."""
         layout = self.layout
         dtype = layout.dtype
         if layout.numel == 0:
@@ -334,12 +336,12 @@ class Tensor(Arithmetic, SparseMethods):
 
         Raises:
             RuntimeError: the tensor requires grad (``detach()`` first, or ``force=True``).
-            TypeError: NumPy has no such dtype (bfloat16).
+            TypeError: NumPy has no such dtype (bfloat16, complex32).
         """
         if self.node is not None and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if self.layout.dtype is dt.bfloat16:
-            raise TypeError("Got unsupported ScalarType BFloat16")
+        if self.layout.dtype in dt.NO_NUMPY:
+            raise TypeError(f"NumPy has no {self.layout.dtype!r}: convert the tensor to {self.layout.dtype.compute!r} first")
         array = self._array()
         if not self.storage.exported:
             self.storage.export()
@@ -365,8 +367,7 @@ class Tensor(Arithmetic, SparseMethods):
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (one number for a tensor without dimensions)."""
-        array = self._array()
-        return _widen(array).tolist() if self.layout.dtype is dt.bfloat16 else array.tolist()
+        return numbers_in(self._array(), self.layout.dtype).tolist()
 
     def to(self, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False, copy: bool = False,
            memory_format: memory_format = preserve_format) -> Tensor:  # fmt: skip
@@ -394,12 +395,12 @@ class Tensor(Arithmetic, SparseMethods):
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """PyTorch's name of the tensor's type, or the tensor as another dtype."""
         if dtype is None:
-            return f"torch.{_TENSOR_NAMES[self.layout.dtype.name]}"
+            return f"torch.{dt.TITLES[self.layout.dtype]}Tensor"
         if isinstance(dtype, str):
-            wanted = {name: key for key, name in _TENSOR_NAMES.items()}.get(dtype.removeprefix("torch."))
+            wanted = {f"torch.{title}Tensor": each for each, title in dt.TITLES.items()}.get(dtype)
             if wanted is None:
                 raise ValueError(f"invalid type: '{dtype}'")
-            dtype = getattr(dt, wanted)
+            dtype = wanted
         elif isinstance(dtype, type):  # an old class of tensors, such as ``torch.FloatTensor``
             dtype = dtype.dtype
         return self.to(dtype)
@@ -528,8 +529,7 @@ def _item(tensor: Tensor) -> Any:
     cell = _CELLS.get(dtype)
     if cell is not None:
         return cell.from_address(buffer.address + layout.offset * dtype.itemsize).value
-    value = buffer.view(dtype.numpy, 1, layout.offset * dtype.itemsize)[0]
-    return _widen(value).item() if dtype is dt.bfloat16 else value.item()
+    return numbers_in(buffer.view(dtype.numpy, 1, layout.offset * dtype.itemsize), dtype).item()
 
 
 def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
@@ -547,18 +547,6 @@ _CELLS = {
 """How ``item()`` reads the common dtypes: an array of NumPy's costs ten times as much."""
 
 
-def _widen(bits: Any) -> Any:
-    """bfloat16's bits as float32."""
-    return (np.asarray(bits, np.uint32) << 16).view(np.float32)
-
-
-_TENSOR_NAMES = {
-    "float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "int64": "LongTensor",
-    "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
-    "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor", "uint16": "UInt16Tensor", "uint32": "UInt32Tensor", "uint64": "UInt64Tensor",
-}  # fmt: skip
-
-
 def _conversion(name: str, dtype: DType) -> Callable:
     def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
         return self.to(dtype, memory_format=memory_format)
@@ -568,7 +556,7 @@ def _conversion(name: str, dtype: DType) -> Callable:
     return convert
 
 
-for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool", "cfloat", "cdouble"):
+for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool", "chalf", "cfloat", "cdouble"):
     setattr(Tensor, _name, _conversion(_name, getattr(dt, _name)))
 Tensor.char = _conversion("char", dt.int8)
 Tensor.byte = _conversion("byte", dt.uint8)

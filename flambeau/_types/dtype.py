@@ -23,8 +23,8 @@ class dtype:
         category: ``BOOL``, ``INTEGER``, ``FLOAT`` or ``COMPLEX``
         itemsize: bytes of one element
         is_floating_point, is_complex, is_signed: as their names say; complex counts as signed, not as floating point
-        numpy: the NumPy dtype of an array that holds the elements (``uint16`` for bfloat16, which NumPy lacks)
-        compute: the dtype that arithmetic is done in before rounding: float32 for float16 and bfloat16, else itself
+        numpy: the NumPy dtype of an array that holds the elements (an unsigned integer's for those of ``NO_NUMPY``)
+        compute: the dtype that arithmetic is done in before rounding: float32 for the shorter ones, complex64 for complex32, else itself
     """
 
     __slots__ = (
@@ -64,10 +64,10 @@ class dtype:
         bfloat16 gives complex64.
 
         Raises:
-            RuntimeError: there is none: the type is bool, an integer, or float16.
+            RuntimeError: there is none: the type is bool, an integer, or of eight bits.
         """
         if self._complex is None:
-            raise RuntimeError(f"{self!r} has no complex dtype; only torch.float32, torch.float64 and torch.bfloat16 have one")
+            raise RuntimeError(f"{self!r} has no complex dtype; only floating-point types of at least 16 bits have one")
         return self._complex
 
     def __repr__(self) -> str:
@@ -98,27 +98,6 @@ def _define(name: str, category: int, storage: str, *, compute: dtype | None = N
     return self
 
 
-class _NameOnly(dtype):
-    """A type of PyTorch's that there are no tensors of: it can be compared with, and asked what kind of number it is."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotImplementedError(f"there are no tensors of {self!r} in Flambeau")
-
-
-def _name(name: str, itemsize: int) -> dtype:
-    self = object.__new__(_NameOnly)
-    self.name = name
-    self.itemsize = itemsize
-    self.is_complex = name.startswith("complex")
-    self.is_floating_point = not self.is_complex
-    self.is_signed = True
-    return self
-
-
 def _pair(real: dtype, complex: dtype) -> None:
     real._complex = complex
     complex._real = real
@@ -140,27 +119,38 @@ float16 = _define("float16", FLOAT, "float16", compute=float32)
 bfloat16 = _define("bfloat16", FLOAT, "uint16", compute=float32)
 complex64 = _define("complex64", COMPLEX, "complex64")
 complex128 = _define("complex128", COMPLEX, "complex128")
+complex32 = _define("complex32", COMPLEX, "uint32", compute=complex64)
+float8_e4m3fn = _define("float8_e4m3fn", FLOAT, "uint8", compute=float32)
+float8_e4m3fnuz = _define("float8_e4m3fnuz", FLOAT, "uint8", compute=float32)
+float8_e5m2 = _define("float8_e5m2", FLOAT, "uint8", compute=float32)
+float8_e5m2fnuz = _define("float8_e5m2fnuz", FLOAT, "uint8", compute=float32)
 _pair(float32, complex64)
 _pair(float64, complex128)
+_pair(float16, complex32)
 bfloat16._complex = complex64
-
-float8_e4m3fn = _name("float8_e4m3fn", 1)
-float8_e4m3fnuz = _name("float8_e4m3fnuz", 1)
-float8_e5m2 = _name("float8_e5m2", 1)
-float8_e5m2fnuz = _name("float8_e5m2fnuz", 1)
-complex32 = _name("complex32", 4)
-NAMES_ONLY = (complex32, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz)
 
 half = float16
 float = float32
 double = float64
+chalf = complex32
 cfloat = complex64
 cdouble = complex128
 short = int16
 int = int32
 long = int64
 
-_FROM_NUMPY = {each.numpy: each for each in DTYPES if each is not bfloat16}
+FLOAT8 = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz)
+NO_NUMPY = (bfloat16, complex32, *FLOAT8)
+"""Dtypes that NumPy lacks: ``encoding`` has the way to numbers."""
+
+TITLES = {
+    bool: "Bool", uint8: "Byte", int8: "Char", int16: "Short", int32: "Int", int64: "Long", uint16: "UInt16", uint32: "UInt32", uint64: "UInt64",
+    float16: "Half", bfloat16: "BFloat16", float32: "Float", float64: "Double", **{each: each.name.capitalize() for each in FLOAT8},
+    complex32: "ComplexHalf", complex64: "ComplexFloat", complex128: "ComplexDouble",
+}  # fmt: skip
+"""The dtypes' older names, of which those of classes are made: ``FloatTensor``, ``FloatStorage``."""
+
+_FROM_NUMPY = {each.numpy: each for each in DTYPES if each not in NO_NUMPY}
 
 
 def from_numpy(numpy: np.dtype) -> dtype:

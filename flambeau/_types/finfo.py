@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.encoding import BYTES
 
 
 class finfo:
@@ -28,6 +29,9 @@ class finfo:
         self.bits = 8 * of.itemsize
         if of is dt.bfloat16:
             self.eps, self.max, self.tiny, self.resolution = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126, 0.01
+        elif of in BYTES:
+            form = BYTES[of]
+            self.eps, self.max, self.tiny, self.resolution = 2.0**-form.digits, form.largest, form.smallest_normal, 1.0
         else:
             limits = np.finfo(of.numpy)
             self.eps, self.max, self.tiny, self.resolution = (

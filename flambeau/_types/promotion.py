@@ -30,6 +30,8 @@ def set_default_dtype(d: DType) -> None:
     global _default
     if not isinstance(d, DType) or not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
+    if d in dt.FLOAT8:
+        raise TypeError(f"{d!r} is a type for storage; the default type is float16, bfloat16, float32 or float64")
     if d is not _default:
         _default = d
         result_type.cache_clear()
@@ -44,14 +46,16 @@ def promote_types(type1: DType, type2: DType) -> DType:
     """The smallest dtype that both dtypes convert to.
 
     Raises:
-        RuntimeError: uint16, uint32 or uint64 meets a signed integer type: no dtype holds both.
+        RuntimeError: uint16, uint32 or uint64 meets a signed integer type: no dtype holds both. Or a float8 type meets another one.
     """
     if type1 is type2:
         return type1
+    if type1 in dt.FLOAT8 or type2 in dt.FLOAT8:
+        raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {type1} and {type2}: convert one of them")
     low, high = sorted((type1, type2), key=lambda each: each.category)
     if low.category != high.category:
         if high.category == dt.COMPLEX and low.category == dt.FLOAT:
-            return dt.complex128 if low is dt.float64 else high
+            return promote_types(high, low.to_complex())
         return high
     if low.category == dt.INTEGER:
         if _UNSIGNED & {low, high} and low is not high:
@@ -103,7 +107,7 @@ def result_type(*operands: tuple[DType, bool] | type) -> DType:
             result = found
         elif found.category > result.category:
             if found.category == dt.COMPLEX and result.category == dt.FLOAT:
-                result = dt.complex128 if result is dt.float64 else dt.complex64
+                result = result.to_complex()
             else:
                 result = promote_types(result, found) if found.category == dt.COMPLEX else found
     assert result is not None

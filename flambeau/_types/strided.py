@@ -38,6 +38,7 @@ sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
     layout(name) for name in ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
 )
 
+jagged = layout("jagged")
 
 _NAMES = {"torch.sparse_coo": "Sparse", "torch.sparse_csr": "SparseCsr", "torch.sparse_csc": "SparseCsc"}
 

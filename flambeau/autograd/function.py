@@ -149,6 +149,29 @@ class FunctionNode(FunctionCtx):
         return f"<{self.name()} object at {id(self):#x}>"
 
 
+class _SamplesNode(FunctionNode):
+    """The node of a call in a function that ``vmap`` maps, as seen from outside: its backward is the call's own, mapped."""
+
+    def __init__(self, level: Any, inner: FunctionNode, tensors: list[Any], results: list[Any]) -> None:
+        self.level = level
+        self.inner = inner
+        self.function = inner.function
+        samples = [level.samples(tensor) if level.holds(tensor) else tensor for tensor in tensors]
+        self.inputs = tuple(None if each is None or each.node is None else (each.node, each.output_nr) for each in samples)
+        self.layouts = tuple(None if each is None else each.layout for each in results)
+
+    def release(self) -> None:
+        self.inner.release()
+
+    def apply(self, grads: tuple) -> tuple:
+        level, inner = self.level, self.inner
+        level.grad = LOCAL.tape.grad
+        with level.running():
+            given = [None if grad is None else level.one_of(grad, 0) for grad in grads]
+            found = inner.apply(tuple(given))
+        return tuple(None if grad is None or edge is None else level.spread(grad) for grad, edge in zip(found, self.inputs, strict=True))
+
+
 class Function:
     """An operator with a forward and a backward of your own; call it as ``MyFunction.apply(...)``.
 
@@ -198,6 +221,16 @@ class Function:
         """The derivatives of the results in a direction; used where there is no ``backward``."""
         raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
 
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:
+        """``(results, out_dims)`` of all samples, for a forward that ``func.vmap`` cannot map because it does not consist of operators.
+
+        Args:
+            info: has the ``batch_size`` and the ``randomness``
+            in_dims: for each argument the dimension of samples, or ``None``
+        """
+        raise NotImplementedError("this Function has no rule of its own for vmap: its forward is called with tensors of one sample")
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call forward, recording the gradient node."""
@@ -208,11 +241,17 @@ class Function:
         tensors = [argument if isinstance(argument, TensorBase) else None for argument in args]
         node.inputs = tuple(None if tensor is None or tensor.node is None else (tensor.node, tensor.output_nr) for tensor in tensors)
         node.operands = tuple(None if tensor is None else tensor.layout for tensor in tensors)
-        node.needs_input_grad = tuple(edge is not None for edge in node.inputs)
         mode = tape.grad
+        outside = tape.batched and any(tape.holds(tensor) for tensor in tensors)  # one of ``vmap``'s levels
+        tracked = [outside and tape.is_tracked(tensor) for tensor in tensors]
+        node.needs_input_grad = tuple(edge is not None or own for edge, own in zip(node.inputs, tracked, strict=True))
+        own_rule = outside and cls.vmap is not Function.vmap
         tape.grad = False
         try:
-            if cls.setup_context is Function.setup_context:
+            if own_rule:
+                output = tape.by_rule(cls.vmap, args, mode)
+                cls.setup_context(node, args, output)
+            elif cls.setup_context is Function.setup_context:
                 output = cls.forward(node, *args, **kwargs)
             else:
                 output = cls.forward(*args, **kwargs)
@@ -221,10 +260,21 @@ class Function:
             tape.grad = mode
         results = output if isinstance(output, tuple) else (output,)
         node.layouts = tuple(result.layout if isinstance(result, TensorBase) else None for result in results)
-        if mode and any(node.needs_input_grad):
+        if mode and any(edge is not None for edge in node.inputs):
             results = cls._attach(node, results, args)
+        if mode and any(tracked) and not own_rule:
+            cls._attach_outside(tape, node, tensors, results)
         node.saved = tuple(_saved(tensor, results, node) for tensor in node._to_save)
         return results if isinstance(output, tuple) else results[0]
+
+    @staticmethod
+    def _attach_outside(level: Any, node: FunctionNode, tensors: list[Any], results: tuple) -> None:
+        """Give all samples of the results their history."""
+        samples = [level.samples(each) if level.holds(each) and each.layout.dtype.category >= dt.FLOAT else None for each in results]
+        outer = _SamplesNode(level, node, tensors, samples)
+        for number, each in enumerate(samples):
+            if each is not None and not any(results[number] is other for other in node._without_gradient):
+                each.node, each.output_nr = outer, number
 
     @staticmethod
     def _attach(node: FunctionNode, results: tuple, args: tuple) -> tuple:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from flambeau._ops.creation import ones_like, zeros_like
-from flambeau._ops.joining import stack
+from flambeau._ops.creation import eye, ones_like, zeros_like
+from flambeau._ops.joining import cat, stack
 from flambeau._tape.storage import TensorBase
 from flambeau.autograd import grad
+from flambeau._tape.tape import LOCAL
 from flambeau.autograd.grad_mode import enable_grad
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -133,18 +135,66 @@ def jacobian(
     return _finish(found if many else found[0], create_graph)
 
 
-def _rows(output: Any, variables: tuple, create_graph: bool, strict: bool) -> tuple:
-    """The Jacobian of one output by each variable."""
-    if not output.numel():
+def _rows(output: Any, variables: tuple, create_graph: bool, strict: bool, chunk_size: int | None = None) -> tuple:
+    """The Jacobian of one output by each variable: a backward pass for each element of the output, all of them (or a chunk) at once."""
+    count = output.numel()
+    if not count:
         return tuple(variable.new_zeros((*output.shape, *variable.shape)) for variable in variables)
-    rows = []
-    for position in range(output.numel()):
-        cotangent = zeros_like(output).reshape(-1)
-        cotangent[position] = 1
-        rows.append(_gradients((output,), variables, (cotangent.reshape(output.shape),), create_graph, strict))
-    return tuple(
-        stack([row[number] for row in rows]).reshape((*output.shape, *variable.shape)) for number, variable in enumerate(variables)
-    )
+    if count == 1:
+        found = _gradients((output,), variables, (ones_like(output),), create_graph, strict)
+    else:
+        found = _mapped_over_units(
+            lambda unit: _gradients((output,), variables, (unit,), create_graph, strict), output, create_graph, chunk_size or count
+        )
+    return tuple(each.reshape((*output.shape, *variable.shape)) for each, variable in zip(found, variables, strict=True))
+
+
+def _columns(output: Any, variables: tuple, create_graph: bool) -> tuple:
+    """What ``_rows`` returns. Where the variables have fewer elements, their columns: a backward pass is linear in what it starts from, and its
+    own gradient by that, with a unit vector for one of the variables, is a column."""
+    if 2 * sum(variable.numel() for variable in variables) >= output.numel() or not output.requires_grad:
+        return _rows(output, variables, create_graph, False)
+    probe = zeros_like(output).requires_grad_()
+    products = _gradients((output,), variables, (probe,), True)
+    found = []
+    for variable, product in zip(variables, products, strict=True):
+
+        def column(unit: Any, product: Any = product) -> tuple:
+            return _gradients((product,), (probe,), (unit,), create_graph)
+
+        if not variable.numel():
+            found.append(variable.new_zeros((*output.shape, *variable.shape)))
+            continue
+        (columns,) = _mapped_over_units(column, variable, create_graph, variable.numel())
+        found.append(columns.movedim(0, -1).reshape((*output.shape, *variable.shape)))
+    return tuple(found)
+
+
+@contextmanager
+def passing(create_graph: bool) -> Iterator[None]:
+    """A context in which mapped backward passes run, with or without a graph of their own; what is differentiated outside of ``vmap`` stays so."""
+    tape = LOCAL.tape
+    mode = tape.grad
+    tape.grad = create_graph
+    if tape.batched:
+        tape.passes += 1
+    try:
+        yield
+    finally:
+        tape.grad = mode
+        if tape.batched:
+            tape.passes -= 1
+
+
+def _mapped_over_units(function: Callable, like: Any, create_graph: bool, chunk_size: int) -> tuple:
+    """What backward passes give for each unit vector of the shape of a tensor, stacked."""
+    from flambeau._ops.batching import mapped  # which nobody needs who computes no Jacobian
+
+    count = like.numel()
+    units = eye(count, dtype=like.dtype).reshape((count, *like.shape))
+    with passing(create_graph):
+        parts = [mapped(function, units[start : start + chunk_size]) for start in range(0, count, chunk_size)]
+    return tuple(cat(each) if len(each) > 1 else each[0] for each in zip(*parts, strict=True))
 
 
 def _scalar(func: Callable, name: str) -> Callable:

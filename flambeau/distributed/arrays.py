@@ -33,7 +33,7 @@ def describe(tensor: Tensor) -> str:
 
 def readable(tensor: Tensor) -> numpy.ndarray:
     """The elements in a flat array, a copy if they do not lie in order."""
-    return tensor._array().reshape(-1)
+    return numpy.ascontiguousarray(tensor._array()).reshape(-1)
 
 
 class Targets:

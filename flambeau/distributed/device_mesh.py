@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import local
 from typing import Any
 
 import numpy
@@ -20,6 +21,21 @@ from flambeau.distributed.world import (
 )
 
 __all__ = ["DeviceMesh", "init_device_mesh"]
+
+
+class _Entered(local):
+    """The meshes whose ``with`` blocks this thread is in."""
+
+    def __init__(self) -> None:
+        self.stack: list[DeviceMesh] = []
+
+
+_ENTERED = _Entered()
+
+
+def current_mesh() -> DeviceMesh | None:
+    """The mesh of the innermost ``with mesh:``."""
+    return _ENTERED.stack[-1] if _ENTERED.stack else None
 
 
 class DeviceMesh:
@@ -49,6 +65,9 @@ class DeviceMesh:
                 f"a mesh of {self._ranks.size} different ranks is wanted of {get_world_size()} processes: {self._ranks.tolist()}"
             )
         self._groups = self._make_groups() if _groups is None else _groups
+        places = numpy.argwhere(self._ranks == get_rank())
+        self._place: list[int] | None = places[0].tolist() if len(places) else None
+        self._flattened: dict[str, DeviceMesh] = {}
 
     def _make_groups(self) -> list[Any]:
         """For each dimension the group of the processes that differ in it only."""
@@ -112,11 +131,44 @@ class DeviceMesh:
 
     def get_coordinate(self) -> list[int] | None:
         """This process's place in the mesh; ``None`` if it is not in it."""
-        places = numpy.argwhere(self._ranks == get_rank())
-        return places[0].tolist() if len(places) else None
+        return self._place
+
+    @staticmethod
+    def from_group(
+        group: Any, device_type: str, mesh: Any = None, *, mesh_dim_names: Sequence[str] | None = None
+    ) -> DeviceMesh:
+        """A mesh of groups that exist: of one, or of one for each dimension of ``mesh``.
+
+        Raises:
+            ValueError: there are several groups, and no ``mesh`` that says where each process is
+        """
+        groups = list(group) if isinstance(group, (list, tuple)) else [group]
+        if mesh is None:
+            if len(groups) > 1:
+                raise ValueError("Must pass mesh if passing multiple ProcessGroups")
+            mesh = get_process_group_ranks(groups[0])
+        return DeviceMesh(device_type, mesh, mesh_dim_names=mesh_dim_names, _groups=groups)
+
+    def _flatten(self, mesh_dim_name: str | None = None) -> DeviceMesh:
+        """All dimensions as one, which is found under its name (the names together, by default). All processes of the job call this."""
+        name = mesh_dim_name or "_".join(self.mesh_dim_names or ())
+        if name not in self._flattened:
+            self._flattened[name] = self if self.ndim == 1 else DeviceMesh(self.device_type, self._ranks.reshape(-1), mesh_dim_names=[name])
+        return self._flattened[name]
+
+    def __enter__(self) -> DeviceMesh:
+        _ENTERED.stack.append(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _ENTERED.stack.pop()
 
     def __getitem__(self, names: str | tuple[str, ...]) -> DeviceMesh:
         """The part of the mesh with some dimensions, in which this process is."""
+        if isinstance(names, str) and names in self._flattened:
+            return self._flattened[names]
+        if isinstance(names, str) and (names,) == self.mesh_dim_names:
+            return self
         dims = [self._dim(name) for name in ((names,) if isinstance(names, str) else names)]
         place = self.get_coordinate()
         index = tuple(slice(None) if dim in dims else (place[dim] if place is not None else 0) for dim in range(self.ndim))
@@ -127,7 +179,10 @@ class DeviceMesh:
         )
 
     def __repr__(self) -> str:
-        return f"DeviceMesh({self._ranks.tolist()}{'' if self.mesh_dim_names is None else f', mesh_dim_names={self.mesh_dim_names}'})"
+        names = self.mesh_dim_names
+        shape = self.shape if names is None else "(" + ", ".join(f"{name}={size}" for name, size in zip(names, self.shape)) + ")"
+        steps = tuple([step // self._ranks.itemsize for step in numpy.ascontiguousarray(self._ranks).strides])
+        return f"DeviceMesh({shape}, {self.device_type!r}, stride={steps})"
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy
 
 from flambeau._codegen.scalar.reference import encode
-from flambeau._tensor.tensor import _widen
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.encoding import numbers_in
 
 __all__ = ["ReduceOp", "reducer"]
 
@@ -77,7 +77,7 @@ def reducer(op: ReduceOp, dtype: DType, name: str, divisor: int | None = None) -
     if dtype is dt.float16 or dtype is dt.bfloat16:
 
         def reduce_halves(arrays: Sequence[numpy.ndarray], out: numpy.ndarray) -> None:
-            wide = [_widen(array) if dtype is dt.bfloat16 else array.astype(numpy.float32) for array in arrays]
+            wide = [numbers_in(array, dtype).astype(numpy.float32) for array in arrays]
             reduce(wide, wide[0])
             out[...] = encode(wide[0], dtype)
 

@@ -56,7 +56,7 @@ def _tcp(url: str, query: dict[str, str], timeout: timedelta = DEFAULT_TIMEOUT, 
     if parts.port is None or not parts.hostname:
         raise ValueError(f"Error initializing torch.distributed using tcp:// rendezvous: host or port number missing in {url}")
     rank, size = _number(query, "rank", "tcp://"), _number(query, "world_size", "tcp://")
-    yield TCPStore(parts.hostname, parts.port, size, rank == 0, timeout), rank, size
+    yield TCPStore(parts.hostname, parts.port, size, rank == 0, timeout, multi_tenant=True), rank, size
 
 
 def _file(url: str, query: dict[str, str], timeout: timedelta = DEFAULT_TIMEOUT, **kwargs: Any) -> Iterator[Rendezvous]:
@@ -87,7 +87,7 @@ def _environment(url: str, query: dict[str, str], timeout: timedelta = DEFAULT_T
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         yield PrefixStore(f"attempt_{attempt}", store), rank, size
         return
-    yield TCPStore(host, port, size, rank == 0, timeout), rank, size
+    yield TCPStore(host, port, size, rank == 0, timeout, multi_tenant=True), rank, size
 
 
 _HANDLERS: dict[str, Callable[..., Iterator[Rendezvous]]] = {"env": _environment, "file": _file, "tcp": _tcp}

@@ -47,6 +47,7 @@ class _Server:
         self.connections: set[socket.socket] = set()
         self.socket = socket.socket(fileno=listening) if listening is not None else _listen(host, port)
         self.port = self.socket.getsockname()[1]
+        self.users = 1
         name = "flambeau-store"
         threading.Thread(target=accept_all, args=(self.socket, self._serve, name), name=name, daemon=True).start()
         _servers.add(self)
@@ -67,7 +68,15 @@ class _Server:
                 _send(connection, reply)
         self.connections.discard(connection)
 
+    def leave(self) -> None:
+        """One store less uses this; without any it is closed."""
+        self.users -= 1
+        if not self.users:
+            self.close()
+
     def close(self) -> None:
+        if _shared.get(self.port) is self:
+            del _shared[self.port]
         for each in (self.socket, *self.connections):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -79,6 +88,7 @@ _servers: weakref.WeakSet[_Server] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     """A forked child has copies of the sockets, which would keep others from noticing that the process is gone."""
+    _shared.clear()
     for server in list(_servers):
         for each in (server.socket, *server.connections):
             each.close()
@@ -173,8 +183,8 @@ class TCPStore(Store):
         self._lock = threading.Lock()
         self._server = _server(host_name, port, multi_tenant, master_listen_fd) if is_master else None
         self.port = self._server.port if self._server is not None else port
-        if self._server is not None and not multi_tenant:
-            weakref.finalize(self, _Server.close, self._server)
+        if self._server is not None:
+            weakref.finalize(self, _Server.leave, self._server)
         self._connection = self._connect()
         weakref.finalize(self, self._connection.close)
         if world_size is not None and world_size > 0:
@@ -295,6 +305,7 @@ _shared: dict[int, _Server] = {}
 
 def _server(host: str, port: int, multi_tenant: bool, listening: int | None) -> _Server:
     if multi_tenant and port in _shared:
+        _shared[port].users += 1
         return _shared[port]
     server = _Server(host, port, listening)
     if multi_tenant:

@@ -66,7 +66,8 @@ class Parameter(Tensor, metaclass=_ParameterClass):
 
 
 def _is_of_a_user(cls: type) -> bool:
-    return not cls.__module__.startswith(Tensor.__module__.partition(".")[0] + ".")
+    ours = cls.__module__.startswith(Tensor.__module__.partition(".")[0] + ".")
+    return not ours or getattr(cls, "keeps_class_as_parameter", False)  # which distributed tensors do as well
 
 
 def _rebuild_parameter(cls: type[Parameter], data: Tensor, requires_grad: bool) -> Parameter:

@@ -6,16 +6,20 @@ from importlib import import_module
 from typing import Any
 
 _PARTS = (
-    "_python_dispatch", "_pytree", "benchmark", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "hooks", "model_zoo",
-    "tensorboard", "weak",
+    "_python_dispatch", "_pytree", "benchmark", "bottleneck", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "hooks",
+    "mobile_optimizer", "model_zoo", "module_tracker", "show_pickle", "tensorboard", "throughput_benchmark", "weak",
 )  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return import_module(f"{__name__}.{name}")
+    if name == "swap_tensors":
+        from flambeau.utils._swap import swap_tensors
+
+        return swap_tensors
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(_PARTS)
+    return sorted([*_PARTS, "swap_tensors"])

@@ -14,6 +14,7 @@ from flambeau._codegen.lanes import Lanes
 from flambeau._runtime import targets
 from flambeau._runtime.jit import compile_kernels
 from flambeau._types.dtype import BOOL, COMPLEX, FLOAT, INTEGER, dtype, float64, from_numpy
+from flambeau._types.encoding import numbers_in, stored_as
 
 Body = Callable[[Builder, list[scalar.Operand]], scalar.Operand]
 
@@ -84,7 +85,7 @@ def sample(of: dtype, count: int, seed: int = 0) -> np.ndarray:
         numbers[:4] = limits.min, limits.max, 0, 1
         return random.permutation(numbers)[:wanted]
     if of.category == COMPLEX:
-        return (random.normal(size=wanted) + 1j * random.normal(size=wanted)).astype(of.numpy)
+        return stored_as(random.normal(size=wanted) + 1j * random.normal(size=wanted), of)
     numbers = random.normal(size=count) * np.exp(random.normal(size=count) * 3)
     numbers = np.where(random.random(count) < 0.3, random.integers(-3, 4, count), numbers)
     numbers[:8] = 0.0, -0.0, np.inf, -np.inf, np.nan, 1e-7, 65519.0, 65520.0
@@ -92,7 +93,7 @@ def sample(of: dtype, count: int, seed: int = 0) -> np.ndarray:
 
 
 def numbers(array: np.ndarray, of: dtype) -> np.ndarray:
-    """What an array of ``of.numpy`` means: bfloat16 decoded, floats widened."""
+    """What an array of ``of.numpy`` means: what NumPy lacks decoded, floats widened."""
     if of.category == FLOAT:
         return scalar.convert(array, of, float64)
-    return array
+    return numbers_in(array, of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import flambeau
 from flambeau._codegen import sorting
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.interpret import Interpreter
@@ -144,6 +145,15 @@ def test_a_copy_is_made_by_the_tiles_that_write_it_and_zeros_are_not_made_before
     planned = plan(zeros, dt.float64, 40, 5)
     assert len(planned.steps) == 2
     checked(planned, np.arange(40.0), np.array([1.0, 1, 8, 0, 1]))
+
+
+def test_a_copy_of_what_lies_the_other_way_is_made_before() -> None:
+    """Of a transposed copy that is looked at transposed: in memory its columns are what the target's rows are."""
+    x, index, more = np.arange(64.0).reshape(8, 8), np.array([3, 1, 7]), np.ones((3, 8))
+    turned = flambeau.tensor(x).t().contiguous().t()
+    found = turned.index_add_(0, flambeau.tensor(index), flambeau.tensor(more)).numpy()
+    x[index] += more
+    np.testing.assert_array_equal(found, x)
 
 
 def test_what_replaces_its_input_is_written_in_place_after_a_dry_run() -> None:

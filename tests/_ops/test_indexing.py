@@ -195,3 +195,17 @@ def test_order_of_memory_of_results() -> None:
     assert x.put(flambeau.tensor([0]), flambeau.tensor([5.0])).stride() == x.stride()
     assert flambeau.nn.functional.pad(x, (1, 1)).is_contiguous()
     assert flambeau.nn.functional.pad(x, (0, -1)).stride() == (1, 2, 6)
+
+
+def test_one_value_where_a_condition_holds_waits() -> None:
+    """Nobody has to know where: nothing is computed at the call."""
+    numbers = np.arange(12.0).reshape(3, 4)
+    x = flambeau.tensor(numbers)
+    x[x > 5] = -1
+    x[flambeau.tensor([True, False, True])] = flambeau.tensor(7)
+    assert x.storage.pending
+    numbers[numbers > 5] = -1
+    numbers[[0, 2]] = 7
+    np.testing.assert_array_equal(x.numpy(), numbers)
+    with pytest.raises(IndexError, match="does not match"):
+        x[x[:2] > 0] = 0.0

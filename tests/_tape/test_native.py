@@ -210,6 +210,50 @@ def test_items_of_each_dtype() -> None:
         flambeau.ones(3).item()
 
 
+def written() -> list:
+    """Tensors that were written in place in many ways, whole and in part, and how often they count that they were."""
+    x = flambeau.arange(6.0).reshape(2, 3)
+    x.mul_(2.0).add_(flambeau.ones(3))
+    turned = x.t().clone()
+    turned.t().exp_().clamp_(max=1e3)
+    x[1].neg_()
+    x.view(-1).add_(x.sum())
+    leaf = flambeau.ones(3, requires_grad=True)
+    with flambeau.no_grad():
+        leaf.sub_(0.5).copy_(leaf * 3)
+    history = leaf * 2
+    history.mul_(leaf)
+    history.sum().backward()
+    cast = flambeau.arange(3)
+    cast.add_(flambeau.ones(3, dtype=flambeau.int32)).fill_(7)
+    tensors = [x, turned, leaf, history, leaf.grad, cast]
+    versions = [each._version for each in tensors]
+    return [[each.tolist() for each in tensors], versions]
+
+
+def test_writes_in_place_are_those_of_python(python: Callable[[], None]) -> None:
+    for _ in range(3):
+        found = written()
+    python()
+    assert written() == found
+
+
+def test_a_write_in_place_that_may_not_be_is_refused_as_ever() -> None:
+    x, leaf = flambeau.ones(3), flambeau.ones(3, requires_grad=True)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="leaf"):
+            leaf.mul_(2.0)
+        with pytest.raises(RuntimeError, match="broadcast"):
+            x.add_(flambeau.ones(2, 3))
+        with pytest.raises(RuntimeError, match="single memory location"):
+            x[:1].expand(3).mul_(2.0)
+        product = leaf * x
+        x.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            product.sum().backward()
+        assert x.mul_(1.0).tolist()[0] > 1
+
+
 def test_shared_memory_stays_shared() -> None:
     x = flambeau.zeros(3)
     array = x.numpy()
@@ -289,7 +333,7 @@ from flambeau._tape import tape as tapes
 x = flambeau.ones(4)
 def work():
     for number in range(300):
-        assert (x * 2 + number).sum().item() == 4 * (number + 2)
+        assert (x * 2).add_(number).sum().item() == 4 * (number + 2)
 work()
 print(tapes._native is not None)
 threads = [threading.Thread(target=work) for _ in range(3)]

@@ -38,6 +38,11 @@ def test_attributes_are_those_of_pytorch():
         "float64": (8, True, False, True),
         "float16": (2, True, False, True),
         "bfloat16": (2, True, False, True),
+        "float8_e4m3fn": (1, True, False, True),
+        "float8_e4m3fnuz": (1, True, False, True),
+        "float8_e5m2": (1, True, False, True),
+        "float8_e5m2fnuz": (1, True, False, True),
+        "complex32": (4, False, True, True),
         "complex64": (8, False, True, True),
         "complex128": (16, False, True, True),
     }
@@ -47,7 +52,7 @@ def test_attributes_are_those_of_pytorch():
 def test_aliases():
     assert (types.half, types.float, types.double) == (types.float16, types.float32, types.float64)
     assert (types.short, types.int, types.long) == (types.int16, types.int32, types.int64)
-    assert (types.cfloat, types.cdouble) == (types.complex64, types.complex128)
+    assert (types.chalf, types.cfloat, types.cdouble) == (types.complex32, types.complex64, types.complex128)
 
 
 def test_real_and_complex_counterparts():
@@ -56,6 +61,7 @@ def test_real_and_complex_counterparts():
     assert types.int32.to_real() is types.int32
     assert types.float32.to_complex() is types.complex64
     assert types.float64.to_complex() is types.complex128
+    assert types.float16.to_complex() is types.complex32 and types.complex32.to_real() is types.float16
     assert types.bfloat16.to_complex() is types.complex64
     assert types.complex64.to_complex() is types.complex64
     with pytest.raises(RuntimeError, match=r"torch\.int32 has no complex dtype"):
@@ -63,13 +69,14 @@ def test_real_and_complex_counterparts():
 
 
 def test_half_precision_is_computed_in_float32():
-    assert {of.name for of in types.DTYPES if of.compute is not of} == {"float16", "bfloat16"}
-    assert types.float16.compute is types.bfloat16.compute is types.float32
+    short = {types.float16, types.bfloat16, *types.FLOAT8}
+    assert {of for of in types.DTYPES if of.compute is not of} == {*short, types.complex32}
+    assert {of.compute for of in short} == {types.float32} and types.complex32.compute is types.complex64
 
 
 def test_from_numpy():
     for of in types.DTYPES:
-        if of is not types.bfloat16:
+        if of not in types.NO_NUMPY:
             assert types.from_numpy(of.numpy) is of
     assert types.from_numpy(np.dtype(">f4")) is types.float32
     assert types.from_numpy(np.dtype(np.longlong)) is types.int64

@@ -209,15 +209,15 @@ class _Planner(Pairing):
         return rows if rows >= 3 or m <= 8 else next(count for count in _PANELS if count <= min(most, 8))
 
     def _line(self, positions: int, lanes: int) -> tuple[int, int, int, int]:
-        """Numbers of a row of the band, of one of its planes, and its columns; and how many columns are needed."""
+        """Numbers of a row of the band, of one of its planes, and its columns; and how many columns of the input are needed."""
         wide, width = self.wide, self.tile.width
         pace, reach = wide.slide.pace, wide.slide.reach
         needed = (wide.axis[0] - 1) * pace + reach + 1
         if self.is_batched:
-            return ((-(-wide.axis[0] // positions) * positions - 1) * pace + reach + 1) * lanes, 0, 0, needed
-        columns = -(-needed // (width * pace)) * width * pace
-        plane = max(columns // pace, -(-(-(-wide.axis[0] // lanes) * lanes + reach // pace + 1) // width) * width)
-        return plane * pace, plane, columns, needed
+            columns = (-(-wide.axis[0] // positions) * positions - 1) * pace + reach + 1
+            return columns * lanes, 0, columns, needed
+        plane = max(-(-needed // (width * pace)), -(-(-(-wide.axis[0] // lanes) * lanes + reach // pace + 1) // width)) * width
+        return plane * pace, plane, plane * pace, needed
 
     def _cycles(self, sizes: _Sizes, step: int) -> float:
         """Those of a tile, but for copying weights; results lie ``step`` apart if they are stored as vectors."""

@@ -242,13 +242,20 @@ class _Emitter:
         return within
 
     def _band(self, source: Value, starts: list[Value], tall: Value, lanes: Value | None) -> None:
-        """Copy what ``tall`` rows of positions need."""
+        """Copy what ``tall`` rows of positions need.
+
+        What register tiles read beyond that is zero, although no result depends on it: left as it was it may be subnormal numbers (integers
+        are), with which Intel's processors multiply in a hundred cycles.
+        """
         f, read, s, tile = self.f, self.read, self.s, self.tile
         still = [i for i, is_wide in enumerate(s.bounds) if not is_wide]
         moving = [i for i, is_wide in enumerate(s.bounds) if is_wide]
         if lanes is None:
             self._masks([(i, starts[i]) for i in moving])
         rows = f.add(f.mul(f.sub(tall, 1), s.tall.pace), s.tall.reach + 1)
+        down = 1 if s.is_batched else s.positions
+        whole = f.mul(f.binary("udiv", f.add(tall, down - 1), i64(down)), down) if down > 1 else tall
+        all_rows = f.add(f.mul(f.sub(whole, 1), s.tall.pace), s.tall.reach + 1)
         extents = [read(f"k{i}.extent") for i in range(s.k)]
         with nest(f, extents) as k:
             linear = i64(0)
@@ -257,8 +264,9 @@ class _Emitter:
             offset = dot(f, k, read, [f"k{i}.b" for i in range(s.k)])
             at_k = [(i, dot(f, k, read, [f"k{j}.bound{i}" for j in range(s.k)], starts[i])) for i in still]
             block = f.offset(self.areas["band"], f.mul(linear, read("band.step")), tile.element)
-            with f.loop(0, rows) as row:
+            with f.loop(0, all_rows) as row:
                 here = self._in_range([(i, f.add(at, f.mul(row.index, read(f"tall.unit.bound{i}")))) for i, at in at_k])
+                here = f.binary("and", here, f.compare("slt", row.index, rows))
                 start = address(f, source, f.add(offset, f.mul(row.index, read("tall.unit"))), s.operand)
                 place = f.offset(block, f.mul(row.index, read("band.row")), tile.element)
                 if lanes is None:
@@ -299,8 +307,9 @@ class _Emitter:
         """One row of columns, each of them vectors of lanes."""
         f, read, s, tile = self.f, self.read, self.s, self.tile
         valid = [f.lane_mask(f.sub(lanes, v * tile.width), tile.width) for v in range(s.vectors)]
-        with f.loop(0, read("wide.needed")) as loop:
+        with f.loop(0, read("band.columns")) as loop:
             here = self._in_range([(i, f.add(start, f.mul(loop.index, read(f"wide.unit.bound{i}")))) for i, start in bounds])
+            here = f.binary("and", here, f.compare("slt", loop.index, read("wide.needed")))
             here = f.splat(f.binary("and", here, exists), tile.width)
             start = address(f, source, f.mul(loop.index, read("wide.unit")), s.operand)
             target = f.offset(place, f.mul(loop.index, self.lane_count), tile.element)

@@ -115,9 +115,9 @@ class _Planner(Pairing):
         values = self._values()
         values |= {
             "m.tiles": m_tiles, "m.block": m_block, "m.panels": panels, "lane.tiles": lane_tiles, "tall.block": block,
-            "tall.chunks": tall_chunks, "wide.chunks": wide_chunks, "wide.needed": needed,
+            "tall.chunks": tall_chunks, "wide.chunks": wide_chunks, "wide.needed": needed, "wide.seen": most,
             "tall.piece": piece, "wide.piece": wide_piece, "chain": normal.chain,
-            "tall.reach": (tall.axis[0] - 1) * tall.slide.pace + 1,
+            "tall.needed": (tall.axis[0] - 1) * tall.slide.pace + 1, "tall.seen": lines_of_b(1),
             "a.line": line_a, "a.plane": plane_a, "b.line": line_b, "b.plane": plane_b,
         }  # fmt: skip
         sums = n * panels * tall_chunks * wide_chunks * results * tile.pitch

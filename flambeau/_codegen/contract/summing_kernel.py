@@ -137,7 +137,10 @@ class _Emitter:
         f.ret()
 
     def _block(self, at: dict[str, Value], starts: list[Value], lanes: Value, rows: Value, k: list[Value], tall: Value) -> None:
-        """Some rows of the sum: copy them, and let them pass by all the results."""
+        """Some rows of the sum: copy them, and let them pass by all the results.
+
+        Register tiles also read what only results beyond the last would need: zeros (see ``sliding_kernel``).
+        """
         f, read, s, tile = self.f, self.read, self.s, self.tile
         axes = [*[f"k{i}" for i in range(s.k)], "tall.step"]
         source = {name: address(f, at[name], dot(f, k, read, [f"{axis}.{name}" for axis in axes]), s.operand) for name in "ab"}
@@ -145,10 +148,11 @@ class _Emitter:
         with f.loop(0, rows) as row, f.loop(0, tall) as line:
             start = address(f, source["a"], dot(f, [row.index, line.index], read, ["m.a", "tall.step.a"]), s.operand)
             place = f.offset(self.areas["a"], dot(f, [row.index, line.index], read, ["a.plane", "a.line"]), tile.element)
-            self._line("a", start, place, read("wide.steps"), Value("true", "i1"), [], lanes)
-        needed = f.add(f.mul(f.sub(tall, 1), s.tall.spread), read("tall.reach"))
+            self._line("a", start, place, (read("wide.steps"), read("wide.steps")), Value("true", "i1"), [], lanes)
+        before_last = f.mul(f.sub(tall, 1), s.tall.spread)
+        needed, seen = (f.add(before_last, read(f"tall.{what}")) for what in ("needed", "seen"))
         n_axes = [f"n{i}" for i in range(s.n)]
-        with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, needed) as line:
+        with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, seen) as line:
             offset = dot(f, [*n, line.index], read, [*[f"{axis}.b" for axis in n_axes], "tall.unit"])
             coordinates = [
                 dot(f, [*n, line.index], read, [*[f"{axis}.bound{i}" for axis in n_axes], f"tall.unit.bound{i}"], shift)
@@ -157,14 +161,14 @@ class _Emitter:
             still = [(i, each) for i, each in enumerate(coordinates) if not s.bounds[i]]
             moving = [(i, each) for i, each in enumerate(coordinates) if s.bounds[i]]
             place = dot(f, [self._linear(n, n_axes), line.index], read, ["b.plane", "b.line"])
-            exists = Value("true", "i1")
+            exists = f.compare("slt", line.index, needed)
             for i, each in still:
                 exists = f.binary("and", exists, f.compare("ult", each, read(f"bound{i}.extent")))
             self._line(
                 "b",
                 address(f, source["b"], offset, s.operand),
                 f.offset(self.areas["b"], place, tile.element),
-                read("wide.needed"),
+                (read("wide.needed"), read("wide.seen")),
                 exists,
                 moving,
                 lanes,
@@ -239,18 +243,26 @@ class _Emitter:
     # -- copying ---------------------------------------------------------------------------------------------------
 
     def _line(
-        self, name: str, source: Value, place: Value, count: Value, exists: Value, bounds: list[tuple[int, Value]], lanes: Value
+        self,
+        name: str,
+        source: Value,
+        place: Value,
+        counts: tuple[Value, Value],
+        exists: Value,
+        bounds: list[tuple[int, Value]],
+        lanes: Value,
     ) -> None:
-        """Copy one row of columns, each a vector of lanes; zeros where it does not exist."""
+        """Copy one row of columns, each a vector of lanes; zeros where it does not exist. ``counts`` are those needed, and those seen."""
         f, read, s, tile = self.f, self.read, self.s, self.tile
         order, lane = s.order["ab".index(name)], read(f"lane.{name}")
         step = read("wide.step.a") if name == "a" else read("wide.unit")
         if order == "steps":
-            self._transposed(source, place, count, exists, bounds, lanes, lane)
+            self._transposed(source, place, counts, exists, bounds, lanes, lane)
             return
+        needed, seen = counts
         mask = f.lane_mask(lanes, tile.width)
-        with f.loop(0, count) as loop:
-            here = exists
+        with f.loop(0, seen) as loop:
+            here = f.binary("and", exists, f.compare("slt", loop.index, needed))
             for i, start in bounds:
                 coordinate = f.add(start, f.mul(loop.index, read(f"wide.unit.bound{i}")))
                 here = f.binary("and", here, f.compare("ult", coordinate, read(f"bound{i}.extent")))
@@ -264,18 +276,26 @@ class _Emitter:
             f.store(widen(f, value, s.operand, tile.compute), f.offset(place, f.mul(loop.index, tile.width), tile.element))
 
     def _transposed(
-        self, source: Value, place: Value, count: Value, exists: Value, bounds: list[tuple[int, Value]], lanes: Value, lane: Value
+        self,
+        source: Value,
+        place: Value,
+        counts: tuple[Value, Value],
+        exists: Value,
+        bounds: list[tuple[int, Value]],
+        lanes: Value,
+        lane: Value,
     ) -> None:
         """Copy a square of columns and lanes at a time. What exists are the columns from one on to another."""
         f, read, s, tile = self.f, self.read, self.s, self.tile
         width = tile.width
         # A lane that does not exist reads the last one that does.
         rows = [address(f, source, f.mul(f.intrinsic("smin", i64(i), f.sub(lanes, 1)), lane), s.operand) for i in range(width)]
-        low, high = i64(0), f.select(exists, count, i64(0))
+        needed, seen = counts
+        low, high = i64(0), f.select(exists, needed, i64(0))
         for i, start in bounds:  # the wide pair moves such a coordinate by one
             low = f.intrinsic("smax", low, f.sub(i64(0), start))
             high = f.intrinsic("smin", high, f.sub(read(f"bound{i}.extent"), start))
-        with f.loop(0, count, width) as loop:
+        with f.loop(0, seen, width) as loop:
             mask = f.lane_mask(f.sub(high, loop.index), width)
             before = f.lane_mask(f.sub(low, loop.index), width)
             mask = f.binary("and", mask, f.binary("xor", before, constant(before.type, 1)))

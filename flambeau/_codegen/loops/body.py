@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from flambeau._codegen import faults, scalar
+from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters
 from flambeau._codegen.scalar import Operand
@@ -391,9 +391,39 @@ class Body:
 
     def _gather(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
         f, instr = self.f, self.instructions[number]
-        access = instr.attrs[0]
         if width > 1 and not any(self.is_vector(argument) for argument in instr.args):
             return self._gather_row(number, width, mask)
+        if width == near.WIDTH and (table := self._table(number)) is not None:
+            otherwise = lambda: self._gather_lanes(number, indices, width, mask)
+            index = indices[table]
+            assert isinstance(index, Value)
+            return near.gather(f, self._row_start(number, table), index, instr.dtype, mask, otherwise)
+        return self._gather_lanes(number, indices, width, mask)
+
+    def _table(self, number: int) -> int | None:
+        """Which index of a gather alone moves along the lanes, if it does so within a row and is a table of ours (what users give is checked)."""
+        access, _, moves = self.instructions[number].attrs
+        args = self.instructions[number].args
+        moving = [place for place, argument in enumerate(args) if self.is_vector(argument)]
+        if len(moving) != 1 or self.spec.accesses[access].vector != 0:
+            return None
+        index = self.instructions[args[moving[0]]]
+        return moving[0] if moves[moving[0]] and index.op == "load" and index.dtype is dtypes.int64 else None
+
+    def _row_start(self, number: int, table: int) -> Value:
+        """Where the row of a gather begins along which one of its indices moves."""
+        f, instr = self.f, self.instructions[number]
+        start = self.pointer(instr.attrs[0])
+        for place, (argument, stride) in enumerate(zip(instr.args, self.extras[number], strict=True)):
+            if place != table:
+                index = self.values[argument]
+                assert isinstance(index, Value)
+                start = self.element(start, f.mul(index, stride), instr.dtype)
+        return start
+
+    def _gather_lanes(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
+        f, instr = self.f, self.instructions[number]
+        access = instr.attrs[0]
         if width > 1 and mask is None and "avx512f" not in f.module.features:
             return self._gather_each(number, indices, width)
         address = self.affine(access)

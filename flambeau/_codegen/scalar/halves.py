@@ -1,4 +1,4 @@
-"""float16 and bfloat16: their bits, and rounding a float32 to them.
+"""float16 and bfloat16 (and, in ``bytes.py``, float8): their bits, and rounding a float32 to them.
 
 Rounding is to nearest, ties to even; a NaN stays a NaN.  float16 is LLVM's ``half``; bfloat16 is done with integers
 (LLVM would use ``vcvtneps2bf16``, which flushes subnormal numbers to 0).
@@ -6,31 +6,18 @@ Rounding is to nearest, ties to even; a NaN stays a NaN.  float16 is LLVM's ``ha
 
 from __future__ import annotations
 
-import struct
-
-import numpy as np
-
 from flambeau._codegen.ir import Builder, Value, vector
 from flambeau._codegen.lanes import Lanes
+from flambeau._codegen.scalar import bytes
 from flambeau._types import dtype as types
 from flambeau._types.dtype import dtype
-
-
-def round_number(number: float, of: dtype) -> float:
-    """A Python float rounded to float32 and then to float16 or bfloat16."""
-    with np.errstate(over="ignore"):
-        single = np.float32(number)
-        if of is types.float16:
-            return float(np.float16(single))
-    if single != single:
-        return float("nan")
-    bits = int(single.view(np.uint32))
-    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-    return struct.unpack("<f", struct.pack("<I", bits))[0]
+from flambeau._types.encoding import BYTES
 
 
 def round_to(builder: Builder, value: Value, of: dtype) -> Value:
-    """A float32 rounded to float16 or bfloat16, as a float32."""
+    """A float32 rounded to a shorter dtype, as a float32."""
+    if of in BYTES:
+        return bytes.round_to(builder, value, BYTES[of])
     x = Lanes(builder, value)
     if of is types.float16:
         return x.convert("fptrunc", "half").convert("fpext", "float").value
@@ -41,7 +28,9 @@ def round_to(builder: Builder, value: Value, of: dtype) -> Value:
 
 
 def encode(builder: Builder, value: Value, of: dtype) -> Value:
-    """The 16 bits of a float32 that is already rounded to the dtype."""
+    """The bits of a float32 that is already rounded to the dtype."""
+    if of in BYTES:
+        return bytes.encode(builder, value, BYTES[of])
     if of is types.float16:
         half = builder.cast("fptrunc", value, vector("half", value.width))
         return builder.cast("bitcast", half, vector("i16", value.width))
@@ -49,7 +38,9 @@ def encode(builder: Builder, value: Value, of: dtype) -> Value:
 
 
 def decode(builder: Builder, value: Value, of: dtype) -> Value:
-    """The float32 that 16 bits mean."""
+    """The float32 that bits mean."""
+    if of in BYTES:
+        return bytes.decode(builder, value, BYTES[of])
     if of is types.float16:
         half = builder.cast("bitcast", value, vector("half", value.width))
         return builder.cast("fpext", half, vector("float", value.width))

@@ -30,18 +30,21 @@ class ScalarOp:
         name: as in ``OPS``
         arity: how many operands
         result: the result's dtype: ``"same"``, ``"bool"``, ``"real"`` (of a complex operand) or ``"complex"``
-        bodies: for each category of dtype that it takes, or for a dtype that differs, what it computes
+        bodies: for each category of dtype that it takes, or for a dtype that differs, what it computes; ``None`` if it is not defined
         define: the same in NumPy
     """
 
     name: str
     arity: int
     result: str
-    bodies: dict[int | dtype, Body]
+    bodies: dict[int | dtype, Body | None]
     define: Callable[..., np.ndarray]
 
     def takes(self, of: dtype) -> bool:
-        return of.category in self.bodies
+        return self._body(of) is not None
+
+    def _body(self, of: dtype) -> Body | None:
+        return self.bodies.get(of, self.bodies.get(of.category))
 
     def result_dtype(self, of: dtype) -> dtype:
         """The dtype of the result for operands of dtype ``of``."""
@@ -53,15 +56,14 @@ class ScalarOp:
 
     def emit(self, builder: Builder, of: dtype, *operands: Operand) -> Operand:
         """Append the operator on operands of dtype ``of`` (a condition is bool) and give its result."""
-        body = self.bodies.get(of) or self.bodies.get(of.category)
+        body = self._body(of)
         if body is None:
             raise TypeError(f"{self.name} is not defined for {of}")
         if len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operands, but got {len(operands)}")
         result = body(*[_lanes(builder, operand, of) for operand in operands])
-        if isinstance(result, Complex):
-            return result.re.value, result.im.value
-        return result.value if self.result == "bool" else round_to(builder, result.value, of)
+        operand = (result.re.value, result.im.value) if isinstance(result, Complex) else result.value
+        return operand if self.result == "bool" else round_to(builder, operand, self.result_dtype(of))
 
     def reference(self, of: dtype, *arrays: np.ndarray) -> np.ndarray:
         """What the operator means, computed by NumPy from arrays of ``of.numpy`` (bfloat16 as its bits)."""
@@ -114,7 +116,7 @@ _define("mul", 2, np.multiply, bool=operator.and_, number=operator.mul, complex=
 _define("div", 2, np.divide, float=operator.truediv, complex=complexes.divide)
 _define("floor_divide", 2, meaning.floor_divide, integer=integers.floor_divide, float=floats.floor_divide)
 _define("trunc_divide", 2, meaning.trunc_divide, integer=integers.trunc_divide, float=floats.trunc_divide)
-OPS["trunc_divide"].bodies.update({of: partial(floats.trunc_divide, of=of) for of in (types.float16, types.bfloat16)})
+OPS["trunc_divide"].bodies.update({of: partial(floats.trunc_divide, of=of) for of in (types.float16, types.bfloat16, *types.FLOAT8)})
 _define("remainder", 2, np.remainder, integer=integers.remainder, float=floats.remainder)
 _define("fmod", 2, np.fmod, integer=integers.fmod, float=floats.fmod)
 _define("fma", 3, meaning.fma, integer=lambda x, y, z: x * y + z, float=Lanes.fma)
@@ -166,6 +168,7 @@ _define("frac", 1, lambda x: x - np.trunc(x), float=floats.frac)
 _define("copysign", 2, np.copysign, float=Lanes.copysign)
 _define("nextafter", 2, meaning.nextafter, float=floats.nextafter)
 OPS["nextafter"].bodies.update({types.float16: floats.nextafter_float16, types.bfloat16: floats.nextafter_bfloat16})
+OPS["nextafter"].bodies.update(dict.fromkeys(types.FLOAT8))
 _define("isnan", 1, np.isnan, result="bool", float=Lanes.is_nan, complex=complexes.is_nan)
 _define("isinf", 1, np.isinf, result="bool", float=floats.is_infinite, complex=complexes.is_infinite)
 _define("isfinite", 1, np.isfinite, result="bool", float=floats.is_finite, complex=complexes.is_finite)

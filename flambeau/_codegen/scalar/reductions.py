@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from flambeau._types.dtype import FLOAT, INTEGER, dtype
+from flambeau._types.encoding import BYTES
 
 
 def _smallest(of: dtype) -> float | int:
     if of.category == FLOAT:
-        return -math.inf
+        return -_largest(of)
     if of.category == INTEGER:
         return -(1 << (8 * of.itemsize - 1)) if of.is_signed else 0
     return 0
@@ -17,7 +18,7 @@ def _smallest(of: dtype) -> float | int:
 
 def _largest(of: dtype) -> float | int:
     if of.category == FLOAT:
-        return math.inf
+        return BYTES[of].largest if of in BYTES and not math.isinf(BYTES[of].beyond) else math.inf  # most of the formats of eight bits have no infinity
     if of.category == INTEGER:
         return (1 << (8 * of.itemsize - of.is_signed)) - 1
     return 1

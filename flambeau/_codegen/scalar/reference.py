@@ -12,12 +12,12 @@ import numpy as np
 
 from flambeau._types import dtype as types
 from flambeau._types.dtype import BOOL, COMPLEX, FLOAT, dtype
+from flambeau._types.encoding import numbers_in, stored_as
 
 
 def decode(array: np.ndarray, of: dtype) -> np.ndarray:
     """The numbers that an array of ``of.numpy`` holds, floats widened to float64 and complex to complex128."""
-    if of is types.bfloat16:
-        return (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    array = numbers_in(array, of)
     if of.category == FLOAT:
         return array.astype(np.float64)
     return array.astype(np.complex128) if of.category == COMPLEX else array
@@ -26,14 +26,7 @@ def decode(array: np.ndarray, of: dtype) -> np.ndarray:
 def encode(array: np.ndarray, of: dtype) -> np.ndarray:
     """Numbers rounded to ``of``, as an array of ``of.numpy``."""
     with np.errstate(all="ignore"):
-        if of is types.bfloat16:
-            single = array.astype(np.float32)
-            bits = single.view(np.uint32)
-            rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-            return np.where(np.isnan(single), np.uint16(0x7FC0), rounded)
-        if of is types.float16:
-            return array.astype(np.float32).astype(np.float16)
-        return array.astype(of.numpy)
+        return stored_as(array.astype(of.compute.numpy) if of.compute is not of else array, of)
 
 
 def evaluate(define: Callable[..., np.ndarray], of: dtype, result: dtype, arrays: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -7,7 +7,8 @@ bool               ``i1``                                     one byte, true if 
 integers           ``iN``                                     the same
 float32, float64   ``float``, ``double``                      the same
 float16, bfloat16  ``float``, rounded to the dtype            16 bits
-complex            a pair ``(re, im)`` of floats              interleaved
+float8             ``float``, rounded to the dtype            8 bits
+complex            a pair ``(re, im)`` of its parts           interleaved
 =================  =========================================  ==========================
 
 An *operand* is a ``Value``, or for complex dtypes a tuple of two.  Everything takes any width, 1 included.
@@ -17,10 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from flambeau._codegen.ir import Builder, Value, constant, constant_vector, vector
 from flambeau._codegen.scalar import halves
 from flambeau._types import dtype as types
 from flambeau._types.dtype import BOOL, COMPLEX, INTEGER, dtype
+from flambeau._types.encoding import numbers_in, stored_as
 
 Operand = Value | tuple[Value, Value]
 
@@ -38,7 +42,7 @@ def memory_type(of: dtype) -> str:
     """The IR type of one part of one element in memory."""
     if of.category == BOOL:
         return "i8"
-    return "i16" if of.compute is not of else _element(of)
+    return f"i{8 * of.to_real().itemsize}" if of.compute is not of else _element(of)
 
 
 def register_types(of: dtype, width: int) -> list[str]:
@@ -64,15 +68,23 @@ def splat_constant(of: dtype, number: complex | float | int, width: int) -> Oper
     """``number`` rounded to the dtype, in every lane.  An integer that does not fit wraps around."""
     type = vector(_element(of), width)
     if of.category == COMPLEX:
-        number = complex(number)
-        return constant(type, number.real), constant(type, number.imag)
+        number, part = complex(number), of.to_real()
+        re, im = splat_constant(part, number.real, width), splat_constant(part, number.imag, width)
+        assert isinstance(re, Value) and isinstance(im, Value)
+        return re, im
     if of.category == BOOL:
         return constant(type, bool(number))
     if of.category == INTEGER:
         size = 8 * of.itemsize
         wrapped = int(number) & ((1 << size) - 1)
         return constant(type, wrapped - (1 << size) if wrapped >> (size - 1) else wrapped)
-    return constant(type, halves.round_number(float(number), of) if of.compute is not of else float(number))
+    return constant(type, _rounded(float(number), of) if of.compute is not of else float(number))
+
+
+def _rounded(number: float, of: dtype) -> float:
+    """A Python float rounded to float32 and then to a shorter dtype."""
+    with np.errstate(over="ignore"):
+        return float(numbers_in(stored_as(np.array(number, np.float32), of), of))
 
 
 def select(builder: Builder, condition: Value, then: Operand, otherwise: Operand) -> Operand:
@@ -82,19 +94,24 @@ def select(builder: Builder, condition: Value, then: Operand, otherwise: Operand
 
 def round_to(builder: Builder, operand: Operand, of: dtype) -> Operand:
     """Round an operand of the dtype's ``compute`` dtype to the dtype itself."""
-    return operand if of.compute is of else halves.round_to(builder, operand, of)
+    if of.compute is of:
+        return operand
+    return pack([halves.round_to(builder, part, of.to_real()) for part in unpack(operand)])
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-def _from_memory(builder: Builder, value: Value, of: dtype) -> Value:
+def from_memory(builder: Builder, value: Value, of: dtype) -> Value:
+    """One part of an element, as it is in registers."""
+    of = of.to_real()
     if of.category == BOOL:
         return builder.compare("ne", value, 0)
     return value if of.compute is of else halves.decode(builder, value, of)
 
 
 def _to_memory(builder: Builder, value: Value, of: dtype) -> Value:
+    of = of.to_real()
     if of.category == BOOL:
         return builder.cast("zext", value, vector("i8", value.width))
     return value if of.compute is of else halves.encode(builder, value, of)
@@ -129,7 +146,7 @@ def load(builder: Builder, pointer: Value, of: dtype, width: int, mask: Value | 
         value = _guarded(builder, mask, constant(type, 0), lambda: builder.load(pointer, type))
     else:
         value = builder.masked_load(pointer, _duplicated(builder, mask) if complex else mask, type)
-    return _deinterleave(builder, value) if complex else _from_memory(builder, value, of)
+    return pack([from_memory(builder, part, of) for part in (_deinterleave(builder, value) if complex else (value,))])
 
 
 def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None, *, stream: Value | None = None) -> None:
@@ -138,7 +155,8 @@ def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: V
     Past the caches if ``stream`` holds and no lane is left out; the place must then be a multiple of the vector's size.
     """
     complex = of.category == COMPLEX
-    value = _interleave(builder, *operand) if complex else _to_memory(builder, operand, of)
+    parts = [_to_memory(builder, part, of) for part in unpack(operand)]
+    value = _interleave(builder, *parts) if complex else parts[0]
     if mask is None and stream is not None and value.width > 1:
         builder.stream_if(stream, value, pointer)
     elif mask is None:
@@ -197,8 +215,8 @@ def load_strided(builder: Builder, pointer: Value, index: Value, of: dtype, widt
     type = vector(element, width)
     if of.category == COMPLEX:
         imaginary = builder.offsets_each(addresses, 1, element)
-        return builder.gather(addresses, mask, type), builder.gather(imaginary, mask, type)
-    return _from_memory(builder, builder.gather(addresses, mask, type), of)
+        return pack([from_memory(builder, builder.gather(each, mask, type), of) for each in (addresses, imaginary)])
+    return from_memory(builder, builder.gather(addresses, mask, type), of)
 
 
 def load_each(builder: Builder, addresses: list[Value], of: dtype) -> Operand:
@@ -209,9 +227,9 @@ def load_each(builder: Builder, addresses: list[Value], of: dtype) -> Operand:
         lanes = Value("poison", vector(element, width))
         for lane, address in enumerate(addresses):
             lanes = builder.insert(lanes, builder.load(builder.offset(address, number, element), element), lane)
-        return lanes
+        return from_memory(builder, lanes, of)
 
-    return (part(0), part(1)) if of.category == COMPLEX else _from_memory(builder, part(0), of)
+    return (part(0), part(1)) if of.category == COMPLEX else part(0)
 
 
 def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Value, of: dtype, mask: Value | None = None) -> None:
@@ -227,7 +245,8 @@ def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Val
         addresses = builder.select(mask, addresses, builder.splat(harmless, width))
     mask = _all(width)
     if of.category == COMPLEX:
-        builder.scatter(operand[0], addresses, mask)
-        builder.scatter(operand[1], builder.offsets_each(addresses, 1, element), mask)
+        re, im = (_to_memory(builder, part, of) for part in unpack(operand))
+        builder.scatter(re, addresses, mask)
+        builder.scatter(im, builder.offsets_each(addresses, 1, element), mask)
     else:
         builder.scatter(_to_memory(builder, operand, of), addresses, mask)

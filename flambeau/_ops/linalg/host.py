@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau._ops.operator import Operator
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -33,7 +34,7 @@ def check_floating(name: str, *operands: Any) -> None:
         dtype = layout_of(operand).dtype
         if dtype.category < dt.FLOAT:
             raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {dtype!r}")
-        if dtype in (dt.float16, dt.bfloat16):
+        if dtype.compute is not dtype:
             raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {dtype!r}")
     dtypes = [layout_of(operand).dtype for operand in operands]
     if any(dtype is not dtypes[0] for dtype in dtypes):
@@ -49,10 +50,19 @@ def check_matrix(name: str, *operands: Any, letter: str = "A") -> None:
             )
 
 
+def compute(tensor: Any) -> None:
+    """Compute a tensor now; where it is one sample of many (``batching/``), all of them."""
+    tape = LOCAL.tape
+    if tape.batched:
+        tape.compute(tensor, compute)
+    else:
+        tensor.storage.materialize()
+
+
 def checked(results: tuple, check_errors: bool) -> tuple:
     """An operator's results, computed now if it checks for errors: these are raised at the call, where programs catch them and try something else."""
     if check_errors and results[0].layout.numel:
-        results[0].storage.materialize()
+        compute(results[0])
     return results
 
 

@@ -107,8 +107,8 @@ def matrix_exp(A: Tensor) -> Tensor:
     dtype = A.layout.dtype
     if dtype.category < dt.FLOAT:
         raise RuntimeError(f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {dtype!r}")
-    if dtype in (dt.float16, dt.bfloat16):
-        return EXP(A.to(dt.float32)).to(dtype)
+    if dtype.compute is not dtype:
+        return EXP(A.to(dtype.compute)).to(dtype)
     return EXP(A)
 
 

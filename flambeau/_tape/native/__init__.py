@@ -67,7 +67,7 @@ _FIELDS = {
     "Trie": ("root", "size"),
     "Storage": ("buffer", "error", "exported", "nbytes", "slot", "tape", "version"),
     "Tensor": ("base", "layout", "node", "output_nr", "storage"),
-    "Layout": ("contiguous", "dtype", "numel", "offset"),
+    "Layout": ("contiguous", "dense", "dtype", "numel", "offset"),
     "Operator": ("keeps_origin", "native"),
     "DType": ("category", "itemsize"),
     "ViewRecord": ("layouts", "operands", "statics"),
@@ -121,7 +121,7 @@ def load(classes: dict[str, type], objects: dict[str, Any], places: dict[str, in
     structures["Pool"] = words.Structure({"run": 0}, owned=False)
     structures["Words"] = words.Structure({name: 8 * place for place, name in enumerate(launch.WORDS)}, owned=False)
     try:
-        found = words.build(_SOURCE, structures, (*_OF_STATE, "record", "overwrite", "binary", "materialize", "release"))
+        found = words.build(_SOURCE, structures, (*_OF_STATE, "record", "inplace", "overwrite", "binary", "materialize", "release"))
     except (RuntimeError, OSError):  # Python's C functions are not to be found, or the system wants no code made
         return None
     for name, given in _OF_STATE.items():
@@ -130,6 +130,7 @@ def load(classes: dict[str, type], objects: dict[str, Any], places: dict[str, in
     materialize = callables.function("materialize", found["materialize"], callables.ONE_ARGUMENT, state.address)
     state.methods = [
         (operator, "__call__", callables.method(operator, "__call__", found["record"], callables.FAST_WITH_KEYWORDS)),
+        (operator, "inplace", callables.method(operator, "inplace", found["inplace"], callables.FAST_WITH_KEYWORDS)),
         (operator, "_overwrite", callables.method(operator, "_overwrite", found["overwrite"], callables.FAST)),
         (buffer, "__del__", callables.method(buffer, "__del__", found["release"], callables.NO_ARGUMENTS)),
         (storage, "materialize", callables.bound(materialize)),

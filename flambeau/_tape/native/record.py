@@ -1,4 +1,4 @@
-"""Recording, in the language of ``_runtime/words.py``: ``Operator.__call__``, ``Operator.overwrite`` and the operators of Python."""
+"""Recording, in the language of ``_runtime/words.py``: an operator's call, in place and over several targets, and the operators of Python."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def enter(tape: Tape, storage: Storage, state: State):
     return 1
 
 
-def generic(operator, arguments, count, names, state: State):
-    """What ``Operator.__call__`` says in Python."""
+def generic(function, operator, arguments, count, names):
+    """What ``Operator.__call__`` or ``Operator.inplace`` says in Python."""
     PyErr_Clear()
     positional = PyTuple_New(count + 1)
     PyTuple_SetItem(positional, 0, new(operator))
@@ -31,7 +31,7 @@ def generic(operator, arguments, count, names, state: State):
         while index < PyTuple_Size(names):
             PyDict_SetItem(named, PyTuple_GetItem(names, index), at(arguments + 8 * (count + index)))
             index += 1
-    result = PyObject_Call(state.generic, positional, named)
+    result = PyObject_Call(function, positional, named)
     Py_DecRef(positional)
     Py_DecRef(named)
     return result
@@ -252,35 +252,69 @@ def finish_several(operator, arguments, count, record: Record, results, tracked,
     return results
 
 
-def record(operator: Operator, arguments, count, names):
-    native: Native = operator.native
-    state: State = PyLong_AsLongLong(native.address)
-    tape: Tape = state.tape
-    if tape == 0 or PyThread_get_thread_ident() != state.thread or tape.entered != state.none or count > 60:  # ``wanted`` has a bit for each operand
-        return generic(operator, arguments, count, names, state)
-    statics = state.empty
-    if names != 0:
-        if PyTuple_Size(names) != 1 or PyTuple_GetItem(names, 0) != state.statics:
-            return generic(operator, arguments, count, names, state)
-        statics = at(arguments + 8 * count)
+def statics_of(arguments, count, names, state: State):
+    """The statics that a call names, or none; 0 if it names anything else."""
+    if names == 0:
+        return state.empty
+    if PyTuple_Size(names) != 1 or PyTuple_GetItem(names, 0) != state.statics:
+        return 0
+    return at(arguments + 8 * count)
+
+
+def is_recording(tape: Tape, state: State):
+    """Whether this thread's tape is the one that native code serves, and nothing is being recorded."""
+    return tape != 0 and PyThread_get_thread_ident() == state.thread and tape.entered == state.none
+
+
+def size_of_key(arguments, count, tape, state: State):
+    """How many parts a key has; 0 if an operand is something out of the ordinary. All storages are known to the tape afterwards."""
+    size = 2
+    index = 0
+    while index < count:
+        more = size_in_key(at(arguments + 8 * index), tape, state)
+        if more == 0:
+            return 0
+        size += more
+        index += 1
+    return size
+
+
+def with_history(arguments, count, state: State):
+    """A bit for each operand that requires grad."""
+    wanted = 0
+    index = 0
+    while index < count:
+        operand: Tensor = at(arguments + 8 * index)
+        if not is_number(operand, state) and operand.node != state.none:
+            wanted = wanted | 1 << index
+        index += 1
+    return wanted
+
+
+def find(operator: Operator, statics, arguments, count, size, tape: Tape, state: State):
+    """The record of a call, or 0. Nothing is allocated once it has been found."""
     origin = 0
     if operator.keeps_origin != state.false:
         origin = user_line(state)
         if origin == 0:
             return 0
-    size = 2
-    wanted = 0
-    index = 0
-    while index < count:
-        operand: Tensor = at(arguments + 8 * index)
-        more = size_in_key(operand, tape, state)
-        if more == 0:
-            Py_DecRef(origin)
-            return generic(operator, arguments, count, names, state)
-        if more == 2 and operand.node != state.none:
-            wanted = wanted | 1 << index
-        size += more
-        index += 1
+    cursor: Record = tape.cursor
+    record = cursor.latest
+    if origin != 0 or not matches(record, operator, statics, arguments, count, state):
+        record = look_up(operator, statics, arguments, count, size, origin, tape, state)
+    return record
+
+
+def record(operator: Operator, arguments, count, names):
+    native: Native = operator.native
+    state: State = PyLong_AsLongLong(native.address)
+    tape: Tape = state.tape
+    statics = statics_of(arguments, count, names, state)
+    size = 0
+    if is_recording(tape, state) and count <= 60 and statics != 0:  # a word has a bit for each operand
+        size = size_of_key(arguments, count, tape, state)
+    if size == 0:
+        return generic(state.generic, operator, arguments, count, names)
 
     # Made before anything is looked up: allocating may collect garbage, and that may run anything.
     storage: Storage = PyType_GenericAlloc(state.storage, 0)
@@ -288,17 +322,14 @@ def record(operator: Operator, arguments, count, names):
     if storage == 0 or result == 0:
         Py_DecRef(storage)
         Py_DecRef(result)
-        Py_DecRef(origin)
-        return generic(operator, arguments, count, names, state)
-    cursor: Record = tape.cursor
-    record: Record = cursor.latest
-    if origin != 0 or not matches(record, operator, statics, arguments, count, state):
-        record = look_up(operator, statics, arguments, count, size, origin, tape, state)
+        return generic(state.generic, operator, arguments, count, names)
+    record: Record = find(operator, statics, arguments, count, size, tape, state)
     slot = PyList_Size(tape.values)
     known = record != 0 and slot < PyLong_AsLongLong(tape.limit)
-    tracked = wanted != 0 and tape.grad != state.false
-    if known and tracked:
-        tracked = record.differentiable != state.false
+    tracked = 0
+    if known and tape.grad != state.false and record.differentiable != state.false:
+        wanted = with_history(arguments, count, state)
+        tracked = wanted != 0
         if tracked:
             anomaly: Anomaly = state.anomaly
             known = PyLong_AsLongLong(record.wanted) == wanted and anomaly.enabled == state.false
@@ -310,7 +341,7 @@ def record(operator: Operator, arguments, count, names):
         Py_DecRef(several)
         Py_DecRef(storage)
         Py_DecRef(result)
-        return generic(operator, arguments, count, names, state)
+        return generic(state.generic, operator, arguments, count, names)
     tape.cursor = new(record)
     push_numbers(arguments, count, tape, state)
     if several != 0:
@@ -327,6 +358,62 @@ def record(operator: Operator, arguments, count, names):
             return 0
         result.node = node
     return result
+
+
+def may_become(target: Tensor, tape: Tape, state: State):
+    """Whether a result may take the place of all of a target's elements, which has no history: nothing is left then that may not be written."""
+    if class_of(target) != state.tensor and PyType_IsSubtype(class_of(target), state.tensor_base) == 0:
+        return 0
+    storage: Storage = target.storage
+    layout: Layout = target.layout
+    if storage == 0 or storage.exported != state.false or class_of(layout) != state.layout:
+        return 0
+    if tape.grad != state.false:
+        base: Tensor = target.base
+        if target.node != state.none:
+            return 0
+        if base != state.none and base.node != state.none:
+            return 0
+    dtype: DType = layout.dtype
+    nbytes = PyLong_AsLongLong(layout.numel) * PyLong_AsLongLong(dtype.itemsize)
+    return layout.dense != state.false and PyLong_AsLongLong(layout.offset) == 0 and nbytes == PyLong_AsLongLong(storage.nbytes)
+
+
+def replace(tape: Tape, storage: Storage, slot, state: State):
+    """Let a storage stand for a new value, whose slot is the next: what ``adopt`` does."""
+    number = PyLong_FromSsize_t(slot)
+    PyDict_SetItem(tape.replaced, number, storage.slot)
+    PyList_SetItem(tape.values, PyLong_AsLongLong(storage.slot), new(state.none))
+    PyList_Append(tape.values, storage)
+    storage.slot = number
+    storage.version = PyLong_FromLongLong(PyLong_AsLongLong(storage.version) + 1)
+
+
+def inplace(operator: Operator, arguments, count, names):
+    """``Operator.inplace(target, *operands)`` of a call that was recorded before, whose result is the target's new storage; no history."""
+    native: Native = operator.native
+    state: State = PyLong_AsLongLong(native.address)
+    tape: Tape = state.tape
+    statics = statics_of(arguments, count, names, state)
+    operands = arguments + 8
+    target: Tensor = 0
+    size = 0
+    if is_recording(tape, state) and count > 1 and count <= 60 and statics != 0:
+        target = at(arguments)
+        if may_become(target, tape, state):  # before a storage is made an input, which Python would not do for what it refuses
+            size = size_of_key(operands, count - 1, tape, state)
+    record: Record = 0
+    if size != 0 and (tape.grad == state.false or with_history(operands, count - 1, state) == 0):
+        record = find(operator, statics, operands, count - 1, size, tape, state)
+    if record != 0:
+        storage: Storage = target.storage
+        slot = PyList_Size(tape.values)
+        if record.single == target.layout and storage.tape == tape and slot < PyLong_AsLongLong(tape.limit):
+            tape.cursor = new(record)
+            push_numbers(operands, count - 1, tape, state)
+            replace(tape, storage, slot, state)
+            return new(target)
+    return generic(state.generic_inplace, operator, arguments, count, names)
 
 
 def overwrite(operator: Operator, arguments, count):
@@ -383,12 +470,7 @@ def overwrite(operator: Operator, arguments, count):
     while index < results:
         tensor = PyList_GetItem(targets, index)
         storage = tensor.storage
-        number = PyLong_FromSsize_t(slot + index)
-        PyDict_SetItem(tape.replaced, number, storage.slot)
-        PyList_SetItem(tape.values, PyLong_AsLongLong(storage.slot), new(state.none))
-        PyList_Append(tape.values, storage)
-        storage.slot = number
-        storage.version = PyLong_FromLongLong(PyLong_AsLongLong(storage.version) + 1)
+        replace(tape, storage, slot + index, state)
         index += 1
     tape.cursor = new(record)
     return new(state.true)

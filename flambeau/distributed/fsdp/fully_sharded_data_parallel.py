@@ -9,7 +9,7 @@ from typing import Any
 
 from flambeau.nn.modules.module import Module
 
-__all__ = ["FSDPModule", "FullyShardedDataParallel", "fully_shard"]
+__all__ = ["FullyShardedDataParallel"]
 
 _MISSING = "Flambeau does not share out parameters among processes (FSDP): use DistributedDataParallel, with ZeroRedundancyOptimizer if memory is short"
 
@@ -23,23 +23,3 @@ class FullyShardedDataParallel(Module):
 
     def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(_MISSING)
-
-
-class FSDPModule:
-    """What ``fully_shard`` makes of a module, to ask whether a module is one: none is.
-
-    Raises:
-        RuntimeError: when called
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(_MISSING)
-
-
-def fully_shard(module: Any, *args: Any, **kwargs: Any) -> Any:
-    """Share out a module's parameters: not here.
-
-    Raises:
-        RuntimeError: always
-    """
-    raise RuntimeError(_MISSING)

@@ -1,42 +1,23 @@
-"""Tensors that lie in several processes: there are none here, only the names that packages ask for."""
+"""Tensors that lie in several processes, whole or in pieces (``DTensor``), and functions of them."""
 
 from __future__ import annotations
 
-from typing import Any
+from flambeau.distributed.device_mesh import DeviceMesh as DeviceMesh
+from flambeau.distributed.device_mesh import init_device_mesh as init_device_mesh
+from flambeau.distributed.tensor.api import distribute_module as distribute_module
+from flambeau.distributed.tensor.api import distribute_tensor as distribute_tensor
+from flambeau.distributed.tensor.api import empty as empty
+from flambeau.distributed.tensor.api import full as full
+from flambeau.distributed.tensor.api import ones as ones
+from flambeau.distributed.tensor.api import rand as rand
+from flambeau.distributed.tensor.api import randn as randn
+from flambeau.distributed.tensor.api import zeros as zeros
+from flambeau.distributed.tensor.dtensor import DTensor as DTensor
+from flambeau.distributed.tensor.placement_types import Partial as Partial
+from flambeau.distributed.tensor.placement_types import Placement as Placement
+from flambeau.distributed.tensor.placement_types import Replicate as Replicate
+from flambeau.distributed.tensor.placement_types import Shard as Shard
 
-from flambeau import Tensor
-
-__all__ = ["DTensor", "Partial", "Placement", "Replicate", "Shard"]
-
-
-class DTensor(Tensor):
-    """A tensor of several processes, to ask whether a tensor is one: none is.
-
-    Raises:
-        RuntimeError: when called
-    """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> DTensor:
-        raise RuntimeError("Flambeau has no tensors that lie in several processes; torch.distributed's collectives exchange ordinary ones")
-
-
-class Placement:
-    """How a tensor would lie in the processes of a mesh. Packages make some when they are imported; nothing here takes them."""
-
-
-class Replicate(Placement):
-    """Whole in each."""
-
-
-class Partial(Placement):
-    """As parts of a sum."""
-
-    def __init__(self, reduce_op: str = "sum") -> None:
-        self.reduce_op = reduce_op
-
-
-class Shard(Placement):
-    """Cut along a dimension."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
+__all__ = [
+    "DTensor", "Partial", "Placement", "Replicate", "Shard", "distribute_module", "distribute_tensor", "empty", "full", "ones", "rand", "randn", "zeros",
+]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flambeau
 from flambeau._ops import encoding
 from flambeau._ops import nn as ops
+from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
@@ -25,6 +26,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
+    if num_classes > 0 and LOCAL.tape.batched:
+        return ops.one_hot(tensor, num_classes)  # a class that is out of range in some sample is all zeros, as in PyTorch
     high = encoding.largest(tensor)
     if high >= 1 << 63:
         raise RuntimeError(f"Class values must be non-negative, got {int(tensor._array().min())}.")

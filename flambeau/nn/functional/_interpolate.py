@@ -1,26 +1,24 @@
 """Resizing of signals, images and volumes.
 
-Every mode but ``"area"`` works on one axis after the other. Along an axis an output is a weighted sum of a few inputs, its
-*taps*: one for nearest neighbours, two for linear, four for cubic interpolation, as many as a filter is wide with
-``antialias``. Taps and weights depend on sizes alone and are kept.
+Every mode works on one axis after the other. Along an axis an output is a weighted sum of a few neighbours (``_ops/resampling.py``): one for
+nearest neighbours, two for linear, four for cubic interpolation, as many as a filter is wide with ``antialias``.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy
-
 import flambeau
+from flambeau._ops.resampling import Rule, resample
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4, "lanczos": 4}
 _ANY = ("nearest", "nearest-exact", "area")
+_KINDS = {mode: "linear" if mode.endswith("linear") else "cubic" if mode == "bicubic" else mode for mode in (*_LINEAR, *_ANY)}
+"""The rule that each mode has along an axis."""
 
 
 def interpolate(
@@ -71,42 +69,17 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
     output = input if input.is_floating_point() else input.to(flambeau.float32)
-    last = _channels_last(output)
-    if last:  # channels that lie side by side are moved together, and stay side by side
-        output = output.movedim(1, -1)
-    if last and _repeats(mode, input.shape[2:], sizes, scales):
-        output = _repeated(output, sizes)
-    else:
-        for i in reversed(range(n)):  # the last axis first, as PyTorch sums them
-            scale = None if scales is None else scales[i]
-            output = _resize_axis(output, i + (1 if last else 2), sizes[i], scale, mode, align_corners, antialias)
-    if last:
-        output = output.movedim(-1, 1)
+    kind = ("wide " if antialias else "") + _KINDS[mode]
+    old = tuple(input.shape[2:])
+    rules = {
+        i + 2: Rule(kind, before, after, scale, align_corners) for i, (before, after, scale) in enumerate(zip(old, sizes, scales or (None,) * n))
+    }
+    output = resample(output, rules)
     if output.dtype == input.dtype:
         return output
     if mode in ("nearest", "nearest-exact"):
         return output.to(input.dtype)
     return output.round().clamp(0, 255).to(input.dtype)
-
-
-def _channels_last(input: Tensor) -> bool:
-    format = {4: flambeau.channels_last, 5: flambeau.channels_last_3d}.get(input.dim())
-    return format is not None and input.is_contiguous(memory_format=format) and not input.is_contiguous()
-
-
-def _repeats(mode: str, old: Sequence[int], sizes: Sequence[int], scales: Sequence[float] | None) -> bool:
-    """Whether each element is repeated, along each axis the same number of times."""
-    return mode in ("nearest", "nearest-exact") and all(
-        after % before == 0 and scale in (None, after // before) for before, after, scale in zip(old, sizes, scales or (None,) * len(old))
-    )
-
-
-def _repeated(input: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Elements of ``(N, *, C)`` repeated until ``*`` has the given sizes."""
-    batch, *old, channels = input.shape
-    split = [size for before in old for size in (before, 1)]
-    wide = [size for before, after in zip(old, sizes) for size in (before, after // before)]
-    return input.reshape(batch, *split, channels).expand(batch, *wide, channels).reshape(batch, *sizes, channels)
 
 
 def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
@@ -140,100 +113,6 @@ def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) 
         raise NotImplementedError(f"Got {dims}D input, but {mode} mode needs {_LINEAR[mode]}D input")
     if mode == "lanczos" and (align_corners or not antialias):
         raise ValueError("Lanczos mode does not support align_corners=True" if align_corners else "Lanczos mode requires antialias=True")
-
-
-def _resize_axis(input: Tensor, dim: int, size: int, scale: float | None, mode: str, align_corners: bool, antialias: bool) -> Tensor:
-    old = input.size(dim)
-    if antialias:
-        weights = _filter_matrix(mode, old, size, scale, align_corners).to(device=input.device, dtype=input.dtype)
-        return (input.movedim(dim, -1) @ weights).movedim(-1, dim)
-    wide = "float64" if input.dtype == flambeau.float64 else "float32"
-    positions, weights = _taps(mode, old, size, scale, align_corners, wide)
-    result: Any = None
-    for position, weight in zip(positions, weights):
-        part = input.index_select(dim, position.to(input.device))
-        if weight is not None:
-            shape = [-1 if d == dim else 1 for d in range(input.dim())]
-            part = part * weight.to(device=input.device, dtype=input.dtype).view(shape)
-        result = part if result is None else result + part
-    return result
-
-
-def _ratio(old: int, size: int, scale: float | None, align_corners: bool, real: Callable) -> Any:
-    """By how much the input's position grows from one output to the next."""
-    if align_corners:
-        return real(old - 1) / real(size - 1) if size > 1 else real(0)
-    return real(1.0 / scale) if scale is not None and scale > 0 else real(old) / real(size)
-
-
-@functools.lru_cache(maxsize=256)
-def _taps(
-    mode: str, old: int, size: int, scale: float | None, align_corners: bool, wide: str
-) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-    """The positions of the taps, each a vector over the outputs, and their weights (``None`` for 1)."""
-    real: Any = getattr(numpy, wide)
-    ratio = _ratio(old, size, scale, align_corners, real)
-    out = numpy.arange(size).astype(wide)
-    if mode in ("nearest", "nearest-exact"):
-        shift = real(0.5) if mode == "nearest-exact" else real(0)
-        position = numpy.floor((out + shift) * ratio).astype(numpy.int64).clip(0, old - 1)
-        return (_vector(position),), (None,)
-    source = out * ratio if align_corners else (out + real(0.5)) * ratio - real(0.5)
-    if mode != "bicubic":
-        source = numpy.maximum(source, real(0))
-        low = numpy.floor(source).astype(numpy.int64).clip(0, old - 1)
-        high = numpy.minimum(low + 1, old - 1)
-        fraction = numpy.clip(source - low.astype(wide), real(0), real(1))
-        return (_vector(low), _vector(high)), (_vector(real(1) - fraction), _vector(fraction))
-    low = numpy.floor(source)
-    fraction = source - low
-    taps = [(low.astype(numpy.int64) + offset).clip(0, old - 1) for offset in (-1, 0, 1, 2)]
-    weights = [_cubic(numpy.abs(fraction - real(offset)), -0.75) for offset in (-1, 0, 1, 2)]
-    return tuple(_vector(tap) for tap in taps), tuple(_vector(weight.astype(wide)) for weight in weights)
-
-
-def _vector(values: numpy.ndarray) -> Tensor:
-    dtype = flambeau.int64 if values.dtype == numpy.int64 else getattr(flambeau, str(values.dtype))
-    return flambeau.tensor(values.tolist(), dtype=dtype)
-
-
-def _cubic(x: numpy.ndarray, a: float) -> numpy.ndarray:
-    """The cubic convolution kernel (Keys 1981) at distance ``x``."""
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = ((x - 5) * x + 8) * x * a - 4 * a
-    return numpy.where(x <= 1, near, numpy.where(x < 2, far, 0))
-
-
-def _triangle(x: numpy.ndarray) -> numpy.ndarray:
-    return numpy.maximum(1 - x, 0)
-
-
-def _lanczos(x: numpy.ndarray) -> numpy.ndarray:
-    return numpy.where(x < 3, numpy.sinc(x) * numpy.sinc(x / 3), 0)
-
-
-# Half the width of each filter, and the filter as a function of the distance. With antialias the cubic one has a = -0.5.
-_FILTERS: dict[str, tuple[float, Callable]] = {
-    "bilinear": (1.0, _triangle),
-    "bicubic": (2.0, lambda x: _cubic(x, -0.5)),
-    "lanczos": (3.0, _lanczos),
-}
-
-
-@functools.lru_cache(maxsize=64)
-def _filter_matrix(mode: str, old: int, size: int, scale: float | None, align_corners: bool) -> Tensor:
-    """The (old, new) matrix of a filter that is as much wider as the image shrinks; every column sums to 1."""
-    half, kernel = _FILTERS[mode]
-    ratio = float(_ratio(old, size, scale, align_corners, float))
-    stretch = max(ratio, 1.0)
-    matrix = numpy.zeros((old, size))
-    for i in range(size):
-        centre = ratio * (i + 0.5)
-        first = max(int(centre - half * stretch + 0.5), 0)
-        last = min(int(centre + half * stretch + 0.5), old)
-        weights = kernel(numpy.abs(numpy.arange(first, last) - centre + 0.5) / stretch)
-        matrix[first:last, i] = weights / weights.sum()
-    return flambeau.tensor(matrix.tolist(), dtype=flambeau.float64)
 
 
 def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None) -> Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flambeau._codegen.scalar import halves, registers
+from flambeau._codegen.scalar import registers
 from flambeau._types import dtype as types
 from tests._codegen.elementwise import run
 
@@ -48,8 +48,11 @@ def test_all_bits_survive_memory_and_registers(of):
     np.testing.assert_array_equal(got[finite], array.view(np.uint16)[finite])
 
 
-@pytest.mark.parametrize("of", [types.float16, types.bfloat16], ids=repr)
+@pytest.mark.parametrize("of", [types.float16, types.bfloat16, *types.FLOAT8], ids=repr)
 def test_constants_are_rounded_as_values_are(of):
     for number in (1.0, 0.1, 65519.9, 65520.0, 1e-8, 3.0e38, -2.7, float("inf"), 1e-40):
-        with np.errstate(over="ignore"):
-            assert halves.round_number(number, of) == _rounded(np.full(16, number, np.float32), of)[0]
+        array = np.full(16, number, np.float32)
+        constant = registers.splat_constant(of, number, 16)
+        np.testing.assert_array_equal(
+            run(lambda builder, operands, constant=constant: constant, [array], [types.float32], types.float32, 16), _rounded(array, of)
+        )

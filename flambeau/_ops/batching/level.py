@@ -1,0 +1,363 @@
+"""A level of ``vmap``: a tape on which calls with the tensors of one sample are calls with the tensors of all.
+
+While a function is mapped, its thread's tape is a ``Level``. Tensors in there are ordinary ones, with the shapes of one sample; their storages
+belong to the level, and ``Samples`` stand behind them. A call of an operator asks the operator for the layouts of its results as ever, and a
+rule (``rules.py``) for a call of all samples, which goes to the tape outside. Whatever is not a call of an operator (views, histories, backward
+passes, everything that is composed of operators) never notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
+
+from flambeau._ops.batching.call import Call
+from flambeau._ops.batching.rules import batched_call
+from flambeau._ops.batching.samples import Samples, repeated
+from flambeau._ops.copying import CLONE, COPY
+from flambeau._ops.joining import stack
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator
+from flambeau._ops.registry import new_tensor
+from flambeau._ops.views import ALIAS, make_view, permute, select
+from flambeau._ops.writing import check_result, check_writable, rebase, write
+from flambeau._tape.storage import Storage, TensorBase
+from flambeau._tape.tape import LOCAL, Tape, TrieNode, switch
+from flambeau._types import layout as lay
+from flambeau._types.dtype import FLOAT
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._tensor.tensor import Tensor
+
+def mapped(function: Callable[..., Sequence[Tensor | None]], *rows: Tensor) -> tuple[Tensor | None, ...]:
+    """What a function that returns tensors gives for each row (slice along the first dimension) of its arguments, stacked; ``None`` stays."""
+    level = Level(rows[0].layout.shape[0], "error")
+    ones = [level.one_of(each, 0) for each in rows]
+    with level.running():
+        results = function(*ones)
+    return tuple([None if each is None else level.spread(each) for each in results])
+
+
+MAX_RECORDS = 20_000
+"""What is known of calls is forgotten when there are more."""
+
+
+class NoSingleValue(RuntimeError):
+    """Somebody looks at the elements of a tensor that has others in every sample."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "vmap: a tensor that is mapped over has other elements in every sample, so that they cannot be looked at one by one: this is what "
+            ".item(), int(), bool(), an `if` or `while` on it, .numpy(), .tolist(), nonzero() and indexing by a mask do. Write the choice with "
+            "torch.where or a masked sum, or do it outside of vmap. (A tensor that a mapped function has put aside ends with the call, too: "
+            "return it instead.)"
+        )
+
+
+class VmapInfo(NamedTuple):
+    """What a rule of a ``Function`` is told of the map that it is called in."""
+
+    batch_size: int
+    randomness: str
+
+
+class Level(Tape):
+    """The tape of a function that is mapped over ``size`` samples.
+
+    Attributes:
+        outer: the tape that calls of all samples go to
+        depth: 1, or 2 within another level, and so on
+        randomness: ``"error"``, ``"different"`` or ``"same"``
+        passes: how many backward passes are under way: one that builds no graph in here is part of what is differentiated outside
+        made: the storages that are the same for all samples and were made in here, which may be written to by each
+    """
+
+    __slots__ = ("depth", "made", "outer", "passes", "randomness", "size")
+
+    batched = True
+
+    def __init__(self, size: int, randomness: str) -> None:
+        super().__init__()
+        self.outer = outer = LOCAL.tape
+        self.grad, self.inference = outer.grad, outer.inference
+        self.limit = -1  # passes are not replayed here
+        self.size = size
+        self.randomness = randomness
+        self.depth = outer.depth + 1 if isinstance(outer, Level) else 1
+        self.passes = 0
+        self.made: WeakSet[Storage] = WeakSet()
+
+    @property
+    def root(self) -> Tape:
+        """The tape that records."""
+        return self.outer.root
+
+    def flush(self) -> None:
+        """Nothing: there is nothing on a level that could be computed."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let this thread record here."""
+        self.outer = LOCAL.tape
+        switch(self)
+        try:
+            yield
+        finally:
+            switch(self.outer)
+
+    def outside(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Call a function on the tape outside; without history if there is none to be in here."""
+        outer = self.outer
+        grad = outer.grad
+        outer.grad = grad and (self.grad or self.passes > 0)
+        switch(outer)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            outer.grad = grad
+            switch(self)
+
+    # -- between one sample and all ----------------------------------------------------------------------------------
+
+    def holds(self, tensor: Any) -> bool:
+        """Whether a tensor (or anything else) is one of this level, which differs from sample to sample."""
+        return isinstance(tensor, TensorBase) and tensor.storage.tape is self
+
+    def one_of(self, tensor: Tensor, dim: int, shared: bool = True) -> Tensor:
+        """The tensor of one sample, of all that lie along a dimension of ``tensor``."""
+        samples = self.outside(_moved, tensor, dim) if LOCAL.tape is self else _moved(tensor, dim)
+        layout = samples.layout
+        own = lay.layout(layout.shape[1:], layout.strides[1:], 0, layout.dtype)
+        return self.wrap(samples, own, shared)
+
+    def wrap(self, samples: Tensor, layout: Layout, shared: bool = False) -> Tensor:
+        """The tensor of one sample with this layout."""
+        nbytes = (layout.numel if layout.dense else layout.extent) * layout.dtype.itemsize
+        storage = Storage(None, nbytes, self, Samples(samples, layout, shared))  # type: ignore[arg-type]
+        storage.error = NoSingleValue  # type: ignore[assignment]
+        return new_tensor(storage, layout)
+
+    def samples(self, tensor: Tensor) -> Tensor:
+        """All samples, ``(B, *shape)``, of a tensor that this level holds; called outside."""
+        return tensor.storage.slot.read(tensor.layout)  # type: ignore[attr-defined]
+
+    def spread(self, tensor: Tensor) -> Tensor:
+        """All samples of any tensor; called outside."""
+        return self.samples(tensor) if self.holds(tensor) else repeated(tensor, self.size)
+
+    def compute(self, tensor: Tensor, compute: Callable[[Tensor], None]) -> None:
+        """Let ``compute`` have all samples of a tensor."""
+        self.outside(lambda: compute(self.samples(tensor) if self.holds(tensor) else tensor))
+
+    def described(self, tensor: Tensor) -> str:
+        """What ``print`` shows of a tensor that this level holds: all samples, if the level is the innermost or they can be looked at."""
+        shown = self.outside(self.samples, tensor) if LOCAL.tape is self else f"{list(tensor.layout.shape)} in each of {self.size} samples"
+        return f"BatchedTensor(lvl={self.depth}, bdim=0, value={shown})"
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def call(self, op: Operator, operands: tuple, statics: tuple) -> Any:
+        """What ``Operator.__call__`` does in a mapped function."""
+        held = [operand.__class__ not in PLAIN_NUMBERS and self.holds(operand) for operand in operands]
+        if True not in held:
+            result = self.outside(Operator.__call__, op, *operands, statics=statics)
+            for each in result if result.__class__ is tuple else (result,):
+                self.made.add(each.storage)
+            return result
+        record = _record(op, operands, statics)
+        found = self.outside(self._run, op, operands, statics, held, record)
+        results = tuple([self.wrap(each, layout) for each, layout in zip(found, record.layouts, strict=True)])
+        if self.grad and record.differentiable and any(getattr(operand, "node", None) is not None for operand in operands):
+            node = op._node(operands, results, record)
+            for number, result in enumerate(results):
+                if result.layout.dtype.category >= FLOAT:
+                    result.node, result.output_nr = node, number
+        return results[0] if record.single is not None else results
+
+    def _run(self, op: Operator, operands: tuple, statics: tuple, held: list[bool], record: TrieNode) -> tuple:
+        values = [self.samples(operand) if own else operand for operand, own in zip(operands, held, strict=True)]
+        return batched_call(Call(op, statics, operands, values, held, record.layouts, self.size))
+
+    def is_tracked(self, tensor: Any) -> bool:
+        """Whether somebody outside differentiates by what a tensor of this level depends on."""
+        return self.outer.grad and self.holds(tensor) and tensor.storage.slot.tensor.node is not None
+
+    def by_rule(self, rule: Callable, args: tuple, grad: bool) -> Any:
+        """What a rule ``rule(info, in_dims, *args)`` for all samples returns with its ``out_dims``, as tensors of one sample."""
+        dims = tuple([0 if self.holds(each) else None for each in args])
+        self.grad, before = grad, self.grad
+        try:
+            values = [each if dim is None else self.outside(self.samples, each) for each, dim in zip(args, dims, strict=True)]
+            results, out_dims = self.outside(rule, VmapInfo(self.size, self.randomness), dims, *values)
+            if not isinstance(results, tuple):
+                return self._by_rule(results, out_dims)
+            places = out_dims if isinstance(out_dims, (tuple, list)) else (out_dims,) * len(results)
+            return tuple([self._by_rule(each, dim) for each, dim in zip(results, places, strict=True)])
+        finally:
+            self.grad = before
+
+    def _by_rule(self, result: Any, dim: int | None) -> Any:
+        return result if dim is None or not isinstance(result, TensorBase) else self.one_of(result, dim, shared=False)
+
+    # -- in place ----------------------------------------------------------------------------------------------------
+
+    def inplace(self, op: Operator, target: Tensor, operands: tuple, statics: tuple) -> Tensor:
+        """What ``Operator.inplace`` does in a mapped function: a call, whose result is then written."""
+        name = op.name + "_"
+        if not self.holds(target):
+            if not any(self.holds(operand) for operand in operands):
+                return self.outside(op.inplace, target, *operands, statics=statics)
+            self._take(target, name)
+        check_writable(target, name)
+        result = op(*[self._copy(operand) if operand is target else operand for operand in operands], statics=statics)
+        first = result[0] if result.__class__ is tuple else result
+        check_result(target, first.layout, name)
+        self.write(target, first)
+        if first.node is not None:
+            rebase(target, first.node)
+        elif self.grad and target.node is not None:
+            rebase(target, None)
+        return target
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        """A tensor as it is now, for calls that save it."""
+        samples: Samples = tensor.storage.slot  # type: ignore[assignment]
+        if samples.shared:
+            copy = self.wrap(self.outside(lambda: CLONE(self.samples(tensor))), tensor.layout)
+        else:
+            storage = Storage(None, tensor.storage.nbytes, self, Samples(samples.tensor, samples.layout))  # type: ignore[arg-type]
+            copy = new_tensor(storage, tensor.layout)
+        copy.node, copy.output_nr = tensor.node, tensor.output_nr
+        return copy
+
+    def write(self, target: Tensor, value: Tensor) -> None:
+        """What ``write`` does in a mapped function."""
+        if not self.holds(target):
+            if not self.holds(value):
+                self.outside(write, target, value)
+                return
+            self._take(target, "writing to it")
+        self.outside(self._write, target, value)
+        target.storage.version += 1
+
+    def _write(self, target: Tensor, value: Tensor) -> None:
+        samples: Samples = target.storage.slot  # type: ignore[assignment]
+        all_values = self.spread(value)
+        if samples.shared:
+            place = samples.read(target.layout)
+            COPY.inplace(place, place, all_values)
+        else:
+            samples.replace(target.layout, all_values, target.storage.nbytes // target.layout.dtype.itemsize)
+
+    def _take(self, target: Tensor, name: str) -> None:
+        """Let a tensor that was the same for all samples be one that differs.
+
+        Raises:
+            RuntimeError: it was not made in here, so that others would see one sample's elements in it.
+        """
+        storage = target.storage
+        if storage not in self.made or storage.exported:
+            raise RuntimeError(
+                f"vmap: {name} cannot write what differs from sample to sample into a tensor of shape {list(target.layout.shape)} that is not "
+                "mapped over: it has room for one sample only. Give it to the function as an argument with a dimension in in_dims, or make it in "
+                "the function (new_zeros, zeros_like, empty), or use the operator that is not in place."
+            )
+        moved = Storage(storage.buffer, storage.nbytes, storage.tape, storage.slot)
+        moved.version, moved.error = storage.version, storage.error
+        if storage.tape is not None and not isinstance(storage.tape, Level):
+            storage.tape.values[storage.slot] = moved
+        layout = target.layout
+        whole = layout.dense and layout.numel * layout.dtype.itemsize == storage.nbytes
+        if not whole:
+            layout = lay.contiguous((storage.nbytes // layout.dtype.itemsize,), layout.dtype)
+        one = new_tensor(moved, layout)
+        if whole:
+            one.node, one.output_nr = target.node, target.output_nr
+        storage.buffer, storage.tape, storage.error = None, self, NoSingleValue  # type: ignore[assignment]
+        storage.slot = Samples(self.outside(repeated, one, self.size), layout)  # type: ignore[assignment]
+
+    # -- random numbers ----------------------------------------------------------------------------------------------
+
+    def draw(self, make: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Random numbers of a shape, which ``make(shape)`` draws: others for each sample, or the same.
+
+        Raises:
+            RuntimeError: ``vmap`` was not told which of the two it should be.
+        """
+        self.check_random()
+        if self.randomness == "same":
+            result = self.outside(make, shape)
+            self.made.add(result.storage)
+            return result
+        drawn = self.outside(make, (self.size, *shape))
+        return self.wrap(drawn, lay.contiguous(shape, drawn.layout.dtype))
+
+    def each(self, make: Callable[..., Tensor], *operands: Tensor) -> Tensor:
+        """As ``draw``, of what is not drawn element by element: ``make(*operands)`` is called for each sample.
+
+        Raises:
+            RuntimeError: the random numbers are to be the same, but what they are drawn by is not.
+        """
+        self.check_random()
+        held = [self.holds(each) for each in operands]
+        if self.randomness == "same":
+            if any(held):
+                raise RuntimeError("vmap: random numbers cannot be the same in all samples (randomness='same') where what they depend on differs")
+            return self.outside(make, *operands)
+        drawn = self.outside(self._each, make, operands, held)
+        return self.wrap(drawn, lay.contiguous(drawn.layout.shape[1:], drawn.layout.dtype))
+
+    def _each(self, make: Callable[..., Tensor], operands: tuple, held: list[bool]) -> Tensor:
+        values = [self.samples(each) if own else each for each, own in zip(operands, held, strict=True)]
+        return stack(
+            [make(*[select(each, 0, number) if own else each for each, own in zip(values, held, strict=True)]) for number in range(self.size)]
+        )
+
+    def fill(self, target: Tensor, name: str, make: Callable[[tuple[int, ...]], Tensor]) -> None:
+        """Overwrite a tensor by random numbers, which ``make(shape)`` draws."""
+        self.check_random()
+        if self.randomness == "different" and not self.holds(target):
+            self._take(target, name)
+        self.write(target, self.draw(make, target.layout.shape))
+
+    def check_random(self) -> None:
+        """Check that random numbers may be drawn."""
+        if self.randomness == "error":
+            raise RuntimeError(
+                "vmap: called random operation while in randomness error mode. Say vmap(..., randomness='different') for other random numbers in "
+                "each sample, or randomness='same' for the same ones."
+            )
+
+
+def _moved(tensor: Tensor, dim: int) -> Tensor:
+    """A view of a tensor with one of its dimensions in front."""
+    return permute(tensor, dim, *[axis for axis in range(tensor.layout.ndim) if axis != dim]) if dim else make_view(tensor, tensor.layout, ALIAS)
+
+
+_RECORDS: dict[tuple, TrieNode] = {}
+
+
+def _record(op: Operator, operands: tuple, statics: tuple) -> TrieNode:
+    """What is known of a call with the tensors of one sample: the layouts of its results and what its history needs.
+
+    Raises:
+        Exception: what the operator's shape rule raises.
+    """
+    kinds = tuple([operand.__class__ if operand.__class__ in PLAIN_NUMBERS else operand.layout for operand in operands])
+    key = (op, statics, kinds)
+    node = _RECORDS.get(key)
+    if node is None:
+        layouts = op.infer(kinds, statics)
+        node = TrieNode()
+        node.op, node.statics = op, statics
+        node.operands = tuple([(-1, kind) for kind in kinds])
+        node.layouts = layouts if layouts.__class__ is tuple else (layouts,)
+        node.single = node.layouts[0] if layouts.__class__ is not tuple else None
+        node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
+        node.wanted = -1
+        if len(_RECORDS) >= MAX_RECORDS:
+            _RECORDS.clear()
+        _RECORDS[key] = node
+    return node

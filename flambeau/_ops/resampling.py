@@ -1,0 +1,284 @@
+"""Resampling along axes: each output is a weighted sum of a few neighbouring inputs.
+
+Resizing of images, pooling to a given size, and the gradients of both are one operator. A *rule* says which inputs an output is made of and how
+much each counts; along an axis of ``old`` elements that becomes one of ``new``,
+
+    out[o] = sum over t of weight[t, o] * input[first[o] + t]
+
+with as many terms as the widest output has. Terms of weight 0 are left out, whatever the input holds there. The adjoint has the same form: the
+outputs that an input takes part in are neighbours, too. Several axes are resampled one after the other.
+
+Sources: Keys, "Cubic convolution interpolation for digital image processing", 1981; Duchon, "Lanczos filtering in one and two dimensions", 1979.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from flambeau._ops.creation import from_array
+from flambeau._ops.operator import Operator
+from flambeau._ops.registry import FUNCTIONS
+from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
+
+if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
+    from flambeau._tensor.tensor import Tensor
+
+
+class Rule(NamedTuple):
+    """How an axis is resampled.
+
+    Attributes:
+        kind: a key of ``KINDS``
+        old, new: sizes
+        scale: what the size was multiplied by, where that was given and ``new`` was not
+        align_corners: whether the centres of the first and last elements coincide (otherwise their outer edges do)
+    """
+
+    kind: str
+    old: int
+    new: int
+    scale: float | None = None
+    align_corners: bool = False
+
+    def ratio(self, wide: Any) -> Any:
+        """By how much the input's position grows from one output to the next."""
+        if self.align_corners:
+            return wide(self.old - 1) / wide(self.new - 1) if self.new > 1 else wide(0)
+        return wide(1.0 / self.scale) if self.scale is not None and self.scale > 0 else wide(self.old) / wide(self.new)
+
+
+class Spans(NamedTuple):
+    """The inputs ``start`` to ``stop`` of each output, with weights (out, widest span) that are 0 behind the end of a span."""
+
+    start: np.ndarray
+    stop: np.ndarray
+    weight: np.ndarray
+
+
+# -- rules -----------------------------------------------------------------------------------------------------------
+
+
+def adaptive_windows(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the windows of adaptive pooling start and stop: ``floor(o * old / new)`` and ``ceil((o + 1) * old / new)``."""
+    outputs = np.arange(new)
+    return outputs * old // new, -(-(outputs + 1) * old // new)
+
+
+def _sums(rule: Rule, wide: Any) -> Spans:
+    start, stop = adaptive_windows(rule.old, rule.new)
+    return Spans(start, stop, _weighed(start, stop, lambda position, output: wide(1)))
+
+
+def _nearest(rule: Rule, wide: Any, shift: float = 0.0) -> Spans:
+    place = np.floor((np.arange(rule.new).astype(wide) + wide(shift)) * rule.ratio(wide)).astype(np.int64).clip(0, rule.old - 1)
+    return Spans(place, place + 1, np.ones((rule.new, 1), wide))
+
+
+def _centres(rule: Rule, wide: Any) -> np.ndarray:
+    """Where the centre of each output lies, in inputs."""
+    outputs, ratio, half = np.arange(rule.new).astype(wide), rule.ratio(wide), wide(0.5)
+    return outputs * ratio if rule.align_corners else (outputs + half) * ratio - half
+
+
+def _linear(rule: Rule, wide: Any) -> Spans:
+    centre = np.maximum(_centres(rule, wide), wide(0))
+    low = np.floor(centre).astype(np.int64).clip(0, rule.old - 1)
+    fraction = np.clip(centre - low.astype(wide), wide(0), wide(1))
+    fraction[low == rule.old - 1] = 0  # there is no neighbour to go to
+    return Spans(low, np.minimum(low + 2, rule.old), np.stack([wide(1) - fraction, fraction], 1))
+
+
+def _cubic(rule: Rule, wide: Any) -> Spans:
+    centre = _centres(rule, wide)
+    low = np.floor(centre)
+    places = low.astype(np.int64)[:, None] + np.arange(-1, 3)
+    weights = cubic(np.abs((centre - low)[:, None] - np.arange(-1, 3).astype(wide)), -0.75).astype(wide)
+    inside = places.clip(0, rule.old - 1)
+    start, stop = inside[:, 0], inside[:, -1] + 1
+    gathered = np.zeros((rule.new, int((stop - start).max())), wide)
+    np.add.at(gathered, (np.arange(rule.new)[:, None], inside - start[:, None]), weights)  # what lies outside counts for the border
+    return Spans(start, stop, gathered)
+
+
+def _filtered(rule: Rule, half: float, kernel: Callable[[np.ndarray], np.ndarray]) -> Spans:
+    """A filter that is as much wider as the axis shrinks; the weights of an output sum to 1."""
+    ratio = rule.ratio(float)
+    stretch = max(ratio, 1.0)
+    centre = ratio * (np.arange(rule.new) + 0.5)
+    start = (centre - half * stretch + 0.5).astype(np.int64).clip(0, None)
+    stop = (centre + half * stretch + 0.5).astype(np.int64).clip(None, rule.old)
+    weight = _weighed(start, stop, lambda position, output: kernel(np.abs(position - centre[output] + 0.5) / stretch))
+    return Spans(start, stop, weight / weight.sum(1, keepdims=True))
+
+
+def _weighed(start: np.ndarray, stop: np.ndarray, weight: Callable[[np.ndarray, np.ndarray], Any]) -> np.ndarray:
+    """``weight(position, output)`` at each position of each output's span."""
+    position = start[:, None] + np.arange(int((stop - start).max()))
+    return np.where(position < stop[:, None], weight(position, np.arange(len(start))[:, None]), 0)
+
+
+def cubic(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel at distance ``x``."""
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((x - 5) * x + 8) * x * a - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))
+
+
+def triangle(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - x, 0)
+
+
+def lanczos(x: np.ndarray) -> np.ndarray:
+    return np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0)
+
+
+NEAREST = ("nearest", "nearest-exact")
+"""The kinds of which an output is one input."""
+
+KINDS: dict[str, Callable[[Rule, Any], Spans]] = {
+    "sums": _sums,
+    "nearest": _nearest,
+    "nearest-exact": lambda rule, wide: _nearest(rule, wide, 0.5),
+    "linear": _linear,
+    "cubic": _cubic,
+    "wide linear": lambda rule, wide: _filtered(rule, 1.0, triangle),
+    "wide cubic": lambda rule, wide: _filtered(rule, 2.0, lambda x: cubic(x, -0.5)),
+    "wide lanczos": lambda rule, wide: _filtered(rule, 3.0, lanczos),
+}
+"""Functions that give the spans of a rule, computed in NumPy's float32 or float64 (``wide``)."""
+
+
+def _turned(spans: Spans, old: int) -> Spans:
+    """The spans of the adjoint: for each input the outputs that it takes part in."""
+    start = np.searchsorted(spans.stop, np.arange(old), side="right")
+    stop = np.searchsorted(spans.start, np.arange(old), side="right")
+    stop = np.maximum(start, stop)
+
+    def weight(output: np.ndarray, position: np.ndarray) -> np.ndarray:
+        output = output.clip(0, len(spans.start) - 1)
+        return spans.weight[output, (position - spans.start[output]).clip(0, spans.weight.shape[1] - 1)]
+
+    return Spans(start, stop, _weighed(start, stop, weight))
+
+
+@lru_cache(maxsize=512)
+def tables(rule: Rule, is_adjoint: bool, dtype: DType) -> tuple[Tensor, Tensor]:
+    """``first`` (out,) and ``weight`` (terms, out), so that ``first + terms`` is nowhere more than there is."""
+    spans = KINDS[rule.kind](rule, np.float64 if dtype is dt.float64 else np.float32)
+    size = rule.old
+    if is_adjoint:
+        spans, size = _turned(spans, rule.old), rule.new
+    terms = max(1, int((spans.stop - spans.start).max()))
+    first = np.minimum(spans.start, size - terms)
+    output, term = np.indices((len(first), terms))
+    place = first[:, None] + term - spans.start[:, None]
+    inside = (place >= 0) & (place < (spans.stop - spans.start)[:, None])
+    padded = np.pad(spans.weight, ((0, 0), (0, 1)))
+    weight = np.where(inside, padded[output, np.where(inside, place, -1)], 0)
+    return from_array(first), from_array(np.ascontiguousarray(weight.T).astype(dtype.numpy), dtype)
+
+
+# -- the operator ----------------------------------------------------------------------------------------------------
+
+
+def _infer(operands: tuple, statics: tuple) -> Layout:
+    source, first, _ = operands
+    shape = (*source.shape[: statics[0]], first.shape[0], *source.shape[statics[0] + 1 :])
+    return lay.ordered(shape, lay.memory_order(source), source.dtype) if source.dense else lay.contiguous(shape, source.dtype)
+
+
+def _lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    axis = statics[0]
+    source, first, weight = graph.lying(operands[0]), operands[1], operands[2]
+    terms, size = weight.shape
+    layout = source.layout
+    shape = (*layout.shape[:axis], size, *layout.shape[axis + 1 :], terms)
+    strides = (*layout.strides[:axis], 0, *layout.strides[axis + 1 :], layout.strides[axis])
+    row = tuple(size if other == axis else 1 for other in range(len(shape) - 1))
+    layout = lay.layout(shape, strides, layout.offset, source.dtype)
+    parts = graph.gather(source, layout, [first.reshape((*row, 1)).expand(shape)], [source.strides[axis]])
+    weight = weight.permute((1, 0)).reshape((*row, terms)).expand(shape)
+    products = graph.where(weight.differs(0.0), graph.wide(parts) * weight, 0.0)
+    total = products.sum((len(shape) - 1,)) if terms > 1 else products.reshape(shape[:-1])
+    return graph.cast(total, layouts[0].dtype)
+
+
+RESAMPLE = Operator("_resample", ("input", "first", "weight"), ("axis", "rule", "is_adjoint"), infer=_infer, lower=_lower)
+
+
+def _along(input: Tensor, axis: int, rule: Rule, is_adjoint: bool) -> Tensor:
+    return RESAMPLE(input, *tables(rule, is_adjoint, input.layout.dtype.compute), statics=(axis, rule, is_adjoint))
+
+
+RESAMPLE.gradient(input=lambda grad, axis, rule, is_adjoint: _along(grad, axis, rule, not is_adjoint))
+
+
+def _in_order(rules: Iterable[tuple[int, Rule]]) -> list[tuple[int, Rule]]:
+    """Where the size falls most comes first, so that there is less to do for the others, then the last axis."""
+    return sorted(rules, key=lambda item: (item[1].new / item[1].old, -item[0]))
+
+
+def resample(input: Tensor, rules: Mapping[int, Rule]) -> Tensor:
+    """The tensor resampled along axes, each by its rule. Half precision is rounded once."""
+    if all(rule.kind in NEAREST for rule in rules.values()):
+        return _pick(input, tuple(sorted(rules.items())))
+    dtype = input.layout.dtype
+    result = FUNCTIONS.cast(input, dtype.compute)
+    for axis, rule in _in_order(rules.items()):
+        result = _along(result, axis, rule, False)
+    return FUNCTIONS.cast(result, dtype)
+
+
+# -- one neighbour: all axes together ----------------------------------------------------------------------------------
+
+
+def at_places(graph: Graph, source: Node, shape: tuple[int, ...], axes: Sequence[int], places: Sequence[Node]) -> Node:
+    """A node read along axes at places that are vectors, with another size there."""
+    source = graph.lying(source)
+    strides = tuple(0 if axis in axes else stride for axis, stride in enumerate(source.strides))
+    rows = [[size if other == axis else 1 for other, size in enumerate(shape)] for axis in axes]
+    indices = [place.reshape(tuple(row)).expand(shape) for place, row in zip(places, rows, strict=True)]
+    layout = lay.layout(shape, strides, source.layout.offset, source.dtype)
+    return graph.gather(source, layout, indices, [source.strides[axis] for axis in axes])
+
+
+def _infer_pick(operands: tuple, statics: tuple) -> Layout:
+    source, sizes = operands[0], {axis: rule.new for axis, rule in statics[0]}
+    shape = tuple(sizes.get(axis, size) for axis, size in enumerate(source.shape))
+    return lay.ordered(shape, lay.memory_order(source), source.dtype) if source.dense else lay.contiguous(shape, source.dtype)
+
+
+def _lower_pick(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    return at_places(graph, operands[0], layouts[0].shape, [axis for axis, _ in statics[0]], operands[1:])
+
+
+PICK = Operator("_pick", ("input", "places..."), ("rules",), infer=_infer_pick, lower=_lower_pick)
+
+
+def _pick(input: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
+    dtype = dt.float64 if input.layout.dtype is dt.float64 else dt.float32
+    return PICK(input, *(tables(rule, False, dtype)[0] for _, rule in rules), statics=(rules,))
+
+
+def _spread(grad: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
+    dtype = grad.layout.dtype
+    result = FUNCTIONS.cast(grad, dtype.compute)
+    for axis, rule in reversed(_in_order(rules)):
+        result = _along(result, axis, rule, True)
+    return FUNCTIONS.cast(result, dtype)
+
+
+PICK.gradient(input=_spread)
+
+
+PUBLIC = ()
+METHODS = ()

@@ -1,0 +1,5 @@
+"""Layers that belong together."""
+
+from flambeau.ao.nn.intrinsic.modules.fused import *  # noqa: F403
+from flambeau.ao.nn.intrinsic.modules.fused import _FusedModule as _FusedModule
+from flambeau.ao.nn.intrinsic.modules.fused import __all__ as __all__

@@ -1,0 +1,108 @@
+"""How the processes of an RPC group find out that nothing is to be done any more.
+
+Each waits until it has no call open and runs none, and tells process 0 how many calls it has made and how many it has served. A call may still be
+on its way, or have made somebody call again. So process 0 lets everybody leave when it is told the same numbers twice, and as many calls
+were served as were made; else it asks again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from flambeau.distributed.errors import DistBackendError
+from flambeau.distributed.rpc.agent import Agent, current_agent
+from flambeau.futures import Future
+
+__all__ = ["wait_for_all"]
+
+
+class _Count:
+    """What process 0 was told."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.lock = size, threading.Lock()
+        self.told: dict[int, tuple[int, int]] = {}
+        self.before: tuple[int, int] | None = None
+        self.answer: Future = Future()
+        self.failure: str | None = None
+
+    def tell(self, rank: int, made: int, served: int) -> Future:
+        """Take the numbers of a process, and return the future of whether it may leave."""
+        with self.lock:
+            answer = self.answer
+            if self.failure is not None:
+                raise DistBackendError(self.failure)
+            self.told[rank] = made, served
+            if len(self.told) < self.size:
+                return answer
+            total = sum(made for made, _ in self.told.values()), sum(served for _, served in self.told.values())
+            over = total == self.before and total[0] == total[1]
+            self.before, self.told, self.answer = total, {}, Future()
+        answer.set_result(over)
+        return answer
+
+    def fail(self, reason: str) -> None:
+        """A process is gone, whose numbers nobody will tell."""
+        with self.lock:
+            if self.failure is not None:
+                return
+            self.failure = reason
+            answer = self.answer
+        answer.set_exception(DistBackendError(reason))
+
+
+_counts: dict[int, _Count] = {}
+_lock = threading.Lock()
+
+
+def _count(agent: Agent) -> _Count:
+    with _lock:
+        if id(agent) not in _counts:
+            _counts.clear()
+            _counts[id(agent)] = _Count(len(agent.workers))
+        return _counts[id(agent)]
+
+
+def _tell(rank: int, made: int, served: int) -> Future:
+    return _count(current_agent()).tell(rank, made, served)
+
+
+_tell._returns_future_to_callers = True  # type: ignore[attr-defined]
+
+
+def wait_for_all(agent: Agent, timeout: float) -> None:
+    """Wait until all processes have come here, and nothing is to be done.
+
+    Args:
+        timeout: seconds; 0 for any time
+
+    Raises:
+        RuntimeError: the time is over, or a process is gone
+    """
+    deadline = time.monotonic() + timeout if timeout > 0 else None
+    if agent.me.id == 0:
+        count = _count(agent)
+        agent.on_loss = lambda peer: count.fail(f"shutdown: {agent.gone[peer]}")
+        for peer in list(agent.gone):
+            agent.on_loss(peer)
+    while True:
+        made, served = _quiet(agent, deadline)
+        left = 0 if deadline is None else max(0.01, deadline - time.monotonic())
+        if agent.call(0, _tell, (agent.me.id, made, served), {}, left, tracked=False, counted=False).wait():
+            return
+
+
+def _quiet(agent: Agent, deadline: float | None) -> tuple[int, int]:
+    """How many calls were made and served, when none is open."""
+
+    def quiet() -> bool:
+        return agent.received == agent.finished and not agent.pending
+
+    with agent.changed:
+        while not quiet():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise RuntimeError("shutdown: timed out while calls are open")
+            agent.changed.wait(left)
+        return agent.started, agent.finished

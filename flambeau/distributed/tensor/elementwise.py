@@ -1,0 +1,147 @@
+"""Functions that do the same to each element: they run on the pieces, if all arguments are cut in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flambeau
+from flambeau import Tensor
+from flambeau.distributed.tensor.dtensor import DTensor, local_of, moved
+from flambeau.distributed.tensor.placement_types import Partial, Placement, Shard
+from flambeau.distributed.tensor.ways import WHOLE, Call, Way, choose, run
+
+__all__ = ["IN_PLACE", "NAMES", "elementwise", "in_place", "ways_of_each"]
+
+NAMES = frozenset("""
+    abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh bitwise_and
+    bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil celu clamp clamp_max clamp_min clip clone conj contiguous copysign cos cosh
+    deg2rad digamma div divide elu eq erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac ge gelu greater greater_equal
+    gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lerp less less_equal lgamma log
+    log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit logsigmoid lt masked_fill maximum minimum mish mul
+    multiply mvlgamma nan_to_num ne neg negative nextafter not_equal ones_like positive pow rad2deg real reciprocal relu relu6 remainder round rsqrt rsub selu
+    sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink softsign sqrt square sub subtract tan tanh tanhshrink threshold to true_divide trunc
+    type_as where xlogy zeros_like empty_like full_like float double half bfloat16 int long short bool char byte cpu type
+    __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __pow__ __rpow__ __neg__ __pos__
+    __abs__ __invert__ __and__ __rand__ __or__ __ror__ __xor__ __rxor__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __lshift__ __rshift__
+    hardtanh softplus logical_not view_as_real_ prelu
+""".split()) - {"view_as_real_", "prelu"}  # fmt: skip
+"""Names of the functions and methods."""
+
+_SUMS = frozenset({"add", "sub", "subtract", "__add__", "__radd__", "__sub__"})
+_LINEAR = frozenset({"clone", "contiguous", "neg", "negative", "positive", "__neg__", "__pos__", "cpu", "conj", "zeros_like"})
+_SCALED = frozenset({"mul", "multiply", "__mul__", "__rmul__"})
+_DIVIDED = frozenset({"div", "divide", "true_divide", "__truediv__"})
+_CONVERTED = frozenset({"to", "float", "double", "half", "bfloat16", "type_as"})
+
+
+def ways_of_each(call: Call, axis: int) -> Iterator[Way]:
+    """All cut along one dimension (those that have it, and are not broadcast there); or parts, where sums of parts are parts of sums."""
+    shape = flambeau.broadcast_shapes(*[each.shape for each in call.tensors])
+    now = call.at(axis)
+    for dim in dict.fromkeys(_cut_dims(call, axis, len(shape))):
+        yield [_aligned(each, dim, shape) for each in call.tensors], Shard(dim)
+    parts = next((each for each in now if isinstance(each, Partial)), None)
+    if parts is not None and parts.reduce_op in ("sum", "avg") and _keeps_parts(call, now, parts):
+        yield now, parts
+
+
+def _cut_dims(call: Call, axis: int, ndim: int) -> Iterator[int]:
+    """The dimensions of the result along which an argument is cut."""
+    for tensor in call.tensors:
+        placement = tensor.placements[axis]
+        if isinstance(placement, Shard):
+            yield placement.dim + ndim - tensor.dim()
+
+
+def _aligned(tensor: DTensor, dim: int, shape: tuple[int, ...]) -> Placement:
+    own = dim - (len(shape) - tensor.dim())
+    return Shard(own) if own >= 0 and tensor.shape[own] == shape[dim] else WHOLE
+
+
+def _keeps_parts(call: Call, now: list[Placement], parts: Partial) -> bool:
+    numbers = [each for each in (*call.args, *call.kwargs.values()) if not isinstance(each, DTensor)]
+    if call.name in _CONVERTED:
+        return len(now) == 1 and call.tensors[0].is_floating_point() and parts.reduce_op in ("sum", "avg")
+    if call.name in _SUMS:
+        return len(now) == 2 and all(each == parts for each in now) and "alpha" not in call.kwargs
+    if call.name in _LINEAR:
+        return len(now) == 1
+    if call.name in _SCALED:
+        return sum(isinstance(each, Partial) for each in now) == 1 and all(isinstance(each, Partial) or each == WHOLE for each in now)
+    if call.name in _DIVIDED:
+        first = call.args[0] if call.args else None
+        only_first = isinstance(first, DTensor) and first is call.tensors[0] and now[0] == parts and all(each == WHOLE for each in now[1:])
+        return only_first and "rounding_mode" not in call.kwargs and len(numbers) <= 1
+    return False
+
+
+def elementwise(call: Call) -> Any:
+    """Run on the pieces."""
+    return run(call, choose(call, ways_of_each))
+
+
+# -- in place -----------------------------------------------------------------------------------------------------------
+
+IN_PLACE = frozenset(
+    {name + "_" for name in NAMES if not name.endswith("_")}
+    | {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__iand__", "__ior__", "__ixor__", "zero_", "fill_", "copy_"}
+)
+"""Names of the methods that change the elements of a tensor, each by itself."""
+
+
+def in_place(call: Call) -> Any:
+    """Change this process's piece of the first argument; the others are brought to where it lies.
+
+    Raises:
+        RuntimeError: it lies as parts of a sum, of which an element is not in any process
+    """
+    target = call.args[0]
+    if not isinstance(target, DTensor):
+        raise RuntimeError(f"{call.name}: an ordinary tensor cannot be changed by distributed ones: distribute it, or use full_tensor()")
+    shape = target.shape
+    sums = call.name in ("add_", "sub_", "__iadd__", "__isub__", "copy_")
+    scales = call.name in ("mul_", "div_", "__imul__", "__itruediv__", "zero_")
+    places = []
+    for axis, placement in enumerate(target.placements):
+        others = [_aligned(each, placement.dim, shape) if isinstance(placement, Shard) else WHOLE for each in call.tensors[1:]]
+        if isinstance(placement, Partial) and not scales:
+            if not sums or any(each.placements[axis] != placement for each in call.tensors[1:]) or len(call.tensors) < 2:
+                raise RuntimeError(f"{call.name}: the tensor lies as {placement!r}, of which no process has an element: redistribute() it first")
+            others = [placement] * len(others)
+        places.append(([placement, *others], placement))
+    return changed(target, lambda: run(call, places, shape))
+
+
+def changed(target: DTensor, run_in_place: Callable[[], Any]) -> DTensor:
+    """Run what changes a tensor's piece in place, and give the tensor the history of what came of it."""
+    result = run_in_place()
+    if isinstance(result, Tensor):
+        target.storage, target.layout = result.storage, result.layout
+        if result.node is not target.node and not target.is_leaf or (result.node is not None and target.node is None):
+            target.node, target.output_nr = result.node, result.output_nr
+    return target
+
+
+def whole_in_place(call: Call) -> DTensor:
+    """Change the whole tensor in each process, and keep this process's piece of it."""
+    target = call.args[0]
+    if not isinstance(target, DTensor):
+        raise RuntimeError(f"{call.name}: an ordinary tensor cannot be changed by distributed ones: distribute it, or use full_tensor()")
+    if any(isinstance(each, Partial) for each in target.placements):
+        raise RuntimeError(f"{call.name}: the tensor lies as {target.placements}, of which no process has an element: redistribute() it first")
+    everywhere = [WHOLE] * call.mesh.ndim
+    if target.requires_grad and flambeau.is_grad_enabled():
+        raise RuntimeError(f"{call.name} of a distributed tensor that requires grad changes its memory in all processes: use no_grad()")
+    first = moved(target, everywhere)
+    if first is target:
+        first = target.detach()
+    whole = local_of(first).clone()
+    others = [local_of(moved(each, everywhere)) if isinstance(each, DTensor) else each for each in call.args[1:]]
+    call.function(whole, *others, **call.kwargs)
+    from flambeau.distributed.tensor.dtensor import wrap
+
+    piece = local_of(moved(wrap(whole, first._spec), target.placements))
+    with flambeau.no_grad():
+        local_of(target).detach().copy_(piece)
+    return target

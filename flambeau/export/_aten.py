@@ -1,0 +1,194 @@
+"""What a call is to PyTorch's operators: `x.sum(1)` is `aten.sum.dim_IntList(x, [1])`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import flambeau
+from flambeau import Tensor, ops
+from flambeau._ops.registry import FUNCTIONS as _FUNCTIONS  # noqa: F401 - the operators are there once this is
+from flambeau.nn import functional as F
+from flambeau.overrides import resolve_name
+
+__all__ = ["Call", "aten_call", "name_of"]
+
+_PREFIXES = {
+    "torch.": "", "torch.Tensor.": "", "torch.nn.functional.": "", "torch.linalg.": "linalg_", "torch.fft.": "fft_", "torch.special.": "special_",
+}  # fmt: skip
+_COMPOSED = frozenset({
+    "affine_grid", "asarray", "cross_entropy", "dropout1d", "dropout2d", "dropout3d", "fold", "from_dlpack", "from_numpy", "frombuffer", "gaussian_nll_loss", "grid_sample",
+    "gumbel_softmax", "interpolate", "linear_cross_entropy", "local_response_norm", "logsigmoid", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lu", "max_unpool1d",
+    "multi_head_attention_forward", "multilabel_soft_margin_loss", "normalize", "pca_lowrank", "softmin", "softsign", "svd_lowrank", "tanhshrink",
+    "triplet_margin_with_distance_loss", "unique", "unravel_index", "upsample", "upsample_bilinear", "upsample_nearest",
+})  # fmt: skip
+"""Public functions that are no operators of PyTorch's but made of some."""
+_OPERATORS = {
+    "__add__": "add", "__and__": "bitwise_and", "__eq__": "eq", "__floordiv__": "floor_divide", "__ge__": "ge", "__gt__": "gt", "__invert__": "bitwise_not", "__le__": "le",
+    "__lshift__": "__lshift__", "__lt__": "lt", "__matmul__": "matmul", "__mod__": "remainder", "__mul__": "mul", "__ne__": "ne", "__neg__": "neg", "__or__": "bitwise_or",
+    "__pow__": "pow", "__radd__": "add", "__rmul__": "mul", "__rsub__": "rsub", "__sub__": "sub", "__truediv__": "div", "__xor__": "bitwise_xor",
+}  # fmt: skip
+_CASTS = {
+    "float": flambeau.float32, "double": flambeau.float64, "half": flambeau.float16, "bfloat16": flambeau.bfloat16, "long": flambeau.int64, "int": flambeau.int32,
+    "short": flambeau.int16, "char": flambeau.int8, "byte": flambeau.uint8, "bool": flambeau.bool, "cfloat": flambeau.complex64, "cdouble": flambeau.complex128,
+}  # fmt: skip
+
+
+class Call(NamedTuple):
+    """An operator and what it is called with."""
+
+    target: Any
+    args: tuple
+    kwargs: dict[str, Any]
+
+
+def name_of(function: Any) -> str:
+    """PyTorch's name of the operator that a public function or a tensor's method is, or nothing."""
+    qualified = resolve_name(function) or ""
+    home, _, name = qualified.rpartition(".")
+    prefix = _PREFIXES.get(f"{home}.")
+    if prefix is None or name in _COMPOSED:
+        return ""
+    return prefix + _OPERATORS.get(name, name)
+
+
+def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None:
+    """A call as that of an operator of PyTorch's with positional arguments, or nothing if it is none."""
+    name = name_of(function)
+    if function in _ADAPTED:
+        try:
+            name, args = _ADAPTED[function](*args, **kwargs)
+        except TypeError:
+            return None
+        return _targeted(name, tuple(args), {})
+    if name in _CASTS and len(args) == 1 and not kwargs:
+        return _targeted("to", (args[0], _CASTS[name]), {})
+    if not name or name.startswith("__"):
+        return None
+    found = ops._function(name)
+    same_family = function is found or getattr(Tensor, function.__name__, None) is function
+    if found is None or not same_family:
+        return None
+    if name != "to":
+        args, kwargs = _normalized(function, args, kwargs)
+    if kwargs.pop("inplace", False):
+        name += "_"
+    if len(args) > 1 and args[-1] is True and list(_parameters(function))[len(args) - 1 : len(args)] == ["inplace"]:
+        name, args = f"{name}_", args[:-1]
+    return _targeted(name, args, kwargs)
+
+
+def _targeted(name: str, args: tuple, kwargs: dict[str, Any]) -> Call | None:
+    if ops._function(name) is None:
+        return None
+    return Call(getattr(getattr(ops.aten, name), overload_of(name, args, kwargs)), args, kwargs)
+
+
+# -- arguments -------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Callable) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(inspect.unwrap(function)).parameters)
+
+
+def _normalized(function: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """The arguments by position where they can be, without those that say what is so anyway."""
+    parameters = _parameters(function)
+    try:
+        bound = inspect.signature(inspect.unwrap(function)).bind(*args, **kwargs).arguments
+    except TypeError:
+        return args, dict(kwargs)
+    positional: list[tuple[Any, Any]] = []
+    named: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named.update(bound.get(name, {}))
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            if name in bound and bound[name] is not parameter.default:
+                named[name] = bound[name]
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            given = bound.get(name, ())
+            whole = len(given) == 1 and isinstance(given[0], (tuple, list))
+            positional.append((list(given[0] if whole else given), ()))
+        else:
+            positional.append((bound.get(name, parameter.default), parameter.default))
+    while positional and _is_default(*positional[-1]):
+        positional.pop()
+    return tuple([list(value) if isinstance(value, tuple) else value for value, _ in positional]), named
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    if value is default or (default == () and value == []):
+        return True
+    return type(value) is type(default) and isinstance(value, (bool, int, float, str)) and value == default
+
+
+def _flag(name: str, inplace: bool) -> str:
+    return f"{name}_" if inplace else name
+
+
+_ADAPTED: dict[Any, Callable[..., tuple[str, tuple]]] = {
+    F.batch_norm: lambda input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5: (
+        "batch_norm", (input, weight, bias, running_mean, running_var, training, momentum, eps, False)),
+    F.celu: lambda input, alpha=1.0, inplace=False: (_flag("celu", inplace), (input, alpha)),
+    F.dropout: lambda input, p=0.5, training=True, inplace=False: (_flag("dropout", inplace), (input, p, training)),
+    F.group_norm: lambda input, num_groups, weight=None, bias=None, eps=1e-5: ("group_norm", (input, num_groups, weight, bias, eps)),
+    F.layer_norm: lambda input, normalized_shape, weight=None, bias=None, eps=1e-5: ("layer_norm", (input, list(normalized_shape), weight, bias, eps)),
+    F.log_softmax: lambda input, dim=None, _stacklevel=3, dtype=None: ("log_softmax", (input, dim) if dtype is None else (input, dim, dtype)),
+    F.prelu: lambda input, weight: ("prelu", (input, weight)),
+    F.relu: lambda input, inplace=False: (_flag("relu", inplace), (input,)),
+    F.selu: lambda input, inplace=False: (_flag("selu", inplace), (input,)),
+    F.sigmoid: lambda input: ("sigmoid", (input,)),
+    F.softmax: lambda input, dim=None, _stacklevel=3, dtype=None: ("softmax", (input, dim) if dtype is None else (input, dim, dtype)),
+    F.tanh: lambda input: ("tanh", (input,)),
+    F.embedding: lambda input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False: _embedding(
+        input, weight, padding_idx, max_norm, scale_grad_by_freq, sparse),
+}  # fmt: skip
+"""Functions of `nn.functional` whose operators take their arguments in another order."""
+
+
+def _embedding(input: Any, weight: Any, padding_idx: int | None, max_norm: Any, scale: bool, sparse: bool) -> tuple[str, tuple]:
+    if max_norm is not None or scale or sparse:
+        raise TypeError("only F.embedding does that")
+    return "embedding", (weight, input) if padding_idx is None else (weight, input, padding_idx)
+
+
+# -- overloads -------------------------------------------------------------------------------------------------------
+
+_BY_OTHER = frozenset(
+    "bitwise_and bitwise_or bitwise_xor eq fmod ge gt le lt masked_fill ne remainder".split()
+)  # Scalar or Tensor, by the last argument
+_ALWAYS = {
+    "add": "Tensor", "div": "Tensor", "flatten": "using_ints", "index": "Tensor", "log_softmax": "int", "lstm": "input", "mul": "Tensor", "rsub": "Scalar", "scatter_add": "default",
+    "select": "int", "slice": "Tensor", "softmax": "int", "split": "Tensor", "sub": "Tensor", "sym_size": "int", "sym_stride": "int", "to": "dtype", "transpose": "int",
+    "unbind": "int", "unflatten": "int", "where": "self",
+}  # fmt: skip
+_BY_DIMENSION = {
+    "all": "dim", "any": "dim", "max": "dim", "mean": "dim", "median": "dim", "min": "dim", "nanmean": "dim", "prod": "dim_int", "squeeze": "dim", "std": "dim", "sum": "dim_IntList",
+    "var": "dim",
+}  # fmt: skip
+"""Reductions: the overload with a dimension."""
+
+
+def overload_of(name: str, args: tuple, kwargs: dict[str, Any]) -> str:
+    """Which of an operator's overloads a call is."""
+    base = name.rstrip("_")
+    if base in _BY_OTHER:
+        return "Tensor" if isinstance(args[-1], Tensor) else "Scalar"
+    if base == "pow":
+        kinds = ["Tensor" if isinstance(each, Tensor) else "Scalar" for each in args[:2]]
+        return "Scalar" if kinds == ["Scalar", "Tensor"] else "_".join(kinds)
+    if base == "div" and ("rounding_mode" in kwargs or len(args) > 2):
+        return "Tensor_mode"
+    if base in ("max", "min") and len(args) > 1 and isinstance(args[1], Tensor):
+        return "other"
+    if base == "split" and len(args) > 1 and isinstance(args[1], (list, tuple)):
+        return "sizes"
+    if base == "arange":
+        return ("default", "start", "start_step")[min(len(args), 3) - 1] if args else "default"
+    if base in _BY_DIMENSION:
+        return _BY_DIMENSION[base] if len(args) > 1 or "dim" in kwargs else "default"
+    return _ALWAYS.get(base, "default")

@@ -1,0 +1,167 @@
+"""``torch.jagged``: a batch of tensors that differ in the size of one dimension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flambeau
+from flambeau._tensor.size import Size
+from flambeau._tensor.tensor import Tensor
+from flambeau._types.strided import jagged
+from flambeau.nested.moving import moved
+from flambeau.nested.ragged import Ragged
+from flambeau.nested.tensor import NestedTensor, wrapped
+
+
+class JaggedTensor(NestedTensor):
+    """Pieces that differ in one dimension, along which their rows lie one after the other in ``values``.
+
+    The shape is (B, …, j, …): that of ``values`` with the number of pieces before it, and a ragged size in the place of the number of rows.
+    ``_dim`` says where that is: 1 in a new tensor, and something else after a transposition.
+    """
+
+    _ragged: Ragged
+    _dim: int
+
+    @staticmethod
+    def of(values: Tensor, ragged: Ragged, dim: int = 1) -> JaggedTensor:
+        """One with these values, which are taken as they are; ``dim`` is the ragged one of the result."""
+        shape = (len(ragged), *values.shape[: dim - 1], ragged.size, *values.shape[dim:])
+        made = JaggedTensor._make(jagged, shape, values)
+        made._ragged, made._dim = ragged, dim
+        return made
+
+    def _with(self, values: Tensor) -> JaggedTensor:
+        return JaggedTensor.of(values, self._ragged, self._dim)
+
+    def _count(self) -> int:
+        rows = self._rows
+        return self._values.numel() if self._ragged.lengths is None or not rows else self._values.numel() // rows * sum(self._ragged.sizes)
+
+    @property
+    def _rows(self) -> int:
+        """The number of rows of all pieces, and of those that belong to none."""
+        return self._values.shape[self._dim - 1]
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    def offsets(self) -> Tensor:
+        """Where each piece begins in ``values``, and where the last one ends, (B + 1)."""
+        return self._ragged.offsets
+
+    def lengths(self) -> Tensor | None:
+        """The number of rows of each piece, (B), or ``None`` where a piece has all rows up to the next one."""
+        return self._ragged.lengths
+
+    def size(self, dim: int | None = None) -> Any:
+        """The sizes of all dimensions, or of one; that of the ragged one is a ``NestedInt``."""
+        shape = Size(self.layout.shape)
+        return shape if dim is None else shape[wrapped(self, dim)]
+
+    def is_same_size(self, other: Tensor) -> bool:
+        """Whether the other tensor has the same shape, with the same pieces."""
+        return isinstance(other, JaggedTensor) and self.layout.shape == other.layout.shape
+
+    def stride(self, dim: int | None = None) -> Any:
+        strides = (self._ragged.size * self._values.stride(self._dim - 1), *self._values.stride())
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        return self._values.storage_offset()
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in the order of ``values``, without gaps between pieces."""
+        return self._ragged.lengths is None and self._values.is_contiguous()
+
+    @property
+    def _max_seqlen(self) -> int:
+        return self._ragged.longest
+
+    @property
+    def _min_seqlen(self) -> int:
+        return self._ragged.shortest
+
+    @property
+    def _ragged_idx(self) -> int:
+        return self._dim
+
+    def _require_same(self, name: str, other: Any) -> None:
+        if not isinstance(other, JaggedTensor) or other.layout.shape != self.layout.shape:
+            shape = tuple(other.layout.shape) if isinstance(other, Tensor) else other
+            raise RuntimeError(
+                f"{name} must have the same pieces, size {tuple(self.layout.shape)}, got {shape}; sizes j1 and j2 differ where offsets() are "
+                "not the same tensor"
+            )
+
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        if dim not in (0, -self.dim()):
+            raise RuntimeError(f"unbind(): a nested tensor has pieces along dim=0, got dim={dim}")
+        ragged = self._ragged
+        ragged.check(self._rows)
+        along = self._dim - 1
+        return tuple([self._values.narrow(along, start, size) for start, size in zip(ragged.starts, ragged.sizes)])
+
+    # -- other forms of it -----------------------------------------------------------------------------------------
+
+    def contiguous(self, memory_format: Any = None) -> JaggedTensor:
+        """The same pieces without gaps between them."""
+        if self._ragged.lengths is None:
+            return self if self._values.is_contiguous() else self._with(self._values.contiguous())
+        ragged = Ragged.of_sizes(self._ragged.sizes)
+        return JaggedTensor.of(self._packed(), ragged, self._dim)
+
+    def _packed(self) -> Tensor:
+        """The values without rows that belong to no piece."""
+        if self._ragged.lengths is None:
+            return self._values
+        rows = self._values.movedim(self._dim - 1, 0)
+        inside = self._ragged.within(self._rows)[1]
+        kept = inside.nonzero().squeeze(1)
+        place = (inside.cumsum(0) - 1).clamp(min=0)
+        return moved(rows, (kept, None), (place, inside)).movedim(0, self._dim - 1)
+
+    def padded(self, padding: Any = 0, length: int | None = None) -> Tensor:
+        """All pieces with the same number of rows, (B, …, length, …).
+
+        Args:
+            padding: what follows the rows of a piece
+            length: that of the longest piece if left out; longer ones are cut off
+        """
+        ragged, rows = self._ragged, self._values.movedim(self._dim - 1, 0)
+        length = ragged.longest if length is None else length
+        index, present = ragged.padded(self._rows, length)
+        result = moved(rows, (index.reshape(-1), present.reshape(-1)), _unpadding(ragged, self._rows, length))
+        result = result.reshape(len(ragged), length, *rows.shape[1:])
+        if padding != 0:
+            result = result.masked_fill(~present.reshape(len(ragged), length, *(1,) * (rows.dim() - 1)), padding)
+        return result.movedim(1, self._dim)
+
+    def like_padded(self, padded: Tensor) -> JaggedTensor:
+        """The rows of a padded batch, (B, …, length, …), that belong to the pieces of this tensor."""
+        ragged, length = self._ragged, padded.shape[self._dim]
+        rows = padded.movedim(self._dim, 1).flatten(0, 1)
+        index, present = ragged.padded(self._rows, length)
+        values = moved(rows, _unpadding(ragged, self._rows, length), (index.reshape(-1), present.reshape(-1)))
+        return self._with(values.movedim(0, self._dim - 1))
+
+    def __deepcopy__(self, memo: dict) -> JaggedTensor:
+        if id(self) not in memo:
+            memo[id(self)] = JaggedTensor.of(self._values.__deepcopy__(memo), self._ragged.__deepcopy__(memo), self._dim)
+        return memo[id(self)]
+
+    def parts(self) -> tuple:
+        """Values, offsets, lengths, and which dimension is ragged."""
+        return self._values, self._ragged.offsets, self._ragged.lengths, self._dim
+
+
+def _unpadding(ragged: Ragged, rows: int, length: int) -> tuple[Tensor, Tensor]:
+    """For each row its place in a padded batch, and whether it has one."""
+
+    def make() -> tuple[Tensor, Tensor]:
+        place, inside = ragged.within(rows)
+        inside = inside & (place < length)
+        index = ragged.pieces(rows) * length + place
+        return flambeau.where(inside, index, 0), inside
+
+    return ragged.kept(("unpadded", rows, length), make)
+

@@ -1,0 +1,163 @@
+"""What PyTorch's functions and tensors' methods do when one of their arguments is nested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau._tensor.overriding import Disabled
+from flambeau._tensor.tensor import Tensor
+from flambeau.nested import creation, elementwise, pieces, products, reductions, shaping
+from flambeau.nested.jagged import JaggedTensor
+from flambeau.nested.tensor import NestedTensor
+
+_AS_EVER = frozenset({
+    "as_subclass", "data_ptr", "dim", "element_size", "get_device", "is_complex", "is_conj", "is_contiguous", "is_floating_point", "is_inference", "is_neg", "is_pinned", "is_signed",
+    "is_tensor", "ndimension", "nelement", "numel",
+})  # fmt: skip
+"""What asks for no elements."""
+
+_METHODS = frozenset({
+    "__bool__", "__iter__", "__len__", "clone", "contiguous", "cpu", "detach", "detach_", "is_same_size", "lengths", "offsets", "register_hook", "requires_grad_", "retain_grad",
+    "size", "stride", "storage_offset", "to", "tolist", "type", "unbind", "values",
+})  # fmt: skip
+"""Functions that are methods of nested tensors."""
+
+
+def _plainly(function: Callable) -> Callable:
+    """A handler of a function that is not told which name it was called by."""
+    return lambda func, *args, **kwargs: function(*args, **kwargs)
+
+
+def _copy_(func: Callable, self: Any, source: Any, non_blocking: bool = False) -> Any:
+    if not isinstance(self, NestedTensor) or not isinstance(source, NestedTensor):
+        raise RuntimeError("copy_: the elements of a nested tensor are copied to one with pieces of the same sizes only")
+    same = type(self) is type(source) and tuple(self._values.shape) == tuple(source._values.shape)
+    if same and isinstance(self, JaggedTensor):
+        same = self._dim == source._dim and (self._ragged is source._ragged or self._ragged.sizes == source._ragged.sizes)  # type: ignore[attr-defined]
+    if same and not isinstance(self, JaggedTensor):
+        same = self.sizes == source.sizes and self._order == source._order  # type: ignore[attr-defined]
+    if not same:
+        raise RuntimeError("copy_: expected two nested tensors with pieces of the same sizes")
+    self._values.copy_(source._values)
+    return self
+
+
+def _same_pieces(first: Any, second: Any) -> bool:
+    if type(first) is not type(second) or first.dim() != second.dim():
+        return False
+    if isinstance(first, JaggedTensor):
+        return first._ragged is second._ragged and tuple(first.shape) == tuple(second.shape)
+    return first.sizes == second.sizes
+
+
+def _compared(func: Callable, first: Any, second: Any, *args: Any, **options: Any) -> bool:
+    """``equal`` and ``allclose``."""
+    if not _same_pieces(first, second):
+        if func.__name__ == "equal" and isinstance(first, NestedTensor) != isinstance(second, NestedTensor):
+            return False
+        raise elementwise.refusal(func.__name__, first, second)
+    first, second = first.contiguous(), second.contiguous()
+    if isinstance(first, JaggedTensor):
+        return func(first._packed(), second._packed(), *args, **options)
+    return func(first._values, second._values, *args, **options)
+
+
+def _new(func: Callable, self: Any, *args: Any, **options: Any) -> Tensor:
+    """``new_zeros`` and the like make dense tensors."""
+    return func(self._values, *args, **options)
+
+
+def _backward(
+    func: Callable, self: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+) -> None:
+    if gradient is None and isinstance(self, NestedTensor):
+        raise RuntimeError("grad can be implicitly created only for scalar outputs, not for a nested tensor: backward(gradient)")
+    with Disabled():
+        func(self, gradient, retain_graph, create_graph, inputs)
+
+
+def _one_hot(func: Callable, tensor: Any, num_classes: int = -1) -> Any:
+    return products.embedding(func, tensor, num_classes)
+
+
+def _pad(func: Callable, input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+    """``pad`` of the last dimensions, in which pieces agree."""
+    dims = len(pad) // 2
+    if not isinstance(input, JaggedTensor) or input._dim >= input.dim() - dims:
+        raise RuntimeError("pad: nested tensors are padded in dimensions in which pieces agree; to_padded_tensor() is for the others")
+    return input._with(func(input._values, pad, mode, value))
+
+
+_SHARED: dict[str, Callable] = {
+    **dict.fromkeys(elementwise.ELEMENTWISE, elementwise.elementwise), **dict.fromkeys(elementwise.IN_PLACE, elementwise.in_place),
+    **dict.fromkeys(elementwise.LOSSES, elementwise.loss), **dict.fromkeys(reductions.NEUTRAL, reductions.reduce), **dict.fromkeys(reductions.ALONG, reductions.along),
+    "max": reductions.extremum, "min": reductions.extremum, "softmax": reductions.softmax, "log_softmax": reductions.softmax, "softmin": reductions.softmax,
+    "layer_norm": reductions.layer_norm, "rms_norm": reductions.layer_norm, "linear": products.linear, "embedding": products.embedding, "one_hot": _one_hot,
+    "matmul": products.matmul, "bmm": products.matmul, "__rmatmul__": lambda func, self, other: products.matmul(func, other, self),
+    "scaled_dot_product_attention": products.attention, "copy_": _copy_, "equal": _compared, "allclose": _compared, "backward": _backward, "pad": _pad,
+    **dict.fromkeys(("new_zeros", "new_ones", "new_full", "_new_empty", "new_empty", "new_tensor", "new_tensor_"), _new),
+}  # fmt: skip
+
+JAGGED: dict[str, Callable] = _SHARED | {
+    name: _plainly(function)
+    for name, function in {
+        "permute": shaping.permute, "transpose": shaping.transpose, "swapaxes": shaping.transpose, "unsqueeze": shaping.unsqueeze, "squeeze": shaping.squeeze,
+        "view": shaping.view, "reshape": shaping.reshape, "view_as": shaping.view_as, "reshape_as": shaping.view_as, "flatten": shaping.flatten, "unflatten": shaping.unflatten,
+        "expand": shaping.expand, "broadcast_to": shaping.expand, "expand_as": shaping.expand_as, "select": shaping.select, "narrow": shaping.narrow,
+        "__getitem__": shaping.getitem, "chunk": shaping.chunk, "split": shaping.split, "split_with_sizes": shaping.split, "cat": shaping.cat, "stack": shaping.stack,
+    }.items()
+}  # fmt: skip
+
+STRIDED: dict[str, Callable] = _SHARED | {
+    name: _plainly(function)
+    for name, function in {
+        "permute": pieces.permute, "transpose": pieces.transpose, "swapaxes": pieces.transpose, "unsqueeze": pieces.unsqueeze, "squeeze": pieces.squeeze,
+        "view": pieces.reshape, "reshape": pieces.reshape, "flatten": pieces.flatten, "unflatten": pieces.unflatten, "select": pieces.select, "narrow": pieces.narrow,
+        "__getitem__": pieces.getitem, "chunk": pieces.chunk, "split": pieces.split, "split_with_sizes": pieces.split, "cat": pieces.cat,
+    }.items()
+}  # fmt: skip
+
+_PROPERTIES: dict[str, tuple[Callable, Callable]] = {"mT": (shaping.matrix_transpose, pieces.matrix_transpose)}
+
+
+def call(func: Callable, args: tuple, kwargs: dict) -> Any:
+    """What a function does.
+
+    Raises:
+        NotImplementedError: nothing: it needs dense tensors.
+    """
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return _property(func, args)
+    nested = next(each for each in _flat((*args, *kwargs.values())) if isinstance(each, NestedTensor))
+    handler = (JAGGED if isinstance(nested, JaggedTensor) else STRIDED).get(name)
+    if handler is not None:
+        return handler(func, *args, **kwargs)
+    if name in _METHODS and args and args[0] is nested:
+        return getattr(nested, name)(*args[1:], **kwargs)
+    if name in _AS_EVER:
+        with Disabled():
+            return func(*args, **kwargs)
+    raise NotImplementedError(
+        f"'{name}' is not implemented for nested tensors (layout {nested.layout}); use values(), the pieces (unbind()), or to_padded_tensor()"
+    )
+
+
+def _property(getter: Any, args: tuple) -> Any:
+    for name, functions in _PROPERTIES.items():
+        if getter.__self__ is vars(Tensor).get(name):
+            return functions[not isinstance(args[0], JaggedTensor)](args[0])
+    for name in ("T", "H", "mH", "real", "imag"):
+        if getter.__self__ is vars(Tensor).get(name):
+            raise NotImplementedError(f"'{name}' is not implemented for nested tensors; use transpose(), or values()")
+    with Disabled():
+        return getter(*args)
+
+
+def _flat(arguments: Any) -> Any:
+    for each in arguments:
+        if isinstance(each, (tuple, list)):
+            yield from each
+        else:
+            yield each
