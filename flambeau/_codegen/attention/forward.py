@@ -44,6 +44,7 @@ class _Forward(Kernel):
         bases = self.bases()
         area = {name: self.area(name) for name in ("q", "k", "v", "scores", "totals", "maxima", "sums", "inverses", "factors", "factor")}
         f.store(self.scale(), area["factor"])
+        self.fill(area["factors"], i64(ROWS), 0.0)  # they are computed in whole vectors, and what was left there may be subnormal
         with f.loop(begin, end) as loop:
             at = self.at_batch(bases, f.binary("udiv", loop.index, read("tiles")))
             first = f.mul(f.binary("urem", loop.index, read("tiles")), read("block"))

@@ -209,7 +209,10 @@ def emit_gradients(module: Module, structure: Structure, pitch: int, limited: bo
             values = rows.scores(places, counting, row.index, group.index)
             for value, place, other, counts in zip(values, places, others, counting, strict=True):
                 p = weight(Lanes(f, f.sub(value, most))).value
-                grad = f.mul(p, f.sub(f.load(other, tile.type), delta))
+                grad = f.load(other, tile.type)
+                if counts is not None:
+                    grad = f.select(counts, grad, zero)  # nobody has written the others: subnormal numbers would take long
+                grad = f.mul(p, f.sub(grad, delta))
                 f.store(p, place)
                 f.store(grad if counts is None else f.select(counts, grad, zero), other)
     f.ret()
