@@ -37,6 +37,9 @@ of these."""
 _TABLE, _BORDER = 0.5, 0.3
 """Cycles of a step of a register tile to look up where the left operand is, and to copy a number with its border."""
 
+_FEW_PANELS = 4
+"""Panels up to which half of the last one matters: 48 columns are three vectors, not four."""
+
 _WORTH_SHARING = 40_000
 """Cycles from which on a contraction is cut for several threads."""
 
@@ -103,7 +106,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     out = normal.out.index
     store = 2.5 / tile.width if normal.n[-1][out] in (1, 2) else 3.0
     threads = targets.available_cores()
-    panels = -(-n // tile.lanes)
+    panels, short = -(-n // tile.lanes), 0.5 * has_short_panel(n, tile)
     # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
     most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
     most_sums = target.l2_bytes // 2 // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
@@ -121,7 +124,13 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 continue
             n_tiles = -(-panels // n_panels)
             tiles = batch * m_tiles * n_tiles
-            cycles = 400 + n_panels * (row_cycles * k + 40 * blocks * row_panels) + store * m_block * n_block + 6 * (m_block + n_block)
+            cycles = (
+                400
+                + (n_panels - short / n_tiles) * row_cycles * k
+                + 40 * n_panels * blocks * row_panels
+                + store * m_block * n_block
+                + 6 * (m_block + n_block)
+            )
             if far:
                 cycles += 30 * k
             # What a tile reads comes from a farther cache once for each tile.
@@ -152,6 +161,11 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     assert cheapest is not None
     total, m_block, n_block, cycles, (a.where, b.where) = cheapest
     return Blocking(normal, chunk, a, b, m_block, n_block, total, cycles)
+
+
+def has_short_panel(n: int, tile: Tile) -> bool:
+    """Whether one vector has all columns of the last panel, and the panels are few enough that it is worth code of its own."""
+    return tile.vectors > 1 and tile.packing is None and n <= _FEW_PANELS * tile.lanes and 0 < n % tile.lanes <= tile.width
 
 
 @lru_cache(maxsize=4096)
@@ -212,12 +226,12 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
 def _before_tables(normal: Normal, chunk: int, tile: Tile, target: Target) -> float | None:
     """Cycles to copy the left operand with its border if it can be read through tables.
 
-    That needs steps of k that share cache lines, or rows that do where the border has to be copied anyway: without one, packing is faster (a
-    transposed matrix of 1024 x 1024 by another one ran at 105 GFLOP/s through tables, and at 147 packed).
+    That needs steps of k that share cache lines; or steps and rows that do, where the border has to be copied anyway: without one, packing is
+    faster (a transposed matrix of 1024 x 1024 by another one ran at 105 GFLOP/s through tables, and at 147 packed).
     """
     a, cut, *inner = normal.a, *normal.k[normal.split :]
-    shared = [[(chunk, *cut[1:]), *inner], *([normal.m] if a.bounds else [])]
-    if tile.parts > 1 or max(_run(projected(axes, [a.index])) for axes in shared) * tile.bytes < LINE:
+    shared = [(chunk, *cut[1:]), *inner, *(normal.m if a.bounds else [])]
+    if tile.parts > 1 or _run(projected(shared, [a.index])) * tile.bytes < LINE:
         return None
     if not a.bounds:
         return 0.0 if a.dtype is tile.compute else None

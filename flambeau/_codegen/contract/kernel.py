@@ -38,7 +38,7 @@ class Structure:
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
     into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
-    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others.
+    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others, ``short`` that one vector has them all.
     """
 
     target: Target
@@ -51,6 +51,7 @@ class Structure:
     ending: Ending
     out_place: bool
     ragged: bool = True
+    short: bool = False
 
     @property
     def tile(self) -> Tile:
@@ -162,10 +163,10 @@ class _Contraction:
             self.pairs = {side.name: amx.Pairs(module, parameters, self.tile, side) for side in packed}
         else:
             self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
-            masked = self._masks()
             self.micro = {
-                (rows, each): emit_micro(module, self.tile, rows, each, adds=True, tabled=structure.a.mode == "table")
-                for each in masked
+                (rows, masked, vectors): emit_micro(module, self.tile, rows, masked, True, structure.a.mode == "table", vectors)
+                for masked in self._masks()
+                for vectors in ((self.tile.vectors, 1) if structure.short else (self.tile.vectors,))
                 for rows in self.tile.variants
             }
         self.ending = emit_ending(module, self.tile, structure.ending)
@@ -359,12 +360,14 @@ class _Contraction:
                     f.call(f"@{micro}", *left, b, groups, flags.starts, waiting["sums"])
         else:
             arguments = [*left, b, read("b.ks"), steps, begin, begin_row, target, target_row]
-            is_whole = f.compare("eq", count, tile.lanes)
-            both = len({masked for _, masked in self.micro}) > 1
-            for (size, masked), micro in self.micro.items():
+            is_whole, is_short = f.compare("eq", count, tile.lanes), f.compare("sle", count, tile.width)
+            both = len({masked for _, masked, _ in self.micro}) > 1
+            for (size, masked, vectors), micro in self.micro.items():
                 wanted = f.compare("eq", here, size)
                 if both:
                     wanted = f.binary("and", wanted, f.binary("xor", is_whole, int(masked)))
+                if s.short:
+                    wanted = f.binary("and", wanted, f.binary("xor", is_short, int(vectors > 1)))
                 with f.when(wanted):
                     f.call(f"@{micro}", *arguments, *[count] * masked, flags.adds)
         with f.when(finish):

@@ -11,22 +11,26 @@ _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
 
 
-def emit_micro(module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False, tabled: bool = False) -> str:
+def emit_micro(
+    module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False, tabled: bool = False, vectors: int | None = None
+) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
     ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count][, more])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
     of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
-    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``.
+    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``. With fewer ``vectors`` than the tile has it computes
+    the first lanes only.
     """
-    name = f"micro{rows}_masked" if masked else f"micro{rows}"
+    vectors = vectors or tile.vectors
+    name = f"micro{rows}" + "_masked" * masked + f"_of_{vectors}" * (vectors < tile.vectors)
     of_a = "ptr" if tabled else "i64"
     parameters = [("ptr", "a"), (of_a, "rs"), (of_a, "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
     parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked + [("i1", "more")] * adds
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     a, rs, ks, b, bs, k, start, ss, c, cs = f.parameters[:10]
-    columns = range(tile.vectors * tile.parts)
+    columns = range(vectors * tile.parts)
 
     sums = []
     for _ in range(rows):

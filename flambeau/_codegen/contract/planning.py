@@ -8,7 +8,7 @@ from math import gcd, prod
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.blocking import Blocking, SideChoice, best_blocking, neighbours_along, own_box
+from flambeau._codegen.contract.blocking import Blocking, SideChoice, best_blocking, has_short_panel, neighbours_along, own_box
 from flambeau._codegen.contract.bordered import BorderStructure, bordered, bordering, parameters_of
 from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
@@ -142,8 +142,9 @@ class _Planner:
         ending = Ending(out.dtype, out_step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
         is_ragged = sides[1].mode != "place" or self.tile.has_masks or self.n % self.tile.lanes > 0
         structure = Structure(
-            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, is_ragged
-        )
+            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, is_ragged,
+            has_short_panel(self.n, self.tile),
+        )  # fmt: skip
         tiles = self.batch * self.m_tiles * self.n_tiles
         self.calls.append(_call(contraction(structure), values, self.buffers, tiles, blocking.tile_cycles, self.scratch))
         return ContractPlan(self.calls, self.temporaries)
