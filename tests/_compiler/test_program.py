@@ -186,4 +186,5 @@ def test_a_backward_pass_computes_its_own_normalized_values(monkeypatch: pytest.
     plans.clear()
     network(images).sum().backward()
     flambeau.flush()
-    assert plans[0].arena < (2.25 * layers + 2) * 4 * images.numel()
+    copies = 3  # of single operands, which kernels make for the time of a call
+    assert plans[0].arena < (2.25 * layers + copies) * 4 * images.numel()

@@ -226,12 +226,13 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
 def _before_tables(normal: Normal, chunk: int, tile: Tile, target: Target) -> float | None:
     """Cycles to copy the left operand with its border if it can be read through tables.
 
-    That needs steps of k that share cache lines; or steps and rows that do, where the border has to be copied anyway: without one, packing is
-    faster (a transposed matrix of 1024 x 1024 by another one ran at 105 GFLOP/s through tables, and at 147 packed).
+    That needs steps of k that share cache lines. Where a border has to be copied anyway, a few steps and rows of each line are enough (7 x 7
+    windows of 32 channels, four at a time, ran at 73 GFLOP/s packed, and at 143 through tables); without one they are not (a transposed matrix
+    of 1024 x 1024 by another one ran at 147 GFLOP/s packed, and at 105 through tables).
     """
     a, cut, *inner = normal.a, *normal.k[normal.split :]
-    shared = [(chunk, *cut[1:]), *inner, *(normal.m if a.bounds else [])]
-    if tile.parts > 1 or _run(projected(shared, [a.index])) * tile.bytes < LINE:
+    shared, least = ([(chunk, *cut[1:]), *inner], LINE) if not a.bounds else ([(chunk, *cut[1:]), *inner, *normal.m], LINE // 4)
+    if tile.parts > 1 or _run(projected(shared, [a.index])) * tile.bytes < least:
         return None
     if not a.bounds:
         return 0.0 if a.dtype is tile.compute else None
