@@ -142,6 +142,13 @@ class Module:
         self.functions.append(builder)
         return builder
 
+    def include(self, other: Module) -> None:
+        """Have the functions of another module as well; it has no tables of its own."""
+        if other.globals or other.metadata:
+            raise ValueError("only functions can be included")
+        self.functions += other.functions
+        self.declarations |= other.declarations
+
     def has_function(self, name: str) -> bool:
         """Whether the function is already written, for helpers that several places call."""
         return any(function.name == name for function in self.functions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Builder, Value, bits, constant_vector, element_type, vector
+from flambeau._codegen.ir import Builder, Value, bits, constant_vector, element_type, i64, vector
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import dtype as DType
 
@@ -18,9 +18,11 @@ WIDTH = 16
 
 
 def gather(f: Builder, start: Value, index: Value, of: DType, mask: Value | None, otherwise: Callable[[], Operand]) -> Operand:
-    """The elements of an array from ``start`` at ``index`` (16 lanes of i64); ``otherwise`` writes the gather for where they lie far apart.
+    """The elements of a row from ``start`` at ``index`` (16 lanes of i64, not negative); ``otherwise`` writes the gather for where they lie far
+    apart.
 
-    Nothing is read but what lies between the elements; of lanes that ``mask`` leaves out, the first of which it keeps, nothing is known.
+    Nothing is read beyond the elements that are asked for, of which the row has all that come before. Nothing is known of lanes that ``mask``
+    leaves out; it keeps the first.
     """
     permute = _permutation(f, of)
     results = [f.alloca(type) for type in scalar.register_types(of, WIDTH)]
@@ -32,16 +34,16 @@ def gather(f: Builder, start: Value, index: Value, of: DType, mask: Value | None
             as_wanted = f.binary("or", as_wanted, f.binary("xor", mask, 1))
         is_near = _all(f, as_wanted)
     else:
-        low, high, index = _ends(f, index, mask)
-        steps, span = f.sub(index, f.splat(low, WIDTH)), f.sub(high, low)
-        is_near = f.binary("and", _all(f, f.compare("ule", steps, f.splat(span, WIDTH))), f.compare("ult", span, WIDTH))
+        last, index = _last(f, index, mask)
+        low = f.intrinsic("smax", f.sub(last, WIDTH - 1), i64(0))
+        steps, span = f.sub(index, f.splat(low, WIDTH)), f.splat(f.sub(last, low), WIDTH)
+        is_near = _all(f, f.compare("ule", steps, span))
     with f.when(is_near):
         place = scalar.element_address(f, start, low, of)
         if permute is None:
             found = scalar.load(f, place, of, WIDTH, mask)
         else:
-            inside = f.compare("ule", lanes, f.splat(span, WIDTH))
-            window = f.masked_load(place, inside, vector(scalar.memory_type(of), WIDTH))
+            window = f.masked_load(place, f.compare("ule", lanes, span), vector(scalar.memory_type(of), WIDTH))
             found = scalar.from_memory(f, permute(f, window, steps), of)
         _keep(f, found, results)
     with f.when(f.binary("xor", is_near, 1)):
@@ -58,11 +60,13 @@ def _all(f: Builder, condition: Value) -> Value:
     return f.compare("eq", f.cast("bitcast", condition, f"i{WIDTH}"), -1)
 
 
-def _ends(f: Builder, index: Value, mask: Value | None) -> tuple[Value, Value, Value]:
-    """Two lanes between which the others may be expected, the lower first, and the index, with another lane's value where there is none."""
-    index = index if mask is None else f.select(mask, index, f.splat(f.extract(index, 0), WIDTH))
-    low, high = (f.intrinsic(f"vector.reduce.{name}", index, returns="i64") for name in ("smin", "smax"))
-    return low, high, index
+def _last(f: Builder, index: Value, mask: Value | None) -> tuple[Value, Value]:
+    """The largest of the lanes, or one that may be expected to be, and the index, with another lane's value where there is none."""
+    first = f.extract(index, 0)
+    if mask is None:
+        return f.intrinsic("smax", first, f.extract(index, WIDTH - 1)), index
+    index = f.select(mask, index, f.splat(first, WIDTH))
+    return f.intrinsic("vector.reduce.smax", index, returns="i64"), index
 
 
 # -- permutations ----------------------------------------------------------------------------------------------------
@@ -86,7 +90,9 @@ def _permuted_in_halves(f: Builder, window: Value, places: Value) -> Value:
     """Of two registers of eight elements."""
     name = "pd" if window.is_float else "q"
     low, high = _halves(f, window)
-    return f.shuffle(*(f.intrinsic(f"x86.avx512.vpermi2var.{name}.512", low, half, high, suffix="") for half in _halves(f, places)), range(WIDTH))
+    return f.shuffle(
+        *(f.intrinsic(f"x86.avx512.vpermi2var.{name}.512", low, half, high, suffix="") for half in _halves(f, places)), range(WIDTH)
+    )
 
 
 def _permuted_by_eights(f: Builder, window: Value, places: Value) -> Value:

@@ -38,7 +38,7 @@ class Structure:
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
     into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
-    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others, ``short`` that one vector has them all.
+    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others. Register tiles are one or two ``vectors`` wide.
     """
 
     target: Target
@@ -51,7 +51,7 @@ class Structure:
     ending: Ending
     out_place: bool
     ragged: bool = True
-    short: bool = False
+    vectors: tuple[int, ...] = ()
 
     @property
     def tile(self) -> Tile:
@@ -166,7 +166,7 @@ class _Contraction:
             self.micro = {
                 (rows, masked, vectors): emit_micro(module, self.tile, rows, masked, True, structure.a.mode == "table", vectors)
                 for masked in self._masks()
-                for vectors in ((self.tile.vectors, 1) if structure.short else (self.tile.vectors,))
+                for vectors in structure.vectors or (self.tile.vectors,)
                 for rows in self.tile.variants
             }
         self.ending = emit_ending(module, self.tile, structure.ending)
@@ -366,7 +366,7 @@ class _Contraction:
                 wanted = f.compare("eq", here, size)
                 if both:
                     wanted = f.binary("and", wanted, f.binary("xor", is_whole, int(masked)))
-                if s.short:
+                if len(s.vectors) > 1:
                     wanted = f.binary("and", wanted, f.binary("xor", is_short, int(vectors > 1)))
                 with f.when(wanted):
                     f.call(f"@{micro}", *arguments, *[count] * masked, flags.adds)

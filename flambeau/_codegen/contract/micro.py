@@ -23,7 +23,15 @@ def emit_micro(
     ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``. With fewer ``vectors`` than the tile has it computes
     the first lanes only.
     """
-    vectors = vectors or tile.vectors
+    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors)
+    module.include(made)
+    return made.functions[0].name
+
+
+@cache
+def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: bool, tabled: bool, vectors: int) -> Module:
+    """A module with one function, which many kernels have: writing it takes as long as writing the rest of a kernel."""
+    module = Module(features)
     name = f"micro{rows}" + "_masked" * masked + f"_of_{vectors}" * (vectors < tile.vectors)
     of_a = "ptr" if tabled else "i64"
     parameters = [("ptr", "a"), (of_a, "rs"), (of_a, "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
@@ -73,7 +81,7 @@ def emit_micro(
     places = [f.offset(row, v * tile.width, tile.element) for row in rows_of_c for v in columns]
     add_up(f, tile, sums, places, f.parameters[-1] if adds else None)
     f.ret()
-    return name
+    return module
 
 
 def add_up(f: Builder, tile: Tile, chains: list[Value], places: list[Value], more: Value | None) -> None:

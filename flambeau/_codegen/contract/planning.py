@@ -143,11 +143,17 @@ class _Planner:
         is_ragged = sides[1].mode != "place" or self.tile.has_masks or self.n % self.tile.lanes > 0
         structure = Structure(
             self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, is_ragged,
-            has_short_panel(self.n, self.tile),
+            self._vectors(),
         )  # fmt: skip
         tiles = self.batch * self.m_tiles * self.n_tiles
         self.calls.append(_call(contraction(structure), values, self.buffers, tiles, blocking.tile_cycles, self.scratch))
         return ContractPlan(self.calls, self.temporaries)
+
+    def _vectors(self) -> tuple[int, ...]:
+        """The widths of register tiles: of panels, and of a last one that is short."""
+        if not has_short_panel(self.n, self.tile):
+            return (self.tile.vectors,)
+        return (self.tile.vectors, 1) if self.n > self.tile.lanes else (1,)
 
     def _reserve(self, size: int) -> int:
         """The offset of so many bytes of scratch memory."""

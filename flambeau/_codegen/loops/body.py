@@ -38,6 +38,7 @@ class Body:
         self.vector_digit = spec.vector_digit
         self.inner = frozenset(spec.reduced_digits) | frozenset(spec.run_digits)
         self.bounded = True
+        self.once: dict[tuple[int, tuple[int, ...]], Operand] = {}  # see ``window.once_a_line``
         self.values: dict[int, Operand] = {}
         self.places: dict[int, Value] = {}
         self.starts: dict[int, Value] = {}  # where accesses start, see ``along``
@@ -187,9 +188,16 @@ class Body:
                 self.require(argument, width, mask)
             self.values[number] = self.compute(number, width if self.is_vector(number) else 1, mask)
 
+    def is_spread(self, number: int) -> bool:
+        """Whether all that uses an instruction's one value uses it in each lane."""
+        users = [user for user, instr in enumerate(self.instructions) if number in instr.args]
+        return bool(users) and all(self.is_vector(user) and self.instructions[user].op in ("map", "cast") for user in users)
+
     def widened(self, number: int, width: int) -> Operand:
         """An instruction's value in so many lanes."""
-        value = self.values[number]
+        return self.spread(number, self.values[number], width)
+
+    def spread(self, number: int, value: Operand, width: int) -> Operand:
         if scalar.unpack(value)[0].width == width:
             return value
         return scalar.splat(self.f, value, self.instructions[number].dtype, width)
@@ -400,6 +408,11 @@ class Body:
             return near.gather(f, self._row_start(number, table), index, instr.dtype, mask, otherwise)
         return self._gather_lanes(number, indices, width, mask)
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether elements are gathered along a row by a table."""
+        return any(instr.op == "gather" and self._table(number) is not None for number, instr in enumerate(self.instructions))
+
     def _table(self, number: int) -> int | None:
         """Which index of a gather alone moves along the lanes, if it does so within a row and is a table of ours (what users give is checked)."""
         access, _, moves = self.instructions[number].attrs
@@ -431,9 +444,9 @@ class Body:
             address = f.splat(address, width)
             if self.spec.accesses[access].vector != 0:
                 address = f.add(address, self._lane_steps(access, width))
-        for index, stride in zip(indices, self.extras.get(number, ()), strict=True):
+        for index, stride, is_near in zip(indices, self.extras.get(number, ()), instr.attrs[2], strict=True):
             assert isinstance(index, Value)
-            address = f.add(address, f.mul(index, f.splat(stride, width)))
+            address = f.add(address, index if is_near else f.mul(index, f.splat(stride, width)))
         if width == 1:
             return scalar.load(f, self.element(self.bases[access], address, instr.dtype), instr.dtype, 1)
         if mask is not None:  # lanes beyond the end may hold any index

@@ -42,6 +42,7 @@ def emit_map(body: Body) -> None:
                 body.places[outer[-1]] = lines.index
                 _hoist(body, outer)
             with body.along(outer):
+                body.once = window.once_a_line(body) if body.spec.mode == "window" else {}
                 _emit_line(body, first, last)
             body.values = before
         body.values = dict(known)
@@ -57,7 +58,8 @@ def _emit_line(body: Body, first: Value, last: Value) -> None:
     f = body.f
     is_window = body.spec.mode == "window"
     do = window.at_vector if is_window else at_vector
-    width = VECTOR * (2 if len(body.instructions) <= LIGHT and not is_window else 1)
+    is_light = len(body.instructions) <= LIGHT and not is_window and not body.has_tables
+    width = VECTOR * (2 if is_light else 1)
     if any(map(bounds_of, body.instructions)):
         _emit_bounded(body, first, last, width, do)
         return

@@ -13,7 +13,7 @@ from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.reducing import add_to_total, combine, neutral, total_dtype
-from flambeau._codegen.loops.spec import EFFECTS, LANES
+from flambeau._codegen.loops.spec import EFFECTS, LANES, VECTOR
 from flambeau._codegen.scalar import Operand
 
 Memory = dict[tuple[int, tuple[int, ...]], Operand]
@@ -23,7 +23,7 @@ Memory = dict[tuple[int, tuple[int, ...]], Operand]
 def at_vector(body: Body, width: int, mask: Value | None) -> None:
     """All instructions, for one vector of results."""
     known = dict(body.values)
-    memory: Memory = {}
+    memory = dict(body.once)
     stored: set[int] = set()
     for phase in range(body.phases):
         reductions, effects = body.wanted(phase)
@@ -44,6 +44,22 @@ def at_vector(body: Body, width: int, mask: Value | None) -> None:
                 body.effect(number, width, mask)
                 stored.add(number)
     body.values = known
+
+
+def once_a_line(body: Body) -> Memory:
+    """What is the same for all lanes, at each position: a window's weights, which elements count. It is computed before a line's vectors."""
+    numbers = [
+        number
+        for number, instr in enumerate(body.instructions)
+        if instr.op not in (*EFFECTS, "reduce") and body.phase[number] == 0 and body.is_inner(number) and not body.is_vector(number)
+    ]
+    memory: Memory = {}
+    known = dict(body.values)
+    if numbers:
+        for _, places in _positions(body):
+            _compute(body, numbers, places, memory, 1, None)
+            body.values = dict(known)
+    return {key: body.spread(key[0], value, VECTOR) if body.is_spread(key[0]) else value for key, value in memory.items()}
 
 
 def _positions(body: Body) -> Iterator[tuple[int, dict[int, int]]]:

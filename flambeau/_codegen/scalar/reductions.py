@@ -18,7 +18,9 @@ def _smallest(of: dtype) -> float | int:
 
 def _largest(of: dtype) -> float | int:
     if of.category == FLOAT:
-        return BYTES[of].largest if of in BYTES and not math.isinf(BYTES[of].beyond) else math.inf  # most of the formats of eight bits have no infinity
+        return (
+            BYTES[of].largest if of in BYTES and not math.isinf(BYTES[of].beyond) else math.inf
+        )  # most of the formats of eight bits have no infinity
     if of.category == INTEGER:
         return (1 << (8 * of.itemsize - of.is_signed)) - 1
     return 1

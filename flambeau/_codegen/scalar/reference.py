@@ -193,6 +193,18 @@ def i0(x: np.ndarray) -> np.ndarray:
     return np.where(np.isinf(x), np.inf, scipy.special.i0(x))
 
 
+def i1(x: np.ndarray) -> np.ndarray:
+    import scipy.special
+
+    return np.where(np.isinf(x), x, scipy.special.i1(x))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    import scipy.special
+
+    return x * scipy.special.ndtr(x)
+
+
 def heaviside(x: np.ndarray, at_zero: np.ndarray) -> np.ndarray:
     return np.where(x == 0, at_zero, (x > 0).astype(x.dtype))
 

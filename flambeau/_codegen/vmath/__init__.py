@@ -10,6 +10,8 @@ from __future__ import annotations
 from flambeau._codegen.vmath.erf import erf as erf
 from flambeau._codegen.vmath.erf import erfc as erfc
 from flambeau._codegen.vmath.erf import erfinv as erfinv
+from flambeau._codegen.vmath.erf import gelu as gelu
+from flambeau._codegen.vmath.erf import ndtr as ndtr
 from flambeau._codegen.vmath.exponential import exp as exp
 from flambeau._codegen.vmath.exponential import exp2 as exp2
 from flambeau._codegen.vmath.exponential import expm1 as expm1
@@ -32,6 +34,9 @@ from flambeau._codegen.vmath.power import hypot as hypot
 from flambeau._codegen.vmath.power import pow as pow
 from flambeau._codegen.vmath.special import digamma as digamma
 from flambeau._codegen.vmath.special import i0 as i0
+from flambeau._codegen.vmath.special import i0e as i0e
+from flambeau._codegen.vmath.special import i1 as i1
+from flambeau._codegen.vmath.special import i1e as i1e
 from flambeau._codegen.vmath.special import lgamma as lgamma
 from flambeau._codegen.vmath.trigonometric import cos as cos
 from flambeau._codegen.vmath.trigonometric import sin as sin

@@ -44,6 +44,12 @@ _EXPM1 = {
 }  # fmt: skip
 """The same with the smallest error relative to ``exp(r) - 1``."""
 
+_SHORT_EXP2 = (
+    1.0, 0.6931472149533289, 0.24022652778752357, 0.05550310599052758, 0.009617694928420115, 0.0013406473711599237,
+    0.0001559055515158107,
+)  # fmt: skip
+"""``2**r`` for ``|r| <= 1/2`` to 28 bits."""
+
 
 def reduce(x: Lanes) -> tuple[Lanes, Lanes]:
     """``(r, shifted)`` with ``x = n ln2 + r``, where the low bits of ``shifted`` are n."""
@@ -104,6 +110,18 @@ def exp2(x: Lanes) -> Lanes:
     fraction = x - (shifted - of.integer)
     r = fraction.fma(of.ln2[0], fraction * of.ln2[1])
     return scale(exp_of_reduced(r), shifted)
+
+
+def short_exp2(x: Lanes) -> Lanes:
+    """``2**x`` of doubles to 28 bits, where that is a normal number."""
+    of = format_of(x)
+    shifted = x + of.integer
+    return polynomial(x - (shifted - of.integer), _SHORT_EXP2) * power_of_two(shifted)
+
+
+def short_exp(x: Lanes) -> Lanes:
+    """``exp(x)``, likewise."""
+    return short_exp2(x * format_of(x).log2e[0])
 
 
 def expm1(x: Lanes) -> Lanes:

@@ -32,6 +32,9 @@ _DOUBLE_LOG1P = (
 )  # fmt: skip
 """``log(1 + f) = 2 s + s**3 P(s**2)`` with ``s = f / (2 + f)``."""
 
+_SHORT_ATANH = (0.6666666564559806, 0.40000335178859325, 0.2853730802094255, 0.2358217893425869)
+"""``log((1 + s) / (1 - s)) = 2 s + s**3 P(s**2)`` to 37 bits, for float32 in double arithmetic."""
+
 
 def split(x: Lanes) -> tuple[Lanes, Lanes]:
     """``(1 + f, k)`` of a positive normal number, and of others a finite f and k; k is an integer."""
@@ -119,6 +122,20 @@ def log_of_pair(x: Pair) -> Lanes:
     # Beyond, the low part no longer counts, and this would not be a normal number.
     scale = ((of.bias - k.at_most(of.bias - 1)) << of.mantissa).as_float()
     return _sum(low.fma(scale, mantissa - 1.0), k.to_float() + more)
+
+
+def short_log_parts(x: Lanes) -> tuple[Lanes, Lanes]:
+    """``(y, k)`` with ``log(x) = y + k log(2)`` of positive normal doubles, to 37 bits."""
+    mantissa, k = split(x)
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square = s * s
+    return (s * square).fma(polynomial(square, _SHORT_ATANH), s + s), k.to_float()
+
+
+def short_log(x: Lanes) -> Lanes:
+    """``log(x)``, likewise."""
+    y, k = short_log_parts(x)
+    return k.fma(format_of(x).ln2[0], y)
 
 
 def log1p(x: Lanes) -> Lanes:

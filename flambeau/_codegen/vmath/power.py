@@ -5,20 +5,11 @@ from __future__ import annotations
 import math
 
 from flambeau._codegen.lanes import Lanes, polynomial
-from flambeau._codegen.vmath.exponential import exp_of_reduced, power_of_two, scale
+from flambeau._codegen.vmath.exponential import exp_of_reduced, scale, short_exp2
 from flambeau._codegen.vmath.exponential import reduce as reduce_exponent
 from flambeau._codegen.vmath.formats import FORMATS
-from flambeau._codegen.vmath.logarithm import SHORT_LN2, reduce, split
+from flambeau._codegen.vmath.logarithm import SHORT_LN2, reduce, short_log_parts
 from flambeau._codegen.vmath.pairs import Pair, divide, fast_two_sum, multiply, two_product, two_sum
-
-_SHORT_ATANH = (0.6666666564559806, 0.40000335178859325, 0.2853730802094255, 0.2358217893425869)
-"""``log((1 + s) / (1 - s)) = 2 s + s**3 P(s**2)`` to 37 bits, for float32 in double arithmetic."""
-
-_SHORT_EXP2 = (
-    1.0, 0.6931472149533289, 0.24022652778752357, 0.05550310599052758, 0.009617694928420115, 0.0013406473711599237,
-    0.0001559055515158107,
-)  # fmt: skip
-"""``2**r`` for ``|r| <= 1/2`` to 28 bits."""
 
 _ATANH = (
     0.3999999999999998, 0.2857142857144384, 0.22222222217789744, 0.18181818843990116, 0.15384558428927447,
@@ -32,15 +23,9 @@ _TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 def _short_power(x: Lanes, y: Lanes) -> Lanes:
     """``x ** y`` of positive float32 numbers, in doubles."""
     x, y = x.convert("fpext", "double"), y.convert("fpext", "double")
-    mantissa, k = split(x)
-    s = (mantissa - 1.0) / (mantissa + 1.0)
-    square = s * s
-    logarithm = (s * square).fma(polynomial(square, _SHORT_ATANH), s + s)
-    exponent = y * logarithm.fma(FORMATS["double"].log2e[0], k.to_float())
-    exponent = exponent.at_most(200.0).at_least(-200.0)
-    shifted = exponent + FORMATS["double"].integer
-    r = exponent - (shifted - FORMATS["double"].integer)
-    return (polynomial(r, _SHORT_EXP2) * power_of_two(shifted)).convert("fptrunc", "float")
+    logarithm, k = short_log_parts(x)
+    exponent = y * logarithm.fma(FORMATS["double"].log2e[0], k)
+    return short_exp2(exponent.at_most(200.0).at_least(-200.0)).convert("fptrunc", "float")
 
 
 def _logarithm(x: Lanes) -> Pair:

@@ -1,4 +1,4 @@
-"""lgamma, digamma and i0.
+"""lgamma, digamma, and the modified Bessel functions of the first kind.
 
 They are computed in double precision, for float32 as well: nobody's inner loop waits for them.  lgamma and digamma are
 accurate to a few units in the last place for positive arguments, and in absolute terms near their zeros.
@@ -49,6 +49,23 @@ _I0_LARGE = (
     -2513.6967854492605, 29516.056844105526, -197783.9577519514, 626451.1748788559,
 )  # fmt: skip
 """``i0(x) = exp(x) P(1/x) / sqrt(x)`` for ``x >= 16``."""
+
+_I1_SMALL = (
+    1.0, 0.5, 0.08333333333333333, 0.0069444444444444475, 0.00034722222222222007, 1.157407407407491e-05,
+    2.755731922396412e-07, 4.920949861466336e-09, 6.834652584762577e-11, 7.594058433874306e-13,
+    6.903689433498922e-15, 5.2300680867850665e-17, 3.3526060252732556e-19, 1.842098382844109e-21,
+    8.771656013249883e-24, 3.655514996894235e-26, 1.3424829409335222e-28, 4.413168272858238e-31,
+    1.2534198299305437e-33, 3.712825971558169e-36, 5.2701650129703274e-39, 3.421570854214081e-41,
+    -3.4112180120311663e-44, 2.208321864352559e-46,
+)  # fmt: skip
+"""``i1(x) = x/2 P(x**2 / 4)`` for ``|x| <= 16``."""
+
+_I1_LARGE = (
+    0.3989422804014327, -0.14960335515054077, -0.046751048480920133, -0.040907168893182806, -0.057525394905340116,
+    -0.11077573628425978, -0.2667999329818491, -0.9642008960754586, 3.53344901725718, -172.07405582137685,
+    2767.635483539064, -32346.049322856124, 215686.34556007833, -679626.9189907534,
+)  # fmt: skip
+"""``i1(x) = exp(x) P(1/x) / sqrt(x)`` for ``x >= 16``."""
 
 
 def _in_double(function: Callable[[Lanes], Lanes]) -> Callable[[Lanes], Lanes]:
@@ -121,14 +138,45 @@ def digamma(x: Lanes) -> Lanes:
     return (x == 0.0).select((-x.constant(math.inf)).copysign(-x), result)
 
 
+def _modified_bessel(x: Lanes, order: int, *, scaled: bool) -> Lanes:
+    """The modified Bessel function of the first kind, of order 0 or 1; ``scaled`` by ``exp(-|x|)``."""
+    small, large = ((_I0_SMALL, _I0_LARGE), (_I1_SMALL, _I1_LARGE))[order]
+    magnitude = x.abs()
+    bounded = magnitude.at_most(16.0)
+    half = bounded * 0.5
+    near = polynomial(half * half, small)
+    if order:
+        near = near * half
+    beyond = magnitude.at_least(16.0)
+    far = polynomial(1.0 / beyond, large) / beyond.sqrt()
+    if scaled:
+        near = near * exp(-bounded)
+    else:
+        root = exp(beyond * 0.5)  # exp(x) may overflow before the function does
+        far = (magnitude == math.inf).select(magnitude, root * far * root)
+    result = (magnitude < 16.0).select(near, x.is_nan().select(x, far))
+    return result.copysign(x) if order else result
+
+
 @_in_double
 def i0(x: Lanes) -> Lanes:
     """The modified Bessel function of the first kind and order 0."""
-    magnitude = x.abs()
-    bounded = magnitude.at_most(16.0) * 0.5
-    small = polynomial(bounded * bounded, _I0_SMALL)
-    beyond = magnitude.at_least(16.0)
-    half = exp(beyond * 0.5)  # exp(x) may overflow before i0 does
-    large = half * (polynomial(1.0 / beyond, _I0_LARGE) / beyond.sqrt()) * half
-    large = (magnitude == math.inf).select(magnitude, large)
-    return (magnitude < 16.0).select(small, x.is_nan().select(x, large))
+    return _modified_bessel(x, 0, scaled=False)
+
+
+@_in_double
+def i0e(x: Lanes) -> Lanes:
+    """``exp(-|x|) i0(x)``."""
+    return _modified_bessel(x, 0, scaled=True)
+
+
+@_in_double
+def i1(x: Lanes) -> Lanes:
+    """The modified Bessel function of the first kind and order 1."""
+    return _modified_bessel(x, 1, scaled=False)
+
+
+@_in_double
+def i1e(x: Lanes) -> Lanes:
+    """``exp(-|x|) i1(x)``."""
+    return _modified_bessel(x, 1, scaled=True)
