@@ -10,7 +10,7 @@ three sums over the same triples ``(o, k, i)``, each linear in both operands:
 The gradient of each is the other two, so that they can be differentiated as often as one likes.
 
 ``CONV_INPUT`` is computed for each phase of the result (``(i + padding) mod stride``) by itself: the kernel places that reach a phase form
-a smaller dense kernel, so no multiplication by an inserted zero is made.
+a smaller dense kernel, so no multiplication by an inserted zero is made. Where there are many phases they are channels of one contraction.
 
 Source: https://docs.pytorch.org/docs/2.13/generated/torch.nn.Conv2d.html; V. Dumoulin and F. Visin, "A guide to convolution arithmetic
 for deep learning", arXiv:1603.07285.
@@ -19,7 +19,8 @@ for deep learning", arXiv:1603.07285.
 from __future__ import annotations
 
 from itertools import product
-from math import gcd
+from math import gcd, prod
+from operator import mul
 from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import int_tuple
@@ -142,23 +143,31 @@ def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
 
 
 def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    stride, _, dilation, _, _ = statics
+    phases = prod(map(min, stride, operands[1].shape[2:]))
+    if phases > _MANY_PHASES and max(dilation) == 1 and prod(stride) <= 4 * phases:
+        return _in_blocks(graph, operands, statics, layouts[0])
+    return _in_phases(graph, operands, statics, layouts[0])
+
+
+_MANY_PHASES = 16
+"""Phases that are computed by a contraction each; if there are more, one contraction computes all."""
+
+
+def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layout) -> Node:
+    """A transposed convolution phase by phase; where no kernel place reaches there are zeros (and the bias)."""
     stride, padding, dilation, groups, sizes = statics
     input, weight = operands[:2]
-    layout = layouts[0]
     rank = len(stride)
     per_group = weight.shape[1]
     w = weight.split_axis(0, groups).transpose(1, 2)  # g, d, c, *k
-    dimensions = [_phases(*each) for each in zip(sizes, weight.shape[2:], stride, padding, dilation, strict=True)]
+    every = [_phases(*each) for each in zip(sizes, weight.shape[2:], stride, padding, dilation, strict=True)]
+    dimensions = [[each for each in phases if each[3]] for phases in every]
     dtype = _dtype(operands, layout)
     input, innermost = _channels(graph, input, per_group, groups, layout)
     parts = []
     for phase in product(*dimensions):
-        places = tuple(each[3] for each in phase)
-        counts = tuple(each[1] for each in phase)
-        if 0 in places:
-            nothing = graph.constant(0, dtype, (input.shape[0], groups * per_group, *counts))  # type: ignore[arg-type]
-            parts.append(_with_bias(graph, nothing, operands, layout))
-            continue
+        places, counts = (tuple(each[position] for each in phase) for position in (3, 1))
         kernel = w
         for axis, (each, step, spread) in enumerate(zip(phase, stride, dilation, strict=True)):
             kernel = kernel.slice(3 + axis, each[2], each[3], step // gcd(step, spread))
@@ -167,15 +176,47 @@ def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tu
         )
         kernel = kernel.joined(0, 1)
         parts.append(_with_bias(graph, _correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
-    if len(parts) == 1:
-        return parts[0]
-    whole = graph.empty(parts[0].dtype, layout.shape, layout.strides)
+    if dimensions == every:
+        if len(parts) == 1:
+            return parts[0]
+        whole = graph.empty(parts[0].dtype, layout.shape, layout.strides)
+    else:
+        nothing = graph.constant(0, dtype, layout.shape)  # type: ignore[arg-type]
+        whole = graph.copy(_with_bias(graph, nothing, operands, layout), layout.strides)
     for phase, part in zip(product(*dimensions), parts, strict=True):
         shown = whole.layout
         for axis, (each, step) in enumerate(zip(phase, stride, strict=True)):
             shown = lay.slice_axis(shown, 2 + axis, each[0], each[1], step)
         whole = graph.update(whole, shown, part)
     return whole
+
+
+def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layout) -> Node:
+    """A transposed convolution whose phases are channels of one contraction: blocks of ``stride`` positions of the result, which are put together.
+
+    Kernel place ``f + q * stride`` takes position ``o`` of the input to place f of block ``o + q``.
+    """
+    stride, padding, _, groups, sizes = statics
+    input, weight = operands[:2]
+    rank = len(stride)
+    reach = tuple(-(-kernel // step) for kernel, step in zip(weight.shape[2:], stride, strict=True))
+    firsts = tuple(before // step for before, step in zip(padding, stride, strict=True))
+    counts = tuple(
+        (before + size - 1) // step + 1 - first for before, size, step, first in zip(padding, sizes, stride, firsts, strict=True)
+    )
+    kernel = graph.windows(weight, range(2, 2 + rank), stride, stride, (0,) * rank, (1,) * rank, reach)  # (g c), d, *q, *f
+    kernel = graph.copy(kernel).split_axis(0, groups)
+    kernel = kernel.permute([0, 2, *range(3 + rank, 3 + 2 * rank), 1, *range(3, 3 + rank)])  # g, d, *f, c, *q
+    channels = weight.shape[1] * prod(stride)
+    kernel = kernel.reshape((groups * channels, weight.shape[0] // groups, *reach))
+    windows = graph.windows(input, range(2, 2 + rank), reach, (1,) * rank, tuple(-first for first in firsts), (-1,) * rank, counts)
+    blocks = _correlate(graph, windows, kernel, rank, groups, False, _dtype(operands, layout))  # N, (g d *f), *blocks
+    blocks = blocks.reshape((input.shape[0], layout.shape[1], *stride, *counts))
+    order = [axis for pair in zip(range(2 + rank, 2 + 2 * rank), range(2, 2 + rank), strict=True) for axis in pair]
+    whole = blocks.permute([0, 1, *order]).reshape((*layout.shape[:2], *map(mul, counts, stride)))
+    for axis, (before, step, first, size) in enumerate(zip(padding, stride, firsts, sizes, strict=True)):
+        whole = whole.slice(2 + axis, before - first * step, size)
+    return _with_bias(graph, whole, operands, layout)
 
 
 def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:

@@ -56,6 +56,9 @@ class Layout:
         return self.offset + 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
 
 
+_MOST = (1 << 63) - 1
+
+
 def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype: DType) -> Layout:
     """The layout with these fields: always the same object for the same fields."""
     key = (shape, strides, offset, dtype)
@@ -66,6 +69,8 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype:
     self.shape, self.strides, self.offset, self.dtype = key
     self.ndim = len(shape)
     self.numel = prod(shape)
+    if self.numel > _MOST:
+        raise RuntimeError(f"a tensor of shape {list(shape)} would have {self.numel} elements, more than can be counted in 64 bits")
     self.contiguous = self.numel == 0 or _is_row_major(shape, strides)
     self.dense = self.contiguous or _is_dense(shape, strides)
     self.memo = {}
@@ -81,7 +86,10 @@ def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
     key = (shape, dtype)
     found = _CONTIGUOUS.get(key)
     if found is None:
+        dtype.numpy  # noqa: B018 (a dtype of quantized tensors raises an error: an operator makes none)
         found = layout(shape, row_major(shape), 0, dtype)
+        if found.numel * dtype.itemsize > _MOST:
+            raise RuntimeError(f"a tensor of shape {list(shape)} and {dtype!r} would have {found.numel * dtype.itemsize} bytes, more than there can be")
         _CONTIGUOUS[key] = found
     return found
 

@@ -45,3 +45,11 @@ def test_axes_that_are_not_there(axes: Any, ndim: int) -> None:
     with pytest.raises((IndexError, RuntimeError, TypeError)):
         lay.wrap_axes(axes, ndim)
     assert lay.wrap_axes(0, 0) == ()
+
+
+@pytest.mark.parametrize("shape", [(1 << 61,), (1 << 40, 1 << 40)])
+def test_more_than_can_be_counted(shape: tuple[int, ...]) -> None:
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"a tensor of shape .* would have \d+ (bytes|elements)"):
+            lay.contiguous(shape, dt.float32)
+    assert lay.contiguous((1 << 60,), dt.float32).numel == 1 << 60

@@ -372,3 +372,32 @@ def test_what_can_be_an_index_is_a_size(two):
     assert (F.conv2d(x, w[:, :1], stride=2, groups=np.int64(2)) == F.conv2d(x, w[:, :1], stride=2, groups=2)).all()
     ours = flambeau.convolution(x, w, None, (2,), (0,), (1,), False, (0,), 1)
     assert (ours == F.conv2d(x, w, stride=2)).all()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "output_padding", "groups"),
+    [
+        ((8, 8), (8, 8), (0, 0), (0, 0), 1),
+        ((9, 5), (5, 5), (2, 0), (1, 4), 1),
+        ((8, 4), (4, 4), (3, 1), (0, 2), 3),
+        ((16,), (16,), (7,), (3,), 2),
+        ((40,), (20,), (25,), (0,), 1),
+        ((3, 3), (50, 40), (1, 0), (20, 0), 1),
+        ((20,), (1000,), (0,), (999,), 1),
+    ],
+)
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_transposed_convolutions_with_many_phases(kernel, stride, padding, output_padding, groups, has_bias):
+    rank, sizes = len(kernel), (3, 4)[: len(kernel)]
+    setting = Settings(kernel, stride, tuple((each, each) for each in padding), (1,) * rank, groups)
+    outputs = tuple(
+        (size - 1) * s - 2 * p + k + extra for size, s, p, k, extra in zip(sizes, stride, padding, kernel, output_padding, strict=True)
+    )
+    y, w, b = numbers(2, 2 * groups, *sizes), numbers(2 * groups, 3, *kernel, seed=1), numbers(3 * groups, seed=2)
+    out = TRANSPOSED[rank](tensor(y), tensor(w), tensor(b) if has_bias else None, stride, padding, output_padding, groups)
+    close(out, transposed(y, w, setting, outputs) + (b.reshape(-1, *(1,) * rank) if has_bias else 0))
+
+
+def test_a_stride_far_beyond_the_kernel():
+    out = F.conv_transpose2d(flambeau.ones(1, 1, 3, 3), flambeau.ones(1, 1, 2, 2), stride=1000)
+    assert out.shape == (1, 1, 2002, 2002) and out.sum() == 36 and out[0, 0, :2, 2000:].tolist() == [[1.0, 1.0], [1.0, 1.0]]
