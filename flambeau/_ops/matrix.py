@@ -103,9 +103,11 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
             *lead, b.layout.shape[-1]
         )
     else:
-        batch = lay.broadcast_shapes(a.layout.shape[:-2], b.layout.shape[:-2])
-        a = a.expand(*batch, *a.layout.shape[-2:])
-        b = b.expand(*batch, *b.layout.shape[-2:])
+        left, right = a.layout.shape[:-2], b.layout.shape[:-2]
+        if left != right:
+            batch = lay.broadcast_shapes(left, right)
+            a = a.expand(*batch, *a.layout.shape[-2:])
+            b = b.expand(*batch, *b.layout.shape[-2:])
         result = BMM(a, b)
     if row:
         result = result.squeeze(-2)
