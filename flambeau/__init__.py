@@ -122,6 +122,7 @@ _LATER = {
     "distributions": "",
     "draw": "",
     "explain": "_compiler.explain",
+    "export": "",
     "fft": "",
     "func": "",
     "functional": "",
@@ -185,20 +186,15 @@ _QUANTIZED = (
     "dequantize", "int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale", "q_zero_point", "quantize_per_channel",
     "quantize_per_tensor", "quantize_per_tensor_dynamic", "quantized_max_pool1d", "quantized_max_pool2d",
 )  # fmt: skip
-_LATER |= dict.fromkeys(_QUANTIZED, "ao.tensors.creation") | {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": ""}
-
-_ABSENT = {
-    "export": "programs are not exported as graphs of PyTorch's; flambeau.onnx.export writes ONNX, and flambeau.fx traces modules",
-}
-"""Chapters of PyTorch's that are missing, and what to do instead."""
+_LATER |= dict.fromkeys(_QUANTIZED, "ao.tensors.creation")
+_LATER |= {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": ""}
 
 
 def __getattr__(name: str) -> object:
     if name.startswith("_foreach_"):
         _LATER[name] = "_foreach"
     if name not in _LATER:
-        why = f": {_ABSENT[name]}" if name in _ABSENT else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{why}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     module = _LATER[name]

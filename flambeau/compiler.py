@@ -95,7 +95,14 @@ def is_compiling() -> bool:
     return False
 
 
-is_dynamo_compiling = is_exporting = is_compiling
+is_dynamo_compiling = is_compiling
+
+
+def is_exporting() -> bool:
+    """Whether a module is being exported, or traced by ``torch.jit.trace``."""
+    from flambeau._tensor.overriding import STATE
+
+    return any(type(mode).__name__ == "Tracing" for mode in STATE.modes)
 
 
 def list_backends(exclude_tags: Any = ("debug", "experimental")) -> list[str]:

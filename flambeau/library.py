@@ -14,6 +14,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._tape.tape import LOCAL
 from flambeau.autograd import Function
 from flambeau.ops import NAMESPACES, Namespace, OpOverload, OpOverloadPacket
 from flambeau.utils._pytree import tree_leaves
@@ -142,6 +143,7 @@ class CustomOpDef:
         self._signature = inspect.Signature(list(parameters))
         self.kernels: dict[str, Callable] = {}
         self._backward: Callable | None = None
+        self._vmap: Callable | None = None
         self._setup_context: Callable | None = None
         self._fake: Callable | None = None
         self._function = type(f"GeneratedBackwardFor_{namespace}_{name.replace('.', '_')}_default", (_Call,), {"op": self})
@@ -174,8 +176,14 @@ class CustomOpDef:
         return fn
 
     def register_vmap(self, func: Callable | None = None, /) -> Callable:
-        """Set a rule for ``vmap``, which is not needed here: the operator is called once for each sample."""
-        return (lambda function: function) if func is None else func
+        """Set a rule for ``vmap``, ``func(info, in_dims, *args) -> (results, out_dims)``.
+
+        Without one the operator is called with tensors of one sample, which suits all that consists of PyTorch's operators.
+        """
+        if func is None:
+            return self.register_vmap
+        self._vmap = func
+        return func
 
     def register_autograd(self, backward: Callable, /, *, setup_context: Callable | None = None) -> None:
         """Set the gradient.
@@ -193,10 +201,20 @@ class CustomOpDef:
         bound.apply_defaults()
         args, kwargs = bound.args, bound.kwargs
         leaves = [leaf for each in args for leaf in (each if isinstance(each, (tuple, list)) else (each,))]
-        tracked = flambeau.is_grad_enabled() and any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves)
+        tape = LOCAL.tape
+        tracked = flambeau.is_grad_enabled() and any(
+            isinstance(leaf, Tensor) and (leaf.requires_grad or (tape.batched and tape.is_tracked(leaf))) for leaf in leaves
+        )
         if not tracked or "CompositeImplicitAutograd" in self.kernels:
-            return self._kernel(*args, **kwargs)
+            return self._called(args, kwargs)
         return self._function.apply(args, kwargs, *leaves)
+
+    def _called(self, args: tuple, kwargs: dict) -> Any:
+        """What the kernel returns; in a function that ``vmap`` maps, what the rule for that does, if there is one."""
+        tape, rule = LOCAL.tape, self._vmap
+        if rule is None or not tape.batched or not any(tape.holds(each) for each in args):
+            return self._kernel(*args, **kwargs)
+        return tape.by_rule(lambda info, in_dims, *each: rule(info, in_dims, *each, **kwargs), args, tape.grad)
 
     @property
     def _kernel(self) -> Callable:
@@ -213,7 +231,7 @@ class _Call(Function):
 
     @classmethod
     def forward(cls, ctx: Any, args: tuple, kwargs: dict, *leaves: Any) -> Any:
-        output = cls.op._kernel(*args, **kwargs)
+        output = cls.op._called(args, kwargs)
         ctx.lengths = [len(each) if isinstance(each, (tuple, list)) else None for each in args]
         if cls.op._setup_context is not None:
             named = {"keyword_only_inputs": kwargs} if kwargs else {}
@@ -345,7 +363,7 @@ def register_autograd(op: Any, backward: Callable, /, *, setup_context: Callable
 
 
 def register_vmap(op: Any, func: Callable | None = None, /, *, lib: Library | None = None) -> Any:
-    """Set a rule for ``vmap``, which is not needed here."""
+    """Set a rule for ``vmap``; see ``CustomOpDef.register_vmap``."""
     return _find(op).register_vmap(func)
 
 

@@ -16,8 +16,19 @@ _INNER = {
     "alias": lambda self: self.view_as(self),
     "slice": lambda self, dim=0, start=None, end=None, step=1: self[(slice(None),) * (dim % self.dim()) + (slice(start, end, step),)],
     "index": lambda self, indices: self[tuple(slice(None) if each is None else each for each in indices)],
+    "sym_numel": lambda self: self.numel(),
+    "sym_size": lambda self, dim: self.size(dim),
+    "sym_stride": lambda self, dim: self.stride(dim),
 }
 """Operators that PyTorch has no other name for."""
+
+_LOSSES = frozenset({
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss", "nll_loss_nd", "smooth_l1_loss",
+})  # fmt: skip
+"""Losses whose operators take their reduction as a number."""
+
+_RECURRENT = frozenset({"gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"})
+"""Recurrent layers and cells, which PyTorch has modules for besides."""
 
 _SPARSE = ("_sparse_addmm", "_sparse_mm_reduce_impl")
 """Operators that packages refer to, although they run on no dense tensor."""
@@ -28,11 +39,12 @@ class OpOverload:
 
     def __init__(self, packet: OpOverloadPacket, overload: str) -> None:
         self.overloadpacket = packet
+        self._function = packet._function
         self._overloadname = overload
         self.__name__ = f"{packet.__name__}.{overload}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.overloadpacket(*args, **kwargs)
+        return self._function(*args, **kwargs)
 
     def __repr__(self) -> str:
         packet = self.overloadpacket
@@ -110,6 +122,14 @@ def _function(name: str) -> Any:
         return _absent(name)
     if name in _INNER:
         return _INNER[name]
+    if name in _LOSSES:
+        from flambeau.nn.functional._loss_operators import LOSSES
+
+        return LOSSES[name]
+    if name in _RECURRENT:
+        from flambeau.nn.functional._recurrent_operators import CELLS, LAYERS
+
+        return {**CELLS, **LAYERS}[name]
     family, _, rest = name.partition("_")
     homes = [(flambeau, name), (flambeau.nn.functional, name), (flambeau.Tensor, name)]
     if family in _FAMILIES:
@@ -134,4 +154,9 @@ def load_library(path: Any) -> None:
 def __getattr__(name: str) -> Namespace:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "quantized" and name not in NAMESPACES:
+        from flambeau.ao.nn.quantized.operators import OPERATORS
+
+        NAMESPACES[name] = Namespace(name)
+        NAMESPACES[name].__dict__.update({each: OpOverloadPacket(each, function, name) for each, function in OPERATORS.items()})
     return NAMESPACES.setdefault(name, Namespace(name))

@@ -13,7 +13,16 @@ from flambeau._ops.sampling import manual_seed as manual_seed
 from flambeau._ops.sampling import seed as seed
 from flambeau._ops.sampling import set_rng_state as set_rng_state
 
-__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = [
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+    "thread_safe_generator",
+]
 
 
 @contextmanager
@@ -33,3 +42,11 @@ def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, device_
         yield
     finally:
         set_rng_state(state)
+
+
+def thread_safe_generator() -> None:
+    """The generator of the thread that loads data, or nothing where there is none: then functions use the default stream.
+
+    Data are loaded by processes here, each with a default stream of its own, so that there is never one.
+    """
+    return None

@@ -30,7 +30,7 @@ def test_jit_has_no_language() -> None:
     from flambeau import jit
 
     model = nn.Linear(2, 2)
-    assert jit.script(model) is model and jit.trace(model, flambeau.ones(1, 2)) is model
+    assert jit.script(model) is model
     assert jit.ignore(len) is len and jit.ignore(drop=True)(len) is len and not jit.is_scripting()
     assert isinstance(model, jit.ScriptModule) and not isinstance(nn.Linear(2, 2), jit.ScriptModule)
     with pytest.raises(AttributeError, match="no TorchScript in Flambeau"):

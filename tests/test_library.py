@@ -122,3 +122,22 @@ def test_errors() -> None:
 
     with pytest.raises(NotImplementedError, match="no kernel for the CPU"):
         elsewhere(flambeau.ones(1))
+
+
+def test_a_rule_for_vmap() -> None:
+    seen = []
+
+    @library.custom_op("tests::squares_by_numpy", mutates_args=())
+    def squares(x: flambeau.Tensor) -> flambeau.Tensor:
+        return flambeau.from_numpy(x.detach().numpy() ** 2)
+
+    @squares.register_vmap
+    def _(info, in_dims, x):
+        seen.append((info.batch_size, in_dims))
+        return squares(x), in_dims[0]
+
+    squares.register_autograd(lambda ctx, grad: 2 * grad * ctx.x, setup_context=lambda ctx, inputs, output: setattr(ctx, "x", inputs[0]))
+    x = flambeau.arange(6.0).reshape(2, 3)
+    assert flambeau.vmap(squares)(x).tolist() == (x * x).tolist() and seen == [(2, (0,))]
+    assert flambeau.vmap(flambeau.func.grad(lambda x: squares(x).sum()))(x).tolist() == (2 * x).tolist()
+    assert flambeau.func.grad(lambda x: flambeau.vmap(squares)(x).sum())(x).tolist() == (2 * x).tolist()

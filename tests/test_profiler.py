@@ -42,8 +42,9 @@ def test_table_and_sums():
     assert by_name["forward"].count == 3 and by_name["forward"].cpu_time * 3 == pytest.approx(by_name["forward"].cpu_time_total)
     table = sums.table(sort_by="cpu_time_total", row_limit=2, header="mine")
     assert table.startswith("mine\n") and "Self CPU %" in table and len(table.splitlines()) == 8
+    assert "forward" in sums.table(sort_by="cuda_time_total")  # there is no such time, and scripts ask for it all the same
     with pytest.raises(ValueError, match="sorted by"):
-        sums.table(sort_by="cuda_time")
+        sums.table(sort_by="colour")
     with pytest.raises(ValueError, match="hours"):
         sums.table(time_unit="hours")
     assert sums.total_average().count == sum(each.count for each in sums)
@@ -122,3 +123,49 @@ def test_inputs_of_a_range_are_right_afterwards():
         with record_function("backward"):
             loss.backward()
     assert x.grad.tolist() == [3.0] * 4
+
+
+def test_memory_and_operations():
+    kept = []
+    with profile(profile_memory=True, with_flops=True) as taken:
+        with record_function("outer"):
+            with record_function("inner"):
+                kept.append(torch.ones(1000, 1000) @ torch.ones(1000, 1000))
+            kept.append(torch.ones(500, 500))
+        taken.step()
+        with record_function("freed"):
+            kept.clear()
+    by_name = {each.key: each for each in taken.key_averages()}
+    million = 4_000_000
+    assert million <= by_name["inner"].cpu_memory_usage < 1.2 * million and by_name["outer"].cpu_memory_usage >= 1.25 * million
+    assert by_name["outer"].self_cpu_memory_usage == by_name["outer"].cpu_memory_usage - by_name["inner"].cpu_memory_usage
+    assert (
+        by_name["freed"].cpu_memory_usage <= -1.25 * million
+        and by_name["ProfilerStep#0"].cpu_memory_usage == by_name["outer"].cpu_memory_usage
+    )
+    product = next(each for each in taken.key_averages() if each.kind == "kernel" and "contract" in each.key)
+    assert product.flops >= 2 * 10**9
+    table = taken.key_averages().table(sort_by="self_cpu_memory_usage")
+    assert "Self CPU Mem" in table and " MB" in table and "Total KFLOPs" in table and "--" in table
+    assert by_name["inner"].cpu_time_total_str.endswith("s") and by_name["inner"].device_time_total == 0
+
+
+def test_metadata(tmp_path):
+    with profile() as taken:
+        work()
+    taken.add_metadata("who", "me")
+    taken.add_metadata_json("sizes", "[1, 2]")
+    with pytest.raises(ValueError):
+        taken.add_metadata_json("bad", "{")
+    taken.export_chrome_trace(tmp_path / "trace.json")
+    trace = json.loads((tmp_path / "trace.json").read_text())
+    assert trace["who"] == "me" and trace["sizes"] == [1, 2]
+
+
+def test_the_old_name():
+    with torch.autograd.profiler.profile(use_cuda=False, record_shapes=True) as taken:
+        work()
+    assert "forward" in str(taken) and taken.self_cpu_time_total > 0 and taken.total_average().count == len(taken.function_events)
+    with torch.autograd.profiler.profile(False) as taken:
+        work()
+    assert not taken.function_events and str(taken) == "None"

@@ -93,9 +93,7 @@ def test_what_cannot_be_says_so() -> None:
         include_paths()
     with pytest.raises(NotImplementedError, match="__torch_dispatch__"), TorchDispatchMode():
         pass
-    with pytest.raises(AttributeError, match="no nested tensors"):
-        flambeau.nested  # noqa: B018
-    assert not hasattr(flambeau, "export") and issubclass(flambeau.OutOfMemoryError, RuntimeError)
+    assert issubclass(flambeau.OutOfMemoryError, RuntimeError)
 
 
 def test_keys_are_weak() -> None:

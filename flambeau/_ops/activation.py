@@ -91,7 +91,7 @@ def _gelu(graph: Graph, x: Node, approximate: str) -> Node:
     if approximate == "tanh":
         inner = (x + x * x * x * _TANH_CUBE) * _TANH_SCALE
         return x * 0.5 * (graph.map("tanh", inner) + 1.0)
-    return x * 0.5 * (graph.map("erf", x * _SQRT_HALF) + 1.0)
+    return graph.map("gelu", x)
 
 
 GELU = _activation("gelu", _gelu, statics=("approximate",))
@@ -103,7 +103,8 @@ def _gelu_gradient(grad: Tensor, input: Tensor, approximate: str) -> Tensor:
         slope = (1 - inner * inner) * ((1 + 3 * _TANH_CUBE * input * input) * _TANH_SCALE)
         return grad * (0.5 * (1 + inner) + 0.5 * input * slope)
     density = (input * input * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
-    return grad * (0.5 * (1 + (input * _SQRT_HALF).erf()) + input * density)
+    below = 0.5 * (1 + (input * _SQRT_HALF).erf()) if input.layout.dtype is dt.float64 else FUNCTIONS.ndtr(input)
+    return grad * (below + input * density)
 
 
 GELU.gradient(input=_gelu_gradient)

@@ -118,8 +118,12 @@ def cast(input: Tensor, dtype: DType, *, copy: bool = False, memory_format: memo
         named = memory_format is channels_last or memory_format is channels_last_3d
         if memory_format is preserve_format or (suggested_format(input.layout) is memory_format if named else input.layout.contiguous):
             return input
-    layout = memory_format.layout(input.layout)
-    return TO(input, statics=(lay.layout(layout.shape, layout.strides, 0, dtype),))
+    memo = input.layout.memo
+    statics = memo.get(("cast", dtype, memory_format))
+    if statics is None:
+        layout = memory_format.layout(input.layout)
+        statics = memo["cast", dtype, memory_format] = (lay.layout(layout.shape, layout.strides, 0, dtype),)
+    return TO(input, statics=statics)
 
 
 FUNCTIONS.cast = cast

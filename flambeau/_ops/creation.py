@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def new_empty(layout: Layout) -> Tensor:
     """A tensor with memory of its own and unspecified contents; the layout is dense and starts at 0."""
     made = _fresh(layout)
     if LOCAL.tape.batched:
-        LOCAL.tape.made.add(made.storage)
+        LOCAL.tape.note(made.storage)
     return made
 
 
@@ -143,16 +143,16 @@ CONSTANT = Operator("_constant", (), ("layout", "number"), infer=_infer_static, 
 
 def constant(layout: Layout, value: int) -> Tensor:
     """A tensor filled with 0 or 1."""
-    number = (
-        complex(value)
-        if layout.dtype.is_complex
-        else float(value)
-        if layout.dtype.is_floating_point
-        else bool(value)
-        if layout.dtype is dt.bool
-        else value
-    )
-    return CONSTANT(statics=(layout, number))
+    statics = layout.memo.get(("constant", value))
+    if statics is None:
+        statics = layout.memo["constant", value] = (layout, _element(layout.dtype, value))
+    return CONSTANT(statics=statics)
+
+
+def _element(dtype: DType, value: int) -> complex:
+    """0 or 1 as a number of the class that elements of ``dtype`` have."""
+    kind = complex if dtype.is_complex else float if dtype.is_floating_point else bool if dtype is dt.bool else int
+    return kind(value)
 
 
 FUNCTIONS.zeros = lambda layout: constant(lay.like(layout, layout.dtype), 0)
@@ -292,7 +292,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         dtype = get_default_dtype() if float in (start.__class__, end.__class__, step.__class__) else dt.int64
     if step == 0:
         raise RuntimeError("step must be nonzero")
-    if not (np.isfinite(start) and np.isfinite(end)):
+    if not (isfinite(start) and isfinite(end)):  # NumPy's takes 0.6 µs
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * (1 if step > 0 else -1) < 0:
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")

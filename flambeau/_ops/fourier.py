@@ -44,20 +44,29 @@ def _lower(function: Callable) -> Callable:
 
 
 def _c2c(x: np.ndarray, dims: tuple[int, ...], forward: bool, scale: float) -> np.ndarray:
-    return (np.fft.fftn(x, axes=dims) if forward else np.fft.ifftn(x, axes=dims, norm="forward")) * scale
+    for dim in reversed(dims):
+        x = np.fft.fft(x, axis=dim) if forward else np.fft.ifft(x, axis=dim, norm="forward")
+    return _scaled(x, scale)
+
+
+def _scaled(made: np.ndarray, scale: float) -> np.ndarray:
+    """What a transform has just made, times a factor."""
+    if scale != 1.0:
+        made *= scale
+    return made
 
 
 def _r2c(x: np.ndarray, dims: tuple[int, ...], forward: bool, scale: float) -> np.ndarray:
     half = np.fft.rfft(x, axis=dims[-1])
     if not forward:
         half = half.conj()
-    return _c2c(half, dims[:-1], forward, scale) if len(dims) > 1 else half * scale
+    return _c2c(half, dims[:-1], forward, scale)
 
 
 def _c2r(x: np.ndarray, dims: tuple[int, ...], forward: bool, scale: float, size: int) -> np.ndarray:
     if len(dims) > 1:
         x = _c2c(x, dims[:-1], forward, 1.0)
-    return np.fft.irfft(x.conj() if forward else x, size, dims[-1], norm="forward") * scale
+    return _scaled(np.fft.irfft(x.conj() if forward else x, size, dims[-1], norm="forward"), scale)
 
 
 def _order(source: Layout, dims: Sequence[int]) -> list[int]:

@@ -326,16 +326,15 @@ CLAMP_MAX.gradient(input=lambda grad, input, max: _take(grad, input <= max), max
 def _clamp_call(min: Any, max: Any, input: Tensor) -> tuple[Operator, tuple]:
     if not isinstance(input, TensorBase):
         raise TypeError(f"clamp(): argument 'input' must be Tensor, not {input.__class__.__name__}")
-    bounds = tuple(None if bound is None else bound if isinstance(bound, TensorBase) else number(bound) for bound in (min, max))
     if input.layout.dtype.is_complex:
         raise RuntimeError("clamp is not supported for complex types")
-    if bounds == (None, None):
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    if bounds[1] is None:
-        return CLAMP_MIN, (input, bounds[0])
-    if bounds[0] is None:
-        return CLAMP_MAX, (input, bounds[1])
-    return CLAMP, (input, *bounds)
+    if max is None:
+        if min is None:
+            raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        return CLAMP_MIN, (input, number(min))
+    if min is None:
+        return CLAMP_MAX, (input, number(max))
+    return CLAMP, (input, number(min), number(max))
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau._ops import views
 from flambeau._ops.arguments import apart, into, number, number_for, number_range
+from flambeau._ops.copying import FILL
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds, require_tensor
 from flambeau._ops.registry import FUNCTIONS
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _FULL = slice(None)
 _ARRAYS = (list, tuple, np.ndarray)
+_REMEMBERED = 4096
+"""So many ways to look at a layout are remembered: a loop over a million rows must not keep them all."""
 
 # -- basic indexing: one view ----------------------------------------------------------------------------------------
 
@@ -172,14 +176,49 @@ def _view(self: Tensor, items: list[Any]) -> tuple[Tensor, list[int]]:
     return make_view(self, layout, INDEX_VIEW, *frozen), axes
 
 
+def _key_of(index: Any) -> tuple | None:
+    """An index as something that can be remembered: if it is made of ints, slices of ints, None and Ellipsis."""
+    key: list[Any] = []
+    for item in index if index.__class__ is tuple else (index,):
+        if item.__class__ is slice:
+            bounds = (item.start, item.stop, item.step)
+            for bound in bounds:
+                if bound is not None and bound.__class__ is not int:
+                    return None
+            key.append(bounds)
+        elif item.__class__ is int or item is None or item is Ellipsis:
+            key.append(item)
+        else:
+            return None
+    return tuple(key)
+
+
+def _shown(self: Tensor, index: Any) -> Tensor | None:
+    """``self[index]`` where that is a view and nothing in the index is out of the ordinary; how it lies is remembered in the layout."""
+    key = _key_of(index)
+    if key is None:
+        return None
+    memo = self.layout.memo
+    found = memo.get(("index", key))
+    if found is None:
+        items = _normal(self, index)
+        found = (_basic(self.layout, items)[0], tuple(items))
+        if len(memo) < _REMEMBERED:
+            memo["index", key] = found
+    return views._make_view(self, found[0], INDEX_VIEW, found[1])
+
+
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``."""
-    if index.__class__ is int:  # the common case
-        if not self.layout.ndim:
-            raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
-            )
-        return make_view(self, _basic(self.layout, (index,))[0], INDEX_VIEW, index)
+    if index.__class__ is int and not self.layout.ndim:
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
+        )
+    if _is_positions(self, index):
+        return _gather(self, [0], [index])
+    shown = _shown(self, index)
+    if shown is not None:
+        return shown
     items = _normal(self, index)
     view, axes = _view(self, items)
     if not axes:
@@ -192,21 +231,43 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if _is_mask(self, index) and (not value.layout.ndim if isinstance(value, TensorBase) else not isinstance(value, _ARRAYS)):
         _fill_where(self, index, value)
         return
-    items = _normal(self, index)
-    view, axes = _view(self, items)
+    axes: list[int] = []
+    items: list[Any] = []
+    if _is_positions(self, index):
+        view, axes, items = self, [0], [index]
+    elif (shown := _shown(self, index)) is not None:
+        view = shown
+    else:
+        items = _normal(self, index)
+        view, axes = _view(self, items)
     if not axes:
-        if not isinstance(value, TensorBase):
-            view.fill_(_tensor(value) if isinstance(value, (list, np.ndarray)) else _assigned(self.layout.dtype, value))
-            return
-        shape = value.layout.shape
-        while len(shape) > view.layout.ndim and shape[0] == 1:
-            value, shape = value.reshape(shape[1:]), shape[1:]
-        view.copy_(value)
+        _assign(view, value)
         return
     indices = [item for item in items if isinstance(item, TensorBase)]
-    if not isinstance(value, TensorBase):
-        value = _tensor(value if isinstance(value, _ARRAYS) else _assigned(self.layout.dtype, value))
+    if isinstance(value, _ARRAYS):
+        value = _tensor(value)
+    elif not isinstance(value, TensorBase):
+        value = _assigned(self.layout.dtype, value)
+        if not isinstance(value, TensorBase):
+            value = FUNCTIONS.full(lay.contiguous((), self.layout.dtype), value)
     _put(view, axes, indices, value, accumulate=False)
+
+
+def _assign(view: Tensor, value: Any) -> None:
+    """Overwrite a view by a number, a tensor or an array; leading dimensions of size 1 are left out."""
+    if not isinstance(value, TensorBase):
+        value = _tensor(value) if isinstance(value, (list, np.ndarray)) else _assigned(view.layout.dtype, value)
+        FILL.inplace(view, view, value) if not isinstance(value, TensorBase) else view.fill_(value)
+        return
+    shape = value.layout.shape
+    while len(shape) > view.layout.ndim and shape[0] == 1:
+        value, shape = value.reshape(shape[1:]), shape[1:]
+    view.copy_(value)
+
+
+def _is_positions(self: Tensor, index: Any) -> bool:
+    """Whether an index is one tensor of positions in the first dimension."""
+    return isinstance(index, TensorBase) and index.layout.dtype is dt.int64 and index.layout.ndim > 0 and self.layout.ndim > 0
 
 
 def _is_mask(self: Tensor, index: Any) -> bool:

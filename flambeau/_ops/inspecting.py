@@ -1,4 +1,4 @@
-"""Questions about tensors that need none of their elements (but for ``is_nonzero``)."""
+"""Questions about tensors that need none of their elements (but for ``is_nonzero`` and ``holds_everywhere``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import number
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import promotion
 from flambeau._types.dtype import dtype as DType
 
@@ -77,6 +78,12 @@ def is_nonzero(input: Tensor) -> bool:
         RuntimeError: there are more elements, or none.
     """
     return bool(input)
+
+
+def holds_everywhere(condition: Tensor) -> bool:
+    """Whether a condition holds for all elements, in all samples where it is one of a function that ``vmap`` maps: what checks of arguments ask."""
+    tape = LOCAL.tape
+    return tape.everywhere(condition, holds_everywhere) if tape.batched else bool(condition.all())
 
 
 def is_inference(input: Tensor) -> bool:

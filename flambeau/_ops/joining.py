@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes
 from flambeau._ops.copying import suggested_format
+from flambeau._ops.creation import from_array
 from flambeau._ops.operator import Operator
-from flambeau._ops.views import narrow, select
+from flambeau._ops.resampling import at_places
+from flambeau._ops.views import narrow, pieces, slices
 from flambeau._tape.storage import TensorBase
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -76,12 +81,15 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, a
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    ndim = 0
     for position, tensor in enumerate(tensors):
         if not isinstance(tensor, TensorBase):
             raise TypeError(f"expected Tensor as element {position} in argument 0, but got {tensor.__class__.__name__}")
-        if tensor.layout.ndim == 0:
+        rank = tensor.layout.ndim
+        if rank > ndim:
+            ndim = rank
+        elif not rank:
             raise RuntimeError(f"zero-dimensional tensor (at position {position}) cannot be concatenated")
-    ndim = max(tensor.layout.ndim for tensor in tensors)
     return into(out, CAT(*tensors, statics=(lay.wrap_axis(dim, ndim),)))
 
 
@@ -115,18 +123,16 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
         step = split_size_or_sections
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
-        lengths = [min(step, size - start) for start in range(0, size, step)] if size else [0]
+        lengths = tuple([min(step, size - start) for start in range(0, size, step)]) if size else (0,)
     else:
-        lengths = list(int_tuple(split_size_or_sections, "split_sizes"))
+        lengths = int_tuple(split_size_or_sections, "split_sizes")
+        if min(lengths, default=0) < 0:
+            raise RuntimeError(f"split sizes must not be negative, but got {list(lengths)}")
         if sum(lengths) != size:
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {axis}), but got split_sizes={lengths}"
+                f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {axis}), but got split_sizes={list(lengths)}"
             )
-    pieces, start = [], 0
-    for length in lengths:
-        pieces.append(narrow(tensor, axis, start, length))
-        start += length
-    return tuple(pieces)
+    return pieces(tensor, axis, lengths)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
@@ -160,8 +166,7 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
 def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """The slices along ``dim``, as views without it."""
     dim = dim if axis is None else axis
-    axis = lay.wrap_axis(dim, input.layout.ndim)
-    return tuple(select(input, axis, index) for index in range(input.layout.shape[axis]))
+    return slices(input, lay.wrap_axis(dim, input.layout.ndim))
 
 
 # -- repeating and reordering ----------------------------------------------------------------------------------------
@@ -236,12 +241,35 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     axes = int_tuple(dims, "dims")
     if len(axes) != len(shift):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift)}, dims:{len(axes)}")
+    shape = input.layout.shape
+    amounts: dict[int, int] = {}
     for amount, axis in zip(shift, axes, strict=True):
-        size = input.layout.shape[lay.wrap_axis(axis, input.layout.ndim)]
-        if size and amount % size:
-            at = size - amount % size
-            input = cat([narrow(input, axis, at, size - at), narrow(input, axis, 0, at)], axis)
-    return input if any(shift) and input.layout.numel else input.clone()
+        axis = lay.wrap_axis(axis, len(shape))
+        amounts[axis] = (amounts.get(axis, 0) + amount) % max(shape[axis], 1)
+    steps = tuple((axis, amount) for axis, amount in amounts.items() if amount)
+    return _rolled(input, steps) if steps and input.layout.numel else input.clone()
+
+
+def _rolled(input: Tensor, steps: tuple[tuple[int, int], ...]) -> Tensor:
+    return ROLL(input, *(_circle(input.layout.shape[axis], amount) for axis, amount in steps), statics=(steps,))
+
+
+@lru_cache(maxsize=256)
+def _circle(size: int, amount: int) -> Tensor:
+    """From where each element of an axis comes that is rolled."""
+    return from_array((np.arange(size) - amount) % size)
+
+
+def _infer_roll(operands: tuple, statics: tuple) -> Layout:
+    return suggested_format(operands[0]).layout(operands[0])
+
+
+def _lower_roll(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    return at_places(graph, operands[0], layouts[0].shape, [axis for axis, _ in statics[0]], operands[1:])
+
+
+ROLL = Operator("roll", ("input", "places..."), ("steps",), infer=_infer_roll, lower=_lower_roll)
+ROLL.gradient(input=lambda grad, steps: _rolled(grad, tuple((axis, -amount) for axis, amount in steps)))
 
 
 # -- padding ---------------------------------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ from typing import Any
 
 from flambeau._ops import registry
 from flambeau._ops.node import GradNode, ViewRecord
-from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, user_line
+from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, finish_write, user_line
 from flambeau._ops.registry import ANOMALY, OPERATORS
 from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
 from flambeau._runtime.launch import Launch
 from flambeau._runtime.pool import pool, runner_cell
 from flambeau._tape import native
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
-from flambeau._tape.tape import TRIE, Tape, Trie, TrieNode, set_native
+from flambeau._tape.tape import TRIE, Tape, Trie, TrieNode, adopt, set_native
 from flambeau._types import dtype as dt
 from flambeau._types.layout import Layout
 
@@ -37,13 +37,14 @@ def go_native() -> Any:
     }  # fmt: skip
     objects = {
         "none": None, "false": False, "true": True, "float": float, "int": int, "bool": bool, "empty": (), "statics": "statics",
+        "names": ("statics",), "write_part": OPERATORS["_write_part"],
         "tensor": tensor, "tensor_base": TensorBase, "storage": Storage, "grad_node": GradNode, "view_record": ViewRecord, "buffer": Buffer,
         "anomaly": ANOMALY, "layout": Layout, "float32": dt.float32, "int64": dt.int64, "views": "_views", "user_code": CODE, "file_name": "co_filename",
         "program": CompiledProgram, "execute_name": "execute", "execute": execute, "class_of": classes_by_size(), "counters": counters(),
         "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
-        "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "user_line": user_line, "allocate": allocate,
+        "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": adopt, "user_line": user_line, "allocate": allocate,
         "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"],
         "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest,
         "arithmetic": {OPERATORS[name]: getattr(tensor, method) for method, name in ARITHMETIC.items()},

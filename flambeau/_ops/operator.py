@@ -278,8 +278,11 @@ class Operator:
             record = tape.latest
             first = result[0] if type(result) is tuple else result
             check_result(target, first.layout, self.name + "_")
-            requires = grad and any(isinstance(operand, TensorBase) and operand.node is not None for operand in operands)
-            node = None
+            requires, node = False, None
+            if grad:
+                for operand in operands:
+                    if operand.__class__ not in PLAIN_NUMBERS and operand.node is not None:
+                        requires = True
             if requires and record.differentiable:
                 results = result if type(result) is tuple else (result,)
                 node = self._node(operands, results, record, target=target)
@@ -446,6 +449,14 @@ class Operator:
                 layout = node.operands[names.index(parameter[: -len(suffix) - 1])]
                 return layout if suffix == "layout" else getattr(layout, suffix)
         raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
+
+
+def finish_write(operator: Operator, target: Tensor, result: Any) -> Tensor:
+    """Write over a tensor what a call in place has recorded, which autograd need not know of; returns the tensor."""
+    first = result[0] if type(result) is tuple else result
+    check_result(target, first.layout, operator.name + "_")
+    write(target, first)
+    return target
 
 
 PYTHON_CALL, PYTHON_INPLACE = Operator.__call__, Operator.inplace

@@ -79,6 +79,10 @@ def corrcoef(input: Tensor) -> Tensor:
 _COMPUTE_MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
 
 
+_SHORT = 256
+"""Sums of so few terms cost less to add up than to fold."""
+
+
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The p-norm of the difference of each row of ``x1`` and each row of ``x2``.
 
@@ -98,6 +102,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "us
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     lay.broadcast_shapes(x1.layout.shape[:-2], x2.layout.shape[:-2])
+    if x2.layout.shape[-1] <= _SHORT:
+        x2 = x2.transpose(-1, -2).contiguous().transpose(-1, -2)  # so that neighbouring results lie across the lanes, not the terms of one
     difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
     if not x1.layout.shape[-1]:
         return difference.sum(-1)

@@ -1,4 +1,4 @@
-"""Orthogonal polynomials of a degree that may differ for each element, by their recurrences on the host, in float64.
+"""Orthogonal polynomials, by their recurrences in float64; where the degree differs from element to element, on the host.
 
 See Abramowitz and Stegun, "Handbook of mathematical functions", section 22.7. A negative degree gives 0.
 """
@@ -6,19 +6,23 @@ See Abramowitz and Stegun, "Handbook of mathematical functions", section 22.7. A
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau._ops.arguments import into
 from flambeau._ops.elementwise import binary, binary_function, infer_float
+from flambeau._ops.registry import FUNCTIONS
+from flambeau._tape.storage import TensorBase
+from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph
     from flambeau._compiler.node import Node
     from flambeau._types.layout import Layout
 
-Start = Callable[[np.ndarray], np.ndarray]
-Step = Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Start = Callable[[Any], Any]
+Step = Callable[[int, Any, Any, Any], Any]
 
 
 def _evaluate(x: np.ndarray, n: np.ndarray, first: Start, step: Step) -> np.ndarray:
@@ -74,9 +78,36 @@ _TABLE: dict[str, tuple[str, Start, Step]] = {
     ),
 }  # fmt: skip
 
+_WRITTEN_OUT = 32
+"""Up to this degree the steps of one degree for all elements are arithmetic on tensors, which becomes one loop."""
+
+
+def _of_one_degree(x: Any, degree: int, first: Start, step: Step) -> Any:
+    """The polynomial of a degree from 1 on, in float64."""
+    dtype = x.layout.dtype if x.is_floating_point() else get_default_dtype()
+    wide = x.double()
+    before, now = FUNCTIONS.ones(wide.layout), first(wide)
+    for k in range(1, degree):
+        before, now = now, step(k, wide, now, before)
+    return now.to(dtype)
+
+
+def _function(name: str, doc: str, first: Start, step: Step) -> Callable:
+    general, _ = binary_function(binary(f"special_{name}", infer=infer_float, lower=_lower(first, step)), doc)
+
+    def function(input: Any, n: Any, *, out: Any = None) -> Any:
+        if n.__class__ not in (int, float) or not 1 <= n <= _WRITTEN_OUT or not isinstance(input, TensorBase):
+            return general(input, n, out=out)
+        if input.node is not None or input.layout.dtype.is_complex:  # these functions have no gradients
+            return general(input, n, out=out)
+        return into(out, _of_one_degree(input, int(n), first, step))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
 for _name, (_doc, _first, _step) in _TABLE.items():
-    _operator = binary(f"special_{_name}", infer=infer_float, lower=_lower(_first, _step))
-    globals()[_name], _ = binary_function(_operator, f"{_doc}, of the degree ``other``, for each element of ``input``.")
-    globals()[_name].__name__ = globals()[_name].__qualname__ = _name
+    globals()[_name] = _function(_name, f"{_doc}, of the degree ``n``, for each element of ``input``.", _first, _step)
 
 NAMES = tuple(_TABLE)

@@ -128,17 +128,71 @@ def _lowest(dtype: dt.dtype) -> int:
 MAX_POOL = Operator("max_pool", ("input",), MAX_STATICS, infer=_infer_max, lower=_lower_max, grad_name="MaxPool2DWithIndicesBackward0")
 
 
-def _max_gradient(grad0: Tensor, input_layout: Layout, result1: Tensor, kernel: Ints) -> Tensor:
+MOST_COVERING = 32
+"""With more windows over a position it is dearer to look at each of them than to scatter. So it is where the pixels of a channel lie side by
+side: scattering takes 0.7 of the time for 3×3 with a stride of 2."""
+
+
+def _max_gradient(
+    grad0: Tensor, input_layout: Layout, result1: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, sizes: Ints
+) -> Tensor:
     rank = len(kernel)
+    if (
+        result1.layout.contiguous
+        or max(dilation) > 1
+        or prod(-(-wide // step) for wide, step in zip(kernel, stride, strict=True)) > MOST_COVERING
+    ):
+        return _scattered(grad0, input_layout, result1, sizes)
+    return MAX_BACKWARD(grad0, result1, statics=(kernel, stride, padding, input_layout.shape[input_layout.ndim - rank :]))
+
+
+MAX_POOL.gradient(input=_max_gradient)
+
+
+def _scattered(grad0: Tensor, input_layout: Layout, result1: Tensor, sizes: Ints) -> Tensor:
+    """Each gradient added to the position that its window's maximum has."""
+    rank = len(sizes)
     lead = input_layout.shape[: input_layout.ndim - rank]
     flat = (*lead, prod(input_layout.shape[input_layout.ndim - rank :]))
-    count = prod(grad0.layout.shape[grad0.layout.ndim - rank :])
+    count = prod(sizes)
     zeros = FUNCTIONS.zeros(lay.contiguous(flat, grad0.layout.dtype))
     added = zeros.scatter_add(-1, result1.reshape(*lead, count), grad0.reshape(*lead, count))
     return added.reshape(input_layout.shape)
 
 
-MAX_POOL.gradient(input=_max_gradient)
+def _infer_max_backward(operands: tuple, statics: tuple) -> Layout:
+    return _result(operands[1], statics[3], operands[0].dtype)
+
+
+def _lower_max_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """Each input position adds up the windows whose maximum it is, of those that cover it."""
+    kernel, stride, padding, extents = statics
+    rank = len(kernel)
+    grads, index = (covering_windows(graph, each, extents, kernel, stride, padding) for each in (graph.wide(operands[0]), operands[1]))
+    lead = grads.ndim - 3 * rank
+    position = graph.constant(0, dt.int64, grads.shape)
+    for axis, (extent, step) in enumerate(zip(extents, stride, strict=True)):
+        place = graph.iota(grads.shape, lead + 2 * axis) * step + graph.iota(grads.shape, lead + 2 * axis + 1)
+        position = position * graph.constant(extent, dt.int64) + place
+    own = graph.where(index.equals(position), grads, 0.0 if grads.dtype.category >= dt.FLOAT else 0)
+    return graph.cast(joined_blocks(graph, own, extents, layouts[0]), layouts[0].dtype)
+
+
+MAX_BACKWARD = Operator(
+    "_max_pool_backward",
+    ("grad_output", "index"),
+    ("kernel", "stride", "padding", "extents"),
+    infer=_infer_max_backward,
+    lower=_lower_max_backward,
+)
+
+
+def _at_maxima(grad: Tensor, index: Tensor, extents: Ints) -> Tensor:
+    lead = grad.layout.shape[: grad.layout.ndim - len(extents)]
+    return grad.reshape(*lead, prod(extents)).gather(-1, index.reshape(*lead, -1)).reshape(index.layout.shape)
+
+
+MAX_BACKWARD.gradient(grad_output=_at_maxima)
 
 
 def _check_input(name: str, input: Tensor, rank: int) -> None:
@@ -220,19 +274,32 @@ def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layo
     rank = len(kernel)
     divisor = _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
     is_same = divisor.kind == "constant"
-    covering = _covering(graph, grad if is_same else grad / divisor, extents, kernel, stride, padding)
-    result = covering.sum(range(covering.ndim - rank, covering.ndim))
-    lead = grad.ndim - rank
-    result = result.reshape((*grad.shape[:lead], *(result.shape[lead + 2 * axis] * step for axis, step in enumerate(stride))))
-    for axis, extent in enumerate(extents):
-        result = result.slice(lead + axis, 0, extent)
+    covering = covering_windows(graph, grad if is_same else grad / divisor, extents, kernel, stride, padding)
+    result = joined_blocks(graph, covering, extents, layouts[0])
     if is_same:
         result = result / divisor.attrs[0]
     return graph.cast(result, layouts[0].dtype)
 
 
-def _covering(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stride: Ints, padding: Ints) -> Node:
+def joined_blocks(graph: Graph, covering: Node, extents: Ints, layout: Layout) -> Node:
+    """The sums over the windows that cover a position, whose two axes become one, in the order in which the input lies in memory."""
+    rank = len(extents)
+    lead, windows = layout.ndim - rank, covering.ndim - rank
+    is_one = prod(covering.shape[windows:]) == 1
+    blocks = covering.reshape(covering.shape[:windows]) if is_one else covering.sum(range(windows, covering.ndim))
+    halves = [((axis,) if axis < lead else (2 * axis - lead, 2 * axis - lead + 1)) for axis in lay.memory_order(layout)]
+    result = graph.finish(blocks, lay.ordered(blocks.shape, [half for each in halves for half in each], blocks.dtype))
+    sizes = (prod(blocks.shape[lead + 2 * axis : lead + 2 * axis + 2]) for axis in range(rank))
+    result = result.reshape((*blocks.shape[:lead], *sizes))
+    for axis, extent in enumerate(extents):
+        result = result.slice(lead + axis, 0, extent)
+    return result
+
+
+def covering_windows(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stride: Ints, padding: Ints, taps: Ints | None = None) -> Node:
     """For each input position the gradients of the windows that cover it, and zeros.
+
+    ``taps`` are strides along the places of a window, if each has a gradient of its own.
 
     A position is two axes, ``(block, place)``, with ``stride`` places in a block (the last one may reach beyond the input), and is covered by
     window ``block + t`` if ``0 <= place + padding - stride * t < kernel``. The axes of ``t`` are the last ones.
@@ -246,13 +313,14 @@ def _covering(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stride: Int
     shape, strides, offset = [*source.shape[:lead]], [*source.strides[:lead]], source.offset
     ends: list[tuple[int, int]] = []
     bounds = []
-    for axis, (extent, wide, step, pad) in enumerate(zip(extents, kernel, stride, padding, strict=True)):
+    taps = taps or (0,) * rank
+    for axis, (extent, wide, step, pad, tap) in enumerate(zip(extents, kernel, stride, padding, taps, strict=True)):
         windows, move = source.shape[lead + axis], source.strides[lead + axis]
         blocks, first, last = -(-extent // step), -((wide - 1 - pad) // step), (step - 1 + pad) // step
         shape += [blocks, step]
-        strides += [move, 0]
-        offset += move * first
-        ends.append((last - first + 1, move))
+        strides += [move, tap]
+        offset += move * first + tap * (pad - step * first)
+        ends.append((last - first + 1, move - step * tap))
         block, place, t = (_unit(lead + 3 * rank, at) for at in (lead + 2 * axis, lead + 2 * axis + 1, lead + 2 * rank + axis))
         if first < 0 or blocks - 1 + last >= windows:
             bounds.append(Bound(tuple(map(add, block, t)), first, windows))
@@ -331,7 +399,7 @@ def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Ten
     for axis in (axis for axis, output in enumerate(wanted) if not output):
         input = input.narrow(lead + axis, 0, 0)
     if 0 in wanted:
-        return input.expand((*input.layout.shape[:lead], *wanted))
+        return input.reshape((*input.layout.shape[:lead], *wanted))
     rules = {lead + axis: Rule("sums", *both) for axis, both in enumerate(zip(sizes, wanted, strict=True)) if both[0] != both[1]}
     total = resample(FUNCTIONS.cast(input, dtype.compute), rules)  # means of half precision are rounded once
     return FUNCTIONS.cast(total / _counts(sizes, wanted, dtype.compute), dtype)
@@ -415,7 +483,7 @@ ADAPTIVE_MAX = Operator(
     lower=_lower_adaptive_max,
     grad_name="AdaptiveMaxPool2DBackward0",
 )
-ADAPTIVE_MAX.gradient(input=lambda grad0, input_layout, result1, sizes: _max_gradient(grad0, input_layout, result1, sizes))
+ADAPTIVE_MAX.gradient(input=_scattered)
 
 
 PUBLIC = ()

@@ -8,6 +8,7 @@ a sum of products, and fake quantization, round the product before they add the 
 - ``QUANTIZE``       float to integer
 - ``DEQUANTIZE``     integer to float
 - ``CHOOSE``         the scale and the zero point for some numbers
+- ``STEPS``          float to integer minus zero point, with those that ``CHOOSE`` has for it
 - ``FAKE_QUANTIZE``  both one after the other; its gradient is that of the identity where ``q`` was in range, and 0 elsewhere
 
 Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", arXiv:1712.05877.
@@ -104,11 +105,12 @@ def _single(graph: Graph, number: Node) -> Node:
     return graph.cast(graph.cast(number, dt.float32), dt.float64)
 
 
-def _lower_choose(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+def _chosen(graph: Graph, least: Node, most: Node, statics: tuple) -> tuple[Node, Node]:
+    """The scale and the zero point, float64, for the integers ``statics`` to reach from ``least`` to ``most``, and 0 to be one of the numbers."""
     low, high, symmetric = float(statics[0]), float(statics[1]), statics[2]
     zero = graph.constant(0.0, dt.float64)
-    least = graph.map("minimum", graph.cast(operands[0], dt.float64), zero)
-    most = graph.map("maximum", graph.cast(operands[1], dt.float64), zero)
+    least = graph.map("minimum", graph.cast(least, dt.float64), zero)
+    most = graph.map("maximum", graph.cast(most, dt.float64), zero)
     both = (least < 0.0) & (most > 0.0)
     if symmetric:  # the larger side says how long both are
         below, above = -float((statics[1] - statics[0]) // 2 + 1), float((statics[1] - statics[0]) // 2)
@@ -126,11 +128,34 @@ def _lower_choose(graph: Graph, operands: list[Node], statics: tuple, layouts: t
     if symmetric:
         exact = graph.where(both, (low + high) / 2, exact)
     held = graph.map("minimum", graph.map("maximum", exact, low), high)
-    return scale, graph.cast(graph.map("round", held), dt.int32)
+    return scale, graph.map("round", held)
+
+
+def _lower_choose(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+    scale, zero_point = _chosen(graph, *operands, statics)
+    return scale, graph.cast(zero_point, dt.int32)
 
 
 CHOOSE = Operator("_choose_qparams", ("least", "most"), ("low", "high", "symmetric"), infer=_infer_choose, lower=_lower_choose)
 """Scale and zero point for the integers from ``low`` to ``high`` to reach from ``least`` to ``most``, and 0 to be one of the numbers."""
+
+
+def _infer_steps(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
+    return lay.like(operands[0], dt.float32), lay.contiguous((), dt.float32)
+
+
+def _lower_steps(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+    input = graph.cast(operands[0], dt.float32)
+    axes = range(input.ndim)
+    least, most = graph.reduce("min", input, axes), graph.reduce("max", input, axes)
+    scale, zero_point = (graph.cast(each, dt.float32) for each in _chosen(graph, least, most, (*statics, False)))
+    found = graph.map("round", graph.map("fma", input, (1.0 / scale).expand(input.shape), zero_point.expand(input.shape)))
+    held = graph.map("minimum", graph.map("maximum", found, 0.0), 255.0)
+    return held - zero_point.expand(input.shape), scale
+
+
+STEPS = Operator("_dynamic_steps", ("input",), ("low", "high"), infer=_infer_steps, lower=_lower_steps)
+"""``CHOOSE`` for an input, and its integers (of 8 bits without a sign) minus the zero point, float32; and the scale, float32."""
 
 
 # -- both ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau._ops import sampling
 from flambeau._ops.creation import tensor
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.operator import Operator
 from flambeau._ops.shaping import broadcast_tensors
 from flambeau._runtime import rejection
@@ -39,7 +40,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     Raises:
         RuntimeError: a rate is negative.
     """
-    if not LOCAL.tape.batched and bool((input < 0).any()):
+    if not holds_everywhere(~(input < 0)):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return sampling._drawn_with(_drawn(rejection.poisson, generator, input), input)
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import prod
+from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -170,6 +172,10 @@ def _turned(spans: Spans, old: int) -> Spans:
     return Spans(start, stop, _weighed(start, stop, weight))
 
 
+FEW = 4
+"""More terms are rounded up to a multiple of it, since terms are written out in a kernel: another size is less often another kernel then."""
+
+
 @lru_cache(maxsize=512)
 def tables(rule: Rule, is_adjoint: bool, dtype: DType) -> tuple[Tensor, Tensor]:
     """``first`` (out,) and ``weight`` (terms, out), so that ``first + terms`` is nowhere more than there is."""
@@ -178,6 +184,7 @@ def tables(rule: Rule, is_adjoint: bool, dtype: DType) -> tuple[Tensor, Tensor]:
     if is_adjoint:
         spans, size = _turned(spans, rule.old), rule.new
     terms = max(1, int((spans.stop - spans.start).max()))
+    terms = min(terms if terms <= FEW else -(-terms // FEW) * FEW, size)
     first = np.minimum(spans.start, size - terms)
     output, term = np.indices((len(first), terms))
     place = first[:, None] + term - spans.start[:, None]
@@ -231,45 +238,18 @@ def resample(input: Tensor, rules: Mapping[int, Rule]) -> Tensor:
     """The tensor resampled along axes, each by its rule. Half precision is rounded once."""
     if all(rule.kind in NEAREST for rule in rules.values()):
         return _pick(input, tuple(sorted(rules.items())))
-    dtype = input.layout.dtype
+    dtype, order = input.layout.dtype, tuple(_in_order(rules.items()))
+    if all(input.layout.strides[axis] > 1 for axis in rules):
+        operands = [each for _, rule in order for each in tables(rule, False, dtype.compute)]
+        if prod(each.layout.shape[0] for each in operands[1::2]) <= MOST_TOGETHER:
+            return TOGETHER(input, *operands, statics=(order,))
     result = FUNCTIONS.cast(input, dtype.compute)
-    for axis, rule in _in_order(rules.items()):
+    for axis, rule in order:
         result = _along(result, axis, rule, False)
     return FUNCTIONS.cast(result, dtype)
 
 
-# -- one neighbour: all axes together ----------------------------------------------------------------------------------
-
-
-def at_places(graph: Graph, source: Node, shape: tuple[int, ...], axes: Sequence[int], places: Sequence[Node]) -> Node:
-    """A node read along axes at places that are vectors, with another size there."""
-    source = graph.lying(source)
-    strides = tuple(0 if axis in axes else stride for axis, stride in enumerate(source.strides))
-    rows = [[size if other == axis else 1 for other, size in enumerate(shape)] for axis in axes]
-    indices = [place.reshape(tuple(row)).expand(shape) for place, row in zip(places, rows, strict=True)]
-    layout = lay.layout(shape, strides, source.layout.offset, source.dtype)
-    return graph.gather(source, layout, indices, [source.strides[axis] for axis in axes])
-
-
-def _infer_pick(operands: tuple, statics: tuple) -> Layout:
-    source, sizes = operands[0], {axis: rule.new for axis, rule in statics[0]}
-    shape = tuple(sizes.get(axis, size) for axis, size in enumerate(source.shape))
-    return lay.ordered(shape, lay.memory_order(source), source.dtype) if source.dense else lay.contiguous(shape, source.dtype)
-
-
-def _lower_pick(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    return at_places(graph, operands[0], layouts[0].shape, [axis for axis, _ in statics[0]], operands[1:])
-
-
-PICK = Operator("_pick", ("input", "places..."), ("rules",), infer=_infer_pick, lower=_lower_pick)
-
-
-def _pick(input: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
-    dtype = dt.float64 if input.layout.dtype is dt.float64 else dt.float32
-    return PICK(input, *(tables(rule, False, dtype)[0] for _, rule in rules), statics=(rules,))
-
-
-def _spread(grad: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
+def _back(grad: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
     dtype = grad.layout.dtype
     result = FUNCTIONS.cast(grad, dtype.compute)
     for axis, rule in reversed(_in_order(rules)):
@@ -277,7 +257,76 @@ def _spread(grad: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
     return FUNCTIONS.cast(result, dtype)
 
 
-PICK.gradient(input=_spread)
+# -- few terms of rows: all axes together --------------------------------------------------------------------------------
+
+MOST_TOGETHER = 8
+"""Terms of an output in all: with more, less is to be done one axis after the other."""
+
+
+def _infer_together(operands: tuple, statics: tuple) -> Layout:
+    return _with_sizes(operands[0], statics[0])
+
+
+def _with_sizes(source: Layout, rules: tuple[tuple[int, Rule], ...]) -> Layout:
+    sizes = {axis: rule.new for axis, rule in rules}
+    shape = tuple(sizes.get(axis, size) for axis, size in enumerate(source.shape))
+    return lay.ordered(shape, lay.memory_order(source), source.dtype) if source.dense else lay.contiguous(shape, source.dtype)
+
+
+def _lower_together(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """The same sums of sums as one axis after the other gives: of the first axis inside, of the last outside."""
+    source, shape = graph.lying(operands[0]), layouts[0].shape
+    axes = [axis for axis, _ in statics[0]]
+    rows = [tuple(size if other == axis else 1 for other, size in enumerate(shape)) for axis in axes]
+    firsts, weights = operands[1::2], operands[2::2]
+
+    def summed(level: int, terms: tuple[int, ...]) -> Node:
+        if level < 0:
+            return graph.wide(at_places(graph, source, shape, axes, firsts, terms))
+        total = None
+        for term in range(weights[level].shape[0]):
+            weight = weights[level].select(0, term).reshape(rows[level]).expand(shape)
+            part = graph.where(weight.differs(0.0), summed(level - 1, (term, *terms)) * weight, 0.0)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    return graph.cast(summed(len(axes) - 1, ()), layouts[0].dtype)
+
+
+TOGETHER = Operator("_resample_together", ("input", "tables..."), ("rules",), infer=_infer_together, lower=_lower_together)
+TOGETHER.gradient(input=_back)
+
+
+# -- one neighbour: all axes together ----------------------------------------------------------------------------------
+
+
+def at_places(
+    graph: Graph, source: Node, shape: tuple[int, ...], axes: Sequence[int], places: Sequence[Node], ahead: Sequence[int] | None = None
+) -> Node:
+    """A node read along axes at places that are vectors (of other sizes), or so many elements ahead of them."""
+    source = graph.lying(source)
+    steps = [source.strides[axis] for axis in axes]
+    strides = tuple(0 if axis in axes else stride for axis, stride in enumerate(source.strides))
+    rows = [tuple(size if other == axis else 1 for other, size in enumerate(shape)) for axis in axes]
+    offset = source.layout.offset + (sum(map(mul, ahead, steps)) if ahead else 0)
+    indices = [place.reshape(row).expand(shape) for place, row in zip(places, rows, strict=True)]
+    return graph.gather(source, lay.layout(shape, strides, offset, source.dtype), indices, steps)
+
+
+def _lower_pick(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    return at_places(graph, operands[0], layouts[0].shape, [axis for axis, _ in statics[0]], operands[1:])
+
+
+PICK = Operator("_pick", ("input", "places..."), ("rules",), infer=_infer_together, lower=_lower_pick)
+
+
+def _pick(input: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
+    dtype = dt.float64 if input.layout.dtype is dt.float64 else dt.float32
+    return PICK(input, *(tables(rule, False, dtype)[0] for _, rule in rules), statics=(rules,))
+
+
+PICK.gradient(input=_back)
 
 
 PUBLIC = ()

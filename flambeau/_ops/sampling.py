@@ -120,25 +120,32 @@ def _engine(generator: Generator | None) -> Engine:
 # -- filling a tensor ------------------------------------------------------------------------------------------------
 
 
-def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray]) -> Tensor:
-    """Overwrite a tensor by numbers drawn in the order of its elements in memory."""
+def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: Callable[[int, int], None] | None = None) -> Tensor:
+    """Overwrite a tensor by numbers drawn in the order of its elements in memory.
+
+    Args:
+        draw: gives so many
+        write_to: writes to an address so many, as elements of the tensor; without an array in between
+    """
     check_writable(self, name)
     layout = self.layout
     if LOCAL.tape.batched:
-        LOCAL.tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw))
+        LOCAL.tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw, write_to))
         return self
     if layout.numel == 0:
         return self
-    values = draw(layout.numel)
     storage = self.storage
     whole = not storage.exported and layout.dense and layout.offset == 0 and storage.nbytes == layout.numel * layout.dtype.itemsize
     if whole and storage.tape is None and getrefcount(storage.buffer) == 2:  # nobody else reads the memory, nor will any record
         assert storage.buffer is not None
-        storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = values
+        if write_to is not None:
+            write_to(storage.buffer.address, layout.numel)
+        else:
+            storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = draw(layout.numel)
         storage.error = None
         storage.version += 1
     else:
-        drawn = from_array(values, layout.dtype)
+        drawn = from_array(draw(layout.numel), layout.dtype)
         drawn.layout = lay.like(layout, layout.dtype)
         if whole:
             _swap(self, drawn)
@@ -177,8 +184,10 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generat
     if self.layout.dtype.is_complex:
         part = self.layout.dtype.to_real()
         return _fill(self, "uniform_", lambda n: streams.uniform(_engine(generator), 2 * n, a, b, part).view(self.layout.dtype.numpy))
-    dtype = _floating(self, "uniform_")
-    return _fill(self, "uniform_", lambda n: streams.uniform(_engine(generator), n, a, b, dtype))
+    dtype, engine = _floating(self, "uniform_"), _engine(generator)
+    plain = a == 0 and b == 1 and dtype in (dt.float32, dt.float64)
+    write_to = (lambda memory, n: streams.write_uniform(engine, memory, n, dtype)) if plain else None
+    return _fill(self, "uniform_", lambda n: streams.uniform(engine, n, a, b, dtype), write_to)
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -191,8 +200,10 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
         # As PyTorch has it, the mean is that of the real and of the imaginary part.
         return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, mean, scale, part).view(self.layout.dtype.numpy))
     dtype = _floating(self, "normal_")
-    serial = not self.layout.contiguous
-    return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), n, mean, std, dtype, serial=serial))
+    engine, serial = _engine(generator), not self.layout.contiguous
+    plain = not serial and dtype in (dt.float32, dt.float64)
+    write_to = (lambda memory, n: streams.write_normal(engine, memory, n, mean, std, dtype)) if plain else None
+    return _fill(self, "normal_", lambda n: streams.normal(engine, n, mean, std, dtype, serial=serial), write_to)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -248,7 +259,10 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
         return _fill(self, "random_", lambda n: streams.full_range(_engine(generator), n, dtype))
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return _fill(self, "random_", lambda n: streams.integers(_engine(generator), n, low, high, dtype))
+    engine = _engine(generator)
+    plain = dtype is dt.int64 and streams.has_short_range(low, high)
+    write_to = (lambda memory, n: streams.write_integers(engine, memory, n, low, high)) if plain else None
+    return _fill(self, "random_", lambda n: streams.integers(engine, n, low, high, dtype), write_to)
 
 
 # -- new tensors -----------------------------------------------------------------------------------------------------
@@ -316,7 +330,11 @@ def randint(
     result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64))
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return into(out, _options(random_(result, int(low), int(high), generator=generator), requires_grad, device, layout))
+    low, high = int(low), int(high)
+    if result.layout.dtype is dt.int64 and streams.has_short_range(low, high) and result.layout.numel and not LOCAL.tape.batched:
+        streams.write_integers(_engine(generator), _address(result), result.layout.numel, low, high)
+        return into(out, _options(result, requires_grad, device, layout))
+    return into(out, _options(random_(result, low, high, generator=generator), requires_grad, device, layout))
 
 
 def randperm(

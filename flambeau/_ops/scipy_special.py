@@ -74,7 +74,19 @@ scaled_modified_bessel_k0 = _function(
 scaled_modified_bessel_k1 = _function(
     "scaled_modified_bessel_k1", "``exp(x)`` times ``modified_bessel_k1``.", lambda scipy, x: scipy.k1e(x)
 )
-spherical_bessel_j0 = _function("spherical_bessel_j0", "``sin(x) / x``, which is 1 at 0.", lambda scipy, x: scipy.spherical_jn(0, x))
+
+
+def _lower_sine_quotient(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    dtype = layouts[0].dtype
+    x = graph.cast(operands[0], dtype.compute)
+    quotient = graph.where(graph.map("isinf", x), 0.0, graph.map("sin", x) / x)
+    return graph.cast(graph.where(x.equals(graph.constant(0.0, x.dtype, x.shape)), 1.0, quotient), dtype)
+
+
+spherical_bessel_j0, _ = unary_function(
+    unary("special_spherical_bessel_j0", infer=infer_float, lower=_lower_sine_quotient), "``sin(x) / x``, which is 1 at 0."
+)
+spherical_bessel_j0.__name__ = spherical_bessel_j0.__qualname__ = "spherical_bessel_j0"
 airy_ai = _function("airy_ai", "The Airy function Ai.", lambda scipy, x: scipy.airy(x)[0])
 
 # -- tails of the normal distribution --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 from flambeau._ops import return_types
 from flambeau._ops.arguments import apart, into
 from flambeau._ops.gathering import gather
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import places_along
 from flambeau._ops.registry import FUNCTIONS
@@ -245,7 +246,7 @@ def _quantile(name: str, skips_nan: bool) -> Callable:
             raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
         if q.layout.dtype is not dtype:
             raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
-        if q.layout.numel and not bool(((q >= 0) & (q <= 1)).all().item()):
+        if q.layout.numel and not holds_everywhere((q >= 0) & (q <= 1)):
             raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
         if interpolation not in _INTERPOLATIONS:
             raise RuntimeError(f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}")

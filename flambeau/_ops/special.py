@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,44 +112,9 @@ def _polygamma_inplace(self: Tensor, n: int) -> Tensor:
 # -- Bessel functions ------------------------------------------------------------------------------------------------
 
 
-_STEPS = 512
-
-
-def _lower_bessel(order: int, scaled: bool) -> Callable:
-    def function(x: np.ndarray) -> tuple[np.ndarray]:
-        with np.errstate(all="ignore"):
-            wide = x.astype(np.float64)
-            result = _bessel(np.abs(wide), order) * (np.sign(wide) if order else 1.0)
-            return ((result if scaled else result * np.exp(np.abs(wide))).astype(x.dtype).reshape(x.shape),)
-
-    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-        x = graph.cast(operands[0], layouts[0].dtype.compute)
-        return graph.cast(graph.host(function, (x,), ((x.dtype, x.shape),))[0], layouts[0].dtype)
-
-    return lower
-
-
-def _bessel(x: np.ndarray, order: int) -> np.ndarray:
-    """``exp(-x)`` times the modified Bessel function of order 0 or 1, for x from 0.
-
-    The mean of ``exp(x (cos t - 1)) cos(order t)`` over a turn, by the rectangle rule, which converges geometrically for periodic
-    functions; where the integrand gets too narrow for it, Hankel's expansion.
-    """
-    total = np.zeros(x.shape)
-    for t in (np.arange(_STEPS) + 0.5) * (math.pi / _STEPS):
-        total += np.exp(x * (math.cos(t) - 1)) * math.cos(order * t)
-    term, far = np.ones(x.shape), np.ones(x.shape)
-    for k in range(1, 12):
-        term = term * ((2 * k - 1) ** 2 - 4 * order * order) / (8 * k * x)
-        far = far + term
-    return np.where(x < 1000, total / _STEPS, far / np.sqrt(2 * math.pi * x))
-
-
-I1 = unary("i1", infer=infer_float, lower=_lower_bessel(1, False))
-I0E = unary(
-    "i0e", infer=infer_float, lower=_lower_bessel(0, True), gradient=lambda grad, input, result: grad * (i1e(input) - input.sgn() * result)
-)
-I1E = unary("i1e", infer=infer_float, lower=_lower_bessel(1, True))
+I1 = unary("i1", infer=infer_float)
+I0E = unary("i0e", infer=infer_float, gradient=lambda grad, input, result: grad * (i1e(input) - input.sgn() * result))
+I1E = unary("i1e", infer=infer_float)
 I1E.gradient(
     input=lambda grad, input, result: (
         grad * (i0e(input) - result * input.sgn() - FUNCTIONS.where(input == 0, 0.5, result / FUNCTIONS.where(input == 0, 1.0, input)))
@@ -280,9 +244,9 @@ def entr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, FUNCTIONS.where(x > 0, -x * basic.log(safe), FUNCTIONS.where(x == 0, 0.0, FUNCTIONS.where(x != x, x, -math.inf))))
 
 
-def ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The integral of the standard normal distribution up to each element."""
-    return into(out, functions.erfc(_floating(input) * -math.sqrt(0.5)) * 0.5)  # type: ignore[attr-defined]
+NDTR = unary("ndtr", infer=infer_float, gradient=lambda grad, input: grad * (basic.exp(input * input * -0.5) / math.sqrt(2 * math.pi)))
+ndtr, _ndtr_ = unary_function(NDTR, "The integral of the standard normal distribution up to each element.")
+FUNCTIONS.ndtr = ndtr
 
 
 def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from flambeau._ops import return_types
 from flambeau._ops.arguments import into, sizes
 from flambeau._ops.gathering import gather
 from flambeau._ops.operator import Operator
-from flambeau._ops.reduction import amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
+from flambeau._ops.reduction import AMAX, AMIN, amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -180,7 +180,7 @@ def argmin(
 
 
 def _extremum(
-    operator: Operator, whole: Callable, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any
+    operator: Operator, whole: Operator, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any
 ) -> Any:
     if not isinstance(input, TensorBase):
         raise TypeError(f"{operator.name[3:]}(): argument 'input' must be Tensor, not {input.__class__.__name__}")
@@ -191,7 +191,11 @@ def _extremum(
             raise RuntimeError(
                 f"{operator.name[3:]}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
             )
-        return into(out, whole(input))
+        memo = input.layout.memo
+        statics = memo.get("all axes")
+        if statics is None:
+            statics = memo["all axes"] = (tuple(range(input.layout.ndim)), False, input.layout.dtype)
+        return into(out, whole(input, statics=statics))
     axis = lay.wrap_axis(dim, input.layout.ndim)
     index = _argument(operator, input.detach(), axis, True)
     values = gather(input, axis, index) if input.layout.ndim else input.clone()
@@ -213,7 +217,7 @@ def max(
     """The largest element; with ``dim`` the largest along it and their positions; with a tensor, the larger of two elements."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    return _extremum(ARGMAX, amax, return_types.max, basic.maximum, input, dim, keepdim, other, out)
+    return _extremum(ARGMAX, AMAX, return_types.max, basic.maximum, input, dim, keepdim, other, out)
 
 
 def min(
@@ -229,7 +233,7 @@ def min(
     """The smallest element; with ``dim`` the smallest along it and their positions; with a tensor, the smaller of two elements."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    return _extremum(ARGMIN, amin, return_types.min, basic.minimum, input, dim, keepdim, other, out)
+    return _extremum(ARGMIN, AMIN, return_types.min, basic.minimum, input, dim, keepdim, other, out)
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import int_tuple, sizes
@@ -55,7 +56,7 @@ def _make_view(source: Tensor, layout: Layout, operator: ViewOperator, statics: 
         views = base.__dict__.get("_views")
         if views is None:
             views = base.__dict__["_views"] = []
-        elif len(views) > 64:
+        elif len(views) >= 64 and not len(views) & (len(views) - 1):  # each time that there are twice as many
             views[:] = [reference for reference in views if reference() is not None]
         views.append(weakref.ref(view))
         if source.node is not None and layout.dtype.category >= dt.FLOAT:
@@ -302,14 +303,38 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     return make_view(input, lay.permute(input.layout, axes), PERMUTE, *axes)
 
 
+def _remembered(input: Tensor, operator: ViewOperator, key: tuple, make: Callable[..., tuple[Layout, tuple]]) -> Tensor:
+    """The view that ``make(layout, *arguments)`` says, which the layout remembers by ``(make, *arguments)``; all arguments are ints."""
+    memo = input.layout.memo
+    found = memo.get(key)
+    if found is None:
+        found = memo[key] = make(input.layout, *key[1:])
+    return _make_view(input, found[0], operator, found[1])
+
+
+def _transposed(layout: Layout, dim0: int, dim1: int) -> tuple[Layout, tuple]:
+    first, second = lay.wrap_axis(dim0, layout.ndim), lay.wrap_axis(dim1, layout.ndim)
+    axes = list(range(layout.ndim))
+    if axes:
+        axes[first], axes[second] = axes[second], axes[first]
+    return lay.permute(layout, axes), (first, second)
+
+
+def _unsqueezed(layout: Layout, dim: int) -> tuple[Layout, tuple]:
+    axis = lay.wrap_axis(dim, layout.ndim + 1)
+    return lay.unsqueeze(layout, axis), (axis,)
+
+
+def _squeezed(layout: Layout, *dims: int) -> tuple[Layout, tuple]:
+    return lay.squeeze(layout, [lay.wrap_axis(axis, layout.ndim) for axis in dims]), ()
+
+
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """The view with two dimensions exchanged."""
-    ndim = input.layout.ndim
-    first, second = lay.wrap_axis(dim0, ndim), lay.wrap_axis(dim1, ndim)
-    axes = list(range(ndim))
-    if ndim:
-        axes[first], axes[second] = axes[second], axes[first]
-    return make_view(input, lay.permute(input.layout, axes), TRANSPOSE, first, second)
+    if dim0.__class__ is int and dim1.__class__ is int:
+        return _remembered(input, TRANSPOSE, (_transposed, dim0, dim1), _transposed)
+    layout, statics = _transposed(input.layout, dim0, dim1)
+    return make_view(input, layout, TRANSPOSE, *statics)
 
 
 def t(input: Tensor) -> Tensor:
@@ -329,19 +354,19 @@ def t(input: Tensor) -> Tensor:
 def unsqueeze(input: Tensor, dim: Any = None, *, axis: int | None = None) -> Tensor:
     """The view with a dimension of size 1 at ``dim``."""
     dim = dim if axis is None else axis
-    axis = lay.wrap_axis(dim, input.layout.ndim + 1)
-    return make_view(input, lay.unsqueeze(input.layout, axis), UNSQUEEZE, axis)
+    if dim.__class__ is int:
+        return _remembered(input, UNSQUEEZE, (_unsqueezed, dim), _unsqueezed)
+    layout, statics = _unsqueezed(input.layout, dim)
+    return make_view(input, layout, UNSQUEEZE, *statics)
 
 
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None, *, axis: int | Sequence[int] | None = None) -> Tensor:
     """The view without the dimensions of size 1 (all of them, or those named)."""
     dim = dim if axis is None else axis
-    ndim = input.layout.ndim
-    if dim is None:
-        axes: Sequence[int] = range(ndim)
-    else:
-        axes = [lay.wrap_axis(axis, ndim) for axis in int_tuple(dim, "dim")]
-    return make_view(input, lay.squeeze(input.layout, axes), SQUEEZE)
+    if dim.__class__ is int:
+        return _remembered(input, SQUEEZE, (_squeezed, dim), _squeezed)
+    dims = range(input.layout.ndim) if dim is None else int_tuple(dim, "dim")
+    return make_view(input, _squeezed(input.layout, *dims)[0], SQUEEZE)
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -392,8 +417,36 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     return slice(input, axis, start, start + length)
 
 
+def pieces(input: Tensor, axis: int, lengths: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Views of pieces along an axis, of these lengths, one after another."""
+    layout = input.layout
+    found = layout.memo.get(("pieces", axis, lengths))
+    if found is None:
+        starts = accumulate(lengths, initial=0)
+        found = layout.memo["pieces", axis, lengths] = [
+            (layout, ALIAS, ()) if length == layout.shape[axis] else (lay.slice_axis(layout, axis, start, length), SLICE, (axis, start, 1))
+            for start, length in zip(starts, lengths, strict=False)
+        ]
+    return tuple([_make_view(input, *piece) for piece in found])
+
+
+def slices(input: Tensor, axis: int) -> tuple[Tensor, ...]:
+    """Views at each place of an axis, without it."""
+    layout = input.layout
+    if not layout.ndim:
+        raise IndexError("a tensor without dimensions has no slices: unsqueeze(0) gives it one")
+    found = layout.memo.get(("slices", axis))
+    if found is None:
+        found = layout.memo["slices", axis] = [
+            (lay.select(layout, axis, index), SELECT, (axis, index)) for index in range(layout.shape[axis])
+        ]
+    return tuple([_make_view(input, *each) for each in found])
+
+
 def detach(self: Tensor) -> Tensor:
     """A tensor that shares the memory but has no history and does not require grad."""
+    if LOCAL.tape.batched:
+        return LOCAL.tape.detached(self)
     return new_tensor(self.storage, self.layout)
 
 

@@ -63,6 +63,8 @@ def write(target: TensorBase, value: TensorBase) -> None:
         adopt(storage, source.storage)
     elif layout.numel:
         flat = lay.contiguous((storage.nbytes // layout.dtype.itemsize,), layout.dtype)
+        if not lay.may_overlap(layout):
+            layout.memo[storage.nbytes] = flat  # native code does the next write of this kind
         base = new_tensor(storage, flat)
         adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).storage)
     else:

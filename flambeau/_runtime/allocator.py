@@ -71,14 +71,23 @@ class _SizeClass:
         self.mappings: dict[int, _Mapping] = {}  # what keeps a block alive that was not carved
 
 
-class _Counters:
-    """Bytes and blocks, in whole blocks of a size class."""
+def _word(place: int) -> property:
+    """A machine word of the counters, as a number."""
+    return property(lambda self: self.words[place], lambda self, value: self.words.__setitem__(place, value))
 
-    __slots__ = ("allocated", "allocations", "carved", "peak", "reserved", "reserved_peak")
+
+class _Counters:
+    """Bytes and blocks, in whole blocks of a size class. What each allocation changes are words of memory, which native code changes as well."""
+
+    __slots__ = ("address", "carved", "reserved", "reserved_peak", "words")
 
     def __init__(self) -> None:
-        self.allocated = self.peak = self.allocations = self.reserved = self.reserved_peak = 0
+        self.words = (ctypes.c_int64 * 3)()
+        self.address = ctypes.addressof(self.words)
+        self.reserved = self.reserved_peak = 0
         self.carved = _SLAB  # of the newest slab, of which there is none yet
+
+    allocated, peak, allocations = map(_word, range(3))
 
 
 _new = object.__new__

@@ -14,6 +14,7 @@ Samples are made by ``random_kernels.py``. So the first of them loads LLVM; seed
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import struct
@@ -227,6 +228,33 @@ def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: D
     return _stored(samples, dtype)
 
 
+def write_normal(engine: Engine, memory: int, n: int, mean: float, std: float, dtype: DType) -> None:
+    """Write what ``normal(engine, n, mean, std, dtype)`` returns to an address; ``dtype`` is float32 or float64."""
+    if n < 16:
+        samples = _fma(_serial_normals(engine, n), std, mean)
+        if dtype is dt.float32:
+            kernels.run_at("narrow", kernels.address(samples), memory, 0.0, 0.0, n)
+        else:
+            ctypes.memmove(memory, kernels.address(samples), 8 * n)
+        return
+    whole = n & -16
+    for start in range(0, whole, _CHUNK):
+        _write_blocks(engine, memory + start * dtype.itemsize, min(_CHUNK, whole - start), mean, std, dtype)
+    if whole < n:  # the last 16 anew, after as many draws as those that are left over
+        engine.draw(memory + whole * dtype.itemsize, (n - whole) * dtype.itemsize // 4)
+        _write_blocks(engine, memory + (n - 16) * dtype.itemsize, 16, mean, std, dtype)
+
+
+def _write_blocks(engine: Engine, memory: int, n: int, mean: float, std: float, dtype: DType) -> None:
+    """Normal samples in blocks of 16."""
+    if dtype is dt.float64:
+        engine.draw(memory, n, "uniform64", 1.0)
+        kernels.run_at("normal64", memory, 0, std, mean, n // 2)
+    else:
+        engine.draw(memory, n)
+        kernels.run_at("normal32", memory, 0, std, mean, n // 16)
+
+
 def log_normal(engine: Engine, n: int, mean: float = 1.0, std: float = 2.0, dtype: DType = dt.float32) -> np.ndarray:
     """``n`` samples of ``exp(x)`` with x from the normal distribution of ``mean`` and ``std``: ``log_normal_``.
 
@@ -317,6 +345,16 @@ def integers(engine: Engine, n: int, low: int, high: int, dtype: DType = dt.int6
         values = values.view(np.int64)
     values += low
     return _stored(values, dtype)
+
+
+def has_short_range(low: int, high: int) -> bool:
+    """Whether ``write_integers`` serves: the range is less than 2**28, and its bounds are exact as doubles."""
+    return 0 < high - low < 1 << 28 and -(1 << 53) < low < 1 << 53
+
+
+def write_integers(engine: Engine, memory: int, n: int, low: int, high: int) -> None:
+    """Write what ``integers(engine, n, low, high)`` returns to an address."""
+    engine.draw(memory, n, "integers", high - low, low)
 
 
 def full_range(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:

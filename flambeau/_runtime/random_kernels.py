@@ -321,6 +321,14 @@ def _below(body: _Body, index: str) -> None:
     body.store("i8", body.cast("zext", "i1", smaller, "i8"), "%y", index, 1)
 
 
+def _integer(body: _Body, index: str) -> None:
+    """``y = b + x mod a`` for words, as int64."""
+    span = body.splat("i32", body.let("fptoui double %a to i32"))
+    low = body.splat("i64", body.let("fptosi double %b to i64"))
+    rest = body.cast("zext", "i32", body.op("urem", "i32", body.load("i32", "%x", index, 4), span), "i64")
+    body.store("i64", body.op("add", "i64", rest, low), "%y", index, 8)
+
+
 def _fma(body: _Body, index: str) -> None:
     """``x = x a + b`` in float64."""
     x = body.load("double", "%x", index, 8)
@@ -503,6 +511,7 @@ _SOURCES: dict[str, Callable[[], str]] = {
     "uniform32": lambda: _stream(_uniform32, (16, 1), 1, 4),
     "uniform64": lambda: _stream(_uniform64, (8, 1), 2, 8),
     "below": lambda: _stream(_below, (8, 1), 2, 1),
+    "integers": lambda: _stream(_integer, (1,), 1, 8),
     "fma": lambda: _loop(_fma, (8, 1)),
     "narrow": lambda: _loop(_narrow, (8, 1)),
     "bfloat16": lambda: _loop(_bfloat16, (16, 1)),

@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau._ops.registry import new_tensor
 from flambeau._runtime import allocator
+from flambeau._serialization import nested
 from flambeau._tape.storage import Storage
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
@@ -24,8 +25,8 @@ from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.quantized import QUANTIZED, SCHEMES, qscheme
+from flambeau._types.strided import jagged, sparse_coo, sparse_csc, sparse_csr, strided
 from flambeau._types.strided import layout as Kind
-from flambeau._types.strided import sparse_coo, sparse_csc, sparse_csr, strided
 
 # What instances keep in their dictionary for our own use; the rest are attributes that users set.
 _INTERNAL = frozenset({"_grad", "_retains", "_views"})
@@ -126,6 +127,8 @@ class LoadedStorage:
 def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
     """The function and the arguments that make a tensor like this one again, with no more history than ``requires_grad``."""
     cls = type(tensor)
+    if getattr(cls, "keeps_class_as_parameter", False):  # a distributed tensor, which says what to do instead
+        return tensor.__reduce_ex__(2)  # type: ignore[return-value]
     state = {name: value for name, value in tensor.__dict__.items() if name not in _INTERNAL}
     if cls is not Tensor:
         from flambeau.nn.parameter import Buffer, Parameter
@@ -135,6 +138,8 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
             return (_rebuild_parameter_with_state, (*arguments, state)) if state else (_rebuild_parameter, arguments)
         if cls is Buffer:  # which in PyTorch is a plain tensor with these attributes
             cls, state = Tensor, {**state, "_is_buffer": True}
+    if tensor.is_nested:
+        return nested.reduce_nested(tensor)
     layout = tensor.layout
     if tensor.is_quantized:
         storage = StorageReference(tensor.storage, _STORAGE_TYPES[layout.dtype])
@@ -220,6 +225,8 @@ def _rebuild_parameter_with_state(data: Tensor, requires_grad: bool, hooks: Any,
 
 
 def _rebuild_from_type_v2(function: Callable, cls: type, arguments: tuple, state: Any) -> Tensor:
+    if function in nested.REBUILDERS.values():
+        return function(*arguments)
     if function not in _REBUILDERS:
         raise RuntimeError(f"a tensor cannot be made by {function!r}")
     tensor = function(*arguments)
@@ -261,7 +268,7 @@ def _rebuild_qtensor(
 
 def get_layout(name: str) -> Kind:
     """The kind of layout of a name, ``"torch.sparse_coo"``."""
-    return next(each for each in (strided, sparse_coo, sparse_csr, sparse_csc) if repr(each) == name)
+    return next(each for each in (strided, jagged, sparse_coo, sparse_csr, sparse_csc) if repr(each) == name)
 
 
 _REBUILDERS = (
@@ -308,6 +315,7 @@ GLOBALS: dict[str, Any] = {
     "torch.serialization._get_layout": get_layout,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
     **{f"torch._utils.{function.__name__}": function for function in _REBUILDERS},
+    **nested.NAMES,
     **{f"torch.{each.name}": each for each in dt.DTYPES},
     **{f"torch.{each.name}": each for each in (*QUANTIZED, *SCHEMES)},
     **{f"torch.{each.name}": each for each in _STORAGE_TYPES.values()},

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from flambeau._serialization import names
+from flambeau._serialization.nested import Ignored
 from flambeau._serialization.tensors import PLAIN
 from flambeau._tensor.tensor import Tensor
 
@@ -216,7 +217,7 @@ class _WeightsReader:
         state, target = self._pop(), self._top()
         if type(target) is OrderedDict:
             target.__dict__.update(state)
-        elif not names.is_allowed(type(target)):
+        elif type(target) is not Ignored and not names.is_allowed(type(target)):
             raise pickle.UnpicklingError(f"Can only set the state of OrderedDict or of classes that were allowed, but got {type(target)}")
         elif hasattr(target, "__setstate__"):
             target.__setstate__(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import weakref
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
+    import numpy
+
     from flambeau._runtime.allocator import Buffer
     from flambeau._tape.tape import Tape
 
@@ -26,7 +30,8 @@ class Storage:
     Attributes:
         nbytes: the size
         version: counts writes; autograd compares it with the version of what it saved
-        exported: others (NumPy, DLPack, another process) see the buffer and may write it, so that it must not be swapped
+        exported: false, or others (NumPy, DLPack, another process) see the buffer and may write it, so that it must not be swapped: ``True``,
+            or references to what they hold
         error: set if the bytes could not be computed; reading raises it
     """
 
@@ -37,7 +42,7 @@ class Storage:
     buffer: Buffer | None
     nbytes: int
     version: int
-    exported: bool
+    exported: bool | tuple[weakref.ref, ...]
     error: BaseException | None
 
     def __init__(self, buffer: Buffer | None, nbytes: int, tape: Tape | None = None, slot: int = -1) -> None:
@@ -66,11 +71,24 @@ class Storage:
             raise RuntimeError("this value was not computed")
         return self.buffer
 
-    def export(self) -> None:
-        """Let others see the memory from now on: records that have yet to read it are computed first, in whatever thread they are."""
+    def export(self, array: numpy.ndarray) -> None:
+        """Let others see the memory through ``array``: records that have yet to read it are computed first, in whatever thread they are."""
         if not self.exported:
             _flush_readers(self)
+        if self.exported is True:
+            return
+        if not isinstance(array.base, ctypes.Array):  # memory of somebody else
             self.exported = True
+            return
+        others = [each for each in self.exported or () if each() is not None]
+        self.exported = (*others, weakref.ref(array.base))
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether others see the memory now: arrays that were made of it may be gone, with all views of them."""
+        if self.exported and self.exported is not True and not any(each() is not None for each in self.exported):
+            self.exported = False
+        return bool(self.exported)
 
     @property
     def pending(self) -> bool:

@@ -273,7 +273,7 @@ class Tape:
         buffer = storage.buffer
         assert buffer is not None
         slot = len(self.values)
-        if not storage.exported:
+        if not storage.exported or not storage.is_seen:
             self.values.append(storage)
             self.inputs[slot] = buffer
             storage.tape = self
@@ -526,7 +526,7 @@ def switch(tape: Tape) -> None:
     """Let this thread go on with another tape of its own: what ``LOCAL.tape = tape`` does, in a tenth of the time."""
     LOCAL.__dict__["tape"] = tape
     if _native is not None and _share is not None:
-        _native.set("tape", id(tape) if type(tape) is Tape else 0)
+        _native.words[_native.tape_word] = id(tape) if type(tape) is Tape else 0
 
 
 def _after_fork_in_child() -> None:

@@ -20,6 +20,7 @@ from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._tensor import overriding
 from flambeau._tensor.arithmetic import Arithmetic
 from flambeau._tensor.quantized import QuantizedMethods
@@ -219,6 +220,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
                 self.node = None
             elif self.node is None:
                 self.node = AccumulateGrad(self)
+                if LOCAL.tape.batched:
+                    LOCAL.tape.own(self.node)
         elif not requires_grad:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't "
@@ -343,8 +346,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         if self.layout.dtype in dt.NO_NUMPY:
             raise TypeError(f"NumPy has no {self.layout.dtype!r}: convert the tensor to {self.layout.dtype.compute!r} first")
         array = self._array()
-        if not self.storage.exported:
-            self.storage.export()
+        self.storage.export(array)
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Kinds of memory layout: most tensors have a storage with strides; ``torch.sparse`` makes those of the other kinds that exist."""
+"""Kinds of memory layout: most tensors have a storage with strides; ``torch.sparse`` and ``torch.nested`` make those of the other kinds."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
 
 jagged = layout("jagged")
 
-_NAMES = {"torch.sparse_coo": "Sparse", "torch.sparse_csr": "SparseCsr", "torch.sparse_csc": "SparseCsc"}
+_NAMES = {"torch.sparse_coo": "Sparse", "torch.sparse_csr": "SparseCsr", "torch.sparse_csc": "SparseCsc", "torch.jagged": "Jagged"}
 
 
 def described(tensor_layout: Any) -> str:
-    """The kind of a tensor's layout as PyTorch's messages write it: ``Strided``, ``Sparse``, ``SparseCsr``, ``SparseCsc``."""
+    """The kind of a tensor's layout as PyTorch's messages write it: ``Strided``, ``Sparse``, ``SparseCsr``, ``SparseCsc``, ``Jagged``."""
     return _NAMES.get(repr(tensor_layout), "Strided")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 from flambeau.autograd import engine, replay
@@ -61,6 +62,8 @@ def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
             grad = output.gradient_of_values(grad)
         elif grad.layout.__class__ is not Layout:
             grad = grad.to_dense()
+        elif hasattr(output, "first_gradient"):  # a distributed tensor
+            grad = output.first_gradient(grad)
         result.append(grad)
     return result
 
@@ -89,6 +92,11 @@ def backward(
     Raises:
         RuntimeError: a tensor does not require grad, or the graph was freed, or what it saved was changed.
     """
+    if LOCAL.tape.batched:
+        raise RuntimeError(
+            "backward() in a function that vmap maps would add a gradient of every sample to the same .grad: use func.grad or func.vjp in there, "
+            "or call backward() on what vmap returns"
+        )
     if OBSERVERS and not hasattr(_passes, "running"):
         _observed(lambda: backward(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs))
         return
@@ -112,6 +120,8 @@ def backward(
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     for target, found in zip(targets, _gradients(roots, grads, targets, retain, create_graph), strict=True):
         if found is not None:
+            if hasattr(target, "gradient_of_piece"):  # a distributed tensor
+                found = target.gradient_of_piece(found)
             target.grad = found if target.grad is None else target.grad + found
 
 
@@ -169,24 +179,11 @@ def grad(
     targets = _tuple(inputs)
     results = _tuple(outputs)
     if is_grads_batched:
-        batched = _tuple(grad_outputs)
-        rows = [
-            grad(
-                results,
-                targets,
-                tuple(each.select(0, row) for each in batched),
-                True,
-                create_graph,
-                only_inputs,
-                allow_unused,
-                False,
-                materialize_grads,
-            )
-            for row in range(batched[0].layout.shape[0])
-        ]
-        from flambeau import stack
-
-        return tuple(None if any(piece is None for piece in pieces) else stack(pieces) for pieces in zip(*rows, strict=True))
+        return _batched(
+            lambda grads: grad(results, targets, grads, retain_graph, create_graph, only_inputs, allow_unused, False, materialize_grads),
+            _tuple(grad_outputs),
+            create_graph,
+        )
     retain = create_graph if retain_graph is None else retain_graph
     roots = [(output.node, output.output_nr) for output in results]
     found = _gradients(roots, _first_gradients(results, grad_outputs), targets, retain, create_graph)
@@ -200,10 +197,32 @@ def grad(
                 )
         elif target.layout.__class__ is not Layout and gradient.layout.__class__ is Layout:
             found[position] = target._with(gradient)  # a sparse tensor: the gradient is that of its values
+        elif hasattr(target, "gradient_of_piece"):  # a distributed tensor
+            found[position] = target.gradient_of_piece(gradient)
     return tuple(found)
 
 
 FUNCTIONS.gradients = grad
+
+
+def _batched(function: Callable[[tuple], tuple], grads: tuple, create: bool) -> tuple:
+    """What a backward pass gives for each of many gradients to start from, which lie along their first dimension: one pass, mapped."""
+    from flambeau._ops.batching import mapped  # which most programs never need
+
+    tape = LOCAL.tape
+    mode = tape.grad
+    tape.grad = create
+    try:
+        return mapped(lambda *rows: function(_filled(grads, rows)), *[each for each in grads if each is not None])
+    finally:
+        tape.grad = mode
+
+
+def _filled(grads: tuple, rows: tuple) -> tuple:
+    """The gradients, with rows in the places of those that are given."""
+    left = iter(rows)
+    return tuple(None if each is None else next(left) for each in grads)
+
 
 from flambeau.autograd import functional as functional  # noqa: E402  (it is made of ``grad``)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.registry import ANOMALY
 from flambeau._types import dtype as dt
 from flambeau.autograd import saving
@@ -32,7 +33,7 @@ def apply(node: Any, incoming: tuple) -> tuple:
         raise
     if _check_nan:
         for number, grad in enumerate(outgoing):
-            if grad is not None and grad.layout.dtype.category >= dt.FLOAT and bool((grad != grad).any().item()):
+            if grad is not None and grad.layout.dtype.category >= dt.FLOAT and not holds_everywhere(grad == grad):
                 raise RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output. {_place(node)}.")
     return outgoing
 

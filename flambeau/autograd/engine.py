@@ -71,8 +71,6 @@ def run(
     tape = LOCAL.tape
     mode = tape.grad
     tape.grad = create
-    if tape.batched:
-        tape.passes += 1
     found: list[TensorBase | None] = [None] * (len(wanted) if wanted is not None else 0)
     pending: dict[int, list[TensorBase | None]] = {}
     nodes = order([node for node, _ in roots])
@@ -111,8 +109,6 @@ def run(
             outgoing = grad = None  # so that ``_own`` can tell who else holds a gradient
     finally:
         tape.grad = mode
-        if tape.batched:
-            tape.passes -= 1
         PASS.nodes = outer
     return found
 

@@ -156,7 +156,7 @@ class _SamplesNode(FunctionNode):
         self.level = level
         self.inner = inner
         self.function = inner.function
-        samples = [level.samples(tensor) if level.holds(tensor) else tensor for tensor in tensors]
+        samples = [each if each is None else level.samples(each) if level.holds(each) else level.shown(each) for each in tensors]
         self.inputs = tuple(None if each is None or each.node is None else (each.node, each.output_nr) for each in samples)
         self.layouts = tuple(None if each is None else each.layout for each in results)
 

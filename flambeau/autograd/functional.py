@@ -9,8 +9,8 @@ from typing import Any
 from flambeau._ops.creation import eye, ones_like, zeros_like
 from flambeau._ops.joining import cat, stack
 from flambeau._tape.storage import TensorBase
-from flambeau.autograd import grad
 from flambeau._tape.tape import LOCAL
+from flambeau.autograd import grad
 from flambeau.autograd.grad_mode import enable_grad
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -45,6 +45,21 @@ def _finish(value: Any, create_graph: bool) -> Any:
     return value.detach()
 
 
+@contextmanager
+def tracked_outside(outputs: tuple) -> Iterator[None]:
+    """A context for passes from these outputs: if they are a mapped function's own, what the passes compute is part of what is differentiated
+    outside of ``vmap``, whether or not they build a graph for somebody inside."""
+    tape = LOCAL.tape
+    own = tape.batched and any(tape.holds(output) for output in outputs)
+    if own:
+        tape.passes += 1
+    try:
+        yield
+    finally:
+        if own:
+            tape.passes -= 1
+
+
 def _gradients(outputs: tuple, variables: tuple, cotangents: tuple, create_graph: bool, strict: bool = False) -> tuple:
     """The gradients; zeros where an output does not depend on a variable, which is an error if ``strict``."""
     pairs = [(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True) if output.requires_grad]
@@ -52,14 +67,15 @@ def _gradients(outputs: tuple, variables: tuple, cotangents: tuple, create_graph
         if strict:
             raise RuntimeError("The output of the user-provided function is independent of the inputs. This is not allowed in strict mode.")
         return tuple(zeros_like(each) for each in variables)
-    found = grad(
-        [pair[0] for pair in pairs],
-        variables,
-        [pair[1] for pair in pairs],
-        retain_graph=True,
-        create_graph=create_graph,
-        allow_unused=True,
-    )
+    with tracked_outside(outputs):
+        found = grad(
+            [pair[0] for pair in pairs],
+            variables,
+            [pair[1] for pair in pairs],
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
     if strict and any(each is None for each in found):
         raise RuntimeError("The user-provided function is independent of one of the inputs. This is not allowed in strict mode.")
     return tuple(zeros_like(variable) if each is None else each for each, variable in zip(found, variables, strict=True))
@@ -121,16 +137,32 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
 def jacobian(
     func: Callable, inputs: Any, create_graph: bool = False, strict: bool = False, vectorize: bool = False, strategy: str = "reverse-mode"
 ) -> Any:
-    """The derivative of each element of the outputs by each element of the inputs, one backward pass for each element of the outputs.
+    """The derivative of each element of the outputs by each element of the inputs: one backward pass, mapped over the elements of the outputs.
 
     Shapes: for an output of shape S and an input of shape T, ``(*S, *T)``; a tuple of outputs, inputs or both gives tuples of these.
-    ``vectorize`` and ``strategy`` are accepted, and change nothing.
+
+    Args:
+        vectorize: insist on one pass. Otherwise there is a pass for each element where a backward of the user's own looks at elements.
+        strategy: "forward-mode" (with ``vectorize``) goes column by column where the inputs have fewer elements
+
+    Raises:
+        RuntimeError: ``strict`` with ``vectorize``, or an output does not depend on an input in strict mode.
     """
+    if strategy not in ("reverse-mode", "forward-mode"):
+        raise AssertionError(f"strategy must be 'reverse-mode' or 'forward-mode', not {strategy!r}")
+    if strategy == "forward-mode" and not vectorize:
+        raise NotImplementedError("strategy='forward-mode' is for vectorize=True; say so, or leave it at 'reverse-mode'")
+    if strict and vectorize:
+        raise RuntimeError("strict=True and vectorize=True do not go together: one pass cannot tell which elements depend on what")
     with enable_grad():
         several, given = _tensors(inputs, "inputs", "jacobian")
         variables = _variables(given, create_graph)
         many, outputs = _tensors(func(*variables), "outputs", "jacobian")
-        rows = tuple(_rows(output, variables, create_graph, strict) for output in outputs)
+        if strategy == "forward-mode":
+            rows = tuple(_columns(output, variables, create_graph) for output in outputs)
+        else:
+            compute = _rows if vectorize else _rows_anyhow
+            rows = tuple(compute(output, variables, create_graph, strict) for output in outputs)
     found = tuple(row if several else row[0] for row in rows)
     return _finish(found if many else found[0], create_graph)
 
@@ -144,8 +176,22 @@ def _rows(output: Any, variables: tuple, create_graph: bool, strict: bool, chunk
         found = _gradients((output,), variables, (ones_like(output),), create_graph, strict)
     else:
         found = _mapped_over_units(
-            lambda unit: _gradients((output,), variables, (unit,), create_graph, strict), output, create_graph, chunk_size or count
+            lambda unit: _gradients((output,), variables, (unit,), create_graph, strict), output, output, chunk_size or count
         )
+    return tuple(each.reshape((*output.shape, *variable.shape)) for each, variable in zip(found, variables, strict=True))
+
+
+def _rows_anyhow(output: Any, variables: tuple, create_graph: bool, strict: bool) -> tuple:
+    """What ``_rows`` returns, also where a backward of the user's own looks at elements: then pass by pass."""
+    from flambeau._ops.batching import NoSingleValue
+
+    try:
+        return _rows(output, variables, create_graph, strict)
+    except NoSingleValue:
+        pass
+    units = eye(output.numel(), dtype=output.dtype).reshape((output.numel(), *output.shape))
+    rows = [_gradients((output,), variables, (unit,), create_graph, strict) for unit in units]
+    found = [stack(each) for each in zip(*rows, strict=True)]
     return tuple(each.reshape((*output.shape, *variable.shape)) for each, variable in zip(found, variables, strict=True))
 
 
@@ -165,34 +211,18 @@ def _columns(output: Any, variables: tuple, create_graph: bool) -> tuple:
         if not variable.numel():
             found.append(variable.new_zeros((*output.shape, *variable.shape)))
             continue
-        (columns,) = _mapped_over_units(column, variable, create_graph, variable.numel())
+        (columns,) = _mapped_over_units(column, product, variable, variable.numel())
         found.append(columns.movedim(0, -1).reshape((*output.shape, *variable.shape)))
     return tuple(found)
 
 
-@contextmanager
-def passing(create_graph: bool) -> Iterator[None]:
-    """A context in which mapped backward passes run, with or without a graph of their own; what is differentiated outside of ``vmap`` stays so."""
-    tape = LOCAL.tape
-    mode = tape.grad
-    tape.grad = create_graph
-    if tape.batched:
-        tape.passes += 1
-    try:
-        yield
-    finally:
-        tape.grad = mode
-        if tape.batched:
-            tape.passes -= 1
-
-
-def _mapped_over_units(function: Callable, like: Any, create_graph: bool, chunk_size: int) -> tuple:
-    """What backward passes give for each unit vector of the shape of a tensor, stacked."""
+def _mapped_over_units(function: Callable, of: Any, like: Any, chunk_size: int) -> tuple:
+    """What backward passes from ``of`` give for each unit vector of the shape of ``like``, stacked."""
     from flambeau._ops.batching import mapped  # which nobody needs who computes no Jacobian
 
     count = like.numel()
     units = eye(count, dtype=like.dtype).reshape((count, *like.shape))
-    with passing(create_graph):
+    with tracked_outside((of,)):
         parts = [mapped(function, units[start : start + chunk_size]) for start in range(0, count, chunk_size)]
     return tuple(cat(each) if len(each) > 1 else each[0] for each in zip(*parts, strict=True))
 
@@ -228,7 +258,7 @@ def hessian(
         found = _gradients((scalar(*variables),), variables, (None,), True, strict)
         return found if several else found[0]
 
-    return jacobian(gradient, inputs, create_graph, strict)
+    return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
 
 
 def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau._types.errors import DeviceNotAvailableError
 
-_ELSEWHERE = ("EventList", "FunctionEvent", "profile", "record_function")
+_ELSEWHERE = ("EventList", "FunctionEvent", "record_function")
 __all__ = ["EventList", "FunctionEvent", "emit_nvtx", "profile", "record_function"]  # noqa: F822 - see __getattr__
 
 
@@ -22,6 +22,10 @@ class emit_nvtx:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "profile":
+        from flambeau.profiler._autograd import profile
+
+        return profile
     if name in _ELSEWHERE:
         from flambeau import profiler
 

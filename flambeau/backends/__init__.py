@@ -9,5 +9,6 @@ from flambeau.backends import mkl as mkl
 from flambeau.backends import mkldnn as mkldnn
 from flambeau.backends import mps as mps
 from flambeau.backends import openmp as openmp
+from flambeau.backends import quantized as quantized
 
-__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]
+__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "quantized"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 reduce_op = ReduceOp
 
 _LATER = {
-    "DeviceMesh": "device_mesh", "algorithms": "", "autograd": "", "constants": "", "device_mesh": "", "elastic": "", "fsdp": "", "init_device_mesh": "device_mesh", "nn": "", "optim": "", "pipelining": "", "rpc": "",
+    "DeviceMesh": "device_mesh", "algorithms": "", "autograd": "", "checkpoint": "", "constants": "", "device_mesh": "", "elastic": "", "fsdp": "", "init_device_mesh": "device_mesh", "launcher": "", "nn": "", "optim": "", "pipelining": "", "rpc": "",
     "run": "", "tensor": "",
 }  # fmt: skip
 """Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""

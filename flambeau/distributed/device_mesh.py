@@ -68,6 +68,7 @@ class DeviceMesh:
         places = numpy.argwhere(self._ranks == get_rank())
         self._place: list[int] | None = places[0].tolist() if len(places) else None
         self._flattened: dict[str, DeviceMesh] = {}
+        self._parent: DeviceMesh | None = None
 
     def _make_groups(self) -> list[Any]:
         """For each dimension the group of the processes that differ in it only."""
@@ -134,9 +135,7 @@ class DeviceMesh:
         return self._place
 
     @staticmethod
-    def from_group(
-        group: Any, device_type: str, mesh: Any = None, *, mesh_dim_names: Sequence[str] | None = None
-    ) -> DeviceMesh:
+    def from_group(group: Any, device_type: str, mesh: Any = None, *, mesh_dim_names: Sequence[str] | None = None) -> DeviceMesh:
         """A mesh of groups that exist: of one, or of one for each dimension of ``mesh``.
 
         Raises:
@@ -174,14 +173,17 @@ class DeviceMesh:
         index = tuple(slice(None) if dim in dims else (place[dim] if place is not None else 0) for dim in range(self.ndim))
         kept = sorted(dims)
         part = self._ranks[index].transpose([kept.index(dim) for dim in dims])
-        return DeviceMesh(
+        found = DeviceMesh(
             self.device_type, part, mesh_dim_names=[self.mesh_dim_names[dim] for dim in dims], _groups=[self._groups[dim] for dim in dims]
         )
+        found._parent = self._parent or self
+        return found
 
     def __repr__(self) -> str:
         names = self.mesh_dim_names
         shape = self.shape if names is None else "(" + ", ".join(f"{name}={size}" for name, size in zip(names, self.shape)) + ")"
-        steps = tuple([step // self._ranks.itemsize for step in numpy.ascontiguousarray(self._ranks).strides])
+        lines = [self._ranks[tuple(slice(None) if each == dim else 0 for each in range(self.ndim))] for dim in range(self.ndim)]
+        steps = tuple([int(line[1] - line[0]) if len(line) > 1 else 1 for line in lines])
         return f"DeviceMesh({shape}, {self.device_type!r}, stride={steps})"
 
     def __eq__(self, other: object) -> bool:

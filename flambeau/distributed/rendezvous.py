@@ -84,7 +84,7 @@ def _environment(url: str, query: dict[str, str], timeout: timedelta = DEFAULT_T
     host, port = _variable("MASTER_ADDR"), int(_variable("MASTER_PORT"))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # whoever started the processes holds the values
         store: Store = TCPStore(host, port, timeout=timeout)
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        attempt = os.environ.get("FLAMBEAU_DISTRIBUTED_ROUND") or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         yield PrefixStore(f"attempt_{attempt}", store), rank, size
         return
     yield TCPStore(host, port, size, rank == 0, timeout, multi_tenant=True), rank, size

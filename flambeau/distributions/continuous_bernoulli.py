@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau.distributions import constraints
 from flambeau.distributions.binary import Binary
 from flambeau.distributions.utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs
@@ -26,7 +27,7 @@ class ContinuousBernoulli(Binary):
     ) -> None:
         self._set_chance(probs, logits)
         if probs is not None:
-            if validate_args is not False and self._validate_args and not bool(self.arg_constraints["probs"].check(self.probs).all()):
+            if validate_args is not False and self._validate_args and not holds_everywhere(self.arg_constraints["probs"].check(self.probs)):
                 raise ValueError("The parameter probs has invalid values")
             self.probs = clamp_probs(self.probs)
         self._lims = lims

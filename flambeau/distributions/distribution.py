@@ -7,6 +7,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Size, Tensor
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau.distributions import constraints
 from flambeau.distributions.utils import lazy_property
 
@@ -56,7 +57,7 @@ class Distribution:
             if constraints.is_dependent(constraint) or (name not in self.__dict__ and isinstance(getattr(type(self), name), lazy_property)):
                 continue  # the other parameterisation was given, and checked
             value = getattr(self, name)
-            if not constraint.check(value).all():
+            if not holds_everywhere(constraint.check(value)):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {self!r} "
                     f"to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
@@ -154,7 +155,7 @@ class Distribution:
                 raise ValueError(
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {self._batch_shape + self._event_shape}."
                 )
-        if not self.support.check(value).all():
+        if not holds_everywhere(self.support.check(value)):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support ({self.support!r}) "
                 f"of the distribution {self!r}, but found invalid values:\n{value}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau.distributions import constraints
 from flambeau.distributions.binary import Binary
 from flambeau.distributions.utils import broadcast_all
@@ -22,7 +23,7 @@ class Geometric(Binary):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set_chance(probs, logits)
         super().__init__(self._param.shape, validate_args=validate_args)
-        if self._validate_args and probs is not None and not (self.probs > 0).all():
+        if self._validate_args and probs is not None and not holds_everywhere(self.probs > 0):
             raise ValueError(f"Expected parameter probs of distribution {self!r} to be positive but found invalid values:\n{self.probs}")
 
     @property

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import flambeau
 from flambeau import Tensor, ops
-from flambeau._ops.registry import FUNCTIONS as _FUNCTIONS  # noqa: F401 - the operators are there once this is
 from flambeau.nn import functional as F
+from flambeau.nn.functional._loss_operators import REDUCTIONS
 from flambeau.overrides import resolve_name
 
 __all__ = ["Call", "aten_call", "name_of"]
@@ -30,6 +30,8 @@ _OPERATORS = {
     "__lshift__": "__lshift__", "__lt__": "lt", "__matmul__": "matmul", "__mod__": "remainder", "__mul__": "mul", "__ne__": "ne", "__neg__": "neg", "__or__": "bitwise_or",
     "__pow__": "pow", "__radd__": "add", "__rmul__": "mul", "__rsub__": "rsub", "__sub__": "sub", "__truediv__": "div", "__xor__": "bitwise_xor",
 }  # fmt: skip
+_SAME = {"concat": "cat", "concatenate": "cat", "divide": "div", "ger": "outer", "multiply": "mul", "subtract": "sub"}
+"""Further names of operators."""
 _CASTS = {
     "float": flambeau.float32, "double": flambeau.float64, "half": flambeau.float16, "bfloat16": flambeau.bfloat16, "long": flambeau.int64, "int": flambeau.int32,
     "short": flambeau.int16, "char": flambeau.int8, "byte": flambeau.uint8, "bool": flambeau.bool, "cfloat": flambeau.complex64, "cdouble": flambeau.complex128,
@@ -51,7 +53,7 @@ def name_of(function: Any) -> str:
     prefix = _PREFIXES.get(f"{home}.")
     if prefix is None or name in _COMPOSED:
         return ""
-    return prefix + _OPERATORS.get(name, name)
+    return prefix + {**_OPERATORS, **_SAME}.get(name, name)
 
 
 def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None:
@@ -65,11 +67,13 @@ def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None
         return _targeted(name, tuple(args), {})
     if name in _CASTS and len(args) == 1 and not kwargs:
         return _targeted("to", (args[0], _CASTS[name]), {})
+    if name == "__rpow__":
+        return _targeted("pow", (args[1], args[0]), {})
     if not name or name.startswith("__"):
         return None
     found = ops._function(name)
-    same_family = function is found or getattr(Tensor, function.__name__, None) is function
-    if found is None or not same_family:
+    is_same = function is found or getattr(Tensor, function.__name__, None) is function
+    if found is None or not is_same:
         return None
     if name != "to":
         args, kwargs = _normalized(function, args, kwargs)
@@ -77,6 +81,8 @@ def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None
         name += "_"
     if len(args) > 1 and args[-1] is True and list(_parameters(function))[len(args) - 1 : len(args)] == ["inplace"]:
         name, args = f"{name}_", args[:-1]
+    if name in ("mean", "sum") and len(args) > 1 and isinstance(args[1], int):
+        args = (args[0], [args[1]], *args[2:])
     return _targeted(name, args, kwargs)
 
 
@@ -144,10 +150,47 @@ _ADAPTED: dict[Any, Callable[..., tuple[str, tuple]]] = {
     F.sigmoid: lambda input: ("sigmoid", (input,)),
     F.softmax: lambda input, dim=None, _stacklevel=3, dtype=None: ("softmax", (input, dim) if dtype is None else (input, dim, dtype)),
     F.tanh: lambda input: ("tanh", (input,)),
+    F.instance_norm: lambda input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5: (
+        "instance_norm", (input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, False)),
+    F.rms_norm: lambda input, normalized_shape, weight=None, eps=None: ("rms_norm", (input, list(normalized_shape), weight, eps)),
+    F.mse_loss: lambda *args, **kwargs: _loss("mse_loss", (), *args, **kwargs),
+    F.l1_loss: lambda *args, **kwargs: _loss("l1_loss", (), *args, **kwargs),
+    F.smooth_l1_loss: lambda *args, beta=1.0, **kwargs: _loss("smooth_l1_loss", (beta,), *args, **kwargs),
+    F.huber_loss: lambda input, target, reduction="mean", delta=1.0, weight=None: _loss(
+        "huber_loss", (delta,), input, target, reduction=reduction, weight=weight),
+    F.binary_cross_entropy_with_logits: lambda input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None: (
+        "binary_cross_entropy_with_logits", (input, target, weight, pos_weight, _reduction(reduction, size_average, reduce))),
+    F.binary_cross_entropy: lambda input, target, weight=None, size_average=None, reduce=None, reduction="mean": (
+        "binary_cross_entropy", (input, target, weight, _reduction(reduction, size_average, reduce))),
+    F.nll_loss: lambda input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean": (
+        "nll_loss_nd", (input, target, weight, _reduction(reduction, size_average, reduce), ignore_index)),
+    F.cross_entropy: lambda input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean", label_smoothing=0.0: (
+        "cross_entropy_loss", (input, target, weight, _reduction(reduction, size_average, reduce), ignore_index, label_smoothing)),
     F.embedding: lambda input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False: _embedding(
         input, weight, padding_idx, max_norm, scale_grad_by_freq, sparse),
 }  # fmt: skip
 """Functions of `nn.functional` whose operators take their arguments in another order."""
+
+
+def _reduction(reduction: str, size_average: Any, reduce: Any) -> int:
+    if size_average is not None or reduce is not None or reduction not in REDUCTIONS:
+        raise TypeError("an operator has a reduction only")
+    return REDUCTIONS.index(reduction)
+
+
+def _loss(
+    name: str,
+    more: tuple,
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> tuple[str, tuple]:
+    if weight is not None:
+        raise TypeError("an operator has no weights")
+    return name, (input, target, _reduction(reduction, size_average, reduce), *more)
 
 
 def _embedding(input: Any, weight: Any, padding_idx: int | None, max_norm: Any, scale: bool, sparse: bool) -> tuple[str, tuple]:
@@ -159,10 +202,10 @@ def _embedding(input: Any, weight: Any, padding_idx: int | None, max_norm: Any, 
 # -- overloads -------------------------------------------------------------------------------------------------------
 
 _BY_OTHER = frozenset(
-    "bitwise_and bitwise_or bitwise_xor eq fmod ge gt le lt masked_fill ne remainder".split()
+    ["bitwise_and", "bitwise_or", "bitwise_xor", "eq", "fmod", "ge", "gt", "le", "lt", "masked_fill", "ne", "remainder"]
 )  # Scalar or Tensor, by the last argument
 _ALWAYS = {
-    "add": "Tensor", "div": "Tensor", "flatten": "using_ints", "index": "Tensor", "log_softmax": "int", "lstm": "input", "mul": "Tensor", "rsub": "Scalar", "scatter_add": "default",
+    "add": "Tensor", "conv_transpose2d": "input", "conv_transpose3d": "input", "div": "Tensor", "flatten": "using_ints", "index": "Tensor", "log_softmax": "int", "lstm": "input", "mul": "Tensor", "rsub": "Scalar", "scatter_add": "default",
     "select": "int", "slice": "Tensor", "softmax": "int", "split": "Tensor", "sub": "Tensor", "sym_size": "int", "sym_stride": "int", "to": "dtype", "transpose": "int",
     "unbind": "int", "unflatten": "int", "where": "self",
 }  # fmt: skip
@@ -178,6 +221,9 @@ def overload_of(name: str, args: tuple, kwargs: dict[str, Any]) -> str:
     base = name.rstrip("_")
     if base in _BY_OTHER:
         return "Tensor" if isinstance(args[-1], Tensor) else "Scalar"
+    if base == "where" and len(args) == 3:
+        kinds = "".join(name for name, each in zip(("Self", "Other"), args[1:]) if not isinstance(each, Tensor))
+        return {"": "self", "SelfOther": "Scalar"}.get(kinds, f"Scalar{kinds}")
     if base == "pow":
         kinds = ["Tensor" if isinstance(each, Tensor) else "Scalar" for each in args[:2]]
         return "Scalar" if kinds == ["Scalar", "Tensor"] else "_".join(kinds)

@@ -46,7 +46,6 @@ def index_steps(index: Any, ndim: int) -> list[tuple[str, tuple]] | None:
         else:
             indices.append(part)
             dim += _width(part)
-            indices += [None] * 0
     if advanced:
         steps.append(("index", ([_as_tensor(part) for part in indices],)))
     return steps

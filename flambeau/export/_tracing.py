@@ -17,8 +17,9 @@ are entered; where they do what no public function does, they are a node themsel
 from __future__ import annotations
 
 import builtins
-import inspect
+import keyword
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,25 +27,30 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau._dynamo.exc import UserError
-from flambeau._tape.tape import LOCAL
+from flambeau._tensor import overriding
 from flambeau._types.errors import DeviceNotAvailableError
-from flambeau.export._aten import Call, aten_call, name_of
+from flambeau.export._aten import aten_call, name_of, overload_of
 from flambeau.export._indexing import index_steps
 from flambeau.export._sizes import FreeInt, Recorder, _Free, plain
 from flambeau.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from flambeau.fx.graph import Graph
-from flambeau.fx.node import Node, map_aggregate
+from flambeau.fx.node import Node, leaves, map_aggregate
 from flambeau.overrides import TorchFunctionMode
 
 __all__ = ["Described", "Tracing", "check"]
 
-_VALUES = frozenset(
-    "__array__ __bool__ __complex__ __contains__ __float__ __index__ __int__ allclose equal is_nonzero item nonzero_static numpy tolist".split()
-)  # what tells of a tensor's numbers
-_MADE = frozenset("as_tensor asarray from_dlpack from_numpy frombuffer new_tensor scalar_tensor tensor".split())
+_VALUES = frozenset({
+    "__array__", "__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__", "allclose", "equal", "is_nonzero", "item", "numpy", "tolist",
+})  # fmt: skip
+"""Functions that tell of a tensor's numbers."""
+_MADE = frozenset(["as_tensor", "asarray", "from_dlpack", "from_numpy", "frombuffer", "new_tensor", "scalar_tensor", "tensor"])
 """Functions whose results are constants: they make tensors of what is no tensor."""
-_SIZES = {"size": "sym_size", "stride": "sym_stride", "numel": "sym_numel", "nelement": "sym_numel"}
-_WHOLE = {"shape": "sym_size"}
+_SIZES = {"nelement": "sym_numel", "numel": "sym_numel", "shape": "sym_size", "size": "sym_size", "stride": "sym_stride"}
+"""Functions that tell of a tensor's sizes, and their operators."""
+
+
+class TracerWarning(Warning):
+    """A trace holds what another call would find otherwise."""
 
 
 class _Opaque(Exception):
@@ -73,6 +79,23 @@ class Traced:
     fixed: bool = False
 
 
+class _Recorded(Graph):
+    """A graph that knows in which order its nodes were made.
+
+    Attributes:
+        made: the nodes
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.made: list[Node] = []
+
+    def create_node(self, *args: Any, **options: Any) -> Node:
+        node = super().create_node(*args, **options)
+        self.made.append(node)
+        return node
+
+
 def check(condition: Any, message: str) -> None:
     """A node that stops a program whose sizes lead it another way than its examples did.
 
@@ -83,25 +106,31 @@ def check(condition: Any, message: str) -> None:
         raise AssertionError(message)
 
 
+check.__module__ = "torch.export"  # where generated code finds it
+
+
 class Tracing(TorchFunctionMode, Recorder):
     """Makes the graph of what is called within the context.
 
     Args:
         variants: how many there are
         symbols: the names of free sizes, by what they are in all variants
+        answers: tell the program of its tensors' numbers, with a warning, instead of an error
 
     Attributes:
         graph: the nodes so far
         constants: tensors that neither arguments nor operators gave, by the names of their nodes
     """
 
-    def __init__(self, variants: int, symbols: dict[tuple[int, ...], str]) -> None:
-        self.graph = Graph()
+    def __init__(self, variants: int, symbols: dict[tuple[int, ...], str], answers: bool = False) -> None:
+        self.graph = _Recorded()
         self.variants = variants
         self.symbols = symbols
+        self._answers = answers
         self.constants: dict[str, Tensor] = {}
         self._known: dict[int, Traced] = {}
         self._sizes: dict[tuple, Any] = {}
+        self._inputs: set[str] = set()
         self._depth = 0
         self._grad = flambeau.is_grad_enabled()
         self._before_write: Callable[[Tensor], None] = lambda tensor: None
@@ -111,9 +140,18 @@ class Tracing(TorchFunctionMode, Recorder):
 
     def give(self, name: str, tensors: tuple, *, fixed: bool = False) -> Node:
         """A placeholder that stands for a tensor: one for each variant, or one for all."""
-        node = self.graph.placeholder(name)
-        node.target = node.name
+        node = self.placeholder(name)
         self.know(tensors, node, fixed=fixed)
+        return node
+
+    def placeholder(self, name: str) -> Node:
+        """An input that is called so, also where that is the name of something of Python's, such as `input`."""
+        node = self.graph.placeholder(name)
+        if hasattr(builtins, name) and name not in self._inputs and not keyword.iskeyword(name):
+            self.graph._names.take(name)
+            node.name = name
+        self._inputs.add(name)
+        node.target = node.name
         return node
 
     def know(self, tensors: tuple, node: Node, *, fixed: bool = False) -> None:
@@ -133,7 +171,7 @@ class Tracing(TorchFunctionMode, Recorder):
         found = self._known.get(id(tensor))
         if found is not None:
             return found
-        if tensor.storage.tape is not None or tensor.node is not None:
+        if tensor.storage.tape is not None or not tensor.is_leaf:
             if self._depth:
                 raise _Opaque
             raise UserError(
@@ -198,13 +236,14 @@ class Tracing(TorchFunctionMode, Recorder):
         name = getattr(function, "__name__", "")
         if name == "__get__":
             name = function.__self__.fget.__name__  # type: ignore[attr-defined]
+        name = name.partition(".")[0]  # of an operator without its overload
         answers = tuple([self._run(function, args, kwargs, number) for number in range(self.variants)])
         first = answers[0]
         tensor = next((arg for arg in args if isinstance(arg, Tensor)), None)
         if tensor is None or all(_same(answer, first) for answer in answers):
             return first
         traced = self._traced(tensor)
-        operation = _SIZES.get(name) or _WHOLE.get(name)
+        operation = _SIZES.get(name)
         if operation and isinstance(first, tuple):
             sizes = [self._size(traced, operation, dim, each, f"{traced.node}.{name}[{dim}]") for dim, each in enumerate(zip(*answers))]
             return flambeau.Size(sizes) if operation == "sym_size" else tuple(sizes)
@@ -233,8 +272,8 @@ class Tracing(TorchFunctionMode, Recorder):
         if name == "__len__":
             sizes = self._asked_of(Tensor.size, args, {})
             return int(sizes[0]) if sizes else len(args[0])
-        if name in _MADE and not any(isinstance(leaf, Tensor) and id(leaf) in self._known for leaf in _leaves((args, kwargs))):
-            return func(*map_aggregate(args, lambda leaf: plain_once(leaf)), **kwargs)
+        if name in _MADE and not any(isinstance(leaf, Tensor) and id(leaf) in self._known for leaf in leaves((args, kwargs))):
+            return func(*map_aggregate(args, _plain_number), **kwargs)
         if flambeau.is_autocast_enabled("cpu"):
             raise NotImplementedError("a program cannot be traced while autocast is on: trace it without, and call it with autocast")
         call = aten_call(func, args, kwargs)
@@ -244,11 +283,20 @@ class Tracing(TorchFunctionMode, Recorder):
             mark = self._mark()
             try:
                 return self._record(call.target, call.args, call.kwargs, "call_function", None)
-            except (TypeError, AttributeError, NotImplementedError) as error:
-                if isinstance(error, DeviceNotAvailableError):
-                    raise
-                self._undo(mark)  # it is an operator of that name, and takes other arguments: it is called as it was
+            except (UserError, GuardOnDataDependentSymNode, DeviceNotAvailableError):
+                raise
+            except (TypeError, AttributeError, NotImplementedError, RuntimeError, ValueError, IndexError):
+                # The operator of that name takes other arguments, or what was called is wrong: it is called as it was.
+                self._undo(mark)
         return self._as_it_is(func, args, kwargs)
+
+    def call_operator(self, operator: Any, args: tuple) -> Any:
+        """Note a call of one of `torch.ops`' operators itself."""
+        overriding.STATE.modes.remove(self)
+        try:
+            return self._record(operator, args, {}, "call_function", None)
+        finally:
+            overriding.STATE.modes.append(self)
 
     def _as_it_is(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Note a call as the public function or method that was called."""
@@ -265,14 +313,29 @@ class Tracing(TorchFunctionMode, Recorder):
         return self._record(func, args, kwargs, "call_function", None)
 
     def _refuse_values(self, name: str, args: tuple) -> None:
-        for leaf in _leaves(args):
-            if isinstance(leaf, Tensor) and not (id(leaf) in self._known and self._known[id(leaf)].node.name in self.constants):
-                traced = self._traced(leaf)
-                if traced.node.name not in self.constants:
-                    raise GuardOnDataDependentSymNode(
-                        f"{name}() asks for the numbers of {traced.node} (shape {tuple(leaf.shape)}), which are not known when a program is "
-                        "exported: it may not branch on them. Use torch.where or masks, or do that outside of the exported module"
-                    )
+        """Refuse to tell of the numbers of what the program computes; those of constants are known.
+
+        Raises:
+            GuardOnDataDependentSymNode: they are to be told
+        """
+        for leaf in leaves(args):
+            if not isinstance(leaf, Tensor):
+                continue
+            node = self._traced(leaf).node
+            if node.name in self.constants:
+                continue
+            if self._answers:
+                warnings.warn(
+                    f"{name}() asks for the numbers of {node} (shape {tuple(leaf.shape)}): what comes of them is part of the trace, and the same for "
+                    "all arguments",
+                    TracerWarning,
+                    stacklevel=2,
+                )
+                continue
+            raise GuardOnDataDependentSymNode(
+                f"{name}() asks for the numbers of {node} (shape {tuple(leaf.shape)}), which are not known when a program is "
+                "exported: it may not branch on them. Use torch.where or masks, or do that outside of the exported module"
+            )
 
     @staticmethod
     def _is_composed(func: Any) -> bool:
@@ -286,11 +349,11 @@ class Tracing(TorchFunctionMode, Recorder):
         try:
             with self:
                 result = func.__wrapped__(*args, **kwargs)
-            for leaf in _leaves(result):
+            for leaf in leaves(result):
                 if isinstance(leaf, Tensor):
                     self._traced(leaf)
             return result
-        except _Opaque:
+        except (_Opaque, TypeError, AttributeError):  # or it takes free sizes for no numbers: it is called with plain ones then
             self._undo(mark)
         finally:
             self._depth -= 1
@@ -310,15 +373,17 @@ class Tracing(TorchFunctionMode, Recorder):
 
     # -- nodes -----------------------------------------------------------------------------------------------------------
 
-    def _mark(self) -> tuple:
-        return set(self.graph.nodes), dict(self._known), dict(self._sizes), dict(self._detached)
+    def _mark(self) -> tuple[int, ...]:
+        return len(self.graph.made), len(self._known), len(self._sizes), len(self._detached)
 
-    def _undo(self, mark: tuple) -> None:
-        """Forget the nodes since a mark."""
-        kept, self._known, self._sizes, self._detached = mark
-        for node in list(reversed(list(self.graph.nodes))):
-            if node not in kept:
-                self.graph.erase_node(node)
+    def _undo(self, mark: tuple[int, ...]) -> None:
+        """Forget the nodes since a mark, and what was noted with them."""
+        made, *counts = mark
+        while len(self.graph.made) > made:
+            self.graph.erase_node(self.graph.made.pop())
+        for noted, count in zip((self._known, self._sizes, self._detached), counts):
+            while len(noted) > count:
+                noted.popitem()
 
     def _run(self, function: Any, args: Any, kwargs: Any, variant: int) -> Any:
         def value(leaf: Any) -> Any:
@@ -336,7 +401,7 @@ class Tracing(TorchFunctionMode, Recorder):
             given: tuple = args[:1]  # a property: the name is part of the node only
         else:
             given = args
-        for leaf in _leaves((args, kwargs)):
+        for leaf in leaves((args, kwargs)):
             if isinstance(leaf, Tensor):
                 self._traced(leaf)
         operation = _operation(target)
@@ -344,7 +409,7 @@ class Tracing(TorchFunctionMode, Recorder):
         if writes:
             self._before_write(args[0])
         results = [self._run(run, given, kwargs, 0)]
-        if not writes and not any(isinstance(leaf, Tensor) for leaf in _leaves(results[0])):
+        if not writes and not any(isinstance(leaf, Tensor) for leaf in leaves(results[0])):
             return self._asked_of(run, given, kwargs)
         for number in range(1, self.variants):
             try:
@@ -381,10 +446,8 @@ class Tracing(TorchFunctionMode, Recorder):
                     self._note(self.graph.call_function(operator.getitem, (node, number)), [result[number] for result in results])
 
     def _violated(self, operation: str, args: tuple, error: Exception) -> UserError:
-        free = [
-            f"{name} ({' | '.join(map(str, sizes))})" for sizes, name in self.symbols.items()
-        ]
-        shapes = [str(tuple(leaf.shape)) for leaf in _leaves(args) if isinstance(leaf, Tensor)]
+        free = [f"{name} ({' | '.join(map(str, sizes))})" for sizes, name in self.symbols.items()]
+        shapes = [str(tuple(leaf.shape)) for leaf in leaves(args) if isinstance(leaf, Tensor)]
         return UserError(
             f"Constraints violated ({', '.join(self.symbols.values())}): the program runs with the example, and fails where {', '.join(free)} "
             f"differ{'s' if len(free) == 1 else ''}: {operation}() of {' and '.join(shapes) or 'its arguments'}: {error}. It holds a size as a plain number, or needs "
@@ -393,12 +456,12 @@ class Tracing(TorchFunctionMode, Recorder):
 
 
 def aten_target(name: str) -> Any:
-    from flambeau.export._aten import overload_of
-
+    """One of PyTorch's operators, in the overload that it mostly has."""
     return getattr(getattr(flambeau.ops.aten, name), overload_of(name, (), {}))
 
 
-def plain_once(leaf: Any) -> Any:
+def _plain_number(leaf: Any) -> Any:
+    """A leaf, and a free number as a plain one, if it can be."""
     return leaf.fixed() if isinstance(leaf, _Free) else leaf
 
 
@@ -406,14 +469,5 @@ def _operation(target: Any) -> str:
     return target if isinstance(target, str) else getattr(target, "__name__", "").partition(".")[0]
 
 
-def _leaves(value: Any) -> list[Any]:
-    from flambeau.fx.node import leaves
-
-    return list(leaves(value))
-
-
 def _same(answer: Any, first: Any) -> bool:
     return type(answer) is type(first) and (answer is first or bool(answer == first))
-
-
-_ = (builtins, inspect, Call, LOCAL)

@@ -12,8 +12,9 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._tape.tape import LOCAL
 from flambeau.autograd.functional import _columns, _gradients, _rows
-from flambeau.func._trees import detached, flatten, has_other_history, tracked
+from flambeau.func._trees import detached, finish, flatten, has_other_history, tracked
 
 __all__ = ["functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
 
@@ -50,6 +51,8 @@ class _Evaluation:
                 raise RuntimeError("with has_aux=True the function must return a tuple (output, aux)")
             self.output, self.auxiliary = self.output
         self.nested = has_other_history(self.output, self.variables)
+        self._auxiliary_nested = has_aux and has_other_history(self.auxiliary, self.variables)
+        finish(self.variables)  # what is asked from here on is asked by name
 
     def outputs(self, name: str) -> list[Tensor]:
         """The tensors of the output.
@@ -64,7 +67,7 @@ class _Evaluation:
         return leaves
 
     def aux(self) -> Any:
-        return detached(self.auxiliary, has_other_history(self.auxiliary, self.variables))
+        return detached(self.auxiliary, self._auxiliary_nested)
 
 
 def grad_and_value(func: Callable, argnums: Positions = 0, has_aux: bool = False) -> Callable:
@@ -115,7 +118,9 @@ def _evaluated(func: Callable, primals: tuple, has_aux: bool) -> _Evaluation:
 
 
 def _differentiated(*tensors: Any) -> bool:
-    return any(isinstance(each, Tensor) and each.requires_grad for each in tensors)
+    """Whether somebody differentiates by what these depend on, here or outside of ``vmap``."""
+    tape = LOCAL.tape
+    return any(isinstance(each, Tensor) and (each.requires_grad or (tape.batched and tape.is_tracked(each))) for each in tensors)
 
 
 def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:

@@ -76,7 +76,10 @@ class _Arguments:
             )
         self.name = name
         self.leaves, self.build = flatten(args)
-        self.dims = [self._checked(leaf, dim) for leaf, dim in zip(self.leaves, spread(in_dims, args, f"vmap({name}): in_dims", "inputs"), strict=True)]
+        self.dims = [
+            self._checked(leaf, dim)
+            for leaf, dim in zip(self.leaves, spread(in_dims, args, f"vmap({name}): in_dims", "inputs"), strict=True)
+        ]
         sizes = list(dict.fromkeys(leaf.shape[dim] for leaf, dim in zip(self.leaves, self.dims, strict=True) if dim is not None))
         if not sizes:
             raise ValueError(f"vmap({name}): at least one input has to have a dimension to map over, but in_dims is {in_dims}")
@@ -131,7 +134,9 @@ def _joined(found: list[Any], out_dims: Any) -> Any:
     parts = [flatten(each)[0] for each in found]
     join = flatten(found[0])[1]
     dims = spread(out_dims, found[0], "vmap: out_dims", "outputs")
-    return join([pieces[0] if dim is None else flambeau.cat(pieces, dim) for pieces, dim in zip(zip(*parts, strict=True), dims, strict=True)])
+    return join(
+        [pieces[0] if dim is None else flambeau.cat(pieces, dim) for pieces, dim in zip(zip(*parts, strict=True), dims, strict=True)]
+    )
 
 
 def spread(dims: Any, tree: Any, name: str, what: str) -> list[Any]:

@@ -13,6 +13,7 @@ from flambeau.fx.graph_module import GraphModule as GraphModule
 from flambeau.fx.interpreter import Interpreter as Interpreter
 from flambeau.fx.interpreter import Transformer as Transformer
 from flambeau.fx.node import Node as Node
+from flambeau.fx.node import has_side_effect as has_side_effect
 from flambeau.fx.node import map_arg as map_arg
 from flambeau.fx.proxy import Proxy as Proxy
 from flambeau.fx.subgraph_rewriter import replace_pattern as replace_pattern
@@ -25,6 +26,7 @@ __all__ = [
     "Proxy",
     "Tracer",
     "Transformer",
+    "has_side_effect",
     "map_arg",
     "replace_pattern",
     "symbolic_trace",

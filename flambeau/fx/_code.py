@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import math
 import operator
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Writer:
         """An attribute below the root, written so that parts that are no names (such as numbers) can be read."""
         text = self.root
         for part in target.split("."):
-            text = f"{text}.{part}" if part.isidentifier() else f'getattr({text}, "{part}")'
+            text = f"{text}.{part}" if part.isidentifier() else f"getattr({text}, {json.dumps(part)})"
         return text
 
     def _function(self, function: Any) -> str:

@@ -49,6 +49,8 @@ def qualified_name(function: Any) -> str:
     if id(function) in public_names():
         return public_names()[id(function)]
     name = getattr(function, "__name__", type(function).__name__)
+    if hasattr(function, "overloadpacket"):
+        return f"torch.ops.{function.overloadpacket._namespace}.{name}"
     if getattr(builtins, name, None) is function:
         return name
     home = getattr(function, "__module__", None) or "builtins"
@@ -60,6 +62,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        self._numbers: dict[str, int] = {}  # how far the numbers behind a name are taken
 
     def create(self, candidate: str) -> str:
         """A name that is free, a number behind the one that was asked for if need be."""
@@ -71,9 +74,13 @@ class Namespace:
         if candidate in self._used or candidate in RESERVED:
             if matched:
                 base, number = matched[1], int(matched[2])
+            else:
+                number = self._numbers.get(base, 0)
             while candidate in self._used or candidate in RESERVED:
                 number += 1
                 candidate = f"{base}_{number}"
+            if not matched:
+                self._numbers[base] = number
         self._used.add(candidate)
         return candidate
 

@@ -315,7 +315,7 @@ def _calls_watched(tracer: Tracer, function: Callable) -> Iterator[None]:
             owner[name] = value
             undo.append(lambda: owner.pop(name) if missing else owner.__setitem__(name, old))
         else:
-            old = getattr(owner, name)
+            old = vars(owner)[name]  # and not what a descriptor gives: methods in native code do not bind themselves
             setattr(owner, name, value)
             undo.append(lambda: setattr(owner, name, old))
 

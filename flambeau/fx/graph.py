@@ -253,7 +253,7 @@ class Graph:
 
 def _name_of(op: str, target: Target) -> str:
     if op == "call_function":
-        return snake_case(getattr(target, "__name__", type(target).__name__).rstrip("_") or "function")
+        return snake_case(getattr(target, "__name__", type(target).__name__).partition(".")[0].rstrip("_") or "function")
     if op == "placeholder":
         return target.lstrip("*")
     return target.replace(".", "_") if op != "call_method" else target.strip("_") or target

@@ -58,6 +58,12 @@ class Interpreter:
                     del self.env[used]
         return None
 
+    def boxed_run(self, args_list: list[Any]) -> Any:
+        """As `run`, with the arguments in a list, which is emptied, so that they can be forgotten after their last use."""
+        args = tuple(args_list)
+        args_list.clear()
+        return self.run(*args)
+
     def run_node(self, n: Node) -> Any:
         """What a node gives: that of the method named as its kind."""
         args, kwargs = self.fetch_args_kwargs_from_env(n)

@@ -11,7 +11,7 @@ from flambeau.fx._names import qualified_name
 if TYPE_CHECKING:
     from flambeau.fx.graph import Graph
 
-__all__ = ["Argument", "Node", "Target", "map_aggregate", "map_arg"]
+__all__ = ["Argument", "Node", "Target", "has_side_effect", "map_aggregate", "map_arg"]
 
 Argument = Any
 Target = Any
@@ -130,13 +130,23 @@ class Node:
         if self.op == "call_module":
             return False
         if self.op == "call_function":
-            name = getattr(self.target, "__name__", "")
+            name = getattr(self.target, "__name__", "").partition(".")[0]  # of an operator without its overload
             return (
-                (name.endswith("_") and not name.endswith("__"))
+                self.target in _SIDE_EFFECTS
+                or (name.endswith("_") and not name.endswith("__"))
                 or name in ("setitem", "_assert", "setattr")
                 or bool(self._kwargs.get("inplace"))
             )
         return False
+
+    @property
+    def stack_trace(self) -> str | None:
+        """Where it comes from, if a pass has noted it."""
+        return self.meta.get("stack_trace")
+
+    @stack_trace.setter
+    def stack_trace(self, trace: str | None) -> None:
+        self.meta["stack_trace"] = trace
 
     # -- places ----------------------------------------------------------------------------------------------------------
 
@@ -195,6 +205,16 @@ def _text(arguments: Argument) -> str:
 
 class _Named(str):
     __repr__ = builtins.str.__str__
+
+
+_SIDE_EFFECTS: set[Any] = set()
+"""Functions that do something besides computing a value."""
+
+
+def has_side_effect(fn: Callable) -> Callable:
+    """Say that calls of a function are never taken out of a graph, also if nobody uses their results; returns the function."""
+    _SIDE_EFFECTS.add(fn)
+    return fn
 
 
 def map_arg(a: Argument, fn: Callable[[Node], Argument]) -> Argument:

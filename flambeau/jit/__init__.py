@@ -1,12 +1,13 @@
-"""TorchScript, as far as it means to run a function faster: a scripted or traced function is the function itself.
+"""TorchScript, as far as it means to run a function faster or elsewhere: a traced function is a program, a scripted one the function itself.
 
-There is no TorchScript language here. ``jit.save`` saves a module as ``torch.save`` does, so that ``jit.load`` needs its class, and
-neither reads or writes PyTorch's TorchScript files.
+There is no TorchScript language here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
+saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. PyTorch's TorchScript files are neither read nor written.
 """
 
 from __future__ import annotations
 
 import builtins
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from flambeau.serialization import load as _load
 from flambeau.serialization import save as _save
 
 __all__ = [
-    "Attribute", "Final", "Future", "ScriptFunction", "ScriptModule", "annotate", "enable_onednn_fusion", "export", "fork", "freeze", "ignore", "interface", "is_scripting",
+    "Attribute", "Error", "Final", "Future", "ScriptFunction", "ScriptModule", "TracerWarning", "TracingCheckError", "annotate", "enable_onednn_fusion", "export", "export_opnames", "fork", "freeze", "ignore", "interface", "is_scripting",
     "is_tracing", "isinstance", "load", "onednn_fusion_enabled", "optimize_for_inference", "optimized_execution", "run_frozen_optimizations", "save", "script",
     "script_if_tracing", "script_method", "set_fusion_strategy", "trace", "trace_module", "unused", "wait",
 ]  # fmt: skip
@@ -30,17 +31,19 @@ def script(obj: Any, optimize: Any = None, example_inputs: Any = None) -> Any:
     return mark(obj)
 
 
-def trace(
-    func: Callable, example_inputs: Any = None, optimize: Any = None, check_trace: bool = True, check_inputs: Any = None,
-    check_tolerance: float = 1e-5, strict: bool = True, example_kwarg_inputs: Any = None,
-) -> Callable:  # fmt: skip
-    """The function or module itself. Unlike a trace it still takes every branch by its data."""
-    return mark(func)
+def _is_trace(obj: Any) -> bool:
+    """Whether something is what ``trace`` has returned; tracing is loaded when it is first used."""
+    tracing = sys.modules.get(f"{__name__}._trace")
+    return tracing is not None and builtins.isinstance(obj, (tracing.TracedModule, tracing.TracedFunction))
 
 
 def trace_module(mod: Module, inputs: dict[str, Any], *options: Any, **named: Any) -> Module:
-    """The module itself, with all its methods."""
-    return mark(mod)
+    """A trace of `forward`, if that is the only method; else the module itself, with all its methods."""
+    if list(inputs) != ["forward"]:
+        return mark(mod)
+    from flambeau.jit._trace import trace
+
+    return trace(mod, inputs["forward"], *options, **named)
 
 
 def script_if_tracing(fn: Callable) -> Callable:
@@ -82,20 +85,32 @@ def is_scripting() -> bool:
 
 
 def is_tracing() -> bool:
-    """Whether a function is being traced: never, functions are simply called."""
-    return False
+    """Whether a function is being traced or exported."""
+    from flambeau.compiler import is_exporting
+
+    return is_exporting()
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def save(m: Module, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
-    """Save a module for ``jit.load``: its parameters and buffers, and the name of its class, which must be importable there."""
+def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
+    """Save a module for ``jit.load``: a trace as a program; another module as its parameters, buffers and the name of its class, which must be
+    importable there.
+    """
+    if _is_trace(m):
+        from flambeau.export import save as save_program
+
+        module = m if builtins.isinstance(m, Module) else m._module
+        about = {"jit.kind": type(m).__name__, "jit.name": module.original_name, "jit.training": "1" if module.training else ""}
+        save_program(module.program(), f, extra_files={**about, **(_extra_files or {})})
+        return
     _save({"flambeau.jit": 1, "module": m, "files": dict(_extra_files or {})}, f)
 
 
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Module:
-    """Load a module that ``jit.save`` has saved. As with ``torch.load(weights_only=False)``, load only what you trust.
+    """Load what ``jit.save`` has saved. A trace runs nothing of the file; for others, as with ``torch.load(weights_only=False)``, load only
+    what you trust.
 
     Raises:
         RuntimeError: the file is one of PyTorch's TorchScript
@@ -107,6 +122,9 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
                     "the file is a TorchScript program, which needs PyTorch's interpreter: there is no TorchScript in Flambeau. "
                     "Save the model by torch.save(model.state_dict(), path) and load that into the same class"
                 )
+    traced = _load_traced(f, _extra_files)
+    if traced is not None:
+        return traced
     if hasattr(f, "seek"):
         f.seek(0)
     found = _load(f, map_location=map_location, weights_only=False)
@@ -118,21 +136,45 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
     return mark(found["module"])
 
 
+def _load_traced(f: Any, extra_files: dict[str, Any] | None) -> Any:
+    """The trace in a file, or nothing if something else is in it."""
+    if hasattr(f, "seek"):
+        f.seek(0)
+    about = {"jit.kind": "", "jit.name": "", "jit.training": "", **(extra_files or {})}
+    from flambeau.export import load as load_program
+    from flambeau.jit._trace import TracedFunction, TracedModule
+
+    try:
+        program = load_program(f, extra_files=about)
+    except RuntimeError:
+        return None
+    if extra_files is not None:
+        extra_files.update({name: about[name] for name in extra_files})
+    module = TracedModule(program, None, about["jit.name"], bool(about["jit.training"]))
+    return TracedFunction(module) if about["jit.kind"] == "TracedFunction" else module
+
+
 # -- what runs as it is ----------------------------------------------------------------------------------------------
 
 
+def _frozen(mod: Any) -> Module:
+    from flambeau.jit._trace import frozen
+
+    return frozen(mod)
+
+
 def freeze(mod: Module, preserved_attrs: Any = None, optimize_numerics: bool = True) -> Module:
-    """The module itself, which must be in evaluation mode."""
+    """A trace with its parameters as constants; another module itself. It must be in evaluation mode."""
     if mod.training:
         raise RuntimeError(
             "Freezing is currently only implemented for modules in eval mode. Please call .eval() on your module before freezing."
         )
-    return mod
+    return _frozen(mod) if _is_trace(mod) else mod
 
 
 def optimize_for_inference(mod: Module, other_methods: Any = None) -> Module:
-    """The module itself: what it records is optimised when it is compiled."""
-    return mod
+    """As ``freeze``, for a module in evaluation mode or in training: what it records is optimised when it is compiled."""
+    return _frozen(mod) if _is_trace(mod) else mod
 
 
 def run_frozen_optimizations(mod: Module, optimize_numerics: bool = True, preserved_methods: Any = None) -> None:
@@ -186,6 +228,25 @@ def isinstance(obj: Any, target_type: Any) -> bool:
     return builtins.isinstance(obj, target_type)
 
 
+class Error(Exception):
+    """What a scripted function raises in PyTorch; here it raises what the function does."""
+
+
+def export_opnames(m: Any) -> list[str]:
+    """The operators that a trace calls, ``aten::linear`` and so on.
+
+    Raises:
+        RuntimeError: it is no trace
+    """
+    if not _is_trace(m):
+        raise RuntimeError(f"only a trace says what it calls, not a {type(m).__name__}: use jit.trace")
+    return sorted({
+        f"{node.target.overloadpacket._namespace}::{node.target.__name__.removesuffix('.default')}"
+        for node in m.graph.nodes
+        if hasattr(node.target, "overloadpacket")
+    })  # fmt: skip
+
+
 class Attribute:
     """A value with the type that TorchScript is to give it."""
 
@@ -193,7 +254,14 @@ class Attribute:
         self.value, self.type = value, type
 
 
+_TRACING = ("TracerWarning", "TracingCheckError", "trace")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _TRACING:
+        from flambeau.jit import _trace
+
+        return getattr(_trace, name)
     raise AttributeError(
         f"module 'flambeau.jit' has no attribute {name!r}: there is no TorchScript in Flambeau: "
         "jit.script(f) is f, which is compiled when it is called"

@@ -159,7 +159,8 @@ def nested_tensor_from_jagged(
     Raises:
         RuntimeError: neither ``offsets`` nor ``lengths`` is given, or they have the wrong dtype.
         AssertionError: ``offsets`` is no vector.
-        ValueError: ``jagged_dim`` is no dimension of ``values``.
+        ValueError: ``jagged_dim`` is less than 1.
+        IndexError: ``values`` has fewer dimensions.
 
     Example::
 
@@ -174,7 +175,8 @@ def nested_tensor_from_jagged(
             raise TypeError(f"nested_tensor_from_jagged(): {name} must be a Tensor, not {type(given).__name__}")
     dim = 1 if jagged_dim is None else jagged_dim
     if not 1 <= dim <= values.dim():
-        raise ValueError(f"Expected jagged_dim >=1 and at most {values.dim()}, the number of dimensions of values, but got {dim}.")
+        error = ValueError if dim < 1 else IndexError
+        raise error(f"Expected jagged_dim >=1 and at most {values.dim()}, the number of dimensions of values, but got {dim}.")
     if offsets is None:
         assert lengths is not None
         offsets = flambeau.cat([lengths.new_zeros(1), lengths.cumsum(0).to(lengths.dtype)])

@@ -21,7 +21,7 @@ ELEMENTWISE = frozenset({
     "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid", "long", "lt", "masked_fill", "maximum", "minimum", "mish", "mul", "nan_to_num", "ne", "neg",
     "nextafter", "ones_like", "polygamma", "positive", "pow", "rad2deg", "rand_like", "randint_like", "randn_like", "reciprocal", "relu", "relu6", "remainder", "resolve_conj",
     "resolve_neg", "round", "rrelu", "rsqrt", "rsub", "selu", "sgn", "short", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink",
-    "softsign", "sqrt", "square", "sub", "tan", "tanh", "tanhshrink", "threshold", "true_divide", "trunc", "type_as", "where", "xlogy", "zeros_like",
+    "softsign", "sqrt", "square", "sub", "tan", "tanh", "tanhshrink", "threshold", "true_divide", "trunc", "where", "xlogy", "zeros_like",
 })  # fmt: skip
 """Functions each element of whose result depends on the elements there."""
 IN_PLACE = frozenset({
@@ -49,7 +49,9 @@ def in_place(func: Callable, self: Any, *args: Any, **kwargs: Any) -> Any:
         RuntimeError: ``self`` is dense, or is made of other pieces.
     """
     if not isinstance(self, NestedTensor):
-        raise RuntimeError(f"{func.__name__}: the elements of a nested tensor cannot be written into a dense one of size {list(self.shape)}")
+        raise RuntimeError(
+            f"{func.__name__}: the elements of a nested tensor cannot be written into a dense one of size {list(self.shape)}"
+        )
     fitted, options = _fitted(func, self, args, kwargs)
     func(self._values, *fitted, **options)
     return self
@@ -121,7 +123,7 @@ def _rows_of(name: str, like: JaggedTensor, other: Tensor) -> Tensor:
         raise refusal(name, like, other)
     if other.shape[like._dim] == 1:
         rows = other.squeeze(like._dim).index_select(0, ragged.pieces(like._rows))
-        return rows.movedim(0, like._dim - 1)
+        return like.rows_back(rows)
     if other.shape[0] != count or other.shape[like._dim] != ragged.longest:
         raise refusal(name, like, other)
     return like.like_padded(other)._values

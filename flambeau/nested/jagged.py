@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import flambeau
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.strided import jagged
@@ -26,22 +25,21 @@ class JaggedTensor(NestedTensor):
     @staticmethod
     def of(values: Tensor, ragged: Ragged, dim: int = 1) -> JaggedTensor:
         """One with these values, which are taken as they are; ``dim`` is the ragged one of the result."""
-        shape = (len(ragged), *values.shape[: dim - 1], ragged.size, *values.shape[dim:])
-        made = JaggedTensor._make(jagged, shape, values)
+        sizes = values.layout.shape
+        shape = (len(ragged), *sizes[: dim - 1], ragged.size, *sizes[dim:])
+        numel, rows = values.layout.numel, sizes[dim - 1]
+        holes = ragged.lengths is not None and rows > 0
+        made = JaggedTensor._make(jagged, shape, values, (lambda: numel // rows * sum(ragged.sizes)) if holes else numel)
         made._ragged, made._dim = ragged, dim
         return made
 
     def _with(self, values: Tensor) -> JaggedTensor:
         return JaggedTensor.of(values, self._ragged, self._dim)
 
-    def _count(self) -> int:
-        rows = self._rows
-        return self._values.numel() if self._ragged.lengths is None or not rows else self._values.numel() // rows * sum(self._ragged.sizes)
-
     @property
     def _rows(self) -> int:
         """The number of rows of all pieces, and of those that belong to none."""
-        return self._values.shape[self._dim - 1]
+        return self._values.layout.shape[self._dim - 1]
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -85,6 +83,8 @@ class JaggedTensor(NestedTensor):
     def _ragged_idx(self) -> int:
         return self._dim
 
+    _offsets, _lengths = property(offsets), property(lengths)
+
     def _require_same(self, name: str, other: Any) -> None:
         if not isinstance(other, JaggedTensor) or other.layout.shape != self.layout.shape:
             shape = tuple(other.layout.shape) if isinstance(other, Tensor) else other
@@ -110,15 +110,23 @@ class JaggedTensor(NestedTensor):
         ragged = Ragged.of_sizes(self._ragged.sizes)
         return JaggedTensor.of(self._packed(), ragged, self._dim)
 
+    def rows_first(self) -> Tensor:
+        """The values with their ragged dimension as the first."""
+        return self._values if self._dim == 1 else self._values.movedim(self._dim - 1, 0)
+
+    def rows_back(self, rows: Tensor) -> Tensor:
+        """The way back from ``rows_first``."""
+        return rows if self._dim == 1 else rows.movedim(0, self._dim - 1)
+
     def _packed(self) -> Tensor:
         """The values without rows that belong to no piece."""
         if self._ragged.lengths is None:
             return self._values
-        rows = self._values.movedim(self._dim - 1, 0)
-        inside = self._ragged.within(self._rows)[1]
+        rows = self.rows_first()
+        inside = self._ragged.inside(self._rows)
         kept = inside.nonzero().squeeze(1)
         place = (inside.cumsum(0) - 1).clamp(min=0)
-        return moved(rows, (kept, None), (place, inside)).movedim(0, self._dim - 1)
+        return self.rows_back(moved(rows, (kept, None), (place, inside)))
 
     def padded(self, padding: Any = 0, length: int | None = None) -> Tensor:
         """All pieces with the same number of rows, (B, …, length, …).
@@ -127,22 +135,23 @@ class JaggedTensor(NestedTensor):
             padding: what follows the rows of a piece
             length: that of the longest piece if left out; longer ones are cut off
         """
-        ragged, rows = self._ragged, self._values.movedim(self._dim - 1, 0)
+        ragged, rows = self._ragged, self.rows_first()
         length = ragged.longest if length is None else length
-        index, present = ragged.padded(self._rows, length)
-        result = moved(rows, (index.reshape(-1), present.reshape(-1)), _unpadding(ragged, self._rows, length))
-        result = result.reshape(len(ragged), length, *rows.shape[1:])
+        there, back = ragged.padding(self._rows, length)
+        result = moved(rows, there, back)
+        result = result.reshape(len(ragged), length, *rows.layout.shape[1:])
         if padding != 0:
-            result = result.masked_fill(~present.reshape(len(ragged), length, *(1,) * (rows.dim() - 1)), padding)
-        return result.movedim(1, self._dim)
+            present = there[1].reshape(len(ragged), length, *(1,) * (rows.layout.ndim - 1))
+            result = result.masked_fill(~present, padding)
+        return result if self._dim == 1 else result.movedim(1, self._dim)
 
     def like_padded(self, padded: Tensor) -> JaggedTensor:
         """The rows of a padded batch, (B, …, length, …), that belong to the pieces of this tensor."""
         ragged, length = self._ragged, padded.shape[self._dim]
-        rows = padded.movedim(self._dim, 1).flatten(0, 1)
-        index, present = ragged.padded(self._rows, length)
-        values = moved(rows, _unpadding(ragged, self._rows, length), (index.reshape(-1), present.reshape(-1)))
-        return self._with(values.movedim(0, self._dim - 1))
+        rows = (padded if self._dim == 1 else padded.movedim(self._dim, 1)).flatten(0, 1)
+        there, back = ragged.padding(self._rows, length)
+        values = moved(rows, back, there)
+        return self._with(self.rows_back(values))
 
     def __deepcopy__(self, memo: dict) -> JaggedTensor:
         if id(self) not in memo:
@@ -152,16 +161,3 @@ class JaggedTensor(NestedTensor):
     def parts(self) -> tuple:
         """Values, offsets, lengths, and which dimension is ragged."""
         return self._values, self._ragged.offsets, self._ragged.lengths, self._dim
-
-
-def _unpadding(ragged: Ragged, rows: int, length: int) -> tuple[Tensor, Tensor]:
-    """For each row its place in a padded batch, and whether it has one."""
-
-    def make() -> tuple[Tensor, Tensor]:
-        place, inside = ragged.within(rows)
-        inside = inside & (place < length)
-        index = ragged.pieces(rows) * length + place
-        return flambeau.where(inside, index, 0), inside
-
-    return ragged.kept(("unpadded", rows, length), make)
-

@@ -8,7 +8,7 @@ import flambeau
 from flambeau._tensor.tensor import Tensor
 
 Places = tuple[Tensor, Tensor | None]
-"""For each row of the result which row it is, and whether it is any (``None``: all are)."""
+"""For each row of the result which row it is (0 where it is none), and whether it is one (``None``: all are)."""
 
 
 def moved(rows: Tensor, places: Places, back: Places) -> Tensor:
@@ -31,8 +31,9 @@ class _Moved(flambeau.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor, present: Tensor | None, back: Tensor, there: Tensor | None) -> Tensor:
         ctx.save_for_backward(index, present, back, there)
-        if not rows.shape[0] or not index.shape[0]:
-            return rows.new_zeros(index.shape[0], *rows.shape[1:])
+        (count, *sizes), (places,) = rows.layout.shape, index.layout.shape
+        if not count or not places:
+            return rows.new_zeros(places, *sizes)
         found = rows.index_select(0, index)
         return found if present is None else found.masked_fill(_beside(~present, found), 0)
 
@@ -44,4 +45,4 @@ class _Moved(flambeau.autograd.Function):
 
 def _beside(mask: Tensor, rows: Tensor) -> Tensor:
     """A mask of rows, (n), to be broadcast against them, (n, …)."""
-    return mask.reshape(-1, *(1,) * (rows.dim() - 1))
+    return mask.reshape(-1, *(1,) * (rows.layout.ndim - 1))

@@ -118,6 +118,17 @@ def of_each(function: Callable[..., Tensor], *tensors: Any) -> Any:
     return StridedNestedTensor.of_pieces([function(*pieces) for pieces in zip(*[each.unbind() for each in tensors])])
 
 
+def _blocks(self: Any, place: int) -> Tensor | None:
+    """The elements as (blocks, size, elements of a slice), if the pieces agree from a dimension on: then all are sliced at once."""
+    shape = self.layout.shape[place + 1 :]
+    return None if None in shape else self.contiguous()._values.reshape(-1, shape[0], prod(shape[1:]))
+
+
+def _with_size(self: Any, place: int, *size: int) -> list[tuple[int, ...]]:
+    """The sizes of the pieces with another one in the place of one."""
+    return [(*each[:place], *size, *each[place + 1 :]) for each in self.sizes]
+
+
 def select(self: Any, dim: int, index: int) -> Any:
     """A piece, or an index in a dimension of each."""
     if wrapped(self, dim) == 0:
@@ -129,6 +140,9 @@ def select(self: Any, dim: int, index: int) -> Any:
         piece = self._values.narrow(0, start, prod(self._sizes[index])).view(self._sizes[index])
         return piece if self.is_contiguous() else piece.permute(self._order)
     place = _inner("select", self, dim)
+    blocks = _blocks(self, place)
+    if blocks is not None and blocks.numel():
+        return StridedNestedTensor.of(blocks.select(1, index).reshape(-1), _with_size(self, place))
     return of_each(lambda piece: piece.select(place, index), self)
 
 
@@ -141,6 +155,9 @@ def narrow(self: Any, dim: int, start: int, length: int) -> Any:
         values = self._values.narrow(0, begins[start], begins[start + length] - begins[start])
         return StridedNestedTensor.of(values, self._sizes[start : start + length], self._order)
     place = _inner("narrow", self, dim)
+    blocks = _blocks(self, place)
+    if blocks is not None and blocks.numel():
+        return StridedNestedTensor.of(blocks.narrow(1, start, length).reshape(-1), _with_size(self, place, length))
     return of_each(lambda piece: piece.narrow(place, start, length), self)
 
 
@@ -174,7 +191,9 @@ def split(self: Any, split_size: Any, dim: int = 0) -> tuple:
     size = self.size(dim)
     sizes = [min(split_size, size - start) for start in range(0, size, split_size)] if isinstance(split_size, int) else list(split_size)
     if sum(sizes) != size:
-        raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), got {sizes}")
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), got {sizes}"
+        )
     return tuple([narrow(self, dim, start, length) for start, length in zip(itertools.accumulate([0, *sizes]), sizes)])
 
 
@@ -190,4 +209,9 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     place = _inner("cat", first, dim)
     if len({len(each._sizes) for each in tensors}) > 1:
         raise RuntimeError(f"cat(): expected as many pieces in each, got {[len(each._sizes) for each in tensors]}")
+    blocks = [_blocks(each, place) for each in tensors]
+    outer = [[(*size[:place], *size[place + 1 :]) for size in each.sizes] for each in tensors]
+    if all(each is not None and each.numel() for each in blocks) and all(each == outer[0] for each in outer):
+        values = flambeau.cat(blocks, 1)  # type: ignore[arg-type]
+        return StridedNestedTensor.of(values.reshape(-1), _with_size(first, place, values.shape[1]))
     return of_each(lambda *pieces: flambeau.cat(pieces, place), *tensors)

@@ -8,21 +8,28 @@ pieces   a a | b b b | c          values   a a b b b c          offsets   0 2 5 
 
 With ``lengths`` a piece has only the first of the rows up to the next one; the others belong to none.
 
-Offsets and lengths are data: what is computed with them is recorded on the tape like all else, and a program is compiled for the number of
-rows, of pieces, and (where pieces are padded) of rows in the longest, never for each composition of a batch.
+What is recorded has the positions that follow from offsets and lengths as data: a program is made for the number of rows, of pieces, and (where
+pieces are padded) of rows in the longest, not for each composition of a batch.
 """
 
 from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 import flambeau
 from flambeau._symbolic import SymInt
 from flambeau._tensor.tensor import Tensor
+from flambeau.nested.moving import Places
 
 _numbers = itertools.count(1)
+
+Groups = tuple[tuple[tuple[int, ...], int], ...]
+"""Some pieces, and the number of rows that they are padded to; some others, and theirs."""
 
 
 class NestedInt(SymInt):
@@ -31,10 +38,9 @@ class NestedInt(SymInt):
     It equals itself (and the size of every tensor with the same offsets) and no number.
     """
 
-    __slots__ = ("number", "ragged", "times")
+    __slots__ = ("number", "times")
 
-    def __init__(self, ragged: Any, number: int, times: int = 1) -> None:
-        self.ragged = ragged
+    def __init__(self, number: int, times: int = 1) -> None:
         self.number = number
         self.times = times
 
@@ -50,7 +56,7 @@ class NestedInt(SymInt):
     def __mul__(self, other: Any) -> NestedInt:
         if not isinstance(other, int):
             return NotImplemented
-        return NestedInt(self.ragged, self.number, self.times * other)
+        return NestedInt(self.number, self.times * other)
 
     __rmul__ = __mul__
 
@@ -91,17 +97,20 @@ class Ragged:
     def __init__(self, offsets: Tensor, lengths: Tensor | None = None, sizes: list[int] | None = None) -> None:
         self.offsets = offsets
         self.lengths = lengths
-        self.size = NestedInt(self, next(_numbers))
+        self.size = NestedInt(next(_numbers))
         self._sizes = sizes
         self._starts: list[int] | None = None
-        self._made: dict[Any, Any] = {}
+        self._fits: int | None = None
+        self._version = offsets._version if lengths is None else lengths._version
+        self._made: dict[Any, tuple[Tensor, ...]] = {}
         _KNOWN[id(offsets if lengths is None else lengths)] = self
 
     @staticmethod
     def of(offsets: Tensor, lengths: Tensor | None = None) -> Ragged:
         """The structure of these offsets (and lengths): the one there is, or a new one."""
-        known = _KNOWN.get(id(offsets if lengths is None else lengths))
-        if known is not None and known.offsets is offsets and known.lengths is lengths:
+        source = offsets if lengths is None else lengths
+        known = _KNOWN.get(id(source))
+        if known is not None and known.offsets is offsets and known.lengths is lengths and known._version == source._version:
             return known
         return Ragged(offsets, lengths)
 
@@ -121,17 +130,14 @@ class Ragged:
 
     def __len__(self) -> int:
         """The number of pieces."""
-        return self.offsets.shape[0] - 1
+        return self.offsets.layout.shape[0] - 1
 
     @property
     def sizes(self) -> list[int]:
         """The number of rows of each piece. Reading them computes what they depend on."""
         if self._sizes is None:
-            if self.lengths is not None:
-                self._sizes = self.lengths.tolist()
-            else:
-                starts = self.starts
-                self._sizes = [end - start for start, end in zip(starts, [*starts[1:], int(self.offsets[-1])])]
+            bounds = self.offsets.tolist()
+            self._sizes = [end - start for start, end in zip(bounds, bounds[1:])] if self.lengths is None else self.lengths.tolist()
             if any(size < 0 for size in self._sizes):
                 raise RuntimeError(f"offsets must not fall and lengths must not be negative, got pieces of {self._sizes} rows")
         return self._sizes
@@ -144,14 +150,19 @@ class Ragged:
         return self._starts
 
     def check(self, rows: int) -> None:
-        """Check that every piece lies within so many rows.
+        """Check that the pieces lie within so many rows, and not in one another.
 
         Raises:
             RuntimeError: one does not.
         """
-        for number, (start, size) in enumerate(zip(self.starts, self.sizes)):
+        if self._fits == rows:
+            return
+        for number, (start, size, bound) in enumerate(zip(self.starts, self.sizes, [*self.starts[1:], rows])):
             if start < 0 or start + size > rows:
                 raise RuntimeError(f"piece {number} has the rows {start} to {start + size}, but values has {rows} rows")
+            if start + size > bound:
+                raise RuntimeError(f"piece {number} has the rows {start} to {start + size}, but piece {number + 1} begins at {bound}")
+        self._fits = rows
 
     @property
     def longest(self) -> int:
@@ -163,48 +174,81 @@ class Ragged:
         """The number of rows of the shortest piece, 0 if there is no piece."""
         return min(self.sizes, default=0)
 
-    # -- tensors of positions, which are recorded ----------------------------------------------------------------
+    # -- tensors of positions ------------------------------------------------------------------------------------
 
-    def kept(self, key: Any, make: Any) -> Any:
-        """What ``make`` returns, made once."""
+    def _kept(self, key: Any, make: Callable[[], tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+        """What ``make`` returns as tensors, made once."""
         if key not in self._made:
-            with flambeau.no_grad():
-                self._made[key] = make()
+            self._made[key] = tuple([flambeau.from_numpy(each) for each in make()])
         return self._made[key]
 
     @property
     def counts(self) -> Tensor:
         """The number of rows of each piece, (B)."""
-        return self.kept("counts", lambda: (self.offsets.diff() if self.lengths is None else self.lengths).long())
+        return self._kept("counts", lambda: (np.array(self.sizes, np.int64),))[0]
 
     def pieces(self, rows: int) -> Tensor:
-        """The number of the piece that each row belongs to, (rows)."""
+        """The number of the piece that each row belongs to, (rows); 0 for those that belong to none."""
+        return self._kept(("pieces", rows), lambda: (self._pieces_and_places(rows)[0],))[0]
 
-        def make() -> Tensor:
-            found = flambeau.searchsorted(self.offsets[1:].contiguous(), flambeau.arange(rows, dtype=self.offsets.dtype), right=True)
-            return found.clamp(max=max(len(self) - 1, 0))
+    def inside(self, rows: int) -> Tensor:
+        """Whether each row belongs to a piece, (rows)."""
+        return self._kept(("inside", rows), lambda: (self._pieces_and_places(rows)[1] >= 0,))[0]
 
-        return self.kept(("pieces", rows), make)
+    def padding(self, rows: int, length: int) -> tuple[Places, Places]:
+        """For each place of a padded batch, (B · length), the row that goes there, and whether there is one; and the way back."""
+        return self.padding_in_groups(rows, ((tuple(range(len(self))), length),))
 
-    def within(self, rows: int) -> tuple[Tensor, Tensor]:
-        """For each row its place in its piece, and whether it is one of the piece's, both (rows)."""
+    def padding_in_groups(self, rows: int, groups: Groups) -> tuple[Places, Places]:
+        """As ``padding``, for one padded batch after the other, each with some of the pieces."""
 
-        def make() -> tuple[Tensor, Tensor]:
-            piece = self.pieces(rows)
-            place = flambeau.arange(rows) - self.offsets.long()[piece]
-            return place, (place >= 0) & (place < self.counts[piece])
+        def make() -> tuple[np.ndarray, ...]:
+            piece, within = self._pieces_and_places(rows)
+            starts, sizes = np.array(self.starts, np.int64), np.array(self.sizes, np.int64)
+            begins, room = np.zeros(len(self), np.int64), np.zeros(len(self), np.int64)  # of each piece in the batches
+            index, present, total = [np.zeros(0, np.int64)], [np.zeros(0, bool)], 0
+            for numbers, length in groups:
+                chosen, place = np.array(numbers, np.int64), np.arange(length)
+                there = place < sizes[chosen][:, None]
+                index.append(np.where(there, starts[chosen][:, None] + place, 0).reshape(-1))
+                present.append(there.reshape(-1))
+                begins[chosen], room[chosen] = total + np.arange(len(chosen)) * length, length
+                total += len(chosen) * length
+            inside = within >= 0
+            inside[inside] &= within[inside] < room[piece[inside]]
+            back = np.zeros(rows, np.int64)
+            back[inside] = begins[piece[inside]] + within[inside]
+            return np.concatenate(index), np.concatenate(present), back, inside
 
-        return self.kept(("within", rows), make)
+        index, present, back, inside = self._kept(("padding", rows, groups), make)
+        return (index, present), (back, inside)
 
-    def padded(self, rows: int, length: int) -> tuple[Tensor, Tensor]:
-        """For each place of a padded batch the row that goes there, and whether there is one, both (B, length)."""
+    def widened(self, rows: int, before: int, after: int) -> tuple[Ragged, Places, Places]:
+        """The structure with so many rows more at both ends of each piece, the place of each of its rows in this one, and the way back."""
+        sizes = np.array(self.sizes, np.int64) + before + after
+        if (sizes < 0).any():
+            raise RuntimeError(f"pad: a piece of {self.shortest} rows cannot lose {-before - after}")
+        wider = Ragged.of_sizes(sizes.tolist())
+        piece, within = wider._pieces_and_places(int(sizes.sum()))
+        source, own = within - before, np.array(self.sizes, np.int64)
+        present = (source >= 0) & (source < own[piece])
+        index = np.where(present, np.array(self.starts, np.int64)[piece] + source, 0)
+        piece, within = self._pieces_and_places(rows)
+        target = within + before
+        there = (within >= 0) & (target >= 0) & (target < sizes[piece])
+        back = np.where(there, np.array(wider.starts, np.int64)[piece] + target, 0)
+        index, present, back, there = (flambeau.from_numpy(each) for each in (index, present, back, there))
+        return wider, (index, present), (back, there)
 
-        def make() -> tuple[Tensor, Tensor]:
-            place = flambeau.arange(length)
-            row = self.offsets[:-1].long().unsqueeze(1) + place
-            return row.clamp(0, max(rows - 1, 0)), place < self.counts.unsqueeze(1)
-
-        return self.kept(("padded", rows, length), make)
+    def _pieces_and_places(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each row the number of its piece, and its place there; 0 and -1 for those that belong to none."""
+        self.check(rows)
+        sizes, starts = np.array(self.sizes, np.int64), np.array(self.starts, np.int64)
+        piece, place = np.zeros(rows, np.int64), np.full(rows, -1, np.int64)
+        number = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.arange(len(number)) - np.repeat(sizes.cumsum() - sizes, sizes)
+        piece[starts[number] + within], place[starts[number] + within] = number, within
+        return piece, place
 
 
 _KNOWN: weakref.WeakValueDictionary[int, Ragged] = weakref.WeakValueDictionary()

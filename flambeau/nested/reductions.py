@@ -7,24 +7,26 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.dtype import dtype as DType
+from flambeau.nested.elementwise import elementwise
 from flambeau.nested.jagged import JaggedTensor
 from flambeau.nested.strided import StridedNestedTensor, of_padded
 from flambeau.nested.tensor import NestedTensor, wrapped
 
 
-def _lowest(dtype: Any) -> Any:
+def _lowest(dtype: DType) -> Any:
     if dtype is flambeau.bool:
         return False
     return float("-inf") if dtype.is_floating_point else flambeau.iinfo(dtype).min
 
 
-def _highest(dtype: Any) -> Any:
+def _highest(dtype: DType) -> Any:
     if dtype is flambeau.bool:
         return True
     return float("inf") if dtype.is_floating_point else flambeau.iinfo(dtype).max
 
 
-NEUTRAL: dict[str, Callable[[Any], Any]] = {
+NEUTRAL: dict[str, Callable[[DType], Any]] = {
     "sum": lambda dtype: 0, "mean": lambda dtype: 0, "prod": lambda dtype: 1, "any": lambda dtype: 0, "all": lambda dtype: 1, "max": _lowest, "amax": _lowest, "argmax": _lowest,
     "min": _highest, "amin": _highest, "argmin": _highest, "logsumexp": lambda dtype: float("-inf"), "count_nonzero": lambda dtype: 0,
 }  # fmt: skip
@@ -65,7 +67,7 @@ def _reduce_jagged(func: Callable, self: JaggedTensor, dims: list[int], keepdim:
         results = func(self._packed(), inner if len(inner) > 1 else inner[0], **_kept(name, keepdim), **options)
         return _each(results, lambda result: result.unsqueeze(0) if keepdim else result)
     padded = self.padded(NEUTRAL[name](self.dtype))
-    if name != "mean":
+    if name != "mean" or not _has_mean(options.get("dtype") or self.dtype):  # which ``mean`` refuses
         return func(padded, dims if several else dims[0], **_kept(name, keepdim), **options)
     total = flambeau.sum(padded, dims, keepdim=keepdim, **options)
     others = 1
@@ -73,6 +75,10 @@ def _reduce_jagged(func: Callable, self: JaggedTensor, dims: list[int], keepdim:
         others *= 1 if dim == self._dim else padded.shape[dim]
     counts = (self._ragged.counts * others).to(total.dtype)
     return total / counts.reshape(-1, *(1,) * (total.dim() - 1))
+
+
+def _has_mean(dtype: DType) -> bool:
+    return dtype.is_floating_point or dtype.is_complex
 
 
 def _kept(name: str, keepdim: bool) -> dict:
@@ -92,11 +98,14 @@ def _reduce_strided(func: Callable, self: StridedNestedTensor, dims: list[int], 
     if 0 in dims:
         raise RuntimeError(f"{name}(): the pieces of a nested tensor of layout torch.strided are not reduced over one another (dim={dims})")
     sizes = tuple(
-        [tuple([1 if dim + 1 in dims else size for dim, size in enumerate(piece) if keepdim or dim + 1 not in dims]) for piece in self.sizes]
+        [
+            tuple([1 if dim + 1 in dims else size for dim, size in enumerate(piece) if keepdim or dim + 1 not in dims])
+            for piece in self.sizes
+        ]
     )
     given = dims if len(dims) > 1 else dims[0]
     padded = self.padded(NEUTRAL[name](self.dtype))
-    if name != "mean":
+    if name != "mean" or not _has_mean(options.get("dtype") or self.dtype):
         return _each(func(padded, given, **_kept(name, keepdim), **options), lambda result: of_padded(result, sizes))
     total = of_padded(flambeau.sum(padded, given, keepdim=keepdim, **options), sizes)
     ones = StridedNestedTensor.of(flambeau.ones(self.numel(), dtype=total.dtype), self.sizes).padded()
@@ -115,14 +124,30 @@ def softmax(func: Callable, input: Any, dim: int | None = None, *args: Any, **op
     dim = wrapped(input, -1 if dim is None else dim)
     if dim == 0:
         raise RuntimeError(f"{func.__name__}(): not supported when reducing across the batch dimension for NestedTensor (dim=0)")
+    if options.get("dtype") is not None:
+        input = input.to(options.pop("dtype"))
+    if not input.is_floating_point():
+        raise RuntimeError(f"{func.__name__}() of a nested tensor needs a floating-point dtype, got {input.dtype}; dtype= converts it")
     if isinstance(input, JaggedTensor):
         if dim != input._dim:
             return input._with(func(input._values, dim - 1, *args, **options))
-        return input.like_padded(func(input.padded(float("-inf")), dim, *args, **options))
+        if input._ragged.lengths is not None:
+            return input.like_padded(func(input.padded(float("-inf")), dim, *args, **options))
+        return _softmax_of_rows(input, func.__name__)
     if dim == input.dim() - 1 and input.is_contiguous() and input.layout.shape[-1]:
         rows = input._values.reshape(-1, input.layout.shape[-1])
         return input._with(func(rows, -1, *args, **options).reshape(-1))
     return of_padded(func(input.padded(float("-inf")), dim, *args, **options), input.sizes)
+
+
+def _softmax_of_rows(input: JaggedTensor, name: str) -> JaggedTensor:
+    """Softmax over the rows of each piece. Padding would be exponentials of minus infinity, which take longer than others."""
+    sign = -1 if name == "softmin" else 1
+    wide = input.to(input.dtype.compute) * sign
+    shifted = wide - wide.detach().amax(input._dim, keepdim=True)
+    exponentials = shifted.exp()
+    sums = exponentials.sum(input._dim, keepdim=True)
+    return (shifted - sums.log() if name == "log_softmax" else exponentials / sums).to(input.dtype)
 
 
 ALONG: dict[str, tuple[int, int | None]] = {
@@ -170,7 +195,9 @@ def layer_norm(func: Callable, input: Any, normalized_shape: Sequence[int], *arg
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     shape = tuple(input.layout.shape)
     if len(wanted) >= len(shape) or shape[len(shape) - len(wanted) :] != wanted:
-        raise RuntimeError(f"Given normalized_shape={list(wanted)}, expected input of shape [*, {', '.join(map(str, wanted))}], got {shape}")
+        raise RuntimeError(
+            f"Given normalized_shape={list(wanted)}, expected input of shape [*, {', '.join(map(str, wanted))}], got {shape}"
+        )
     if isinstance(input, JaggedTensor):
         return input._with(func(input._values, normalized_shape, *args, **options))
     input = input.contiguous()
@@ -179,8 +206,6 @@ def layer_norm(func: Callable, input: Any, normalized_shape: Sequence[int], *arg
 
 def extremum(func: Callable, self: Any, other: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """``max`` and ``min``: of all elements, along a dimension, or of two tensors."""
-    from flambeau.nested.elementwise import elementwise
-
     if isinstance(other, Tensor) or not isinstance(self, NestedTensor):
         return elementwise(func, self, other)
     if "dim" in options:

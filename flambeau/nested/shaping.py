@@ -9,6 +9,7 @@ from typing import Any
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nested.jagged import JaggedTensor
+from flambeau.nested.moving import moved
 from flambeau.nested.ragged import NestedInt, Ragged
 from flambeau.nested.tensor import wrapped
 
@@ -162,7 +163,9 @@ def expand(self: JaggedTensor, *sizes: Any) -> JaggedTensor:
     wanted = list(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], (int, NestedInt)) else sizes)
     kept = [size == -1 or size == own for size, own in zip(wanted, self.layout.shape)]
     if len(wanted) != self.dim() or not kept[0] or not kept[self._dim]:
-        raise RuntimeError(f"expand(): {tuple(self.layout.shape)} cannot be expanded to {tuple(wanted)}: pieces and their lengths must stay")
+        raise RuntimeError(
+            f"expand(): {tuple(self.layout.shape)} cannot be expanded to {tuple(wanted)}: pieces and their lengths must stay"
+        )
     inner = [self._rows if dim == self._dim else size for dim, size in enumerate(wanted)][1:]
     return self._with(self._values.expand(inner))
 
@@ -269,11 +272,17 @@ def split(self: JaggedTensor, split_size: Any, dim: int = 0) -> tuple[JaggedTens
 def _together(name: str, func: Callable, tensors: Sequence[Any], dim: int) -> JaggedTensor:
     first = next(each for each in tensors if isinstance(each, JaggedTensor))
     for each in tensors:
-        if not isinstance(each, JaggedTensor) or each._ragged is not first._ragged or each._dim != first._dim:
+        same = isinstance(each, JaggedTensor) and each._dim == first._dim and each.dim() == first.dim()
+        if not same or not (each._ragged is first._ragged or _alike(each._ragged, first._ragged)):
             raise RuntimeError(
                 f"{name}(): expected nested tensors with the same pieces, got sizes {tuple(first.layout.shape)} and {tuple(each.layout.shape)}"
             )
     return JaggedTensor.of(func([each._values for each in tensors], dim), first._ragged, first._dim)
+
+
+def _alike(first: Ragged, second: Ragged) -> bool:
+    """Whether two structures divide rows in the same way, without gaps."""
+    return first.lengths is None and second.lengths is None and first.sizes == second.sizes
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> JaggedTensor:
@@ -294,5 +303,36 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> JaggedTensor:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-dims}, {dims - 1}], but got {dim})")
     place = dim % dims
     if place <= first._dim:
-        raise RuntimeError(f"stack(): not supported for NestedTensor on dim={place}, before the ragged dimension {first._dim}; unsqueeze and cat")
+        raise RuntimeError(
+            f"stack(): not supported for NestedTensor on dim={place}, before the ragged dimension {first._dim}; unsqueeze and cat"
+        )
     return _together("stack", flambeau.stack, tensors, place - 1)
+
+
+# -- padding ---------------------------------------------------------------------------------------------------------
+
+
+def pad(func: Callable, input: JaggedTensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> JaggedTensor:
+    """``pad`` of each piece; rows more at its ends are of one number."""
+    given = [tuple(pad[place : place + 2]) for place in range(0, len(pad), 2)]
+    along = input.dim() - 1 - input._dim  # the place of the ragged dimension among the pairs, which begin with the last one
+    if len(pad) % 2 or len(given) > input.dim() - 1:
+        raise RuntimeError(
+            f"pad: expected two numbers for each of at most {input.dim() - 1} dimensions, from the last one, got {tuple(pad)}"
+        )
+    ragged = given[along] if along < len(given) else (0, 0)
+    if any(ragged) and mode != "constant":
+        raise NotImplementedError(f"pad: the rows of the pieces are padded with a number, mode={mode!r} is not implemented for them")
+    if any(ragged):
+        input = _with_more_rows(input, *ragged, 0 if value is None else value)
+        given[along] = (0, 0)
+    others = [number for pair in given for number in pair]
+    return input._with(func(input._values, others, mode, value)) if any(others) else input
+
+
+def _with_more_rows(input: JaggedTensor, before: int, after: int, value: Any) -> JaggedTensor:
+    wider, there, back = input._ragged.widened(input._rows, before, after)
+    rows = moved(input.rows_first(), there, back)
+    if value != 0 and there[1] is not None:
+        rows = rows.masked_fill(~there[1].reshape(-1, *(1,) * (rows.dim() - 1)), value)
+    return JaggedTensor.of(input.rows_back(rows), wider, input._dim)

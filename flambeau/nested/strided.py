@@ -8,6 +8,8 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+import numpy as np
+
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.strided import strided
@@ -38,7 +40,7 @@ class StridedNestedTensor(NestedTensor):
         sizes = tuple([tuple(size) for size in sizes])
         if order is None:
             order = tuple(range(len(sizes[0]) if sizes else dims or 0))
-        made = StridedNestedTensor._make(strided, (len(sizes), *[_common(sizes, each) for each in order]), values)
+        made = StridedNestedTensor._make(strided, (len(sizes), *[_common(sizes, each) for each in order]), values, values.layout.numel)
         made._sizes, made._order = sizes, order
         return made
 
@@ -83,6 +85,14 @@ class StridedNestedTensor(NestedTensor):
     def storage_offset(self) -> int:
         return self._values.storage_offset()
 
+    def _nested_tensor_size(self) -> Tensor:
+        """The shape of each piece, (B, dimensions)."""
+        return flambeau.tensor(self.sizes, dtype=flambeau.int64).reshape(len(self._sizes), self.layout.ndim - 1)
+
+    def _nested_tensor_storage_offsets(self) -> Tensor:
+        """Where each piece begins in ``values()``, (B)."""
+        return flambeau.tensor(list(itertools.accumulate([0, *map(prod, self._sizes)]))[:-1], dtype=flambeau.int64)
+
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the dimensions lie in memory in their order."""
         return self._order == tuple(sorted(self._order))
@@ -99,6 +109,8 @@ class StridedNestedTensor(NestedTensor):
     def gradient_of_values(self, gradient: Any) -> Tensor:
         self._require_same("the gradient", gradient)
         return aligned(gradient, self)._values
+
+    _values_of = gradient_of_values
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         if dim not in (0, -self.dim()):
@@ -125,10 +137,11 @@ class StridedNestedTensor(NestedTensor):
         in_memory = [0] * len(order)
         for size, place in zip(shape, order):
             in_memory[place] = size
-        inside, back = _places(self._sizes, tuple(in_memory))
-        result = moved(self._values, inside, back)
+        outer, block = _whole(self._sizes, tuple(in_memory))
+        there, back = _places(*outer)
+        result = moved(self._values.reshape(-1, block), there, back)
         if padding != 0:
-            result = result.masked_fill(~inside[1], padding)
+            result = result.masked_fill(~there[1].unsqueeze(1), padding)
         return result.reshape(len(self._sizes), *in_memory).permute(0, *[each + 1 for each in order])
 
     def parts(self) -> tuple:
@@ -143,8 +156,9 @@ def largest(tensor: StridedNestedTensor) -> list[int]:
 
 def of_padded(padded: Tensor, sizes: Sizes) -> Any:
     """What of a padded batch, (B, …), belongs to pieces of these sizes."""
-    to, back = _places(sizes, tuple(padded.shape[1:]))
-    return StridedNestedTensor.of(moved(padded.reshape(-1), back, to), sizes, dims=padded.dim() - 1)
+    outer, block = _whole(sizes, tuple(padded.shape[1:]))
+    there, back = _places(*outer)
+    return StridedNestedTensor.of(moved(padded.reshape(-1, block), back, there).reshape(-1), sizes, dims=padded.dim() - 1)
 
 
 def aligned(tensor: StridedNestedTensor, like: StridedNestedTensor) -> StridedNestedTensor:
@@ -156,34 +170,43 @@ def aligned(tensor: StridedNestedTensor, like: StridedNestedTensor) -> StridedNe
     return StridedNestedTensor.of(there._values, there._sizes, like._order)
 
 
-@lru_cache(maxsize=32)
+# -- where elements go -----------------------------------------------------------------------------------------------
+
+
+def _whole(sizes: Sizes, shape: tuple[int, ...]) -> tuple[tuple[Sizes, tuple[int, ...]], int]:
+    """Sizes and shape without the last dimensions that need no padding, and the number of elements of these, which move together."""
+    dims, block = len(shape), 1
+    while dims and shape[dims - 1] and all(size[dims - 1] == shape[dims - 1] for size in sizes):
+        dims, block = dims - 1, block * shape[dims - 1]
+    return (tuple([size[:dims] for size in sizes]), shape[:dims]), block
+
+
+_SMALL, _LARGE = 1 << 17, 1 << 22
+"""Positions in small padded batches are kept for the next time, of the last 32, in large ones of the last 2 (70 MB and 140 MB at most)."""
+
+
 def _places(sizes: Sizes, shape: tuple[int, ...]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, None]]:
     """For each element of a padded batch, (B, *shape), which element of the pieces it is, and whether it is one; and the way back.
 
-    The sizes are data of what is recorded: one program serves all batches of as many elements that are padded to this shape.
+    They are data of what is recorded: one program serves all batches of as many elements that are padded to this shape.
     """
-    with flambeau.no_grad():
-        table = flambeau.tensor(sizes, dtype=flambeau.int64).reshape(len(sizes), len(shape))
-        total = sum(prod(size) for size in sizes)
-        starts = flambeau.tensor([0, *itertools.accumulate(prod(size) for size in sizes)], dtype=flambeau.int64)
-        element = flambeau.arange(total)
-        piece = flambeau.searchsorted(starts[1:], element, right=True)
-        rest = element - starts[piece]
-        index, present = starts[:-1], flambeau.ones(len(sizes), dtype=flambeau.bool)
-        place, step = piece * prod(shape), 1
-        stride = flambeau.ones(len(sizes), dtype=flambeau.int64)
-        coordinates = flambeau.arange(prod(shape))
-        index, present = index.unsqueeze(1), present.unsqueeze(1)
-        for dim in reversed(range(len(shape))):
-            size = table[:, dim]
-            here = size[piece].clamp(min=1)
-            place, rest = place + rest % here * step, rest // here
-            coordinate = coordinates // step % max(shape[dim], 1)
-            index, present = index + coordinate * stride.unsqueeze(1), present & (coordinate < size.unsqueeze(1))
-            stride, step = stride * size, step * shape[dim]
-        present = present.expand(len(sizes), prod(shape)).reshape(-1)
-        index = index.expand(len(sizes), prod(shape)).reshape(-1)
-        return (flambeau.where(present, index, 0), present), (place, None)
+    elements = len(sizes) * prod(shape)
+    return (_kept_places if elements <= _SMALL else _kept_large_places if elements <= _LARGE else _new_places)(sizes, shape)
+
+
+def _new_places(sizes: Sizes, shape: tuple[int, ...]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, None]]:
+    table = np.array(sizes, np.int64).reshape(len(sizes), len(shape))
+    present = np.ones((len(sizes), *shape), bool)
+    for dim, size in enumerate(shape):
+        along = np.arange(size).reshape(-1, *(1,) * (len(shape) - dim - 1))
+        present &= along < table[:, dim].reshape(-1, *(1,) * len(shape))
+    place = np.flatnonzero(present)  # elements have the same order in the pieces and in the padded batch
+    index = np.zeros(present.size, np.int64)
+    index[place] = np.arange(len(place))
+    return (flambeau.from_numpy(index), flambeau.from_numpy(present.reshape(-1))), (flambeau.from_numpy(place), None)
+
+
+_kept_places, _kept_large_places = lru_cache(maxsize=32)(_new_places), lru_cache(maxsize=2)(_new_places)
 
 
 def _common(sizes: Sizes, dim: int) -> int | None:

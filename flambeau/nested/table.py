@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau._tensor.overriding import Disabled
 from flambeau._tensor.tensor import Tensor
-from flambeau.nested import creation, elementwise, pieces, products, reductions, shaping
+from flambeau.nested import attention, elementwise, pieces, products, reductions, shaping
 from flambeau.nested.jagged import JaggedTensor
 from flambeau.nested.tensor import NestedTensor
 
@@ -18,8 +18,8 @@ _AS_EVER = frozenset({
 """What asks for no elements."""
 
 _METHODS = frozenset({
-    "__bool__", "__iter__", "__len__", "clone", "contiguous", "cpu", "detach", "detach_", "is_same_size", "lengths", "offsets", "register_hook", "requires_grad_", "retain_grad",
-    "size", "stride", "storage_offset", "to", "tolist", "type", "unbind", "values",
+    "__bool__", "__iter__", "__len__", "clone", "contiguous", "cpu", "detach", "detach_", "is_same_size", "item", "lengths", "offsets", "register_hook", "requires_grad_", "retain_grad",
+    "size", "stride", "storage_offset", "to", "to_padded_tensor", "tolist", "type", "type_as", "unbind", "values",
 })  # fmt: skip
 """Functions that are methods of nested tensors."""
 
@@ -41,6 +41,16 @@ def _copy_(func: Callable, self: Any, source: Any, non_blocking: bool = False) -
         raise RuntimeError("copy_: expected two nested tensors with pieces of the same sizes")
     self._values.copy_(source._values)
     return self
+
+
+def _setitem(func: Callable, self: Any, index: Any, value: Any) -> None:
+    """``self[3] = …``, ``self[3, 1:] = …``: a piece is written to."""
+    first, *rest = index if isinstance(index, tuple) else (index,)
+    if not isinstance(self, NestedTensor) or not isinstance(first, int) or isinstance(first, bool):
+        raise NotImplementedError(
+            f"a nested tensor is written to piece by piece, x[3] = …, x[3, 1:] = …, not at {index!r}; or through values()"
+        )
+    self[first][tuple(rest) if rest else ...] = value
 
 
 def _same_pieces(first: Any, second: Any) -> bool:
@@ -81,21 +91,13 @@ def _one_hot(func: Callable, tensor: Any, num_classes: int = -1) -> Any:
     return products.embedding(func, tensor, num_classes)
 
 
-def _pad(func: Callable, input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
-    """``pad`` of the last dimensions, in which pieces agree."""
-    dims = len(pad) // 2
-    if not isinstance(input, JaggedTensor) or input._dim >= input.dim() - dims:
-        raise RuntimeError("pad: nested tensors are padded in dimensions in which pieces agree; to_padded_tensor() is for the others")
-    return input._with(func(input._values, pad, mode, value))
-
-
 _SHARED: dict[str, Callable] = {
     **dict.fromkeys(elementwise.ELEMENTWISE, elementwise.elementwise), **dict.fromkeys(elementwise.IN_PLACE, elementwise.in_place),
     **dict.fromkeys(elementwise.LOSSES, elementwise.loss), **dict.fromkeys(reductions.NEUTRAL, reductions.reduce), **dict.fromkeys(reductions.ALONG, reductions.along),
     "max": reductions.extremum, "min": reductions.extremum, "softmax": reductions.softmax, "log_softmax": reductions.softmax, "softmin": reductions.softmax,
     "layer_norm": reductions.layer_norm, "rms_norm": reductions.layer_norm, "linear": products.linear, "embedding": products.embedding, "one_hot": _one_hot,
     "matmul": products.matmul, "bmm": products.matmul, "__rmatmul__": lambda func, self, other: products.matmul(func, other, self),
-    "scaled_dot_product_attention": products.attention, "copy_": _copy_, "equal": _compared, "allclose": _compared, "backward": _backward, "pad": _pad,
+    "scaled_dot_product_attention": attention.attention, "copy_": _copy_, "__setitem__": _setitem, "equal": _compared, "allclose": _compared, "backward": _backward,
     **dict.fromkeys(("new_zeros", "new_ones", "new_full", "_new_empty", "new_empty", "new_tensor", "new_tensor_"), _new),
 }  # fmt: skip
 
@@ -107,7 +109,7 @@ JAGGED: dict[str, Callable] = _SHARED | {
         "expand": shaping.expand, "broadcast_to": shaping.expand, "expand_as": shaping.expand_as, "select": shaping.select, "narrow": shaping.narrow,
         "__getitem__": shaping.getitem, "chunk": shaping.chunk, "split": shaping.split, "split_with_sizes": shaping.split, "cat": shaping.cat, "stack": shaping.stack,
     }.items()
-}  # fmt: skip
+} | {"pad": shaping.pad}  # fmt: skip
 
 STRIDED: dict[str, Callable] = _SHARED | {
     name: _plainly(function)
@@ -118,7 +120,15 @@ STRIDED: dict[str, Callable] = _SHARED | {
     }.items()
 }  # fmt: skip
 
-_PROPERTIES: dict[str, tuple[Callable, Callable]] = {"mT": (shaping.matrix_transpose, pieces.matrix_transpose)}
+
+def _refused(self: Any) -> Any:
+    raise NotImplementedError("'T', 'H' and 'mH' are not implemented for nested tensors; use transpose(), or mT")
+
+
+_PROPERTIES: dict[str, tuple[Callable, Callable]] = {
+    "mT": (shaping.matrix_transpose, pieces.matrix_transpose),
+    **dict.fromkeys(("T", "H", "mH"), (_refused, _refused)),
+}
 
 
 def call(func: Callable, args: tuple, kwargs: dict) -> Any:
@@ -130,6 +140,8 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     name = getattr(func, "__name__", "")
     if name == "__get__":
         return _property(func, args)
+    if not args and "input" in kwargs:
+        args, kwargs = (kwargs["input"],), {key: value for key, value in kwargs.items() if key != "input"}
     nested = next(each for each in _flat((*args, *kwargs.values())) if isinstance(each, NestedTensor))
     handler = (JAGGED if isinstance(nested, JaggedTensor) else STRIDED).get(name)
     if handler is not None:
@@ -148,9 +160,6 @@ def _property(getter: Any, args: tuple) -> Any:
     for name, functions in _PROPERTIES.items():
         if getter.__self__ is vars(Tensor).get(name):
             return functions[not isinstance(args[0], JaggedTensor)](args[0])
-    for name in ("T", "H", "mH", "real", "imag"):
-        if getter.__self__ is vars(Tensor).get(name):
-            raise NotImplementedError(f"'{name}' is not implemented for nested tensors; use transpose(), or values()")
     with Disabled():
         return getter(*args)
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flambeau._ops.node import AccumulateGrad, HookHandle
-from flambeau._tensor import overriding
+from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.strided import layout as Kind
@@ -23,7 +22,7 @@ class NestedLayout:
 
     __slots__ = ("count", "dtype", "kind", "ndim", "offset", "shape", "strides")
 
-    def __init__(self, kind: Kind, shape: tuple, dtype: DType, count: Callable[[], int]) -> None:
+    def __init__(self, kind: Kind, shape: tuple, dtype: DType, count: int | Callable[[], int]) -> None:
         self.kind = kind
         self.shape = shape
         self.dtype = dtype
@@ -35,7 +34,7 @@ class NestedLayout:
     @property
     def numel(self) -> int:
         """The number of elements of all pieces."""
-        return self.count()
+        return self.count if isinstance(self.count, int) else self.count()
 
     def __repr__(self) -> str:
         return repr(self.kind)
@@ -47,37 +46,23 @@ class NestedLayout:
         return hash(self.kind)
 
 
-class NestedTensor(Tensor):
+class NestedTensor(ComposedTensor):
     """A batch of tensors that differ in size.
 
     ``JaggedTensor`` (``torch.jagged``) is for pieces that differ in one dimension, ``StridedNestedTensor`` (``torch.strided``) for any.
     """
 
     is_nested = True
-    _values: Tensor
 
     @classmethod
-    def _make(cls, kind: Kind, shape: tuple, values: Tensor) -> Any:
-        overriding.activate()
-        made = object.__new__(cls)
-        made.base = None
-        made._values = values
-        made.layout = NestedLayout(kind, shape, values.dtype, made._count)  # type: ignore[assignment]
-        return made
+    def _make(cls, kind: Kind, shape: tuple, values: Tensor, count: int | Callable[[], int]) -> Any:
+        return cls._compose(NestedLayout(kind, shape, values.dtype, count), values)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from flambeau.nested.table import call
 
         return call(func, args, kwargs or {})
-
-    def _with(self, values: Tensor) -> Any:
-        """The same pieces with other values."""
-        raise NotImplementedError
-
-    def _count(self) -> int:
-        """The number of elements of all pieces."""
-        return self._values.numel()
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         """The pieces, which share the memory and the history of the whole."""
@@ -110,9 +95,6 @@ class NestedTensor(Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         raise RuntimeError("a nested tensor has no NumPy array; its pieces have (unbind()), and values(), and to_padded_tensor()")
 
-    def __array__(self, *arguments: Any, **options: Any) -> Any:
-        return self.numpy()
-
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
         return [piece.tolist() for piece in self.unbind()]
@@ -126,19 +108,7 @@ class NestedTensor(Tensor):
     def __bool__(self) -> bool:
         raise RuntimeError("Boolean value of a nested tensor is ambiguous; use any() or all()")
 
-    def __hash__(self) -> int:
-        return id(self)
-
     # -- autograd --------------------------------------------------------------------------------------------------
-
-    @property
-    def node(self) -> Any:  # type: ignore[override]
-        """The gradient node of the values, which is that of the tensor."""
-        return self._values.node
-
-    @property
-    def output_nr(self) -> int:  # type: ignore[override]
-        return self._values.output_nr
 
     def gradient_of_values(self, gradient: Any) -> Tensor:
         """The gradient of the values, of that of the tensor.
@@ -149,6 +119,8 @@ class NestedTensor(Tensor):
         self._require_same("the gradient", gradient)
         return gradient._values
 
+    _values_of = gradient_of_values
+
     def _require_same(self, name: str, other: Any) -> None:
         """Check that another tensor has the same pieces, laid out alike.
 
@@ -157,60 +129,16 @@ class NestedTensor(Tensor):
         """
         raise NotImplementedError
 
-    @property
-    def is_leaf(self) -> bool:
-        return self.node is None or isinstance(self.node, AccumulateGrad)
-
-    @property
-    def grad(self) -> Any:
-        """The gradient of the values, in the same pieces."""
-        return None if self._values.grad is None else self._with(self._values.grad)
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        if value is not None:
-            self._require_same("the assigned grad", value)
-        self._values.grad = None if value is None else value._values
-
-    @grad.deleter
-    def grad(self) -> None:
-        self._values.grad = None
-
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
-        self._values.requires_grad_(requires_grad)
-        return self
-
-    def retain_grad(self) -> None:
-        self._values.retain_grad()
-
-    def register_hook(self, hook: Callable) -> HookHandle:
-        """Call ``hook`` with the gradient, a nested tensor; it may return another."""
-
-        def nested(grad: Tensor) -> Any:
-            result = hook(self._with(grad))
-            return None if result is None else self.gradient_of_values(result)
-
-        return self._values.register_hook(nested)
-
-    def detach(self) -> Any:
-        return self._with(self._values.detach())
-
-    def detach_(self) -> Any:
-        self._values.detach_()
-        return self
-
-    @property
-    def data(self) -> Any:
-        return self.detach()
-
     # -- copies and dtypes -----------------------------------------------------------------------------------------
-
-    def to(self, *args: Any, **options: Any) -> Any:
-        values = self._values.to(*[each._values if isinstance(each, NestedTensor) else each for each in args], **options)
-        return self if values is self._values else self._with(values)
 
     def type(self, dtype: Any = None, non_blocking: bool = False, **options: Any) -> Any:
         return self._values.type() if dtype is None else self.to(self._values.type(dtype).dtype)
+
+    def type_as(self, other: Tensor) -> Any:
+        return self.to(other.dtype)
+
+    def cpu(self, memory_format: Any = None) -> Any:
+        return self
 
     def clone(self, *, memory_format: Any = None) -> Any:
         return self._with(self._values.clone())
@@ -234,9 +162,6 @@ class NestedTensor(Tensor):
 
         return text(self)
 
-    def __format__(self, spec: str) -> str:
-        return format(repr(self), spec)
-
 
 def wrapped(tensor: Tensor, dim: int) -> int:
     """A dimension counted from the first.
@@ -244,7 +169,7 @@ def wrapped(tensor: Tensor, dim: int) -> int:
     Raises:
         IndexError: there is no such dimension.
     """
-    dims = tensor.dim()
+    dims = tensor.layout.ndim
     if not -dims <= dim < dims:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-dims}, {dims - 1}], but got {dim})")
     return dim % dims

@@ -21,3 +21,11 @@ __all__ = [
     "utils",
     *modules.__all__,
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("intrinsic", "qat", "quantized"):  # PyTorch's old names, loaded when they are first used
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,6 +35,8 @@ class Records:
         self._entries: dict[str, zipfile.ZipInfo] = {entry.filename.partition("/")[2]: entry for entry in entries}
         if len(self._entries) < len(entries):
             raise RuntimeError(f"{self.name} has two records of the same name; it is damaged or hostile")
+        stream: Any = self._archive.fp
+        self._length = stream.seek(0, os.SEEK_END)
         if ".data/extern_modules" not in self._entries:
             raise RuntimeError(
                 f"{self.name} is no package: it has no record .data/extern_modules. Files of torch.save are read by torch.load"
@@ -69,4 +71,8 @@ class Records:
             raise RuntimeError(f"{self.name} has no record {path}; file_structure() shows what there is")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
             raise RuntimeError(f"record {path} of {self.name} is compressed, which no package's are; zip the files with `zip -0`")
+        if entry.file_size > self._length:
+            raise RuntimeError(
+                f"record {path} of {self.name} claims {entry.file_size} bytes, more than the file has; it is damaged or hostile"
+            )
         return entry

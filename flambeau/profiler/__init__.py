@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flambeau.profiler.events import EventList as EventList
 from flambeau.profiler.events import FunctionEvent as FunctionEvent
+from flambeau.profiler.profile import DeviceType as DeviceType
 from flambeau.profiler.profile import ProfilerActivity as ProfilerActivity
 from flambeau.profiler.profile import kineto_available as kineto_available
 from flambeau.profiler.profile import profile as profile
@@ -19,6 +20,7 @@ from flambeau.profiler.schedule import schedule as schedule
 from flambeau.profiler.schedule import tensorboard_trace_handler as tensorboard_trace_handler
 
 __all__ = [
+    "DeviceType",
     "EventList",
     "FunctionEvent",
     "ProfilerAction",

@@ -13,16 +13,39 @@ from flambeau._serialization.files import writing
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg"]
 
 COLUMNS = ("Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg", "# of Calls")
-SORTS = {
-    "cpu_time": "cpu_time",
-    "cpu_time_total": "cpu_time_total",
-    "self_cpu_time_total": "self_cpu_time_total",
-    "count": "count",
-}
+SORTS = (
+    "cpu_time", "cpu_time_total", "self_cpu_time_total", "cpu_memory_usage", "self_cpu_memory_usage", "count", "device_time", "device_time_total",
+    "self_device_time_total", "cuda_time", "cuda_time_total", "self_cuda_time_total",
+)  # fmt: skip
+"""What tables are sorted by; times of other devices are 0, since there are none."""
+
+
+class _OnTheCpu:
+    """Times on other devices, of which there are none, and times as text."""
+
+    device_time = device_time_total = self_device_time_total = cuda_time = cuda_time_total = self_cuda_time_total = 0.0
+    cpu_time: float
+    cpu_time_total: float
+    self_cpu_time_total: float
+
+    @property
+    def cpu_time_str(self) -> str:
+        """The time of one event, on average."""
+        return _time(self.cpu_time, None)
+
+    @property
+    def cpu_time_total_str(self) -> str:
+        """The time of all events."""
+        return _time(self.cpu_time_total, None)
+
+    @property
+    def self_cpu_time_total_str(self) -> str:
+        """The time of all events without those inside."""
+        return _time(self.self_cpu_time_total, None)
 
 
 @dataclass
-class FunctionEvent:
+class FunctionEvent(_OnTheCpu):
     """Something that began and ended.
 
     Attributes:
@@ -33,6 +56,8 @@ class FunctionEvent:
         self_cpu_time_total: microseconds without the events inside
         thread: the thread that it happened in
         details: what else is known, such as the bytes that a kernel moved
+        cpu_memory_usage: of a range or a step in a profile with `profile_memory`, the bytes of tensors that there were more at its end
+        self_cpu_memory_usage: those without the ranges inside
     """
 
     key: str
@@ -42,8 +67,15 @@ class FunctionEvent:
     thread: int = 0
     details: dict[str, Any] = field(default_factory=dict)
     self_cpu_time_total: float = 0.0
+    cpu_memory_usage: int = 0
+    self_cpu_memory_usage: int = 0
 
     count = 1
+
+    @property
+    def flops(self) -> int:
+        """Operations of a kernel."""
+        return self.details.get("flops", 0)
 
     @property
     def name(self) -> str:
@@ -59,7 +91,7 @@ class FunctionEvent:
 
 
 @dataclass
-class FunctionEventAvg:
+class FunctionEventAvg(_OnTheCpu):
     """All events of one name: how many, and microseconds in all."""
 
     key: str
@@ -67,6 +99,9 @@ class FunctionEventAvg:
     count: int = 0
     cpu_time_total: float = 0.0
     self_cpu_time_total: float = 0.0
+    cpu_memory_usage: int = 0
+    self_cpu_memory_usage: int = 0
+    flops: int = 0
 
     @property
     def cpu_time(self) -> float:
@@ -77,10 +112,25 @@ class FunctionEventAvg:
         self.count += 1
         self.cpu_time_total += event.cpu_time_total
         self.self_cpu_time_total += event.self_cpu_time_total
+        self.cpu_memory_usage += event.cpu_memory_usage
+        self.self_cpu_memory_usage += event.self_cpu_memory_usage
+        self.flops += event.flops
 
 
 class EventList(list):
-    """Events, or sums of events."""
+    """Events, or sums of events.
+
+    Args:
+        events: in order
+        profile_memory, with_flops: whether tables show memory and operations
+        metadata: is written into traces
+    """
+
+    def __init__(
+        self, events: Iterable[Any] = (), profile_memory: bool = False, with_flops: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(events)
+        self.profile_memory, self.with_flops, self.metadata = profile_memory, with_flops, dict(metadata or {})
 
     @property
     def self_cpu_time_total(self) -> float:
@@ -94,7 +144,7 @@ class EventList(list):
         sums: dict[tuple[str, str], FunctionEventAvg] = {}
         for event in self:
             sums.setdefault((event.kind, event.key), FunctionEventAvg(event.key, event.kind)).add(event)
-        return EventList(sums.values())
+        return EventList(sums.values(), self.profile_memory, self.with_flops, self.metadata)
 
     def total_average(self) -> FunctionEventAvg:
         """The sum of all events."""
@@ -112,7 +162,8 @@ class EventList(list):
         """The events as text, a row each.
 
         Args:
-            sort_by: `cpu_time`, `cpu_time_total`, `self_cpu_time_total` or `count`, the largest first; as they happened without it
+            sort_by: `cpu_time`, `cpu_time_total`, `self_cpu_time_total`, `cpu_memory_usage`, `count`, …, the largest first; as they happened
+                without it
             row_limit: how many rows at most; -1 for all
             max_name_column_width: where longer names are cut
             header: a line above the table
@@ -129,6 +180,8 @@ class EventList(list):
         if row_limit >= 0:
             events = events[:row_limit]
         whole = self.self_cpu_time_total or 1.0
+        columns = [*COLUMNS[:-1], *(("CPU Mem", "Self CPU Mem") if self.profile_memory else ()), COLUMNS[-1]]
+        columns += ["Total KFLOPs"] if self.with_flops else []
         rows = [
             (
                 event.key if len(event.key) <= max_name_column_width else event.key[: max_name_column_width - 3] + "...",
@@ -137,14 +190,16 @@ class EventList(list):
                 f"{event.cpu_time_total / whole:.2%}",
                 _time(event.cpu_time_total, time_unit),
                 _time(event.cpu_time, time_unit),
+                *((_size(event.cpu_memory_usage), _size(event.self_cpu_memory_usage)) if self.profile_memory else ()),
                 str(event.count),
+                *((f"{event.flops / 1000:.3f}" if event.flops else "--",) if self.with_flops else ()),
             )
             for event in events
         ]
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
+        widths = [max(map(len, column)) for column in zip(columns, *rows)]
         rule = "  ".join("-" * width for width in widths)
         lines = [header] if header else []
-        for cells in (None, COLUMNS, None, *rows, None):
+        for cells in (None, columns, None, *rows, None):
             lines.append(rule if cells is None else "  ".join(cell.rjust(width) for cell, width in zip(cells, widths)))
         return "\n".join([*lines, f"Self CPU time total: {_time(self.self_cpu_time_total, time_unit)}", ""])
 
@@ -162,7 +217,7 @@ class EventList(list):
             for event in self
         ]  # fmt: skip
         with writing(path) as file:
-            file.write(json.dumps({"schemaVersion": 1, "traceEvents": trace, "displayTimeUnit": "ms"}).encode())
+            file.write(json.dumps({"schemaVersion": 1, "traceEvents": trace, "displayTimeUnit": "ms", **self.metadata}).encode())
 
 
 def nested(events: Iterable[FunctionEvent]) -> EventList:
@@ -171,12 +226,21 @@ def nested(events: Iterable[FunctionEvent]) -> EventList:
     outer: list[FunctionEvent] = []
     for event in ordered:
         event.self_cpu_time_total = event.cpu_time_total
+        event.self_cpu_memory_usage = event.cpu_memory_usage
         while outer and (outer[-1].thread != event.thread or outer[-1].end <= event.start):
             outer.pop()
         if outer:
             outer[-1].self_cpu_time_total -= event.cpu_time_total
+            outer[-1].self_cpu_memory_usage -= event.cpu_memory_usage
         outer.append(event)
     return EventList(sorted(ordered, key=lambda event: event.start))
+
+
+def _size(nbytes: int) -> str:
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
+        if abs(nbytes) >= size:
+            return f"{nbytes / size:.2f} {unit}"
+    return f"{nbytes} B"
 
 
 def _time(microseconds: float, unit: str | None) -> str:

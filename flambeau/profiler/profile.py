@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import threading
 import time
@@ -13,11 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from flambeau._compiler.explain import ProgramReport, watched
-from flambeau._runtime import jit
-from flambeau.profiler.events import EventList, FunctionEvent, nested
+from flambeau._runtime import allocator, jit
+from flambeau.profiler.events import EventList, FunctionEvent, FunctionEventAvg, nested
 from flambeau.profiler.schedule import ProfilerAction
 
-__all__ = ["ProfilerActivity", "kineto_available", "profile", "record_function", "supported_activities"]
+__all__ = ["DeviceType", "ProfilerActivity", "kineto_available", "profile", "record_function", "supported_activities"]
+
+
+class DeviceType(Enum):
+    """Kinds of devices; there is the CPU only."""
+
+    CPU = 0
+    CUDA = 1
 
 
 class ProfilerActivity(Enum):
@@ -55,7 +63,7 @@ class record_function(ContextDecorator):
     def __init__(self, name: str, args: str | None = None) -> None:
         self.name = name
         self.args = args
-        self._starts: list[tuple[profile, float] | None] = []
+        self._starts: list[tuple[profile, float, int] | None] = []
 
     def _recreate_cm(self) -> record_function:
         return record_function(self.name, self.args)
@@ -64,15 +72,16 @@ class record_function(ContextDecorator):
         current = _current
         if current is not None:
             current._settle()
-        self._starts.append(None if current is None else (current, time.perf_counter()))
+        self._starts.append(None if current is None else (current, time.perf_counter(), current._memory()))
         return self
 
     def __exit__(self, *exc: object) -> None:
         begun = self._starts.pop()
         if begun is not None and begun[0] is _current:
-            current, start = begun
+            current, start, memory = begun
             current._settle()
-            current._add(self.name, "range", start, time.perf_counter() - start, {} if self.args is None else {"args": self.args})
+            details = {} if self.args is None else {"args": self.args}
+            current._add(self.name, "range", start, time.perf_counter() - start, details, current._memory() - memory)
 
 
 class profile:
@@ -84,8 +93,10 @@ class profile:
         activities: only work on the CPU exists, and is recorded in any case
         schedule: says for each step (see `step`) whether to record it; without it everything is recorded
         on_trace_ready: called with the profile whenever a trace is complete
-        record_shapes, profile_memory, with_stack, with_flops, with_modules: operations and bytes of each kernel are part of the trace
-            in any case; there are no stacks, since a kernel has many callers
+        profile_memory: note for ranges and steps how many bytes of tensors more there are at their end, and show them in tables
+        with_flops: show kernels' operations in tables; they are part of the trace in any case
+        record_shapes, with_stack, with_modules: for PyTorch's sake: kernels of other shapes have other names, and there are no stacks, since a
+            kernel has many callers
 
     Raises:
         RuntimeError: on entering it while another profile is being recorded
@@ -110,10 +121,14 @@ class profile:
         self.activities = set(activities) if activities is not None else supported_activities()
         self.schedule = schedule or (lambda step: ProfilerAction.RECORD)
         self.on_trace_ready = on_trace_ready
+        self.profile_memory = profile_memory
+        self.with_flops = with_flops
         self.step_num = 0
         self.current_action = ProfilerAction.NONE
         self._events: list[FunctionEvent] = []
         self._begin = self._step_begin = 0.0
+        self._step_memory = 0
+        self._metadata: dict[str, Any] = {}
         self._watching: ExitStack | None = None
         self._flush: Callable[[], None] = lambda: None
         self._compiled: dict[str, float] = {}
@@ -142,7 +157,8 @@ class profile:
         """Say that a step of the loop has ended."""
         if self._watching is not None:
             self._settle()
-            self._add(f"ProfilerStep#{self.step_num}", "step", self._step_begin, time.perf_counter() - self._step_begin, {})
+            seconds, memory = time.perf_counter() - self._step_begin, self._memory() - self._step_memory
+            self._add(f"ProfilerStep#{self.step_num}", "step", self._step_begin, seconds, {}, memory)
         saved = self.current_action is ProfilerAction.RECORD_AND_SAVE
         if saved:
             self._turn(ProfilerAction.NONE)
@@ -150,7 +166,7 @@ class profile:
                 self.on_trace_ready(self)
         self.step_num += 1
         self._turn(self.schedule(self.step_num))
-        self._step_begin = time.perf_counter()
+        self._step_begin, self._step_memory = time.perf_counter(), self._memory()
 
     def _turn(self, action: ProfilerAction) -> None:
         """Begin or end recording, as an action demands."""
@@ -166,6 +182,7 @@ class profile:
             self._events = []
             self._compiled = jit.statistics()
             self._begin = self._step_begin = time.perf_counter()
+            self._step_memory = self._memory()
         elif not wanted and self._watching is not None:
             _current = None
             watching, self._watching = self._watching, None
@@ -180,8 +197,13 @@ class profile:
         if self._watching is not None:
             self._flush()
 
-    def _add(self, name: str, kind: str, start: float, seconds: float, details: dict[str, Any]) -> None:
-        self._events.append(FunctionEvent(name, kind, (start - self._begin) * 1e6, seconds * 1e6, threading.get_native_id(), details))
+    def _memory(self) -> int:
+        """The bytes of tensors that there are, if that is asked for."""
+        return allocator.statistics()["allocated"] if self.profile_memory else 0
+
+    def _add(self, name: str, kind: str, start: float, seconds: float, details: dict[str, Any], memory: int = 0) -> None:
+        thread = threading.get_native_id()
+        self._events.append(FunctionEvent(name, kind, (start - self._begin) * 1e6, seconds * 1e6, thread, details, cpu_memory_usage=memory))
 
     def _add_program(self, program: ProgramReport) -> None:
         self._add_compilation(program.start)
@@ -208,7 +230,39 @@ class profile:
 
     def events(self) -> EventList:
         """All that was recorded, in order."""
-        return nested(self._events)
+        return EventList(nested(self._events), self.profile_memory, self.with_flops, self._metadata)
+
+    @property
+    def function_events(self) -> EventList:
+        """As `events()`."""
+        return self.events()
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """Microseconds of all that was recorded."""
+        return self.events().self_cpu_time_total
+
+    def table(self, sort_by: str | None = None, row_limit: int = 100, **options: Any) -> str:
+        """The events as text; `key_averages().table()` has their sums."""
+        return self.events().table(sort_by, row_limit, **options)
+
+    def total_average(self) -> FunctionEventAvg:
+        """The sum of all events."""
+        return self.events().total_average()
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Write a text into the trace."""
+        self._metadata[key] = value
+
+    def add_metadata_json(self, key: str, value: str) -> None:
+        """Write a value, given as JSON, into the trace.
+
+        Raises:
+            ValueError: it is no JSON
+        """
+        self._metadata[key] = json.loads(value)
+
+    preset_metadata_json = add_metadata_json
 
     def key_averages(
         self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flambeau
-from flambeau._ops.node import HookHandle
-from flambeau._tensor import overriding
+from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import dtype as DType
@@ -46,7 +45,7 @@ class SparseLayout:
         return hash(self.kind)
 
 
-class SparseTensor(Tensor):
+class SparseTensor(ComposedTensor):
     """A tensor of which only some elements are kept; the others are zero.
 
     ``SparseCoo`` lists the position of each, ``SparseCompressed`` goes by rows or by columns.
@@ -54,26 +53,16 @@ class SparseTensor(Tensor):
 
     is_sparse = False
     is_sparse_csr = False
-    _values: Tensor
 
     @classmethod
     def _make(cls, kind: Kind, shape: Sequence[int], values: Tensor) -> Any:
-        overriding.activate()
-        made = object.__new__(cls)
-        made.layout = SparseLayout(kind, shape, values.dtype)  # type: ignore[assignment]
-        made.base = None
-        made._values = values
-        return made
+        return cls._compose(SparseLayout(kind, shape, values.dtype), values)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from flambeau.sparse.table import call
 
         return call(func, args, kwargs or {})
-
-    def _with(self, values: Tensor) -> Any:
-        """The same positions with other values."""
-        raise NotImplementedError
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -101,9 +90,6 @@ class SparseTensor(Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         raise TypeError("can't convert Sparse layout tensor to numpy. Use Tensor.to_dense() first.")
 
-    def __array__(self, *arguments: Any, **options: Any) -> Any:
-        return self.numpy()
-
     def tolist(self) -> Any:
         raise NotImplementedError("a sparse tensor has no list of elements; use to_dense() first")
 
@@ -115,19 +101,7 @@ class SparseTensor(Tensor):
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return bool(self.to_dense())
 
-    def __hash__(self) -> int:
-        return id(self)
-
     # -- autograd --------------------------------------------------------------------------------------------------
-
-    @property
-    def node(self) -> Any:  # type: ignore[override]
-        """The gradient node of the values, which is that of the tensor."""
-        return self._values.node
-
-    @property
-    def output_nr(self) -> int:  # type: ignore[override]
-        return self._values.output_nr
 
     def places(self) -> Tensor:
         """The position of each value, (sparse dimensions, n)."""
@@ -137,56 +111,11 @@ class SparseTensor(Tensor):
         """The gradient of the values, of that of the tensor."""
         return gradient.to_dense()[tuple(self.places())]
 
-    @property
-    def grad(self) -> Any:
-        """The gradient of the values, at the same positions."""
-        return None if self._values.grad is None else self._with(self._values.grad)
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        self._values.grad = value if value is None else value._values
-
-    @grad.deleter
-    def grad(self) -> None:
-        self._values.grad = None
-
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
-        self._values.requires_grad_(requires_grad)
-        return self
-
-    def retain_grad(self) -> None:
-        self._values.retain_grad()
-
-    def register_hook(self, hook: Callable) -> HookHandle:
-        """Call ``hook`` with the gradient, a sparse tensor; it may return another."""
-
-        def sparse(grad: Tensor) -> Any:
-            result = hook(self._with(grad))
-            return None if result is None else result._values
-
-        return self._values.register_hook(sparse)
-
-    def detach(self) -> Any:
-        return self._with(self._values.detach())
-
-    def detach_(self) -> Any:
-        self._values.detach_()
-        return self
-
-    @property
-    def data(self) -> Any:
-        return self.detach()
-
     # -- copies and dtypes -----------------------------------------------------------------------------------------
 
     def to_dense(self, dtype: DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
         """All elements."""
         raise NotImplementedError
-
-    def to(self, *args: Any, **options: Any) -> Any:
-        copy = options.get("copy", False)
-        values = self._values.to(*[each._values if isinstance(each, SparseTensor) else each for each in args], **options)
-        return self if values is self._values and not copy else self._with(values)
 
     def type(self, dtype: Any = None, non_blocking: bool = False, **options: Any) -> Any:
         if dtype is None:
@@ -206,9 +135,6 @@ class SparseTensor(Tensor):
         from flambeau.sparse.printing import text
 
         return text(self)
-
-    def __format__(self, spec: str) -> str:
-        return format(repr(self), spec)
 
 
 class SparseCoo(SparseTensor):

@@ -9,6 +9,8 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau._ops.node import AccumulateGrad
+from flambeau._tensor.composed import ComposedTensor
+from flambeau._tensor.overriding import Enabled
 from flambeau.autograd import Function
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
@@ -47,13 +49,19 @@ def checkpoint(
     with first:
         outputs = function(*args, **kwargs)
     results = outputs if isinstance(outputs, tuple) else (outputs,)
-    given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.requires_grad]
+    given = [_plain(each) for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.requires_grad]
     inputs = given + _leaves(results, given)
     if not inputs:
         return outputs
     call = _Call(function, args, kwargs, second, state)
-    recomputed = _Recompute.apply(call, results, *inputs)
+    recomputed = _Recompute.apply(call, tuple(map(_plain, results)), *inputs)
+    recomputed = tuple([old._with(new) if isinstance(old, ComposedTensor) else new for old, new in zip(results, recomputed)])
     return recomputed if isinstance(outputs, tuple) else recomputed[0]
+
+
+def _plain(value: Any) -> Any:
+    """The value, or of a sparse or nested tensor its values."""
+    return value._values if isinstance(value, ComposedTensor) else value
 
 
 def _leaves(outputs: Sequence[Any], given: Sequence[Tensor]) -> list[Tensor]:
@@ -87,8 +95,9 @@ class _Call:
         def own(value: Any) -> Any:
             if not isinstance(value, Tensor) or not value.requires_grad:
                 return value
-            variables.append(value.detach().requires_grad_())
-            return variables[-1]
+            variable = value.detach().requires_grad_()
+            variables.append(_plain(variable))
+            return variable
 
         args = [own(each) for each in self.args]
         kwargs = {name: own(each) for name, each in self.kwargs.items()}
@@ -96,12 +105,12 @@ class _Call:
         if self.state is not None:
             flambeau.set_rng_state(self.state)
         try:
-            with flambeau.enable_grad(), self.context:
+            with flambeau.enable_grad(), Enabled(), self.context:
                 outputs = self.function(*args, **kwargs)
         finally:
             if now is not None:
                 flambeau.set_rng_state(now)
-        return outputs if isinstance(outputs, tuple) else (outputs,), variables
+        return tuple(map(_plain, outputs if isinstance(outputs, tuple) else (outputs,))), variables
 
 
 class _Recompute(Function):

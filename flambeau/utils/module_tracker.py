@@ -32,7 +32,7 @@ class ModuleTracker:
         >>> handle = network[0].register_forward_hook(lambda *call: print(sorted(tracker.parents)))
         >>> with ModuleTracker() as tracker:
         ...     y = network(flambeau.ones(2))
-        ['Global', 'Sequential', 'Sequential.0']
+        ['Global', 'Sequential']
     """
 
     def __init__(self) -> None:

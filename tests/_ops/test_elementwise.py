@@ -94,3 +94,16 @@ def test_in_place_cannot_enlarge_or_change_the_category() -> None:
         flambeau.ones(1).add_(flambeau.ones(3))
     with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
         flambeau.arange(3).add_(1.5)
+
+
+@pytest.mark.parametrize("exponent", [3, 3.0, 0.5, -0.5, -1, -2, -1.0])
+def test_powers_with_short_ways(exponent: float) -> None:
+    x = flambeau.tensor([0.5, 2.0, 3.0, 7.25], dtype=flambeau.float64, requires_grad=True)
+    np.testing.assert_allclose((x**exponent).tolist(), np.array(x.tolist()) ** exponent, rtol=1e-15)
+    assert gradcheck(lambda x: x**exponent, (x,)) and gradgradcheck(lambda x: x**exponent, (x,))
+    y = flambeau.tensor([0.5, 2.0])
+    assert y.pow_(exponent).tolist() == (flambeau.tensor([0.5, 2.0]) ** exponent).tolist()
+    z = flambeau.tensor([2, -3])
+    if exponent == 3:
+        assert (z**exponent).dtype is (flambeau.int64 if isinstance(exponent, int) else flambeau.float32) and (z**exponent).tolist() == [8, -27]
+    assert (y ** complex(exponent)).is_complex()

@@ -209,3 +209,28 @@ def test_one_value_where_a_condition_holds_waits() -> None:
     np.testing.assert_array_equal(x.numpy(), numbers)
     with pytest.raises(IndexError, match="does not match"):
         x[x[:2] > 0] = 0.0
+
+
+def test_only_so_many_ways_to_look_are_remembered() -> None:
+    x = flambeau.arange(10_000)
+    assert [x[position].item() for position in (0, 1, -1)] == [0, 1, 9_999]
+    for position in range(6_000):
+        x[position]
+    assert len(x.layout.memo) < 5_000
+
+
+def test_views_that_live_do_not_make_new_ones_slow() -> None:
+    """What is known of a tensor's views is looked through each time that they have doubled, not for each new one."""
+    x = flambeau.zeros(20_000, 2)
+    rows = x.unbind()
+    assert len(rows) == 20_000 and len(vars(x)["_views"]) == 20_000
+    x.add_(1)
+    assert rows[-1].tolist() == [1.0, 1.0]
+    del rows
+    for _ in range(40_000):
+        x[:1]
+    assert len(vars(x)["_views"]) < 40_000
+    with pytest.raises(IndexError, match="without dimensions"):
+        flambeau.tensor(1.0).unbind()
+    with pytest.raises(RuntimeError, match="must not be negative"):
+        x.split([-1, 20_001])

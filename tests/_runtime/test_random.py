@@ -303,3 +303,19 @@ def test_a_permutation_of_very_many() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "_LARGE_PERMUTATION", 3)
         assert random.permutation(engine, 50).tolist() == order
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64])
+@pytest.mark.parametrize("n", [1, 5, 15, 16, 17, 40, 33_000])
+def test_what_is_written_to_memory_is_what_arrays_hold(n: int, dtype: dt.dtype) -> None:
+    one, other = Engine(n), Engine(n)
+    for _ in range(2):
+        found = np.empty(n, dtype.numpy)
+        random.write_normal(one, found.ctypes.data, n, 2.0, 3.0, dtype)
+        np.testing.assert_array_equal(found, random.normal(other, n, 2.0, 3.0, dtype))
+        numbers = np.empty(n, np.int64)
+        random.write_integers(one, numbers.ctypes.data, n, -7, 1000)
+        np.testing.assert_array_equal(numbers, random.integers(other, n, -7, 1000))
+    np.testing.assert_array_equal(one.get_state(), other.get_state())
+    assert random.has_short_range(-7, 1000)
+    assert not any(random.has_short_range(*bounds) for bounds in [(0, 1 << 28), (5, 5), (1 << 53, (1 << 53) + 9)])

@@ -485,3 +485,24 @@ def test_an_interrupted_call_leaves_the_tape_as_it_was(monkeypatch: pytest.Monke
     monkeypatch.undo()
     assert LOCAL.tape.numbers == [] and LOCAL.tape.values == []
     assert (x + 2.5).tolist() == [3.5] * 3
+
+
+def test_memory_that_nobody_looks_at_any_more_is_ours_again() -> None:
+    x = flambeau.arange(6.0).reshape(2, 3)
+    view = x.numpy()[1:]
+    doubled = x * 2
+    view[0, 0] = 7.0
+    assert x.storage.is_seen and doubled[1, 0] == 6.0 and x[1, 0] == 7.0
+    seen = memoryview(view)
+    del view
+    x.add_(1)
+    assert x.storage.is_seen and seen[0, 0] == 8.0
+    del seen
+    assert not x.storage.is_seen
+    address = x.storage.buffer.address
+    first, second = x.numpy(), x.numpy()
+    del first
+    x.add_(1)
+    assert second[1, 0] == x[1, 0] == 9.0 and x.storage.buffer.address == address
+    del second
+    assert (x + 1)[1, 0] == 10.0 and x.storage.exported is False

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau import func
 from flambeau.autograd import grad
 from tests.autograd.functions import leaf
 
@@ -240,3 +241,22 @@ def test_a_gradient_lies_in_memory_as_its_leaf_does(create_graph: bool) -> None:
         assert matrix.grad.stride() == matrix.stride() == (1, 3)
         assert gaps.grad.stride() == (5, 1)
         image.grad = matrix.grad = gaps.grad = None
+
+
+def test_gradients_in_batches() -> None:
+    x = flambeau.tensor([0.5, 1.0, -2.0], requires_grad=True)
+    y, unused = x.sin() * x.sum(), flambeau.ones(1, requires_grad=True)
+    rows, none = flambeau.autograd.grad(y, (x, unused), flambeau.eye(3), is_grads_batched=True, allow_unused=True, create_graph=True)
+    one_by_one = [flambeau.autograd.grad(y, x, unit, retain_graph=True)[0] for unit in flambeau.eye(3)]
+    np.testing.assert_allclose(rows.detach().numpy(), flambeau.stack(one_by_one).numpy(), rtol=1e-6)
+    assert none is None and rows.requires_grad
+    (second,) = flambeau.autograd.grad(rows.sum(), x)
+    expected = func.grad(lambda x: func.jacrev(lambda x: x.sin() * x.sum())(x).sum())(x.detach())
+    np.testing.assert_allclose(second.numpy(), expected.numpy(), rtol=1e-5)
+
+
+def test_backward_is_not_for_mapped_functions() -> None:
+    w = flambeau.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"use func\.grad or func\.vjp"):
+        func.vmap(lambda x: (x * w).sum().backward())(flambeau.ones(3, 2))
+    assert w.grad is None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flambeau
+from flambeau import func
 from flambeau.autograd import Function, gradcheck, gradgradcheck
 from flambeau.autograd.function import once_differentiable
 from tests.autograd.functions import Cube, leaf
@@ -129,3 +131,61 @@ def test_a_forward_or_backward_that_is_missing_says_so() -> None:
         Function.apply(leaf(1.0))
     with pytest.raises(NotImplementedError, match="backward"):
         Half.apply(leaf(1.0)).sum().backward()
+
+
+class Scaled(Function):
+    """Whose backward is not the derivative of its forward, so that it shows which of the two was used."""
+
+    @staticmethod
+    def forward(x, y):
+        return x * y, x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    def backward(ctx, first, second):
+        x, y, sine = ctx.saved_tensors
+        return 3 * first * y + second * x.cos(), 2 * first * x * sine.sum()
+
+
+def test_a_function_that_is_mapped_keeps_its_backward() -> None:
+    x = flambeau.tensor([[0.5, -1.0], [2.0, 0.25]])
+
+    def value(x):
+        first, second = Scaled.apply(x, x * 2)
+        return first.sum() + (second * second).sum()
+
+    inside = func.vmap(func.grad(value))(x)
+    looped = flambeau.stack([func.grad(value)(row) for row in x])
+    np.testing.assert_allclose(inside.numpy(), looped.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(func.grad(lambda x: func.vmap(value)(x).sum())(x).numpy(), looped.numpy(), rtol=1e-6)
+    twice = func.grad(lambda x: (func.vmap(func.grad(value))(x) ** 2).sum())(x)
+    again = func.grad(lambda x: sum((func.grad(value)(row) ** 2).sum() for row in x))(x)
+    np.testing.assert_allclose(twice.numpy(), again.numpy(), rtol=1e-5)
+
+
+def test_a_function_with_a_rule_for_vmap() -> None:
+    class Sine(Function):
+        @staticmethod
+        def forward(x):
+            return flambeau.from_numpy(np.sin(x.detach().numpy()))
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * ctx.saved_tensors[0].cos()
+
+        @staticmethod
+        def vmap(info, in_dims, x):
+            assert (info.batch_size, info.randomness, in_dims) == (3, "error", (0,))
+            return Sine.apply(x).t(), 1
+
+    x = flambeau.randn(3, 2)
+    np.testing.assert_allclose(func.vmap(Sine.apply)(x).numpy(), np.sin(x.numpy()), rtol=1e-6)
+    for gradient in (func.vmap(func.grad(lambda x: Sine.apply(x).sum())), func.grad(lambda x: func.vmap(Sine.apply)(x).sum())):
+        np.testing.assert_allclose(gradient(x).numpy(), np.cos(x.numpy()), rtol=1e-6)

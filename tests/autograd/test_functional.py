@@ -61,3 +61,35 @@ def test_what_is_refused() -> None:
 def test_variable() -> None:
     x = flambeau.autograd.Variable(flambeau.ones(2), requires_grad=True)
     assert x.requires_grad and isinstance(x, flambeau.autograd.Variable) and isinstance(x, flambeau.Tensor)
+
+
+def test_vectorized_jacobians() -> None:
+    x, y = flambeau.tensor([1.0, 2.0]), flambeau.tensor([3.0])
+    function = lambda x, y: (x.outer(x) * y, x.sin())
+    expected = functional.jacobian(function, (x, y))
+    for options in ({"vectorize": True}, {"vectorize": True, "strategy": "forward-mode"}):
+        found = functional.jacobian(function, (x, y), **options)
+        for row, wanted in zip(found, expected, strict=True):
+            for each, other in zip(row, wanted, strict=True):
+                np.testing.assert_allclose(each.numpy(), other.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(functional.hessian(lambda x: (x**3).sum(), x, vectorize=True).numpy(), [[6, 0], [0, 12]])
+    with pytest.raises(RuntimeError, match="do not go together"):
+        functional.jacobian(function, (x, y), strict=True, vectorize=True)
+    with pytest.raises(NotImplementedError, match="vectorize=True"):
+        functional.jacobian(function, (x, y), strategy="forward-mode")
+
+
+def test_a_backward_that_looks_at_elements_runs_pass_by_pass() -> None:
+    class Doubled(flambeau.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return flambeau.from_numpy(grad.numpy() * 2)
+
+    x = flambeau.tensor([1.0, 2.0])
+    np.testing.assert_allclose(functional.jacobian(Doubled.apply, x).numpy(), [[2, 0], [0, 2]])
+    with pytest.raises(RuntimeError, match="other elements in every sample"):
+        functional.jacobian(Doubled.apply, x, vectorize=True)

@@ -7,8 +7,6 @@ import pytest
 
 import flambeau as torch
 from flambeau import distributed
-from flambeau.distributed.fsdp import FSDPModule, FullyShardedDataParallel, fully_shard
-from flambeau.distributed.tensor import DTensor
 from tests.distributed.jobs import run
 
 
@@ -25,6 +23,14 @@ def _grid(rank):
         mesh.get_group()
     with pytest.raises(KeyError, match="Invalid mesh_dim_name depth"):
         mesh["depth"]
+    assert repr(mesh) == "DeviceMesh((rows=2, columns=2), 'cpu', stride=(2, 1))" and repr(mesh["columns", "rows"]).endswith(
+        "stride=(1, 2))"
+    )
+    assert mesh["columns", "rows"].mesh.tolist() == [[0, 2], [1, 3]] and mesh["rows"]._parent is mesh
+    flat = mesh._flatten("all")
+    assert flat.size() == 4 and mesh["all"] is flat and flat.get_group().size() == 4
+    again = distributed.DeviceMesh.from_group(mesh.get_group("rows"), "cpu")
+    assert again.get_group() is mesh.get_group("rows") and again.get_local_rank() == rank // 2
     line = distributed.init_device_mesh("cpu", (4,))
     assert line.get_group() is distributed.group.WORLD
     half = distributed.DeviceMesh("cpu", [1, 2])
@@ -41,13 +47,6 @@ def test_rows_and_columns_are_groups():
 
 
 def test_what_is_missing_says_so():
-    layer = torch.nn.Linear(1, 1)
-    assert not isinstance(layer, FullyShardedDataParallel) and not isinstance(layer.weight, DTensor)
-    for make in (FullyShardedDataParallel, FSDPModule, fully_shard):
-        with pytest.raises(RuntimeError, match="does not share out parameters"):
-            make(layer)
-    with pytest.raises(RuntimeError, match="no tensors that lie in several processes"):
-        DTensor(layer.weight)
     for backend in ("nccl", "mpi"):
         with pytest.raises(RuntimeError, match=f"doesn't have {backend.upper()} built in"):
             distributed.init_process_group(backend)

@@ -127,6 +127,84 @@ def test_two_machines(script, tmp_path):
     assert [(tmp_path / str(rank)).read_text() for rank in range(4)] == ["40", "40", "41", "41"]
 
 
+def _launch(tmp_path, path, *options):
+    """Launchers at one place: what to call to start one more of them."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "flambeau.distributed.run", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", *options]
+    return lambda: subprocess.Popen([*command, path, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+
+
+def _appears(path):
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return path.exists()
+
+
+def test_a_failure_restarts_all_machines(script, tmp_path):
+    path = script("""
+        import os, sys, time
+        attempt, rank = os.environ["TORCHELASTIC_RESTART_COUNT"], os.environ["RANK"]
+        open(f"{sys.argv[1]}/{attempt}-{rank}", "w").close()
+        if attempt == "0":
+            if rank == "1":
+                sys.exit(5)
+            time.sleep(60)
+    """)
+    start = _launch(tmp_path, path, "--nnodes=2", "--nproc-per-node=1", "--max-restarts=1")
+    launchers = [start(), start()]
+    errors = [launcher.communicate(timeout=60)[1] for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0, 0]
+    assert {each.name for each in tmp_path.iterdir()} >= {"0-0", "0-1", "1-0", "1-1"}
+    assert all("rank 1 (local rank 0, pid" in error and "exit code 5; starting all again, 1 attempt(s) left" in error for error in errors)
+
+
+def test_a_failure_ends_all_machines(script, tmp_path):
+    path = script("""
+        import os, sys, time
+        from flambeau.distributed.elastic.multiprocessing.errors import record
+        @record
+        def main():
+            if os.environ["RANK"] == "1":
+                raise ValueError("of the script")
+            time.sleep(60)
+        main()
+    """)
+    start = _launch(tmp_path, path, "--nnodes=2")
+    launchers = [start(), start()]
+    errors = sorted(launcher.communicate(timeout=60)[1] for launcher in launchers)
+    assert [launcher.returncode for launcher in launchers] == [1, 1]
+    assert sum("FAILED on another machine:" in error for error in errors) == 1
+    assert all("ended with exit code 1: ValueError: of the script" in error for error in errors)
+
+
+def test_machines_come_and_go(script, tmp_path):
+    """A job of one machine begins again with two when another comes, and with one when that is killed."""
+    path = script("""
+        import os, sys, time
+        name = f"{sys.argv[1]}/{os.environ['FLAMBEAU_DISTRIBUTED_ROUND']}-{os.environ['RANK']}"
+        open(name + ".new", "w").write(f"{os.environ['WORLD_SIZE']} {os.getppid()}")
+        os.rename(name + ".new", name)
+        while os.environ["FLAMBEAU_DISTRIBUTED_ROUND"] != "2" and os.getppid() != 1:
+            time.sleep(0.05)
+    """)
+    settings = "--rdzv-conf=last_call_timeout=0.3,keep_alive_timeout=1.5"
+    start = _launch(tmp_path, path, "--nnodes=1:2", "--max-restarts=1", settings)
+    first = start()
+    assert _appears(tmp_path / "0-0")
+    second = start()
+    assert _appears(tmp_path / "1-0") and _appears(tmp_path / "1-1")
+    second.kill()
+    second.communicate()
+    error = first.communicate(timeout=60)[1]
+    assert first.returncode == 0
+    assert "another machine has come; starting all again, 2 attempt(s) left" in error and "has said nothing for 1.5 seconds" in error
+    assert [(tmp_path / name).read_text().split()[0] for name in ("0-0", "1-0", "1-1", "2-0")] == ["1", "2", "2", "1"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_the_processes(script, tmp_path, number):
     path = script("""
@@ -150,5 +228,9 @@ def test_signals_end_the_processes(script, tmp_path, number):
 def test_wrong_settings(script):
     with pytest.raises(ValueError, match="knows no GPUs"):
         main(["--nproc-per-node=gpu", script("")])
+    with pytest.raises(ValueError, match="with rdzv_backend='static' the number is fixed"):
+        main(["--nnodes=1:2", script("")])
+    with pytest.raises(ValueError, match="the least must be positive, and not more than the most"):
+        main(["--nnodes=3:2", "--rdzv-backend=c10d", script("")])
     with pytest.raises(ValueError, match="Unsupported nproc_per_node value: many"):
         main(["--nproc-per-node=many", script("")])

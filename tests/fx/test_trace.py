@@ -195,3 +195,14 @@ def test_vision_network():
     with torch.no_grad():
         assert torch.equal(traced(x), network(x))
     assert 'getattr(self.layer1, "0").conv1(' in traced.code
+
+
+def test_methods_are_put_back_as_they_were():
+    """Also those that native code has replaced, which it does in a process that computes much."""
+    x = torch.ones(2)
+    for number in range(300):
+        (x * number).sum().item()
+    before = dict(vars(torch.Tensor))
+    fx.symbolic_trace(lambda x: x * 2)
+    assert {name for name, value in vars(torch.Tensor).items() if value is not before.get(name)} == set()
+    assert torch.equal(x * x, x)

@@ -336,5 +336,17 @@ def test_bad_files(tmp_path, net):
         PackageImporter(packed)
 
 
+def test_sizes_that_lie():
+    file = io.BytesIO()
+    with PackageExporter(file) as exporter:
+        exporter.save_text("a", "b.txt", "text")
+    data = file.getvalue()
+    start = data.index(b"PK\x01\x02")  # the directory's first entry: its sizes are at 20 and 24
+    lie = (1 << 31).to_bytes(4, "little")
+    forged = data[: start + 20] + lie * 2 + data[start + 28 :]
+    with pytest.raises(RuntimeError, match=r"claims 2147483648 bytes|cannot be read"):
+        PackageImporter(io.BytesIO(forged)).load_text("a", "b.txt")
+
+
 def test_traced_dependencies(code):
     assert "shop.helpers" in analyze.trace_dependencies(code.helpers.twice, [(1,)])

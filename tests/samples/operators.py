@@ -296,6 +296,19 @@ rows("i", rough=True, bincount=lambda f, x: f.bincount(x.count(9)), unravel_inde
 rows("c", real=lambda f, x: f.real(x(3, 4)), imag=lambda f, x: f.imag(x(3, 4)), view_as_real=lambda f, x: f.view_as_real(x(3, 4)))
 rows("F", view_as_complex=lambda f, x: f.view_as_complex(x(3, 2).contiguous()), complex=lambda f, x: f.complex(x(3, 4), x(3, 4)))
 
+rows(
+    "F",
+    rough=True,
+    fake_quantize_per_tensor_affine=[
+        lambda f, x: f.fake_quantize_per_tensor_affine(x(3, 37), 0.1, 3, 0, 15),
+        lambda f, x: f.fake_quantize_per_tensor_affine(x(3, 5), f.tensor(0.3), f.tensor(1, dtype=f.int32), -8, 7),
+    ],
+    fake_quantize_per_channel_affine=[
+        lambda f, x: f.fake_quantize_per_channel_affine(x(3, 37), f.tensor([0.1, 0.2, 0.3]), f.tensor([0, 1, 2], dtype=f.int32), 0, -8, 7),
+        lambda f, x: f.fake_quantize_per_channel_affine(x(4, 2), f.tensor([0.1, 0.2]), f.tensor([0.5, 1.25]), 1, 0, 15),
+    ],
+)
+
 
 def functional(**calls: Call | list[Call]) -> None:
     """Rows for ``nn.functional``."""

@@ -4,6 +4,8 @@
 until something is mapped.
 """
 
-from flambeau._ops.batching.level import Level, mapped
+from __future__ import annotations
 
-__all__ = ["Level", "mapped"]
+from flambeau._ops.batching.level import Level, NoSingleValue, mapped
+
+__all__ = ["Level", "NoSingleValue", "mapped"]

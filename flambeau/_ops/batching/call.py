@@ -26,9 +26,10 @@ class Call:
         held: for each operand whether it differs
         layouts: those of the results, of one sample
         size: the number B of samples
+        forwarded: the operands, static attributes and results of the last call that a rule has made of it
     """
 
-    __slots__ = ("held", "layouts", "op", "operands", "size", "statics", "values")
+    __slots__ = ("forwarded", "held", "layouts", "op", "operands", "size", "statics", "values")
 
     def __init__(
         self, op: Operator, statics: tuple, operands: tuple, values: list[Any], held: list[bool], layouts: tuple[Layout, ...], size: int
@@ -40,6 +41,13 @@ class Call:
         self.held = held
         self.layouts = layouts
         self.size = size
+        self.forwarded: tuple = ((), (), None)
+
+    def __call__(self, *operands: Any, statics: tuple = ()) -> Any:
+        """Call the operator with operands of all samples."""
+        result = self.op(*operands, statics=statics)
+        self.forwarded = operands, statics, result
+        return result
 
     def __getattr__(self, name: str) -> Any:
         """A static attribute by its name."""

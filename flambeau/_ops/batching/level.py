@@ -11,25 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from flambeau._ops.batching.call import Call
 from flambeau._ops.batching.rules import batched_call
-from flambeau._ops.batching.samples import Samples, repeated
+from flambeau._ops.batching.samples import Detached, Samples, repeated
 from flambeau._ops.copying import CLONE, COPY
 from flambeau._ops.joining import stack
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.registry import new_tensor
-from flambeau._ops.views import ALIAS, make_view, permute, select
+from flambeau._ops.views import ALIAS, detach, make_view, permute, select
 from flambeau._ops.writing import check_result, check_writable, rebase, write
 from flambeau._tape.storage import Storage, TensorBase
-from flambeau._tape.tape import LOCAL, Tape, TrieNode, switch
+from flambeau._tape.tape import LOCAL, Tape, switch
 from flambeau._types import layout as lay
 from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
+
 
 def mapped(function: Callable[..., Sequence[Tensor | None]], *rows: Tensor) -> tuple[Tensor | None, ...]:
     """What a function that returns tensors gives for each row (slice along the first dimension) of its arguments, stacked; ``None`` stays."""
@@ -74,7 +75,7 @@ class Level(Tape):
         made: the storages that are the same for all samples and were made in here, which may be written to by each
     """
 
-    __slots__ = ("depth", "made", "outer", "passes", "randomness", "size")
+    __slots__ = ("_own", "depth", "made", "outer", "passes", "randomness", "size")
 
     batched = True
 
@@ -87,12 +88,19 @@ class Level(Tape):
         self.randomness = randomness
         self.depth = outer.depth + 1 if isinstance(outer, Level) else 1
         self.passes = 0
+        self._own: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
         self.made: WeakSet[Storage] = WeakSet()
 
     @property
     def root(self) -> Tape:
         """The tape that records."""
         return self.outer.root
+
+    def note(self, storage: Storage) -> None:
+        """Say that a storage was made in here, and the same for all samples."""
+        self.made.add(storage)
+        if isinstance(self.outer, Level):
+            self.outer.note(storage)
 
     def flush(self) -> None:
         """Nothing: there is nothing on a level that could be computed."""
@@ -134,10 +142,9 @@ class Level(Tape):
 
     def wrap(self, samples: Tensor, layout: Layout, shared: bool = False) -> Tensor:
         """The tensor of one sample with this layout."""
-        nbytes = (layout.numel if layout.dense else layout.extent) * layout.dtype.itemsize
-        storage = Storage(None, nbytes, self, Samples(samples, layout, shared))  # type: ignore[arg-type]
-        storage.error = NoSingleValue  # type: ignore[assignment]
-        return new_tensor(storage, layout)
+        tensor = self._result(samples, layout, (layout.numel if layout.dense else layout.extent) * layout.dtype.itemsize)
+        tensor.storage.slot.shared = shared  # type: ignore[attr-defined]
+        return tensor
 
     def samples(self, tensor: Tensor) -> Tensor:
         """All samples, ``(B, *shape)``, of a tensor that this level holds; called outside."""
@@ -145,40 +152,129 @@ class Level(Tape):
 
     def spread(self, tensor: Tensor) -> Tensor:
         """All samples of any tensor; called outside."""
-        return self.samples(tensor) if self.holds(tensor) else repeated(tensor, self.size)
+        return self.samples(tensor) if self.holds(tensor) else repeated(self.shown(tensor), self.size)
+
+    # -- whose histories ---------------------------------------------------------------------------------------------
+
+    def own(self, leaf: Any) -> None:
+        """Say that the node of a leaf belongs to somebody who differentiates in here: outside it means nothing."""
+        self._own[leaf] = True
+        if isinstance(self.outer, Level):
+            self.outer.own(leaf)
+
+    def shown(self, tensor: Tensor) -> Tensor:
+        """A tensor that is the same for all samples as it is seen outside: without a history that leads to leaves of in here alone."""
+        return tensor if tensor.node is None or not self._is_own(tensor.node) else new_tensor(tensor.storage, tensor.layout)
+
+    def _is_own(self, root: Any) -> bool:
+        known = self._own
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if known.get(node) is None:
+                below = [edge[0] for edge in node.inputs if edge is not None]
+                unknown = [each for each in below if known.get(each) is None]
+                if unknown:
+                    stack += unknown
+                    continue
+                known[node] = bool(below) and all(known[each] for each in below)
+            stack.pop()
+        return known[root]
 
     def compute(self, tensor: Tensor, compute: Callable[[Tensor], None]) -> None:
         """Let ``compute`` have all samples of a tensor."""
         self.outside(lambda: compute(self.samples(tensor) if self.holds(tensor) else tensor))
 
+    def everywhere(self, condition: Tensor, ask: Callable[[Tensor], bool]) -> bool:
+        """Let ``ask`` have all samples of a condition."""
+        return self.outside(lambda: ask(self.samples(condition) if self.holds(condition) else condition))
+
     def described(self, tensor: Tensor) -> str:
         """What ``print`` shows of a tensor that this level holds: all samples, if the level is the innermost or they can be looked at."""
-        shown = self.outside(self.samples, tensor) if LOCAL.tape is self else f"{list(tensor.layout.shape)} in each of {self.size} samples"
+        shown = (
+            self.outside(lambda: repr(self.samples(tensor)))
+            if LOCAL.tape is self
+            else f"{list(tensor.layout.shape)} in each of {self.size} samples"
+        )
         return f"BatchedTensor(lvl={self.depth}, bdim=0, value={shown})"
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def call(self, op: Operator, operands: tuple, statics: tuple) -> Any:
         """What ``Operator.__call__`` does in a mapped function."""
-        held = [operand.__class__ not in PLAIN_NUMBERS and self.holds(operand) for operand in operands]
+        key: list[Any] = [op, statics, self.size]
+        values: list[Any] = []
+        held: list[bool] = []
+        views: list[int] = []
+        histories: list[int] = []
+        requires = False
+        for operand in operands:
+            own = False
+            if operand.__class__ in PLAIN_NUMBERS:
+                key.append(operand.__class__)
+            else:
+                try:
+                    layout, storage = operand.layout, operand.storage
+                except AttributeError:
+                    raise TypeError(f"{op.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
+                key.append(layout)
+                if operand.node is not None:
+                    requires = True
+                    histories.append(len(values))
+                if storage.tape is self:
+                    own = True
+                    samples = storage.slot
+                    if samples.layout is layout and samples.__class__ is Samples:
+                        operand = samples.tensor
+                    else:
+                        views.append(len(values))
+            values.append(operand)
+            held.append(own)
         if True not in held:
-            result = self.outside(Operator.__call__, op, *operands, statics=statics)
-            for each in result if result.__class__ is tuple else (result,):
-                self.made.add(each.storage)
-            return result
-        record = _record(op, operands, statics)
-        found = self.outside(self._run, op, operands, statics, held, record)
-        results = tuple([self.wrap(each, layout) for each, layout in zip(found, record.layouts, strict=True)])
-        if self.grad and record.differentiable and any(getattr(operand, "node", None) is not None for operand in operands):
-            node = op._node(operands, results, record)
-            for number, result in enumerate(results):
-                if result.layout.dtype.category >= FLOAT:
-                    result.node, result.output_nr = node, number
-        return results[0] if record.single is not None else results
+            return self._pass_on(op, operands, statics)
+        for position in histories:
+            if not held[position]:
+                values[position] = self.shown(values[position])
+        key += held
+        frozen = tuple(key)
+        record = _RECORDS.get(frozen) or _record(frozen, op, operands, statics)
+        found = self.outside(self._run, op, operands, statics, values, held, views, record)
+        results = [self._result(samples, layout, nbytes) for samples, layout, nbytes in zip(found, record.layouts, record.sizes)]
+        if requires and self.grad and record.differentiable:
+            _remember(op, operands, results, record)
+        return results[0] if record.single is not None else tuple(results)
 
-    def _run(self, op: Operator, operands: tuple, statics: tuple, held: list[bool], record: TrieNode) -> tuple:
-        values = [self.samples(operand) if own else operand for operand, own in zip(operands, held, strict=True)]
-        return batched_call(Call(op, statics, operands, values, held, record.layouts, self.size))
+    def _run(
+        self, op: Operator, operands: tuple, statics: tuple, values: list[Any], held: list[bool], views: list[int], record: _Record
+    ) -> Any:
+        for position in views:
+            values[position] = self.samples(operands[position])
+        if record.direct is not None and self.size:
+            found = op(*values, statics=record.direct)
+            return found if found.__class__ is tuple else (found,)
+        found, record.direct = batched_call(Call(op, statics, operands, values, held, record.layouts, self.size))
+        return found
+
+    def _result(self, samples: Tensor, layout: Layout, nbytes: int) -> Tensor:
+        storage = Storage(None, nbytes, self, Samples(samples, layout))  # type: ignore[arg-type]
+        storage.error = NoSingleValue  # type: ignore[assignment]
+        return new_tensor(storage, layout)
+
+    def _pass_on(self, op: Operator, operands: tuple, statics: tuple) -> Any:
+        """A call with the same for all samples."""
+        result = self.outside(Operator.__call__, op, *operands, statics=statics)
+        for each in result if result.__class__ is tuple else (result,):
+            self.made.add(each.storage)
+        return result
+
+    def detached(self, tensor: Tensor) -> Tensor:
+        """What ``detach`` does in a mapped function."""
+        if not self.holds(tensor):
+            return self.outside(detach, tensor)
+        storage = tensor.storage
+        alias = Storage(None, storage.nbytes, self, Detached(storage.slot))  # type: ignore[arg-type]
+        alias.error, alias.version = NoSingleValue, storage.version  # type: ignore[assignment]
+        return new_tensor(alias, tensor.layout)
 
     def is_tracked(self, tensor: Any) -> bool:
         """Whether somebody outside differentiates by what a tensor of this level depends on."""
@@ -238,7 +334,7 @@ class Level(Tape):
             if not self.holds(value):
                 self.outside(write, target, value)
                 return
-            self._take(target, "writing to it")
+            self._take(target, "a write")
         self.outside(self._write, target, value)
         target.storage.version += 1
 
@@ -260,8 +356,8 @@ class Level(Tape):
         storage = target.storage
         if storage not in self.made or storage.exported:
             raise RuntimeError(
-                f"vmap: {name} cannot write what differs from sample to sample into a tensor of shape {list(target.layout.shape)} that is not "
-                "mapped over: it has room for one sample only. Give it to the function as an argument with a dimension in in_dims, or make it in "
+                f"vmap: {name} would put what differs from sample to sample into a tensor of shape {list(target.layout.shape)} that is not "
+                "mapped over and has room for one sample only. Give it to the function as an argument with a dimension in in_dims, or make it in "
                 "the function (new_zeros, zeros_like, empty), or use the operator that is not in place."
             )
         moved = Storage(storage.buffer, storage.nbytes, storage.tape, storage.slot)
@@ -304,7 +400,9 @@ class Level(Tape):
         held = [self.holds(each) for each in operands]
         if self.randomness == "same":
             if any(held):
-                raise RuntimeError("vmap: random numbers cannot be the same in all samples (randomness='same') where what they depend on differs")
+                raise RuntimeError(
+                    "vmap: random numbers cannot be the same in all samples (randomness='same') where what they depend on differs"
+                )
             return self.outside(make, *operands)
         drawn = self.outside(self._each, make, operands, held)
         return self.wrap(drawn, lay.contiguous(drawn.layout.shape[1:], drawn.layout.dtype))
@@ -312,7 +410,10 @@ class Level(Tape):
     def _each(self, make: Callable[..., Tensor], operands: tuple, held: list[bool]) -> Tensor:
         values = [self.samples(each) if own else each for each, own in zip(operands, held, strict=True)]
         return stack(
-            [make(*[select(each, 0, number) if own else each for each, own in zip(values, held, strict=True)]) for number in range(self.size)]
+            [
+                make(*[select(each, 0, number) if own else each for each, own in zip(values, held, strict=True)])
+                for number in range(self.size)
+            ]
         )
 
     def fill(self, target: Tensor, name: str, make: Callable[[tuple[int, ...]], Tensor]) -> None:
@@ -331,33 +432,60 @@ class Level(Tape):
             )
 
 
+def _remember(op: Operator, operands: tuple, results: Sequence[Tensor], record: _Record) -> None:
+    """Give results their history."""
+    node = op._node(operands, results, record)
+    for number, result in enumerate(results):
+        if result.layout.dtype.category >= FLOAT:
+            result.node, result.output_nr = node, number
+
+
 def _moved(tensor: Tensor, dim: int) -> Tensor:
     """A view of a tensor with one of its dimensions in front."""
-    return permute(tensor, dim, *[axis for axis in range(tensor.layout.ndim) if axis != dim]) if dim else make_view(tensor, tensor.layout, ALIAS)
+    return (
+        permute(tensor, dim, *[axis for axis in range(tensor.layout.ndim) if axis != dim])
+        if dim
+        else make_view(tensor, tensor.layout, ALIAS)
+    )
 
 
-_RECORDS: dict[tuple, TrieNode] = {}
+class _Record:
+    """What is known of a call with the tensors of one sample: what its history needs, and if it is known, what the call of all samples is.
+
+    Attributes:
+        op, statics, operands, layouts, sizes, single, differentiable, wanted, saves: as in ``TrieNode``
+        direct: the static attributes of the call of all samples, if that has the same operands and is nothing else
+    """
+
+    __slots__ = ("differentiable", "direct", "layouts", "op", "operands", "saves", "single", "sizes", "statics", "wanted")
+
+    direct: tuple | None
+
+    def __init__(self, op: Operator, kinds: tuple, statics: tuple) -> None:
+        layouts = op.infer(kinds, statics)
+        self.op, self.statics = op, statics
+        self.operands = tuple([(-1, kind) for kind in kinds])
+        self.layouts = layouts if layouts.__class__ is tuple else (layouts,)
+        self.sizes = tuple([layout.numel * layout.dtype.itemsize for layout in self.layouts])
+        self.single = self.layouts[0] if layouts.__class__ is not tuple else None
+        self.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in self.layouts)
+        self.wanted = -1
+        self.saves: tuple = ()
+        self.direct = None
 
 
-def _record(op: Operator, operands: tuple, statics: tuple) -> TrieNode:
-    """What is known of a call with the tensors of one sample: the layouts of its results and what its history needs.
+_RECORDS: dict[tuple, _Record] = {}
+
+
+def _record(key: tuple, op: Operator, operands: tuple, statics: tuple) -> _Record:
+    """Note a call that was not seen before.
 
     Raises:
         Exception: what the operator's shape rule raises.
     """
     kinds = tuple([operand.__class__ if operand.__class__ in PLAIN_NUMBERS else operand.layout for operand in operands])
-    key = (op, statics, kinds)
-    node = _RECORDS.get(key)
-    if node is None:
-        layouts = op.infer(kinds, statics)
-        node = TrieNode()
-        node.op, node.statics = op, statics
-        node.operands = tuple([(-1, kind) for kind in kinds])
-        node.layouts = layouts if layouts.__class__ is tuple else (layouts,)
-        node.single = node.layouts[0] if layouts.__class__ is not tuple else None
-        node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
-        node.wanted = -1
-        if len(_RECORDS) >= MAX_RECORDS:
-            _RECORDS.clear()
-        _RECORDS[key] = node
-    return node
+    record = _Record(op, kinds, statics)
+    if len(_RECORDS) >= MAX_RECORDS:
+        _RECORDS.clear()
+    _RECORDS[key] = record
+    return record

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.batching.call import Call, with_ones
-from flambeau._ops.batching.products import fold, moved, unfold
+from flambeau._ops.batching.products import fold, moved
 from flambeau._ops.creation import arange
 from flambeau._ops.gathering import GATHER
 from flambeau._ops.loss import MEAN, NLL_BACKWARD, NLL_LOSS, NONE
@@ -41,12 +41,12 @@ def index(call: Call) -> Tensor:
     indices, count = _positions(call, 1)
     at = axes[0] if _neighbours(axes) else 0
     if not any(call.held[1:]):
-        result = call.op(call.values[0], *indices, statics=(tuple([axis + 1 for axis in axes]),))
+        result = call(call.values[0], *indices, statics=(tuple([axis + 1 for axis in axes]),))
         return result if _neighbours(axes) else moved(result, count, 0)
     if not call.held[0]:
-        return moved(call.op(call.values[0], *indices, statics=(axes,)), at, 0)
+        return moved(call(call.values[0], *indices, statics=(axes,)), at, 0)
     inner = (0, *[axis + 1 for axis in axes])
-    result = call.op(call.values[0], _own_number(call, count), *indices, statics=(inner,))
+    result = call(call.values[0], _own_number(call, count), *indices, statics=(inner,))
     return _shifted(result, 1, 1 + at, count)
 
 
@@ -73,14 +73,14 @@ def index_put(call: Call) -> Tensor:
         lead = 1 if call.held[1] else 0
         values = _shifted(values, lead + at, lead, count)
     inner = (0, *[axis + 1 for axis in axes])
-    return call.op(call.all(0), values, _own_number(call, count), *indices, statics=call.changed(axes=inner))
+    return call(call.all(0), values, _own_number(call, count), *indices, statics=call.changed(axes=inner))
 
 
 # -- gather and scatter ------------------------------------------------------------------------------------------------
 
 
 def gather(call: Call) -> Tensor:
-    return call.op(_with_axis(call.all(0)), _with_axis(call.all(1)), statics=call.changed(dim=call.dim + 1))
+    return call(_with_axis(call.all(0)), _with_axis(call.all(1)), statics=call.changed(dim=call.dim + 1))
 
 
 def scatter(call: Call) -> Tensor:
@@ -88,7 +88,7 @@ def scatter(call: Call) -> Tensor:
     source = call.all(2)
     if call.held[2] or not isinstance(source, (int, float, bool, complex)):
         source = _with_axis(source)
-    return call.op(target, places, source, statics=call.changed(dim=call.dim + 1))
+    return call(target, places, source, statics=call.changed(dim=call.dim + 1))
 
 
 def _with_axis(samples: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def _with_axis(samples: Tensor) -> Tensor:
 def embedding(call: Call) -> Any:
     weight, indices = call.values
     if not call.held[0]:
-        return call.op(weight, indices, statics=call.statics)
+        return call(weight, indices, statics=call.statics)
     if call.scale_grad_by_freq:
         return None
     places = reshape(call.all(1), call.size, -1 if call.operands[1].layout.numel else 0)

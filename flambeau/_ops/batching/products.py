@@ -5,6 +5,7 @@ Where only one operand differs from sample to sample, the samples are more rows 
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.batching.call import Call, with_ones
@@ -51,9 +52,11 @@ def bmm(call: Call) -> Tensor:
         rows = _rows(a) if call.held[0] else _rows(transpose(b, 1, 2))
         if rows is not None:
             other = b if call.held[0] else transpose(a, 0, 1)
-            result = reshape(BMM(rows, other), call.size, -1, other.layout.shape[1])
+            result = reshape(
+                BMM(rows, other), call.size, (a if call.held[0] else transpose(b, 1, 2)).layout.shape[1], other.layout.shape[1]
+            )
             return result if call.held[0] else transpose(result, 1, 2)
-    return BMM(call.all(0), call.all(1))
+    return call(call.all(0), call.all(1))
 
 
 def linear(call: Call) -> Tensor:
@@ -61,14 +64,14 @@ def linear(call: Call) -> Tensor:
     lead = call.operands[0].layout.shape[:-1]
     if not call.held[1]:
         if not bias or not call.held[2]:
-            return LINEAR(*call.values)
+            return call(*call.values)
         return LINEAR(input, weight) + with_ones(bias[0], len(lead) + 1)
     features, width = weight.layout.shape[1:]
     if not call.held[0]:
         wide = LINEAR(input, reshape(weight, call.size * features, width))
         result = moved(reshape(wide, *lead, call.size, features), len(lead), 0)
     else:
-        product = BMM(reshape(input, call.size, -1 if input.layout.numel else 0, width), transpose(weight, 1, 2))
+        product = BMM(reshape(input, call.size, prod(lead), width), transpose(weight, 1, 2))
         result = reshape(product, call.size, *lead, features)
     return result + call.aligned(2, len(lead) + 1) if bias else result
 
@@ -82,14 +85,17 @@ def convolution(call: Call) -> Tensor:
     size, spatial = call.size, (1,) * len(call.stride)
     if not call.held[1]:
         own = bias if bias and not call.held[2] else []
-        result = unfold(call.op(fold(input, 0), weight, *own, statics=call.statics), 0, size)
+        if call.held[0]:
+            result = unfold(call(fold(input, 0), weight, *own, statics=call.statics), 0, size)
+        else:
+            result = call(input, weight, statics=call.statics)
         return result if own or not bias else result + reshape(bias[0], size, 1, -1, *spatial)
     if not call.held[0] and call.groups == 1:
         axis = 1 if call.op.name == "conv_transpose" else 0
-        result = call.op(input, fold(weight, axis), statics=call.statics)
+        result = call(input, fold(weight, axis), statics=call.statics)
     else:
         statics = call.changed(groups=call.groups * size)
-        result = call.op(fold(call.all(0), 1), fold(weight, 0), statics=statics)
+        result = call(fold(call.all(0), 1), fold(weight, 0), statics=statics)
     result = unfold(result, 1, size)
     return result + reshape(call.all(2), size, 1, -1, *spatial) if bias else result
 
@@ -97,11 +103,11 @@ def convolution(call: Call) -> Tensor:
 def convolution_weight(call: Call) -> Tensor:
     grad, input = call.values
     if call.groups == 1 and not call.held[1]:
-        return unfold(call.op(fold(grad, 1), input, statics=call.statics), 0, call.size)
+        return unfold(call(fold(grad, 1), input, statics=call.statics), 0, call.size)
     if call.groups == 1 and not call.held[0]:
-        return unfold(call.op(grad, fold(input, 1), statics=call.statics), 1, call.size)
+        return unfold(call(grad, fold(input, 1), statics=call.statics), 1, call.size)
     statics = call.changed(groups=call.groups * call.size)
-    return unfold(call.op(fold(call.all(0), 1), fold(call.all(1), 1), statics=statics), 0, call.size)
+    return unfold(call(fold(call.all(0), 1), fold(call.all(1), 1), statics=statics), 0, call.size)
 
 
 # -- norms ---------------------------------------------------------------------------------------------------------------
@@ -112,18 +118,18 @@ def norm(call: Call) -> Any:
     input, eps, *affine = call.values
     own = any(call.held[2:])
     parameters = [call.all(position) for position in range(2, 2 + len(affine))] if own else affine
-    return call.op(call.all(0), eps, *parameters, statics=_norm_statics(call, own))
+    return call(call.all(0), eps, *parameters, statics=_norm_statics(call, own))
 
 
 def norm_input(call: Call) -> Any:
     own = any(call.held[4:])
     operands = [call.all(position) for position in range(4)]
-    return call.op(*operands, *([call.all(4)] if own else call.values[4:]), statics=_norm_statics(call, own))
+    return call(*operands, *([call.all(4)] if own else call.values[4:]), statics=_norm_statics(call, own))
 
 
 def norm_weight(call: Call) -> Any:
     statics = (*_norm_statics(call, True)[:4], (call.size, *call.parameter), call.dtype)
-    return call.op(*[call.all(position) for position in range(4)], statics=statics)
+    return call(*[call.all(position) for position in range(4)], statics=statics)
 
 
 def _norm_statics(call: Call, own: bool) -> tuple:
@@ -139,7 +145,7 @@ def attention(call: Call) -> Any:
     if call.ndim(0) != 4:
         return None
     operands = [*[fold(call.all(position), 0) for position in range(3)], *_mask(call, 3)]
-    output, statistics = call.op(*operands, statics=call.statics)
+    output, statistics = call(*operands, statics=call.statics)
     return unfold(output, 0, call.size), unfold(statistics, 1, call.size)
 
 
@@ -147,7 +153,7 @@ def attention_backward(call: Call) -> Any:
     if call.ndim(0) != 4:
         return None
     operands = [fold(call.all(position), 1 if position == 5 else 0) for position in range(6)]
-    results = call.op(*operands, *_mask(call, 6), statics=call.statics)
+    results = call(*operands, *_mask(call, 6), statics=call.statics)
     return tuple([unfold(each, 0, call.size) for each in results])
 
 
@@ -155,9 +161,8 @@ def _mask(call: Call, position: int) -> list[Any]:
     """The mask, if there is one, for the sequences of all samples."""
     if len(call.values) <= position:
         return []
-    mask, (sequences, heads) = call.all(position), call.operands[0].layout.shape[:2]
-    shape = with_ones(mask, 4).layout.shape
-    return [fold(expand(with_ones(mask, 4), call.size, sequences, *shape[2:]), 0)]
+    mask = with_ones(call.all(position), 4)
+    return [fold(expand(mask, call.size, call.operands[0].layout.shape[0], *mask.layout.shape[2:]), 0)]
 
 
 # -- recurrent networks ----------------------------------------------------------------------------------------------------
@@ -167,7 +172,7 @@ def recurrence(call: Call) -> Any:
     """More sequences, where all have the same length and the weights are the same."""
     if any(call.held[position] for position in range(len(call.values)) if position not in (0, 2)) or len(set(call.sizes)) > 1:
         return None
-    results = call.op(_steps(call, 0), call.values[1], fold(call.all(2), 1), *call.values[3:], statics=_more_sequences(call))
+    results = call(_steps(call, 0), call.values[1], fold(call.all(2), 1), *call.values[3:], statics=_more_sequences(call))
     return tuple([_unstepped(call, each, layout) for each, layout in zip(results, call.layouts, strict=True)])
 
 
@@ -175,7 +180,7 @@ def recurrence_backward(call: Call) -> Any:
     if call.held[1] or len(set(call.sizes)) > 1:
         return None
     saved = _sequences(call, 3)
-    results = call.op(_steps(call, 0), call.values[1], fold(call.all(2), 1), saved, statics=_more_sequences(call))
+    results = call(_steps(call, 0), call.values[1], fold(call.all(2), 1), saved, statics=_more_sequences(call))
     return tuple([_unstepped(call, each, layout) for each, layout in zip(results, call.layouts, strict=True)])
 
 

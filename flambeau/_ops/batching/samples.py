@@ -88,6 +88,35 @@ class Samples:
         self.tensor, self.layout = OPERATORS["_replace"](base, value, statics=(place,)), whole
 
 
+class Detached:
+    """The elements of another storage without their history."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Samples | Detached) -> None:
+        self.source: Samples = source.source if isinstance(source, Detached) else source
+
+    @property
+    def shared(self) -> bool:
+        return self.source.shared
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.source.tensor.detach()
+
+    @property
+    def layout(self) -> Layout:
+        return self.source.layout
+
+    def read(self, layout: Layout) -> Tensor:
+        """As ``Samples.read``."""
+        return self.source.read(layout).detach()
+
+    def replace(self, layout: Layout, value: Tensor, elements: int) -> None:
+        """As ``Samples.replace``."""
+        self.source.replace(layout, value, elements)
+
+
 def of_all(layout: Layout, size: int, elements: int) -> Layout:
     """The layout of all samples in new memory, where each has so many elements."""
     return lay.layout((size, *layout.shape), (elements, *layout.strides), layout.offset, layout.dtype)
@@ -113,7 +142,9 @@ def _shown_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
     if own.dense and layout.dense and own.numel == layout.numel and own.offset == layout.offset:
         return _unflattened(_flattened(grad, layout), own)
     step = source.strides[0]
-    return AS_STRIDED.formula(grad, source, ((source.shape[0], *layout.shape), (step, *layout.strides), source.offset - own.offset + layout.offset))
+    return AS_STRIDED.formula(
+        grad, source, ((source.shape[0], *layout.shape), (step, *layout.strides), source.offset - own.offset + layout.offset)
+    )
 
 
 def _doubled(source: Layout, dtype: Any) -> Layout:

@@ -40,6 +40,7 @@ class _State:
         self.places = {name: 8 * index for index, name in enumerate((*objects, *numbers))}
         self.words = (ctypes.c_int64 * len(self.places))(*map(id, objects.values()), *numbers.values())
         self.address = ctypes.addressof(self.words)
+        self.tape_word = list(self.places).index("tape")
         self.kept: Any = None
         self.methods: list[tuple[type, str, Any]] = []
         self.flush: Any = None
@@ -67,7 +68,7 @@ _FIELDS = {
     "Trie": ("root", "size"),
     "Storage": ("buffer", "error", "exported", "nbytes", "slot", "tape", "version"),
     "Tensor": ("base", "layout", "node", "output_nr", "storage"),
-    "Layout": ("contiguous", "dense", "dtype", "numel", "offset"),
+    "Layout": ("contiguous", "dense", "dtype", "memo", "numel", "offset", "shape"),
     "Operator": ("keeps_origin", "native"),
     "DType": ("category", "itemsize"),
     "ViewRecord": ("layouts", "operands", "statics"),
@@ -77,7 +78,7 @@ _FIELDS = {
     "Launch": ("classes", "inputs", "kinds", "sizes", "slots", "sources", "words"),
     "Buffer": ("_class", "address", "nbytes"),
     "SizeClass": ("counters", "free", "nbytes", "pop"),
-    "Counters": ("allocated", "allocations", "peak"),
+    "Counters": ("address",),
 }  # fmt: skip
 """The fields that native code reads or writes."""
 
@@ -112,7 +113,7 @@ def load(classes: dict[str, type], objects: dict[str, Any], places: dict[str, in
     scratch, cells = (ctypes.c_int64 * (2 * SCRATCH_SLOTS))(), (ctypes.c_int64 * 4)()
     numbers = {
         "thread": 0, "tape": 0, "scratch": ctypes.addressof(scratch), "scratch_slots": SCRATCH_SLOTS, "cells": ctypes.addressof(cells),
-        "clock": 6 if sys.platform == "darwin" else 1, "short_time": SHORT_NANOSECONDS,
+        "clock": 6 if sys.platform == "darwin" else 1, "short_time": SHORT_NANOSECONDS, "tuple_items": tuple.__basicsize__,
     }  # fmt: skip
     state = _State(objects, numbers | places)
     state.kept = scratch, cells, callables.DEFINITIONS

@@ -53,11 +53,12 @@ def allocate(kind: SizeClass, nbytes, state: State):
     buffer.nbytes = new(nbytes)
     buffer._class = new(kind)
     counters: Counters = state.counters
-    allocated = PyLong_AsLongLong(counters.allocated) + PyLong_AsLongLong(kind.nbytes)
-    counters.allocations = PyLong_FromLongLong(PyLong_AsLongLong(counters.allocations) + 1)
-    counters.allocated = PyLong_FromLongLong(allocated)
-    if allocated > PyLong_AsLongLong(counters.peak):
-        counters.peak = PyLong_FromLongLong(allocated)
+    place = PyLong_AsSsize_t(counters.address)
+    allocated = at(place) + PyLong_AsSsize_t(kind.nbytes)
+    put(place, allocated)
+    if allocated > at(place + 8):
+        put(place + 8, allocated)
+    put(place + 16, at(place + 16) + 1)
     return buffer
 
 
@@ -68,6 +69,7 @@ def release(buffer: Buffer, ignored):
         return PyLong_FromSsize_t(0)
     counters: Counters = kind.counters
     PyList_Append(kind.free, buffer.address)
-    counters.allocated = PyLong_FromLongLong(PyLong_AsLongLong(counters.allocated) - PyLong_AsLongLong(kind.nbytes))
+    place = PyLong_AsSsize_t(counters.address)
+    put(place, at(place) - PyLong_AsSsize_t(kind.nbytes))
     return PyLong_FromSsize_t(0)
 '''

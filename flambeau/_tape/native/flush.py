@@ -13,7 +13,7 @@ def overwritten(tape: Tape, slot):
     buffer = PyDict_GetItemWithError(tape.inputs, old)
     if buffer == 0 or references(buffer) > 2:
         return -1
-    return PyLong_AsLongLong(old)
+    return PyLong_AsSsize_t(old)
 
 
 def alive(tape: Tape, state: State):
@@ -49,7 +49,7 @@ def known(tape: Tape, state: State):
     trie: Trie = state.trie
     pool: Pool = state.pool
     limit = PyDict_GetItemWithError(state.module, state.max_trie_nodes)
-    if record.launches == state.none or pool.run == 0 or limit == 0 or PyLong_AsLongLong(trie.size) > PyLong_AsLongLong(limit):
+    if record.launches == state.none or pool.run == 0 or limit == 0 or PyLong_AsSsize_t(trie.size) > PyLong_AsSsize_t(limit):
         return 0
     execute = PyObject_GetAttr(state.program, state.execute_name)
     Py_DecRef(execute)
@@ -65,23 +65,23 @@ def known(tape: Tape, state: State):
 
 def prepare(launch: Launch, tape: Tape, state: State):
     """Write addresses and numbers where the program reads them; the new buffers, or 0 (with an error, or without if Python has to do it)."""
-    words: Words = PyLong_AsLongLong(launch.words)
+    words: Words = PyLong_AsSsize_t(launch.words)
     place = words.table + 24
     index = 0
     while index < words.inputs:
         buffer: Buffer = PyDict_GetItemWithError(tape.inputs, PyTuple_GetItem(launch.inputs, index))
         if buffer == 0:
             return 0
-        put(place, PyLong_AsLongLong(buffer.address))
+        put(place, PyLong_AsSsize_t(buffer.address))
         place += 8
         index += 1
     index = 0
     while index < words.numbers:
         number = PyList_GetItem(tape.numbers, index)
-        if PyLong_AsLongLong(PyTuple_GetItem(launch.kinds, index)) != 0:
+        if PyLong_AsSsize_t(PyTuple_GetItem(launch.kinds, index)) != 0:
             word = PyFloat_AsDouble(number)
         else:
-            word = PyLong_AsLongLong(number)
+            word = PyLong_AsSsize_t(number)
         if word == -1 or word == -4616189618054758400:
             if PyErr_Occurred() != 0:
                 PyErr_Clear()
@@ -98,7 +98,7 @@ def prepare(launch: Launch, tape: Tape, state: State):
         PyTuple_SetItem(buffers, index, buffer)
         if index == words.fresh:
             place = words.table + 16
-        put(place, PyLong_AsLongLong(buffer.address))
+        put(place, PyLong_AsSsize_t(buffer.address))
         place += 8
         index += 1
     return buffers
@@ -106,19 +106,19 @@ def prepare(launch: Launch, tape: Tape, state: State):
 
 def commit(launch: Launch, buffers, following, tape: Tape, state: State):
     """``Tape._commit``; ``following`` are the empty values, inputs, numbers and replaced slots of what comes next."""
-    words: Words = PyLong_AsLongLong(launch.words)
+    words: Words = PyLong_AsSsize_t(launch.words)
     values = tape.values
     put(state.cells, 0)
     while PyDict_Next(tape.inputs, state.cells, state.cells + 8, 0) != 0:
-        storage: Storage = PyList_GetItem(values, PyLong_AsLongLong(at(state.cells + 8)))
+        storage: Storage = PyList_GetItem(values, PyLong_AsSsize_t(at(state.cells + 8)))
         if storage != state.none and storage.tape == tape:
             storage.tape = new(state.none)
     index = 0
     while index < words.results:
-        storage = PyList_GetItem(values, PyLong_AsLongLong(PyTuple_GetItem(launch.slots, index)))
+        storage = PyList_GetItem(values, PyLong_AsSsize_t(PyTuple_GetItem(launch.slots, index)))
         if storage != state.none:
             source = PyTuple_GetItem(launch.sources, index)
-            number = PyLong_AsLongLong(source)
+            number = PyLong_AsSsize_t(source)
             if number < 0:
                 source = PyLong_FromSsize_t(~number)
                 buffer = PyDict_GetItemWithError(tape.inputs, source)
@@ -144,7 +144,7 @@ def commit(launch: Launch, buffers, following, tape: Tape, state: State):
 
 def run(launch: Launch, tape: Tape, state: State):
     """1 if the tape was flushed, -1 if there is an error, 0 if Python has to do it."""
-    words: Words = PyLong_AsLongLong(launch.words)
+    words: Words = PyLong_AsSsize_t(launch.words)
     pool: Pool = state.pool
     cursor = tape.cursor
     values = tape.values
@@ -189,7 +189,7 @@ def run(launch: Launch, tape: Tape, state: State):
 
 
 def flush(address, tape: Tape):
-    state: State = PyLong_AsLongLong(address)
+    state: State = PyLong_AsSsize_t(address)
     if tape != state.tape or PyThread_get_thread_ident() != state.thread or tape.flushing != state.false:
         return new(state.false)
     record: Record = tape.cursor
@@ -199,7 +199,7 @@ def flush(address, tape: Tape):
     if launch == 0:
         return new(state.false)
     Py_IncRef(launch)
-    words: Words = PyLong_AsLongLong(launch.words)
+    words: Words = PyLong_AsSsize_t(launch.words)
     locked = words.short == 0
     done = 0
     if locked:
@@ -224,7 +224,7 @@ def flush(address, tape: Tape):
 
 
 def materialize(address, storage: Storage):
-    state: State = PyLong_AsLongLong(address)
+    state: State = PyLong_AsSsize_t(address)
     tape: Tape = storage.tape
     if tape == state.tape and tape != 0 and PySet_Size(state.watched) == 0 and PyDict_Contains(tape.inputs, storage.slot) == 0:
         done = flush(address, tape)
@@ -237,15 +237,15 @@ def materialize(address, storage: Storage):
 
 
 def item(address, tensor: Tensor):
-    state: State = PyLong_AsLongLong(address)
+    state: State = PyLong_AsSsize_t(address)
     layout: Layout = tensor.layout
-    if class_of(layout) != state.layout or PyLong_AsLongLong(layout.numel) != 1 or (layout.dtype != state.float32 and layout.dtype != state.int64):
+    if class_of(layout) != state.layout or PyLong_AsSsize_t(layout.numel) != 1 or (layout.dtype != state.float32 and layout.dtype != state.int64):
         return call_with(state.item, tensor)
     buffer: Buffer = materialize(address, tensor.storage)
     if buffer == 0:
         return 0
-    start = PyLong_AsLongLong(buffer.address)
-    offset = PyLong_AsLongLong(layout.offset)
+    start = PyLong_AsSsize_t(buffer.address)
+    offset = PyLong_AsSsize_t(layout.offset)
     Py_DecRef(buffer)
     if layout.dtype == state.float32:
         return PyFloat_FromDouble(single(start + 4 * offset))

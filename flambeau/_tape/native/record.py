@@ -43,7 +43,7 @@ def size_in_key(operand: Tensor, tape: Tape, state: State):
     if kind == state.float or kind == state.bool:
         return 1
     if kind == state.int:
-        PyLong_AsLongLong(operand)
+        PyLong_AsSsize_t(operand)
         return PyErr_Occurred() == 0
     if kind != state.tensor and PyType_IsSubtype(kind, state.tensor_base) == 0:
         return 0
@@ -104,7 +104,7 @@ def matches(record: Record, operator, statics, arguments, count, state: State):
             slot = PyTuple_GetItem(known, 0)
             if PyTuple_GetItem(known, 1) != operand.layout:
                 return 0
-            if slot != storage.slot and PyLong_AsLongLong(slot) != PyLong_AsLongLong(storage.slot):
+            if slot != storage.slot and PyLong_AsSsize_t(slot) != PyLong_AsSsize_t(storage.slot):
                 return 0
         index += 1
     return 1
@@ -195,7 +195,7 @@ def gradient(operator, arguments, count, record: Record, results, state: State):
     saved = PyTuple_New(size)
     index = 0
     while index < size:
-        position = PyLong_AsLongLong(PyTuple_GetItem(record.saves, index))
+        position = PyLong_AsSsize_t(PyTuple_GetItem(record.saves, index))
         if position < 0:
             result: Tensor = results
             if record.single == state.none:
@@ -241,7 +241,7 @@ def finish_several(operator, arguments, count, record: Record, results, tracked,
             result = PyTuple_GetItem(results, index)
             layout: Layout = result.layout
             dtype: DType = layout.dtype
-            if PyLong_AsLongLong(dtype.category) >= 2:
+            if PyLong_AsSsize_t(dtype.category) >= 2:
                 result.node = new(node)
                 result.output_nr = PyLong_FromSsize_t(index)
             index += 1
@@ -307,7 +307,7 @@ def find(operator: Operator, statics, arguments, count, size, tape: Tape, state:
 
 def record(operator: Operator, arguments, count, names):
     native: Native = operator.native
-    state: State = PyLong_AsLongLong(native.address)
+    state: State = PyLong_AsSsize_t(native.address)
     tape: Tape = state.tape
     statics = statics_of(arguments, count, names, state)
     size = 0
@@ -325,14 +325,14 @@ def record(operator: Operator, arguments, count, names):
         return generic(state.generic, operator, arguments, count, names)
     record: Record = find(operator, statics, arguments, count, size, tape, state)
     slot = PyList_Size(tape.values)
-    known = record != 0 and slot < PyLong_AsLongLong(tape.limit)
+    known = record != 0 and slot < PyLong_AsSsize_t(tape.limit)
     tracked = 0
     if known and tape.grad != state.false and record.differentiable != state.false:
         wanted = with_history(arguments, count, state)
         tracked = wanted != 0
         if tracked:
             anomaly: Anomaly = state.anomaly
-            known = PyLong_AsLongLong(record.wanted) == wanted and anomaly.enabled == state.false
+            known = PyLong_AsSsize_t(record.wanted) == wanted and anomaly.enabled == state.false
     several = 0
     if known and record.single == state.none:
         several = new_results(record, slot, tape, state)
@@ -360,13 +360,12 @@ def record(operator: Operator, arguments, count, names):
     return result
 
 
-def may_become(target: Tensor, tape: Tape, state: State):
-    """Whether a result may take the place of all of a target's elements, which has no history: nothing is left then that may not be written."""
+def is_plain(target: Tensor, tape: Tape, state: State):
+    """Whether a tensor may be written without a word to autograd or to others that see its memory."""
     if class_of(target) != state.tensor and PyType_IsSubtype(class_of(target), state.tensor_base) == 0:
         return 0
     storage: Storage = target.storage
-    layout: Layout = target.layout
-    if storage == 0 or storage.exported != state.false or class_of(layout) != state.layout:
+    if storage == 0 or storage.exported != state.false or class_of(target.layout) != state.layout:
         return 0
     if tape.grad != state.false:
         base: Tensor = target.base
@@ -374,25 +373,86 @@ def may_become(target: Tensor, tape: Tape, state: State):
             return 0
         if base != state.none and base.node != state.none:
             return 0
+    return 1
+
+
+def covers(target: Tensor, state: State):
+    """Whether a tensor shows each element of its memory once."""
+    storage: Storage = target.storage
+    layout: Layout = target.layout
     dtype: DType = layout.dtype
-    nbytes = PyLong_AsLongLong(layout.numel) * PyLong_AsLongLong(dtype.itemsize)
-    return layout.dense != state.false and PyLong_AsLongLong(layout.offset) == 0 and nbytes == PyLong_AsLongLong(storage.nbytes)
+    nbytes = PyLong_AsSsize_t(layout.numel) * PyLong_AsSsize_t(dtype.itemsize)
+    return layout.dense != state.false and PyLong_AsSsize_t(layout.offset) == 0 and nbytes == PyLong_AsSsize_t(storage.nbytes)
 
 
 def replace(tape: Tape, storage: Storage, slot, state: State):
     """Let a storage stand for a new value, whose slot is the next: what ``adopt`` does."""
     number = PyLong_FromSsize_t(slot)
     PyDict_SetItem(tape.replaced, number, storage.slot)
-    PyList_SetItem(tape.values, PyLong_AsLongLong(storage.slot), new(state.none))
+    PyList_SetItem(tape.values, PyLong_AsSsize_t(storage.slot), new(state.none))
     PyList_Append(tape.values, storage)
     storage.slot = number
-    storage.version = PyLong_FromLongLong(PyLong_AsLongLong(storage.version) + 1)
+    storage.version = PyLong_FromLongLong(PyLong_AsSsize_t(storage.version) + 1)
+
+
+def fits(value: Tensor, target: Tensor, state: State):
+    """Whether a result has the shape and the dtype of what it is written over."""
+    if class_of(value) != state.tensor:
+        return 0
+    layout: Layout = value.layout
+    wanted: Layout = target.layout
+    return layout.dtype == wanted.dtype and PyObject_RichCompareBool(layout.shape, wanted.shape, 2) == 1
+
+
+def write_part(operator, target: Tensor, flat, operands, count, names, tape: Tape, state: State):
+    """Record a call, and that its result replaces the part of a storage that a tensor shows; ``flat`` is all of the storage."""
+    value = record(operator, operands, count, names)
+    if value == 0:
+        return 0
+    storage: Storage = target.storage
+    base = PyType_GenericAlloc(state.tensor, 0)
+    if base == 0 or not fits(value, target, state):
+        Py_DecRef(base)
+        PyErr_Clear()
+        given = PyTuple_New(3)
+        PyTuple_SetItem(given, 0, new(operator))
+        PyTuple_SetItem(given, 1, new(target))
+        PyTuple_SetItem(given, 2, value)
+        result = PyObject_Call(state.finish_write, given, 0)
+        Py_DecRef(given)
+        return result
+    fill_tensor(base, new(storage), flat, state)
+    statics = PyTuple_New(1)
+    PyTuple_SetItem(statics, 0, new(target.layout))
+    given = PyTuple_New(3)
+    PyTuple_SetItem(given, 0, base)
+    PyTuple_SetItem(given, 1, value)
+    PyTuple_SetItem(given, 2, statics)
+    whole: Tensor = record(state.write_part, given + state.tuple_items, 2, state.names)
+    Py_DecRef(given)
+    if whole == 0:
+        return 0
+    made: Storage = whole.storage
+    if made.tape == tape and storage.tape == tape:
+        PyDict_SetItem(tape.replaced, made.slot, storage.slot)
+        PyList_SetItem(tape.values, PyLong_AsSsize_t(storage.slot), new(state.none))
+        PyList_SetItem(tape.values, PyLong_AsSsize_t(made.slot), new(storage))
+        storage.slot = new(made.slot)
+        storage.version = PyLong_FromLongLong(PyLong_AsSsize_t(storage.version) + 1)
+    else:  # so many values were recorded that they were computed
+        given = PyTuple_New(2)
+        PyTuple_SetItem(given, 0, new(storage))
+        PyTuple_SetItem(given, 1, new(made))
+        Py_DecRef(PyObject_Call(state.adopt, given, 0))
+        Py_DecRef(given)
+    Py_DecRef(whole)
+    return new(target)
 
 
 def inplace(operator: Operator, arguments, count, names):
-    """``Operator.inplace(target, *operands)`` of a call that was recorded before, whose result is the target's new storage; no history."""
+    """``Operator.inplace(target, *operands)`` of a call that was recorded before, and that autograd need not know of."""
     native: Native = operator.native
-    state: State = PyLong_AsLongLong(native.address)
+    state: State = PyLong_AsSsize_t(native.address)
     tape: Tape = state.tape
     statics = statics_of(arguments, count, names, state)
     operands = arguments + 8
@@ -400,26 +460,33 @@ def inplace(operator: Operator, arguments, count, names):
     size = 0
     if is_recording(tape, state) and count > 1 and count <= 60 and statics != 0:
         target = at(arguments)
-        if may_become(target, tape, state):  # before a storage is made an input, which Python would not do for what it refuses
-            size = size_of_key(operands, count - 1, tape, state)
-    record: Record = 0
+        if is_plain(target, tape, state):  # before a storage is made an input, which Python would not do for what it refuses
+            storage: Storage = target.storage
+            layout: Layout = target.layout
+            flat = 0
+            whole = covers(target, state)
+            if not whole:
+                flat = PyDict_GetItemWithError(layout.memo, storage.nbytes)  # left by a write of this kind that Python has checked
+            if whole or flat != 0:
+                size = size_of_key(operands, count - 1, tape, state)
     if size != 0 and (tape.grad == state.false or with_history(operands, count - 1, state) == 0):
-        record = find(operator, statics, operands, count - 1, size, tape, state)
-    if record != 0:
-        storage: Storage = target.storage
-        slot = PyList_Size(tape.values)
-        if record.single == target.layout and storage.tape == tape and slot < PyLong_AsLongLong(tape.limit):
-            tape.cursor = new(record)
-            push_numbers(operands, count - 1, tape, state)
-            replace(tape, storage, slot, state)
-            return new(target)
+        if flat != 0:
+            return write_part(operator, target, flat, operands, count - 1, names, tape, state)
+        record: Record = find(operator, statics, operands, count - 1, size, tape, state)
+        if record != 0:
+            slot = PyList_Size(tape.values)
+            if record.single == target.layout and storage.tape == tape and slot < PyLong_AsSsize_t(tape.limit):
+                tape.cursor = new(record)
+                push_numbers(operands, count - 1, tape, state)
+                replace(tape, storage, slot, state)
+                return new(target)
     return generic(state.generic_inplace, operator, arguments, count, names)
 
 
 def overwrite(operator: Operator, arguments, count):
     """``Operator.overwrite(targets, numbers, tensors, statics)`` with lists of tensors and a tuple of floats; ``None`` if it is left to Python."""
     native: Native = operator.native
-    state: State = PyLong_AsLongLong(native.address)
+    state: State = PyLong_AsSsize_t(native.address)
     tape: Tape = state.tape
     targets = at(arguments)
     numbers = at(arguments + 8)
@@ -450,14 +517,14 @@ def overwrite(operator: Operator, arguments, count):
     Py_DecRef(key)
     results = PyList_Size(targets)
     slot = PyList_Size(tape.values)
-    plain = record != 0 and slot + results <= PyLong_AsLongLong(tape.limit)
+    plain = record != 0 and slot + results <= PyLong_AsSsize_t(tape.limit)
     index = 0
     while plain and index < results:
         tensor = PyList_GetItem(targets, index)
         storage = tensor.storage
         plain = storage.tape == tape and tensor.layout == PyTuple_GetItem(record.layouts, index)
         if plain:
-            plain = PyLong_AsLongLong(storage.nbytes) == PyLong_AsLongLong(PyTuple_GetItem(record.sizes, index))
+            plain = PyLong_AsSsize_t(storage.nbytes) == PyLong_AsSsize_t(PyTuple_GetItem(record.sizes, index))
         index += 1
     if not plain:
         PyErr_Clear()
@@ -479,7 +546,7 @@ def overwrite(operator: Operator, arguments, count):
 def binary(operator: Operator, arguments, count):
     """``x + other`` and its kin."""
     native: Native = operator.native
-    state: State = PyLong_AsLongLong(native.address)
+    state: State = PyLong_AsSsize_t(native.address)
     if count == 2:
         other = at(arguments + 8)
         if is_number(other, state) or class_of(other) == state.tensor or PyType_IsSubtype(class_of(other), state.tensor_base) != 0:

@@ -5,9 +5,9 @@ from __future__ import annotations
 SOURCE = '''
 def fresh(address, layout: Layout):
     """A new tensor with memory."""
-    state: State = PyLong_AsLongLong(address)
+    state: State = PyLong_AsSsize_t(address)
     dtype: DType = layout.dtype
-    nbytes = PyLong_FromLongLong(PyLong_AsLongLong(layout.numel) * PyLong_AsLongLong(dtype.itemsize))
+    nbytes = PyLong_FromLongLong(PyLong_AsSsize_t(layout.numel) * PyLong_AsSsize_t(dtype.itemsize))
     kind = PyDict_GetItemWithError(state.class_of, nbytes)
     if kind == 0:
         Py_DecRef(nbytes)
@@ -28,7 +28,7 @@ def fresh(address, layout: Layout):
 
 def make_view(address, arguments, count):
     """``_make_view(source, layout, operator, statics)`` of ``_ops/views.py``."""
-    state: State = PyLong_AsLongLong(address)
+    state: State = PyLong_AsSsize_t(address)
     tape: Tape = state.tape
     source: Tensor = at(arguments)
     layout: Layout = at(arguments + 8)
@@ -46,7 +46,8 @@ def make_view(address, arguments, count):
             PyDict_SetItem(fields, state.views, views)
             Py_DecRef(views)
         Py_DecRef(fields)
-        plain = PyList_Size(views) <= 64
+        count = PyList_Size(views)
+        plain = count < 64 or count & (count - 1) != 0
     tensor: Tensor = 0
     if plain:
         tensor = PyType_GenericAlloc(state.tensor, 0)
@@ -67,7 +68,7 @@ def make_view(address, arguments, count):
         PyList_Append(views, reference)
         Py_DecRef(reference)
         dtype: DType = layout.dtype
-        if source.node != state.none and PyLong_AsLongLong(dtype.category) >= 2:
+        if source.node != state.none and PyLong_AsSsize_t(dtype.category) >= 2:
             tensor.node = view_node(source, layout, at(arguments + 16), at(arguments + 24), state)
     return tensor
 
@@ -99,17 +100,17 @@ def view_node(source: Tensor, layout, operator, statics, state: State):
 
 def largest(address, tensor: Tensor):
     """``largest`` of ``_ops/encoding.py``, of a few integers that are not negative."""
-    state: State = PyLong_AsLongLong(address)
+    state: State = PyLong_AsSsize_t(address)
     layout: Layout = tensor.layout
     if class_of(layout) != state.layout:
         return call_with(state.largest, tensor)
-    count = PyLong_AsLongLong(layout.numel)
+    count = PyLong_AsSsize_t(layout.numel)
     if layout.contiguous == state.false or layout.dtype != state.int64 or count > 1000:
         return call_with(state.largest, tensor)
     buffer: Buffer = materialize(address, tensor.storage)
     if buffer == 0:
         return 0
-    place = PyLong_AsLongLong(buffer.address) + 8 * PyLong_AsLongLong(layout.offset)
+    place = PyLong_AsSsize_t(buffer.address) + 8 * PyLong_AsSsize_t(layout.offset)
     Py_DecRef(buffer)
     end = place + 8 * count
     found = 0

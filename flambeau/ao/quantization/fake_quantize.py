@@ -8,7 +8,7 @@ from typing import Any
 import flambeau
 from flambeau import Tensor, nn
 from flambeau._types.quantized import qscheme
-from flambeau.ao.quantization.observer import (
+from flambeau.ao.quantization.observer_classes import (
     SYMMETRIC,
     FixedQParamsObserver,
     MovingAverageMinMaxObserver,
@@ -131,9 +131,10 @@ class FakeQuantize(FakeQuantizeBase):
                     place.resize_(value.shape)
                 place.copy_(value)
         if self.fake_quant_enabled[0] == 1:
+            scale, zero_point = self.scale.clone(), self.zero_point.clone()  # for backward, whatever is observed meanwhile
             if self.is_per_channel:
-                return flambeau.fake_quantize_per_channel_affine(X, self.scale, self.zero_point, self.ch_axis, self.quant_min, self.quant_max)
-            return flambeau.fake_quantize_per_tensor_affine(X, self.scale.clone(), self.zero_point.clone(), self.quant_min, self.quant_max)
+                return flambeau.fake_quantize_per_channel_affine(X, scale, zero_point, self.ch_axis, self.quant_min, self.quant_max)
+            return flambeau.fake_quantize_per_tensor_affine(X, scale, zero_point, self.quant_min, self.quant_max)
         return X
 
     def extra_repr(self) -> str:
@@ -157,7 +158,9 @@ class FixedQParamsFakeQuantize(FakeQuantize):
     def __init__(self, observer: Any) -> None:
         super().__init__(observer=observer)
         if type(self.activation_post_process) is not FixedQParamsObserver:
-            raise AssertionError(f"FixedQParamsFakeQuantize needs a FixedQParamsObserver, got {type(self.activation_post_process).__name__}")
+            raise AssertionError(
+                f"FixedQParamsFakeQuantize needs a FixedQParamsObserver, got {type(self.activation_post_process).__name__}"
+            )
         self._observer_ctr = observer
         self.scale = self.activation_post_process.scale
         self.zero_point = self.activation_post_process.zero_point
@@ -204,7 +207,7 @@ class FusedMovingAvgObsFakeQuantize(FakeQuantize):
 
     def forward(self, X: Tensor) -> Tensor:
         observer = self.activation_post_process
-        return flambeau.fused_moving_avg_obs_fake_quant(  # type: ignore[attr-defined]
+        return flambeau.fused_moving_avg_obs_fake_quant(
             X,
             self.observer_enabled,
             self.fake_quant_enabled,
@@ -224,10 +227,20 @@ class FusedMovingAvgObsFakeQuantize(FakeQuantize):
 # -- with arguments ------------------------------------------------------------------------------------------------------
 
 default_fake_quant = FakeQuantize.with_args(
-    observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255, dtype=flambeau.quint8, qscheme=flambeau.per_tensor_affine, reduce_range=True
+    observer=MovingAverageMinMaxObserver,
+    quant_min=0,
+    quant_max=255,
+    dtype=flambeau.quint8,
+    qscheme=flambeau.per_tensor_affine,
+    reduce_range=True,
 )
 default_weight_fake_quant = FakeQuantize.with_args(
-    observer=MovingAverageMinMaxObserver, quant_min=-128, quant_max=127, dtype=flambeau.qint8, qscheme=flambeau.per_tensor_symmetric, reduce_range=False
+    observer=MovingAverageMinMaxObserver,
+    quant_min=-128,
+    quant_max=127,
+    dtype=flambeau.qint8,
+    qscheme=flambeau.per_tensor_symmetric,
+    reduce_range=False,
 )
 default_dynamic_fake_quant = FakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255, is_dynamic=True, dtype=flambeau.quint8, averaging_constant=1
@@ -261,10 +274,19 @@ default_fused_wt_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver, quant_min=-128, quant_max=127, dtype=flambeau.qint8, qscheme=flambeau.per_tensor_symmetric
 )
 default_fused_per_channel_wt_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(
-    observer=MovingAveragePerChannelMinMaxObserver, quant_min=-128, quant_max=127, dtype=flambeau.qint8, qscheme=flambeau.per_channel_symmetric
+    observer=MovingAveragePerChannelMinMaxObserver,
+    quant_min=-128,
+    quant_max=127,
+    dtype=flambeau.qint8,
+    qscheme=flambeau.per_channel_symmetric,
 )
 fused_wt_fake_quant_range_neg_127_to_127 = FusedMovingAvgObsFakeQuantize.with_args(
-    observer=MovingAverageMinMaxObserver, quant_min=-127, quant_max=127, dtype=flambeau.qint8, qscheme=flambeau.per_tensor_symmetric, eps=2**-12
+    observer=MovingAverageMinMaxObserver,
+    quant_min=-127,
+    quant_max=127,
+    dtype=flambeau.qint8,
+    qscheme=flambeau.per_tensor_symmetric,
+    eps=2**-12,
 )
 fused_per_channel_wt_fake_quant_range_neg_127_to_127 = FusedMovingAvgObsFakeQuantize.with_args(
     observer=MovingAveragePerChannelMinMaxObserver,

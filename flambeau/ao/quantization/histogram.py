@@ -10,7 +10,7 @@ import flambeau
 from flambeau import Tensor
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.quantized import qscheme
-from flambeau.ao.quantization.observer import EPS, UniformQuantizationObserverBase
+from flambeau.ao.quantization.observer_classes import EPS, UniformQuantizationObserverBase
 
 __all__ = ["HistogramObserver"]
 
@@ -40,8 +40,8 @@ class HistogramObserver(UniformQuantizationObserverBase):
     def __init__(
         self,
         bins: int = 2048,
-        dtype: DType = flambeau.quint8,  # type: ignore[attr-defined]
-        qscheme: qscheme = flambeau.per_tensor_affine,  # type: ignore[attr-defined]
+        dtype: DType = flambeau.quint8,
+        qscheme: qscheme = flambeau.per_tensor_affine,
         reduce_range: bool = False,
         quant_min: int | None = None,
         quant_max: int | None = None,
@@ -51,7 +51,9 @@ class HistogramObserver(UniformQuantizationObserverBase):
         **kwargs: Any,
     ) -> None:
         if qscheme not in (flambeau.per_tensor_affine, flambeau.per_tensor_symmetric):
-            raise NotImplementedError(f"HistogramObserver: qscheme must be torch.per_tensor_affine or torch.per_tensor_symmetric, got {qscheme!r}")
+            raise NotImplementedError(
+                f"HistogramObserver: qscheme must be torch.per_tensor_affine or torch.per_tensor_symmetric, got {qscheme!r}"
+            )
         if is_dynamic:
             raise NotImplementedError("HistogramObserver doesn't support dynamic quantization")
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic, **kwargs)

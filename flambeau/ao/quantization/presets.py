@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flambeau
 from flambeau.ao.quantization.histogram import HistogramObserver
-from flambeau.ao.quantization.observer import (
+from flambeau.ao.quantization.observer_classes import (
     FixedQParamsObserver,
     MinMaxObserver,
     PerChannelMinMaxObserver,

@@ -31,7 +31,9 @@ def quantization_range(low: int | None, high: int | None, dtype: DType, reduce_r
         AssertionError: the dtype has no range, or the one that is asked for does not fit it.
     """
     if dtype not in _RANGES:
-        raise AssertionError(f"expected the dtype of quantized tensors (torch.quint8, torch.qint8, torch.qint32) or an integer dtype, got {dtype!r}")
+        raise AssertionError(
+            f"expected the dtype of quantized tensors (torch.quint8, torch.qint8, torch.qint32) or an integer dtype, got {dtype!r}"
+        )
     least, most = _RANGES[dtype]
     if low is None or high is None:
         return (least // 2, most // 2) if reduce_range and dtype.itemsize == 1 else (least, most)

@@ -51,13 +51,18 @@ def quantize_per_tensor(input: Any, scale: Any, zero_point: Any, dtype: DType) -
         return tuple([quantize_per_tensor(each, scale[i], zero_point[i], dtype) for i, each in enumerate(input)])
     _check(input, dtype)
     low, high = LIMITS[dtype]
-    if isinstance(zero_point, Tensor):
-        zero_point = zero_point.detach().reshape(())
-    elif not low <= zero_point <= high:
+    scale, zero_point = _own(scale), _own(zero_point)
+    if not isinstance(zero_point, Tensor) and not low <= zero_point <= high:
         raise RuntimeError(f"zero_point (={zero_point}) must be between {low} and {high}, the range of {dtype!r}")
-    scale = scale.detach().reshape(()) if isinstance(scale, Tensor) else float(scale)
-    grid = Grid(dtype, scale, zero_point)
+    grid = Grid(dtype, scale if isinstance(scale, Tensor) else float(scale), zero_point)
     return QuantizedTensor.of(grid.quantized(input.detach()), grid)
+
+
+def _own(parameter: Any) -> Any:
+    """A scale or zero point that nobody writes into: the number that a tensor has, or if it is still to be computed a copy of the tensor."""
+    if not isinstance(parameter, Tensor):
+        return parameter
+    return parameter.detach().reshape(()).clone() if parameter.storage.pending else parameter.item()
 
 
 def quantize_per_channel(input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: DType) -> QuantizedTensor:

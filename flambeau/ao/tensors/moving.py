@@ -82,7 +82,9 @@ def getitem(self: QuantizedTensor, index: Any) -> QuantizedTensor:
         return QuantizedTensor.of(self._integers[index], channel(grid, index))
     if grid.axis == 0 and isinstance(index, slice):
         return QuantizedTensor.of(self._integers[index], grid._replace(scale=grid.scale[index], zero_point=grid.zero_point[index]))
-    raise RuntimeError(f"indexing a tensor that has a scale for each index of dimension {grid.axis} is not implemented; use dequantize() first")
+    raise RuntimeError(
+        f"indexing a tensor that has a scale for each index of dimension {grid.axis} is not implemented; use dequantize() first"
+    )
 
 
 def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> QuantizedTensor:

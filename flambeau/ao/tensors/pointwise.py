@@ -17,7 +17,17 @@ from flambeau.ao.tensors.tensor import Grid, QuantizedTensor, rounded
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "equal")
 """Functions that compare the numbers that integers stand for."""
-AVERAGES = ("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "mean", "interpolate", "std")
+AVERAGES = (
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "mean",
+    "interpolate",
+    "std",
+)
 """Functions of steps whose results are steps."""
 ZERO_TO_ONE = ("sigmoid", "hardsigmoid", "sigmoid_")
 

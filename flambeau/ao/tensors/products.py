@@ -1,9 +1,11 @@
 """Products of quantized tensors: linear maps and convolutions, by sums of products of integers.
 
-The integers minus their zero points are multiplied as float32, by the contraction that all else has (``docs/design/0005``). That is exact: a
-product is at most 255 * 255, and as long as the sum of all magnitudes stays below 2^24, so does each sum on the way to it, and float32 has
-all integers up to there. The weight says how large the sums can become; where that is more, the terms are divided into pieces that are
-exact, whose sums are added as int32. So the sums are those of int32 in any case, whatever the order.
+The integers minus their zero points are multiplied as float32, by the contraction that all else has (``docs/design/0005``). That is exact as
+long as each sum on the way stays within 2^24, since float32 has all integers up to there. An input's integer minus its zero point lies in an
+interval of length 255 that has 0 in it, ``[-z, 255 - z]``. With ``P`` the sum of the positive weights of an output and ``N`` that of the negative
+ones, no sum of some of the products is above ``P (255 - z) + N z`` or below ``-(P z + N (255 - z))``, so that none is larger than ``255 max(P, N)``,
+whatever the input and its zero point. Where that is more than 2^24, float64 takes the place of float32. So the sums are those of int32 in any
+case, whatever the order.
 
 What is done with a sum ``s`` is PyTorch's (its engines fbgemm and x86), with the scales of input, weight and result:
 ``round((s + bias / (scale_x * scale_w)) * (scale_x * scale_w / scale)) + zero_point``, all in float32.
@@ -16,19 +18,21 @@ from typing import Any
 
 import flambeau
 from flambeau import nn
-from flambeau._ops.quantization import DEQUANTIZE, PRODUCT, QUANTIZE, SCALE_SUMS
+from flambeau._ops.matrix import LINEAR
+from flambeau._ops.quantization import DEQUANTIZE, PRODUCT, QUANTIZE, SCALE_SUMS, STEPS
+from flambeau._tensor.overriding import Disabled
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.quantized import LIMITS, QUANTIZED, qint8, quint8
-from flambeau.ao.tensors.creation import choose_qparams, half
+from flambeau.ao.tensors.creation import half
 from flambeau.ao.tensors.pointwise import steps, whole
 from flambeau.ao.tensors.tensor import Grid, QuantizedTensor, rounded
 
 EXACT = 2**24
 """Up to here float32 has all integers."""
 LARGEST = 255
-"""The largest magnitude of an integer of 8 bits minus its zero point."""
+"""The length of the interval of the integers of 8 bits."""
 
 
 class Packed:
@@ -38,50 +42,42 @@ class Packed:
         weight: int8 (out, in, …), of a transposed convolution (in, out / groups, …), quantized as a whole or by the outputs
         bias: (out), float32
         outputs: the dimension of the weight that counts outputs
-        inputs: the one that is divided where sums would become too large
     """
 
-    def __init__(self, weight: QuantizedTensor, bias: Tensor | None, outputs: int = 0, inputs: int = 1) -> None:
+    def __init__(self, weight: QuantizedTensor, bias: Tensor | None, outputs: int = 0) -> None:
         if not isinstance(weight, QuantizedTensor) or weight.dtype is not qint8:
             raise RuntimeError(f"a quantized weight is of torch.qint8, got {weight.dtype!r}")
         if weight._grid.axis not in (None, outputs):
             raise RuntimeError(f"the weight must be quantized as a whole or along dimension {outputs}, not along {weight._grid.axis}")
         self.weight = weight
         self.bias = None if bias is None else bias.detach()
-        self._inputs = inputs
-        self._pieces: list[tuple[int, int, Tensor]] | None = None
+        self._outputs = outputs
+        self._numbers: Tensor | None = None
         self._factors: tuple[tuple, tuple] | None = None
+
+    def __reduce__(self) -> tuple:
+        return Packed, (self.weight, self.bias, self._outputs)
 
     def unpack(self) -> tuple[QuantizedTensor, Tensor | None]:
         """The weight and the bias."""
         return self.weight, self.bias
 
-    def pieces(self) -> list[tuple[int, int, Tensor]]:
-        """Runs of the inputs whose sums are exact in float32: where each starts and ends, and the weight minus its zero point."""
-        if self._pieces is None:
+    def numbers(self) -> Tensor:
+        """The weight minus its zero point, in the dtype in which all sums are exact."""
+        if self._numbers is None:
             numbers = DEQUANTIZE(self.weight._integers, 1.0, self.weight._grid.factors(self.weight.dim())[1])
-            size = numbers.shape[self._inputs]
-            others = [dim for dim in range(numbers.dim()) if dim not in (0 if self._inputs else 1, self._inputs)]
-            totals = numbers.abs().sum(others) if others else numbers.abs()
-            totals = totals if self._inputs else totals.t()  # (outputs, inputs)
-            count = 1
-            while count < size and any(
-                float(each.sum(1).max()) * LARGEST > EXACT for each in totals.split(-(-size // count), 1) if each.numel()
-            ):
-                count *= 2
-            length = -(-size // count)
-            runs = [(start, min(start + length, size)) for start in range(0, size, length)]
-            self._pieces = [(start, end, numbers.narrow(self._inputs, start, end - start).contiguous()) for start, end in runs]
-        return self._pieces
+            others = [dim for dim in range(numbers.dim()) if dim != self._outputs]
+            sides = [each.double().sum(others) for each in (numbers.clamp(min=0.0), numbers.clamp(max=0.0))]
+            largest = max(float(each.abs().max()) for each in sides) if numbers.numel() else 0.0
+            self._numbers = numbers if largest * LARGEST <= EXACT else numbers.double()
+        return self._numbers
 
     def sums(self, input: Tensor, product: Callable) -> Tensor:
         """The sums of products, float32, of integers minus their zero points; ``product`` takes input and weight."""
-        pieces = self.pieces()
-        if len(pieces) == 1:
-            return product(input, pieces[0][2])
-        axis = 1 if input.dim() > 2 or self.weight.dim() > 2 else -1
-        parts = [product(input.narrow(axis, start, end - start), weight).to(flambeau.int32) for start, end, weight in pieces]
-        return sum(parts[1:], parts[0]).to(flambeau.float32)
+        numbers = self.numbers()
+        if numbers.dtype is dt.float32:
+            return product(input, numbers)
+        return product(input.double(), numbers).to(dt.float32)
 
     def factors(self, input_scale: Any, scale: Any, ndim: int) -> tuple[Any, Any]:
         """``bias / (scale_x * scale_w)`` and ``scale_x * scale_w / scale``, shaped for the channels of a result of this many dimensions."""
@@ -120,11 +116,17 @@ def _result(sums: Tensor, packed: Packed, input: QuantizedTensor, grid: Grid, lo
 
 def _grid(input: Tensor, scale: Any, zero_point: Any, name: str, dtype: DType | None = None) -> Grid:
     if not isinstance(input, QuantizedTensor):
-        raise NotImplementedError(f"{name}: expected a quantized tensor, got {input.dtype!r}; put torch.ao.quantization.QuantStub before the layer")
+        raise NotImplementedError(
+            f"{name}: expected a quantized tensor, got {input.dtype!r}; put torch.ao.quantization.QuantStub before the layer"
+        )
     whole(input, name)
     if input.dtype is not quint8 and input.dtype is not qint8:
         raise RuntimeError(f"{name}: expected an input of torch.quint8 or torch.qint8, got {input.dtype!r}")
-    return Grid(dtype or input.dtype, scale if isinstance(scale, Tensor) else float(scale), zero_point if isinstance(zero_point, Tensor) else int(zero_point))
+    return Grid(
+        dtype or input.dtype,
+        scale if isinstance(scale, Tensor) else float(scale),
+        zero_point if isinstance(zero_point, Tensor) else int(zero_point),
+    )
 
 
 def linear(input: Any, packed: Packed, scale: Any, zero_point: Any, relu: bool = False) -> QuantizedTensor:
@@ -134,8 +136,8 @@ def linear(input: Any, packed: Packed, scale: Any, zero_point: Any, relu: bool =
     """
     grid = _grid(input, scale, zero_point, "quantized linear")
     _check_inputs(input.shape[-1], packed.weight.shape[1], input, packed)
-    sums = packed.sums(steps(input), nn.functional.linear)
-    return _result(sums, packed, input, grid, int(zero_point) if relu else None)
+    with Disabled():  # no operand is quantized from here on
+        return _result(packed.sums(steps(input), LINEAR), packed, input, grid, int(zero_point) if relu else None)
 
 
 def _check_inputs(given: int, wanted: int, input: Tensor, packed: Packed) -> None:
@@ -154,12 +156,18 @@ def linear_dynamic(input: Tensor, packed: Packed, reduce_range: bool = False, re
     if isinstance(input, QuantizedTensor) or input.dtype is not flambeau.float32:
         raise RuntimeError(f"dynamic quantization is of float32 inputs, got {input.dtype!r}")
     _check_inputs(input.shape[-1], packed.weight.shape[1], input, packed)
-    scale, zero_point = choose_qparams(input, *half(0, 255, reduce_range))
-    grid = Grid(quint8, scale, zero_point)
-    numbers = DEQUANTIZE(grid.quantized(input.detach()), 1.0, zero_point)
-    bias = packed.bias if packed.bias is not None else 0.0
-    result = SCALE_SUMS(packed.sums(numbers, nn.functional.linear), packed.step(scale), bias)
-    return result.clamp(min=0.0) if relu else result
+    with Disabled():  # no operand is quantized
+        numbers, scale = _rounded(input, reduce_range)
+        bias = packed.bias if packed.bias is not None else 0.0
+        result = SCALE_SUMS(packed.sums(numbers, LINEAR), packed.step(scale), bias)
+        return result.clamp(min=0.0) if relu else result
+
+
+def _rounded(input: Tensor, reduce_range: bool) -> tuple[Tensor, Tensor]:
+    """The input in steps of the 256 (128) numbers that just hold it, float32, and the step."""
+    if not input.numel():
+        return input, flambeau.ones(())
+    return STEPS(input.detach(), statics=half(0, 255, reduce_range))
 
 
 def conv(
@@ -170,39 +178,40 @@ def conv(
     Shapes: as ``nn.functional.conv1d``, ``conv2d`` and ``conv3d``. Images and volumes come with the channels innermost, as in PyTorch.
     """
     grid = _grid(input, scale, zero_point, "quantized convolution", dtype)
-    sums = _convolved(steps(input), packed, settings)
-    return _result(sums, packed, input, grid, int(zero_point) if relu else None)
+    with Disabled():  # no operand is quantized from here on
+        return _result(_convolved(steps(input), packed, settings), packed, input, grid, int(zero_point) if relu else None)
 
 
 def conv_dynamic(input: Tensor, packed: Packed, settings: dict[str, Any], reduce_range: bool = False) -> Tensor:
     """A convolution of float32, rounded to the 256 (128) numbers that just hold the input."""
     if isinstance(input, QuantizedTensor) or input.dtype is not flambeau.float32:
         raise RuntimeError(f"dynamic quantization is of float32 inputs, got {input.dtype!r}")
-    scale, zero_point = choose_qparams(input, *half(0, 255, reduce_range))
-    numbers = DEQUANTIZE(Grid(quint8, scale, zero_point).quantized(input.detach()), 1.0, zero_point)
-    sums = _convolved(numbers, packed, settings)
-    shape = (-1, *(1,) * (sums.dim() - 2))
-    step = packed.step(scale)
-    bias = packed.bias.reshape(shape) if packed.bias is not None else 0.0
-    return SCALE_SUMS(sums, step.reshape(shape) if isinstance(step, Tensor) and step.dim() else step, bias)
+    with Disabled():  # no operand is quantized
+        numbers, scale = _rounded(input, reduce_range)
+        sums = _convolved(numbers, packed, settings)
+        shape = (-1, *(1,) * (sums.dim() - 2))
+        step = packed.step(scale)
+        bias = packed.bias.reshape(shape) if packed.bias is not None else 0.0
+        return SCALE_SUMS(sums, step.reshape(shape) if step.dim() else step, bias)
 
 
 def _convolved(numbers: Tensor, packed: Packed, settings: dict[str, Any]) -> Tensor:
     rank = packed.weight.dim() - 2
     name = f"conv_transpose{rank}d" if settings.get("transposed") else f"conv{rank}d"
     if numbers.dim() != rank + 2:
-        raise RuntimeError(f"quantized {name}: expected an input of {rank + 2} dimensions (N, C, …), got one of shape {list(numbers.shape)}")
+        raise RuntimeError(
+            f"quantized {name}: expected an input of {rank + 2} dimensions (N, C, …), got one of shape {list(numbers.shape)}"
+        )
     function = getattr(nn.functional, name)
     options = {key: value for key, value in settings.items() if key != "transposed"}
     if rank > 1:
         numbers = numbers.contiguous(memory_format=flambeau.channels_last if rank == 2 else flambeau.channels_last_3d)
-    if settings["groups"] > 1 and len(packed.pieces()) > 1:  # runs of channels would be other ones in each group
-        weight = flambeau.cat([each for _, _, each in packed.pieces()], 0 if settings.get("transposed") else 1)
-        return function(numbers.double(), weight.double(), None, **options).to(flambeau.int32).to(flambeau.float32)
     return packed.sums(numbers, lambda part, weight: function(part, weight, None, **options))
 
 
-def matmul(a: QuantizedTensor, b: QuantizedTensor, scale: float, zero_point: int) -> QuantizedTensor:
-    """``a @ b`` of two quantized tensors: PyTorch multiplies the numbers that they stand for."""
-    grid = _grid(a, scale, zero_point, "quantized matmul")
-    return QuantizedTensor.of(grid.quantized(a.dequantize() @ b.dequantize()), grid)
+def linear_values(input: Any, packed: Packed) -> Tensor:
+    """``input @ weight.T + bias`` of a quantized input, as the numbers that the sums stand for, float32."""
+    whole(input, "quantized linear")
+    _check_inputs(input.shape[-1], packed.weight.shape[1], input, packed)
+    bias = packed.bias if packed.bias is not None else 0.0
+    return SCALE_SUMS(packed.sums(steps(input), LINEAR), packed.step(input._grid.scale), bias)

@@ -66,7 +66,10 @@ TABLE: dict[str, Callable] = {
     "type_as": lambda self, other: self.to(other.dtype), "is_nonzero": lambda self: bool(self.item()),
 }  # fmt: skip
 
-_PROPERTIES: dict[str, Callable] = {"T": lambda self: self.permute(*range(self.dim() - 1, -1, -1)), "mT": lambda self: self.transpose(-2, -1)}
+_PROPERTIES: dict[str, Callable] = {
+    "T": lambda self: self.permute(*range(self.dim() - 1, -1, -1)),
+    "mT": lambda self: self.transpose(-2, -1),
+}
 
 
 def call(func: Callable, args: tuple, kwargs: dict) -> Any:

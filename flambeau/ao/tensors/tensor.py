@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import flambeau
 from flambeau._ops.quantization import DEQUANTIZE, FUSED, QUANTIZE, SUM, along
 from flambeau._tensor import overriding
+from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -128,6 +129,20 @@ class QuantizedTensor(Tensor):
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
+    @property
+    def shape(self) -> Size:
+        """The sizes of the dimensions (here, so that nobody is asked)."""
+        return Size(self._integers.layout.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """The quantized dtype."""
+        return self._grid.dtype
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._integers.layout.ndim
+
     def int_repr(self) -> Tensor:
         """The integers: int8, uint8 or int32, a copy."""
         return self._integers.clone()
@@ -178,7 +193,9 @@ class QuantizedTensor(Tensor):
 
     def _of_all(self, name: str, other: str) -> Grid:
         if self._grid.axis is not None:
-            raise RuntimeError(f"{name}() is of tensors that are quantized as a whole, and this one is {self._grid.scheme!r}; see {other}()")
+            raise RuntimeError(
+                f"{name}() is of tensors that are quantized as a whole, and this one is {self._grid.scheme!r}; see {other}()"
+            )
         return self._grid
 
     def _of_channels(self, name: str) -> Grid:
@@ -211,7 +228,9 @@ class QuantizedTensor(Tensor):
     def to(self, *args: Any, **options: Any) -> Any:
         wanted = [each for each in (*args, options.pop("dtype", None)) if isinstance(each, DType)]
         if any(dtype is not self._grid.dtype for dtype in wanted):
-            raise RuntimeError(f"a quantized tensor cannot be converted to {wanted[0]!r}: use dequantize() for its values, int_repr() for its integers")
+            raise RuntimeError(
+                f"a quantized tensor cannot be converted to {wanted[0]!r}: use dequantize() for its values, int_repr() for its integers"
+            )
         integers = self._integers.to(*[each for each in args if not isinstance(each, DType)], **options)
         return self if integers is self._integers else self._with(integers)
 
@@ -287,7 +306,9 @@ def check_channels(tensor: Tensor, scales: Tensor, zero_points: Tensor, axis: in
         RuntimeError: there are not.
     """
     if not 0 <= axis < tensor.dim():
-        raise RuntimeError(f"the axis of channels (={axis}) must be between 0 and {tensor.dim() - 1}, for a tensor of shape {list(tensor.shape)}")
+        raise RuntimeError(
+            f"the axis of channels (={axis}) must be between 0 and {tensor.dim() - 1}, for a tensor of shape {list(tensor.shape)}"
+        )
     channels = (tensor.shape[axis],)
     if tuple(scales.shape) != channels or tuple(zero_points.shape) != channels:
         raise RuntimeError(
@@ -300,5 +321,9 @@ def channel_grid(dtype: DType, scales: Tensor, zero_points: Tensor, axis: int) -
     """The grid of a tensor that is quantized per channel: with zero points that are no integers, of its own scheme."""
     if zero_points.dtype.is_floating_point:
         scheme = per_channel_affine_float_qparams
-        return Grid(dtype, scales.detach().to(flambeau.float32), zero_points.detach().to(flambeau.float32), axis, scheme)
-    return Grid(dtype, scales.detach().to(flambeau.float64), zero_points.detach().to(flambeau.int64), axis, per_channel_affine)
+        return Grid(
+            dtype, scales.detach().to(flambeau.float32, copy=True), zero_points.detach().to(flambeau.float32, copy=True), axis, scheme
+        )
+    return Grid(
+        dtype, scales.detach().to(flambeau.float64, copy=True), zero_points.detach().to(flambeau.int64, copy=True), axis, per_channel_affine
+    )

@@ -67,7 +67,9 @@ def reduce_scatter(tensors: Sequence[Tensor], group: Any, op: ReduceOp) -> list[
             packed.setdefault(tensor.dtype, []).append(number)
     for numbers in packed.values():
         sizes = [prod(_rows(tensors[number].shape, count)) for number in numbers]
-        every = flambeau.cat([_padded(tensors[number].reshape(-1), size * count).view(count, size) for number, size in zip(numbers, sizes)], 1)
+        every = flambeau.cat(
+            [_padded(tensors[number].reshape(-1), size * count).view(count, size) for number, size in zip(numbers, sizes)], 1
+        )
         own = every.new_empty(every.shape[1])
         distributed.reduce_scatter_tensor(own, every, op, group)
         for number, part in zip(numbers, own.split(sizes)):

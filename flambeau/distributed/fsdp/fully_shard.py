@@ -9,13 +9,13 @@ from typing import Any
 import flambeau
 from flambeau import Tensor, distributed
 from flambeau.distributed.device_mesh import DeviceMesh
-from flambeau.distributed.fsdp.unit import Gathered, Unit
+from flambeau.distributed.fsdp.state import NO_COPY, Entry, State
+from flambeau.distributed.fsdp.unit import Unit
 from flambeau.distributed.tensor.dtensor import DTensor, local_of, wrap
 from flambeau.distributed.tensor.placement_types import Replicate, Shard
 from flambeau.distributed.tensor.spec import DTensorSpec
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
-from flambeau.utils._pytree import tree_flatten, tree_map
 
 __all__ = [
     "CPUOffloadPolicy", "FSDPModule", "MixedPrecisionPolicy", "OffloadPolicy", "UnshardHandle", "fully_shard", "register_fsdp_forward_method",
@@ -58,108 +58,10 @@ class UnshardHandle:
         """Return at once."""
 
 
-class _Entry:
-    """One parameter: where modules have it, and its shape."""
-
-    def __init__(self, places: list[tuple[Module, str]], parameter: Tensor) -> None:
-        self.places, self.shape = places, tuple(parameter.shape)
-
-    @property
-    def sharded(self) -> DTensor:
-        module, name = self.places[0]
-        kept = module.__dict__.get("_sharded_parameters", {})
-        return kept[name] if name in kept else module._parameters[name]
-
-    def register(self, tensor: Tensor | None) -> None:
-        """Let the modules have a tensor in the place of the parameter, or the parameter again."""
-        for module, name in self.places:
-            kept = module.__dict__.setdefault("_sharded_parameters", {})
-            if tensor is None:
-                if name in kept:
-                    module._parameters[name] = kept.pop(name)
-            else:
-                kept.setdefault(name, module._parameters[name])
-                module._parameters[name] = tensor
-
-
-class _State:
-    """What a sharded module knows: its unit, and what is gathered now."""
-
-    def __init__(self, module: Module, entries: list[_Entry], mesh: DeviceMesh, reshard: bool | int | None, policy: MixedPrecisionPolicy) -> None:
-        self.module, self.entries, self.mesh, self.policy = module, entries, mesh, policy
-        self.reshard = reshard
-        shards = mesh.ndim - 1
-        self.unit = Unit(self._pieces, [entry.shape for entry in entries], mesh.get_group(shards), mesh.get_group(0) if shards else None)
-        self.unit.param_dtype, self.unit.reduce_dtype = policy.param_dtype, policy.reduce_dtype
-        self.gathered: Gathered | None = None
-        self.is_root: bool | None = None
-        self.explicit = False
-        """Whether the user has asked for whole parameters, and gives them up."""
-
-    def _pieces(self) -> list[Tensor]:
-        return [local_of(entry.sharded) for entry in self.entries]
-
-    def unshard(self) -> None:
-        """Let the modules have whole parameters."""
-        if self.gathered is None and self.entries:
-            whole, self.gathered = self.unit.unshard()
-            for entry, tensor in zip(self.entries, whole):
-                entry.register(tensor)
-
-    def register_pieces(self) -> None:
-        """Let the modules have the distributed parameters again."""
-        for entry in self.entries:
-            entry.register(None)
-        self.gathered = None
-
-    # -- around forward ----------------------------------------------------------------------------------------------
-
-    def before(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        if self.is_root is None:
-            for state in self.module._states(recurse=True):
-                state.is_root = state is self
-        if not self.explicit:
-            self.register_pieces()  # of a forward that was broken off
-        dtype = self.policy.param_dtype
-        if dtype is not None and self.policy.cast_forward_inputs:
-            args, kwargs = _cast((args, kwargs), dtype)
-        self.unshard()
-        return args, kwargs
-
-    def after(self, output: Any) -> Any:
-        if self.policy.output_dtype is not None:
-            output = _cast(output, self.policy.output_dtype)
-        gathered = self.gathered
-        if gathered is None or self.explicit:
-            return output
-        self.register_pieces()
-        releases = not self.is_root if self.reshard is None else bool(self.reshard)
-        if not flambeau.is_grad_enabled():
-            flambeau.flush()
-        elif releases:
-            leaves = [each for each in tree_flatten(output)[0] if isinstance(each, Tensor) and each.requires_grad]
-            for leaf in leaves:
-                leaf.register_hook(_before_backward(gathered))
-            if leaves:
-                gathered.release()
-        return output
-
-
-def _before_backward(gathered: Gathered) -> Callable[[Tensor], None]:
-    def hook(grad: Tensor) -> None:
-        gathered.restore()
-
-    return hook
-
-
-def _cast(tree: Any, dtype: Any) -> Any:
-    return tree_map(lambda each: each.to(dtype) if isinstance(each, Tensor) and each.is_floating_point() else each, tree)
-
-
 class FSDPModule:
     """What ``fully_shard`` makes of a module: its class is one of this and of what it was."""
 
-    _fsdp_state: _State
+    _fsdp_state: State
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is FSDPModule:
@@ -167,7 +69,10 @@ class FSDPModule:
         original = next(each for each in cls.__mro__ if not issubclass(each, FSDPModule))
         return original(*args, **kwargs)  # a sharded list of layers, sliced, is a list
 
-    def _states(self, recurse: bool) -> Iterator[_State]:
+    def __deepcopy__(self, memo: dict) -> Any:
+        raise AssertionError(NO_COPY)
+
+    def _states(self, recurse: bool) -> Iterator[State]:
         for module in self.modules() if recurse else [self]:
             if isinstance(module, FSDPModule):
                 yield module._fsdp_state
@@ -193,7 +98,7 @@ class FSDPModule:
             state.unit.syncs = requires_gradient_sync
 
     def set_requires_all_reduce(self, requires_all_reduce: bool, *, recurse: bool = True) -> None:
-        """Whether backward passes also reduce gradients over replicas (of a mesh of two dimensions)."""
+        """For a mesh of replicas and shards the same as ``set_requires_gradient_sync``: gradients are added up until both reductions come."""
         for state in self._states(recurse):
             state.unit.reduces_replicas = requires_all_reduce
 
@@ -242,7 +147,8 @@ def fully_shard(
 
     Args:
         module: a module, or a list of modules that are gathered together
-        mesh: the processes: in a row, or in two dimensions (replicas, shards); all, by default
+        mesh: the processes: in a row, or in two dimensions (replicas, shards); all, by default. Parameters may be distributed tensors already,
+            on another dimension of the same mesh (tensor parallelism): ``fully_shard(model, mesh=mesh["dp"])``
         reshard_after_forward: whether memory is given up between forward and backward; yes for all but the outermost module, by default
         shard_placement_fn: must give ``Shard(0)`` or ``None``
         mp_policy: in which dtypes it computes
@@ -254,7 +160,7 @@ def fully_shard(
 
     Raises:
         ValueError: the mesh has more than two dimensions, or a module is sharded already
-        NotImplementedError: a parameter is to be cut along another dimension, or is a distributed tensor already
+        NotImplementedError: a parameter is to be cut along another dimension, or has none
     """
     modules = list(module) if isinstance(module, (list, tuple)) else [module]
     mesh = distributed.init_device_mesh("cpu", (distributed.get_world_size(),)) if mesh is None else mesh
@@ -266,7 +172,16 @@ def fully_shard(
         if isinstance(each, (flambeau.nn.ModuleList, flambeau.nn.ModuleDict)) and type(each).forward is Module.forward:
             raise ValueError(f"fully_shard does not support containers that do not implement forward: {type(each).__name__}")
     entries = _shared_out(modules, mesh, set(map(id, ignored_params or ())), shard_placement_fn)
-    state = _State(modules[0], entries, mesh, reshard_after_forward, mp_policy or MixedPrecisionPolicy())
+    policy = mp_policy or MixedPrecisionPolicy()
+    shards = mesh.ndim - 1
+    unit = Unit(
+        lambda: [local_of(entry.parameter) for entry in entries], [entry.shape for entry in entries], mesh.get_group(shards),
+        mesh.get_group(0) if shards else None,
+    )  # fmt: skip
+    unit.param_dtype, unit.reduce_dtype = policy.param_dtype, policy.reduce_dtype
+    state = State(entries, unit, reshard_after_forward, lambda whole: [entry.view(each) for entry, each in zip(entries, whole)])
+    state.input_dtype, state.output_dtype = policy.param_dtype if policy.cast_forward_inputs else None, policy.output_dtype
+    state.nested = lambda: list(modules[0]._states(recurse=True))
     for each in modules:
         cls = type(each)
         each.__class__ = type(f"FSDP{cls.__name__}", (FSDPModule, cls), {"__module__": cls.__module__})
@@ -298,12 +213,13 @@ def _shared_out(modules: list[Module], mesh: DeviceMesh, ignored: set[int], plac
         visit(module, True)
     entries = []
     for key, parameter in parameters.items():
-        if isinstance(parameter, DTensor) or parameter.dim() == 0:
-            what = "is a distributed tensor already" if isinstance(parameter, DTensor) else "has no dimensions"
-            raise NotImplementedError(f"fully_shard: parameter {places[key][0][1]!r} {what}: name it in ignored_params")
+        if parameter.dim() == 0:
+            raise NotImplementedError(f"fully_shard: parameter {places[key][0][1]!r} has no dimensions: name it in ignored_params")
         wanted = placement(parameter) if placement is not None else None
         if wanted not in (None, Shard(0)):
-            raise NotImplementedError(f"fully_shard: parameter {places[key][0][1]!r} is to be {wanted!r}; parameters are cut along dimension 0")
+            raise NotImplementedError(
+                f"fully_shard: parameter {places[key][0][1]!r} is to be {wanted!r}; parameters are cut along dimension 0"
+            )
         sharded = sharded_parameter(parameter, mesh)
         for part, name in places[key]:
             part._parameters[name] = sharded
@@ -311,8 +227,41 @@ def _shared_out(modules: list[Module], mesh: DeviceMesh, ignored: set[int], plac
     return entries
 
 
+class _Entry(Entry):
+    """A parameter, which may have been distributed before, for tensor parallelism; then what is gathered is a piece of that."""
+
+    def __init__(self, places: list[tuple[Module, str]], parameter: Parameter) -> None:
+        self.spec = parameter._spec if isinstance(parameter, DTensor) else None
+        super().__init__(places, local_of(parameter) if isinstance(parameter, DTensor) else parameter)
+
+    def view(self, tensor: Tensor) -> Tensor:
+        """What was gathered, as the parameter was before."""
+        return tensor if self.spec is None else wrap(tensor, self.spec)
+
+
+def _both(mesh: DeviceMesh, other: DeviceMesh) -> DeviceMesh:
+    """The mesh of which two are parts; what is cut along the second one is cut again along the first.
+
+    Raises:
+        ValueError: they are not two dimensions of one mesh
+    """
+    parent = mesh._parent
+    if parent is None or parent != other._parent or mesh.ndim != 1 or other.ndim != 1:
+        raise ValueError(
+            f"a parameter that lies on {other} is shared out over {mesh}: both have to be parts of one mesh with named dimensions, such as "
+            'mesh["dp"] and mesh["tp"]'
+        )
+    names = (*(other.mesh_dim_names or ()), *(mesh.mesh_dim_names or ()))
+    return parent[names]
+
+
 def sharded_parameter(parameter: Parameter, mesh: DeviceMesh) -> Parameter:
     """A parameter as a distributed tensor, of which this process keeps some rows of its own."""
+    if isinstance(parameter, DTensor):
+        local, spec = local_of(parameter).detach(), parameter._spec
+        start, end = Shard(0).bounds(local.shape[0], mesh.size())[mesh.get_local_rank()]
+        whole = DTensorSpec(_both(mesh, spec.mesh), (*spec.placements, Shard(0)), spec.shape)
+        return Parameter(wrap(local[start:end].clone(), whole), parameter.requires_grad)
     shards = mesh.ndim - 1
     start, end = Shard(0).bounds(parameter.shape[0], mesh.size(shards))[mesh.get_local_rank(shards)]
     piece = parameter.detach()[start:end].clone(memory_format=flambeau.contiguous_format)

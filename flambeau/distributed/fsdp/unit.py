@@ -69,7 +69,7 @@ class Unit:
     Attributes:
         param_dtype, reduce_dtype: what parameters are gathered in, and gradients reduced in; ``None`` for their own
         syncs: whether gradients are reduced, or added up whole until they are
-        reduces_replicas: whether they are also reduced over replicas
+        reduces_replicas: the same for a unit that has replicas
         divide_by: instead of by the number of processes
         releases_after_backward: whether memory is given up then
         to_release: what is given up when a pass is over, at the latest
@@ -127,7 +127,7 @@ class Unit:
             gradients = [
                 old if new is None else new if old is None else old + new.to(old.dtype) for old, new in zip(before, gradients, strict=True)
             ]
-        if not self.syncs:
+        if not self.syncs or (self.replicas is not None and not self.reduces_replicas):
             flambeau.flush()
             self._whole_gradients = [None if each is None else each.detach() for each in gradients]
             return [None] * len(gradients)
@@ -148,7 +148,7 @@ class Unit:
     def _averaged(self, gradients: list[Tensor]) -> list[Tensor]:
         op = ReduceOp.AVG if self.divide_by is None else ReduceOp.SUM
         reduced = exchange.reduce_scatter(gradients, self.group, op)
-        if self.replicas is not None and self.reduces_replicas:
+        if self.replicas is not None:
             exchange.all_reduce(reduced, self.replicas, op)
         return reduced if self.divide_by is None else [each / self.divide_by for each in reduced]
 

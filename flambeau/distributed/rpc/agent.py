@@ -240,6 +240,8 @@ class Agent:
                 self._take(peer, message)
         except OSError as error:
             reason = f"is gone: its process has ended ({error})"
+        except Exception as error:  # such as too little memory: what follows cannot be read, either
+            reason = f"sent something that could not be read ({error!r})"
         self._lose(peer, reason)
 
     def _take(self, sender: int, message: Message) -> None:

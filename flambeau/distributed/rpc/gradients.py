@@ -24,7 +24,7 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau._ops.node import AccumulateGrad, GradNode, NodeHooks
-from flambeau.autograd import engine
+from flambeau.autograd import OBSERVERS, engine
 from flambeau.futures import Future, collect_all
 
 __all__ = ["Context", "arrive", "backward", "depart", "find", "make", "release", "within"]
@@ -215,6 +215,7 @@ class Part:
         starts: where it begins: at the roots (``None``), and at departures
         order: the nodes, users before the used; ``None`` until it is known that all starts are
         missing: for each node, from how many edges its gradients are to come still
+        leaves: the gradients of leaves
         found: for each node the gradients that have come, with the places of the edges in the order, by which they are summed
     """
 
@@ -225,6 +226,7 @@ class Part:
         self.order: list[Any] | None = None
         self.missing: dict[int, int] = {}
         self.found: dict[int, list[tuple]] = {}
+        self.leaves: dict[Tensor, Tensor] = {}
 
     # -- which departures belong to it -------------------------------------------------------------------------------------
 
@@ -259,11 +261,13 @@ class Part:
                 self._give(edge, grad, (place, position), ready)
             outer, engine.PASS.nodes = engine.PASS.nodes, self.order
             try:
-                return _all(self._run(ready))
+                sent = self._run(ready)
             finally:
                 engine.PASS.nodes = outer
-                if not self.missing:
-                    self.context.parts.pop(self.number, None)
+            if not self.missing:
+                self.context.parts.pop(self.number, None)
+                self._complete()
+            return _all(sent)
 
     def _arrange(self) -> None:
         self.starts = dict(sorted(self.starts.items(), key=lambda each: -1 if each[0] is None else each[0]))
@@ -316,12 +320,34 @@ class Part:
         return outgoing
 
     def _keep(self, node: AccumulateGrad, incoming: list) -> None:
-        leaf, gradients = node.variable, self.context.gradients
+        leaf = node.variable
         if leaf is None or not incoming or incoming[0] is None:
             return
-        gradients[leaf] = engine._sum(gradients[leaf], incoming[0]) if leaf in gradients else incoming[0]
+        self.leaves[leaf] = incoming[0]
         for hook in list(node.hooks.accumulated.values()) if node.hooks is not None else ():
             hook(leaf)
+
+    def _complete(self) -> None:
+        """Add the gradients that were found in this process to those of the context."""
+        if OBSERVERS:
+            self._observe()
+        gradients = self.context.gradients
+        for leaf, grad in self.leaves.items():
+            gradients[leaf] = engine._sum(gradients[leaf], grad) if leaf in gradients else grad
+
+    def _observe(self) -> None:
+        """Let those that exchange gradients after a pass, such as ``DistributedDataParallel``, do so, as if they were the leaves' ``grad``."""
+        before = {leaf: leaf.grad for leaf in self.leaves}
+        after = [observer() for observer in OBSERVERS]
+        try:
+            for leaf, grad in self.leaves.items():
+                leaf.grad = grad.clone()  # which may be changed in place, and may be another leaf's, too
+            for each in after:
+                each()
+            self.leaves = {leaf: leaf.grad for leaf in self.leaves}
+        finally:
+            for leaf, grad in before.items():
+                leaf.grad = grad
 
 
 def _all(futures: list[Future]) -> Future:

@@ -52,16 +52,8 @@ class _Count:
         answer.set_exception(DistBackendError(reason))
 
 
-_counts: dict[int, _Count] = {}
-_lock = threading.Lock()
-
-
 def _count(agent: Agent) -> _Count:
-    with _lock:
-        if id(agent) not in _counts:
-            _counts.clear()
-            _counts[id(agent)] = _Count(len(agent.workers))
-        return _counts[id(agent)]
+    return agent.__dict__.setdefault("_leaving", _Count(len(agent.workers)))
 
 
 def _tell(rank: int, made: int, served: int) -> Future:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ class Pool:
         self.limit, self.name = limit, name
         self.changed = threading.Condition()
         self.jobs: deque[Callable[[], Any]] = deque()
-        self.threads = self.idle = self.blocked = self.running = 0
-        self.closed = False
+        self.idle = self.running = 0
+        self.closed = self.starting = False
 
     def submit(self, job: Callable[[], Any]) -> None:
         """Have a job done; it must not raise anything."""
@@ -37,19 +38,24 @@ class Pool:
             self._provide()
 
     def _provide(self) -> None:
-        """See that there is a thread for the jobs that wait, if there may be one."""
-        if self.closed or not self.jobs:
+        """See that there is a thread for each job that may run."""
+        count = len(self.jobs) if self.limit is None else min(len(self.jobs), self.limit - self.running)
+        if count <= 0 or self.closed:
             return
-        if self.idle >= len(self.jobs):
-            self.changed.notify()
-        elif self.limit is None or self.threads - self.blocked < self.limit:
-            self.threads += 1
+        self.changed.notify(count)
+        if self.idle < count and not self.starting:  # one after the other: those that there are may be done before
+            self.starting = True
             threading.Thread(target=self._work, name=self.name, daemon=True).start()
 
     def _work(self) -> None:
         _OWN.pool = self
+        with self.changed:
+            self.starting = False
         while (job := self._next()) is not None:
-            job()
+            try:
+                job()
+            except Exception:  # which is an error of ours, or too little memory
+                traceback.print_exc()
             del job  # and with it what its arguments hold
             with self.changed:
                 self.running -= 1
@@ -63,20 +69,20 @@ class Pool:
                 self.changed.wait()
                 self.idle -= 1
             self.running += 1
-            return self.jobs.popleft()
+            job = self.jobs.popleft()
+            self._provide()  # for those that are left
+            return job
 
     @contextmanager
     def without_place(self) -> Iterator[None]:
         """A context in which this thread's job waits, and another one may run."""
         with self.changed:
-            self.blocked += 1
             self.running -= 1
             self._provide()
         try:
             yield
         finally:
             with self.changed:
-                self.blocked -= 1
                 self.running += 1
 
     def close(self) -> None:
@@ -130,7 +136,7 @@ class Clock:
             if not self.started:
                 self.started = True
                 threading.Thread(target=self._watch, name="flambeau-rpc-clock", daemon=True).start()
-            elif self.entries[0] is entry:
+            elif self.entries and self.entries[0] is entry:
                 self.changed.notify()
 
     def _watch(self) -> None:

@@ -9,7 +9,7 @@ import flambeau
 from flambeau import Tensor, distributed
 from flambeau.distributed.device_mesh import DeviceMesh, current_mesh
 from flambeau.distributed.tensor.dtensor import DTensor, wrap
-from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate, Shard
+from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate
 from flambeau.distributed.tensor.redistribute import move
 from flambeau.distributed.tensor.spec import DTensorSpec, local_shape_and_offset, normalized
 
@@ -65,7 +65,9 @@ def distribute_tensor(
     if not tensor.is_leaf:
         raise RuntimeError("`distribute_tensor` should be used to distribute leaf tensors! but found non-leaf tensor!")
     if any(isinstance(each, Partial) for each in wanted):
-        raise ValueError(f"a tensor is shared out by Shard(dim) and Replicate(), not by {wanted}: use DTensor.from_local() for parts of a sum")
+        raise ValueError(
+            f"a tensor is shared out by Shard(dim) and Replicate(), not by {wanted}: use DTensor.from_local() for parts of a sum"
+        )
     whole = (Replicate(),) * mesh.ndim
     data = tensor.detach() if src_data_rank is None else same_everywhere(tensor, mesh, whole, src_data_rank).detach()
     piece = move(data, mesh, tensor.shape, whole, wanted)
@@ -109,7 +111,13 @@ def distribute_module(
 
 
 def _made(
-    make: Callable, size: Sequence[Any], dtype: Any, requires_grad: bool, device_mesh: DeviceMesh | None, placements: Any, whole: bool = False
+    make: Callable,
+    size: Sequence[Any],
+    dtype: Any,
+    requires_grad: bool,
+    device_mesh: DeviceMesh | None,
+    placements: Any,
+    whole: bool = False,
 ) -> DTensor:
     shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
     mesh = whole_mesh(device_mesh)

@@ -42,7 +42,9 @@ class DTensor(Tensor):
 
     def __new__(cls, local_tensor: Tensor, spec: DTensorSpec, *, requires_grad: bool = False) -> DTensor:
         if not isinstance(spec, DTensorSpec):
-            raise TypeError("a DTensor is made by DTensor.from_local(local, mesh, placements) or distribute_tensor(tensor, mesh, placements)")
+            raise TypeError(
+                "a DTensor is made by DTensor.from_local(local, mesh, placements) or distribute_tensor(tensor, mesh, placements)"
+            )
         return wrap(local_tensor.detach(), spec).requires_grad_(requires_grad)
 
     @classmethod
@@ -84,7 +86,9 @@ class DTensor(Tensor):
             sizes = list(shape)
             own = local_shape_and_offset(sizes, mesh, wanted)[0]
             if mesh.get_coordinate() is not None and own != tuple(local_tensor.shape):
-                raise ValueError(f"shape={tuple(sizes)} lies as a piece of {list(own)} here, but local_tensor is {list(local_tensor.shape)}")
+                raise ValueError(
+                    f"shape={tuple(sizes)} lies as a piece of {list(own)} here, but local_tensor is {list(local_tensor.shape)}"
+                )
         if run_check:
             from flambeau.distributed.tensor.api import same_everywhere
 
@@ -163,9 +167,22 @@ class DTensor(Tensor):
         return self._spec.stride if dim is None else self._spec.stride[dim]
 
     def numel(self) -> int:
-        return self._spec.shape.numel()
+        return self._spec.numel
 
     nelement = numel
+
+    # What does not ask for elements is answered here, and not asked of ``__torch_function__``: rules ask often.
+
+    def dim(self) -> int:
+        return len(self._spec.shape)
+
+    ndimension = dim
+    ndim = property(dim)
+    dtype = property(lambda self: self.layout.dtype)
+    requires_grad = property(lambda self: self.node is not None, lambda self, value: self.requires_grad_(value))
+
+    def is_floating_point(self) -> bool:
+        return self.layout.dtype.is_floating_point
 
     @property
     def nbytes(self) -> int:
@@ -213,27 +230,35 @@ class DTensor(Tensor):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None and not isinstance(value, DTensor):  # by ``backward``, for the piece
-            value = wrap(value, self._spec.with_placements(dual(self.placements)))
+            value = self.gradient_of_piece(value)
         if value is not None and value.shape != self.shape:
-            raise RuntimeError(f"assigned grad has data of a different size: it has shape {list(value.shape)}, the tensor {list(self.shape)}")
+            raise RuntimeError(
+                f"assigned grad has data of a different size: it has shape {list(value.shape)}, the tensor {list(self.shape)}"
+            )
         self.__dict__["_grad"] = value
 
     @grad.deleter
     def grad(self) -> None:
         self.__dict__["_grad"] = None
 
-    def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
-    ) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
         if gradient is None and self.numel() != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        local = local_of(self)
-        if gradient is None:
-            gradient = flambeau.ones_like(local)
-        elif isinstance(gradient, DTensor):
+        given = (
+            None if gradient is None else local_of(moved(gradient, dual(self.placements))) if isinstance(gradient, DTensor) else gradient
+        )
+        flambeau.autograd.backward(self, given, retain_graph, create_graph, inputs=inputs)
+
+    def first_gradient(self, gradient: Tensor) -> Tensor:
+        """The gradient of this process's piece, of one that a backward pass begins with."""
+        if isinstance(gradient, DTensor):
             gradient = local_of(moved(gradient, dual(self.placements)))
         parts = averaged(self.device_mesh, self.placements)
-        local.backward(gradient if parts == 1 else gradient / parts, retain_graph, create_graph, inputs=inputs)
+        return gradient if parts == 1 else gradient / parts
+
+    def gradient_of_piece(self, gradient: Tensor) -> DTensor:
+        """The gradient of the tensor, of that of this process's piece."""
+        return wrap(gradient, self._spec.with_placements(dual(self.placements)))
 
     def register_hook(self, hook: Callable) -> HookHandle:
         return local_of(self).register_hook(_of_distributed(hook, self._spec))

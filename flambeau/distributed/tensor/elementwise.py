@@ -7,25 +7,28 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
-from flambeau.distributed.tensor.dtensor import DTensor, local_of, moved
+from flambeau.distributed.tensor.dtensor import DTensor, local_of, moved, wrap
 from flambeau.distributed.tensor.placement_types import Partial, Placement, Shard
-from flambeau.distributed.tensor.ways import WHOLE, Call, Way, choose, run
+from flambeau.distributed.tensor.ways import WHOLE, Call, Way, choose, remembered, run
 
 __all__ = ["IN_PLACE", "NAMES", "elementwise", "in_place", "ways_of_each"]
 
-NAMES = frozenset("""
-    abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh bitwise_and
-    bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil celu clamp clamp_max clamp_min clip clone conj contiguous copysign cos cosh
-    deg2rad digamma div divide elu eq erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmax fmin fmod frac ge gelu greater greater_equal
-    gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lerp less less_equal lgamma log
-    log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit logsigmoid lt masked_fill maximum minimum mish mul
-    multiply mvlgamma nan_to_num ne neg negative nextafter not_equal ones_like positive pow rad2deg real reciprocal relu relu6 remainder round rsqrt rsub selu
-    sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink softsign sqrt square sub subtract tan tanh tanhshrink threshold to true_divide trunc
-    type_as where xlogy zeros_like empty_like full_like float double half bfloat16 int long short bool char byte cpu type
-    __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __pow__ __rpow__ __neg__ __pos__
-    __abs__ __invert__ __and__ __rand__ __or__ __ror__ __xor__ __rxor__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __lshift__ __rshift__
-    hardtanh softplus logical_not view_as_real_ prelu
-""".split()) - {"view_as_real_", "prelu"}  # fmt: skip
+NAMES = frozenset({
+    "__abs__", "__add__", "__and__", "__eq__", "__floordiv__", "__ge__", "__gt__", "__invert__", "__le__", "__lshift__", "__lt__", "__mod__", "__mul__",
+    "__ne__", "__neg__", "__or__", "__pos__", "__pow__", "__radd__", "__rand__", "__rfloordiv__", "__rmod__", "__rmul__", "__ror__", "__rpow__",
+    "__rshift__", "__rsub__", "__rtruediv__", "__rxor__", "__sub__", "__truediv__", "__xor__", "abs", "absolute", "acos", "acosh", "add", "addcdiv",
+    "addcmul", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bfloat16",
+    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "byte", "ceil", "celu", "char",
+    "clamp", "clamp_max", "clamp_min", "clip", "clone", "conj", "contiguous", "copysign", "cos", "cosh", "cpu", "deg2rad", "digamma", "div", "divide",
+    "double", "elu", "empty_like", "eq", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "fix", "float", "float_power", "floor", "floor_divide", "fmax",
+    "fmin", "fmod", "frac", "full_like", "ge", "gelu", "greater", "greater_equal", "gt", "half", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
+    "heaviside", "hypot", "i0", "int", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "ldexp", "le", "leaky_relu", "lerp", "less", "less_equal",
+    "lgamma", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
+    "logsigmoid", "long", "lt", "masked_fill", "maximum", "minimum", "mish", "mul", "multiply", "mvlgamma", "nan_to_num", "ne", "neg", "negative",
+    "nextafter", "not_equal", "ones_like", "positive", "pow", "rad2deg", "real", "reciprocal", "relu", "relu6", "remainder", "round", "rsqrt", "rsub",
+    "selu", "sgn", "short", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink", "softsign", "sqrt", "square", "sub",
+    "subtract", "tan", "tanh", "tanhshrink", "threshold", "to", "true_divide", "trunc", "type", "type_as", "where", "xlogy", "zeros_like",
+})  # fmt: skip
 """Names of the functions and methods."""
 
 _SUMS = frozenset({"add", "sub", "subtract", "__add__", "__radd__", "__sub__"})
@@ -76,9 +79,8 @@ def _keeps_parts(call: Call, now: list[Placement], parts: Partial) -> bool:
     return False
 
 
-def elementwise(call: Call) -> Any:
-    """Run on the pieces."""
-    return run(call, choose(call, ways_of_each))
+elementwise = remembered(lambda call: (choose(call, ways_of_each), None))
+"""Run on the pieces."""
 
 
 # -- in place -----------------------------------------------------------------------------------------------------------
@@ -107,7 +109,9 @@ def in_place(call: Call) -> Any:
         others = [_aligned(each, placement.dim, shape) if isinstance(placement, Shard) else WHOLE for each in call.tensors[1:]]
         if isinstance(placement, Partial) and not scales:
             if not sums or any(each.placements[axis] != placement for each in call.tensors[1:]) or len(call.tensors) < 2:
-                raise RuntimeError(f"{call.name}: the tensor lies as {placement!r}, of which no process has an element: redistribute() it first")
+                raise RuntimeError(
+                    f"{call.name}: the tensor lies as {placement!r}, of which no process has an element: redistribute() it first"
+                )
             others = [placement] * len(others)
         places.append(([placement, *others], placement))
     return changed(target, lambda: run(call, places, shape))
@@ -118,7 +122,7 @@ def changed(target: DTensor, run_in_place: Callable[[], Any]) -> DTensor:
     result = run_in_place()
     if isinstance(result, Tensor):
         target.storage, target.layout = result.storage, result.layout
-        if result.node is not target.node and not target.is_leaf or (result.node is not None and target.node is None):
+        if (result.node is not target.node and not target.is_leaf) or (result.node is not None and target.node is None):
             target.node, target.output_nr = result.node, result.output_nr
     return target
 
@@ -129,7 +133,9 @@ def whole_in_place(call: Call) -> DTensor:
     if not isinstance(target, DTensor):
         raise RuntimeError(f"{call.name}: an ordinary tensor cannot be changed by distributed ones: distribute it, or use full_tensor()")
     if any(isinstance(each, Partial) for each in target.placements):
-        raise RuntimeError(f"{call.name}: the tensor lies as {target.placements}, of which no process has an element: redistribute() it first")
+        raise RuntimeError(
+            f"{call.name}: the tensor lies as {target.placements}, of which no process has an element: redistribute() it first"
+        )
     everywhere = [WHOLE] * call.mesh.ndim
     if target.requires_grad and flambeau.is_grad_enabled():
         raise RuntimeError(f"{call.name} of a distributed tensor that requires grad changes its memory in all processes: use no_grad()")
@@ -139,8 +145,6 @@ def whole_in_place(call: Call) -> DTensor:
     whole = local_of(first).clone()
     others = [local_of(moved(each, everywhere)) if isinstance(each, DTensor) else each for each in call.args[1:]]
     call.function(whole, *others, **call.kwargs)
-    from flambeau.distributed.tensor.dtensor import wrap
-
     piece = local_of(moved(wrap(whole, first._spec), target.placements))
     with flambeau.no_grad():
         local_of(target).detach().copy_(piece)

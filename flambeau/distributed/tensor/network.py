@@ -25,7 +25,11 @@ def embedding(call: Call) -> Any:
         raise RuntimeError(f"embedding: the weight is an ordinary tensor of shape {list(weight.shape)}: distribute it, too")
     if not isinstance(input, DTensor):  # indices that are the same in each process
         input = wrap(input, DTensor.from_local(input, call.mesh).redistribute(placements=[WHOLE] * call.mesh.ndim)._spec)
-        call = Call(call.function, (input, weight, *call.args[2:]), {name: each for name, each in call.kwargs.items() if name not in ("input", "weight")})
+        call = Call(
+            call.function,
+            (input, weight, *call.args[2:]),
+            {name: each for name, each in call.kwargs.items() if name not in ("input", "weight")},
+        )
     shape = (*input.shape, weight.shape[1])
     rows = [axis for axis, each in enumerate(weight.placements) if each.is_shard(0)]
     if argument(call, 3, "max_norm") is not None:
@@ -141,7 +145,10 @@ def loss_of_classes(call: Call) -> Any:
                 if dim != classes and classes:
                     place = dim if target.dim() == input.dim() else dim - (dim > classes)
                     placed = [Shard(dim), Shard(place)]
-                    yield [placed[own.index(number)] if number in own else WHOLE for number in range(len(call.tensors))], Shard(dim - (dim > classes))
+                    yield (
+                        [placed[own.index(number)] if number in own else WHOLE for number in range(len(call.tensors))],
+                        Shard(dim - (dim > classes)),
+                    )
 
         losses = run(each, choose(each, ways))
     if reduction == "none":
@@ -177,5 +184,5 @@ def random_like(call: Call) -> Any:
 
 NETWORK: dict[str, Callable[[Call], Any]] = {
     "embedding": embedding, "dropout": dropout, **dict.fromkeys(_BATCHED, batched), **dict.fromkeys(_ELEMENTS, loss_of_elements),
-    "cross_entropy": loss_of_classes, "nll_loss": loss_of_classes, "rand_like": random_like, "randn_like": random_like, "randint_like": random_like,
+    "cross_entropy": loss_of_classes, "nll_loss": loss_of_classes, "alike": random_like, "rand_like": random_like, "randn_like": random_like, "randint_like": random_like,
 }  # fmt: skip

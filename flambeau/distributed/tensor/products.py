@@ -8,7 +8,7 @@ from typing import Any
 import flambeau
 from flambeau.distributed.tensor.dtensor import DTensor
 from flambeau.distributed.tensor.placement_types import Partial, Placement, Shard
-from flambeau.distributed.tensor.ways import WHOLE, Call, Way, argument, choose, run
+from flambeau.distributed.tensor.ways import WHOLE, Call, Way, argument, choose, remembered, run
 
 __all__ = ["addmm", "linear", "matmul", "scaled_dot_product_attention"]
 
@@ -26,7 +26,7 @@ def _ways_of_product(first: DTensor, second: DTensor, ndim: int, axis: int) -> I
         size = max(first.shape[own] if own >= 0 else 1, second.shape[other] if other >= 0 else 1)
         cut = [Shard(place) if place >= 0 and each.shape[place] == size else WHOLE for each, place in ((first, own), (second, other))]
         yield cut[0], cut[1], Shard(dim)
-    for one, other, swap in ((first, second, False), (second, first, True)):
+    for one, swap in ((first, False), (second, True)):
         placement = one.placements[axis]
         if isinstance(placement, Partial) and placement.reduce_op in ("sum", "avg"):
             yield (WHOLE, placement, placement) if swap else (placement, WHOLE, placement)
@@ -40,12 +40,15 @@ def _product_shape(first: DTensor, second: DTensor) -> tuple[int, ...]:
     return (*batch, *first.shape[-2:-1], *(second.shape[-1:] if second.dim() > 1 else ()))
 
 
-def matmul(call: Call) -> Any:
-    """``matmul``, ``mm``, ``bmm``, ``mv``, ``dot`` and ``@``."""
+def _plan_of_product(call: Call) -> tuple[list[Way], tuple[int, ...]]:
     first, second = call.tensors
     shape = _product_shape(first, second)
     ways = choose(call, lambda call, axis: [([one, other], out) for one, other, out in _ways_of_product(first, second, len(shape), axis)])
-    return run(call, ways, shape)
+    return ways, shape
+
+
+matmul = remembered(_plan_of_product)
+"""``matmul``, ``mm``, ``bmm``, ``mv``, ``dot`` and ``@``."""
 
 
 def reversed_matmul(call: Call) -> Any:

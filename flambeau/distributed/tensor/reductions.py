@@ -19,7 +19,19 @@ REDUCTIONS = {
 }  # fmt: skip
 """Functions that reduce dimensions, and at which place they are told which."""
 
-LINES = {"softmax": 1, "log_softmax": 1, "softmin": 1, "cumsum": 1, "cumprod": 1, "logcumsumexp": 1, "sort": 1, "argsort": 1, "topk": 2, "flip": 1, "roll": 2}
+LINES = {
+    "softmax": 1,
+    "log_softmax": 1,
+    "softmin": 1,
+    "cumsum": 1,
+    "cumprod": 1,
+    "logcumsumexp": 1,
+    "sort": 1,
+    "argsort": 1,
+    "topk": 2,
+    "flip": 1,
+    "roll": 2,
+}
 """Functions along one dimension that keep it, and at which place they are told which."""
 
 _LAST = {"sort", "argsort", "topk"}
@@ -62,7 +74,10 @@ def reduction(call: Call) -> Any:
     if call.name in ("std", "var") and not isinstance(given, (tuple, list)) and not tensor.is_floating_point():
         return run(call, choose(call, None))
     keepdim = bool(argument(call, place + (2 if call.name in ("std", "var") and len(call.args) > 3 else 1), "keepdim", False))
-    return run(call, choose(call, _ways_of_reduction(reduced_dims(given, tensor.dim()), keepdim, "sum" if call.name in ("sum", "nansum") else None)))
+    return run(
+        call,
+        choose(call, _ways_of_reduction(reduced_dims(given, tensor.dim()), keepdim, "sum" if call.name in ("sum", "nansum") else None)),
+    )
 
 
 def mean(call: Call) -> Any:

@@ -130,7 +130,9 @@ def squeeze(call: Call) -> Any:
     """``squeeze``: pieces of a dimension may be of size 1 where the dimension is not."""
     tensor = call.tensors[0]
     given = argument(call, 1, "dim")
-    asked = range(tensor.dim()) if given is None else [each % max(tensor.dim(), 1) for each in ([given] if isinstance(given, int) else given)]
+    asked = (
+        range(tensor.dim()) if given is None else [each % max(tensor.dim(), 1) for each in ([given] if isinstance(given, int) else given)]
+    )
     gone = tuple([dim for dim in asked if tensor.dim() and tensor.shape[dim] == 1])
     shape = [size for dim, size in enumerate(tensor.shape) if dim not in gone]
     place = lambda dim: None if dim in gone else dim - sum(other < dim for other in gone)
@@ -148,7 +150,9 @@ def _permuted(call: Call, order: Sequence[int]) -> Any:
 def transpose(call: Call) -> Any:
     """``transpose`` and its other names."""
     ndim = call.tensors[0].dim()
-    first, second = (argument(call, number, name, call.kwargs.get(f"axis{number - 1}")) % max(ndim, 1) for number, name in ((1, "dim0"), (2, "dim1")))
+    first, second = (
+        argument(call, number, name, call.kwargs.get(f"axis{number - 1}")) % max(ndim, 1) for number, name in ((1, "dim0"), (2, "dim1"))
+    )
     order = list(range(ndim))
     if ndim:
         order[first], order[second] = second, first
@@ -188,7 +192,9 @@ def expand(call: Call) -> Any:
     more = len(given) - tensor.dim()
     shape = [tensor.shape[dim - more] if size == -1 else size for dim, size in enumerate(given)]
     one = Call(call.function, (tensor,), {})
-    ways = choose(one, lambda call, axis: _following(call, axis, lambda dim: dim + more if tensor.shape[dim] == shape[dim + more] else None))
+    ways = choose(
+        one, lambda call, axis: _following(call, axis, lambda dim: dim + more if tensor.shape[dim] == shape[dim + more] else None)
+    )
     local = local_shape_and_offset(shape, call.mesh, [output for _, output in ways])[0]
     return run(one, ways, shape, lambda piece: piece.expand(local))
 

@@ -18,15 +18,18 @@ class DTensorSpec:
     Attributes:
         mesh: the processes
         placements: how the tensor lies along each dimension of the mesh
-        shape, stride: of the whole tensor
+        shape, stride, numel: of the whole tensor
     """
 
-    __slots__ = ("mesh", "placements", "shape", "stride")
+    __slots__ = ("mesh", "numel", "placements", "shape", "stride")
 
-    def __init__(self, mesh: DeviceMesh, placements: Sequence[Placement], shape: Sequence[int], stride: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, mesh: DeviceMesh, placements: Sequence[Placement], shape: Sequence[int], stride: Sequence[int] | None = None
+    ) -> None:
         self.mesh = mesh
         self.placements = tuple(placements)
         self.shape = Size(shape)
+        self.numel = self.shape.numel()
         self.stride = tuple(contiguous_strides(shape) if stride is None else stride)
 
     device_mesh = property(lambda self: self.mesh, doc="The processes.")

@@ -18,10 +18,28 @@ _AS_EVER = frozenset({
 })  # fmt: skip
 """What asks for no elements, or is about this process's piece."""
 
-_OF_THE_CLASS = {"detach", "numel", "size", "stride", "is_contiguous", "item", "tolist", "backward", "register_hook", "untyped_storage", "nelement"}
+_OF_THE_CLASS = {
+    "detach",
+    "numel",
+    "size",
+    "stride",
+    "is_contiguous",
+    "item",
+    "tolist",
+    "backward",
+    "register_hook",
+    "untyped_storage",
+    "nelement",
+}
 """Methods that the class has itself; functions of these names come here."""
 
+
+def _refuse_view_in_place(call: Call) -> Any:
+    raise NotImplementedError("a distributed tensor does not change its shape in place: use the method without the underscore")
+
+
 TABLE: dict[str, Callable[[Call], Any]] = {
+    "_method": elementwise.elementwise, "inplace": _refuse_view_in_place, "_polygamma_inplace": elementwise.whole_in_place,  # names of methods' functions
     **dict.fromkeys(elementwise.NAMES, elementwise.elementwise), **dict.fromkeys(elementwise.IN_PLACE, elementwise.in_place),
     **dict.fromkeys(reductions.REDUCTIONS, reductions.reduction), **dict.fromkeys(reductions.LINES, reductions.along_lines),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "__matmul__"), products.matmul), "__rmatmul__": products.reversed_matmul,

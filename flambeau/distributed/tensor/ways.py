@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
+from threading import local
 from typing import Any
 
 import flambeau
 from flambeau import Tensor
 from flambeau._tensor.overriding import AllDisabled
 from flambeau._types.dtype import dtype as DType
+from flambeau.distributed.device_mesh import DeviceMesh
 from flambeau.distributed.tensor.dtensor import DTensor, local_of, moved, wrap
 from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate, Shard
 from flambeau.distributed.tensor.redistribute import SumGradient
@@ -36,6 +38,15 @@ Rule = Callable[["Call", int], Iterable[Way]]
 WHOLE = Replicate()
 
 
+class _Mixing(local):
+    """Whether ordinary tensors may be among distributed ones, as whole in each process."""
+
+    allowed = False
+
+
+MIXING = _Mixing()
+
+
 class Call:
     """A call of a function with distributed tensors among its arguments (also in lists and tuples).
 
@@ -48,19 +59,30 @@ class Call:
         RuntimeError: their meshes differ, or an ordinary tensor of more than one element is among the arguments
     """
 
-    def __init__(self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any], mixes: bool = False) -> None:
+    def __init__(self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         self.name: str = function.__name__
         self.function, self.args, self.kwargs = function, tuple(args), kwargs
-        self.tensors: list[DTensor] = []
-        for each in _flat((*args, *kwargs.values())):
-            if isinstance(each, DTensor):
-                self.tensors.append(each)
-            elif isinstance(each, Tensor) and each.numel() != 1 and not mixes:
+        given = list(_flat((*args, *kwargs.values())))
+        self.mesh: DeviceMesh = next(each.device_mesh for each in given if isinstance(each, DTensor))
+        if MIXING.allowed:
+            self.args, values = (_replaced(each, self._whole, Tensor) for each in (self.args, list(kwargs.values())))
+            self.kwargs = dict(zip(kwargs, values))
+            given = list(_flat((*self.args, *values)))
+        self.tensors: list[DTensor] = [each for each in given if isinstance(each, DTensor)]
+        self._check(given)
+
+    def _whole(self, tensor: Tensor) -> DTensor:
+        if isinstance(tensor, DTensor):
+            return tensor
+        return DTensor.from_local(tensor, self.mesh, [WHOLE] * self.mesh.ndim)
+
+    def _check(self, given: list[Any]) -> None:
+        for each in given:
+            if isinstance(each, Tensor) and not isinstance(each, DTensor) and each.numel() != 1:
                 raise RuntimeError(
                     f"{self.name}: got mixed torch.Tensor and DTensor: an ordinary tensor of shape {list(each.shape)} is among distributed ones; "
                     "say how it lies with distribute_tensor() or DTensor.from_local()"
                 )
-        self.mesh = self.tensors[0].device_mesh
         if any(each.device_mesh is not self.mesh and each.device_mesh != self.mesh for each in self.tensors):
             raise RuntimeError(f"{self.name}: the tensors lie on different meshes: {[each.device_mesh for each in self.tensors]}")
 
@@ -77,11 +99,11 @@ def _flat(values: Iterable[Any]) -> Iterable[Any]:
             yield each
 
 
-def _replaced(value: Any, replacement: Callable[[Any], Any]) -> Any:
-    if isinstance(value, DTensor):
+def _replaced(value: Any, replacement: Callable[[Any], Any], kind: type = DTensor) -> Any:
+    if isinstance(value, kind):
         return replacement(value)
     if isinstance(value, (tuple, list)):
-        parts = [_replaced(each, replacement) for each in value]
+        parts = [_replaced(each, replacement, kind) for each in value]
         return type(value)._make(parts) if hasattr(value, "_make") else type(value)(parts)
     return value
 
@@ -114,17 +136,22 @@ def choose(call: Call, rule: Rule | None) -> list[Way]:
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
-def run(call: Call, ways: Sequence[Way], shape: Sequence[int] | None = None, function: Callable | None = None) -> Any:
+def run(
+    call: Call, ways: Sequence[Way], shape: Sequence[int] | None = None, function: Callable | None = None, spec: DTensorSpec | None = None
+) -> Any:
     """Bring the arguments to where the ways want them, run the function on the pieces, and say how the results lie.
 
     Args:
         shape: of the (one) result; if it is not given, the function is asked with tensors that have shapes and no more
         function: what runs on the pieces, if it is not the function itself
+        spec: of the (one) result, if it is known
     """
     pieces = pieces_of(call, ways)
     args, kwargs = (_replaced(each, lambda tensor: next(pieces)) for each in (call.args, list(call.kwargs.items())))
     result = (function or call.function)(*args, **dict(kwargs))
-    placements = tuple(output for _, output in ways)
+    if spec is not None:
+        return wrap(result, spec)
+    placements = tuple([output for _, output in ways])
     if shape is None and any(isinstance(each, Shard) for each in placements):
         layouts = iter(_whole_layouts(call))
         return _wrapped(result, lambda local: DTensorSpec(call.mesh, placements, *next(layouts)))
@@ -161,6 +188,46 @@ def _wrapped(result: Any, spec: Callable[[Tensor], DTensorSpec]) -> Any:
 def of_rule(rule: Rule | None) -> Callable[[Call], Any]:
     """What a function does that a rule tells the ways of."""
     return lambda call: run(call, choose(call, rule))
+
+
+_MAX_PLANS = 4096
+
+
+def remembered(find: Callable[[Call], tuple[list[Way], Sequence[int] | None]]) -> Callable[[Call], Any]:
+    """What a function of one result does, for which ``find`` gives the ways, and the shape if it knows that.
+
+    What was found for a call holds for those with the same shapes, placements and kinds of arguments; numbers must not matter but by their class.
+    """
+    plans: dict[Any, tuple[list[Way], DTensorSpec]] = {}
+
+    def handler(call: Call) -> Any:
+        key = call.function, call.mesh, _signature(call.args), _signature(tuple(call.kwargs.items()))
+        try:
+            known = plans.get(key)
+        except TypeError:  # an argument that has no hash
+            return run(call, *find(call))
+        if known is not None:
+            return run(call, known[0], spec=known[1])
+        ways, shape = find(call)
+        result = run(call, ways, shape)
+        if isinstance(result, DTensor):
+            if len(plans) >= _MAX_PLANS:
+                plans.clear()
+            plans[key] = ways, result._spec
+        return result
+
+    return handler
+
+
+def _signature(value: Any) -> Any:
+    """What counts of an argument: of numbers only the class."""
+    if isinstance(value, DTensor):
+        return value._spec.shape, value._spec.placements, value.layout.dtype
+    if isinstance(value, Tensor):
+        return value.layout.shape, value.layout.dtype
+    if isinstance(value, tuple):
+        return tuple(map(_signature, value))
+    return value.__class__ if value.__class__ in (int, float, bool, complex) else value
 
 
 # -- shapes -----------------------------------------------------------------------------------------------------------
@@ -217,4 +284,3 @@ def argument(call: Call, position: int, name: str, default: Any = None) -> Any:
     if len(call.args) > position:
         return call.args[position]
     return call.kwargs.get(name, default)
-

@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops.nn import attention, attention_weights
+from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 from flambeau.nn.functional._dropout import dropout
@@ -74,7 +75,7 @@ def _is_fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is
         return False
     if query.size(-2) < _FEW_QUERIES and not is_causal:
         return False
-    return mask is None or not mask.requires_grad
+    return mask is None or not (mask.requires_grad or (LOCAL.tape.batched and LOCAL.tape.is_tracked(mask)))
 
 
 def _grouped(

@@ -56,11 +56,10 @@ def _fractional_max_pool(
         along = starts.unsqueeze(-1) + flambeau.arange(kernel[d], device=input.device)
         shape = [*values.shape[:2], *(out[d] if i == d else 1 for i in range(n)), *(kernel[d] if i == d else 1 for i in range(n))]
         position = position * sizes[d] + along.view(shape)
-    position = position.flatten(2 + n).flatten(2, 1 + n)
-    windows = values.flatten(2).unsqueeze(2).expand(-1, -1, position.size(2), -1).gather(3, position)
-    maxima, which = windows.max(-1)
-    indices = position.gather(3, which.unsqueeze(-1)).squeeze(-1)
-    maxima, indices = maxima.unflatten(2, out), indices.unflatten(2, out)
+    position, flat = position.flatten(2 + n).flatten(2, 1 + n), values.flatten(2)
+    which = flat.detach().gather(2, position.flatten(2)).view(position.shape).argmax(-1, keepdim=True)
+    indices = position.gather(3, which).squeeze(-1)
+    maxima, indices = flat.gather(2, indices).unflatten(2, out), indices.unflatten(2, out)
     if not batched:
         maxima, indices = maxima.squeeze(0), indices.squeeze(0)
     return (maxima, indices) if return_indices else maxima

@@ -72,7 +72,8 @@ def interpolate(
     kind = ("wide " if antialias else "") + _KINDS[mode]
     old = tuple(input.shape[2:])
     rules = {
-        i + 2: Rule(kind, before, after, scale, align_corners) for i, (before, after, scale) in enumerate(zip(old, sizes, scales or (None,) * n))
+        i + 2: Rule(kind, before, after, scale, align_corners)
+        for i, (before, after, scale) in enumerate(zip(old, sizes, scales or (None,) * n))
     }
     output = resample(output, rules)
     if output.dtype == input.dtype:

@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import legacy_reduction, reduction_code, shape_text
 from flambeau.nn.functional._common import reduce as reduced
@@ -329,7 +330,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = Fals
         if var < 0:
             raise ValueError(f"var has negative entry/entries: {var}")
         var = var * flambeau.ones_like(input)
-    elif bool((var < 0).any()):
+    elif not holds_everywhere(~(var < 0)):
         raise ValueError("var has negative entry/entries")
     if var.size() != input.size():
         if input.size()[:-1] == var.size():

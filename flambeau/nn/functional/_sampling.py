@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +18,8 @@ _CORNERS = (
     "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify align_corners=True "
     "if the old behavior is desired."
 )
+
+_FEW_CHANNELS = 4
 
 
 def grid_sample(
@@ -47,22 +51,28 @@ def grid_sample(
         align_corners = False
     _check_grid(input, grid, mode)
     sizes = tuple(input.shape[2:])
-    # x belongs to the last axis.
-    points = [_unnormalize(grid[..., -1 - i], size, align_corners) for i, size in enumerate(sizes)]
+    # x belongs to the last axis. Places and weights are computed once for all channels and kept; for few, whose gradients nobody asks for, with each.
+    each = input.shape[1] if input.shape[1] <= _FEW_CHANNELS and not (_records(input) or _records(grid)) else 1
+    points = [_unnormalize(grid[..., -1 - i].unsqueeze(1), size, align_corners) for i, size in enumerate(sizes)]
+    points = [point.expand(-1, each, *point.shape[2:]) for point in points]
     if mode == "bicubic":
         return _bicubic(input, points, padding_mode, align_corners)
     points = [_inside(point, size, padding_mode, align_corners) for point, size in zip(points, sizes)]
     if mode == "nearest":
-        return _take(input, [point.round() for point in points])
+        return _take(input, [_place(input, axis, point.round()) for axis, point in enumerate(points)])
     low = [point.floor() for point in points]
-    result: Any = 0
+    sides = [[_place(input, axis, floor), _place(input, axis, floor + 1)] for axis, floor in enumerate(low)]
+    shares = [(1 - fraction, fraction) for fraction in (point - floor for point, floor in zip(points, low))]
+    result: Any = None
     for corner in itertools.product((0, 1), repeat=len(points)):
-        weight: Any = 1
-        for point, floor, side in zip(points, low, corner):
-            fraction = point - floor
-            weight = weight * (fraction if side else 1 - fraction)
-        result = result + _take(input, [floor + side for floor, side in zip(low, corner)]) * weight.unsqueeze(1)
+        weight = functools.reduce(operator.mul, (share[side] for share, side in zip(shares, corner)))
+        part = _take(input, [side[which] for side, which in zip(sides, corner)]) * weight
+        result = part if result is None else result + part
     return result
+
+
+def _records(input: Tensor) -> bool:
+    return input.requires_grad and flambeau.is_grad_enabled()
 
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
@@ -100,29 +110,34 @@ def _inside(point: Tensor, size: int, padding_mode: str, align_corners: bool) ->
     return point.clamp(0, size - 1)
 
 
-def _take(input: Tensor, positions: list[Tensor]) -> Tensor:
-    """The values (N, C, ...) at whole ``positions``, with zeros outside."""
+def _place(input: Tensor, axis: int, position: Tensor) -> tuple[Tensor, Tensor]:
+    """How far a whole position of a spatial axis (or the nearest that there is) lies in a flattened image, and whether it is inside."""
     sizes = input.shape[2:]
-    valid: Any = None
-    flat: Any = 0
-    for position, size in zip(positions, sizes):
-        fits = (position >= 0) & (position <= size - 1)
-        valid = fits if valid is None else valid & fits
-        flat = flat * size + position.clamp(0, size - 1).to(flambeau.int64)
-    n, c = input.shape[:2]
-    index = flat.reshape(n, 1, -1).expand(-1, c, -1)
-    values = input.flatten(2).gather(2, index).view(n, c, *positions[0].shape[1:])
-    return values * valid.unsqueeze(1).to(values.dtype)
+    whole = flambeau.int32 if math.prod(sizes) < 1 << 31 else flambeau.int64  # half of what is kept
+    inside = (position >= 0) & (position <= sizes[axis] - 1)
+    return position.clamp(0, sizes[axis] - 1).to(whole) * math.prod(sizes[axis + 1 :]), inside
+
+
+def _take(input: Tensor, places: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The values (N, C, ...) at places (N, C or 1, ...), with zeros outside."""
+    index = functools.reduce(operator.add, (place for place, _ in places))
+    inside = functools.reduce(operator.and_, (inside for _, inside in places))
+    shape = (*input.shape[:2], *index.shape[2:])
+    values = input.flatten(2).gather(2, index.expand(shape).flatten(2)).view(shape)
+    return flambeau.where(inside, values, 0.0)
 
 
 def _bicubic(input: Tensor, points: list[Tensor], padding_mode: str, align_corners: bool) -> Tensor:
     sizes = input.shape[2:]
     low = [point.floor() for point in points]
     weights = [_cubic_weights(point - floor) for point, floor in zip(points, low)]
+    taps = [
+        [_place(input, axis, _inside(low[axis] + offset, size, padding_mode, align_corners)) for offset in range(-1, 3)]
+        for axis, size in enumerate(sizes)
+    ]
     result: Any = 0
     for i, j in itertools.product(range(4), repeat=2):
-        taps = [_inside(floor + (offset - 1), size, padding_mode, align_corners) for floor, offset, size in zip(low, (i, j), sizes)]
-        result = result + _take(input, taps) * (weights[0][i] * weights[1][j]).unsqueeze(1)
+        result = result + _take(input, [taps[0][i], taps[1][j]]) * (weights[0][i] * weights[1][j])
     return result
 
 

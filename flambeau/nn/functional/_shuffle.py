@@ -8,8 +8,18 @@ from typing import Any
 import numpy
 
 import flambeau
+from flambeau._ops.unfolding import fold_windows, unfold_windows
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import ntuple, shape_text
+
+
+def _is_channels_last(input: Tensor) -> bool:
+    return input.dim() == 4 and input.is_contiguous(memory_format=flambeau.channels_last) and not input.is_contiguous()
+
+
+def _channels_first(pixels: Tensor) -> Tensor:
+    """(N, H, W, C) as (N, C, H, W), in the format ``channels_last``."""
+    return pixels.permute(0, 3, 1, 2)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -29,6 +39,9 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
             "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
             f"input.size(-3)={c} is not divisible by {r * r}"
         )
+    if _is_channels_last(input):
+        pixels = input.reshape(*batch, c // (r * r), r, r, h, w).permute(0, 4, 2, 5, 3, 1)
+        return _channels_first(pixels.reshape(*batch, h * r, w * r, c // (r * r)))
     n = len(batch)
     order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
     shuffled = input.reshape(*batch, c // (r * r), r, r, h, w).permute(order).clone(memory_format=flambeau.contiguous_format)
@@ -53,6 +66,9 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
                 f"pixel_unshuffle expects {axis} to be divisible by downscale_factor, but input of shape {shape_text(input)} has {axis} "
                 f"{size}, which is not divisible by {r}"
             )
+    if _is_channels_last(input):
+        pixels = input.reshape(*batch, c, h // r, r, w // r, r).permute(0, 2, 4, 1, 3, 5)
+        return _channels_first(pixels.reshape(*batch, h // r, w // r, c * r * r))
     n = len(batch)
     order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
     shuffled = input.reshape(*batch, c, h // r, r, w // r, r).permute(order).clone(memory_format=flambeau.contiguous_format)
@@ -74,7 +90,10 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     n, c = input.shape[:2]
     if groups < 1 or c % groups:
         raise RuntimeError(f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
-    return input.reshape(n, groups, c // groups, *input.shape[2:]).transpose(1, 2).reshape(input.shape)
+    split = input.reshape(n, groups, c // groups, *input.shape[2:])
+    if _is_channels_last(input):
+        return _channels_first(split.permute(0, 3, 4, 2, 1).reshape(n, *input.shape[2:], c))
+    return split.transpose(1, 2).reshape(input.shape)
 
 
 def _window_counts(size: tuple, kernel: tuple, dilation: tuple, padding: tuple, stride: tuple) -> tuple[int, ...]:
@@ -108,6 +127,8 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             f"Given input with spatial size {tuple(input.shape[-2:])}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
             f"calculated shape of the array of sliding blocks as {counts}, but its components must be at least one."
         )
+    if dilation == (1, 1):
+        return unfold_windows(input, kernel, stride, padding, counts)
     columns = flambeau.constant_pad_nd(input, (padding[1], padding[1], padding[0], padding[0]), 0.0)
     for axis, k, d, s in zip((-2, -1), kernel, dilation, stride):
         # (C, kernel_h, H_out, W), then (C, kernel_h, kernel_w, H_out, W_out)
@@ -161,6 +182,8 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
             f"input's dimension 2 to match the calculated number of sliding blocks {counts[0]} * {counts[1]} = {counts[0] * counts[1]}, "
             f"but got input.size(2)={input.shape[-1]}."
         )
+    if dilation == (1, 1):
+        return fold_windows(input, size, kernel, stride, padding, counts)
     channels = input.shape[-2] // (kernel[0] * kernel[1])
     padded = tuple(n + 2 * p for n, p in zip(size, padding))
     values = input.reshape(*input.shape[:-2], channels, -1)

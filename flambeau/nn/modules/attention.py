@@ -127,6 +127,10 @@ class MultiheadAttention(Module):
             average_attn_weights: whether the weights are averaged over the heads.
             is_causal: says that ``attn_mask`` is the causal one.
         """
+        if query.is_nested or key.is_nested or value.is_nested:
+            from flambeau.nested.attention import multi_head_attention
+
+            return multi_head_attention(self, query, key, value, key_padding_mask, need_weights, attn_mask, is_causal), None
         other = None if attn_mask is None else attn_mask.dtype
         key_padding_mask = canonical_mask(key_padding_mask, "key_padding_mask", other, "attn_mask", query.dtype)
         attn_mask = canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False)

@@ -55,8 +55,7 @@ class _MaxPoolNd(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Any:
-        return _pooling.max_pool(
-            self.spatial_dims,
+        return (F.max_pool1d, F.max_pool2d, F.max_pool3d)[self.spatial_dims - 1](
             input,
             self.kernel_size,
             self.stride,
@@ -193,16 +192,10 @@ class _AvgPoolNd(Module):
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
-        return _pooling.avg_pool(
-            self.spatial_dims,
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+        settings = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        if self.spatial_dims == 1:
+            return F.avg_pool1d(input, *settings)
+        return (F.avg_pool2d, F.avg_pool3d)[self.spatial_dims - 2](input, *settings, self.divisor_override)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

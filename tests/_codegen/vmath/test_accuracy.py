@@ -53,6 +53,9 @@ FLOAT32_ONLY = {  # NumPy has them in no precision beyond float64
     "erfc": Case(scipy.special.erfc, 0.6),
     "erfinv": Case(scipy.special.erfinv, 0.6),
     "i0": Case(scipy.special.i0, 0.6),
+    "i0e": Case(scipy.special.i0e, 0.6),
+    "i1": Case(scipy.special.i1, 0.6),
+    "i1e": Case(scipy.special.i1e, 0.6),
 }
 BINARY = {"pow": Case(np.power, 0.6, 1.1), "atan2": Case(np.arctan2, 2.0, 2.0), "hypot": Case(np.hypot, 0.6, 1.0)}
 
@@ -87,9 +90,22 @@ def test_float32_over_all_bit_patterns(name):
     """Every 4099th float32 there is, negative, subnormal, infinite and NaN ones among them."""
     case = {**UNARY, **FLOAT32_ONLY}[name]
     x = np.arange(0, 1 << 32, 4099, dtype=np.uint64).astype(np.uint32).view(np.float32)
-    if name == "i0":
+    if name in ("i0", "i1"):
         x = x[np.isfinite(x)]  # SciPy gives NaN for infinity
     check(getattr(vmath, name), case.exact(x.astype(np.float64)), case.float32, x)
+
+
+def test_the_normal_distribution():
+    """In float32 its integral to a unit of 1, and in the lower tail also to a few of its own; what gelu multiplies by it as well, but for its far tail."""
+    x = np.concatenate([np.linspace(-12, 12, 50_001), [-0.0, 0.0, 20.0, 1e30]]).astype(np.float32)
+    wide, exact = x.astype(np.float64), scipy.special.ndtr(x.astype(np.float64))
+    found = run_lanes(vmath.ndtr, x)
+    assert np.abs(found - exact).max() < 1.4e-7
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+    gelu = run_lanes(vmath.gelu, x)
+    np.testing.assert_allclose(gelu, wide * exact, rtol=4e-7, atol=1e-7)
+    np.testing.assert_allclose(run_lanes(vmath.ndtr, wide), exact, rtol=2e-13)
+    np.testing.assert_array_equal(run_lanes(vmath.gelu, np.array([-1e30, -13.0], np.float32)), [0, 0])
 
 
 def _doubles() -> np.ndarray:
@@ -148,6 +164,7 @@ ARGUMENTS = {  # of functions that only mpmath knows well enough
     "erfc": (np.concatenate([np.linspace(-6, 27.3, 300), np.linspace(0.7, 0.8, 50), np.linspace(0.2, 0.3, 20)]), 1.3),
     "erfinv": (np.concatenate([np.linspace(-0.999, 0.999, 100), 1 - 2.0 ** -np.arange(10, 53), [1e-300, 1e-10]]), 1.5),
     "i0": (np.linspace(-60, 60, 131), 6.0),
+    "i1": (np.linspace(-60, 60, 131), 16.0),
     "lgamma": (np.concatenate([np.linspace(0.01, 30, 150), 1 + np.linspace(-0.02, 0.021, 20), [1e-300, 1e300, 2.0000001]]), 8.0),
     "digamma": (np.concatenate([np.linspace(1.8, 30, 100), np.linspace(0.01, 1.1, 40), [1e300, 1e-10]]), 12.0),
 }
@@ -157,7 +174,9 @@ ARGUMENTS = {  # of functions that only mpmath knows well enough
 def test_special_functions_in_float64(name):
     mpmath = pytest.importorskip("mpmath")
     x, bound = ARGUMENTS[name]
-    exact = {"lgamma": lambda x: mpmath.loggamma(x).real, "i0": lambda x: mpmath.besseli(0, x)}.get(name, getattr(mpmath, name, None))
+    exact = {"lgamma": lambda x: mpmath.loggamma(x).real, "i0": lambda x: mpmath.besseli(0, x), "i1": lambda x: mpmath.besseli(1, x)}.get(
+        name, getattr(mpmath, name, None)
+    )
     with mpmath.workprec(150):
         _check_against_mpmath(getattr(vmath, name), exact, bound, x, mpmath)
 

@@ -218,3 +218,31 @@ def _trains(rank):
 
 def test_distributed_optimizer():
     run_rpc(_trains, 3)
+
+
+def _work(x):
+    return x * _own_weight()
+
+
+def _with_ddp(rank, path):
+    """``DistributedDataParallel`` averages the gradients that a context collects, and the parameters' ``grad`` stays."""
+    from flambeau import distributed
+
+    distributed.init_process_group("gloo", init_method=f"file://{path}/ddp", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = nn.parallel.DistributedDataParallel(nn.Linear(2, 2))
+    weight, x = model.module.weight, torch.full((2, 2), rank + 1.0)
+    for _ in range(2):
+        with autograd.context() as context:
+            loss = rpc.rpc_sync(1 - rank, _work, args=(model(x),)).sum()
+            autograd.backward(context, [loss])
+            found = autograd.get_gradients(context)[weight]
+            wanted = sum((torch.full((2, 2), each + 1.0).t() @ _weight(1 - each).detach()).t() for each in range(2)) / 2
+            torch.testing.assert_close(found, wanted)
+            assert weight.grad is None
+            distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def test_with_data_parallel(tmp_path):
+    run_rpc(_with_ddp, 2, str(tmp_path))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from flambeau.ao.nn.intrinsic.modules import *  # noqa: F403
-from flambeau.ao.nn.intrinsic.modules import _FusedModule as _FusedModule
 from flambeau.ao.nn.intrinsic.modules import __all__ as _names
+from flambeau.ao.nn.intrinsic.modules import _FusedModule as _FusedModule
 
 __all__ = [*_names]
 

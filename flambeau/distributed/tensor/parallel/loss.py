@@ -12,7 +12,7 @@ from flambeau import Tensor
 from flambeau.autograd import Function
 from flambeau.distributed.device_mesh import DeviceMesh
 from flambeau.distributed.tensor.dtensor import DTensor, local_of, moved, wrap
-from flambeau.distributed.tensor.placement_types import Replicate, Shard
+from flambeau.distributed.tensor.placement_types import Placement, Replicate, Shard
 from flambeau.distributed.tensor.redistribute import all_reduce
 from flambeau.distributed.tensor.spec import DTensorSpec, local_shape_and_offset
 
@@ -58,18 +58,18 @@ def parallel_cross_entropy(input: DTensor, target: DTensor, ignored: int) -> DTe
     """The losses of the samples, (N, …)."""
     mesh = input.device_mesh
     axis = next(number for number, each in enumerate(input.placements) if isinstance(each, Shard) and each.dim == 1)
-    scores, targets, losses = [], [], []
-    for number, each in enumerate(input.placements):
-        if number == axis:
-            scores.append(each), targets.append(Replicate()), losses.append(Replicate())
-        elif isinstance(each, Shard):
-            place = Shard(each.dim - (each.dim > 1))
-            scores.append(each), targets.append(place), losses.append(place)
-        else:
-            scores.append(Replicate()), targets.append(Replicate()), losses.append(Replicate())
+    places = [_places(each, number == axis) for number, each in enumerate(input.placements)]
+    scores, targets = [own for own, _ in places], [other for _, other in places]
     start = local_shape_and_offset(input.shape, mesh, scores)[1][1]
     found = _CrossEntropy.apply(local_of(moved(input, scores)), local_of(moved(target, targets)).detach(), mesh, axis, start, ignored)
-    return wrap(found, DTensorSpec(mesh, losses, target.shape))
+    return wrap(found, DTensorSpec(mesh, targets, target.shape))
+
+
+def _places(placement: Placement, has_classes: bool) -> tuple[Placement, Placement]:
+    """How scores, and targets and losses, are to lie along a dimension of the mesh."""
+    if has_classes or not isinstance(placement, Shard):
+        return (placement if has_classes else Replicate()), Replicate()
+    return placement, Shard(placement.dim - (placement.dim > 1))
 
 
 class _CrossEntropy(Function):

@@ -185,7 +185,9 @@ class PrepareModuleInput(ParallelStyle):
     def _before(self, inputs: tuple, kwargs: dict, mesh: DeviceMesh) -> tuple[tuple, dict]:
         if self.input_layouts is not None:
             if len(inputs) != len(self.input_layouts):
-                raise ValueError(f"module inputs and input_layouts should have same length: there are {len(inputs)} and {len(self.input_layouts)}")
+                raise ValueError(
+                    f"module inputs and input_layouts should have same length: there are {len(inputs)} and {len(self.input_layouts)}"
+                )
             pairs = zip(inputs, self.input_layouts, self.desired_input_layouts or ())
             inputs = tuple([self._prepared(value, layout, wanted, mesh) for value, layout, wanted in pairs])
         for name, layout in self.input_kwarg_layouts.items():
@@ -218,7 +220,9 @@ class PrepareModuleOutput(ParallelStyle):
     def _after(self, output: Any, mesh: DeviceMesh) -> Any:
         outputs = output if isinstance(output, tuple) else (output,)
         if len(outputs) != len(self.output_layouts):
-            raise ValueError(f"module outputs and output_layouts should have same length: there are {len(outputs)} and {len(self.output_layouts)}")
+            raise ValueError(
+                f"module outputs and output_layouts should have same length: there are {len(outputs)} and {len(self.output_layouts)}"
+            )
         found = tuple([
             each if layout is None else _local(_placed(each, mesh, layout, wanted), self.use_local_output)
             for each, layout, wanted in zip(outputs, self.output_layouts, self.desired_output_layouts)
@@ -249,5 +253,3 @@ class PrepareModuleInputOutput(ParallelStyle):
     def _apply(self, module: Module, device_mesh: DeviceMesh) -> Module:
         self.prepare_module_input._apply(module, device_mesh)
         return self.prepare_module_output._apply(module, device_mesh)
-
-

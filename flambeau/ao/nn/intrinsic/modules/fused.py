@@ -29,7 +29,9 @@ def _fused(name: str, **layers: type | tuple[type, ...]) -> type:
         _FusedModule.__init__(self, *found.values())
 
     described = " and ".join(layers)
-    return type(name, (_FusedModule,), {"__init__": init, "__module__": __name__, "__doc__": f"{described.capitalize()}, one after the other."})
+    return type(
+        name, (_FusedModule,), {"__init__": init, "__module__": __name__, "__doc__": f"{described.capitalize()}, one after the other."}
+    )
 
 
 ConvReLU1d = _fused("ConvReLU1d", conv=nn.Conv1d, relu=nn.ReLU)

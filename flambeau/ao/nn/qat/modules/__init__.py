@@ -1,5 +1,7 @@
 """Layers that round their weight, for training."""
 
+from __future__ import annotations
+
 from flambeau.ao.nn.qat.modules.conv import Conv1d as Conv1d
 from flambeau.ao.nn.qat.modules.conv import Conv2d as Conv2d
 from flambeau.ao.nn.qat.modules.conv import Conv3d as Conv3d

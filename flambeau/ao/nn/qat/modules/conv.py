@@ -57,7 +57,9 @@ def _rounded(name: str, base: Any) -> Any:
         self: Any, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
         groups: int = 1, bias: bool = True, padding_mode: str = "zeros", qconfig: Any = None, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        base.__init__(self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device=device, dtype=dtype)
+        base.__init__(
+            self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device=device, dtype=dtype
+        )
         self._round(qconfig)
 
     doc = f"``nn.{name}`` with ``weight_fake_quant``, made of ``qconfig.weight``, between its weight and the convolution."

@@ -8,6 +8,7 @@ import flambeau
 from flambeau import Tensor, nn
 from flambeau._types.dtype import dtype as DType
 from flambeau.ao.nn import intrinsic as nni
+from flambeau.ao.nn.intrinsic.qat.modules.linear_fused import LinearBn1d, fused_parameters
 from flambeau.ao.nn.quantized.modules.utils import WeightedQuantizedModule, parameters_of, quantize_weight
 from flambeau.ao.tensors import products
 from flambeau.ao.tensors.products import Packed
@@ -20,10 +21,10 @@ class LinearPackedParams(nn.Module):
 
     _version = 3
 
-    def __init__(self, dtype: DType = flambeau.qint8) -> None:  # type: ignore[attr-defined]
+    def __init__(self, dtype: DType = flambeau.qint8) -> None:
         super().__init__()
         self.dtype = dtype
-        weight = flambeau._empty_affine_quantized([1, 1], scale=1.0, zero_point=0, dtype=dtype)  # type: ignore[attr-defined]
+        weight = flambeau._empty_affine_quantized([1, 1], scale=1.0, zero_point=0, dtype=dtype)
         self.set_weight_bias(weight, None)
 
     def set_weight_bias(self, weight: Any, bias: Tensor | None) -> None:
@@ -72,14 +73,14 @@ class Linear(WeightedQuantizedModule):
     _version = 3
     _FLOAT_MODULE: Any = (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear)
 
-    def __init__(self, in_features: int, out_features: int, bias_: bool = True, dtype: DType = flambeau.qint8) -> None:  # type: ignore[attr-defined]
+    def __init__(self, in_features: int, out_features: int, bias_: bool = True, dtype: DType = flambeau.qint8) -> None:
         super().__init__()
-        if dtype is not flambeau.qint8:  # type: ignore[attr-defined]
+        if dtype is not flambeau.qint8:
             raise RuntimeError(f"the weight of a quantized Linear is of torch.qint8, got {dtype!r}")
         self.in_features = in_features
         self.out_features = out_features
         self._packed_params = LinearPackedParams(dtype)
-        weight = flambeau._make_per_tensor_quantized_tensor(flambeau.zeros(out_features, in_features, dtype=flambeau.int8), 1.0, 0)  # type: ignore[attr-defined]
+        weight = flambeau._make_per_tensor_quantized_tensor(flambeau.zeros(out_features, in_features, dtype=flambeau.int8), 1.0, 0)
         self.set_weight_bias(weight, flambeau.zeros(out_features) if bias_ else None)
         self.scale = 1.0
         self.zero_point = 0
@@ -128,14 +129,13 @@ class Linear(WeightedQuantizedModule):
     def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
         """The quantized layer of a float one that was observed, or of one that was trained with rounding."""
         scale, zero_point = parameters_of(mod)
-        if hasattr(mod, "weight_fake_quant"):
-            inner, observer = mod, mod.weight_fake_quant
-            observer = observer if use_precomputed_fake_quant else _observed(observer, mod.weight)
-        else:
-            inner = mod[0] if isinstance(mod, nni._FusedModule) else mod
-            observer = _observed(mod.qconfig.weight(), inner.weight)
+        inner = mod[0] if isinstance(mod, nni._FusedModule) and not hasattr(mod, "weight_fake_quant") else mod
+        weight, bias = fused_parameters(mod) if isinstance(mod, LinearBn1d) else (inner.weight, inner.bias)
+        observer = mod.weight_fake_quant if hasattr(mod, "weight_fake_quant") else mod.qconfig.weight()
+        if not use_precomputed_fake_quant or inner is not mod:
+            _observed(observer, weight)
         made = cls(inner.in_features, inner.out_features)
-        made.set_weight_bias(quantize_weight(inner.weight, observer), inner.bias)
+        made.set_weight_bias(quantize_weight(weight, observer), bias)
         made.scale, made.zero_point = scale, zero_point
         return made
 

@@ -13,6 +13,18 @@ __all__ = ["WeightedQuantizedModule"]
 class WeightedQuantizedModule(nn.Module):
     """A layer with a quantized weight, ``weight()``, and a bias, ``bias()``."""
 
+    def __repr__(self) -> str:
+        return without_packed(self)
+
+
+def without_packed(module: nn.Module) -> str:
+    """The text of a module whose weight is in a module of its own, which is not shown."""
+    name, extra = module._get_name(), module.extra_repr()
+    children = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in module._modules.items() if key != "_packed_params"]
+    if not children:
+        return f"{name}({extra})"
+    return "\n  ".join([f"{name}(", *([extra] if extra else []), *children]) + "\n)"
+
 
 def quantize_weight(weight: Tensor, observer: Any) -> Tensor:
     """The weight, quantized as an observer has chosen.
@@ -22,14 +34,14 @@ def quantize_weight(weight: Tensor, observer: Any) -> Tensor:
     """
     scale, zero_point = observer.calculate_qparams()
     weight = weight.detach().float()
-    if observer.qscheme in (flambeau.per_tensor_symmetric, flambeau.per_tensor_affine):  # type: ignore[attr-defined]
-        return flambeau.quantize_per_tensor(weight, float(scale), int(zero_point), observer.dtype)  # type: ignore[attr-defined]
-    if observer.qscheme in (flambeau.per_channel_symmetric, flambeau.per_channel_affine):  # type: ignore[attr-defined]
-        return flambeau.quantize_per_channel(  # type: ignore[attr-defined]
+    if observer.qscheme in (flambeau.per_tensor_symmetric, flambeau.per_tensor_affine):
+        return flambeau.quantize_per_tensor(weight, float(scale), int(zero_point), observer.dtype)
+    if observer.qscheme in (flambeau.per_channel_symmetric, flambeau.per_channel_affine):
+        return flambeau.quantize_per_channel(
             weight, scale.to(flambeau.double), zero_point.to(flambeau.int64), observer.ch_axis, observer.dtype
         )
-    if observer.qscheme is flambeau.per_channel_affine_float_qparams:  # type: ignore[attr-defined]
-        return flambeau.quantize_per_channel(  # type: ignore[attr-defined]
+    if observer.qscheme is flambeau.per_channel_affine_float_qparams:
+        return flambeau.quantize_per_channel(
             weight, scale.to(flambeau.float), zero_point.to(flambeau.float), observer.ch_axis, observer.dtype
         )
     raise ValueError(f"a weight cannot be quantized by {observer.qscheme!r}")

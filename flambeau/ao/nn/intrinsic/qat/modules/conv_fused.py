@@ -60,8 +60,11 @@ class _ConvBnNd(nni._FusedModule):
         weight = self.weight_fake_quant(self.weight * factor.reshape(-1, *(1,) * (self.weight.dim() - 1)))
         bias = flambeau.zeros_like(self.bias if self.bias is not None else factor, dtype=input.dtype)
         across = (1, -1, *(1,) * (self.weight.dim() - 2))
-        result = self._conv_forward(input, weight, bias) / factor.reshape(across)
+        result = self._product(input, weight, bias) / factor.reshape(across)
         return self.bn(result if self.bias is None else result + self.bias.reshape(across))
+
+    def _product(self, input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self._conv_forward(input, weight, bias)
 
     def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
         return self._normalized(input)
@@ -79,12 +82,18 @@ class _ConvBnNd(nni._FusedModule):
         require_float(cls, mod)
         conv, bn = mod[0], mod[1]
         make: Any = cls
-        made = make(*[getattr(conv, name) for name in SETTINGS], conv.bias is not None, conv.padding_mode, bn.eps, bn.momentum, False, mod.qconfig)
-        made.weight, made.bias = conv.weight, conv.bias
-        made.bn.weight, made.bn.bias = bn.weight, bn.bias
-        made.bn.running_mean, made.bn.running_var = bn.running_mean, bn.running_var
-        made.bn.num_batches_tracked = bn.num_batches_tracked
-        return made
+        made = make(
+            *[getattr(conv, name) for name in SETTINGS], conv.bias is not None, conv.padding_mode, bn.eps, bn.momentum, False, mod.qconfig
+        )
+        return made._take(conv, bn)
+
+    def _take(self, layer: Any, bn: Any) -> _ConvBnNd:
+        """Have the parameters of these."""
+        self.weight, self.bias = layer.weight, layer.bias
+        self.bn.weight, self.bn.bias = bn.weight, bn.bias
+        self.bn.running_mean, self.bn.running_var = bn.running_mean, bn.running_var
+        self.bn.num_batches_tracked = bn.num_batches_tracked
+        return self
 
     def to_float(self) -> Any:
         """The float convolution with the normalization in its weight (and ``relu`` after it, if this has one)."""
@@ -140,7 +149,12 @@ def _conv_relu(rank: int) -> Any:
     def forward(self: Any, input: Tensor) -> Tensor:
         return nn.functional.relu(base.forward(self, input))
 
-    members = {"forward": forward, "__module__": __name__, "_FLOAT_MODULE": getattr(nni, name), "__doc__": f"``nn.Conv{rank}d`` and relu, with the weight rounded."}
+    members = {
+        "forward": forward,
+        "__module__": __name__,
+        "_FLOAT_MODULE": getattr(nni, name),
+        "__doc__": f"``nn.Conv{rank}d`` and relu, with the weight rounded.",
+    }
     return type(name, (base,), members)
 
 

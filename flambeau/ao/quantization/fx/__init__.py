@@ -1,0 +1,1 @@
+"""Graph mode: the steps by which a traced network is observed and converted."""

@@ -1,0 +1,233 @@
+"""Checkpoints as folders of files, which PyTorch's ``torch.distributed.checkpoint`` can read and write, too.
+
+A process writes a file of tensors and values, one after another, each as ``torch.save`` writes it; the last thing that is written is
+``.metadata``, a pickle that says what there is. **Reading runs no code of the files**: of the pickle nothing is built but the
+classes of ``metadata.py``, and of the others what ``torch.load(weights_only=True)`` builds. Files are read within the folder only.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import flambeau
+from flambeau._serialization.names import safe_globals
+from flambeau._serialization.pickling import dump
+from flambeau._serialization.unpickling import load_weights
+from flambeau.distributed.checkpoint import metadata as data
+from flambeau.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+
+__all__ = ["FileSystemReader", "FileSystemWriter"]
+
+SUFFIX = ".distcp"
+METADATA = ".metadata"
+
+
+@dataclass
+class _StorageInfo:
+    """Where a piece lies: the file, and which bytes of it."""
+
+    relative_path: str
+    offset: int
+    length: int
+    transform_descriptors: Sequence[str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if value is not None}
+
+
+class FileSystemWriter:
+    """Writes checkpoints into a folder.
+
+    Args:
+        path: the folder, which is made if it is not there
+        single_file_per_rank: whether a process writes one file; else one for each piece
+        sync_files: whether the bytes are on the disk when the call returns
+        overwrite: whether a checkpoint may be there already
+        others: PyTorch's settings of threads and copies, for its sake
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, single_file_per_rank: bool = True, sync_files: bool = True, thread_count: int = 1,
+        per_thread_copy_ahead: int = 10_000_000, cache_staged_state_dict: bool = False, overwrite: bool = True, **others: Any,
+    ) -> None:  # fmt: skip
+        wanted = [name for name, value in others.items() if value]
+        if wanted:
+            raise NotImplementedError(f"FileSystemWriter does not support {', '.join(wanted)}")
+        self.path = Path(path)
+        self.single_file_per_rank, self.sync_files, self.overwrite = single_file_per_rank, sync_files, overwrite
+
+    def prepare(self) -> None:
+        """Make the folder, and take away the list of what another checkpoint had there: whoever is interrupted leaves none.
+
+        Raises:
+            RuntimeError: there is a checkpoint, and ``overwrite`` is off
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        listing = self.path / METADATA
+        if listing.exists():
+            if not self.overwrite:
+                raise RuntimeError(f"there is a checkpoint at {self.path}, and overwrite=False")
+            listing.unlink()
+
+    def write(self, rank: int, items: Iterable[tuple[MetadataIndex, bytes]]) -> dict[MetadataIndex, _StorageInfo]:
+        """Write this process's pieces; where each lies."""
+        found: dict[MetadataIndex, _StorageInfo] = {}
+        stream: Any = None
+        try:
+            for number, (index, content) in enumerate(items):
+                if stream is None or not self.single_file_per_rank:
+                    self._finish(stream)
+                    stream = None
+                    name = f"__{rank}_{0 if self.single_file_per_rank else number}{SUFFIX}"
+                    stream = open(self.path / name, "wb")  # noqa: SIM115
+                found[index] = _StorageInfo(name, stream.tell(), len(content))
+                stream.write(content)
+        finally:
+            self._finish(stream)
+        return found
+
+    def _finish(self, stream: Any) -> None:
+        if stream is not None:
+            stream.flush()
+            if self.sync_files:
+                os.fsync(stream.fileno())
+            stream.close()
+
+    def finish(self, listing: Metadata) -> None:
+        """Write the list of what there is."""
+        temporary = self.path / f"{METADATA}.tmp"
+        with open(temporary, "wb") as stream:
+            dump(listing, stream, pickle, 4, _no_storages)
+            self._finish_listing(stream)
+        os.replace(temporary, self.path / METADATA)
+
+    def _finish_listing(self, stream: Any) -> None:
+        stream.flush()
+        if self.sync_files:
+            os.fsync(stream.fileno())
+
+
+def _no_storages(reference: Any) -> tuple:
+    raise pickle.PicklingError("the list of a checkpoint holds no tensors")
+
+
+def serialized(value: Any) -> bytes:
+    """A tensor or another value as ``torch.save`` writes it."""
+    stream = BytesIO()
+    flambeau.save(value, stream)
+    return stream.getvalue()
+
+
+class FileSystemReader:
+    """Reads checkpoints from a folder; see above for what it does not do.
+
+    Args:
+        path: the folder
+    """
+
+    def __init__(self, path: str | os.PathLike, **others: Any) -> None:
+        wanted = [name for name, value in others.items() if value]
+        if wanted:
+            raise NotImplementedError(f"FileSystemReader does not support {', '.join(wanted)}")
+        self.path = Path(path)
+
+    @property
+    def checkpoint_id(self) -> str | os.PathLike:
+        """The folder."""
+        return self.path
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike) -> bool:
+        """Whether a checkpoint is there."""
+        return (Path(checkpoint_id) / METADATA).is_file()
+
+    def read_metadata(self) -> Metadata:
+        """The list of what there is.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint
+            UnpicklingError: the list is damaged, or names what no such list needs
+        """
+        path = self.path / METADATA
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no checkpoint at {self.path}: it has no file {METADATA} (saving was interrupted, or the path is wrong)"
+            )
+        with open(path, "rb") as stream, safe_globals(_ALLOWED):
+            listing = load_weights(stream, _no_persistent)
+        return _checked(listing)
+
+    def read(self, info: _StorageInfo) -> Any:
+        """A piece, or another value.
+
+        Raises:
+            ValueError: its file is not in the folder, or is too short
+        """
+        path = self.path / info.relative_path
+        if Path(info.relative_path).is_absolute() or ".." in Path(info.relative_path).parts:
+            raise ValueError(f"the checkpoint names the file {info.relative_path!r}, which is not in its folder")
+        if info.transform_descriptors:
+            raise NotImplementedError(
+                f"the checkpoint's pieces are transformed ({list(info.transform_descriptors)}), which is not supported"
+            )
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise ValueError(f"the checkpoint's file {info.relative_path!r} is a link to outside of its folder")
+        if info.offset + info.length > os.path.getsize(path):
+            raise ValueError(
+                f"{path} is too short: bytes {info.offset} to {info.offset + info.length} are wanted, it has {os.path.getsize(path)}"
+            )
+        with open(path, "rb") as stream:
+            stream.seek(info.offset)
+            return flambeau.load(BytesIO(stream.read(info.length)), weights_only=True)
+
+
+def _no_persistent(identity: Any) -> Any:
+    raise pickle.UnpicklingError("the list of a checkpoint refers to storages, of which it has none")
+
+
+def _path_text(*parts: str) -> str:
+    return os.path.join(*map(str, parts)) if parts else "."
+
+
+_ALLOWED: list[Any] = [
+    data.Metadata, data.TensorStorageMetadata, data.BytesStorageMetadata, data.TensorProperties, data.ChunkStorageMetadata, data.MetadataIndex,
+    data.StorageMeta, data._MEM_FORMAT_ENCODING, _StorageInfo,
+    *[(_path_text, f"{module}.{name}") for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "WindowsPath", "PurePosixPath", "Path")],
+]  # fmt: skip
+"""What a list may build: these classes do nothing, and paths become text."""
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(each) is int and 0 <= each < 1 << 62 for each in value)
+
+
+def _checked(listing: Any) -> Metadata:
+    """The list, if it makes sense.
+
+    Raises:
+        UnpicklingError: it does not
+    """
+    try:
+        assert isinstance(listing, Metadata)
+        assert isinstance(listing.state_dict_metadata, dict) and isinstance(listing.storage_data, dict)
+        for name, each in listing.state_dict_metadata.items():
+            assert isinstance(name, str)
+            if isinstance(each, TensorStorageMetadata):
+                assert _is_size(each.size) and isinstance(each.properties.dtype, flambeau.dtype)
+                for chunk in each.chunks:
+                    assert _is_size(chunk.offsets) and _is_size(chunk.sizes) and len(chunk.offsets) == len(chunk.sizes) == len(each.size)
+                    assert all(start + size <= whole for start, size, whole in zip(chunk.offsets, chunk.sizes, each.size))
+            else:
+                assert isinstance(each, data.BytesStorageMetadata)
+        for index, info in listing.storage_data.items():
+            assert isinstance(index, MetadataIndex) and isinstance(info, _StorageInfo) and isinstance(info.relative_path, str)
+            assert type(info.offset) is int and type(info.length) is int and info.offset >= 0 and info.length >= 0
+    except (AssertionError, AttributeError, TypeError) as error:
+        raise pickle.UnpicklingError(f"the checkpoint's {METADATA} is damaged: it is no list of tensors and where they lie") from error
+    return listing

@@ -1,0 +1,45 @@
+"""Between checkpoints of several processes and files of ``torch.save``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import flambeau
+from flambeau.distributed.checkpoint.default_planner import put
+from flambeau.distributed.checkpoint.filesystem import FileSystemReader
+from flambeau.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+from flambeau.distributed.checkpoint.state_dict_loader import fill
+from flambeau.distributed.checkpoint.state_dict_saver import save
+
+__all__ = ["dcp_to_torch_save", "torch_save_to_dcp"]
+
+
+def whole_state(reader: FileSystemReader) -> dict[str, Any]:
+    """All that a checkpoint holds, with whole tensors."""
+    listing: Metadata = reader.read_metadata()
+    state: dict[str, Any] = {}
+    paths = listing.planner_data if isinstance(listing.planner_data, dict) else {}
+    for name, entry in listing.state_dict_metadata.items():
+        if isinstance(entry, TensorStorageMetadata):
+            stored = sum(info.length for index, info in listing.storage_data.items() if index.fqn == name)
+            if entry.size.numel() * entry.properties.dtype.itemsize > stored:
+                raise ValueError(
+                    f"the checkpoint's list says that {name!r} has {entry.size.numel()} elements, for which its pieces are too small"
+                )
+            value: Any = flambeau.empty(entry.size, dtype=entry.properties.dtype)
+            fill(name, value, listing, reader)
+        else:
+            value = reader.read(listing.storage_data[MetadataIndex(name)])
+        put(state, paths.get(name) or (name,), value)
+    return state
+
+
+def dcp_to_torch_save(dcp_checkpoint_dir: str | os.PathLike, torch_save_path: str | os.PathLike) -> None:
+    """Make of a checkpoint a file for ``torch.load``, with whole tensors, in one process."""
+    flambeau.save(whole_state(FileSystemReader(dcp_checkpoint_dir)), torch_save_path)
+
+
+def torch_save_to_dcp(torch_save_path: str | os.PathLike, dcp_checkpoint_dir: str | os.PathLike) -> None:
+    """Make of a file of ``torch.save`` a checkpoint, in one process. No code of the file is run."""
+    save(flambeau.load(torch_save_path, weights_only=True), checkpoint_id=dcp_checkpoint_dir, no_dist=True)

@@ -1,0 +1,136 @@
+"""What happens around the forward of a sharded module: its parameters become whole, and pieces again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flambeau
+from flambeau import Tensor
+from flambeau.distributed.fsdp.unit import Gathered, Unit
+from flambeau.nn.modules.module import Module
+from flambeau.utils._pytree import tree_flatten, tree_map
+
+__all__ = ["Entry", "State"]
+
+
+NO_COPY = "a module whose parameters are shared out among processes is not copied: copy it before it is sharded, or load the state of one into another"
+
+
+class Entry:
+    """One parameter: where modules have it, and its shape.
+
+    Outside of forward the modules have a piece there, or nothing, if pieces are kept elsewhere.
+    """
+
+    def __init__(self, places: list[tuple[Module, str]], parameter: Tensor) -> None:
+        self.places, self.shape, self.numel = places, tuple(parameter.shape), parameter.numel()
+        self._kept: dict[int, Tensor] = {}
+
+    @property
+    def parameter(self) -> Any:
+        """The piece that the modules have outside of forward."""
+        module, name = self.places[0]
+        return self._kept[0] if 0 in self._kept else module._parameters[name]
+
+    def register(self, tensor: Tensor) -> None:
+        """Let the modules have a tensor in the place of the piece."""
+        for number, (module, name) in enumerate(self.places):
+            if name in module._parameters:
+                self._kept.setdefault(number, module._parameters[name])
+            module._parameters[name] = tensor
+
+    def restore(self) -> None:
+        """Let the modules have the piece again."""
+        for number, (module, name) in enumerate(self.places):
+            if number in self._kept:
+                module._parameters[name] = self._kept.pop(number)
+            else:
+                module._parameters.pop(name, None)
+
+
+class State:
+    """What a sharded module knows.
+
+    Attributes:
+        entries: its parameters
+        unit: how they are gathered
+        reshard: whether memory is given up after forward; ``None`` for all but the outermost module
+        views: makes of what the unit gathers a tensor for each entry
+        input_dtype, output_dtype: what floating-point inputs and outputs become; ``None`` if they stay
+        nested: gives the states of this module and of those within
+        is_root: whether no sharded module is around this one; known since its first forward
+        explicit: whether the user has asked for whole parameters, and gives them up
+    """
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        unit: Unit,
+        reshard: bool | int | None,
+        views: Callable[[list[Tensor]], Sequence[Tensor]] = lambda whole: whole,
+    ) -> None:
+        self.entries, self.unit, self.reshard, self.views = entries, unit, reshard, views
+        self.input_dtype: Any = None
+        self.output_dtype: Any = None
+        self.nested: Callable[[], list[State]] = lambda: [self]
+        self.is_root: bool | None = None
+        self.explicit = False
+        self.gathered: Gathered | None = None
+
+    def unshard(self) -> None:
+        """Let the modules have whole parameters."""
+        if self.gathered is None and self.entries:
+            whole, self.gathered = self.unit.unshard()
+            for entry, tensor in zip(self.entries, self.views(whole), strict=True):
+                entry.register(tensor)
+
+    def register_pieces(self) -> None:
+        """Let the modules have the pieces again."""
+        if self.gathered is not None:
+            for entry in self.entries:
+                entry.restore()
+        self.gathered = None
+
+    def before(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """What comes before forward."""
+        if self.is_root is None:
+            for state in self.nested():
+                state.is_root = state is self
+        if not self.explicit:
+            self.register_pieces()  # of a forward that was broken off
+        if self.input_dtype is not None:
+            args, kwargs = cast((args, kwargs), self.input_dtype)
+        self.unshard()
+        return args, kwargs
+
+    def after(self, output: Any) -> Any:
+        """What comes after forward: memory is given up, and got back before the backward pass comes to what forward returned."""
+        if self.output_dtype is not None:
+            output = cast(output, self.output_dtype)
+        gathered = self.gathered
+        if gathered is None or self.explicit:
+            return output
+        self.register_pieces()
+        releases = not self.is_root if self.reshard is None else bool(self.reshard)
+        if not flambeau.is_grad_enabled():
+            flambeau.flush()
+        elif releases:
+            leaves = [each for each in tree_flatten(output)[0] if isinstance(each, Tensor) and each.requires_grad]
+            for leaf in leaves:
+                leaf.register_hook(_before_backward(gathered))
+            if leaves:
+                gathered.release()
+        return output
+
+
+def _before_backward(gathered: Gathered) -> Callable[[Tensor], None]:
+    def hook(grad: Tensor) -> None:
+        gathered.restore()
+
+    return hook
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Nested containers with their floating-point tensors in a dtype."""
+    return tree_map(lambda each: each.to(dtype) if isinstance(each, Tensor) and each.is_floating_point() else each, tree)

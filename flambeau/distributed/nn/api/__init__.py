@@ -1,0 +1,3 @@
+"""Modules that live in other processes."""
+
+from __future__ import annotations

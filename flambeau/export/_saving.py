@@ -1,0 +1,314 @@
+"""Exported programs in files: plain values and tensors, so that loading one runs nothing of it.
+
+A program may only name operators on tensors (`allowed`), and a file that names anything else is refused.
+"""
+
+from __future__ import annotations
+
+import keyword
+import operator
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from typing import Any, BinaryIO
+
+import flambeau
+from flambeau import Tensor, ops, overrides
+from flambeau.export._inputs import InputCheck
+from flambeau.export._tracing import Described, check
+from flambeau.export.exported_program import ExportedProgram
+from flambeau.export.graph_signature import (
+    ConstantArgument,
+    ExportGraphSignature,
+    InputKind,
+    InputSpec,
+    OutputKind,
+    OutputSpec,
+    SymIntArgument,
+    TensorArgument,
+)
+from flambeau.fx._names import public_names
+from flambeau.fx.graph import Graph
+from flambeau.fx.node import Node
+from flambeau.utils._pytree import TreeSpec, tree_structure
+
+__all__ = ["load", "save"]
+
+_FORMAT = "flambeau.export"
+_VERSION = 1
+_PLAIN = (type(None), bool, int, float, complex, str)
+_VALUES = (flambeau.dtype, flambeau.device, flambeau.layout, flambeau.memory_format)
+_ARITHMETIC = frozenset(
+    [
+        "add",
+        "and_",
+        "eq",
+        "floordiv",
+        "ge",
+        "getitem",
+        "gt",
+        "invert",
+        "le",
+        "lshift",
+        "lt",
+        "matmul",
+        "mod",
+        "mul",
+        "ne",
+        "neg",
+        "not_",
+        "or_",
+        "pos",
+        "pow",
+        "rshift",
+        "setitem",
+        "sub",
+        "truediv",
+        "xor",
+    ]
+)
+_ATTRIBUTES = frozenset(["H", "T", "data", "imag", "mH", "mT", "real"])
+_REFUSED = frozenset(["apply_", "from_file", "load", "map_", "numpy", "save", "share_memory_", "tolist"])
+_CONTAINERS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict, "OrderedDict": OrderedDict}
+_ARGUMENTS: dict[str, Callable] = {"tensor": TensorArgument, "size": SymIntArgument}
+
+
+def save(
+    ep: ExportedProgram, f: str | os.PathLike | BinaryIO, *, extra_files: dict[str, Any] | None = None, opset_version: Any = None, pickle_protocol: int = 2
+) -> None:  # fmt: skip
+    """Save an exported program.
+
+    Args:
+        ep: the program
+        f: a path, conventionally with the extension `.pt2`, or a stream of bytes
+        extra_files: texts by name, to be saved with it
+        opset_version, pickle_protocol: for PyTorch's sake
+
+    Raises:
+        NotImplementedError: the program holds something that is no plain value: a container of another class, an operator of the user's
+    """
+    if not isinstance(ep, ExportedProgram):
+        raise TypeError(f"torch.export.save saves what torch.export.export returns, not a {type(ep).__name__}: use torch.save")
+    flambeau.save({
+        "format": _FORMAT, "version": _VERSION, "extra_files": {str(name): str(text) for name, text in (extra_files or {}).items()},
+        "nodes": [_node(node) for node in ep.graph.nodes], "state_dict": dict(ep.state_dict), "constants": dict(ep.constants),
+        "inputs": [(spec.kind.name, _argument(spec.arg), spec.target, spec.persistent) for spec in ep.graph_signature.input_specs],
+        "outputs": [_argument(spec.arg) for spec in ep.graph_signature.output_specs], "ranges": {name: tuple(limits) for name, limits in ep.ranges.items()},
+        "parameters": list(ep.parameters_of_call), "in_spec": _spec(ep.in_spec), "out_spec": _spec(ep.out_spec),
+        "checks": [(each.name, each.shape, each.dtype, _value(each.value)) for each in ep.input_checks],
+    }, f)  # fmt: skip
+
+
+def load(
+    f: str | os.PathLike | BinaryIO, *, extra_files: dict[str, Any] | None = None, expected_opset_version: Any = None
+) -> ExportedProgram:
+    """Load a program that `save` has saved. Nothing in the file is run; the program itself can only call operators on tensors.
+
+    Args:
+        f: a path, or a stream that can seek
+        extra_files: texts that were saved with it are put in for the names in this dictionary
+
+    Raises:
+        RuntimeError: the file is damaged, or was not written by `save` (PyTorch's own files are not read)
+    """
+    try:
+        saved = flambeau.load(f, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise RuntimeError(
+            f"this is no program that Flambeau's torch.export.save has written (PyTorch's .pt2 files are not read): {error}"
+        ) from error
+    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+        raise RuntimeError("this file holds no exported program: it is one of torch.save, which torch.load reads")
+    if saved.get("version") != _VERSION:
+        raise RuntimeError(f"the program was saved in version {saved.get('version')!r} of the format, and only {_VERSION} is known here")
+    try:
+        program = _program(saved)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
+        raise RuntimeError(f"the exported program in this file is damaged: {error!r}") from error
+    for name in extra_files or ():
+        if extra_files is not None and name in saved["extra_files"]:
+            extra_files[name] = saved["extra_files"][name]
+    return program
+
+
+def _program(saved: dict[str, Any]) -> ExportedProgram:
+    signature = ExportGraphSignature(
+        [InputSpec(InputKind[kind], _loaded_argument(arg), target, persistent) for kind, arg, target, persistent in saved["inputs"]],
+        [OutputSpec(OutputKind.USER_OUTPUT, _loaded_argument(arg)) for arg in saved["outputs"]],
+    )
+    graph = Graph()
+    known: dict[str, Node] = {}
+    for op, name, target, args, kwargs, val in saved["nodes"]:
+        _check_names(op, name, target, kwargs)
+        node = graph.create_node(op, _loaded_target(op, target), _loaded(args, known), _loaded(kwargs, known), name)
+        if op == "call_function" and node.target is getattr and node.args[1] not in _ATTRIBUTES:
+            raise RuntimeError(f"the program in this file asks for the attribute {node.args[1]!r} of a tensor, which is not allowed")
+        known[name] = node
+        if val is not None:
+            node.meta["val"] = Described(*val)
+    checks = [InputCheck(name, shape, dtype, _loaded(value, known)) for name, shape, dtype, value in saved["checks"]]
+    program = ExportedProgram(
+        graph, signature, saved["state_dict"], saved["constants"], saved["ranges"], saved["parameters"], checks, _loaded_spec(saved["in_spec"]),
+        _loaded_spec(saved["out_spec"]),
+    )  # fmt: skip
+    program.validate()
+    return program
+
+
+def _check_names(op: str, name: Any, target: Any, kwargs: Any) -> None:
+    """Check what becomes a name in generated code.
+
+    Raises:
+        RuntimeError: it is none
+    """
+    written = [name, *[key for key, _ in kwargs[1]], *([target] if op == "placeholder" else [])]
+    for each in written:
+        if not isinstance(each, str) or not each.isidentifier() or keyword.iskeyword(each):
+            raise RuntimeError(f"the program in this file uses {each!r} as a name, which is none: the file is damaged or hostile")
+
+
+# -- nodes -----------------------------------------------------------------------------------------------------------
+
+
+def _node(node: Node) -> tuple:
+    val = node.meta.get("val")
+    described = (val.shape, val.dtype, val.requires_grad) if isinstance(val, Described) else None
+    return node.op, node.name, _target(node), _value(node.args), _value(dict(node.kwargs)), described
+
+
+def _target(node: Node) -> str:
+    target = node.target
+    if node.op != "call_function":
+        return target
+    if hasattr(target, "overloadpacket"):
+        name = f"{target.overloadpacket._namespace}.{target.__name__}"
+    elif target is check or target is getattr:
+        name = target.__name__
+    elif getattr(operator, getattr(target, "__name__", ""), None) is target:
+        name = f"operator.{target.__name__}"
+    else:
+        name = public_names().get(id(target), "")
+    try:
+        _loaded_target("call_function", name)
+    except RuntimeError:
+        raise NotImplementedError(f"{target!r} cannot be saved: a program in a file calls operators on tensors only") from None
+    return name
+
+
+def _loaded_target(op: str, name: str) -> Any:
+    """What a name in a file stands for.
+
+    Raises:
+        RuntimeError: nothing that is allowed
+    """
+    if op in ("placeholder", "output"):
+        return name
+    if op == "call_method":
+        method = getattr(Tensor, name, None)
+        if name not in _REFUSED and not name.startswith("_") and any(value is method for _, value in overrides._methods()):
+            return name
+    if op == "call_function":
+        family, _, rest = name.partition(".")
+        if name in ("check", "getattr"):
+            return check if name == "check" else getattr
+        if family == "operator" and rest in _ARITHMETIC:
+            return getattr(operator, rest)
+        if family == "aten" and rest.count(".") == 1:
+            packet, overload = rest.split(".")
+            if (
+                packet in ops._INNER
+                or packet in ops._RECURRENT
+                or packet in ops._LOSSES
+                or (packet not in _REFUSED and _is_operator(ops._function(packet)))
+            ):
+                return getattr(getattr(ops.aten, packet), overload)
+        if family == "torch":
+            found = next((function for _, short, function in overrides._functions() if public_names().get(id(function)) == name), None)
+            if found is not None and name.rpartition(".")[2] not in _REFUSED:
+                return found
+    raise RuntimeError(f"the program in this file calls {name!r}, which is no operator on tensors that is known here")
+
+
+@cache
+def _is_operator(function: Any) -> bool:
+    """Whether a function is one of the public operators on tensors, or a tensor's method."""
+    return function is not None and (
+        any(each is function for _, _, each in overrides._functions()) or any(each is function for _, each in overrides._methods())
+    )
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+def _value(value: Any) -> Any:
+    """A value as plain ones: what is not plain is a tuple that begins with its kind."""
+    if isinstance(value, _PLAIN) and type(value) in _PLAIN:
+        return value
+    if isinstance(value, Node):
+        return ("node", value.name)
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return ("list" if isinstance(value, list) else "tuple", [_value(each) for each in value])
+    if type(value) is dict:
+        return ("dict", [(_value(key), _value(each)) for key, each in value.items()])
+    if isinstance(value, slice):
+        return ("slice", [_value(each) for each in (value.start, value.stop, value.step)])
+    if value is Ellipsis:
+        return ("ellipsis", [])
+    if isinstance(value, _VALUES):
+        return ("value", value)
+    raise NotImplementedError(f"a {type(value).__name__} cannot be saved as a part of a program: {value!r}")
+
+
+def _loaded(value: Any, known: dict[str, Node]) -> Any:
+    if isinstance(value, _PLAIN):
+        return value
+    kind, inside = value
+    if kind == "node":
+        return known[inside]
+    if kind in ("list", "tuple"):
+        return _CONTAINERS[kind](_loaded(each, known) for each in inside)
+    if kind == "dict":
+        return {_loaded(key, known): _loaded(each, known) for key, each in inside}
+    if kind == "slice":
+        return slice(*[_loaded(each, known) for each in inside])
+    if kind == "ellipsis":
+        return Ellipsis
+    if kind == "value" and isinstance(inside, _VALUES):
+        return inside
+    raise ValueError(f"unknown kind of value {kind!r}")
+
+
+def _argument(arg: Any) -> tuple:
+    if isinstance(arg, ConstantArgument):
+        return ("constant", arg.name, _value(arg.value))
+    return ("size" if isinstance(arg, SymIntArgument) else "tensor", arg.name)
+
+
+def _loaded_argument(arg: tuple) -> Any:
+    return ConstantArgument(arg[1], _loaded(arg[2], {})) if arg[0] == "constant" else _ARGUMENTS[arg[0]](arg[1])
+
+
+def _spec(spec: TreeSpec) -> Any:
+    """The form of a tree: a string for a leaf, or the name of a container, its keys, and its children."""
+    if spec.is_leaf():
+        return "leaf"
+    name = getattr(spec.type, "__name__", "")
+    if _CONTAINERS.get(name) is not spec.type:
+        raise NotImplementedError(f"a program whose arguments or results hold a {name} cannot be saved: use tuples, lists and dictionaries")
+    keys = _value(list(spec.context)) if name in ("dict", "OrderedDict") else None
+    return (name, keys, [_spec(child) for child in spec.children_specs])
+
+
+def _loaded_spec(saved: Any) -> TreeSpec:
+    """The specification of an example of that form."""
+    return tree_structure(_example(saved))
+
+
+def _example(saved: Any) -> Any:
+    if saved == "leaf":
+        return 0
+    name, keys, children = saved
+    parts = [_example(child) for child in children]
+    return _CONTAINERS[name](parts) if keys is None else _CONTAINERS[name](zip(_loaded(keys, {}), parts, strict=True))

@@ -1,0 +1,3 @@
+"""What passes are made of."""
+
+from __future__ import annotations

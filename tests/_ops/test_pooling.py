@@ -1,0 +1,97 @@
+"""Pooling to a given size, and the gradient of a maximum: against the definition, in every layout."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau._ops import pooling
+from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.nn import functional as F
+
+SIZES = [((10, 13), (7, 5)), ((20, 9), (3, 9)), ((41, 60), (7, 7)), ((5, 6), (8, 11)), ((7, 100), (2, 1)), ((3, 3), (3, 2))]
+
+
+def windows(old: int, new: int) -> list[slice]:
+    return [slice(i * old // new, -(-(i + 1) * old // new)) for i in range(new)]
+
+
+def image(shape: tuple[int, ...], last: bool, dtype: flambeau.dtype = flambeau.float32) -> flambeau.Tensor:
+    x = flambeau.randn(shape, generator=flambeau.Generator().manual_seed(0)).to(dtype)
+    return x.contiguous(memory_format=flambeau.channels_last) if last else x
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("old", "new"), SIZES)
+@pytest.mark.parametrize("channels", [3, 18])
+def test_pooling_to_a_size(channels: int, old: tuple[int, int], new: tuple[int, int], last: bool) -> None:
+    x = image((2, channels, *old), last)
+    x[0, 0, 1, 1] = x[1, 0, 0, 0] = 3.0  # the largest, in two places
+    values = x.numpy()
+    means = F.adaptive_avg_pool2d(x, new)
+    maxima, index = F.adaptive_max_pool2d(x, new, return_indices=True)
+    assert means.stride() == maxima.stride() == index.stride()
+    for (i, rows), (j, columns) in itertools.product(enumerate(windows(old[0], new[0])), enumerate(windows(old[1], new[1]))):
+        window = values[:, :, rows, columns].reshape(2, channels, -1)
+        assert np.allclose(means[:, :, i, j].numpy(), window.mean(-1, dtype=np.float64), rtol=1e-6, atol=1e-6)
+        assert np.array_equal(maxima[:, :, i, j].numpy(), window.max(-1))
+        places = (np.arange(old[0])[rows, None] * old[1] + np.arange(old[1])[columns]).reshape(-1)
+        assert np.array_equal(index[:, :, i, j].numpy(), places[window.argmax(-1)])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_nan_wins_and_infinity_stays_in_its_windows(last: bool) -> None:
+    x = image((1, 17, 10, 11), last)
+    x[0, 3, 4, 5] = float("nan")
+    x[0, 5, 9, 10] = float("inf")
+    values, index = F.adaptive_max_pool2d(x, (4, 3), return_indices=True)
+    assert values.isnan().sum().item() == (index == 4 * 11 + 5).sum().item() >= 1
+    means = F.adaptive_avg_pool2d(x[:, 5:6], (4, 3))
+    assert means.isinf().nonzero().tolist() == [[0, 0, 3, 2]] and not means.isnan().any().item()
+
+
+def test_dtypes() -> None:
+    for dtype in (flambeau.float64, flambeau.bfloat16, flambeau.float16):
+        x = image((2, 3, 9, 10), False, dtype)
+        wide = F.adaptive_avg_pool2d(x.double(), 4)
+        assert flambeau.equal(F.adaptive_avg_pool2d(x, 4), wide.to(dtype)) or dtype is flambeau.float64
+        assert flambeau.equal(F.adaptive_max_pool2d(x, 4), F.adaptive_max_pool2d(x.double(), 4).to(dtype))
+    integers = flambeau.arange(70).reshape(1, 7, 10)
+    assert F.adaptive_max_pool1d(integers, 3).tolist() == [[[row * 10 + 3, row * 10 + 6, row * 10 + 9] for row in range(7)]]
+
+
+def test_nothing_to_pool() -> None:
+    assert F.adaptive_avg_pool2d(flambeau.ones(2, 3, 5, 6), (0, 4)).shape == (2, 3, 0, 4)
+    assert F.adaptive_avg_pool2d(flambeau.ones(0, 3, 5, 6), (2, 4)).shape == (0, 3, 2, 4)
+    assert [each.shape for each in pooling.adaptive_max_pool(flambeau.ones(2, 3, 5, 6), (3, 0))] == [(2, 3, 3, 0)] * 2
+
+
+def test_gradients() -> None:
+    x = flambeau.randperm(2 * 4 * 3).reshape(1, 2, 4, 3).double().requires_grad_()  # no two are equal, nor nearly
+    for pool in (
+        lambda x: F.adaptive_avg_pool2d(x, (3, 2)),
+        lambda x: F.adaptive_max_pool2d(x, (3, 2)),
+        lambda x: F.max_pool2d(x, 3, 2, 1),
+    ):
+        assert gradcheck(pool, (x,)) and gradgradcheck(pool, (x,))
+    for pool in (lambda x: F.max_pool2d(x, 2), lambda x: F.max_pool2d(x, (2, 1), (1, 2), (1, 0), 2, ceil_mode=True)):
+        assert gradcheck(pool, (x,))
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (2, 2, 0), (3, 1, 1), (5, 3, 2), (2, 3, 0), (7, 1, 3)])
+def test_the_gradient_of_a_maximum_goes_to_its_place(
+    kernel: int, stride: int, padding: int, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at the windows over each position, and scattering from the windows: in the same order, if none is left out."""
+    x = image((2, 19, 23, 30), last).round().requires_grad_()  # many are equal
+    pool = lambda: F.max_pool2d(x, kernel, stride, padding)
+    ahead = flambeau.randn(pool().shape)
+    (found,) = flambeau.autograd.grad(pool(), [x], ahead)
+    assert found.stride() == x.stride() or kernel == 7
+    monkeypatch.setattr(pooling, "MOST_COVERING", 0)
+    (wanted,) = flambeau.autograd.grad(pool(), [x], ahead)
+    assert np.allclose(found.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
