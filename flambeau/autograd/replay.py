@@ -151,7 +151,7 @@ def _slot(storage: Storage, tape: Tape, strangers: list[Storage]) -> Any:
         if known is storage:
             return ~number
     strangers.append(storage)
-    return (~(len(strangers) - 1), storage.exported)
+    return (~(len(strangers) - 1), bool(storage.exported))
 
 
 def _hashable(static: Any) -> Any:

@@ -166,7 +166,11 @@ class Column:
         """Load from their slots what is known for each result."""
         for number in numbers:
             if number in self.slots and number not in self.body.values:
-                self.body.values[number] = self.slots[number].load(at)
+                value = self.slots[number].load(at)
+                if number in self.body.guards:  # one value for all lanes
+                    assert isinstance(value, Value)
+                    value = self.f.extract(value, 0)
+                self.body.values[number] = value
 
     def _at_results(self, phase: int, stored: set[int]) -> None:
         """What is known once for each result by the start of a phase: scalars in registers, vectors in slots."""
