@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--select", default="", metavar="REGEX", help="only cases whose group/call variant it is found in")
     parser.add_argument("--size", choices=list(SIDES), default="small", help="1,024 elements, 65,536 or a million (default: %(default)s)")
     parser.add_argument("--gradients", action="store_true", help="with the gradients of what is differentiable")
-    parser.add_argument("--seconds", type=float, default=0.1, help="to time each case for (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.05, help="to time each case for (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print a row of JSON for each case")
     options = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in KEPT_MEMORY.items()):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,40 @@ def test_jit_saves_modules(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="eval mode"):
         jit.freeze(model)
     assert jit.freeze(model.eval()) is model and not hasattr(nn.Linear(2, 2), "save")
+
+
+class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict({"in": nn.Linear(2, 2), "out": nn.TransformerEncoderLayer(2, 1, 4, batch_first=True)})
+        self.about = {"sizes": [1, (2, 3)], "names": {"a"}, "dtype": flambeau.float32}
+
+    def forward(self, x: flambeau.Tensor) -> flambeau.Tensor:
+        return self.branches["out"](self.branches["in"](x))
+
+
+class Command:
+    def __reduce__(self) -> tuple:
+        return print, ("the file was run",)
+
+
+def test_jit_load_runs_nothing_of_a_file(capsys: pytest.CaptureFixture) -> None:
+    from flambeau import jit
+
+    def loaded(module: object) -> Any:
+        file = io.BytesIO()
+        flambeau.save({"flambeau.jit": 1, "module": module, "files": {}}, file)
+        file.seek(0)
+        return jit.load(file)
+
+    model, x = Branches().eval(), flambeau.ones(1, 3, 2)
+    again = loaded(model)
+    assert flambeau.equal(again(x), model(x)) and again.about == model.about and type(again) is Branches
+    model.command = Command()
+    for hostile in (model, Command()):
+        with pytest.raises(RuntimeError, match="print"):
+            loaded(hostile)
+    assert "run" not in capsys.readouterr().out
 
 
 def test_a_device_as_a_context() -> None:

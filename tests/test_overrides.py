@@ -80,7 +80,7 @@ SCRIPTS = {
             __torch_function__ = torch._C._disabled_torch_function_impl
         assert type(torch.ones(1).as_subclass(Quiet) + 1) is torch.Tensor
         from flambeau._tensor import overriding
-        assert not overriding._active
+        assert not overriding._codes
     """,
     "a mode sees every call": """
         names = []
@@ -129,7 +129,44 @@ SCRIPTS = {
             pass
         Sub([1.0])
         from flambeau._tensor import overriding
-        assert overriding._active and train() == before
+        assert overriding._codes and train() == before
+    """,
+    "functions that ask for a while": """
+        import threading
+        from types import SimpleNamespace
+        from flambeau._tensor import overriding
+        from flambeau.overrides import _overridable
+        def state():
+            return [(f.__code__, f.__defaults__, f.__dict__.get("__wrapped__")) for f, _ in _overridable()]
+        with overriding.Active():
+            inside = state()
+        before = state()
+        assert all(mine[0] is not theirs[0] for mine, theirs in zip(inside, before, strict=True))
+        def told(func, types, args, kwargs):
+            names.append(func.__name__)
+            return func(*args, **kwargs)
+        def asked():
+            with overriding.Active():
+                overriding.STATE.modes.append(SimpleNamespace(__torch_function__=told))  # a class that says so would ask for good
+                result = torch.ones(2) * 2 + torch.special.expit(torch.zeros(1))
+                overriding.STATE.modes.pop()
+            return result
+        names = []
+        assert asked().tolist() == asked().tolist() == [2.5, 2.5] and names == ["ones", "mul", "zeros", "sigmoid", "add"] * 2, names
+        assert state() == before and not overriding._codes
+        with overriding.Active():
+            other = threading.Thread(target=asked)
+            other.start()
+            other.join()
+            assert overriding._codes  # the other's end is not ours
+        assert not overriding._codes and len(names) == 15
+        x = torch.ones(2, requires_grad=True)
+        (x * x).sum().backward()
+        with overriding.Active():
+            class Sub(torch.Tensor):
+                pass
+            Sub([1.0])
+        assert overriding._codes and type(Sub([1.0]) + 1) is Sub  # somebody else asks from then on
     """,
 }
 

@@ -96,8 +96,10 @@ def _dtype(operands: list[Node], layout: Layout) -> object:
     return layout.dtype.compute if len(operands) == 3 else layout.dtype
 
 
-def _correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int, innermost: bool, dtype: object) -> Node:
-    """``(N, C_out, *o)`` from windows ``(N, C_in, *o, *k)`` and a weight ``(C_out, C_in / groups, *k)``."""
+def correlate(
+    graph: Graph, windows: Node, weight: Node, rank: int, groups: int, innermost: bool, dtype: object, unsigned: str = ""
+) -> Node:
+    """``(N, C_out, *o)`` from windows ``(N, C_in, *o, *k)`` and a weight ``(C_out, C_in / groups, *k)``; ``unsigned`` as ``Graph.contract`` has it."""
     batch, _, *outputs = windows.shape[: 2 + rank]
     channels = weight.shape[0]
     x = windows.split_axis(1, groups)  # N, g, d, *o, *k
@@ -107,7 +109,7 @@ def _correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int
         a = x.permute([1, 0, *place, 2, *kernel])
         b = w.permute([0, *range(2, 3 + rank), 1])
         order = [*range(1, 2 + rank), 0, 2 + rank]
-        result = graph.contract(a, b, batch=1, m=1 + rank, k=1 + rank, dtype=dtype, order=order)  # g, N, *o, c
+        result = graph.contract(a, b, batch=1, m=1 + rank, k=1 + rank, dtype=dtype, order=order, unsigned=unsigned)  # g, N, *o, c
         return result.permute([1, 0, 2 + rank, *range(2, 2 + rank)]).reshape((batch, channels, *outputs))
     b = x.permute([1, 2, *kernel, 0, *place])
     result = graph.contract(w, b, batch=1, n=1 + rank, k=1 + rank, dtype=dtype, order=[2, 0, 1, *range(3, 3 + rank)])  # g, c, N, *o
@@ -120,7 +122,7 @@ def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     rank = len(stride)
     input, innermost = _channels(graph, input, weight.shape[0] // groups, groups, layouts[0])
     windows = graph.windows(input, range(2, 2 + rank), weight.shape[2:], stride, padding, dilation, sizes)
-    result = _correlate(graph, windows, weight, rank, groups, innermost, _dtype(operands, layouts[0]))
+    result = correlate(graph, windows, weight, rank, groups, innermost, _dtype(operands, layouts[0]))
     return _with_bias(graph, result, operands, layouts[0])
 
 
@@ -175,7 +177,7 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
             input, range(2, 2 + rank), places, (1,) * rank, tuple(-each[4] for each in phase), tuple(-each[5] for each in phase), counts
         )
         kernel = kernel.joined(0, 1)
-        parts.append(_with_bias(graph, _correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
+        parts.append(_with_bias(graph, correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
     if dimensions == every:
         if len(parts) == 1:
             return parts[0]
@@ -210,7 +212,7 @@ def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     channels = weight.shape[1] * prod(stride)
     kernel = kernel.reshape((groups * channels, weight.shape[0] // groups, *reach))
     windows = graph.windows(input, range(2, 2 + rank), reach, (1,) * rank, tuple(-first for first in firsts), (-1,) * rank, counts)
-    blocks = _correlate(graph, windows, kernel, rank, groups, False, _dtype(operands, layout))  # N, (g d *f), *blocks
+    blocks = correlate(graph, windows, kernel, rank, groups, False, _dtype(operands, layout))  # N, (g d *f), *blocks
     blocks = blocks.reshape((input.shape[0], layout.shape[1], *stride, *counts))
     order = [axis for pair in zip(range(2 + rank, 2 + 2 * rank), range(2, 2 + rank), strict=True) for axis in pair]
     whole = blocks.permute([0, 1, *order]).reshape((*layout.shape[:2], *map(mul, counts, stride)))

@@ -55,8 +55,7 @@ def go_native() -> Any:
         for owner, name, function in state.methods:
             setattr(owner, name, function)
         if not _plain_methods:
-            for operator, method in objects["arithmetic"].items():
-                setattr(tensor, method.__name__, state.binary(operator, method.__name__))
+            native_methods()
         tensor.item.__globals__["_item"] = state.item
         for module, name, function in (
             (creation, "_fresh", state.fresh),
@@ -79,6 +78,16 @@ def plain_methods() -> None:
         for method in ARITHMETIC:
             if method in vars(tensor):
                 delattr(tensor, method)
+
+
+def native_methods() -> None:
+    """Let native code be the methods of tensors that it can be, again: nobody exchanges their code."""
+    global _plain_methods
+    _plain_methods = False
+    if NATIVE.state is not None:
+        tensor = registry.tensor_class()
+        for method, name in ARITHMETIC.items():
+            setattr(tensor, method, NATIVE.state.binary(OPERATORS[name], method))
 
 
 set_native(go_native)

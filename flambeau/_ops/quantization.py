@@ -8,7 +8,7 @@ a sum of products, and fake quantization, round the product before they add the 
 - ``QUANTIZE``       float to integer
 - ``DEQUANTIZE``     integer to float
 - ``CHOOSE``         the scale and the zero point for some numbers
-- ``STEPS``          float to integer minus zero point, with those that ``CHOOSE`` has for it
+- ``STEPS``          float to integer minus zero point, with those that ``CHOOSE`` has for it; ``BYTES`` the integer itself
 - ``FAKE_QUANTIZE``  both one after the other; its gradient is that of the identity where ``q`` was in range, and 0 elsewhere
 
 Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", arXiv:1712.05877.
@@ -144,18 +144,36 @@ def _infer_steps(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
     return lay.like(operands[0], dt.float32), lay.contiguous((), dt.float32)
 
 
-def _lower_steps(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
-    input = graph.cast(operands[0], dt.float32)
+def _held(graph: Graph, input: Node, statics: tuple) -> tuple[Node, Node, Node]:
+    """An input's integers, the zero point and the scale that ``CHOOSE`` has for it, all float32."""
+    input = graph.cast(input, dt.float32)
     axes = range(input.ndim)
     least, most = graph.reduce("min", input, axes), graph.reduce("max", input, axes)
     scale, zero_point = (graph.cast(each, dt.float32) for each in _chosen(graph, least, most, (*statics, False)))
     found = graph.map("round", graph.map("fma", input, (1.0 / scale).expand(input.shape), zero_point.expand(input.shape)))
-    held = graph.map("minimum", graph.map("maximum", found, 0.0), 255.0)
-    return held - zero_point.expand(input.shape), scale
+    return graph.map("minimum", graph.map("maximum", found, 0.0), 255.0), zero_point, scale
+
+
+def _lower_steps(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+    held, zero_point, scale = _held(graph, operands[0], statics)
+    return held - zero_point.expand(held.shape), scale
 
 
 STEPS = Operator("_dynamic_steps", ("input",), ("low", "high"), infer=_infer_steps, lower=_lower_steps)
 """``CHOOSE`` for an input, and its integers (of 8 bits without a sign) minus the zero point, float32; and the scale, float32."""
+
+
+def _infer_bytes(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
+    return lay.like(operands[0], dt.uint8), lay.contiguous((), dt.int32), lay.contiguous((), dt.float32)
+
+
+def _lower_bytes(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
+    held, zero_point, scale = _held(graph, operands[0], statics)
+    return graph.cast(held, dt.uint8), graph.cast(zero_point, dt.int32), scale
+
+
+BYTES = Operator("_dynamic_bytes", ("input",), ("low", "high"), infer=_infer_bytes, lower=_lower_bytes)
+"""The integers of ``STEPS`` as they are, uint8; the zero point, int32; and the scale, float32."""
 
 
 # -- both ------------------------------------------------------------------------------------------------------------

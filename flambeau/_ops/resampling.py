@@ -283,15 +283,23 @@ def _lower_together(graph: Graph, operands: list[Node], statics: tuple, layouts:
     def summed(level: int, terms: tuple[int, ...]) -> Node:
         if level < 0:
             return graph.wide(at_places(graph, source, shape, axes, firsts, terms))
-        total = None
+        parts = []
         for term in range(weights[level].shape[0]):
             weight = weights[level].select(0, term).reshape(rows[level]).expand(shape)
-            part = graph.where(weight.differs(0.0), summed(level - 1, (term, *terms)) * weight, 0.0)
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+            parts.append(graph.where(weight.differs(0.0), summed(level - 1, (term, *terms)) * weight, 0.0))
+        return _folded(parts) + 0.0 if len(parts) > 1 else parts[0]  # a reduction starts with 0, which only turns -0 into it
 
     return graph.cast(summed(len(axes) - 1, ()), layouts[0].dtype)
+
+
+def _folded(parts: list[Node]) -> Node:
+    """The sum in the order of a reduction: by halves, as ``docs/design/0003-reductions.md`` has it for lanes."""
+    half = 1 << (len(parts) - 1).bit_length() >> 1
+    while half:
+        for lane in range(min(len(parts) - half, half)):
+            parts[lane] = parts[lane] + parts[lane + half]
+        parts, half = parts[:half], half // 2
+    return parts[0]
 
 
 TOGETHER = Operator("_resample_together", ("input", "tables..."), ("rules",), infer=_infer_together, lower=_lower_together)

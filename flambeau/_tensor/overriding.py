@@ -2,7 +2,8 @@
 
 A process without such classes pays nothing: functions and methods are what they are. When the first one appears (an instance of a subclass
 of ``Tensor``, a class with a ``__torch_function__`` of its own, or a mode), ``activate`` exchanges the code of the public functions
-for code that asks first. The function objects stay, so that a table with ``torch.mean`` as a key holds whenever it was made.
+for code that asks first. The function objects stay, so that a table with ``torch.mean`` as a key holds whenever it was made. ``Active`` does so for
+the time of a context, for what asks in it only, such as a trace.
 
 ```
 before:  torch.mean(x)  ──▶ mean's code
@@ -15,12 +16,12 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
 
-from flambeau._ops.native import plain_methods
+from flambeau._ops.native import native_methods, plain_methods
 from flambeau._tape.storage import TensorBase
 
 
@@ -190,27 +191,73 @@ def _converted(result: Any, cls: type) -> Any:
 
 # -- activation ------------------------------------------------------------------------------------------------------
 
-_active = False
 _lock = threading.Lock()
+_for_good = False
+_contexts = 0
+_codes: list[tuple[Any, FunctionType, Any]] = []
+"""While functions ask: each of them, what it was as a function of its own, and the function that it said that it wraps."""
 
 
 def activate() -> None:
     """Let public functions and tensors' methods ask from here on."""
-    global _active
-    with _lock:
-        if _active:
-            return
-        _active = True
-        plain_methods()
-        for function, public in import_module(f"{__name__.partition('.')[0]}.overrides")._overridable():
-            _exchange(function, public)
-        engine = import_module(f"{__name__.partition('.')[0]}.autograd.engine")
-        engine.run = _undisturbed(engine.run)
+    global _for_good
+    if not _for_good:
+        with _lock:
+            _ask()
+            _for_good = True
+
+
+class Active:
+    """A context in which public functions and tensors' methods ask, in all threads; behind the last one they are what they were before,
+    unless ``activate`` was called meanwhile.
+    """
+
+    def __enter__(self) -> Active:
+        global _contexts
+        with _lock:
+            _ask()
+            _contexts += 1
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        global _contexts
+        with _lock:
+            _contexts -= 1
+            if not _contexts and not _for_good:
+                _ask_no_more()
+
+
+def _ask() -> None:
+    if _codes:
+        return
+    plain_methods()
+    _codes.extend([_exchange(*each) for each in import_module(f"{__name__.partition('.')[0]}.overrides")._overridable()])
+    engine = _engine()
+    engine.run = _undisturbed(engine.run)
+
+
+def _ask_no_more() -> None:
+    """Undo what ``_ask`` did. A call that goes on in another thread ends as it began: its frame has the code that asks."""
+    while _codes:
+        function, raw, wrapped = _codes.pop()
+        function.__code__ = raw.__code__
+        if wrapped is None:
+            del function.__wrapped__
+        else:
+            function.__wrapped__ = wrapped
+    engine = _engine()
+    engine.run = engine.run.__wrapped__
+    native_methods()
+
+
+def _engine() -> Any:
+    return import_module(f"{__name__.partition('.')[0]}.autograd.engine")
 
 
 def _undisturbed(run: Callable) -> Callable:
     """A backward pass whose formulas ask nobody about the tensors that were saved."""
 
+    @wraps(run)
     def undisturbed(*args: Any, **kwargs: Any) -> Any:
         with Disabled():
             return run(*args, **kwargs)
@@ -218,8 +265,12 @@ def _undisturbed(run: Callable) -> Callable:
     return undisturbed
 
 
-def _exchange(function: FunctionType, public: Any) -> None:
-    """Give a function code that calls ``dispatch``; ``public`` is what a class is told that was called."""
+def _exchange(function: Any, public: Any) -> tuple[Any, FunctionType, Any]:
+    """Give a function code that calls ``dispatch``; ``public`` is what a class is told that was called.
+
+    Returns:
+        what undoes that, as in ``_codes``
+    """
     raw = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     raw.__kwdefaults__ = function.__kwdefaults__
     template = _asking(len(function.__code__.co_freevars))
@@ -227,7 +278,9 @@ def _exchange(function: FunctionType, public: Any) -> None:
     constants = tuple([places.get(each, each) for each in template.co_consts])
     name = function.__code__.co_name
     function.__code__ = template.replace(co_consts=constants, co_name=name, co_filename="<dispatch>")
+    wrapped = function.__dict__.get("__wrapped__")
     function.__wrapped__ = raw  # where ``inspect`` finds the signature
+    return function, raw, wrapped
 
 
 @lru_cache

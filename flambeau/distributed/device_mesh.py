@@ -109,7 +109,9 @@ class DeviceMesh:
                 )
             return 0
         if isinstance(dim, int):
-            return dim
+            if not -self.ndim <= dim < self.ndim:
+                raise IndexError(f"the mesh has {self.ndim} dimensions, of which {dim} is none: {self}")
+            return dim % self.ndim
         if dim not in (self.mesh_dim_names or ()):
             raise KeyError(f"Invalid mesh_dim_name {dim}: the mesh has {self.mesh_dim_names}")
         return self.mesh_dim_names.index(dim)
@@ -128,7 +130,10 @@ class DeviceMesh:
 
     def get_local_rank(self, mesh_dim: int | str | None = None) -> int:
         """This process's place along a dimension."""
-        return get_process_group_ranks(self.get_group(mesh_dim)).index(get_rank())
+        dim = self._dim(mesh_dim)
+        if self._place is None:
+            raise RuntimeError(f"rank {get_rank()} is not in {self}")
+        return get_process_group_ranks(self._groups[dim]).index(get_rank())
 
     def get_coordinate(self) -> list[int] | None:
         """This process's place in the mesh; ``None`` if it is not in it."""

@@ -25,6 +25,9 @@ from flambeau.futures import Future
 __all__ = ["Mailbox", "Message"]
 
 _HEAD = struct.Struct("<qHQ")
+_GIVES_UP = -(1 << 63)
+"""The tag of a message whose label says why its sender will send nothing more."""
+_NOTHING = numpy.empty(0, numpy.uint8)
 _AT_ONCE = 64 << 10
 """Bytes up to which an ``isend`` is left to the system's buffers; more is sent by a thread."""
 
@@ -111,7 +114,10 @@ class Mailbox:
                     del peers[descriptor]
                     self._lose(peer, f"rank {peer} is gone: its process has ended or has left the group ({error})")
                 else:
-                    self._deliver(tag, message)
+                    if tag == _GIVES_UP:
+                        self._lose(peer, f"rank {peer} has given up: {message.label}")
+                    else:
+                        self._deliver(tag, message)
 
     def _read_message(self, peer: int) -> tuple[int, Message]:
         connection = self.connections[peer]
@@ -132,7 +138,7 @@ class Mailbox:
 
     def _lose(self, peer: int, reason: str) -> None:
         with self.lock:
-            self.gone[peer] = reason
+            reason = self.gone.setdefault(peer, reason)  # the first one says more
             nobody = len(self.gone) == len(self.connections)
             lost = []
             for requests in self.requests.values():
@@ -172,7 +178,8 @@ class Mailbox:
                 if array.nbytes:
                     self.connections[peer].sendall(array)
         except OSError as error:
-            raise DistBackendError(f"cannot send to rank {peer}: its process has ended or has left the group ({error})") from None
+            why = self.gone.get(peer, f"its process has ended or has left the group ({error})")
+            raise DistBackendError(f"cannot send to rank {peer}: {why}") from None
 
     def _queue(self, peer: int, tag: int, array: numpy.ndarray, label: str) -> Future:
         future: Future = Future()
@@ -198,6 +205,14 @@ class Mailbox:
                 future.set_result(None)
             else:
                 future.set_exception(result)
+
+    def abort(self, reason: str) -> None:
+        """Leave, and tell the others why."""
+        for peer in self.connections:
+            with suppress(DistBackendError):
+                self._send(peer, _GIVES_UP, _NOTHING, reason[:4000])
+            self._lose(peer, f"this process has given up: {reason}")
+        self.close()
 
     def close(self) -> None:
         """Leave."""

@@ -94,7 +94,7 @@ def config_from_args(args: argparse.Namespace) -> tuple[LaunchConfig, str, list[
         ValueError: a setting makes no sense
     """
     least, most = _counts(args.nnodes)
-    told: dict[str, Any] = dict(part.strip().split("=", 1) for part in args.rdzv_conf.split(",") if "=" in part)
+    told = _settings(args.rdzv_conf)
     backend, endpoint = args.rdzv_backend, args.rdzv_endpoint
     if args.standalone:
         least, most, backend, endpoint = 1, 1, "c10d", "localhost:0"
@@ -102,7 +102,7 @@ def config_from_args(args: argparse.Namespace) -> tuple[LaunchConfig, str, list[
         told["rank"] = args.node_rank
         if not endpoint and (most > 1 or args.master_port is not None):
             endpoint = f"{args.master_addr}:{29500 if args.master_port is None else args.master_port}"
-    shown = None if args.local_ranks_filter is None else {int(each) for each in args.local_ranks_filter.split(",")}
+    shown = None if args.local_ranks_filter is None else _ranks(args.local_ranks_filter)
     # Without a folder nothing is redirected, as before there were names for where things go.
     redirects, tee = (Std.from_str(text if args.log_dir else "0") for text in (args.redirects, args.tee))
     config = LaunchConfig(
@@ -113,6 +113,24 @@ def config_from_args(args: argparse.Namespace) -> tuple[LaunchConfig, str, list[
         return config, args.training_script, args.training_script_args
     command = ["-u", *(["-m"] if args.module else []), args.training_script, *args.training_script_args]
     return config, sys.executable, command
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """What ``--rdzv-conf`` says, by the names."""
+    found: dict[str, Any] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"--rdzv-conf={text}: {part!r} has no value: say name=value,name=value")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _ranks(text: str) -> set[int]:
+    try:
+        return {int(each) for each in text.split(",")}
+    except ValueError:
+        raise ValueError(f"--local-ranks-filter={text}: say the processes' numbers on the machine, as 0,2") from None
 
 
 def _counts(text: str) -> tuple[int, int]:

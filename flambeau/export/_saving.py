@@ -40,35 +40,10 @@ _FORMAT = "flambeau.export"
 _VERSION = 1
 _PLAIN = (type(None), bool, int, float, complex, str)
 _VALUES = (flambeau.dtype, flambeau.device, flambeau.layout, flambeau.memory_format)
-_ARITHMETIC = frozenset(
-    [
-        "add",
-        "and_",
-        "eq",
-        "floordiv",
-        "ge",
-        "getitem",
-        "gt",
-        "invert",
-        "le",
-        "lshift",
-        "lt",
-        "matmul",
-        "mod",
-        "mul",
-        "ne",
-        "neg",
-        "not_",
-        "or_",
-        "pos",
-        "pow",
-        "rshift",
-        "setitem",
-        "sub",
-        "truediv",
-        "xor",
-    ]
-)
+_ARITHMETIC = frozenset({
+    "add", "and_", "eq", "floordiv", "ge", "getitem", "gt", "invert", "le", "lshift", "lt", "matmul", "mod", "mul", "ne", "neg", "not_", "or_", "pos", "pow", "rshift",
+    "setitem", "sub", "truediv", "xor",
+})  # fmt: skip
 _ATTRIBUTES = frozenset(["H", "T", "data", "imag", "mH", "mT", "real"])
 _REFUSED = frozenset(["apply_", "from_file", "load", "map_", "numpy", "save", "share_memory_", "tolist"])
 _CONTAINERS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict, "OrderedDict": OrderedDict}
@@ -119,21 +94,49 @@ def load(
         raise RuntimeError(
             f"this is no program that Flambeau's torch.export.save has written (PyTorch's .pt2 files are not read): {error}"
         ) from error
-    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+    if not is_program(saved):
         raise RuntimeError("this file holds no exported program: it is one of torch.save, which torch.load reads")
+    return loaded_program(saved, extra_files)
+
+
+def is_program(saved: Any) -> bool:
+    """Whether what `torch.load` gave is what `save` has written."""
+    return isinstance(saved, dict) and saved.get("format") == _FORMAT
+
+
+def loaded_program(saved: dict[str, Any], extra_files: dict[str, Any] | None = None) -> ExportedProgram:
+    """The program that `save` has written, as `torch.load` gave it with `weights_only=True`.
+
+    Raises:
+        RuntimeError: it is damaged, or calls what is no operator
+    """
     if saved.get("version") != _VERSION:
         raise RuntimeError(f"the program was saved in version {saved.get('version')!r} of the format, and only {_VERSION} is known here")
     try:
         program = _program(saved)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
+        texts = {str(name): str(text) for name, text in saved["extra_files"].items()}
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        NameError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise RuntimeError(f"the exported program in this file is damaged: {error!r}") from error
-    for name in extra_files or ():
-        if extra_files is not None and name in saved["extra_files"]:
-            extra_files[name] = saved["extra_files"][name]
+    if extra_files is not None:
+        extra_files.update({name: texts[name] for name in extra_files if name in texts})
     return program
 
 
 def _program(saved: dict[str, Any]) -> ExportedProgram:
+    tensors = {**saved["state_dict"], **saved["constants"]}
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
+        raise TypeError("a parameter, buffer or constant is no tensor")
     signature = ExportGraphSignature(
         [InputSpec(InputKind[kind], _loaded_argument(arg), target, persistent) for kind, arg, target, persistent in saved["inputs"]],
         [OutputSpec(OutputKind.USER_OUTPUT, _loaded_argument(arg)) for arg in saved["outputs"]],
@@ -165,8 +168,13 @@ def _check_names(op: str, name: Any, target: Any, kwargs: Any) -> None:
     """
     written = [name, *[key for key, _ in kwargs[1]], *([target] if op == "placeholder" else [])]
     for each in written:
-        if not isinstance(each, str) or not each.isidentifier() or keyword.iskeyword(each):
+        if not _is_name(each):
             raise RuntimeError(f"the program in this file uses {each!r} as a name, which is none: the file is damaged or hostile")
+
+
+def _is_name(text: Any) -> bool:
+    """Whether a text can be a name in generated code, and nothing but a name."""
+    return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text) and text != "__debug__"
 
 
 # -- nodes -----------------------------------------------------------------------------------------------------------
@@ -211,24 +219,32 @@ def _loaded_target(op: str, name: str) -> Any:
             return name
     if op == "call_function":
         family, _, rest = name.partition(".")
+        found: Any = None
         if name in ("check", "getattr"):
-            return check if name == "check" else getattr
-        if family == "operator" and rest in _ARITHMETIC:
-            return getattr(operator, rest)
-        if family == "aten" and rest.count(".") == 1:
-            packet, overload = rest.split(".")
-            if (
-                packet in ops._INNER
-                or packet in ops._RECURRENT
-                or packet in ops._LOSSES
-                or (packet not in _REFUSED and _is_operator(ops._function(packet)))
-            ):
-                return getattr(getattr(ops.aten, packet), overload)
-        if family == "torch":
-            found = next((function for _, short, function in overrides._functions() if public_names().get(id(function)) == name), None)
-            if found is not None and name.rpartition(".")[2] not in _REFUSED:
-                return found
+            found = check if name == "check" else getattr
+        elif family == "operator" and rest in _ARITHMETIC:
+            found = getattr(operator, rest)
+        elif family == "aten" and rest.count(".") == 1:
+            found = _loaded_overload(*rest.split("."))
+        elif family == "torch" and name.rpartition(".")[2] not in _REFUSED:
+            found = next((function for _, _, function in overrides._functions() if public_names().get(id(function)) == name), None)
+        if found is not None:
+            return found
     raise RuntimeError(f"the program in this file calls {name!r}, which is no operator on tensors that is known here")
+
+
+def _loaded_overload(packet: str, overload: str) -> ops.OpOverload | None:
+    """An overload of an operator, or nothing if there is none that is allowed.
+
+    Both names become part of generated code, and what begins with an underscore belongs to the packet itself, not to its overloads.
+    """
+    if not _is_name(overload) or overload.startswith("_"):
+        return None
+    named = packet in ops._INNER or packet in ops._RECURRENT or packet in ops._LOSSES
+    if not named and (packet in _REFUSED or not _is_operator(ops._function(packet))):
+        return None
+    found = getattr(getattr(ops.aten, packet), overload)
+    return found if isinstance(found, ops.OpOverload) else None
 
 
 @cache

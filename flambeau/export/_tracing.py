@@ -123,6 +123,7 @@ class Tracing(TorchFunctionMode, Recorder):
     """
 
     def __init__(self, variants: int, symbols: dict[tuple[int, ...], str], answers: bool = False) -> None:
+        self._active = overriding.Active()
         self.graph = _Recorded()
         self.variants = variants
         self.symbols = symbols
@@ -135,6 +136,16 @@ class Tracing(TorchFunctionMode, Recorder):
         self._grad = flambeau.is_grad_enabled()
         self._before_write: Callable[[Tensor], None] = lambda tensor: None
         self._detached: dict[Node, Node] = {}
+
+    def __enter__(self) -> Tracing:
+        # Not as other modes, for whose sake functions go on asking: after a trace they are as fast as before.
+        self._active.__enter__()
+        overriding.STATE.modes.append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        overriding.STATE.modes.pop()
+        self._active.__exit__()
 
     # -- what is known -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import keyword
 import math
 import operator
 from dataclasses import dataclass
@@ -107,10 +108,10 @@ class Writer:
         return f"{self._function(function)}({self._arguments(node.args, node.kwargs)})"
 
     def _path(self, target: str) -> str:
-        """An attribute below the root, written so that parts that are no names (such as numbers) can be read."""
+        """An attribute below the root, written so that parts that are no names (such as numbers and keywords) can be read."""
         text = self.root
         for part in target.split("."):
-            text = f"{text}.{part}" if part.isidentifier() else f"getattr({text}, {json.dumps(part)})"
+            text = f"{text}.{part}" if part.isidentifier() and not keyword.iskeyword(part) else f"getattr({text}, {json.dumps(part)})"
         return text
 
     def _function(self, function: Any) -> str:

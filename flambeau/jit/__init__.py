@@ -7,6 +7,7 @@ saves other modules as ``torch.save`` does, so that ``jit.load`` needs their cla
 from __future__ import annotations
 
 import builtins
+import pickle
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from flambeau.futures import Future
 from flambeau.jit._script import ScriptFunction, ScriptModule, mark
 from flambeau.nn import Module
 from flambeau.serialization import load as _load
+from flambeau.serialization import safe_globals
 from flambeau.serialization import save as _save
 
 __all__ = [
@@ -109,11 +111,11 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
 
 
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Module:
-    """Load what ``jit.save`` has saved. A trace runs nothing of the file; for others, as with ``torch.load(weights_only=False)``, load only
-    what you trust.
+    """Load what ``jit.save`` has saved. Nothing in the file is run: a trace can only call operators on tensors, and of other modules only
+    those are built whose classes the process has imported, with tensors and plain values as attributes.
 
     Raises:
-        RuntimeError: the file is one of PyTorch's TorchScript
+        RuntimeError: the file is damaged, is one of PyTorch's TorchScript, or holds something else
     """
     if zipfile.is_zipfile(f):
         with zipfile.ZipFile(f) as archive:
@@ -125,10 +127,8 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
     traced = _load_traced(f, _extra_files)
     if traced is not None:
         return traced
-    if hasattr(f, "seek"):
-        f.seek(0)
-    found = _load(f, map_location=map_location, weights_only=False)
-    if type(found) is not dict or "flambeau.jit" not in found:
+    found = _load_module(f, map_location)
+    if type(found) is not dict or not builtins.isinstance(found.get("module"), Module):
         raise RuntimeError("the file was not written by jit.save: use torch.load")
     for name in _extra_files or ():
         if _extra_files is not None and name in found["files"]:
@@ -140,18 +140,47 @@ def _load_traced(f: Any, extra_files: dict[str, Any] | None) -> Any:
     """The trace in a file, or nothing if something else is in it."""
     if hasattr(f, "seek"):
         f.seek(0)
-    about = {"jit.kind": "", "jit.name": "", "jit.training": "", **(extra_files or {})}
-    from flambeau.export import load as load_program
+    try:
+        saved = _load(f, weights_only=True)
+    except pickle.UnpicklingError:  # it names a class
+        return None
+    from flambeau.export._saving import is_program, loaded_program
     from flambeau.jit._trace import TracedFunction, TracedModule
 
-    try:
-        program = load_program(f, extra_files=about)
-    except RuntimeError:
+    if not is_program(saved):
         return None
+    about = {"jit.kind": "", "jit.name": "", "jit.training": "", **(extra_files or {})}
+    program = loaded_program(saved, about)
     if extra_files is not None:
         extra_files.update({name: about[name] for name in extra_files})
     module = TracedModule(program, None, about["jit.name"], bool(about["jit.training"]))
     return TracedFunction(module) if about["jit.kind"] == "TracedFunction" else module
+
+
+def _load_module(f: Any, map_location: Any) -> Any:
+    """What ``save`` has written for a module that is no trace."""
+    if hasattr(f, "seek"):
+        f.seek(0)
+    try:
+        with safe_globals([dict, *_subclasses(Module), *_activations()]):
+            return _load(f, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RuntimeError(
+            f"jit.load builds traces, and modules whose classes have been imported: import them before. What the module in this file holds "
+            f"besides has to be allowed; if you trust the whole file, use torch.load(file, weights_only=False)['module']. {error}"
+        ) from error
+
+
+def _subclasses(cls: type) -> list[type]:
+    found = [each for each in type.__subclasses__(cls) if "_of_instance" not in each.__dict__]
+    return [*found, *[inner for each in found for inner in _subclasses(each)]]
+
+
+def _activations() -> list[Any]:
+    """Functions that layers hold as attributes."""
+    from flambeau.nn import functional
+
+    return [functional.gelu, functional.relu]
 
 
 # -- what runs as it is ----------------------------------------------------------------------------------------------

@@ -71,6 +71,20 @@ def test_images_against_matrices(kind: str, format: str) -> None:
         assert np.allclose(grad.numpy(), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["linear", "sums", "wide linear"])
+def test_the_same_bits_in_every_format(kind: str) -> None:
+    """One axis after the other, and all together."""
+    for old, new in (((6, 7), (4, 5)), ((6, 7), (12, 5)), ((4, 5), (9, 3)), ((7, 3), (7, 8))):
+        rules = {axis: Rule(kind, *both) for axis, both in zip((2, 3), zip(old, new, strict=True), strict=True)}
+        x = image((2, 5, *old), "contiguous_format")
+        x[0, :2] = -0.0
+        wanted = resample(x, rules).numpy()
+        last = resample(x.contiguous(memory_format=flambeau.channels_last), rules).contiguous().numpy()
+        assert last.tobytes() == wanted.tobytes()
+        strided = flambeau.zeros(2, 5, 2 * old[0], 3 * old[1])[:, :, ::2, ::3].copy_(x)
+        assert resample(strided, rules).numpy().tobytes() == wanted.tobytes()
+
+
 @pytest.mark.parametrize("kind", ["nearest", "linear", "cubic", "sums"])
 @pytest.mark.parametrize("last", [False, True])
 def test_gradients_of_gradients(kind: str, last: bool) -> None:

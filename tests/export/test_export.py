@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -384,3 +386,26 @@ def test_decompositions():
     assert targets(own) == ["linear.default", "gt.Scalar", "where.ScalarOther"] and torch.equal(
         own.module()(randn(5, 4)), module(randn(5, 4))
     )
+
+
+def test_functions_are_what_they_were_after_an_export():
+    script = """
+import flambeau as torch
+from flambeau._tensor import overriding
+before = torch.relu.__code__, torch.Tensor.size.__code__, type(torch.Tensor.__add__)
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return torch.relu(x) + x.size(0)
+class Fails(torch.nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+torch.export.export(Net(), (torch.ones(2),)).module()
+torch.jit.trace(Net(), torch.ones(2))
+try:
+    torch.export.export(Fails(), (torch.ones(2),))
+except RuntimeError:
+    print("refused")
+assert before == (torch.relu.__code__, torch.Tensor.size.__code__, type(torch.Tensor.__add__)) and not overriding._codes
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "refused\n" and done.returncode == 0, done.stderr

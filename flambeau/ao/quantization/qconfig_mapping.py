@@ -51,7 +51,7 @@ class QConfigMapping:
         return self
 
     def set_module_name_regex(self, module_name_regex: str, qconfig: Any) -> QConfigMapping:
-        """For modules whose whole name matches; of several expressions the first that does."""
+        """For modules whose name begins with a match, and calls in them; of several expressions the first that does."""
         self.module_name_regex_qconfigs[module_name_regex] = qconfig
         return self
 
@@ -61,22 +61,29 @@ class QConfigMapping:
         return self
 
     def set_module_name_object_type_order(self, module_name: str, object_type: Any, index: int, qconfig: Any) -> QConfigMapping:
-        """For the call with that number of a function or class in a module."""
+        """For the call with that number (from 0) of a function, or of a module of that class, in the module of that name (``""``: the network)."""
         self.module_name_object_type_order_qconfigs[module_name, object_type, index] = qconfig
         return self
 
-    def of(self, name: str | None, kind: Any) -> Any:
-        """The configuration of a module of this name and class, or of a call of a function (without a name)."""
-        if name is not None:
-            parts = name.split(".")
-            for length in range(len(parts), 0, -1):
-                prefix = ".".join(parts[:length])
-                if prefix in self.module_name_qconfigs:
-                    return self.module_name_qconfigs[prefix]
-            for expression, config in self.module_name_regex_qconfigs.items():
-                if re.fullmatch(expression, name):
-                    return config
-        return self.object_type_qconfigs.get(kind, self.global_qconfig)
+    def of(self, name: str, kinds: tuple[Any, ...], call: tuple[str, Any, int]) -> Any:
+        """The configuration of a module, or of the call of a function.
+
+        Args:
+            name: of the module, or of that in which the function is called
+            kinds: the module's class, or the class of the module around and the function; the first that has a configuration counts
+            call: the name of the module around, the class or function, and the number of its call there
+        """
+        if call in self.module_name_object_type_order_qconfigs:
+            return self.module_name_object_type_order_qconfigs[call]
+        parts = name.split(".")
+        for length in range(len(parts), 0, -1):
+            prefix = ".".join(parts[:length])
+            if prefix in self.module_name_qconfigs:
+                return self.module_name_qconfigs[prefix]
+        for expression, config in self.module_name_regex_qconfigs.items():
+            if re.match(expression, name):
+                return config
+        return next((self.object_type_qconfigs[kind] for kind in kinds if kind in self.object_type_qconfigs), self.global_qconfig)
 
     def to_dict(self) -> dict[str, Any]:
         """PyTorch's old form, a dictionary."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from flambeau import nn
@@ -11,15 +12,33 @@ from flambeau.ao.quantization.fx import convert, fuse
 from flambeau.ao.quantization.fx.prepare import Preparation
 from flambeau.ao.quantization.qconfig_mapping import QConfigMapping
 from flambeau.fx import GraphModule, Tracer
+from flambeau.fx.node import Node
 
 __all__ = ["convert_fx", "fuse_fx", "prepare_fx", "prepare_qat_fx"]
 
 
 class _LayerTracer(Tracer):
-    """Traces into everything but layers, those of quantization among them."""
+    """Traces into everything but layers, those of quantization among them, and notes in which module each node is made (``kinds.scope_of``)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scope: tuple[str, type | None] = ("", None)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m).__module__.startswith("flambeau.") and not (isinstance(m, nn.Sequential) and not isinstance(m, nni._FusedModule))
+        is_layer = type(m).__module__.startswith(("flambeau.nn.", "flambeau.ao.nn."))
+        return is_layer and not (isinstance(m, nn.Sequential) and not isinstance(m, nni._FusedModule))
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        outer, self._scope = self._scope, (self.path_of_module(m), type(m))
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        finally:
+            self._scope = outer
+
+    def create_node(self, *args: Any, **kwargs: Any) -> Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta["scope"] = self._scope
+        return node
 
 
 def _traced(model: nn.Module) -> GraphModule:

@@ -7,6 +7,8 @@ ones, no sum of some of the products is above ``P (255 - z) + N z`` or below ``-
 whatever the input and its zero point. Where that is more than 2^24, float64 takes the place of float32. So the sums are those of int32 in any
 case, whatever the order.
 
+Where the processor has dot products of bytes, most linear maps and convolutions use them (``flambeau/_ops/byte_products.py``): the same sums.
+
 What is done with a sum ``s`` is PyTorch's (its engines fbgemm and x86), with the scales of input, weight and result:
 ``round((s + bias / (scale_x * scale_w)) * (scale_x * scale_w / scale)) + zero_point``, all in float32.
 """
@@ -18,11 +20,15 @@ from typing import Any
 
 import flambeau
 from flambeau import nn
+from flambeau._ops.byte_products import BYTE_CONV, BYTE_LINEAR, QUAD
+from flambeau._ops.conv_shapes import plan
 from flambeau._ops.matrix import LINEAR
-from flambeau._ops.quantization import DEQUANTIZE, PRODUCT, QUANTIZE, SCALE_SUMS, STEPS
+from flambeau._ops.quantization import BYTES, DEQUANTIZE, PRODUCT, QUANTIZE, SCALE_SUMS, STEPS
+from flambeau._runtime import targets
 from flambeau._tensor.overriding import Disabled
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.quantized import LIMITS, QUANTIZED, qint8, quint8
 from flambeau.ao.tensors.creation import half
@@ -33,6 +39,8 @@ EXACT = 2**24
 """Up to here float32 has all integers."""
 LARGEST = 255
 """The length of the interval of the integers of 8 bits."""
+_MANY = 16
+"""Channels from which on it pays to fill them up to a multiple of four in a copy: with 3 of 112 x 112 it took longer than the convolution."""
 
 
 class Packed:
@@ -53,6 +61,7 @@ class Packed:
         self.bias = None if bias is None else bias.detach()
         self._outputs = outputs
         self._numbers: Tensor | None = None
+        self._bytes: tuple[Tensor, ...] | None = None
         self._factors: tuple[tuple, tuple] | None = None
 
     def __reduce__(self) -> tuple:
@@ -65,12 +74,31 @@ class Packed:
     def numbers(self) -> Tensor:
         """The weight minus its zero point, in the dtype in which all sums are exact."""
         if self._numbers is None:
-            numbers = DEQUANTIZE(self.weight._integers, 1.0, self.weight._grid.factors(self.weight.dim())[1])
-            others = [dim for dim in range(numbers.dim()) if dim != self._outputs]
-            sides = [each.double().sum(others) for each in (numbers.clamp(min=0.0), numbers.clamp(max=0.0))]
-            largest = max(float(each.abs().max()) for each in sides) if numbers.numel() else 0.0
-            self._numbers = numbers if largest * LARGEST <= EXACT else numbers.double()
+            numbers, largest = self._exact()
+            self._numbers = numbers if largest <= EXACT else numbers.double()
         return self._numbers
+
+    def _exact(self) -> tuple[Tensor, float]:
+        """The weight minus its zero point, float32, and what no sum is above."""
+        numbers = DEQUANTIZE(self.weight._integers, 1.0, self.weight._grid.factors(self.weight.dim())[1])
+        others = [dim for dim in range(numbers.dim()) if dim != self._outputs]
+        sides = [each.double().sum(others) for each in (numbers.clamp(min=0.0), numbers.clamp(max=0.0))]
+        return numbers, max(float(each.abs().max()) for each in sides) * LARGEST if numbers.numel() else 0.0
+
+    def bytes(self) -> tuple[Tensor, ...]:
+        """The weight minus its zero point, int8 with the channels innermost and in fours, and its sums, int32 (out); nothing if dot products of
+        bytes are not there, or not for this weight."""
+        if self._bytes is None:
+            self._bytes = self._in_bytes() if targets.current().has_vnni else ()
+        return self._bytes
+
+    def _in_bytes(self) -> tuple[Tensor, ...]:
+        numbers, largest = self._exact()
+        if not numbers.numel() or largest >= 2**31 or float(numbers.min()) < -128 or float(numbers.max()) > 127:
+            return ()
+        innermost = numbers.movedim(1, -1)
+        filled = nn.functional.pad(innermost, (0, -innermost.shape[-1] % QUAD))
+        return filled.to(dt.int8).contiguous(), numbers.flatten(1).sum(1).to(dt.int32)
 
     def sums(self, input: Tensor, product: Callable) -> Tensor:
         """The sums of products, float32, of integers minus their zero points; ``product`` takes input and weight."""
@@ -137,7 +165,14 @@ def linear(input: Any, packed: Packed, scale: Any, zero_point: Any, relu: bool =
     grid = _grid(input, scale, zero_point, "quantized linear")
     _check_inputs(input.shape[-1], packed.weight.shape[1], input, packed)
     with Disabled():  # no operand is quantized from here on
-        return _result(packed.sums(steps(input), LINEAR), packed, input, grid, int(zero_point) if relu else None)
+        return _result(_multiplied(input, packed), packed, input, grid, int(zero_point) if relu else None)
+
+
+def _multiplied(input: QuantizedTensor, packed: Packed) -> Tensor:
+    """The sums of ``input @ weight.T``, float32."""
+    if input.dtype is quint8 and packed.bytes():
+        return BYTE_LINEAR(input._integers, *packed.bytes(), input._grid.zero_point)
+    return packed.sums(steps(input), LINEAR)
 
 
 def _check_inputs(given: int, wanted: int, input: Tensor, packed: Packed) -> None:
@@ -157,9 +192,14 @@ def linear_dynamic(input: Tensor, packed: Packed, reduce_range: bool = False, re
         raise RuntimeError(f"dynamic quantization is of float32 inputs, got {input.dtype!r}")
     _check_inputs(input.shape[-1], packed.weight.shape[1], input, packed)
     with Disabled():  # no operand is quantized
-        numbers, scale = _rounded(input, reduce_range)
+        if packed.bytes() and input.numel():
+            integers, zero_point, scale = BYTES(input.detach(), statics=half(0, 255, reduce_range))
+            sums = BYTE_LINEAR(integers, *packed.bytes(), zero_point)
+        else:
+            numbers, scale = _rounded(input, reduce_range)
+            sums = packed.sums(numbers, LINEAR)
         bias = packed.bias if packed.bias is not None else 0.0
-        result = SCALE_SUMS(packed.sums(numbers, LINEAR), packed.step(scale), bias)
+        result = SCALE_SUMS(sums, packed.step(scale), bias)
         return result.clamp(min=0.0) if relu else result
 
 
@@ -179,7 +219,31 @@ def conv(
     """
     grid = _grid(input, scale, zero_point, "quantized convolution", dtype)
     with Disabled():  # no operand is quantized from here on
-        return _result(_convolved(steps(input), packed, settings), packed, input, grid, int(zero_point) if relu else None)
+        sums = _convolved_bytes(input, packed, settings)
+        if sums is None:
+            sums = _convolved(steps(input), packed, settings)
+        return _result(sums, packed, input, grid, int(zero_point) if relu else None)
+
+
+def _convolved_bytes(input: QuantizedTensor, packed: Packed, settings: dict[str, Any]) -> Tensor | None:
+    """The sums of a convolution of images or volumes by dot products of bytes, if that can be done and pays."""
+    shape, rank, groups = packed.weight.shape, packed.weight.dim() - 2, settings["groups"]
+    if rank < 2 or input.dim() != rank + 2 or input.dtype is not quint8 or settings.get("transposed"):
+        return None
+    if (shape[1] % QUAD and (groups > 1 or shape[1] < _MANY)) or not packed.bytes():
+        return None
+    stride, padding, dilation = [_each(settings[name], rank) for name in ("stride", "padding", "dilation")]
+    layouts = [lay.contiguous(tuple(each), dt.float32) for each in (input.shape, shape)]
+    statics = plan(*layouts, None, stride, padding, dilation, groups)
+    return BYTE_CONV(input._integers, *packed.bytes(), input._grid.zero_point, statics=statics)
+
+
+def _each(sizes: Any, rank: int) -> Any:
+    """Sizes for all dimensions, of one for all; the name of a padding as it is."""
+    if isinstance(sizes, str):
+        return sizes
+    sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    return sizes * rank if len(sizes) == 1 else sizes
 
 
 def conv_dynamic(input: Tensor, packed: Packed, settings: dict[str, Any], reduce_range: bool = False) -> Tensor:
@@ -214,4 +278,4 @@ def linear_values(input: Any, packed: Packed) -> Tensor:
     whole(input, "quantized linear")
     _check_inputs(input.shape[-1], packed.weight.shape[1], input, packed)
     bias = packed.bias if packed.bias is not None else 0.0
-    return SCALE_SUMS(packed.sums(steps(input), LINEAR), packed.step(input._grid.scale), bias)
+    return SCALE_SUMS(_multiplied(input, packed), packed.step(input._grid.scale), bias)

@@ -79,7 +79,12 @@ def flattened(tree: Mapping, flattens: bool = True) -> tuple[dict[str, Any], dic
 
 
 def put(tree: Any, path: Path, value: Any) -> None:
-    """Set a value within nested dictionaries and lists, which are made if they are not there."""
+    """Set a value within nested dictionaries and lists, which are made if they are not there.
+
+    Raises:
+        ValueError: there is something else on the way, or a list would be too long
+    """
+    whole = path
     for key, following in zip(path, path[1:]):
         made: Any = [] if type(following) is int else {}
         if isinstance(tree, list):
@@ -89,6 +94,8 @@ def put(tree: Any, path: Path, value: Any) -> None:
             tree = tree[key]
         else:
             tree = tree.setdefault(key, made)
+        if not isinstance(tree, (dict, list)):
+            raise ValueError(f"the checkpoint names a value {whole}, but what is at {key!r} is a {type(tree).__name__}")
     if isinstance(tree, list):
         _lengthen(tree, path[-1])
     tree[path[-1]] = value

@@ -104,13 +104,8 @@ class FileSystemWriter:
         temporary = self.path / f"{METADATA}.tmp"
         with open(temporary, "wb") as stream:
             dump(listing, stream, pickle, 4, _no_storages)
-            self._finish_listing(stream)
+            self._finish(stream)
         os.replace(temporary, self.path / METADATA)
-
-    def _finish_listing(self, stream: Any) -> None:
-        stream.flush()
-        if self.sync_files:
-            os.fsync(stream.fileno())
 
 
 def _no_storages(reference: Any) -> tuple:
@@ -207,6 +202,40 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, tuple) and all(type(each) is int and 0 <= each < 1 << 62 for each in value)
 
 
+def _is_tensor(entry: TensorStorageMetadata) -> bool:
+    return (
+        _is_size(entry.size)
+        and isinstance(entry.properties.dtype, flambeau.dtype)
+        and all(_is_within(each, entry.size) for each in entry.chunks)
+    )
+
+
+def _is_within(chunk: Any, whole: Sequence[int]) -> bool:
+    if not (isinstance(chunk, data.ChunkStorageMetadata) and _is_size(chunk.offsets) and _is_size(chunk.sizes)):
+        return False
+    if not len(chunk.offsets) == len(chunk.sizes) == len(whole):
+        return False
+    return all(start + size <= end for start, size, end in zip(chunk.offsets, chunk.sizes, whole, strict=True))
+
+
+def _is_place(info: Any) -> bool:
+    return (
+        isinstance(info, _StorageInfo)
+        and isinstance(info.relative_path, str)
+        and all(type(each) is int and each >= 0 for each in (info.offset, info.length))
+    )
+
+
+def _makes_sense(listing: Any) -> bool:
+    if not (isinstance(listing, Metadata) and isinstance(listing.state_dict_metadata, dict) and isinstance(listing.storage_data, dict)):
+        return False
+    for name, entry in listing.state_dict_metadata.items():
+        known = _is_tensor(entry) if isinstance(entry, TensorStorageMetadata) else isinstance(entry, data.BytesStorageMetadata)
+        if not (isinstance(name, str) and known):
+            return False
+    return all(isinstance(index, MetadataIndex) and _is_place(info) for index, info in listing.storage_data.items())
+
+
 def _checked(listing: Any) -> Metadata:
     """The list, if it makes sense.
 
@@ -214,20 +243,9 @@ def _checked(listing: Any) -> Metadata:
         UnpicklingError: it does not
     """
     try:
-        assert isinstance(listing, Metadata)
-        assert isinstance(listing.state_dict_metadata, dict) and isinstance(listing.storage_data, dict)
-        for name, each in listing.state_dict_metadata.items():
-            assert isinstance(name, str)
-            if isinstance(each, TensorStorageMetadata):
-                assert _is_size(each.size) and isinstance(each.properties.dtype, flambeau.dtype)
-                for chunk in each.chunks:
-                    assert _is_size(chunk.offsets) and _is_size(chunk.sizes) and len(chunk.offsets) == len(chunk.sizes) == len(each.size)
-                    assert all(start + size <= whole for start, size, whole in zip(chunk.offsets, chunk.sizes, each.size))
-            else:
-                assert isinstance(each, data.BytesStorageMetadata)
-        for index, info in listing.storage_data.items():
-            assert isinstance(index, MetadataIndex) and isinstance(info, _StorageInfo) and isinstance(info.relative_path, str)
-            assert type(info.offset) is int and type(info.length) is int and info.offset >= 0 and info.length >= 0
-    except (AssertionError, AttributeError, TypeError) as error:
-        raise pickle.UnpicklingError(f"the checkpoint's {METADATA} is damaged: it is no list of tensors and where they lie") from error
+        makes_sense = _makes_sense(listing)
+    except (AttributeError, TypeError):  # a field is missing, or something of another kind
+        makes_sense = False
+    if not makes_sense:
+        raise pickle.UnpicklingError(f"the checkpoint's {METADATA} is damaged: it is no list of tensors and where they lie")
     return listing

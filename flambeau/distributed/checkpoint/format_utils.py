@@ -31,8 +31,14 @@ def whole_state(reader: FileSystemReader) -> dict[str, Any]:
             fill(name, value, listing, reader)
         else:
             value = reader.read(listing.storage_data[MetadataIndex(name)])
-        put(state, paths.get(name) or (name,), value)
+        path = paths.get(name)
+        put(state, path if _is_path(path) else (name,), value)
     return state
+
+
+def _is_path(path: Any) -> bool:
+    """Whether this is what our ``save`` and PyTorch's say of where a value lies; other planners say other things."""
+    return isinstance(path, tuple) and len(path) > 0 and all(isinstance(key, (str, int)) for key in path)
 
 
 def dcp_to_torch_save(dcp_checkpoint_dir: str | os.PathLike, torch_save_path: str | os.PathLike) -> None:

@@ -80,8 +80,9 @@ def fill(name: str, target: Tensor, listing: Metadata, reader: FileSystemReader)
             _part(local, [start for _, start, _ in shared], counts).copy_(part)
         filled += part.numel()
         flambeau.flush()
-    if filled < local.numel():
-        raise ValueError(f"the checkpoint has {filled} of the {local.numel()} elements of {name!r} that this process needs")
+    if filled != local.numel():
+        has = f"the checkpoint has {filled} of the {local.numel()} elements of {name!r} that this process needs"
+        raise ValueError(has if filled < local.numel() else f"the checkpoint's pieces of {name!r} overlap")
 
 
 def _read_all(state: dict[str, Any], reader: FileSystemReader, planner: DefaultLoadPlanner) -> dict[str, Any]:

@@ -172,15 +172,13 @@ def _writer(checkpoint_id: Any, storage_writer: Any) -> FileSystemWriter:
 def _planned(
     state_dict: dict[str, Any], writer: FileSystemWriter, planner: DefaultSavePlanner | None, processes: _Processes
 ) -> tuple[list[_Item], Metadata]:
-    """What this process writes, and the list."""
+    """What this process writes, and the list; the folder is ready then."""
     planner = planner or DefaultSavePlanner()
     made: list[_Item] = []
 
     def plan() -> tuple[list[tuple], dict[str, tuple]]:
         values, paths = flattened(_state(state_dict), planner.flatten_state_dict)
         made.extend(_items(values, processes.rank))
-        if processes.rank == 0:
-            writer.prepare()
         return [each.told() for each in made], paths
 
     told = processes.all_do("planning the checkpoint", plan)
@@ -189,6 +187,8 @@ def _planned(
     for _, theirs in reversed(told):
         paths.update(theirs)
     listing = _listed([items for items, _ in told], paths, writer.path)
+    # Only now: a state that cannot be saved leaves the checkpoint that is there.
+    processes.all_do("preparing the checkpoint's folder", lambda: writer.prepare() if processes.rank == 0 else None)
     return [each for each in made if owners[each.index] == processes.rank], listing
 
 
@@ -237,23 +237,51 @@ def save(
     return _written(writer, ((each.index, each.content()) for each in items), listing, processes)
 
 
-_ASYNC_GROUPS: dict[Any, Any] = {}
-"""For each group another one of the same processes, in which they communicate while the first one trains."""
+class _Background:
+    """Saving in threads: one after the other, so that all processes communicate in the same order.
+
+    Attributes:
+        groups: for each group another one of the same processes, in which they communicate while the first one trains
+        last: the thread that was started last
+    """
+
+    def __init__(self) -> None:
+        self.groups: dict[tuple[int, ...], tuple[Any, Any]] = {}
+        self.last: threading.Thread | None = None
+
+    def group(self, group: Any) -> Any:
+        """The other group."""
+        ranks = tuple(distributed.get_process_group_ranks(group))
+        known = self.groups.get(ranks)
+        if known is None or known[0] is not distributed.group.WORLD:
+            known = self.groups[ranks] = distributed.group.WORLD, distributed.new_group(list(ranks), use_local_synchronization=True)
+        return known[1]
+
+    def start(self, work: Callable[[], Any]) -> Future:
+        """The future of some work, which begins when what was started before has ended."""
+        future, before = Future(), self.last
+
+        def run() -> None:
+            if before is not None:
+                before.join()
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.last = threading.Thread(target=run, name="flambeau-checkpoint")
+        self.last.start()
+        return future
 
 
-def _group_of_its_own(group: Any) -> Any:
-    ranks = tuple(distributed.get_process_group_ranks(group))
-    known = _ASYNC_GROUPS.get(ranks)
-    if known is None or known[0] is not distributed.group.WORLD:
-        known = _ASYNC_GROUPS[ranks] = distributed.group.WORLD, distributed.new_group(list(ranks), use_local_synchronization=True)
-    return known[1]
+_BACKGROUND = _Background()
 
 
 def async_save(
     state_dict: dict[str, Any], *, checkpoint_id: str | os.PathLike | None = None, storage_writer: FileSystemWriter | None = None,
     planner: DefaultSavePlanner | None = None, process_group: Any = None, no_dist: bool = False, **others: Any,
 ) -> Future:  # fmt: skip
-    """``save``, in a thread: the state is copied at once, and may change while it is written.
+    """``save``, in a thread: the state is copied at once, and may change while it is written. Several calls write one after the other.
 
     Returns:
         A future, whose ``result()`` is that of ``save``.
@@ -266,17 +294,8 @@ def async_save(
     items, listing = _planned(state_dict, writer, planner, processes)
     contents = [(each.index, each.content()) for each in items]
     if not processes.alone:
-        processes.group = _group_of_its_own(process_group)
-    future: Future = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(_written(writer, contents, listing, processes))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="flambeau-checkpoint").start()
-    return future
+        processes.group = _BACKGROUND.group(process_group)
+    return _BACKGROUND.start(lambda: _written(writer, contents, listing, processes))
 
 
 def save_state_dict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -27,6 +28,8 @@ from flambeau.distributed.tcp_store import TCPStore
 __all__ = ["LaunchConfig", "elastic_launch", "launch_agent"]
 
 _POLL = 0.1
+_PORT = 29400
+"""Where machines meet if that is not said."""
 _PATIENCE = 30.0
 """Seconds that processes have to end when they are asked to."""
 _PATIENCE_VARIABLE = "TORCH_ELASTIC_WORKER_SIGTERM_TIMEOUT"
@@ -169,8 +172,7 @@ def _meet(config: LaunchConfig) -> _Node:
     """Find the other machines, at a store that one of them holds."""
     settings = config.settings()
     timeout = timedelta(seconds=settings.join)
-    host, _, port_text = config.rdzv_endpoint.partition(":")
-    port = int(port_text or 29400)
+    host, port = _endpoint(config.rdzv_endpoint)
     if not host or port == 0:
         os.environ.setdefault(SECRET_VARIABLE, secrets.token_hex(32))  # nobody else has to know it; `launch_agent` removes it
         alone = settings._replace(least=1, most=1, place=None)
@@ -180,6 +182,18 @@ def _meet(config: LaunchConfig) -> _Node:
         return _Node(TCPStore(host, port, is_master=holds, timeout=timeout), host, holds, settings)
     store = _store_of_whoever_comes_first(host, port, timeout)
     return _Node(store, host, store._server is not None, settings)
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """The host and the port of ``host``, ``host:port`` or ``[address]:port``.
+
+    Raises:
+        ValueError: it is none of these
+    """
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::(\d{1,5}))?", text)
+    if found is None or int(found[3] or 0) > 65535:
+        raise ValueError(f"the place to meet is host:port (with [...] around an IPv6 address), not {text!r}")
+    return found[1] or found[2] or "", int(found[3] or _PORT)
 
 
 def _store_of_whoever_comes_first(host: str, port: int, timeout: timedelta) -> TCPStore:

@@ -80,7 +80,8 @@ class _Schedule:
             The results of the batch in the process with the last stage, ``None`` in others.
 
         Raises:
-            RuntimeError: gradients are off, though there is a ``loss_fn``; a stage failed, or a process is gone
+            RuntimeError: gradients are off, though there is a ``loss_fn``; a stage failed, in whatever process (the group does not work any more
+                then), or a process is gone
             ValueError: the batch is smaller than the number of microbatches
         """
         if self._has_backward and not flambeau.is_grad_enabled():
@@ -102,8 +103,19 @@ class _Schedule:
         for stage in self._stages.values():
             stage.clear_runtime_states()
             stage.has_backward = has_backward
+        try:
+            found = self._passes(args_of, kwargs_of, targets, return_outputs, loss_kwargs, has_backward)
+        except BaseException as error:  # the others must not wait for what will not come, nor take a later batch's for it
+            next(iter(self._stages.values())).give_up(error)
+            raise
+        return self._finish(found, losses, has_backward)
+
+    def _passes(
+        self, args_of: list[tuple], kwargs_of: list[dict], targets: list | None, return_outputs: bool, loss_kwargs: dict, has_backward: bool
+    ) -> dict[int, Tensor]:
+        """Do the actions of this process, and return the losses that it has computed, by microbatch."""
         found: dict[int, Tensor] = {}
-        for backward, number, microbatch in self.actions(self._rank, self._group_size, self._num_stages, count):
+        for backward, number, microbatch in self.actions(self._rank, self._group_size, self._num_stages, self._n_microbatches):
             stage = self._stages[number]
             if backward:
                 if has_backward:
@@ -113,7 +125,7 @@ class _Schedule:
             if stage.is_last and self._loss_fn is not None and (has_backward or targets is not None):
                 arguments = (output,) if targets is None else (output, targets[microbatch])
                 found[microbatch] = self._loss_fn(*arguments, **loss_kwargs)
-        return self._finish(found, losses, has_backward)
+        return found
 
     def _split(self, args: tuple, kwargs: dict) -> tuple[list[tuple], list[dict]]:
         count = self._n_microbatches

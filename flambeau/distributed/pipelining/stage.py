@@ -148,6 +148,10 @@ class PipelineStage:
                 if parameter.grad is not None:
                     parameter.grad.div_(grad_scale_factor)
 
+    def give_up(self, error: BaseException) -> None:
+        """Let the other stages fail at once, for an error of this process."""
+        self.group.mailbox.abort(f"{type(error).__name__}: {error}")
+
     def _compare(self, what: str, values: Sequence[Any]) -> None:
         expected = self._examples[what]
         if expected is None:

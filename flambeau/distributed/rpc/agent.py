@@ -13,6 +13,7 @@ import pickle
 import socket
 import struct
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 from flambeau import futures
 from flambeau.distributed.errors import DistBackendError
-from flambeau.distributed.rpc import gradients
+from flambeau.distributed.rpc import gradients, pool
 from flambeau.distributed.rpc.constants import UNSET_RPC_TIMEOUT
 from flambeau.distributed.rpc.functions import is_async
 from flambeau.distributed.rpc.options import TensorPipeRpcBackendOptions
@@ -253,8 +254,8 @@ class Agent:
             with self.lock:
                 self.received += counted
                 self.open += 1
-            pool = self.requests if counted else self.internal
-            pool.submit(partial(self._serve, sender, message, counted, entry))
+            workers = self.requests if counted else self.internal
+            workers.submit(partial(self._serve, sender, message, counted, entry))
         elif kind in (_ANSWER, _ERROR):
             with self.lock:  # at once, before it can be seen that the sender has left
                 call = self.calls.pop(message.number, None)
@@ -365,7 +366,7 @@ class Agent:
     def close(self, graceful: bool = True) -> None:
         """Leave the group; if that is done gracefully, when all that have asked something were answered."""
         with self.changed:
-            self.changed.wait_for(lambda: not self.open, _LEAVE_PATIENCE if graceful else 0)
+            self.changed.wait_for(lambda: not self.open, _ANSWER_PATIENCE if graceful else 0)
         self.closed = True
         for peer in self.connections:
             if peer not in self.gone:
@@ -373,8 +374,9 @@ class Agent:
                     self._send(peer, Message(_LEAVE, 0))
                 with suppress(OSError):
                     self.connections[peer].shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + _LEAVE_PATIENCE
         for reader in self.readers:
-            reader.join(_LEAVE_PATIENCE)  # until the other side leaves, too: what was sent is read, then
+            reader.join(max(0.0, deadline - time.monotonic()))  # until the other side leaves, too: what was sent is read, then
         for peer, connection in self.connections.items():
             self._lose(peer, "has left: this process called shutdown()")
             connection.close()
@@ -383,7 +385,10 @@ class Agent:
         _agents.discard(self)
 
 
+_ANSWER_PATIENCE = 30.0
+"""Seconds that answers may take which others wait for; when nothing is to be done they are on their way."""
 _LEAVE_PATIENCE = 2.0
+"""Seconds that the others have to leave, too."""
 _NOT_THERE = "RPC has not been initialized. Call init_rpc first."
 
 
@@ -451,6 +456,8 @@ def _after_fork_in_child() -> None:
             connection.close()
     _agents.clear()
     CURRENT.agent = None
+    gradients.after_fork_in_child()
+    pool.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):

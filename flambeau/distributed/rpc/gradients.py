@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import flambeau
 from flambeau import Tensor
 from flambeau._ops.node import AccumulateGrad, GradNode, NodeHooks
 from flambeau.autograd import OBSERVERS, engine
+from flambeau.distributed.errors import DistBackendError
 from flambeau.futures import Future, collect_all
 
 __all__ = ["Context", "arrive", "backward", "depart", "find", "make", "release", "within"]
@@ -57,9 +59,12 @@ class Context:
 
 
 class _Contexts:
+    """The contexts that this process knows, and the numbers of those that are over: what still comes for them makes them no anew."""
+
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.known: dict[int, Context] = {}
+        self.over: deque[int] = deque(maxlen=1000)
         self.numbers = itertools.count()
 
 
@@ -124,17 +129,26 @@ def release(number: int) -> None:
 
     with _CONTEXTS.lock:
         context = _CONTEXTS.known.pop(number, None)
+        _CONTEXTS.over.append(number)
     agent = CURRENT.agent
     if context is None or agent is None or agent.closed:
         return
     for peer in context.peers - {agent.me.id} - agent.gone.keys():
-        agent.call(peer, release, (number,), {}, tracked=False, counted=False)
+        with suppress(DistBackendError):  # it is gone, and so is what it knew
+            agent.call(peer, release, (number,), {}, tracked=False, counted=False)
 
 
 def forget_all() -> None:
     """Forget all contexts: the group is over."""
     with _CONTEXTS.lock:
         _CONTEXTS.known.clear()
+        _CONTEXTS.over.clear()
+
+
+def after_fork_in_child() -> None:
+    """A forked child has no part in its parent's contexts; the lock may have been held by a thread that it does not have."""
+    global _CONTEXTS
+    _CONTEXTS, _OWN.context = _Contexts(), None
 
 
 # -- tensors that are sent and received ------------------------------------------------------------------------------------
@@ -163,6 +177,8 @@ def arrive(tensors: list[Tensor], note: tuple | None, sender: int) -> Context | 
     with _CONTEXTS.lock:
         context = _CONTEXTS.known.get(name)
         if context is None:
+            if name in _CONTEXTS.over:  # nobody waited for this
+                return None
             context = _CONTEXTS.known[name] = Context(name)
     context.peers.add(sender)
     if departure is not None:

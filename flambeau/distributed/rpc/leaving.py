@@ -80,9 +80,18 @@ def wait_for_all(agent: Agent, timeout: float) -> None:
             agent.on_loss(peer)
     while True:
         made, served = _quiet(agent, deadline)
-        left = 0 if deadline is None else max(0.01, deadline - time.monotonic())
-        if agent.call(0, _tell, (agent.me.id, made, served), {}, left, tracked=False, counted=False).wait():
+        answer = agent.call(0, _tell, (agent.me.id, made, served), {}, 0, tracked=False, counted=False)
+        if _in_time(answer, deadline):
             return
+
+
+def _in_time(answer: Future, deadline: float | None) -> bool:
+    """Whether this process may leave, which process 0 says when all have told it their numbers."""
+    told = threading.Event()
+    answer.add_done_callback(lambda _: told.set())
+    if not told.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        raise RuntimeError("shutdown: timed out while other processes have not called it, or still have something to do")
+    return answer.wait()
 
 
 def _quiet(agent: Agent, deadline: float | None) -> tuple[int, int]:

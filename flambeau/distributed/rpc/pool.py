@@ -44,8 +44,8 @@ class Pool:
             return
         self.changed.notify(count)
         if self.idle < count and not self.starting:  # one after the other: those that there are may be done before
-            self.starting = True
             threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            self.starting = True  # if that has raised nothing; the thread waits for us
 
     def _work(self) -> None:
         _OWN.pool = self
@@ -97,6 +97,11 @@ class _Own(threading.local):
 
 
 _OWN = _Own()
+
+
+def after_fork_in_child() -> None:
+    """A forked child has no pool: what runs in it has no place to give up."""
+    _OWN.pool = None
 
 
 @contextmanager

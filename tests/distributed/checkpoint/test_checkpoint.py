@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import struct
+import tempfile
 
 import pytest
 
@@ -12,6 +13,7 @@ import flambeau as torch
 from flambeau import distributed
 from flambeau.distributed import checkpoint, init_device_mesh
 from flambeau.distributed.checkpoint import CheckpointException, DefaultLoadPlanner, FileSystemReader, FileSystemWriter
+from flambeau.distributed.checkpoint.filesystem import _checked, _makes_sense
 from flambeau.distributed.checkpoint.format_utils import dcp_to_torch_save, torch_save_to_dcp
 from flambeau.distributed.checkpoint.metadata import MetadataIndex
 from flambeau.distributed.tensor import Partial, Replicate, Shard, distribute_tensor
@@ -182,6 +184,50 @@ def test_files_run_no_code_and_stay_in_their_folder(tmp_path):
     assert not proof.exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda listing: listing.state_dict_metadata.update(text=3),
+        lambda listing: listing.state_dict_metadata.update({3: listing.state_dict_metadata["text"]}),
+        lambda listing: setattr(listing.state_dict_metadata["scalar"], "chunks", [3]),
+        lambda listing: setattr(listing.state_dict_metadata["scalar"].properties, "dtype", "float32"),
+        lambda listing: setattr(listing.state_dict_metadata["model.weight"].chunks[0], "sizes", torch.Size([9, 9])),
+        lambda listing: setattr(listing.state_dict_metadata["model.weight"].chunks[0], "offsets", torch.Size([0])),
+        lambda listing: setattr(listing.storage_data[MetadataIndex("text")], "offset", -1),
+        lambda listing: setattr(listing.storage_data[MetadataIndex("text")], "length", 1.5),
+        lambda listing: setattr(listing.storage_data[MetadataIndex("text")], "relative_path", 3),
+    ],
+)
+def test_lists_that_make_no_sense_are_refused(change):
+    """Also by ``python -O``, which takes ``assert`` away."""
+    listing = _listing()
+    assert _makes_sense(listing)
+    change(listing)
+    with pytest.raises(pickle.UnpicklingError, match="is damaged"):
+        _checked(listing)
+
+
+def _listing():
+    with tempfile.TemporaryDirectory() as folder:
+        return checkpoint.save(_state(), checkpoint_id=folder)
+
+
+def test_pieces_must_not_overlap_and_places_not_lie_within_values(tmp_path):
+    checkpoint.save(_state(), checkpoint_id=tmp_path)
+    with pytest.raises(CheckpointException, match="pieces of 'model.weight' overlap"):
+        _reloads(
+            tmp_path,
+            lambda listing: listing.state_dict_metadata["model.weight"].chunks.append(
+                listing.state_dict_metadata["model.weight"].chunks[0]
+            ),
+        )
+    listing = checkpoint.save(_state(), checkpoint_id=tmp_path)
+    listing.planner_data["view"] = ("scalar", "within")
+    FileSystemWriter(tmp_path).finish(listing)
+    with pytest.raises(ValueError, match="what is at 'scalar' is a Tensor"):
+        dcp_to_torch_save(tmp_path, tmp_path / "whole.pt")
+
+
 def test_lists_that_are_cut_or_changed_are_refused(tmp_path):
     checkpoint.save(_state(), checkpoint_id=tmp_path)
     listing = (tmp_path / ".metadata").read_bytes()
@@ -210,10 +256,12 @@ def _saves(rank, path):
     assert len(listing.state_dict_metadata["rows"].chunks) == 2 and len(listing.state_dict_metadata["everywhere"].chunks) == 1
     assert sorted(os.listdir(path)) == [".metadata", "__0_0.distcp", "__1_0.distcp"]
     with pytest.raises(CheckpointException, match="of which no process has an element"):
-        checkpoint.save({"x": torch.distributed.tensor.DTensor.from_local(torch.ones(1), mesh, [Partial()])}, checkpoint_id=path + "-no")
-    future = checkpoint.async_save(state, checkpoint_id=path + "-async")
+        checkpoint.save({"x": torch.distributed.tensor.DTensor.from_local(torch.ones(1), mesh, [Partial()])}, checkpoint_id=path)
+    assert os.path.exists(path + "/.metadata")  # what could not be saved has not cost what was
+    futures = [checkpoint.async_save(state, checkpoint_id=f"{path}-async{more}") for more in ("", *range(5))]  # one after the other
     distributed.all_reduce(torch.ones(1))  # meanwhile
-    future.result(60)
+    for future in futures:
+        future.result(60)
     if rank == 0:
         os.unlink(path + "-async/__1_0.distcp")
     distributed.barrier()

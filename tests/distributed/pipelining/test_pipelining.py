@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ from flambeau.distributed.pipelining import (
 )
 from flambeau.distributed.pipelining.microbatch import TensorChunkSpec, merge_chunks, split_args_kwargs_into_chunks, sum_reducer
 from flambeau.distributed.pipelining.pipe import annotate_split_points
-from tests.distributed.jobs import run
+from tests.distributed.jobs import TIMEOUT, run
 
 # -- microbatches ----------------------------------------------------------------------------------------------------------
 
@@ -177,14 +178,33 @@ def _fails(rank):
             schedule.step(torch.ones(4, 6))
         with pytest.raises(RuntimeError, match="stage 0 of 2 failed in microbatch 0 with arguments"):
             schedule.step(torch.ones(4, 7))
+        distributed.barrier()
         os._exit(0)
-    with pytest.raises(RuntimeError, match=r"rank 0 is gone|ended or has left"):
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match="rank 0 has given up: RuntimeError: stage 0 expects results"):
         schedule.step(target=torch.ones(4, 2))
+    with pytest.raises(RuntimeError, match="this process has given up|rank 0 has given up"):
+        schedule.step(target=torch.ones(4, 2))
+    assert time.monotonic() - start < TIMEOUT / 2
+    distributed.barrier()
     os._exit(0)
 
 
-def test_errors_and_a_dead_stage():
+def test_an_error_of_a_stage_is_one_of_all():
     run(_fails)
+
+
+def _dies(rank):
+    stage = PipelineStage(_layers(2)[rank], rank, 2, "cpu")
+    if rank == 0:
+        os._exit(0)
+    with pytest.raises(RuntimeError, match="rank 0 is gone"):
+        ScheduleGPipe(stage, 2, loss_fn=nn.functional.mse_loss).step(target=torch.ones(4, 2))
+    os._exit(0)
+
+
+def test_a_dead_stage_is_noticed():
+    run(_dies)
 
 
 # -- cutting a module ------------------------------------------------------------------------------------------------------

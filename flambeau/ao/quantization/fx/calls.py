@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import flambeau
@@ -18,7 +17,7 @@ __all__ = ["add", "add_relu", "add_scalar", "elu", "hardswish", "leaky_relu", "m
 TWO = ("add", "mul", "matmul")
 """Operators whose first two arguments are tensors."""
 WITH_GRID: dict[Any, str] = {
-    **dict.fromkeys(ADDING, "add"), **dict.fromkeys(MULTIPLYING, "mul"), **dict.fromkeys((flambeau.matmul, operator.matmul, "matmul"), "matmul"),
+    **dict.fromkeys(ADDING, "add"), **dict.fromkeys(MULTIPLYING, "mul"), **dict.fromkeys((flambeau.matmul,), "matmul"),
     nn.functional.hardswish: "hardswish", nn.functional.elu: "elu", nn.functional.leaky_relu: "leaky_relu",
 }  # fmt: skip
 """Which function of this module takes the place of which function or method."""

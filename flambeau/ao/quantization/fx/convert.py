@@ -11,7 +11,7 @@ from flambeau._types.quantized import QUANTIZED
 from flambeau.ao.nn import intrinsic as nni
 from flambeau.ao.quantization.fake_quantize import FakeQuantizeBase
 from flambeau.ao.quantization.fx import calls
-from flambeau.ao.quantization.fx.kinds import ADDING, MULTIPLYING, RELU, kind_of, replace
+from flambeau.ao.quantization.fx.kinds import ADDING, MULTIPLYING, RELU, kind_of, replace, scope_of, sizes_of
 from flambeau.ao.quantization.observer_classes import ObserverBase
 from flambeau.ao.quantization.quantization_mappings import DYNAMIC, STATIC
 from flambeau.fx import Graph, GraphModule
@@ -29,6 +29,7 @@ class Conversion:
         self.model = model
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.chosen: set[str] = model.meta["quantized"]
+        self.sizes = sizes_of(model.graph)
         self.graph = Graph()
         self.numbers: dict[Node, Node] = {}
         self.integers: dict[Node, Node] = {}
@@ -63,14 +64,15 @@ class Conversion:
         elif observer.dtype not in QUANTIZED:
             self.numbers[node] = self._number(source)
         else:
-            consumer = next((each for each in node.users if each.op == "call_module" and each.name in self.chosen), None)
-            prefix = "" if consumer is None else consumer.target.replace(".", "_") + "_input"
+            consumer = next(iter(node.users))
+            prefix = scope_of(source)[0] if source.meta.get("is_configured") else scope_of(consumer)[0] + "_input"
             scale, zero_point = self._parameters(prefix, observer)
             arguments = (self._number(source), scale, zero_point, observer.dtype)
             self.integers[node] = self.graph.call_function(flambeau.quantize_per_tensor, arguments)
 
     def _parameters(self, prefix: str, observer: nn.Module) -> tuple[Node, Node]:
-        """Nodes with the scale and the zero point that an observer has chosen, which become buffers."""
+        """Nodes with the scale and the zero point that an observer has chosen, which become buffers with names that begin like this."""
+        prefix = prefix.replace(".", "_")
         number = self.counts.get(prefix, 0)
         self.counts[prefix] = number + 1
         nodes = []
@@ -86,11 +88,15 @@ class Conversion:
             self.numbers[node] = self.graph.call_method("dequantize", (self.integers[node],))
         return self.numbers[node]
 
+    def _as_it_is(self, node: Node) -> Node:
+        """A value as integers, if there are any; else as numbers, or the size that it is."""
+        return self.integers[node] if node in self.integers else self._number(node)
+
     def _copy(self, node: Node) -> None:
         """A node that computes with numbers, or asks for a shape."""
         if node.op == "call_module" and node.name in self.chosen:
             self._weights_only(node)
-        self.numbers[node] = self.graph.node_copy(node, self._number)
+        self.numbers[node] = self.graph.node_copy(node, self._as_it_is if node in self.sizes else self._number)
 
     def _weights_only(self, node: Node) -> None:
         module = self.modules[node.target]
@@ -131,7 +137,7 @@ class Conversion:
     def _computes_with_integers(self, node: Node) -> bool:
         """Whether a chosen node's inputs are there as integers, and what it needs is known."""
         before = self._sum_of(node)
-        sources = (before or node).all_input_nodes
+        sources = [each for each in (before or node).all_input_nodes if each not in self.sizes]
         if not sources or not all(each in self.integers for each in sources):
             return False
         if kind_of(node, self.modules) is None:
@@ -147,22 +153,22 @@ class Conversion:
             return self._on_grid(before or node, node)
         if node.op == "call_module":
             self._convert_module(node)
-        return self.graph.node_copy(node, lambda each: self.integers[each])
+        return self.graph.node_copy(node, self._as_it_is)
 
     def _on_grid(self, node: Node, last: Node) -> Node:
         """A call that gets the scale and the zero point of its result."""
         name = calls.WITH_GRID[node.target]
-        arguments = map_arg(node.args, lambda each: self.integers[each])
+        arguments = map_arg(node.args, self._as_it_is)
         relu = last is not node
-        if name in ("add", "mul") and not all(isinstance(each, Node) for each in arguments[:2]):
-            value, number = arguments[:2] if isinstance(arguments[0], Node) else arguments[1::-1]
+        if name in ("add", "mul") and not all(each in self.integers for each in node.args[:2]):
+            value, number = arguments[:2] if node.args[0] in self.integers else arguments[1::-1]
             made = self.graph.call_function(getattr(calls, f"{name}_scalar"), (value, number))
             return self.graph.call_function(nn.functional.relu, (made,)) if relu else made
         observer = self._observer_after(last)
         if observer is None:
             raise RuntimeError(f"{last.name}: its result was not observed; prepare the network with prepare_fx")
-        scale, zero_point = self._parameters(last.target.replace(".", "_") if last.op == "call_module" else "", observer)
-        keywords = map_arg(node.kwargs, lambda each: self.integers[each])
+        scale, zero_point = self._parameters(scope_of(last)[0], observer)
+        keywords = map_arg(node.kwargs, self._as_it_is)
         function = getattr(calls, f"{name}_relu" if relu else name)
         return self.graph.call_function(
             function,

@@ -5,12 +5,26 @@ before:  ``x → conv → add → relu``   after:  ``x → observer → conv →
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from flambeau import nn
 from flambeau.ao.nn import intrinsic as nni
-from flambeau.ao.quantization.fx.kinds import ADDING, FIXED_RANGES, MULTIPLYING, OWN, RELU, SHARED, WEIGHTED, kind_of, replace, target_of
-from flambeau.ao.quantization.observer_classes import FixedQParamsObserver, PlaceholderObserver
+from flambeau.ao.quantization.fx.kinds import (
+    ADDING,
+    FIXED_RANGES,
+    MULTIPLYING,
+    OWN,
+    RELU,
+    SHARED,
+    WEIGHTED,
+    kind_of,
+    replace,
+    scope_of,
+    sizes_of,
+    target_of,
+)
+from flambeau.ao.quantization.observer_classes import FixedQParamsObserver, PlaceholderObserver, ReuseInputObserver
 from flambeau.ao.quantization.qconfig_mapping import QConfigMapping
 from flambeau.ao.quantization.quantization_mappings import QAT
 from flambeau.fx import GraphModule
@@ -29,6 +43,7 @@ class Preparation:
     def __init__(self, model: GraphModule, mapping: QConfigMapping, is_qat: bool) -> None:
         self.model, self.mapping, self.is_qat = model, mapping, is_qat
         self.modules = dict(model.named_modules(remove_duplicate=False))
+        self.sizes = sizes_of(model.graph)
         self.observers: dict[Node, Node] = {}
         self.dynamic: set[Node] = set()
         self.quantized: dict[Node, Any] = {}  # each node that will be quantized, and its configuration
@@ -45,15 +60,16 @@ class Preparation:
 
     def _configure(self) -> None:
         """Find the configuration of each node, and give it to the modules; exchange layers that will be trained with rounding."""
+        numbers: Counter[tuple[str, Any]] = Counter()
         for node in self.model.graph.nodes:
             kind = target_of(node, self.modules)
-            if kind is None:
+            if kind is None or node in self.sizes:
                 continue
-            name = node.target if node.op == "call_module" else None
-            layer = self.modules[name] if name is not None else None
+            layer = self.modules[node.target] if node.op == "call_module" else None
             if isinstance(layer, nni._FusedModule):
                 kind = type(layer[0])
-            config = self.mapping.of(name, kind)
+            config = self._config_of(node, kind, numbers)
+            node.meta["is_configured"] = config is not None
             if config is None:
                 continue
             if layer is not None and isinstance(layer, WEIGHTED):
@@ -73,9 +89,22 @@ class Preparation:
             elif layer is not None:
                 layer.qconfig = config
 
+    def _config_of(self, node: Node, kind: Any, numbers: Counter[tuple[str, Any]]) -> Any:
+        """The configuration that the mapping has for a node; ``numbers`` counts the calls in each module."""
+        name, around = scope_of(node)
+        place = name
+        if node.op == "call_module":
+            name, place = node.target, name.rpartition(".")[0]
+        numbers[place, kind] += 1
+        kinds = (kind,) if node.op == "call_module" else (around, kind)
+        return self.mapping.of(name, kinds, (place, kind, numbers[place, kind] - 1))
+
     def _observe(self, node: Node, config: Any) -> None:
-        inputs = [each for each in node.all_input_nodes if each.op != "get_attr"]
+        inputs = [each for each in node.all_input_nodes if each.op != "get_attr" and each not in self.sizes]
         shared = kind_of(node, self.modules) is SHARED
+        if _is_as_input(config) and not all(each in self.observers.values() for each in inputs):
+            del self.quantized[node]  # the input is not quantized
+            return
         for each in inputs:
             self._observe_input(node, each, config)
         if self._is_followed_by_relu(node):
@@ -133,6 +162,11 @@ def _is_for_weights(config: Any) -> bool:
     """Whether a configuration quantizes weights alone, or inputs as they come."""
     activation = config.activation()
     return getattr(activation, "is_dynamic", False) or type(activation) is PlaceholderObserver
+
+
+def _is_as_input(config: Any) -> bool:
+    """Whether a configuration says that a result is as the input is."""
+    return isinstance(config.activation(), ReuseInputObserver)
 
 
 def _is_fixed(config: Any) -> bool:
