@@ -13,7 +13,8 @@ from flambeau._runtime.launch import Launch
 from flambeau._runtime.pool import pool, runner_cell
 from flambeau._tape import native
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
-from flambeau._tape.tape import TRIE, Tape, Trie, TrieNode, adopt, set_native
+from flambeau._tape.tape import Tape, adopt, set_native
+from flambeau._tape.trie import TRIE, Trie, TrieNode
 from flambeau._types import dtype as dt
 from flambeau._types.layout import Layout
 

@@ -29,7 +29,8 @@ from flambeau._ops.operator import PLAIN_NUMBERS, Operator, user_line
 from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
-from flambeau._tape.tape import LOCAL, Tape, TrieNode, recording_lock
+from flambeau._tape.tape import LOCAL, Tape, recording_lock
+from flambeau._tape.trie import TrieNode
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 

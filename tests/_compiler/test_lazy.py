@@ -16,7 +16,8 @@ from flambeau._compiler import lazy
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import targets
-from flambeau._tape.tape import LOCAL, TRIE
+from flambeau._tape.tape import LOCAL
+from flambeau._tape.trie import TRIE
 
 ROOT = Path(__file__).resolve().parents[2]
 

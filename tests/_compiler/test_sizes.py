@@ -12,7 +12,7 @@ import flambeau
 from flambeau import nn
 from flambeau._runtime import allocator, jit
 from flambeau._tape import tape
-from flambeau._tape.tape import TRIE
+from flambeau._tape.trie import TRIE
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import words
 from flambeau._tape import tape as tapes
 from flambeau._tape.native import WARM
-from flambeau._tape.tape import LOCAL, TRIE
+from flambeau._tape.tape import LOCAL
+from flambeau._tape.trie import TRIE
 
 pytestmark = pytest.mark.skipif(not words.supported() or tapes.MAX_SLOTS < 0, reason="everything is done in Python here")
 

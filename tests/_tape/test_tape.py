@@ -13,7 +13,8 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import allocator, jit
 from flambeau._tape import tape as tapes
-from flambeau._tape.tape import LOCAL, TRIE
+from flambeau._tape.tape import LOCAL
+from flambeau._tape.trie import TRIE
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import pytest
 import flambeau
 from flambeau import nn
 from flambeau._tape import tape as tapes
-from flambeau._tape.tape import LOCAL, TRIE
+from flambeau._tape.tape import LOCAL
+from flambeau._tape.trie import TRIE
 from flambeau.autograd import replay
 
 

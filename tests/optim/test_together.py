@@ -7,7 +7,8 @@ import pytest
 
 import flambeau
 from flambeau import nn, optim
-from flambeau._tape.tape import LOCAL, TRIE
+from flambeau._tape.tape import LOCAL
+from flambeau._tape.trie import TRIE
 from flambeau.optim.optimizer import StepwiseOptimizer
 
 CASES = [

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import flambeau
 from flambeau._tape.storage import Storage
-from flambeau._tape.tape import LOCAL, Tape, TrieNode
+from flambeau._tape.tape import LOCAL, Tape
+from flambeau._tape.trie import TrieNode
 from flambeau._types.layout import Layout
 
 from ._graph import GraphNode, graph_def, run_metadata
