@@ -22,7 +22,7 @@ from parity.translate import Translator
 from parity.workers import Crash, run_all
 
 PASSING = Path(__file__).with_name("passing.txt")
-QUICK = 8  # samples for each dtype
+QUICK = 5  # samples for each dtype
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
