@@ -80,7 +80,7 @@ SCRIPTS = {
             __torch_function__ = torch._C._disabled_torch_function_impl
         assert type(torch.ones(1).as_subclass(Quiet) + 1) is torch.Tensor
         from flambeau._tensor import overriding
-        assert not overriding._codes
+        assert not overriding._asking_now
     """,
     "a mode sees every call": """
         names = []
@@ -129,7 +129,7 @@ SCRIPTS = {
             pass
         Sub([1.0])
         from flambeau._tensor import overriding
-        assert overriding._codes and train() == before
+        assert overriding._asking_now and train() == before
     """,
     "functions that ask for a while": """
         import threading
@@ -153,20 +153,20 @@ SCRIPTS = {
             return result
         names = []
         assert asked().tolist() == asked().tolist() == [2.5, 2.5] and names == ["ones", "mul", "zeros", "sigmoid", "add"] * 2, names
-        assert state() == before and not overriding._codes
+        assert state() == before and not overriding._asking_now
         with overriding.Active():
             other = threading.Thread(target=asked)
             other.start()
             other.join()
-            assert overriding._codes  # the other's end is not ours
-        assert not overriding._codes and len(names) == 15
+            assert overriding._asking_now  # the other's end is not ours
+        assert not overriding._asking_now and len(names) == 15
         x = torch.ones(2, requires_grad=True)
         (x * x).sum().backward()
         with overriding.Active():
             class Sub(torch.Tensor):
                 pass
             Sub([1.0])
-        assert overriding._codes and type(Sub([1.0]) + 1) is Sub  # somebody else asks from then on
+        assert overriding._asking_now and type(Sub([1.0]) + 1) is Sub  # somebody else asks from then on
     """,
 }
 

@@ -134,7 +134,7 @@ def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[in
 def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[KernelCall]:
     """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary."""
     node = cluster.nodes[0]
-    batch, m, n, k = node.attrs
+    batch, m, n, k, unsigned = node.attrs
     operands, nodes = [], {}
     for name, argument in zip("ab", node.args, strict=True):
         nodes[name], view = base_of(argument)
@@ -145,7 +145,7 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[
     groups = left[:batch], left[batch : batch + m], right[batch + k :], left[batch + m :]
     numbers: dict[str, int] = {}
     if len(cluster.nodes) == 1:
-        problem = contraction.Contract(*groups, *operands, contraction.Operand(node.dtype, node.strides))
+        problem = contraction.Contract(*groups, *operands, contraction.Operand(node.dtype, node.strides), unsigned=unsigned)
         nodes["out"] = node
     else:
         problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers)
@@ -198,6 +198,7 @@ class _Ending(Nest):
         return contraction.Contract(
             *[tuple(extents[digit] for digit in part) for part in digits], k, *sides, writes[0][0],
             tuple(each for each, _, _ in writes[1:]), tuple(each for each, _, _ in reads), contraction.Epilogue(body, end),
+            node.attrs[-1],
         )  # fmt: skip
 
     def _over_digits(self, operand: contraction.Operand, parts: list[Any]) -> contraction.Operand:

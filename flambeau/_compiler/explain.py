@@ -358,9 +358,9 @@ def _distinct(view: Node) -> int:
 
 def _sizes(node: Node) -> tuple[int, int, int, int]:
     """The sizes of a contraction: of its batch, m, n and k axes."""
-    batch, m, _, k = node.attrs
+    batch, m, _, k, unsigned = node.attrs
     left, right = (argument.shape for argument in node.args)
-    return prod(left[:batch]), prod(left[batch : batch + m]), prod(right[batch + k :]), prod(left[batch + m :])
+    return prod(left[:batch]), prod(left[batch : batch + m]), prod(right[batch + k :]), prod(left[batch + m :]) * (4 if unsigned else 1)
 
 
 def _names(node: Node) -> tuple[str, ...]:

@@ -164,11 +164,16 @@ class Interpreter:
         return encode(function(decode(self.value(node.args[0]), node.dtype), axis=axis), node.dtype)
 
     def _contract(self, node: Node) -> np.ndarray:
-        batch, m, n, k = node.attrs
+        batch, m, n, k, unsigned = node.attrs
         wide = np.float64 if node.dtype.is_floating_point else np.complex128 if node.dtype.is_complex else node.dtype.numpy
         a, b = (decode(self.value(argument), argument.dtype).astype(wide) for argument in node.args)
         letters = iter(range(52))
         batches, rows, columns, summed = ([next(letters) for _ in range(count)] for count in (batch, m, n, k))
+        if unsigned:
+            a, b = (_bytes(each, name == unsigned) for each, name in ((a, "a"), (b, "b")))
+            last = [next(letters)]
+            result = np.einsum(a, batches + rows + summed + last, b, batches + summed + columns + last, batches + rows + columns)
+            return encode(result, node.dtype)
         result = np.einsum(a, batches + rows + summed, b, batches + summed + columns, batches + rows + columns)
         return encode(np.asarray(result), node.dtype)
 
@@ -307,3 +312,8 @@ class Interpreter:
         if condition.any():
             position = int(condition.argmax())
             raise node.attrs[0][0](position, int(detail[position]))
+
+
+def _bytes(quads: np.ndarray, unsigned: bool) -> np.ndarray:
+    """The four bytes of each number (int32) along one more axis, int32."""
+    return np.ascontiguousarray(quads)[..., None].view(np.uint8 if unsigned else np.int8).astype(np.int32)

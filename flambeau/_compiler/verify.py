@@ -210,8 +210,10 @@ def _attends(q: Node, k: Node, v: Node, mask: list[Node]) -> str | None:
 
 
 def _contract(node: Node) -> str | None:
-    batch, m, n, k = node.attrs
+    batch, m, n, k, unsigned = node.attrs
     a, b = node.args
+    if unsigned and not (a.dtype is b.dtype is node.dtype is dt.int32):
+        return "quads and their sums are int32"
     if a.ndim != batch + m + k or b.ndim != batch + k + n:
         return f"the arguments need {batch + m + k} and {batch + k + n} dimensions"
     if a.shape[:batch] != b.shape[:batch] or a.shape[batch + m :] != b.shape[batch : batch + k]:

@@ -47,8 +47,7 @@ def _bordered(graph: Graph, bytes: Node, before: list[int], after: list[int], va
 
 
 def _finished(graph: Graph, sums: Node, zero_point: Node, of_weight: Node) -> Node:
-    shift = graph.cast(zero_point, dt.int32).expand(sums.shape) * of_weight.expand(sums.shape)  # where the sum is, rather than before
-    return graph.cast(sums - shift, dt.float32)
+    return graph.cast(sums - graph.cast(zero_point, dt.int32) * of_weight, dt.float32)
 
 
 # -- linear maps -----------------------------------------------------------------------------------------------------

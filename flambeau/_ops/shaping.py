@@ -106,6 +106,7 @@ def _same_storage(change: Any) -> Any:
         self.node, self.output_nr = (view.node, view.output_nr) if not self.is_leaf else (self.node, self.output_nr)
         return self
 
+    inplace.__name__ = inplace.__qualname__ = f"{change.__name__}_"
     inplace.__doc__ = f"As ``{change.__name__}()``, but changes this tensor's own shape."
     return inplace
 

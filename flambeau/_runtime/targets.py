@@ -46,6 +46,7 @@ class Target:
     has_fma: bool
     has_bf16_dot: bool
     has_amx: bool
+    has_vnni: bool
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
@@ -87,7 +88,7 @@ def named(name: str) -> Target:
     features = "-prefer-256-bit" if vector_bits == 512 else ""
     triple, _, _ = llvm.host()
     has_fma = name != "x86-64-v2"
-    return Target(name, triple, name, features, vector_bits, registers, has_fma, False, False, *cache_sizes())
+    return Target(name, triple, name, features, vector_bits, registers, has_fma, False, False, False, *cache_sizes())
 
 
 def _native() -> Target:
@@ -95,7 +96,7 @@ def _native() -> Target:
 
     triple, cpu, has = llvm.host()
     if platform.machine().lower() in ("arm64", "aarch64"):
-        return Target("native", triple, cpu, _flags(has), 128, 32, True, has.get("bf16", False), False, *cache_sizes())
+        return Target("native", triple, cpu, _flags(has), 128, 32, True, has.get("bf16", False), False, False, *cache_sizes())
     has["prefer-256-bit"] = False
     if all(has.get(feature, False) for feature in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
         level = "x86-64-v4"
@@ -105,7 +106,7 @@ def _native() -> Target:
     has_amx = vector_bits == 512 and has.get("amx-tile", False) and has.get("amx-bf16", False) and _may_use_amx()
     return Target(
         "native", triple, cpu, _flags(has), vector_bits, registers, has.get("fma", False), has.get("avx512bf16", False), has_amx,
-        *cache_sizes(),
+        _knows_vnni(), *cache_sizes(),
     )  # fmt: skip
 
 
@@ -123,6 +124,18 @@ def _may_use_amx() -> bool:
         return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA) == 0
     except (OSError, AttributeError):
         return False
+
+
+def has_vnni() -> bool:
+    """Whether the target of this process has dot products of bytes, found without LLVM, which takes long to import."""
+    return (os.environ.get("FLAMBEAU_CPU") or "native") == "native" and _knows_vnni()
+
+
+@lru_cache(maxsize=1)
+def _knows_vnni() -> bool:
+    """Whether this processor adds four products of bytes to each lane of 512 bits, as Linux says."""
+    line = next((each for each in _cpu_info() if each.partition(":")[0].strip() == "flags"), "")
+    return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= set(line.split())
 
 
 def _flags(has: dict[str, bool]) -> str:
@@ -147,14 +160,18 @@ def identity() -> str:
 
 
 def _processor() -> str | None:
-    """What Linux says of the first processor."""
+    """What Linux says of the first processor that concerns code."""
+    kept = [line for line in _cpu_info() if line.partition(":")[0].strip() in (*_CPU_FIELDS, *_ARM_FIELDS)]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest() if kept else None
+
+
+def _cpu_info() -> list[str]:
+    """What Linux says of the first processor; nothing elsewhere."""
     try:
         with open(_CPU_INFO) as file:
-            lines = file.read(8192).partition("\n\n")[0].splitlines()
+            return file.read(8192).partition("\n\n")[0].splitlines()
     except OSError:
-        return None
-    kept = [line for line in lines if line.partition(":")[0].strip() in (*_CPU_FIELDS, *_ARM_FIELDS)]
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest() if kept else None
+        return []
 
 
 def _llvm_version() -> str | None:

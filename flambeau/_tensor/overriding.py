@@ -194,8 +194,9 @@ def _converted(result: Any, cls: type) -> Any:
 _lock = threading.Lock()
 _for_good = False
 _contexts = 0
-_codes: list[tuple[Any, FunctionType, Any]] = []
-"""While functions ask: each of them, what it was as a function of its own, and the function that it said that it wraps."""
+_asking_now = False
+_exchanged: list[_Exchanged] = []
+"""The functions that ask, or asked once."""
 
 
 def activate() -> None:
@@ -228,23 +229,25 @@ class Active:
 
 
 def _ask() -> None:
-    if _codes:
+    global _asking_now
+    if _asking_now:
         return
+    _asking_now = True
     plain_methods()
-    _codes.extend([_exchange(*each) for each in import_module(f"{__name__.partition('.')[0]}.overrides")._overridable()])
+    if not _exchanged:
+        _exchanged.extend([_Exchanged(*each) for each in import_module(f"{__name__.partition('.')[0]}.overrides")._overridable()])
+    for each in _exchanged:
+        each.ask()
     engine = _engine()
     engine.run = _undisturbed(engine.run)
 
 
 def _ask_no_more() -> None:
     """Undo what ``_ask`` did. A call that goes on in another thread ends as it began: its frame has the code that asks."""
-    while _codes:
-        function, raw, wrapped = _codes.pop()
-        function.__code__ = raw.__code__
-        if wrapped is None:
-            del function.__wrapped__
-        else:
-            function.__wrapped__ = wrapped
+    global _asking_now
+    _asking_now = False
+    for each in _exchanged:
+        each.ask_no_more()
     engine = _engine()
     engine.run = engine.run.__wrapped__
     native_methods()
@@ -265,22 +268,29 @@ def _undisturbed(run: Callable) -> Callable:
     return undisturbed
 
 
-def _exchange(function: Any, public: Any) -> tuple[Any, FunctionType, Any]:
-    """Give a function code that calls ``dispatch``; ``public`` is what a class is told that was called.
+class _Exchanged:
+    """A function whose code is exchanged for code that calls ``dispatch``; ``public`` is what a class is told that was called."""
 
-    Returns:
-        what undoes that, as in ``_codes``
-    """
-    raw = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
-    raw.__kwdefaults__ = function.__kwdefaults__
-    template = _asking(len(function.__code__.co_freevars))
-    places: dict[Any, Any] = {"DISPATCH": dispatch, "FUNCTION": public, "RAW": raw}
-    constants = tuple([places.get(each, each) for each in template.co_consts])
-    name = function.__code__.co_name
-    function.__code__ = template.replace(co_consts=constants, co_name=name, co_filename="<dispatch>")
-    wrapped = function.__dict__.get("__wrapped__")
-    function.__wrapped__ = raw  # where ``inspect`` finds the signature
-    return function, raw, wrapped
+    def __init__(self, function: Any, public: Any) -> None:
+        self.function = function
+        self.code, self.wrapped = function.__code__, function.__dict__.get("__wrapped__")
+        self.raw = FunctionType(self.code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+        self.raw.__kwdefaults__ = function.__kwdefaults__
+        template = _asking(len(self.code.co_freevars))
+        places: dict[Any, Any] = {"DISPATCH": dispatch, "FUNCTION": public, "RAW": self.raw}
+        constants = tuple([places.get(each, each) for each in template.co_consts])
+        self.asking = template.replace(co_consts=constants, co_name=self.code.co_name, co_filename="<dispatch>")
+
+    def ask(self) -> None:
+        self.function.__code__ = self.asking
+        self.function.__wrapped__ = self.raw  # where ``inspect`` finds the signature
+
+    def ask_no_more(self) -> None:
+        self.function.__code__ = self.code
+        if self.wrapped is None:
+            del self.function.__wrapped__
+        else:
+            self.function.__wrapped__ = self.wrapped
 
 
 @lru_cache

@@ -137,6 +137,7 @@ def _flag(name: str, inplace: bool) -> str:
 
 
 _ADAPTED: dict[Any, Callable[..., tuple[str, tuple]]] = {
+    flambeau.norm: lambda *args, **kwargs: _norm(*args, **kwargs),
     F.batch_norm: lambda input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5: (
         "batch_norm", (input, weight, bias, running_mean, running_var, training, momentum, eps, False)),
     F.celu: lambda input, alpha=1.0, inplace=False: (_flag("celu", inplace), (input, alpha)),
@@ -191,6 +192,14 @@ def _loss(
     if weight is not None:
         raise TypeError("an operator has no weights")
     return name, (input, target, _reduction(reduction, size_average, reduce), *more)
+
+
+def _norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None) -> tuple[str, tuple]:
+    if p == "nuc" or out is not None or dtype is not None:
+        raise TypeError("only torch.norm does that")
+    dims = [dim] if isinstance(dim, int) else dim
+    args = (input, 2.0 if p in ("fro", None) else p, *((dims, keepdim) if keepdim else (dims,) if dims is not None else ()))
+    return "linalg_vector_norm", args
 
 
 def _embedding(input: Any, weight: Any, padding_idx: int | None, max_norm: Any, scale: bool, sparse: bool) -> tuple[str, tuple]:

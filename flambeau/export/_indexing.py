@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import flambeau
 from flambeau import Tensor
 from flambeau.export._sizes import FreeInt
 
@@ -65,6 +66,4 @@ def _width(part: Any) -> int:
 
 
 def _as_tensor(part: Any) -> Any:
-    import flambeau
-
     return flambeau.tensor(part) if isinstance(part, list) else part

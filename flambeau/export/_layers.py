@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import flambeau
+from flambeau._tensor.overriding import STATE
+from flambeau.export._tracing import Tracing
 from flambeau.nn import functional as F
 from flambeau.nn.modules import conv, pooling, rnn
 from flambeau.nn.utils.rnn import PackedSequence
@@ -53,7 +56,7 @@ def _recurrent(self: Any, input: Any, state: Any) -> Any:
     operator = getattr(flambeau.ops.aten, self.mode.lower()).input
     weights = [weight for layer in self.all_weights for weight in layer]
     output, *final = recorded(
-        operator, input, list(state or ()), weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional, self.batch_first
+        operator, input, _state(state or ()), weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional, self.batch_first
     )  # fmt: skip
     if not batched:
         return output.squeeze(0 if self.batch_first else 1), tuple([each.squeeze(1) for each in final])
@@ -70,15 +73,18 @@ def _cell(self: Any, mode: str, input: Any, state: Any) -> Any:
         state = tuple([each.unsqueeze(0) for each in state])
     operator = getattr(flambeau.ops.aten, f"{mode.lower()}_cell").default
     biases = (self.bias_ih, self.bias_hh) if self.bias else ()
-    found = recorded(operator, rows, list(state), self.weight_ih, self.weight_hh, *biases)
+    found = recorded(operator, rows, _state(state), self.weight_ih, self.weight_hh, *biases)
+    found = (found,) if isinstance(found, flambeau.Tensor) else found
     return tuple(found) if batched else tuple([each.squeeze(0) for each in found])
+
+
+def _state(state: Any) -> Any:
+    """A state as operators take it: the one tensor of it, or a list of both."""
+    return state[0] if len(state) == 1 else list(state)
 
 
 def recorded(operator: Any, *args: Any) -> Any:
     """Call an operator that no public function is, and let the tracer know of it."""
-    from flambeau._tensor.overriding import STATE
-    from flambeau.export._tracing import Tracing
-
     mode = STATE.modes[-1] if STATE.modes else None
     if not isinstance(mode, Tracing):
         return operator(*args)
@@ -95,14 +101,24 @@ _METHODS: tuple[tuple[type, str, Callable], ...] = (
 )
 
 
+_own = [(cls, name, cls.__dict__[name]) for cls, name, _ in _METHODS]
+_lock = threading.Lock()
+_contexts = 0
+
+
 @contextmanager
 def public_layers() -> Iterator[None]:
-    """A context in which these layers call public functions, with the same results."""
-    before = [(cls, name, cls.__dict__[name]) for cls, name, _ in _METHODS]
-    for cls, name, method in _METHODS:
-        setattr(cls, name, method)
+    """A context in which these layers call public functions, with the same results, in all threads; several may overlap."""
+    _enter(1)
     try:
         yield
     finally:
-        for cls, name, method in before:
+        _enter(-1)
+
+
+def _enter(step: int) -> None:
+    global _contexts
+    with _lock:
+        _contexts += step
+        for cls, name, method in _METHODS if _contexts else _own:
             setattr(cls, name, method)

@@ -281,8 +281,7 @@ class Tracing(TorchFunctionMode, Recorder):
         if name == "__iter__":
             return iter(self._call(Tensor.unbind, args, {}))
         if name == "__len__":
-            sizes = self._asked_of(Tensor.size, args, {})
-            return int(sizes[0]) if sizes else len(args[0])
+            return self._length(args[0])
         if name in _MADE and not any(isinstance(leaf, Tensor) and id(leaf) in self._known for leaf in leaves((args, kwargs))):
             return func(*map_aggregate(args, _plain_number), **kwargs)
         if flambeau.is_autocast_enabled("cpu"):
@@ -347,6 +346,15 @@ class Tracing(TorchFunctionMode, Recorder):
                 f"{name}() asks for the numbers of {node} (shape {tuple(leaf.shape)}), which are not known when a program is "
                 "exported: it may not branch on them. Use torch.where or masks, or do that outside of the exported module"
             )
+
+    def _length(self, tensor: Tensor) -> int:
+        """What `len` says, which Python has to be a plain number."""
+        sizes = self._asked_of(Tensor.size, (tensor,), {})
+        length = int(sizes[0]) if sizes else len(tensor)
+        if self._answers and id(tensor) in self._known:
+            node = self._traced(tensor).node
+            warnings.warn(f"len({node}) is {length} in the trace, whatever it is called with: use {node}.shape[0]", TracerWarning, stacklevel=2)
+        return length
 
     @staticmethod
     def _is_composed(func: Any) -> bool:

@@ -56,11 +56,13 @@ def wrap(fn_or_name: str | Callable) -> str | Callable:
     """
     name = fn_or_name if isinstance(fn_or_name, str) else getattr(fn_or_name, "__name__", None)
     if not isinstance(name, str) or not (isinstance(fn_or_name, str) or callable(fn_or_name)):
-        raise RuntimeError("Unsupported type for global function! Must be either a callable or string name")
+        raise RuntimeError(f"fx.wrap takes a function, or the name of one as a string, not {fn_or_name!r}")
     frame = inspect.currentframe()
     caller = frame.f_back if frame is not None else None
     if caller is None or caller.f_code.co_name != "<module>":
-        raise NotImplementedError("wrap must be called at the top level of a module")
+        raise NotImplementedError(
+            f"fx.wrap({name!r}) has to stand at the top level of a module, not in a function: it changes the module's globals"
+        )
     _wrapped.append((caller.f_globals, name))
     return fn_or_name
 
@@ -100,13 +102,16 @@ class Tracer:
 
     def to_bool(self, obj: Proxy) -> bool:
         """What `if` makes of a proxy."""
-        raise TraceError("symbolically traced variables cannot be used as inputs to control flow")
+        raise TraceError(
+            f"the program branches on the value of {obj.node}, which is not known while it is traced: use torch.where, or make the branch a function "
+            "that fx.wrap or Tracer.is_leaf_module keeps whole"
+        )
 
     def iter(self, obj: Proxy) -> Iterator[Proxy]:
         """What `for` makes of a proxy."""
         raise TraceError(
-            "Proxy object cannot be iterated. This can be attempted when the Proxy is used in a loop or as a *args or **kwargs function argument. "
-            "See the torch.fx docs on pytorch.org for a more detailed explanation of what types of control flow can be traced"
+            f"the program iterates over {obj.node} (a loop, an assignment to several names, or *{obj.node} as arguments), whose length is not known while "
+            "it is traced: take its parts by index"
         )
 
     def keys(self, obj: Proxy) -> Any:
@@ -120,7 +125,9 @@ class Tracer:
             NameError: it is none
         """
         if id(mod) not in self._paths:
-            raise NameError("module is not installed as a submodule")
+            raise NameError(
+                f"a {type(mod).__name__} is called that is no submodule of the traced {type(self.root).__name__}: assign it to an attribute"
+            )
         return self._paths[id(mod)]
 
     def call_module(self, m: Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -179,7 +186,7 @@ class Tracer:
             return range(self.create_arg(a.start), self.create_arg(a.stop), self.create_arg(a.step))
         if isinstance(a, (*_CONSTANTS, Node)) or callable(a):
             return a
-        raise NotImplementedError(f"argument of type: {type(a)}")
+        raise NotImplementedError(f"a {type(a).__name__} cannot be an argument of a node: {a!r}")
 
     def _attribute(self, tensor: Tensor) -> Node:
         """The node of a tensor that is no argument: an attribute of the root, which it becomes if it is none yet."""

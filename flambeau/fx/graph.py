@@ -173,7 +173,7 @@ class Graph:
 
     def _inserting(self, before: Node) -> Iterator[None]:
         if before.graph is not self:
-            raise AssertionError("Node to insert at is not in this graph")
+            raise AssertionError(f"nodes cannot be inserted at {before}, which is a node of another graph")
         previous, self._before = self._before, before
         try:
             yield
@@ -188,7 +188,7 @@ class Graph:
         """
         if to_erase.users:
             raise RuntimeError(
-                f"Tried to erase Node {to_erase} but it still had {len(to_erase.users)} users in the graph: {list(to_erase.users)}"
+                f"node {to_erase} cannot be erased while others use it: {', '.join(map(str, to_erase.users))}; replace_all_uses_with gives them another"
             )
         if to_erase._erased:
             return
@@ -220,13 +220,11 @@ class Graph:
         names: set[str] = set()
         for node in self.nodes:
             if node.name in names:
-                raise RuntimeError(f"Node redefined name {node.name}!")
+                raise RuntimeError(f"two nodes of the graph have the name {node.name}")
             names.add(node.name)
             for used in node.all_input_nodes:
                 if used.graph is not self or used not in seen:
-                    raise RuntimeError(
-                        f"Argument '{used}' of Node '{node}' was used before it has been defined! Please check that Nodes in the graph are topologically ordered\n{self}"
-                    )
+                    raise RuntimeError(f"node {node} uses {used}, which does not stand before it in the graph:\n{self}")
             seen.add(node)
             if self.owning_module is not None and node.op in ("get_attr", "call_module"):
                 fetch(self.owning_module, node.target, node)
@@ -268,6 +266,6 @@ def fetch(root: Any, target: str, node: Any = None) -> Any:
     found = root
     for depth, part in enumerate(target.split(".")):
         if not hasattr(found, part):
-            raise RuntimeError(f"Node {node} referenced nonexistent target {'.'.join(target.split('.')[: depth + 1])}")
+            raise RuntimeError(f"node {node} refers to {target}, but the module has no {'.'.join(target.split('.')[: depth + 1])}")
         found = getattr(found, part)
     return found

@@ -64,7 +64,7 @@ class GraphModule(Module):
     @graph.setter
     def graph(self, graph: Graph) -> None:
         if not isinstance(graph, Graph):
-            raise AssertionError(f"Expected a Graph instance, but got {type(graph).__name__}")
+            raise AssertionError(f"the graph of a GraphModule is a fx.Graph, not a {type(graph).__name__}")
         self.__dict__["_graph"] = graph
         graph.owning_module = self
         self.recompile()

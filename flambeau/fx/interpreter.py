@@ -78,7 +78,7 @@ class Interpreter:
         except StopIteration:
             if args:
                 return args[0]
-            raise RuntimeError(f"Expected positional argument for parameter {target}, but one was not passed in!") from None
+            raise RuntimeError(f"no argument was given for parameter {target} of the graph") from None
 
     def get_attr(self, target: str, args: tuple, kwargs: dict[str, Any]) -> Any:
         return self.fetch_attr(target)

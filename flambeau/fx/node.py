@@ -165,7 +165,7 @@ class Node:
         if x is self:
             return
         if x.graph is not self.graph:
-            raise AssertionError("Attempting to move a Node into a different Graph")
+            raise AssertionError(f"{x} is a node of another graph: copy it by node_copy")
         x._unlink()
         before = self._prev
         before._next, x._prev, x._next, self._prev = x, before, self, x

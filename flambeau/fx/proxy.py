@@ -54,7 +54,7 @@ class Proxy:
 
     def __len__(self) -> int:
         raise RuntimeError(
-            "'len' is not supported in symbolic tracing by default. If you want this call to be recorded, please call torch.fx.wrap('len') at module scope"
+            f"the length of {self.node} is not known while a program is traced: write fx.wrap('len') at the top of the module to have len() be a node"
         )
 
     def __contains__(self, value: Any) -> bool:

@@ -196,7 +196,7 @@ def freeze(mod: Module, preserved_attrs: Any = None, optimize_numerics: bool = T
     """A trace with its parameters as constants; another module itself. It must be in evaluation mode."""
     if mod.training:
         raise RuntimeError(
-            "Freezing is currently only implemented for modules in eval mode. Please call .eval() on your module before freezing."
+            f"only modules in eval mode are frozen, and this {type(mod).__name__} is in training mode: call its eval() before"
         )
     return _frozen(mod) if _is_trace(mod) else mod
 

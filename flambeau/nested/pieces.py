@@ -181,6 +181,8 @@ def getitem(self: Any, index: Any) -> Any:
 
 def chunk(self: Any, chunks: int, dim: int = 0) -> tuple:
     """So many parts of a dimension in which pieces agree."""
+    if chunks < 1:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = self.size(dim)
     each = max(-(-size // chunks), 1)
     return tuple([narrow(self, dim, start, min(each, size - start)) for start in range(0, size, each)])
@@ -188,6 +190,8 @@ def chunk(self: Any, chunks: int, dim: int = 0) -> tuple:
 
 def split(self: Any, split_size: Any, dim: int = 0) -> tuple:
     """Parts of certain sizes of a dimension in which pieces agree."""
+    if isinstance(split_size, int) and split_size < 1:
+        raise RuntimeError(f"split expects a split_size of at least 1, got {split_size}")
     size = self.size(dim)
     sizes = [min(split_size, size - start) for start in range(0, size, split_size)] if isinstance(split_size, int) else list(split_size)
     if sum(sizes) != size:
@@ -212,6 +216,6 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     blocks = [_blocks(each, place) for each in tensors]
     outer = [[(*size[:place], *size[place + 1 :]) for size in each.sizes] for each in tensors]
     if all(each is not None and each.numel() for each in blocks) and all(each == outer[0] for each in outer):
-        values = flambeau.cat(blocks, 1)  # type: ignore[arg-type]
+        values = flambeau.cat([each for each in blocks if each is not None], 1)
         return StridedNestedTensor.of(values.reshape(-1), _with_size(first, place, values.shape[1]))
     return of_each(lambda *pieces: flambeau.cat(pieces, place), *tensors)

@@ -37,11 +37,11 @@ def permute(self: JaggedTensor, *dims: Any) -> JaggedTensor:
     """The dimensions in another order, that of the pieces first.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not, or is no order of all dimensions.
     """
     order = [wrapped(self, dim) for dim in (dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)]
     if sorted(order) != list(range(self.dim())):
-        raise RuntimeError(f"permute: expected an order of the {self.dim()} dimensions, got {order}")
+        raise ValueError(f"permute: expected an order of the {self.dim()} dimensions, got {order}")
     if order[0] != 0:
         raise ValueError(f"Permute is not supported on the batch dimension for jagged NT, which must stay the first (dims={order})")
     return JaggedTensor.of(self._values.permute([dim - 1 for dim in order[1:]]), self._ragged, order.index(self._dim))
@@ -256,6 +256,8 @@ def _sliced(self: JaggedTensor, dim: int, index: slice) -> JaggedTensor:
 def chunk(self: JaggedTensor, chunks: int, dim: int = 0) -> tuple[JaggedTensor, ...]:
     """So many parts of a dimension in which pieces agree, or of the pieces."""
     if wrapped(self, dim) == 0:
+        if chunks < 1:
+            raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
         each = max(-(-len(self._ragged) // chunks), 1)
         return tuple([pieces_of(self, start, start + each) for start in range(0, len(self._ragged), each)])
     return tuple([self._with(part) for part in self._values.chunk(chunks, _regular("chunk", self, dim))])
@@ -273,16 +275,11 @@ def _together(name: str, func: Callable, tensors: Sequence[Any], dim: int) -> Ja
     first = next(each for each in tensors if isinstance(each, JaggedTensor))
     for each in tensors:
         same = isinstance(each, JaggedTensor) and each._dim == first._dim and each.dim() == first.dim()
-        if not same or not (each._ragged is first._ragged or _alike(each._ragged, first._ragged)):
+        if not same or not each._ragged.divides_like(first._ragged):
             raise RuntimeError(
                 f"{name}(): expected nested tensors with the same pieces, got sizes {tuple(first.layout.shape)} and {tuple(each.layout.shape)}"
             )
     return JaggedTensor.of(func([each._values for each in tensors], dim), first._ragged, first._dim)
-
-
-def _alike(first: Ragged, second: Ragged) -> bool:
-    """Whether two structures divide rows in the same way, without gaps."""
-    return first.lengths is None and second.lengths is None and first.sizes == second.sizes
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> JaggedTensor:

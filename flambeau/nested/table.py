@@ -9,6 +9,7 @@ from flambeau._tensor.overriding import Disabled
 from flambeau._tensor.tensor import Tensor
 from flambeau.nested import attention, elementwise, pieces, products, reductions, shaping
 from flambeau.nested.jagged import JaggedTensor
+from flambeau.nested.strided import StridedNestedTensor
 from flambeau.nested.tensor import NestedTensor
 
 _AS_EVER = frozenset({
@@ -32,15 +33,19 @@ def _plainly(function: Callable) -> Callable:
 def _copy_(func: Callable, self: Any, source: Any, non_blocking: bool = False) -> Any:
     if not isinstance(self, NestedTensor) or not isinstance(source, NestedTensor):
         raise RuntimeError("copy_: the elements of a nested tensor are copied to one with pieces of the same sizes only")
-    same = type(self) is type(source) and tuple(self._values.shape) == tuple(source._values.shape)
-    if same and isinstance(self, JaggedTensor):
-        same = self._dim == source._dim and (self._ragged is source._ragged or self._ragged.sizes == source._ragged.sizes)  # type: ignore[attr-defined]
-    if same and not isinstance(self, JaggedTensor):
-        same = self.sizes == source.sizes and self._order == source._order  # type: ignore[attr-defined]
-    if not same:
-        raise RuntimeError("copy_: expected two nested tensors with pieces of the same sizes")
+    if not _lie_alike(self, source):
+        raise RuntimeError("copy_: expected two nested tensors with pieces of the same sizes, at the same places of values()")
     self._values.copy_(source._values)
     return self
+
+
+def _lie_alike(first: NestedTensor, second: NestedTensor) -> bool:
+    """Whether both have pieces of the same sizes, at the same places of their values."""
+    if isinstance(first, JaggedTensor) and isinstance(second, JaggedTensor):
+        return first._dim == second._dim and first._values.shape == second._values.shape and first._ragged.divides_like(second._ragged)
+    if isinstance(first, StridedNestedTensor) and isinstance(second, StridedNestedTensor):
+        return first._sizes == second._sizes and first._order == second._order
+    return False
 
 
 def _setitem(func: Callable, self: Any, index: Any, value: Any) -> None:

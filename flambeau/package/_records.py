@@ -9,6 +9,9 @@ from typing import Any, BinaryIO
 
 __all__ = ["Records"]
 
+_DEPTH = 200
+"""Folders within folders. The names of all of them are noted, so that a path of 64 kB, which an archive can have, would take a gigabyte."""
+
 
 class Records:
     """The files of a package by their paths, without the folder that all of them lie in.
@@ -35,6 +38,9 @@ class Records:
         self._entries: dict[str, zipfile.ZipInfo] = {entry.filename.partition("/")[2]: entry for entry in entries}
         if len(self._entries) < len(entries):
             raise RuntimeError(f"{self.name} has two records of the same name; it is damaged or hostile")
+        deepest = max(self._entries, key=lambda path: path.count("/"))
+        if deepest.count("/") > _DEPTH:
+            raise RuntimeError(f"{self.name} has folders {deepest.count('/')} deep, and {_DEPTH} are read; it is damaged or hostile")
         stream: Any = self._archive.fp
         self._length = stream.seek(0, os.SEEK_END)
         if ".data/extern_modules" not in self._entries:

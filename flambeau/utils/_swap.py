@@ -32,7 +32,9 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
             raise TypeError(f"swap_tensors exchanges tensors, but {name} is a {type(tensor).__name__}")
         mine = isinstance(tensor.node, AccumulateGrad) and tensor.node.reference() is tensor
         if weakref.getweakrefcount(tensor) > mine:
-            raise RuntimeError(f"Cannot swap {name} because it has a weak reference, which would point to the other tensor's content")
+            raise RuntimeError(
+                f"{name} is not swapped: somebody holds a weak reference to it, which would then mean the other tensor's content"
+            )
     for field in _FIELDS:
         first, second = getattr(t1, field), getattr(t2, field)
         setattr(t1, field, second)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from enum import Enum
 from typing import Any
 
 from flambeau.fx.experimental.optimization import fuse, remove_dropout
 from flambeau.fx.proxy import TraceError
 from flambeau.jit import ScriptModule
+from flambeau.jit._script import mark
 from flambeau.nn import Module
 from flambeau.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from flambeau.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -86,11 +88,7 @@ def optimize_for_mobile(
     finally:
         script_module.train(training)
     if optimized is script_module:
-        import copy
-
         optimized = copy.deepcopy(script_module)
-    from flambeau.jit._script import mark
-
     return mark(optimized.eval())
 
 

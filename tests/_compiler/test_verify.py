@@ -60,7 +60,11 @@ def make(kind: str, attrs: tuple, dtype: dt.dtype, shape: tuple, strides: tuple 
         (lambda: make("reduce", ("mean", (1,)), dt.float32, (3,)), "no reduction 'mean'"),
         (lambda: make("reduce", ("sum", (1,)), dt.float32, (4,)), r"what is left of \[3, 4\] is \[3\]"),
         (lambda: make("scan", ("sum", 5), dt.float32, (3, 4)), "no axis 5"),
-        (lambda: make("contract", (0, 1, 1, 1), dt.float32, (3, 3), args=lambda x: (x, x)), "do not fit"),
+        (lambda: make("contract", (0, 1, 1, 1, ""), dt.float32, (3, 3), args=lambda x: (x, x)), "do not fit"),
+        (
+            lambda: make("contract", (0, 1, 1, 1, "a"), dt.int32, (3, 3), args=lambda x: (x, x.transpose(0, 1))),
+            "quads and their sums are int32",
+        ),
         (lambda: make("attention", (0, False, 1.0), dt.float32, (4, 4), args=lambda x: (x, x, x)), r"result 0 is .*\(3, 4\)"),
         (lambda: make("attention", (0, False, 1.0), dt.float32, (3, 4), args=lambda x: (x, x, x, x)), r"mask is of the shape \[3, 3\]"),
         (lambda: make("gather", ((1,), 0, (1,)), dt.float32, (3,), args=lambda x: (x, x.sum((1,)))), "must be int64"),

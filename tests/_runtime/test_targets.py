@@ -83,6 +83,32 @@ define void @dot(ptr %x, <32 x bfloat> %a, <32 x bfloat> %b) {
     assert "vdpbf16ps" in Compiler(target).assembly(source)
 
 
+@pytest.mark.skipif(not targets.named("native").has_vnni, reason="this processor has none")
+def test_dot_products_of_bytes_are_there_if_the_target_says_so() -> None:
+    source = """
+declare <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32>, <16 x i32>, <16 x i32>)
+define void @dot(ptr %x, <16 x i32> %a, <16 x i32> %b) {
+  %sum = call <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32> zeroinitializer, <16 x i32> %a, <16 x i32> %b)
+  store <16 x i32> %sum, ptr %x, align 4
+  ret void
+}
+"""
+    assert "vpdpbusd" in Compiler(targets.named("native")).assembly(source)
+
+
+@pytest.mark.parametrize("name", ["native", "x86-64-v3"])
+def test_whether_there_are_dot_products_of_bytes_is_known_without_llvm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAMBEAU_CPU", name)
+    assert targets.has_vnni() == targets.named(name).has_vnni
+
+
+def test_no_dot_products_of_bytes_where_linux_does_not_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(targets, "_CPU_INFO", tmp_path / "cpuinfo")
+    assert not targets._knows_vnni.__wrapped__()
+    (tmp_path / "cpuinfo").write_text("model name\t: Some\nflags\t\t: fpu avx512f avx512bw avx512dq avx512vl\n\nflags\t: avx512_vnni\n")
+    assert not targets._knows_vnni.__wrapped__()
+
+
 def test_matrix_registers_are_used_only_where_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does a process that is refused them find code for them in the cache."""
     monkeypatch.delenv("FLAMBEAU_CPU", raising=False)

@@ -21,6 +21,8 @@ def _grid(rank):
     assert mesh["columns"].mesh.tolist() == [rank // 2 * 2, rank // 2 * 2 + 1]
     with pytest.raises(RuntimeError, match="needs to be specified when mesh.ndim > 1"):
         mesh.get_group()
+    with pytest.raises(IndexError, match="the mesh has 2 dimensions, of which 2 is none"):
+        mesh.get_group(2)
     with pytest.raises(KeyError, match="Invalid mesh_dim_name depth"):
         mesh["depth"]
     assert repr(mesh) == "DeviceMesh((rows=2, columns=2), 'cpu', stride=(2, 1))" and repr(mesh["columns", "rows"]).endswith(
@@ -38,6 +40,8 @@ def _grid(rank):
         assert half.get_local_rank() == rank - 1
     else:
         assert half.get_group() == distributed.GroupMember.NON_GROUP_MEMBER and half.get_coordinate() is None
+        with pytest.raises(RuntimeError, match=f"rank {rank} is not in DeviceMesh"):
+            half.get_local_rank()
     with pytest.raises(RuntimeError, match="a mesh of 6 different ranks is wanted of 4 processes"):
         distributed.init_device_mesh("cpu", (2, 3))
 

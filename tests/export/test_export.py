@@ -405,7 +405,28 @@ try:
     torch.export.export(Fails(), (torch.ones(2),))
 except RuntimeError:
     print("refused")
-assert before == (torch.relu.__code__, torch.Tensor.size.__code__, type(torch.Tensor.__add__)) and not overriding._codes
+assert before == (torch.relu.__code__, torch.Tensor.size.__code__, type(torch.Tensor.__add__)) and not overriding._asking_now
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "refused\n" and done.returncode == 0, done.stderr
+
+
+def test_exports_in_two_threads():
+    from flambeau.export._layers import public_layers
+    from flambeau.nn.modules import conv
+
+    own = conv._Conv.__dict__["_conv_forward"]
+    first, second = public_layers(), public_layers()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert conv._Conv.__dict__["_conv_forward"] is not own
+    second.__exit__(None, None, None)
+    assert conv._Conv.__dict__["_conv_forward"] is own
+
+
+def test_norms():
+    module = Apply(lambda x: (x.norm(), x.norm(1, [0, 1], keepdim=True), torch.norm(x, dim=1), torch.norm(x, "nuc")))
+    program, x = export(module, (torch.randn(2, 3),)), torch.randn(2, 3)
+    assert program.graph_module.code.count("torch.ops.aten.linalg_vector_norm.default(") == 3
+    assert all(map(torch.equal, program.module()(x), module(x)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import warnings
 
 import pytest
@@ -130,6 +131,28 @@ def test_files(tmp_path):
     )
     jit.trace(lambda x: x * 2, torch.ones(2)).save(tmp_path / "function.pt")
     assert jit.load(tmp_path / "function.pt")(torch.ones(3)).tolist() == [2.0] * 3
+
+
+def test_len_is_a_number():
+    with pytest.warns(jit.TracerWarning, match=r"len\(x\) is 2 in the trace"):
+        traced = jit.trace(lambda x: x * len(x), torch.ones(2, 3))
+    assert traced(torch.ones(1, 3)).tolist() == [[2.0] * 3]
+
+
+def test_a_hostile_trace_is_no_module(capsys):
+    file = io.BytesIO()
+    jit.save(jit.trace(lambda x: x * 2, torch.ones(2)), file)
+    file.seek(0)
+    content = torch.load(file)
+    content["nodes"].insert(-1, ("call_function", "bad", "aten.add.Tensor or print('run')", ("tuple", []), ("dict", []), None))
+    file = io.BytesIO()
+    torch.save(content, file)
+    file.seek(0)
+    with pytest.raises(RuntimeError, match="no operator on tensors"):
+        jit.load(file)
+    with pytest.raises(RuntimeError, match="damaged|cut off"):
+        jit.load(io.BytesIO(file.getvalue()[:-40]))
+    assert "run" not in capsys.readouterr().out
 
 
 def test_freeze():

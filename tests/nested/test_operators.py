@@ -284,6 +284,8 @@ def test_chunks_of_pieces() -> None:
     ("operator", "error", "message"),
     [
         (lambda x: x.transpose(0, 1), ValueError, "batch dimension"),
+        (lambda x: x.permute(0, 1), ValueError, "an order of the 3 dimensions"),
+        (lambda x: x.chunk(0), RuntimeError, "greater than 0"),
         (lambda x: x.permute(1, 0, 2), ValueError, "batch dimension"),
         (lambda x: x.unsqueeze(0), RuntimeError, "dim=0"),
         (lambda x: x.squeeze(1), RuntimeError, "ragged dim 1"),
@@ -324,6 +326,8 @@ def test_mistakes_of_jagged_tensors(operator: Any, error: type[Exception], messa
         (lambda x: x.reshape(-1, 4), RuntimeError, "batch dimension"),
         (lambda x: x.reshape(3, 5, 4), RuntimeError, "is invalid for a piece"),
         (lambda x: x.chunk(2, 1), RuntimeError, "irregular"),
+        (lambda x: x.chunk(0, -1), RuntimeError, "greater than 0"),
+        (lambda x: x.split(0, -1), RuntimeError, "at least 1"),
         (lambda x: x + torch.nested.nested_tensor([torch.ones(1, 4)]), RuntimeError, "does not support broadcasting"),
         (lambda x: x + torch.ones(3), RuntimeError, "does not broadcast with the padded batch"),
         (lambda x: torch.matmul(x, x), RuntimeError, "cannot be matrix multiplied"),
@@ -366,3 +370,14 @@ def test_methods_that_are_asked_for_are_there() -> None:
     for cls in (JaggedTensor, StridedNestedTensor):
         own = {name for each in cls.__mro__[: cls.__mro__.index(torch.Tensor)] for name in vars(each)}
         assert [name for name in sorted(table._METHODS) if hasattr(torch.Tensor, name) and name not in own] == []
+
+
+def test_the_same_sizes_at_other_rows_are_other_pieces() -> None:
+    values = torch.arange(6.0)
+    first, second = (torch.nested.nested_tensor_from_jagged(values, torch.tensor([0, start, 6]), torch.tensor([2, 2])) for start in (2, 4))
+    with pytest.raises(RuntimeError, match="pieces of the same sizes"):
+        first.copy_(second)
+    with pytest.raises(RuntimeError, match="the same pieces"):
+        torch.cat([first.unsqueeze(2), second.unsqueeze(2)], 2)
+    again = torch.nested.nested_tensor_from_jagged(values, torch.tensor([0, 2, 6]), torch.tensor([2, 2]))
+    assert [piece.tolist() for piece in torch.stack([first, again], -1)] == [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]

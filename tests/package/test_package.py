@@ -350,3 +350,12 @@ def test_sizes_that_lie():
 
 def test_traced_dependencies(code):
     assert "shop.helpers" in analyze.trace_dependencies(code.helpers.twice, [(1,)])
+
+
+def test_a_path_without_end_takes_no_memory():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("p/.data/extern_modules", "")
+        archive.writestr("p/" + "a/" * 30000 + "x.py", "")
+    with pytest.raises(RuntimeError, match="30000 deep"):
+        PackageImporter(file)

@@ -44,7 +44,40 @@ def test_old_opcodes_run_nothing_either():
         assert "os.system('x',)" in repr(show_pickle.DumpUnpickler(io.BytesIO(data)).load())
 
 
+class Ring(list):
+    pass
+
+
+def test_what_holds_itself():
+    ring = Ring()
+    ring.append(ring)
+    out = io.StringIO()
+    show_pickle.DumpUnpickler.dump(io.BytesIO(pickle.dumps(ring)), out)
+    assert "Ring(...,)" in out.getvalue()
+
+
+@pytest.mark.parametrize("data", [b"\x8c\x02\xff\xfe.", b"X\x02\0\0\0\xff\xfe.", b"\x8d\x02\0\0\0\0\0\0\0\xff\xfe."])
+def test_text_that_is_none(data):
+    assert "unrecoverable" in show_pickle.DumpUnpickler.dump(io.BytesIO(data), io.StringIO())
+    with pytest.raises(pickle.UnpicklingError, match="UnicodeDecodeError"):
+        show_pickle.DumpUnpickler(io.BytesIO(data)).load()
+
+
+HUGE = (1 << 62).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", b"(lp0\n", b"\x96" + HUGE + b".", b"\x8d" + HUGE + b".", b"cos\nsystem\nI1\nI2\ns.", b"}(]I1\nu."]
+)
+def test_damaged_pickles(data, tmp_path, capsys):
+    with pytest.raises(pickle.UnpicklingError, match="no pickle, or it is damaged"):
+        show_pickle.DumpUnpickler(io.BytesIO(data)).load()
+    (tmp_path / "x.pkl").write_bytes(data)
+    assert show_pickle.main(["show_pickle", str(tmp_path / "x.pkl")]) == 2 and "x.pkl: this is no pickle" in capsys.readouterr().err
+
+
 def test_usage(tmp_path, capsys):
     assert show_pickle.main(["show_pickle"]) == 2 and "usage" in capsys.readouterr().err
     torch.save(torch.ones(1), tmp_path / "x.pt")
-    assert show_pickle.main(["show_pickle", f"{tmp_path / 'x.pt'}@*.other"]) == 2
+    for name in ("x.pt@*.other", "missing", "missing@*"):
+        assert show_pickle.main(["show_pickle", str(tmp_path / name)]) == 2 and name in capsys.readouterr().err

@@ -39,6 +39,7 @@ class Structure:
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
     into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
     kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others. Register tiles are one or two ``vectors`` wide.
+    ``unsigned`` is the tile's.
     """
 
     target: Target
@@ -52,12 +53,13 @@ class Structure:
     out_place: bool
     ragged: bool = True
     vectors: tuple[int, ...] = ()
+    unsigned: str = ""
 
     @property
     def tile(self) -> Tile:
         if self.a.is_paired:
             return amx.matrix_tile()
-        tile = register_tile(self.a.dtype, self.target)
+        tile = register_tile(self.a.dtype, self.target, self.unsigned)
         if self.a.mode == "table":
             # Each row has an address register: with more than 8 rows LLVM runs out of them, and moves sums to memory and back at each step.
             tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= _MOST_ADDRESSES))

@@ -68,7 +68,8 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     if by_matrices:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
-    choices = [find(contract, normal, tile, target) for find in (best_sliding, best_summing, best_skinny)]
+    ways = (best_skinny,) if contract.unsigned else (best_sliding, best_summing, best_skinny)
+    choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:
         return _Planner(contract, blocking, tile, target).plan()
@@ -143,7 +144,7 @@ class _Planner:
         is_ragged = sides[1].mode != "place" or self.tile.has_masks or self.n % self.tile.lanes > 0
         structure = Structure(
             self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, is_ragged,
-            self._vectors(),
+            self._vectors(), normal.unsigned,
         )  # fmt: skip
         tiles = self.batch * self.m_tiles * self.n_tiles
         self.calls.append(_call(contraction(structure), values, self.buffers, tiles, blocking.tile_cycles, self.scratch))

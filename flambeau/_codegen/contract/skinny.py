@@ -43,6 +43,7 @@ class Skinny:
     rows: int
     batch: int
     ending: Ending
+    unsigned: str = ""
 
 
 def best_skinny(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
@@ -79,7 +80,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     squares = -(-k[0] // tile.width)
     tile_cycles = 60 + squares * (_CYCLES * tile.width / 16 + (m[0] - 1) * 12)
     cycles = tile_cycles * (-(-tiles // threads) * threads)
-    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), ending)
+    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
 
 
@@ -93,7 +94,7 @@ def skinny(structure: Skinny) -> Code:
 
 class _Emitter:
     def __init__(self, module: Module, parameters: Parameters, structure: Skinny) -> None:
-        self.s, self.tile = structure, register_tile(structure.a, structure.target)
+        self.s, self.tile = structure, register_tile(structure.a, structure.target, structure.unsigned)
         self.ending = emit_straight_ending(module, self.tile, structure.ending, 1)
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])

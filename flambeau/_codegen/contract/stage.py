@@ -55,7 +55,11 @@ class Epilogue:
 
 @dataclass(frozen=True)
 class Contract:
-    """A contraction.  ``writes`` and ``reads`` are further operands over ``batch + m + n``, without bounds, for the ``epilogue``."""
+    """A contraction.  ``writes`` and ``reads`` are further operands over ``batch + m + n``, without bounds, for the ``epilogue``.
+
+    If ``unsigned`` names one of the operands (``a``, ``b``), the numbers (int32) are *quads*: a product of two is the sum of the four products
+    of their bytes, which have no sign in that operand and one in the other.
+    """
 
     batch: tuple[int, ...]
     m: tuple[int, ...]
@@ -67,6 +71,7 @@ class Contract:
     writes: tuple[Operand, ...] = ()
     reads: tuple[Operand, ...] = ()
     epilogue: Epilogue | None = None
+    unsigned: str = ""
 
     @property
     def results_and_reads(self) -> dict[str, Operand]:

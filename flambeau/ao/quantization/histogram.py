@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import warnings
 from typing import Any
 
@@ -11,6 +10,7 @@ from flambeau import Tensor
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.quantized import qscheme
 from flambeau.ao.quantization.observer_classes import EPS, UniformQuantizationObserverBase
+from flambeau.ao.tensors.tensor import rounded
 
 __all__ = ["HistogramObserver"]
 
@@ -116,7 +116,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
         while cut_below < cut_above:
             more_below, more_above = cut_below + _STEP, cut_above - _STEP
             left, right = start, end
-            below, above = _single(more_below * total), _single(more_above * total)
+            below, above = rounded(more_below * total), rounded(more_above * total)  # float32, as the counts are
             while left < end and counts[left] < below:
                 left += 1
             while right > start and counts[right] > above:
@@ -165,8 +165,3 @@ class HistogramObserver(UniformQuantizationObserverBase):
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"
-
-
-def _single(number: float) -> float:
-    """The number rounded to float32, which the counts are."""
-    return ctypes.c_float(number).value

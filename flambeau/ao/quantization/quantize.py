@@ -272,7 +272,8 @@ def quantize_dynamic(
         inplace: change the model itself
 
     Raises:
-        NotImplementedError: another dtype.
+        NotImplementedError: the dtype is float16.
+        ValueError: it is another one.
 
     Example::
 
@@ -302,7 +303,8 @@ def _spec(layers: Any, dtype: DType) -> dict[Any, Any]:
     elif dtype is flambeau.quint8:
         usual, config = (nn.EmbeddingBag, nn.Embedding), float_qparams_weight_only_qconfig
     else:
-        raise NotImplementedError(
+        error = NotImplementedError if dtype is flambeau.float16 else ValueError
+        raise error(
             f"quantize_dynamic is implemented for torch.qint8, and torch.quint8 for tables, got {dtype!r}; for half the memory, use model.half()"
         )
     return dict.fromkeys(layers if layers is not None else usual, config)

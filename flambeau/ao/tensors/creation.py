@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import flambeau
 from flambeau._ops.quantization import CHOOSE
@@ -37,6 +37,7 @@ def quantize_per_tensor(input: Any, scale: Any, zero_point: Any, dtype: DType) -
 
     Raises:
         RuntimeError: the input is not float32, the dtype not of quantized tensors, or the zero point (a number) out of its range.
+        TypeError: the zero point is no integer.
 
     Example::
 
@@ -51,6 +52,8 @@ def quantize_per_tensor(input: Any, scale: Any, zero_point: Any, dtype: DType) -
         return tuple([quantize_per_tensor(each, scale[i], zero_point[i], dtype) for i, each in enumerate(input)])
     _check(input, dtype)
     low, high = LIMITS[dtype]
+    if not isinstance(zero_point, (Tensor, SupportsIndex)):
+        raise TypeError(f"zero_point must be an integer, got {zero_point!r}")
     scale, zero_point = _own(scale), _own(zero_point)
     if not isinstance(zero_point, Tensor) and not low <= zero_point <= high:
         raise RuntimeError(f"zero_point (={zero_point}) must be between {low} and {high}, the range of {dtype!r}")
@@ -76,10 +79,18 @@ def quantize_per_channel(input: Tensor, scales: Tensor, zero_points: Tensor, axi
         dtype: as for ``quantize_per_tensor``
 
     Raises:
-        RuntimeError: the input is not float32, the dtype not of quantized tensors, or the parameters do not fit the dimension.
+        RuntimeError: the input is not float32, the dtype not of quantized tensors, the parameters do not fit the dimension, or integer zero
+            points that are known are out of its range.
     """
     _check(input, dtype)
     check_channels(input, scales, zero_points, axis)
+    low, high = LIMITS[dtype]
+    if not zero_points.dtype.is_floating_point and not zero_points.storage.pending:
+        for channel, zero_point in enumerate(zero_points.tolist()):
+            if not low <= zero_point <= high:
+                raise RuntimeError(
+                    f"the zero point of channel {channel} (={zero_point}) must be between {low} and {high}, the range of {dtype!r}"
+                )
     grid = channel_grid(dtype, scales, zero_points, axis)
     return QuantizedTensor.of(grid.quantized(input.detach()), grid)
 

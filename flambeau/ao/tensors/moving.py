@@ -87,12 +87,12 @@ def getitem(self: QuantizedTensor, index: Any) -> QuantizedTensor:
     )
 
 
-def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> QuantizedTensor:
+def cat(tensors: Any, dim: int = 0) -> QuantizedTensor:
     """Tensors one after the other, on the grid of the first."""
     return joined("cat", tensors, dim)
 
 
-def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> QuantizedTensor:
+def stack(tensors: Any, dim: int = 0) -> QuantizedTensor:
     """Tensors side by side along a new dimension, on the grid of the first."""
     return joined("stack", tensors, dim)
 

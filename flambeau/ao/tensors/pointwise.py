@@ -29,7 +29,6 @@ AVERAGES = (
     "std",
 )
 """Functions of steps whose results are steps."""
-ZERO_TO_ONE = ("sigmoid", "hardsigmoid", "sigmoid_")
 
 
 def whole(tensor: QuantizedTensor, name: str) -> Grid:

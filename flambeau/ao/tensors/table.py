@@ -76,9 +76,11 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     """What a function does.
 
     Raises:
-        NotImplementedError: nothing: it needs numbers.
+        NotImplementedError: nothing: it needs numbers; or ``out`` is given.
     """
     name = getattr(func, "__name__", "")
+    if kwargs.pop("out", None) is not None:
+        raise NotImplementedError(f"{name}: out= is not implemented for quantized tensors; copy_() the result into it")
     if name == "__get__":
         return _property(func, args)
     handler = TABLE.get(name)

@@ -107,7 +107,12 @@ class FullyShardedDataParallel(Module):
                 "sync_module_states": sync_module_states, "use_orig_params": use_orig_params, "device_mesh": device_mesh,
                 "ignored_states": ignored_states, "ignored_modules": ignored_modules,
             }  # fmt: skip
-            make = lambda part, **own: FullyShardedDataParallel(part, **{**settings, **own})
+            same = {"process_group": (group, replicas), "device_mesh": None} if self.sharding_strategy in _HYBRID else {}
+
+            def make(part: Module, **own: Any) -> Module:
+                """Wrap a part; with the same strategy it needs no groups of its own."""
+                return FullyShardedDataParallel(part, **{**settings, **({} if "sharding_strategy" in own else same), **own})
+
             wrap_parts(module, auto_wrap_policy, make, lambda part: id(part) in ignored or isinstance(part, FullyShardedDataParallel))
         self._fsdp_wrapped_module = module
         self._settings = StateDictSettings()

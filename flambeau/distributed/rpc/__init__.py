@@ -30,6 +30,11 @@ __all__ = [
 
 PyRRef = RRef
 
+_QUIET_PATIENCE = 30.0
+"""Seconds that a process gives itself to tell the others that they may leave, too; on a busy machine a few may not be enough."""
+_FAILED_PATIENCE = 2.0
+"""Seconds that it gives itself to answer what was asked before one of them was lost."""
+
 
 def is_available() -> bool:
     """Whether functions can be called in other processes: yes."""
@@ -70,6 +75,7 @@ def init_rpc(
     workers = _workers(store, name, rank, size)
     lanes, _ = connect(store, rank, size, 1, store.timeout)
     agent = Agent(workers, rank, lanes[0], options)
+    agent.store = store  # others who meet at the same place may be there already, and the process that holds it must not take it away
     CURRENT.agent = agent
     agent.begin()
 
@@ -99,11 +105,14 @@ def shutdown(graceful: bool = True, timeout: float = 0) -> None:
         RuntimeError: ``init_rpc`` was not called; another process has died, or did not come in time
     """
     agent = current_agent()
+    patience = 0.0
     try:
         if graceful:
+            patience = _FAILED_PATIENCE
             wait_for_all(agent, timeout)
+            patience = _QUIET_PATIENCE
     finally:
-        agent.close(graceful)
+        agent.close(patience)
         CURRENT.agent = None
         gradients.forget_all()
 

@@ -121,6 +121,7 @@ class Agent:
         self.started = self.pending = self.received = self.finished = self.open = 0
         self.gone: dict[int, str] = {}
         self.closed = False
+        self.store: Any = None
         self.on_loss: Callable[[int], Any] = lambda peer: None
         self.references = References(self)
         self.requests, self.answers = Pool(options.num_worker_threads, "flambeau-rpc"), Pool(None, "flambeau-rpc-answers")
@@ -363,10 +364,14 @@ class Agent:
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 
-    def close(self, graceful: bool = True) -> None:
-        """Leave the group; if that is done gracefully, when all that have asked something were answered."""
+    def close(self, patience: float) -> None:
+        """Leave the group.
+
+        Args:
+            patience: seconds that it may take until all that have asked something were answered
+        """
         with self.changed:
-            self.changed.wait_for(lambda: not self.open, _ANSWER_PATIENCE if graceful else 0)
+            self.changed.wait_for(lambda: not self.open, patience)
         self.closed = True
         for peer in self.connections:
             if peer not in self.gone:
@@ -382,11 +387,10 @@ class Agent:
             connection.close()
         for part in (self.clock, self.references, self.requests, self.answers, self.internal):
             part.close()
+        self.store = None
         _agents.discard(self)
 
 
-_ANSWER_PATIENCE = 30.0
-"""Seconds that answers may take which others wait for; when nothing is to be done they are on their way."""
 _LEAVE_PATIENCE = 2.0
 """Seconds that the others have to leave, too."""
 _NOT_THERE = "RPC has not been initialized. Call init_rpc first."
@@ -418,7 +422,11 @@ def _name(function: Any) -> str:
 def _pickled_error(where: WorkerInfo, error: BaseException) -> bytes:
     """An error as others will see it: its class, if they can have it, and what it says, with the traceback."""
     text = "".join(traceback.format_exception(type(error), error, _of_the_function(error.__traceback__)))
-    message = f"{where.name} (rank {where.id}) raised {error!r}\n\n{text}"
+    try:
+        shown = repr(error)
+    except Exception:
+        shown = f"a {type(error).__name__} that cannot be printed"
+    message = f"{where.name} (rank {where.id}) raised {shown}\n\n{text}"
     try:
         return pickle.dumps((type(error), message))
     except Exception:

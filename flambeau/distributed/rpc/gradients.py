@@ -27,6 +27,7 @@ from flambeau import Tensor
 from flambeau._ops.node import AccumulateGrad, GradNode, NodeHooks
 from flambeau.autograd import OBSERVERS, engine
 from flambeau.distributed.errors import DistBackendError
+from flambeau.distributed.rpc.functions import async_execution
 from flambeau.futures import Future, collect_all
 
 __all__ = ["Context", "arrive", "backward", "depart", "find", "make", "release", "within"]
@@ -371,6 +372,7 @@ def _all(futures: list[Future]) -> Future:
     return collect_all(futures).then(lambda done: [each.wait() for each in done.wait()] and None)
 
 
+@async_execution
 def explore(context: int, number: int, departure: int, retain: bool) -> Future:
     """A departure of this process belongs to a pass."""
     known = find(context)
@@ -379,12 +381,10 @@ def explore(context: int, number: int, departure: int, retain: bool) -> Future:
         return part.explore(departure, known.departures[departure])
 
 
+@async_execution
 def feed(context: int, number: int, departure: int, grads: Sequence[Tensor | None]) -> Future:
     """The gradients of what this process has sent have been computed."""
     return find(context).parts[number].feed(departure, grads)
-
-
-explore._returns_future_to_callers = feed._returns_future_to_callers = True  # type: ignore[attr-defined]
 
 
 def backward(context: int, roots: Sequence[Tensor], retain_graph: bool = False) -> None:

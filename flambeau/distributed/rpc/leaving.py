@@ -12,6 +12,7 @@ import time
 
 from flambeau.distributed.errors import DistBackendError
 from flambeau.distributed.rpc.agent import Agent, current_agent
+from flambeau.distributed.rpc.functions import async_execution
 from flambeau.futures import Future
 
 __all__ = ["wait_for_all"]
@@ -56,11 +57,9 @@ def _count(agent: Agent) -> _Count:
     return agent.__dict__.setdefault("_leaving", _Count(len(agent.workers)))
 
 
+@async_execution
 def _tell(rank: int, made: int, served: int) -> Future:
     return _count(current_agent()).tell(rank, made, served)
-
-
-_tell._returns_future_to_callers = True  # type: ignore[attr-defined]
 
 
 def wait_for_all(agent: Agent, timeout: float) -> None:
@@ -73,16 +72,22 @@ def wait_for_all(agent: Agent, timeout: float) -> None:
         RuntimeError: the time is over, or a process is gone
     """
     deadline = time.monotonic() + timeout if timeout > 0 else None
+    count = _count(agent)
     if agent.me.id == 0:
-        count = _count(agent)
         agent.on_loss = lambda peer: count.fail(f"shutdown: {agent.gone[peer]}")
         for peer in list(agent.gone):
             agent.on_loss(peer)
-    while True:
-        made, served = _quiet(agent, deadline)
-        answer = agent.call(0, _tell, (agent.me.id, made, served), {}, 0, tracked=False, counted=False)
-        if _in_time(answer, deadline):
-            return
+    try:
+        while not _may_leave(agent, deadline):
+            pass
+    except BaseException as error:
+        count.fail(f"shutdown: {agent.me.name} has given up ({error})")  # which tells those that wait for process 0
+        raise
+
+
+def _may_leave(agent: Agent, deadline: float | None) -> bool:
+    made, served = _quiet(agent, deadline)
+    return _in_time(agent.call(0, _tell, (agent.me.id, made, served), {}, 0, tracked=False, counted=False), deadline)
 
 
 def _in_time(answer: Future, deadline: float | None) -> bool:

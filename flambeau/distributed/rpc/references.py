@@ -14,6 +14,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from flambeau.distributed.rpc.functions import async_execution
 from flambeau.distributed.rpc.pool import waiting
 from flambeau.futures import Future
 
@@ -311,14 +312,12 @@ class _Proxy:
         return call
 
 
+@async_execution
 def _value_of(number: Id) -> Future:
     """The value of ours that a number stands for, once it is there."""
     from flambeau.distributed.rpc.agent import current_agent
 
     return current_agent().references.entry(number).value
-
-
-_value_of._returns_future_to_callers = True  # type: ignore[attr-defined]
 
 
 def _type_of(reference: RRef) -> type:

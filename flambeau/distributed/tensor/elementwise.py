@@ -40,6 +40,8 @@ _CONVERTED = frozenset({"to", "float", "double", "half", "bfloat16", "type_as"})
 
 def ways_of_each(call: Call, axis: int) -> Iterator[Way]:
     """All cut along one dimension (those that have it, and are not broadcast there); or parts, where sums of parts are parts of sums."""
+    if call.name == "where" and len(call.args) + len(call.kwargs) == 1:  # which tells the places of what is not zero
+        return
     shape = flambeau.broadcast_shapes(*[each.shape for each in call.tensors])
     now = call.at(axis)
     for dim in dict.fromkeys(_cut_dims(call, axis, len(shape))):
@@ -101,20 +103,32 @@ def in_place(call: Call) -> Any:
     target = call.args[0]
     if not isinstance(target, DTensor):
         raise RuntimeError(f"{call.name}: an ordinary tensor cannot be changed by distributed ones: distribute it, or use full_tensor()")
-    shape = target.shape
-    sums = call.name in ("add_", "sub_", "__iadd__", "__isub__", "copy_")
-    scales = call.name in ("mul_", "div_", "__imul__", "__itruediv__", "zero_")
+    shape, others = target.shape, call.tensors[1:]
     places = []
     for axis, placement in enumerate(target.placements):
-        others = [_aligned(each, placement.dim, shape) if isinstance(placement, Shard) else WHOLE for each in call.tensors[1:]]
-        if isinstance(placement, Partial) and not scales:
-            if not sums or any(each.placements[axis] != placement for each in call.tensors[1:]) or len(call.tensors) < 2:
+        if isinstance(placement, Shard):
+            inputs: list[Placement] = [_aligned(each, placement.dim, shape) for each in others]
+        else:
+            inputs = [WHOLE] * len(others)
+        if isinstance(placement, Partial) and not _scales_parts(call, placement):
+            if not _adds_parts(call, placement) or not others or any(each.placements[axis] != placement for each in others):
                 raise RuntimeError(
                     f"{call.name}: the tensor lies as {placement!r}, of which no process has an element: redistribute() it first"
                 )
-            others = [placement] * len(others)
-        places.append(([placement, *others], placement))
+            inputs = [placement] * len(others)
+        places.append(([placement, *inputs], placement))
     return changed(target, lambda: run(call, places, shape))
+
+
+def _scales_parts(call: Call, parts: Partial) -> bool:
+    """Whether parts change as what they are parts of does, by numbers that are whole."""
+    linear = parts.reduce_op in ("sum", "avg") and "rounding_mode" not in call.kwargs
+    return call.name == "zero_" or (linear and call.name in ("mul_", "div_", "__imul__", "__itruediv__"))
+
+
+def _adds_parts(call: Call, parts: Partial) -> bool:
+    """Whether parts change as what they are parts of does, by other parts."""
+    return call.name == "copy_" or (parts.reduce_op in ("sum", "avg") and call.name in ("add_", "sub_", "__iadd__", "__isub__"))
 
 
 def changed(target: DTensor, run_in_place: Callable[[], Any]) -> DTensor:

@@ -70,6 +70,8 @@ _BATCHED = {
 
 def batched(call: Call) -> Any:
     """Run on each process's samples, with weights that are whole."""
+    if call.function is Tensor.unfold:  # another one, of any dimension
+        return run(call, choose(call, None))
     tensor = call.tensors[0]
     is_batch = tensor.dim() >= _BATCHED[call.name] and not (call.name == "pad" and len(argument(call, 1, "pad")) > 2 * (tensor.dim() - 1))
     others = [WHOLE] * (len(call.tensors) - 1)

@@ -73,7 +73,7 @@ def reduction(call: Call) -> Any:
         return run(call, choose(call, None))
     if call.name in ("std", "var") and not isinstance(given, (tuple, list)) and not tensor.is_floating_point():
         return run(call, choose(call, None))
-    keepdim = bool(argument(call, place + (2 if call.name in ("std", "var") and len(call.args) > 3 else 1), "keepdim", False))
+    keepdim = bool(argument(call, place + (2 if call.name in ("std", "var") else 1), "keepdim", False))  # after `unbiased`
     return run(
         call,
         choose(call, _ways_of_reduction(reduced_dims(given, tensor.dim()), keepdim, "sum" if call.name in ("sum", "nansum") else None)),
@@ -95,6 +95,8 @@ def mean(call: Call) -> Any:
 
 def vector_norm(call: Call) -> Any:
     """``linalg.vector_norm`` and ``norm`` of an exponent: a root of a sum of powers, which is a sum of parts."""
+    if call.function is flambeau.linalg.norm:  # which is one of matrices, too
+        return run(call, choose(call, None))
     tensor = call.tensors[0]
     order = argument(call, 1, "ord" if call.name == "vector_norm" else "p", 2)
     dims = argument(call, 2, "dim")
@@ -123,6 +125,8 @@ def along_lines(call: Call) -> Any:
     tensor = call.tensors[0]
     default = -1 if call.name in _LAST else None
     given = argument(call, LINES[call.name], "dims" if call.name in ("flip", "roll") else "dim", default)
+    if call.name == "flip" and isinstance(given, int):  # x.flip(0, 1)
+        given = call.args[1:]
     if given is None or len(call.tensors) > 1:
         return run(call, choose(call, None))
     dims = reduced_dims(given, tensor.dim())

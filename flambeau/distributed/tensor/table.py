@@ -39,7 +39,8 @@ def _refuse_view_in_place(call: Call) -> Any:
 
 
 TABLE: dict[str, Callable[[Call], Any]] = {
-    "_method": elementwise.elementwise, "inplace": _refuse_view_in_place, "_polygamma_inplace": elementwise.whole_in_place,  # names of methods' functions
+    "_method": elementwise.elementwise, "_polygamma_inplace": elementwise.whole_in_place,  # names of methods' functions
+    **dict.fromkeys(("as_strided_", "squeeze_", "t_", "transpose_", "unsqueeze_"), _refuse_view_in_place),
     **dict.fromkeys(elementwise.NAMES, elementwise.elementwise), **dict.fromkeys(elementwise.IN_PLACE, elementwise.in_place),
     **dict.fromkeys(reductions.REDUCTIONS, reductions.reduction), **dict.fromkeys(reductions.LINES, reductions.along_lines),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "__matmul__"), products.matmul), "__rmatmul__": products.reversed_matmul,

@@ -207,7 +207,10 @@ def remembered(find: Callable[[Call], tuple[list[Way], Sequence[int] | None]]) -
         except TypeError:  # an argument that has no hash
             return run(call, *find(call))
         if known is not None:
-            return run(call, known[0], spec=known[1])
+            ways, spec = known
+            if spec.mesh is not call.mesh:  # an equal one, of other groups, which may be closed
+                spec = DTensorSpec(call.mesh, spec.placements, spec.shape, spec.stride)
+            return run(call, ways, spec=spec)
         ways, shape = find(call)
         result = run(call, ways, shape)
         if isinstance(result, DTensor):

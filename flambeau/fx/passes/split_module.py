@@ -6,9 +6,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.fx._code import copied_arguments
 from flambeau.fx.graph import Graph, fetch
 from flambeau.fx.graph_module import GraphModule
-from flambeau.fx.node import Node, map_arg
+from flambeau.fx.node import Node
 from flambeau.nn import Module
 
 __all__ = ["Partition", "split_module"]
@@ -41,13 +42,17 @@ def split_module(
 ) -> GraphModule:  # fmt: skip
     """A module of submodules `submod_0`, `submod_1`, …, each of which computes a part of a program.
 
+    Submodules of `m` are within the part that calls them. Parameters and buffers that the program uses itself stay where they were, and are
+    given to the parts.
+
     Args:
         m: the program
         root_m: the module that has what the program refers to
         split_callback: says of each call which part it belongs to: a number, or anything with a text
         qualname_map: is filled with the old paths of submodules by their new ones
         keep_original_order: call the parts in the order in which the program comes to them, and not as soon as they can be
-        keep_original_node_name, keep_original_input_name: for PyTorch's sake: names are kept where they are free
+        keep_original_node_name: call nodes in the parts as they are called in the program, and not anew
+        keep_original_input_name: for PyTorch's sake: inputs of parts are called as the nodes that they come from
         partition_affix: a part of the submodules' names
         tuple_return: let submodules return a tuple in any case
 
@@ -69,12 +74,12 @@ def split_module(
     partitions, home = _partitions(m, split_callback)
     order = _ordered(partitions, bool(keep_original_order))
     base = Graph()
-    values: dict[Node, Any] = {node: base.node_copy(node) for node in m.graph.nodes if node.op == "placeholder"}
-    attributes: dict[str, Any] = {}
+    values: dict[Node, Any] = {node: base.node_copy(node) for node in m.graph.nodes if node.op in ("placeholder", "get_attr")}
+    attributes: dict[str, Any] = {node.target: fetch(root_m, node.target) for node in values if node.op == "get_attr"}
     for name in order:
         partition = partitions[name]
         path = "_".join(filter(None, ("submod", partition_affix, name)))
-        attributes[path] = _submodule(partition, root_m, path, qualname_map, tuple_return)
+        attributes[path] = _submodule(partition, root_m, path, qualname_map, tuple_return, bool(keep_original_node_name))
         made = base.call_module(path, tuple([values[each] for each in partition.inputs]))
         outputs = list(partition.outputs)
         if len(outputs) == 1 and not tuple_return:
@@ -82,11 +87,8 @@ def split_module(
         else:
             values.update({each: base.call_function(operator.getitem, (made, number)) for number, each in enumerate(outputs)})
     for node in m.graph.nodes:
-        if node.op == "get_attr" and any(user.op == "output" for user in node.users):
-            values[node] = base.node_copy(node)
-            attributes[node.target] = fetch(root_m, node.target)
         if node.op == "output":
-            base.output(map_arg(node.args[0], lambda used: values[used]))
+            base.output(copied_arguments(node.args[0], values))
     return GraphModule(attributes, base, type(m).__name__)
 
 
@@ -104,7 +106,7 @@ def _partitions(m: GraphModule, split_callback: Callable[[Node], Any]) -> tuple[
             theirs = home.get(used)
             if theirs is not None and theirs != mine:
                 partitions[theirs].outputs[used] = None
-            if mine is not None and theirs != mine and used.op != "get_attr":
+            if mine is not None and theirs != mine:
                 partitions[mine].inputs[used] = None
                 if theirs is not None:
                     partitions[mine].needs[theirs] = None
@@ -130,27 +132,21 @@ def _ordered(partitions: dict[str, Partition], as_they_come: bool) -> list[str]:
     return order
 
 
-def _submodule(partition: Partition, root: Module, path: str, qualname_map: dict[str, str] | None, tuple_return: bool) -> GraphModule:
+def _submodule(
+    partition: Partition, root: Module, path: str, qualname_map: dict[str, str] | None, tuple_return: bool, keep_names: bool
+) -> GraphModule:
     graph = Graph()
     attributes: dict[str, Any] = {}
     values: dict[Node, Node] = {each: graph.placeholder(each.name) for each in partition.inputs}
-
-    def value(used: Node) -> Node:
-        if used not in values:  # a parameter or a buffer: each part that uses it has it
-            name = used.target.replace(".", "_")
-            attributes[name] = fetch(root, used.target)
-            values[used] = graph.create_node("get_attr", name, name=used.name)
-        return values[used]
-
     for node in partition.nodes:
-        args, kwargs = map_arg(node.args, value), map_arg(node.kwargs, value)
+        args, kwargs = copied_arguments((node.args, node.kwargs), values)
         target = node.target
         if node.op == "call_module":
             target = node.target.replace(".", "_")
             attributes[target] = fetch(root, node.target)
             if qualname_map is not None:
                 qualname_map[f"{path}.{target}"] = node.target
-        values[node] = graph.create_node(node.op, target, args, kwargs, node.name, node.type)
+        values[node] = graph.create_node(node.op, target, args, kwargs, node.name if keep_names else None, node.type)
         values[node].meta = dict(node.meta)
     outputs = tuple([values[each] for each in partition.outputs])
     graph.output(outputs[0] if len(outputs) == 1 and not tuple_return else outputs)

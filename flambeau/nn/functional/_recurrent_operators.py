@@ -11,15 +11,19 @@ from flambeau.nn.functional._recurrent import run
 __all__ = ["CELLS", "LAYERS"]
 
 
+def _tensors(hx: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (hx,) if isinstance(hx, Tensor) else tuple(hx)
+
+
 def _layers(mode: str) -> Callable[..., tuple[Tensor, ...]]:
     def layers(
-        input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int, dropout: float, train: bool,
+        input: Tensor, hx: Tensor | Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int, dropout: float, train: bool,
         bidirectional: bool, batch_first: bool = False,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """Output and final state: (N, L, input_size) to (N, L, directions · hidden_size) if `batch_first`, else with L first.
 
         Args:
-            hx: the initial state's tensors; none for zeros
+            hx: the initial state, of an LSTM both tensors of it; an empty list for zeros
             params: of each layer and direction W_ih, W_hh, and the biases, if there are some; a projection behind them
         """
         count = num_layers * (2 if bidirectional else 1)
@@ -27,7 +31,7 @@ def _layers(mode: str) -> Callable[..., tuple[Tensor, ...]]:
         weights = [params[position * each : (position + 1) * each] for position in range(count)]
         steps = input.transpose(0, 1) if batch_first else input
         length, batch = steps.shape[:2]
-        state = tuple(hx) or None
+        state = _tensors(hx) or None
         drop = dropout if train else 0.0
         data, final = run(mode, steps.reshape(length * batch, -1), [batch] * length, state, weights, has_biases, bidirectional, drop)
         output = data.view(length, batch, -1)
@@ -36,12 +40,13 @@ def _layers(mode: str) -> Callable[..., tuple[Tensor, ...]]:
     return layers
 
 
-def _cell(mode: str) -> Callable[..., tuple[Tensor, ...]]:
+def _cell(mode: str) -> Callable[..., Tensor | tuple[Tensor, ...]]:
     def cell(
-        input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """The next state: (N, input_size) and (N, hidden_size) to (N, hidden_size)."""
-        return ops.one_step(mode, ops.linear(input, w_ih, b_ih), tuple(hx), w_hh, b_hh)
+        input: Tensor, hx: Tensor | Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """The next state: (N, input_size) and (N, hidden_size) to (N, hidden_size); of an LSTM both tensors of it."""
+        state = ops.one_step(mode, ops.linear(input, w_ih, b_ih), _tensors(hx), w_hh, b_hh)
+        return tuple(state) if mode == "LSTM" else state[0]
 
     return cell
 
@@ -50,4 +55,4 @@ LAYERS = {"gru": _layers("GRU"), "lstm": _layers("LSTM"), "rnn_relu": _layers("R
 """Layers by the names of their operators. All of them give a tuple: the output, and the tensors of the state."""
 
 CELLS = {"gru_cell": _cell("GRU"), "lstm_cell": _cell("LSTM"), "rnn_relu_cell": _cell("RNN_RELU"), "rnn_tanh_cell": _cell("RNN_TANH")}
-"""Cells by the names of their operators. All of them give a tuple of the state's tensors."""
+"""Cells by the names of their operators. They give the state: a tensor, and the LSTM's two."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional import _pooling
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.utils import _ntuple
 
@@ -118,7 +117,8 @@ class _MaxUnpoolNd(Module):
         self.padding = ntuple(padding)
 
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
-        return _pooling._max_unpool(self.spatial_dims, input, indices, self.kernel_size, self.stride, self.padding, output_size)
+        unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self.spatial_dims - 1]
+        return unpool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -236,7 +236,8 @@ class _LPPoolNd(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return _pooling._lp_pool(self.spatial_dims, input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+        pool = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)[self.spatial_dims - 1]
+        return pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"

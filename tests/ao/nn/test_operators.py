@@ -48,3 +48,22 @@ def test_convolution_and_arithmetic():
     assert operators.mul(y, 2.0).q_scale() == pytest.approx(0.1)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         operators.nothing  # noqa: B018
+
+
+def test_normalization():
+    torch.manual_seed(0)
+    x = torch.quantize_per_tensor(torch.randn(2, 4, 5, 5), 0.03, 60, torch.quint8)
+    weight, bias = (torch.nn.Parameter(torch.rand(4)) for _ in range(2))
+    layer = quantized.InstanceNorm2d(4, weight, bias, 0.05, 100)
+    assert torch.equal(operators.instance_norm(x, weight, bias, 1e-5, 0.05, 100), layer(x))
+    values = x.dequantize().double()
+    mean, variance = values.mean((2, 3), keepdim=True), values.var((2, 3), keepdim=True, unbiased=False)
+    exact = (values - mean) / (variance + 1e-5).sqrt() * weight.reshape(4, 1, 1) + bias.reshape(4, 1, 1)
+    assert (layer(x).dequantize() - exact).abs().max().item() <= 0.05 / 2 * 1.001
+
+
+def test_padding_modes():
+    with pytest.raises(ValueError, match="padding_mode='circular' is not supported by quantized convolution, use 'zeros' or 'reflect'"):
+        quantized.Conv2d(3, 4, 3, padding_mode="circular")
+    with pytest.raises(ValueError, match="padding_mode='reflect' is not supported by quantized convolution, use 'zeros'"):
+        quantized.ConvTranspose2d(3, 4, 3, padding_mode="reflect")

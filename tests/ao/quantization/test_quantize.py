@@ -151,6 +151,8 @@ def test_dynamic_quantization_of_a_language_model():
     assert (tables.table(tokens) - model.table(tokens)).abs().max().item() < 0.02
     with pytest.raises(NotImplementedError, match="implemented for torch.qint8"):
         quantization.quantize_dynamic(model, dtype=torch.float16)
+    with pytest.raises(ValueError, match="got torch.qint32"):
+        quantization.quantize_dynamic(model, dtype=torch.qint32)
 
 
 def test_bags_are_sums_of_rows():

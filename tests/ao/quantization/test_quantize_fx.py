@@ -159,6 +159,118 @@ def test_scalars_sums_and_choices():
     assert (converted(x, y) - expected).abs().max().item() < 0.02
 
 
+class Named(nn.Module):
+    """Two parts with a layer and a sum each, and a layer that is called twice."""
+
+    class Part(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.fc(x)) + x
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = self.Part(), self.Part(), nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.last(self.second(self.first(x))))
+
+
+def rows(seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.RandomState(seed).randn(5, 6).astype(np.float32))
+
+
+def of_named(mapping: quantization.QConfigMapping) -> torch.fx.GraphModule:
+    torch.manual_seed(0)
+    model = prepare_fx(Named().eval(), mapping, (rows(),))
+    model(rows())
+    return convert_fx(model)
+
+
+def sums_in_float(model: torch.fx.GraphModule) -> list[str]:
+    return [node.meta["scope"][0] for node in model.graph.nodes if node.target is operator.add]
+
+
+def everything() -> quantization.QConfigMapping:
+    return quantization.QConfigMapping().set_global(quantization.default_qconfig)
+
+
+def test_networks_of_the_vision_package_are_traced_into(monkeypatch):
+    monkeypatch.setattr(Named.Part, "__module__", "flambeau.vision.models.named")
+    assert isinstance(of_named(everything()).first.fc, intrinsic.quantized.LinearReLU)
+
+
+def test_calls_have_the_configuration_of_the_module_around():
+    assert sums_in_float(of_named(everything())) == []
+    assert sums_in_float(of_named(everything().set_module_name("first", None))) == ["first"]
+    assert sums_in_float(of_named(everything().set_module_name_regex("sec", None))) == ["second"]
+    by_class = of_named(everything().set_object_type(Named.Part, None))
+    assert sums_in_float(by_class) == ["first", "second"]
+    assert isinstance(by_class.first.fc, intrinsic.quantized.LinearReLU)
+
+
+def test_calls_can_be_left_out_by_their_number():
+    model = of_named(everything().set_module_name_object_type_order("second", operator.add, 0, None))
+    assert sums_in_float(model) == ["second"]
+    assert sums_in_float(of_named(everything().set_module_name_object_type_order("second", operator.add, 1, None))) == []
+    model = of_named(everything().set_module_name_object_type_order("first", nn.Linear, 0, None))
+    assert type(model.first.fc) is intrinsic.LinearReLU
+    assert isinstance(model.second.fc, intrinsic.quantized.LinearReLU)
+
+
+def test_a_layer_that_is_called_twice_has_the_grid_of_the_last_call():
+    torch.manual_seed(0)
+    model = prepare_fx(Named().eval(), everything(), (rows(),))
+    model(rows())
+    last = model.get_submodule(next(each.target for each in reversed(model.graph.nodes) if each.op == "call_module"))
+    assert convert_fx(model).last.scale == last.calculate_qparams()[0].item()
+
+
+class Shaped(nn.Module):
+    """Sizes are asked for, and computed with; an input has another shape before it is used, and a number is added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.flatten, self.fc = nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(32, 5)
+        self.table = nn.Embedding(7, 5)
+
+    def forward(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x.reshape(x.shape[0], 3, 2, -1))
+        n, c, h, w = x.shape[0], x.size(1), x.size(2), x.size(-1)
+        x = self.flatten(x.reshape(n, 2, c // 2, h * w).permute(0, 2, 1, 3) * 2 + 1)
+        return self.fc(x) + self.table(indices)
+
+
+def test_sizes_are_no_tensors_and_tables_stay_as_they_are():
+    torch.manual_seed(0)
+    model, x, indices = Shaped().eval(), torch.randn(3, 3, 8), torch.tensor([1, 6, 0])
+    ready = prepare_fx(model, quantization.get_default_qconfig_mapping("x86"), (x, indices))
+    ready(x, indices)
+    converted = convert_fx(ready)
+    assert (converted(x, indices) - model(x, indices)).abs().max().item() < 0.05
+    assert type(converted.table) is nn.Embedding
+    targets = [node.target for node in converted.graph.nodes]
+    assert targets.count("dequantize") == 2  # before Flatten, which has no quantized form, and at the end
+    assert {"flatten_scale_0", "table_zero_point_0"} <= set(converted.state_dict())  # named by where the value is made, as PyTorch's
+
+
+def test_a_number_leaves_the_grid_to_the_layer():
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x) * 2
+
+    model = prepare_fx(Doubled().eval(), everything(), (rows(),))
+    before, after, doubled = (model.get_submodule(each.target) for each in model.graph.nodes if "activation_post" in str(each.target))
+    assert before is not after
+    assert after is doubled
+
+
 def test_what_is_not_there_is_told():
     with pytest.raises(NotImplementedError, match="backend_config is not implemented"):
         fuse_fx(Net().eval(), backend_config=object())

@@ -133,6 +133,64 @@ def test_dynamic_linear_is_integer_arithmetic(per_channel):
         layer(x[:, :60])
 
 
+def both_ways(layer, input):
+    """The result, which has to be the same without dot products of bytes."""
+    result = layer(input)
+    result = result.int_repr() if result.is_quantized else result
+    layer._packed_params._bytes = ()
+    without = layer(input)
+    assert torch.equal(without.int_repr() if without.is_quantized else without, result)
+    return result
+
+
+@pytest.mark.parametrize("zero_point", [0, 60, 255])
+@pytest.mark.parametrize("k", [1, 37, 64, 702])
+def test_linear_maps_are_the_same_without_dot_products_of_bytes(k, zero_point):
+    random = np.random.RandomState(k)
+    _, weight, bias = quantized_pair(k, 21, True)
+    for rows in (1, 33):
+        real = torch.from_numpy(random.randn(rows + 1, k + 3).astype(f32))
+        for layer, input in (
+            (Linear(k, 21), torch.quantize_per_tensor(real, 0.03, zero_point, torch.quint8)[1:, 1 : k + 1]),
+            (dynamic.Linear(k, 21), real[1:, 1 : k + 1]),
+        ):
+            layer.set_weight_bias(weight, bias)
+            layer.scale, layer.zero_point = 0.07, 55
+            both_ways(layer, input)
+
+
+@pytest.mark.parametrize("zero_point", [0, 60, 255])
+@pytest.mark.parametrize(
+    ("channels", "groups", "options"),
+    [
+        (8, 1, {}),
+        (18, 1, {"padding": 1}),
+        (16, 2, {"padding": 1, "stride": 2}),
+        (8, 1, {"padding": "same", "dilation": 2}),
+        (6, 2, {}),
+        (3, 1, {}),
+    ],
+)
+def test_convolutions_are_the_same_without_dot_products_of_bytes(channels, groups, options, zero_point):
+    random = np.random.RandomState(0)
+    x = torch.quantize_per_tensor(torch.from_numpy(random.randn(2, channels, 9, 8).astype(f32)), 0.03, zero_point, torch.quint8)
+    layer = Conv2d(channels, 40, 3, groups=groups, **options)
+    w = torch.from_numpy(random.randn(40, channels // groups, 3, 3).astype(f32) * 0.1)
+    layer.set_weight_bias(torch.quantize_per_tensor(w, 0.003, 0, torch.qint8), torch.from_numpy(random.randn(40).astype(f32)))
+    layer.scale, layer.zero_point = 0.05, 50
+    both_ways(layer, x)
+
+
+def test_weights_that_are_no_bytes_are_multiplied_otherwise():
+    """Minus their zero point some weights are beyond a byte; their sums are right all the same."""
+    weight = torch.quantize_per_tensor(torch.tensor([[-148.0, 100.0, 107.0]]), 1.0, 20, torch.qint8)
+    packed = Packed(weight, None)
+    assert packed.bytes() == ()
+    layer = Linear(3, 1, bias_=False)
+    layer.set_weight_bias(weight, None)
+    assert layer(torch.quantize_per_tensor(torch.tensor([[1.0, 2.0, 0.0]]), 1.0, 0, torch.quint8)).int_repr().item() == 52
+
+
 def test_looking_in_between_changes_nothing():
     x, weight, bias = quantized_pair(37, 5, True)
     layer = Linear(37, 5)

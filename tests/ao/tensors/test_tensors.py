@@ -245,6 +245,10 @@ def test_mistakes_are_told():
         quantized + quantized
     with pytest.raises(RuntimeError, match=r"float\(\) of a quantized tensor: use dequantize\(\)"):
         quantized.float()
+    with pytest.raises(NotImplementedError, match=r"Could not run 'unsqueeze_' with a quantized tensor"):
+        quantized.unsqueeze_(0)
+    with pytest.raises(NotImplementedError, match=r"cat: out= is not implemented for quantized tensors"):
+        torch.cat([quantized, quantized], out=torch.empty_like(quantized))
     with pytest.raises(NotImplementedError, match=r"q_scale\(\) is of quantized tensors, and this one is torch.float32"):
         x.q_scale()
     with pytest.raises(NotImplementedError, match=r"torch.qint8 is for quantized tensors"):
@@ -255,6 +259,10 @@ def test_mistakes_are_told():
         RuntimeError, match=r"scales of shape \[2\] and zero_points of shape \[2\] must have one element for each of the 3 indices"
     ):
         torch.quantize_per_channel(torch.rand(3, 2), torch.ones(2), torch.zeros(2), 0, torch.qint8)
+    with pytest.raises(RuntimeError, match=r"the zero point of channel 1 \(=300\) must be between -128 and 127"):
+        torch.quantize_per_channel(torch.rand(2, 2), torch.ones(2), torch.tensor([0, 300]), 0, torch.qint8)
+    with pytest.raises(TypeError, match="zero_point must be an integer, got 1.5"):
+        torch.quantize_per_tensor(x, 0.1, 1.5, torch.quint8)
 
 
 def test_fake_quantization_passes_the_gradient_in_range():

@@ -122,6 +122,27 @@ def test_what_is_not_used():
     run_rpc(_unused)
 
 
+def _slow(x, seconds):
+    time.sleep(seconds)
+    return x * 2
+
+
+def _not_waited_for(rank):
+    """What comes when a context is over makes no new one."""
+    if rank:
+        return
+    x = torch.ones(1, requires_grad=True)
+    for _ in range(3):
+        with autograd.context():
+            futures = [rpc.rpc_async(1, _slow, args=(x, 0.03)) for _ in range(6)]
+    assert all(each.wait().item() == 2 for each in futures)
+    assert _until(lambda: not rpc.rpc_sync(1, _contexts)) and not _contexts()
+
+
+def test_calls_that_nobody_has_waited_for():
+    run_rpc(_not_waited_for, 2, threads=2)
+
+
 class _Breaks(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):

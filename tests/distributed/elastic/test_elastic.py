@@ -11,11 +11,11 @@ import pytest
 from flambeau.distributed.elastic import events, metrics, timer
 
 
-def _timed(queue, seconds):
+def _timed(queue, after, seconds):
     timer.configure(timer.LocalTimerClient(queue))
     with timer.expires(after=30.0):
         pass
-    with timer.expires(after=0.1, scope="sleeping"):
+    with timer.expires(after=after, scope="sleeping"):
         time.sleep(seconds)
 
 
@@ -25,7 +25,7 @@ def test_a_block_that_takes_too_long():
     queue, told = context.Queue(), []
     server = timer.LocalTimerServer(queue, max_interval=0.05, log=told.append)
     server.start()
-    processes = [context.Process(target=_timed, args=(queue, seconds)) for seconds in (0.0, 60.0)]
+    processes = [context.Process(target=_timed, args=(queue, *times)) for times in ((30.0, 0.0), (0.1, 60.0))]
     for each in processes:
         each.start()
     for each in processes:

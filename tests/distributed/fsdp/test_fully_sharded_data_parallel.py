@@ -130,6 +130,9 @@ def _settings(rank):
 
     mesh = init_device_mesh("cpu", (2, 1))
     hybrid = _wrapped(copy.deepcopy(plain), sharding_strategy=ShardingStrategy.HYBRID_SHARD, device_mesh=mesh)
+    assert len({id(each.process_group) for each in FullyShardedDataParallel.fsdp_modules(hybrid)}) == 1
+    alike = _wrapped(copy.deepcopy(plain), sharding_strategy=ShardingStrategy.HYBRID_SHARD)
+    assert len({id(each.process_group) for each in FullyShardedDataParallel.fsdp_modules(alike)}) == 1
     hybrid(own).square().mean().backward()
     whole = _wrapped(copy.deepcopy(plain), sharding_strategy=ShardingStrategy.NO_SHARD)
     whole(own).square().mean().backward()

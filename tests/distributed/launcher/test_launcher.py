@@ -10,6 +10,7 @@ import flambeau as torch
 from flambeau import distributed
 from flambeau.distributed.elastic.multiprocessing.errors import ChildFailedError
 from flambeau.distributed.launcher import LaunchConfig, elastic_launch
+from flambeau.distributed.launcher.api import _endpoint
 
 
 def _sum(value, fails):
@@ -37,3 +38,12 @@ def test_wrong_settings():
         LaunchConfig(2, 1, 1)
     with pytest.raises(ValueError, match="rdzv_backend='etcd' is not there"):
         LaunchConfig(1, 1, 1, rdzv_backend="etcd")
+    for endpoint in ("host:port", "::1:29500", "host:70000", "a:1:2"):
+        with pytest.raises(ValueError, match="the place to meet is host:port"):
+            _endpoint(endpoint)
+    assert [_endpoint(each) for each in ("", "host", "host:0", "[::1]:29500")] == [
+        ("", 29400),
+        ("host", 29400),
+        ("host", 0),
+        ("::1", 29500),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import threading
 import time
 import weakref
@@ -11,7 +12,7 @@ import weakref
 import pytest
 
 import flambeau as torch
-from flambeau import nn
+from flambeau import multiprocessing, nn
 from flambeau.distributed import rpc
 from flambeau.distributed.rpc.agent import current_agent
 from flambeau.futures import Future
@@ -33,8 +34,15 @@ class OddError(Exception):
         super().__init__(first, second)
 
 
+class HiddenError(Exception):
+    def __repr__(self):
+        raise TypeError("no text")
+
+    __str__ = __repr__
+
+
 def _fails(kind):
-    raise {"value": ValueError("bad value"), "odd": OddError(1, 2)}[kind]
+    raise {"value": ValueError("bad value"), "odd": OddError(1, 2), "hidden": HiddenError()}[kind]
 
 
 def _ask_back(to, depth):
@@ -87,6 +95,8 @@ def _errors(rank):
         rpc.rpc_sync(1, _fails, args=("value",))
     with pytest.raises(RuntimeError, match=r"raised OddError\(1, 2\)"):
         rpc.rpc_sync(1, _fails, args=("odd",))
+    with pytest.raises(HiddenError):
+        rpc.rpc_sync(1, _fails, args=("hidden",), timeout=30)
     with pytest.raises(RuntimeError, match="_no_future is decorated with async_execution and has to return a Future, but returned int"):
         rpc.rpc_sync(1, _no_future)
     with pytest.raises(TypeError, match="cannot pickle"):
@@ -200,6 +210,32 @@ def _note(value):
     _served.append(value)
     if value:
         rpc.rpc_async(1 - rpc.get_worker_info().id, _note, args=(value - 1,))
+
+
+def _late(rank):
+    """``shutdown`` says in time that another one has not called it; and what shares the place to meet goes on."""
+    from flambeau import distributed
+
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    if rank == 0:
+        with pytest.raises(RuntimeError, match="shutdown: timed out while other processes have not called it"):
+            rpc.shutdown(timeout=0.2)
+    distributed.barrier()
+    if rank:
+        rpc.shutdown(graceful=False)
+    distributed.destroy_process_group()
+
+
+def _with_a_group(rank, port):
+    os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=str(port))
+    rpc.init_rpc(f"worker{rank}", rank=rank, world_size=2)
+    _late(rank)
+
+
+def test_a_group_meets_at_the_same_place():
+    with socket.create_server(("localhost", 0)) as listening:
+        port = listening.getsockname()[1]
+    multiprocessing.start_processes(_with_a_group, (port,), 2, start_method="fork")
 
 
 def _shutdown_waits(rank):

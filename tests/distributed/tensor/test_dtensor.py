@@ -159,3 +159,17 @@ def _outside(rank):
 
 def test_processes_outside_of_the_mesh_have_nothing():
     run(_outside)
+
+
+def _again(rank, path):
+    for turn in range(2):
+        if turn:
+            distributed.destroy_process_group()
+            distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+        mesh = init_device_mesh("cpu", (2,))
+        y = distribute_tensor(torch.ones(4), mesh, [Shard(0)]) + 1
+        assert y.device_mesh is mesh and y.full_tensor().sum().item() == 8
+
+
+def test_groups_that_come_after_others(tmp_path):
+    run(_again, 2, str(tmp_path / "again"))

@@ -49,6 +49,11 @@ ONE = {
     "addmm": lambda x: torch.addmm(x[:, :2], x, x[:4, :2], beta=0.5, alpha=2),
     "attention": lambda x: F.scaled_dot_product_attention(*[x.view(3, 1, 2, 4)] * 3, is_causal=True),
     "convolution": lambda x: F.conv1d(x.view(6, 1, 4), x[:2, :3].unsqueeze(1)),
+    "variance": lambda x: x.var(0, True) + x.std(0, False),
+    "flip": lambda x: x.flip(0, 1) * x.flip(1),
+    "norm of a matrix": lambda x: torch.linalg.norm(x, ord=1) + torch.linalg.norm(x, 2),
+    "windows": lambda x: x.view(6, 4, 1, 1).unfold(0, 2, 1),
+    "places": lambda x: x * torch.where(x > 0)[0].sum(),
     "no rule": lambda x: torch.einsum("ij,kj->ik", x, x) + torch.linalg.matrix_exp(x[:4, :4]).sum(),
 }
 """Functions of a matrix (6, 4)."""
@@ -216,6 +221,11 @@ def _refusals(rank):
         torch.add(x, x, out=x)
     with pytest.raises(RuntimeError, match="of which no process has an element"):
         DTensor.from_local(torch.ones(2), mesh, [Partial()]).exp_()
+    largest = DTensor.from_local(torch.tensor([1.0 + rank]), mesh, [Partial("max")])
+    for change in (lambda: largest.mul_(-1), lambda: largest.add_(largest)):
+        with pytest.raises(RuntimeError, match=r"mul_|add_: the tensor lies as Partial\(max\), of which no process has an element"):
+            change()
+    assert torch.zeros_like(largest).copy_(largest).full_tensor().item() == largest.full_tensor().item() == 2
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         x @ x[:3]
     with pytest.raises(RuntimeError, match="invalid for input of size 16"):

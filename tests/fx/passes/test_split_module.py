@@ -35,7 +35,12 @@ def test_same_results_from_parts():
     x = torch.randn(2, 4)
     got, expected = split(x), net(x)
     assert torch.equal(got["c"], expected["c"]) and torch.equal(got["parts"][0], expected["parts"][0]) and got["parts"][1] == 2.0
-    assert split.submod_0.first is net.first and split.submod_0.scale is net.scale and split.submod_2.scale is net.scale
+    assert split.submod_0.first is net.first and split.scale is net.scale
+    assert list(split.state_dict()) == [
+        *["scale", "shift", "submod_0.first.weight", "submod_0.first.bias", "submod_1.second_0.weight", "submod_1.second_0.bias"]
+    ]
+    assert torch.equal(split.double()(x.double())["c"], net(x.double())["c"])  # its layers and parameters are the network's own
+    split.float()
     split.graph.lint()
     got["c"].sum().backward()
     assert net.first.weight.grad is not None and "relu" in split.submod_0.code and "relu" not in split.code
@@ -46,6 +51,13 @@ def test_options():
     split = split_module(traced, traced, lambda node: node.name, partition_affix="part", tuple_return=True)
     assert [name for name, _ in split.named_children()] == ["submod_part_add", "submod_part_mul"]
     assert isinstance(split.submod_part_add(torch.ones(1)), tuple) and split(torch.ones(1)).item() == 4
+
+
+@pytest.mark.parametrize(("keep", "name"), [(False, "add"), (True, "add_2")])
+def test_names(keep, name):
+    traced = fx.symbolic_trace(lambda x, y: torch.relu(torch.cos(x) + y) + (x + 1))
+    split = split_module(traced, traced, lambda node: int(node.name == "add_2"), keep_original_node_name=keep)
+    assert [node.name for node in split.submod_1.graph.nodes] == ["relu", "add_1", name, "output"]
 
 
 def test_parts_that_need_each_other():

@@ -92,6 +92,11 @@ def _group_norm(input: Any, num_groups: int, weight: Any, bias: Any, eps: float,
     return F.on_grid(lambda x: nn.functional.group_norm(x, num_groups, weight, bias, eps), input, output_scale, output_zero_point)
 
 
+def _instance_norm(input: Any, weight: Any, bias: Any, eps: float, output_scale: float, output_zero_point: int) -> Any:
+    run = lambda x: nn.functional.instance_norm(x, None, None, weight, bias, True, 0.1, eps)
+    return F.on_grid(run, input, output_scale, output_zero_point)
+
+
 def _batch_norm(qx: Any, weight: Any, bias: Any, mean: Tensor, var: Tensor, eps: float, output_scale: float, output_zero_point: int) -> Any:
     return F.on_grid(lambda x: nn.functional.batch_norm(x, mean, var, weight, bias, False, 0.0, eps), qx, output_scale, output_zero_point)
 
@@ -118,7 +123,7 @@ OPERATORS: dict[str, Callable] = {
     "mul": _with_number(arithmetic.mul, arithmetic.mul_scalar, False), "mul_relu": _with_number(arithmetic.mul, arithmetic.mul_scalar, True),
     "add_scalar": arithmetic.add_scalar, "mul_scalar": arithmetic.mul_scalar, "matmul": arithmetic.matmul, "cat": _cat(False), "cat_relu": _cat(True),
     "hardswish": F.hardswish, "elu": F.elu, "celu": F.celu, "leaky_relu": _leaky_relu, "sigmoid": _sigmoid, "softmax": _softmax, "layer_norm": _layer_norm,
-    "group_norm": _group_norm, "batch_norm2d": _batch_norm, "batch_norm3d": _batch_norm, "relu6": nn.functional.relu6, "max_pool2d": nn.functional.max_pool2d,
+    "group_norm": _group_norm, "instance_norm": _instance_norm, "batch_norm2d": _batch_norm, "batch_norm3d": _batch_norm, "relu6": nn.functional.relu6, "max_pool2d": nn.functional.max_pool2d,
     "clamp": flambeau.clamp, "threshold": nn.functional.threshold,
 }  # fmt: skip
 """The operators, by name."""

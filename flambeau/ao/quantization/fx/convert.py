@@ -9,6 +9,7 @@ import flambeau
 from flambeau import nn
 from flambeau._types.quantized import QUANTIZED
 from flambeau.ao.nn import intrinsic as nni
+from flambeau.ao.nn import quantized as nnq
 from flambeau.ao.quantization.fake_quantize import FakeQuantizeBase
 from flambeau.ao.quantization.fx import calls
 from flambeau.ao.quantization.fx.kinds import ADDING, MULTIPLYING, RELU, kind_of, replace, scope_of, sizes_of
@@ -16,6 +17,8 @@ from flambeau.ao.quantization.observer_classes import ObserverBase
 from flambeau.ao.quantization.quantization_mappings import DYNAMIC, STATIC
 from flambeau.fx import Graph, GraphModule
 from flambeau.fx.node import Node, map_arg
+
+_LAYERS = {**STATIC, nn.Softmax: nnq.Softmax}
 
 
 class Conversion:
@@ -143,7 +146,7 @@ class Conversion:
         if kind_of(node, self.modules) is None:
             return False
         if node.op == "call_module":
-            return type(self.modules[node.target]) not in STATIC or self._observer_after(node) is not None
+            return type(self.modules[node.target]) not in _LAYERS or self._observer_after(node) is not None
         return True
 
     def _integer_call(self, node: Node) -> Node:
@@ -177,9 +180,10 @@ class Conversion:
         )
 
     def _convert_module(self, node: Node) -> None:
+        """Make the quantized layer. One that is called several times has the scale of the last call, as in PyTorch."""
         module = self.modules[node.target]
-        cls = STATIC.get(type(module))
-        if cls is None or node.target in self.made:
+        cls = _LAYERS.get(type(module))
+        if cls is None:
             return
         module.activation_post_process = self._observer_after(node)
         if not hasattr(module, "qconfig") and isinstance(module, nni._FusedModule):

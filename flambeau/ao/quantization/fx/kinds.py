@@ -19,7 +19,7 @@ SHARED = "shared"
 """The result has the grid of the (first) input."""
 
 FIXED_RANGES: dict[Any, bool] = {
-    nn.Sigmoid: False, nn.Hardsigmoid: False, nn.Tanh: True, flambeau.sigmoid: False, F.sigmoid: False, "sigmoid": False, F.hardsigmoid: False, flambeau.tanh: True,
+    nn.Sigmoid: False, nn.Hardsigmoid: False, nn.Softmax: False, nn.Tanh: True, flambeau.sigmoid: False, F.sigmoid: False, "sigmoid": False, F.hardsigmoid: False, flambeau.tanh: True,
     F.tanh: True, "tanh": True,
 }  # fmt: skip
 """Modules, functions and methods whose results lie between 0 and 1, or between -1 and 1 (true)."""
@@ -81,7 +81,7 @@ def kind_of(node: Any, modules: dict[str, nn.Module]) -> str | None:
         if target in _SHARED_MODULES:
             return SHARED
         return OWN if target in _OWN_MODULES or target in FIXED_RANGES else None
-    if target in _SHARED_CALLS:
+    if target in _SHARED_CALLS or (target in (*ADDING, *MULTIPLYING) and sum(isinstance(each, Node) for each in node.args) == 1):
         return SHARED
     return OWN if target in _OWN_CALLS or target in FIXED_RANGES else None
 

@@ -53,7 +53,9 @@ def test_programs(tmp_path):
     context = start_processes(
         "t", "sh", {0: ("-c", "echo $NAME"), 1: ("-c", "sleep 60")}, {0: {"NAME": "a"}, 1: {}}, DefaultLogsSpecs(str(tmp_path), Std.ALL)
     )
-    assert context.wait(0.2, period=0.02) is None
+    start = time.monotonic()
+    while Path(context.logs.stdouts[0]).read_text() != "a\n" and time.monotonic() - start < 30:
+        assert context.wait(0.02, period=0.02) is None
     start = time.monotonic()
     context.close(signal.SIGKILL)
     result = context.wait()

@@ -45,7 +45,8 @@ class _ConvNd(WeightedQuantizedModule):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"in_channels (={in_channels}) and out_channels (={out_channels}) must be divisible by groups (={groups})")
         if padding_mode not in ("zeros", "reflect") or (padding_mode == "reflect" and self._TRANSPOSED):
-            raise NotImplementedError(f"padding_mode={padding_mode!r} is not implemented for a quantized convolution")
+            allowed = "'zeros'" if self._TRANSPOSED else "'zeros' or 'reflect'"
+            raise ValueError(f"padding_mode={padding_mode!r} is not supported by quantized convolution, use {allowed}")
         rank = self._RANK
         self.in_channels, self.out_channels, self.groups, self.padding_mode = in_channels, out_channels, groups, padding_mode
         self.kernel_size, self.stride, self.dilation = (_tuple(each, rank) for each in (kernel_size, stride, dilation))

@@ -1,4 +1,4 @@
-"""Quantized convolutions with an activation, or with a sum."""
+"""Quantized convolutions with relu."""
 
 from __future__ import annotations
 
