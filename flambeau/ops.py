@@ -111,7 +111,9 @@ def _absent(name: str) -> Any:
     """A function that says that there is no such operator here."""
 
     def absent(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"torch.ops.aten.{name} is not available: use torch.sparse.mm or torch.sparse.addmm, which take sparse tensors")
+        raise NotImplementedError(
+            f"torch.ops.aten.{name} is not available: use torch.sparse.mm or torch.sparse.addmm, which take sparse tensors"
+        )
 
     return absent
 

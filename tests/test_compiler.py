@@ -72,6 +72,11 @@ class Command:
         return print, ("the file was run",)
 
 
+class Program:
+    def __reduce__(self) -> tuple:
+        return flambeau.fx.GraphModule, (nn.Module(), None)
+
+
 def test_jit_load_runs_nothing_of_a_file(capsys: pytest.CaptureFixture) -> None:
     from flambeau import jit
 
@@ -85,8 +90,8 @@ def test_jit_load_runs_nothing_of_a_file(capsys: pytest.CaptureFixture) -> None:
     again = loaded(model)
     assert flambeau.equal(again(x), model(x)) and again.about == model.about and type(again) is Branches
     model.command = Command()
-    for hostile in (model, Command()):
-        with pytest.raises(RuntimeError, match="print"):
+    for hostile, named in ((model, "print"), (Command(), "print"), (Program(), "GraphModule")):
+        with pytest.raises(RuntimeError, match=named):
             loaded(hostile)
     assert "run" not in capsys.readouterr().out
 

@@ -51,7 +51,9 @@ _STORAGE_TYPES = {
 }
 """Dtypes that are younger than these classes are saved as untyped bytes and their name."""
 
-_STORAGE_TYPES |= {dtype: StorageType(f"Q{QUANTIZED[dtype].name.replace('u', 'U').replace('int', 'Int')}Storage", dtype) for dtype in QUANTIZED}
+_STORAGE_TYPES |= {
+    dtype: StorageType(f"Q{QUANTIZED[dtype].name.replace('u', 'U').replace('int', 'Int')}Storage", dtype) for dtype in QUANTIZED
+}
 
 
 class StorageReference:

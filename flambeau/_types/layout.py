@@ -89,7 +89,9 @@ def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
         dtype.numpy  # noqa: B018 (a dtype of quantized tensors raises an error: an operator makes none)
         found = layout(shape, row_major(shape), 0, dtype)
         if found.numel * dtype.itemsize > _MOST:
-            raise RuntimeError(f"a tensor of shape {list(shape)} and {dtype!r} would have {found.numel * dtype.itemsize} bytes, more than there can be")
+            raise RuntimeError(
+                f"a tensor of shape {list(shape)} and {dtype!r} would have {found.numel * dtype.itemsize} bytes, more than there can be"
+            )
         _CONTIGUOUS[key] = found
     return found
 

@@ -353,7 +353,9 @@ class Tracing(TorchFunctionMode, Recorder):
         length = int(sizes[0]) if sizes else len(tensor)
         if self._answers and id(tensor) in self._known:
             node = self._traced(tensor).node
-            warnings.warn(f"len({node}) is {length} in the trace, whatever it is called with: use {node}.shape[0]", TracerWarning, stacklevel=2)
+            warnings.warn(
+                f"len({node}) is {length} in the trace, whatever it is called with: use {node}.shape[0]", TracerWarning, stacklevel=2
+            )
         return length
 
     @staticmethod

@@ -162,7 +162,7 @@ def _load_module(f: Any, map_location: Any) -> Any:
     if hasattr(f, "seek"):
         f.seek(0)
     try:
-        with safe_globals([dict, *_subclasses(Module), *_activations()]):
+        with safe_globals([dict, *_classes(), *_activations()]):
             return _load(f, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise RuntimeError(
@@ -171,9 +171,15 @@ def _load_module(f: Any, map_location: Any) -> Any:
         ) from error
 
 
-def _subclasses(cls: type) -> list[type]:
-    found = [each for each in type.__subclasses__(cls) if "_of_instance" not in each.__dict__]
-    return [*found, *[inner for each in found for inner in _subclasses(each)]]
+def _classes(cls: type = Module) -> list[type]:
+    """The classes of modules that a file may build. Not among them are programs, whose code is made of what they hold, and what talks to others."""
+    program = getattr(sys.modules.get("flambeau.fx.graph_module"), "GraphModule", ())
+    found = [
+        each
+        for each in type.__subclasses__(cls)
+        if not issubclass(each, program) and not each.__module__.startswith("flambeau.distributed")
+    ]
+    return [*found, *[inner for each in found for inner in _classes(each)]]
 
 
 def _activations() -> list[Any]:

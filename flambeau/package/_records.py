@@ -71,6 +71,17 @@ class Records:
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError, struct.error) as error:
             raise RuntimeError(f"record {path} of {self.name} cannot be read: {error}") from error
 
+    def text(self, path: str) -> str:
+        """A record in UTF-8.
+
+        Raises:
+            RuntimeError: there is none, or it is damaged
+        """
+        try:
+            return self.read(path).decode()
+        except UnicodeDecodeError as error:
+            raise RuntimeError(f"record {path} of {self.name} is no text: {error}") from error
+
     def _entry(self, path: str) -> Any:
         entry = self._entries.get(path)
         if entry is None:

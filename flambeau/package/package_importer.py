@@ -46,7 +46,7 @@ class PackageImporter(Importer):
         self._records = Records(file_or_buffer)
         self.filename = self._records.name
         self._parent = new_parent()
-        self.extern_modules = self._records.read(".data/extern_modules").decode().split()
+        self.extern_modules = self._records.text(".data/extern_modules").split()
         for name in self.extern_modules:
             if not module_allowed(name):
                 raise ImportError(f"the package {self.filename} needs the module {name!r} from outside, which module_allowed refuses")
@@ -73,7 +73,7 @@ class PackageImporter(Importer):
 
     def python_version(self) -> str | None:
         """The version of Python that made the package, if it is known."""
-        return self._records.read(".data/python_version").decode().strip() if ".data/python_version" in self._records else None
+        return self._records.text(".data/python_version").strip() if ".data/python_version" in self._records else None
 
     def file_structure(self, *, include: GlobPattern = "**", exclude: GlobPattern = ()) -> Directory:
         """The files that fit patterns, as a tree."""
@@ -100,7 +100,7 @@ class PackageImporter(Importer):
         path = self._sources.get(demangle(module_name))
         if path is None:
             raise ImportError(f"{self.filename} has no code of a module {demangle(module_name)!r}", name=module_name)
-        return self._records.read(path).decode()
+        return self._records.text(path)
 
     def get_resource_reader(self, fullname: str) -> Any:
         """The files of a package of modules, as ``importlib.resources`` asks for them."""
@@ -167,9 +167,9 @@ class PackageImporter(Importer):
         self.modules[name] = module
         try:
             if path is not None:
-                source = self._records.read(path)
-                linecache.cache[file] = (len(source), None, source.decode().splitlines(True), file)  # so that tracebacks show its lines
-                exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+                source = self._records.text(path)
+                linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show its lines
+                exec(compile(source.removeprefix("\ufeff"), file, "exec", dont_inherit=True), module.__dict__)
         except BaseException:
             del self.modules[name]
             raise
@@ -240,7 +240,7 @@ class PackageImporter(Importer):
         storage = LoadedStorage.empty(nbytes, storage_type.dtype)
         if nbytes:
             memoryview(storage.data().data).cast("B")[:] = self._records.read(record)
-        if "byteorder" in self._records and self._records.read("byteorder").decode() != sys.byteorder:
+        if "byteorder" in self._records and self._records.text("byteorder") != sys.byteorder:
             storage.swap_bytes()
         return storage
 

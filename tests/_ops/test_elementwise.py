@@ -105,5 +105,8 @@ def test_powers_with_short_ways(exponent: float) -> None:
     assert y.pow_(exponent).tolist() == (flambeau.tensor([0.5, 2.0]) ** exponent).tolist()
     z = flambeau.tensor([2, -3])
     if exponent == 3:
-        assert (z**exponent).dtype is (flambeau.int64 if isinstance(exponent, int) else flambeau.float32) and (z**exponent).tolist() == [8, -27]
+        assert (z**exponent).dtype is (flambeau.int64 if isinstance(exponent, int) else flambeau.float32) and (z**exponent).tolist() == [
+            8,
+            -27,
+        ]
     assert (y ** complex(exponent)).is_complex()

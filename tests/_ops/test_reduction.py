@@ -58,7 +58,9 @@ def test_axes_out_of_range_are_named() -> None:
         flambeau.ones(2, 3).sum(2)
 
 
-@pytest.mark.parametrize("shape, order, axes", [((96, 80), (1, 0), None), ((7, 40, 30), (0, 2, 1), (1, 2)), ((7, 40, 30), (2, 0, 1), (0, 2))])
+@pytest.mark.parametrize(
+    "shape, order, axes", [((96, 80), (1, 0), None), ((7, 40, 30), (0, 2, 1), (1, 2)), ((7, 40, 30), (2, 0, 1), (0, 2))]
+)
 def test_what_lies_across_has_the_bits_of_what_lies_along(shape: tuple, order: tuple, axes: tuple | None) -> None:
     """The order of a sum is that of positions: a transposed matrix is turned before it is added up."""
     array = values(*shape).astype(np.float32)

@@ -359,3 +359,15 @@ def test_a_path_without_end_takes_no_memory():
         archive.writestr("p/" + "a/" * 30000 + "x.py", "")
     with pytest.raises(RuntimeError, match="30000 deep"):
         PackageImporter(file)
+
+
+@pytest.mark.parametrize("record", [".data/extern_modules", ".data/python_version", "m.py"])
+def test_what_is_no_text(record):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in {".data/extern_modules", record}:
+            archive.writestr(f"p/{name}", b"\xff\xfe" if name == record else b"")
+    with pytest.raises(RuntimeError, match=f"{record} of <binary> is no text"):
+        importer = PackageImporter(file)
+        importer.python_version()
+        importer.get_source("m")

@@ -13,13 +13,16 @@ __all__ = ["fuse_conv_bn", "fuse_conv_bn_relu", "fuse_convtranspose_bn", "fuse_l
 
 def _check_modes(*layers: nn.Module) -> None:
     if any(each.training is not layers[0].training for each in layers):
-        raise AssertionError("Conv and BN both must be in the same mode (train or eval).")
+        modes = ", ".join(f"{type(each).__name__}.training={each.training}" for each in layers)
+        raise AssertionError(f"layers that become one are all in training or all in evaluation mode, got {modes}")
 
 
 def _check_eval(is_qat: bool, *layers: nn.Module) -> None:
     _check_modes(*layers)
     if not is_qat and layers[0].training:
-        raise AssertionError("Fusion only for eval! Call model.eval() first; for training with rounding, use fuse_modules_qat")
+        raise AssertionError(
+            "layers are fused in evaluation mode: call model.eval() first; for training with rounding there is fuse_modules_qat"
+        )
 
 
 def _rank(conv: Any) -> int:
@@ -58,7 +61,9 @@ def fuse_convtranspose_bn(is_qat: bool, convt: Any, bn: Any) -> Any:
     """The transposed convolution with the normalization in its weight."""
     _check_eval(is_qat, convt, bn)
     if is_qat:
-        raise AssertionError("Fusing ConvTranspose+BatchNorm not yet supported in QAT.")
+        raise AssertionError(
+            "a transposed convolution and batch normalization are not one layer in training with rounding; leave them apart"
+        )
     return nn.utils.fuse_conv_bn_eval(convt, bn, transpose=True)
 
 
@@ -91,5 +96,5 @@ def get_fuser_method(op_list: Any, additional_fuser_method_mapping: dict[Any, An
     found = {**METHODS, **(additional_fuser_method_mapping or {})}.get(tuple(op_list))
     if found is None:
         names = ", ".join(each.__name__ for each in op_list)
-        raise AssertionError(f"did not find fuser method for: ({names}); layers are given in the order in which they run")
+        raise AssertionError(f"({names}) cannot become one layer; layers are given in the order in which they run")
     return found

@@ -100,7 +100,9 @@ class HistogramObserver(UniformQuantizationObserverBase):
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point, (1) each, for the range with the least error."""
         if self.min_val.item() == float("inf") and self.max_val.item() == float("-inf"):
-            warnings.warn("must run observer before calling calculate_qparams. Returning default values.", stacklevel=2)
+            warnings.warn(
+                "nothing was observed, so that scale 1 and zero point 0 are returned: run the observer on some inputs first", stacklevel=2
+            )
             return flambeau.tensor([1.0]), flambeau.tensor([0])
         if len(self.histogram) != self.bins:
             raise AssertionError(f"the histogram has {len(self.histogram)} bins, and must have {self.bins}")
@@ -144,7 +146,7 @@ class HistogramObserver(UniformQuantizationObserverBase):
         of these the error is the integral of the squared distance.
         """
         width = (self.max_val.item() - self.min_val.item()) / self.bins
-        step = width * (end - start + 1) / (self.dst_nbins - 1)
+        step = width * (end - start + 1) / self.dst_nbins
         if step == 0.0:
             return 0.0
         begins = (flambeau.arange(self.bins) - start) * width

@@ -159,7 +159,9 @@ def _observed(min_val: Tensor, max_val: Tensor) -> bool:
         or not max_val.numel()
         or (min_val.numel() == 1 and float(min_val) == float("inf") and float(max_val) == float("-inf"))
     ):
-        warnings.warn("must run observer before calling calculate_qparams. Returning default values.", stacklevel=3)
+        warnings.warn(
+            "nothing was observed, so that scale 1 and zero point 0 are returned: run the observer on some inputs first", stacklevel=3
+        )
         return False
     if not bool((min_val <= max_val).all()):
         raise AssertionError(f"min {min_val.tolist()} should be less than max {max_val.tolist()}")
@@ -194,7 +196,7 @@ class MinMaxObserver(UniformQuantizationObserverBase):
             )
         super().__init__(dtype, qscheme, reduce_range, quant_min, quant_max, factory_kwargs, eps, is_dynamic, **kwargs)
         if qscheme is flambeau.per_tensor_symmetric and reduce_range and self.dtype is flambeau.quint8:
-            raise NotImplementedError("Cannot reduce range for symmetric quantization for quint8")
+            raise NotImplementedError("reduce_range=True is not implemented for symmetric schemes of torch.quint8; use torch.qint8")
         self.register_buffer("min_val", flambeau.tensor(float("inf")))
         self.register_buffer("max_val", flambeau.tensor(float("-inf")))
 
@@ -276,7 +278,7 @@ class PerChannelMinMaxObserver(UniformQuantizationObserverBase):
         self.register_buffer("min_val", flambeau.tensor([]))
         self.register_buffer("max_val", flambeau.tensor([]))
         if qscheme is flambeau.per_channel_symmetric and reduce_range and self.dtype is flambeau.quint8:
-            raise NotImplementedError("Cannot reduce range for symmetric quantization for quint8")
+            raise NotImplementedError("reduce_range=True is not implemented for symmetric schemes of torch.quint8; use torch.qint8")
 
     def _channels(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The least and the largest number of each channel."""

@@ -43,7 +43,7 @@ class QConfig(namedtuple("QConfig", ["activation", "weight"])):
     def __new__(cls, activation: Any, weight: Any) -> QConfig:
         if isinstance(activation, nn.Module) or isinstance(weight, nn.Module):
             raise ValueError(
-                "QConfig received observer instance, please pass observer class instead. Use MyObserver.with_args(x=1) to give it arguments."
+                "QConfig holds classes of observers, not observers: every layer makes one of its own; Observer.with_args(x=1) is a class with arguments given"
             )
         return super().__new__(cls, activation, weight)
 
@@ -56,7 +56,7 @@ class QConfigDynamic(namedtuple("QConfigDynamic", ["activation", "weight"])):
     def __new__(cls, activation: Any = nn.Identity, weight: Any = nn.Identity) -> QConfigDynamic:
         if isinstance(weight, nn.Module):
             raise ValueError(
-                "QConfigDynamic received observer instance, please pass observer class instead. Use MyObserver.with_args(x=1) to give it arguments."
+                "QConfigDynamic holds classes of observers, not observers: every layer makes one of its own; Observer.with_args(x=1) is a class with arguments given"
             )
         return super().__new__(cls, activation, weight)
 

@@ -104,7 +104,7 @@ def get_default_qconfig_propagation_list() -> set[Any]:
 def _found(mapping: dict[Any, Any], more: dict[Any, Any] | None, cls: Any, kind: str) -> Any:
     found = {**mapping, **(more or {})}.get(cls)
     if found is None:
-        raise AssertionError(f"Floating point module class {cls} does not have a corresponding {kind} quantized module class")
+        raise AssertionError(f"{cls} has no quantized form ({kind})")
     return copy.deepcopy(found)
 
 

@@ -56,24 +56,25 @@ def propagate_qconfig_(module: nn.Module, qconfig_dict: dict[Any, Any] | None = 
 def _propagate(module: nn.Module, configs: dict[Any, Any], outer: Any, prefix: str) -> None:
     config = configs.get(prefix, configs.get(type(module), outer))
     config = getattr(module, "qconfig", config)
-    if (
-        config is not None
-        and hasattr(module, "weight")
-        and isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
-    ):
-        _check_transposed(config)
+    check_outputs(module, config)
     module.qconfig = config
     for name, child in module.named_children():
         _propagate(child, configs, config, f"{prefix}.{name}" if prefix else name)
 
 
-def _check_transposed(config: Any) -> None:
-    """Transposed convolutions have their outputs along dimension 1, which the usual observers per channel do not look at."""
-    observer = config.weight()
-    if getattr(observer, "ch_axis", 1) != 1:
+def check_outputs(module: nn.Module, config: Any) -> None:
+    """Check that a weight will not be quantized along a dimension that does not count outputs.
+
+    Raises:
+        AssertionError: the module is a transposed convolution, whose outputs are dimension 1, and the observer looks at another.
+    """
+    if config is None or not isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        return
+    axis = getattr(config.weight(), "ch_axis", 1)
+    if axis != 1:
         raise AssertionError(
-            "Per channel weight observer is not supported yet for ConvTranspose{n}d: give it a qconfig whose weights are quantized as a whole, such as "
-            "torch.ao.quantization.default_qconfig"
+            f"the weight of {type(module).__name__} has its outputs along dimension 1 and cannot be quantized along dimension {axis}: give it a qconfig "
+            "whose weights are quantized as a whole, such as torch.ao.quantization.default_qconfig"
         )
 
 
@@ -132,8 +133,7 @@ def prepare(
     propagate_qconfig_(model)
     if not any(_is_configured(each) for each in model.modules()):
         warnings.warn(
-            "None of the submodule got qconfig applied. Make sure you passed correct configuration through `qconfig_dict` or by assigning the `.qconfig` "
-            "attribute directly on submodules",
+            "no module has a qconfig, so that none will be quantized: set model.qconfig, or that of a part of it, before prepare",
             stacklevel=2,
         )
     allowed = set(allow_list) if allow_list is not None else get_default_qconfig_propagation_list()
@@ -152,7 +152,7 @@ def prepare_qat(model: nn.Module, mapping: dict[Any, Any] | None = None, inplace
         AssertionError: the model is in evaluation mode.
     """
     if not model.training:
-        raise AssertionError("prepare_qat only works on models in training mode; call model.train()")
+        raise AssertionError("prepare_qat is for models in training mode; call model.train()")
     mapping = QAT if mapping is None else mapping
     if not inplace:
         model = copy.deepcopy(model)

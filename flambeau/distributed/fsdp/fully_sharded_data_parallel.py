@@ -30,7 +30,7 @@ from flambeau.distributed.fsdp.api import StateDictSettings as StateDictSettings
 from flambeau.distributed.fsdp.api import StateDictType as StateDictType
 from flambeau.distributed.fsdp.flat import FlatParameter, FlatParameters
 from flambeau.distributed.fsdp.state import NO_COPY, Entry, State
-from flambeau.distributed.fsdp.state_dicts import default_config, load_state, whole_state
+from flambeau.distributed.fsdp.state_dicts import begin_load, default_config, end_load, load_state, whole_state
 from flambeau.distributed.fsdp.unit import Unit
 from flambeau.distributed.fsdp.wrap import wrap_parts
 from flambeau.distributed.reduction import ReduceOp
@@ -116,6 +116,7 @@ class FullyShardedDataParallel(Module):
             wrap_parts(module, auto_wrap_policy, make, lambda part: id(part) in ignored or isinstance(part, FullyShardedDataParallel))
         self._fsdp_wrapped_module = module
         self._settings = StateDictSettings()
+        self.register_load_state_dict_post_hook(end_load)
         self._share_out(module, ignored, sync_module_states)
 
     def _share_out(self, module: Module, ignored: set[int], sync: bool) -> None:
@@ -243,7 +244,7 @@ class FullyShardedDataParallel(Module):
         offload_to_cpu: bool = False,
         with_grads: bool = False,
     ) -> Iterator[None]:
-        """A context in which the parameters are whole.
+        """A context in which the parameters are whole. Those that are already stay so until the outer context ends, which says whether changes are kept.
 
         Args:
             recurse: whether also those of wrapped parts within
@@ -260,7 +261,7 @@ class FullyShardedDataParallel(Module):
         if rank0_only and writeback:
             raise NotImplementedError("rank0_only=True and writeback=True together are not supported: changes of one process would be lost")
         every = FullyShardedDataParallel.fsdp_modules(module)
-        chosen = every if recurse else [each for each in every if each is module]
+        chosen = [each for each in every if (recurse or each is module) and not each.__dict__.get("_summoned", False)]
         whole = [each._summon() for each in chosen]
         try:
             yield
@@ -354,6 +355,10 @@ class FullyShardedDataParallel(Module):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Take a state as ``state_dict`` gives. All processes call it."""
         return load_state(self, state_dict, strict)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        begin_load(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     optim_state_dict = staticmethod(optimizer_state.optim_state_dict)
     optim_state_dict_to_load = staticmethod(optimizer_state.optim_state_dict_to_load)

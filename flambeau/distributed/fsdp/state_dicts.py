@@ -98,6 +98,26 @@ def load_state(module: FullyShardedDataParallel, state: Mapping[str, Any], stric
         return Module.load_state_dict(module, {raw.get(name, name): value for name, value in whole.items()}, strict)
 
 
+def begin_load(module: FullyShardedDataParallel, state: dict[str, Any], prefix: str) -> None:
+    """Prepare a wrapped part for the state of a module around it: names get those of the wrappers, and parameters are whole until ``end_load``."""
+    whole = module._settings.state_dict_type is not StateDictType.LOCAL_STATE_DICT
+    if whole and not module.__dict__.get("_summoned", False):
+        context = module.summon_full_params(module)
+        context.__enter__()
+        module.__dict__["_loading"] = context
+    raw = {without_wrappers(name): name for name in (_names(module) if whole else Module.state_dict(module))}
+    for key in [key for key in state if key.startswith(prefix)]:
+        value, name = state.pop(key), key[len(prefix) :]
+        state[prefix + raw.get(name, name)] = value.full_tensor() if whole and isinstance(value, DTensor) else value
+
+
+def end_load(module: FullyShardedDataParallel, keys: Any) -> None:
+    """Keep this process's piece of what was loaded; a hook."""
+    context = module.__dict__.pop("_loading", None)
+    if context is not None:
+        context.__exit__(None, None, None)
+
+
 def _names(module: Module) -> list[str]:
     names: list[str] = []
     for prefix, part in module.named_modules():

@@ -74,6 +74,16 @@ def test_histogram_keeps_all_counts_and_cuts_an_outlier():
     assert (scale.item(), zero_point.item()) == (0.007835477590560913, 128)  # PyTorch's; 11 / 255 would hold all
 
 
+@pytest.mark.parametrize(("seed", "scale", "zero_point"), [(6, 0.05015917494893074, 74), (10, 0.046310536563396454, 69)])
+def test_histogram_chooses_the_range_that_pytorch_chooses(seed, scale, zero_point):
+    random, observer = np.random.RandomState(seed), quantization.HistogramObserver(reduce_range=True)
+    for _ in range(3):
+        observer(torch.from_numpy(random.randn(200).astype(np.float32)))
+    found = observer.calculate_qparams()
+    assert found[0].item() == pytest.approx(scale, rel=3e-7)
+    assert found[1].item() == zero_point
+
+
 def test_histogram_over_a_wider_range_goes_where_numpy_puts_it():
     observer = quantization.HistogramObserver(bins=16)
     first = torch.linspace(0, 1, 64)
@@ -88,7 +98,7 @@ def test_histogram_over_a_wider_range_goes_where_numpy_puts_it():
 
 
 def test_nothing_observed_is_warned_of():
-    with pytest.warns(UserWarning, match="must run observer"):
+    with pytest.warns(UserWarning, match="nothing was observed"):
         assert quantization.MinMaxObserver().calculate_qparams()[0].tolist() == [1.0]
 
 
@@ -96,7 +106,7 @@ def test_arguments_are_given_beforehand():
     made = quantization.default_weight_observer.with_args(reduce_range=True)()
     assert (made.dtype, made.qscheme, made.quant_max) == (torch.qint8, torch.per_tensor_symmetric, 63)
     assert observers.default_observer().quant_max == 127
-    with pytest.raises(ValueError, match="please pass observer class instead"):
+    with pytest.raises(ValueError, match="holds classes of observers"):
         quantization.QConfig(activation=quantization.MinMaxObserver(), weight=quantization.MinMaxObserver)
     with pytest.raises(AssertionError, match="backend: tpu not supported"):
         quantization.get_default_qconfig("tpu")

@@ -70,9 +70,9 @@ def test_fusing_does_not_change_the_float_network():
     model.bn.running_var.uniform_(0.5, 2)
     fused = quantization.fuse_modules(model, FUSED)
     assert fused(images(0)).detach().numpy() == pytest.approx(model(images(0)).detach().numpy(), abs=1e-5)
-    with pytest.raises(AssertionError, match="Fusion only for eval"):
+    with pytest.raises(AssertionError, match="fused in evaluation mode"):
         quantization.fuse_modules(model.train(), FUSED)
-    with pytest.raises(AssertionError, match=r"did not find fuser method for: \(BatchNorm2d, Conv2d\)"):
+    with pytest.raises(AssertionError, match=r"\(BatchNorm2d, Conv2d\) cannot become one layer"):
         quantization.fuse_modules(model.eval(), ["bn", "conv"])
 
 
@@ -125,7 +125,7 @@ def test_training_with_rounding_reaches_the_quantized_network():
     quantized_model = quantization.convert(prepared)
     difference = (rounded - quantized_model(images(0))).abs().max().item()
     assert difference <= 2.5 * quantized_model.fc.scale
-    with pytest.raises(AssertionError, match="prepare_qat only works on models in training mode"):
+    with pytest.raises(AssertionError, match="prepare_qat is for models in training mode"):
         quantization.prepare_qat(Net().eval())
 
 
@@ -179,12 +179,17 @@ def test_cells_take_the_steps_of_layers():
 
 def test_networks_that_are_not_ready_are_told():
     model = nn.Sequential(quantization.QuantStub(), nn.Linear(2, 2))
-    with pytest.warns(UserWarning, match="None of the submodule got qconfig applied"):
+    with pytest.warns(UserWarning, match="no module has a qconfig"):
         quantization.prepare(model)
     model.qconfig = quantization.default_qconfig
     with pytest.raises(AssertionError, match="has no activation_post_process: prepare"):
         quantization.propagate_qconfig_(model)
         quantization.convert(model)
+    from flambeau.ao.nn import qat
+
+    for cls in (qat.Linear, qat.Embedding, intrinsic.qat.LinearBn1d):
+        with pytest.raises(AssertionError, match=f"{cls.__name__} rounds its weight by qconfig.weight"):
+            cls(2, 2)
     layer = quantized.Linear(2, 2)
     with pytest.raises(NotImplementedError, match="expected a quantized tensor, got torch.float32; put torch.ao.quantization.QuantStub"):
         layer(torch.rand(1, 2))

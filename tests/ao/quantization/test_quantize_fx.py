@@ -274,5 +274,8 @@ def test_a_number_leaves_the_grid_to_the_layer():
 def test_what_is_not_there_is_told():
     with pytest.raises(NotImplementedError, match="backend_config is not implemented"):
         fuse_fx(Net().eval(), backend_config=object())
+    by_channel = quantization.QConfigMapping().set_global(quantization.default_per_channel_qconfig)
+    with pytest.raises(AssertionError, match="ConvTranspose2d has its outputs along dimension 1 and cannot be quantized along dimension 0"):
+        prepare_fx(nn.Sequential(nn.ConvTranspose2d(3, 4, 2)).eval(), by_channel, (images(0),))
     with pytest.raises(RuntimeError, match="convert_fx expects a network that prepare_fx"):
         convert_fx(torch.fx.symbolic_trace(Net().eval()))

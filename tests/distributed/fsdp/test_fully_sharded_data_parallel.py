@@ -161,6 +161,44 @@ def _settings(rank):
         FullyShardedDataParallel(nn.Linear(1, 1), param_init_fn=print)
 
 
+def _applied(rank):
+    """``apply`` and contexts within each other see whole parameters, and what they change is kept."""
+
+    def number(part):
+        if isinstance(part, nn.Linear):
+            with torch.no_grad():
+                part.weight.copy_(torch.arange(12.0).view(part.weight.shape))
+
+    for originals in (False, True):
+        model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 3)))
+        model = FullyShardedDataParallel(model, auto_wrap_policy=ModuleWrapPolicy({nn.Linear}), use_orig_params=originals)
+        names = [name for name, _ in model.named_parameters()]
+        model.apply(number)
+        with FullyShardedDataParallel.summon_full_params(model), FullyShardedDataParallel.summon_full_params(model):
+            for _, each in model.named_parameters():
+                with torch.no_grad():
+                    each.add_(1)
+        assert [name for name, _ in model.named_parameters()] == names
+        state = model.state_dict()
+        for name in ("0.weight", "1.0.weight"):
+            assert torch.equal(state[name].flatten(), torch.arange(1.0, 13.0))
+        model(torch.ones(2, 3)).sum().backward()
+        assert all(each.grad is not None for each in model.parameters())
+        outer = nn.Sequential(nn.Linear(3, 3), FullyShardedDataParallel(model, use_orig_params=originals))  # a module around it loads, too
+        state = {name: torch.full_like(each, 5.0) for name, each in outer.state_dict().items()}
+        assert sorted(state) == ["0.bias", "0.weight", "1.0.bias", "1.0.weight", "1.1.0.bias", "1.1.0.weight"]
+        for kind in (StateDictType.FULL_STATE_DICT, StateDictType.SHARDED_STATE_DICT):
+            with FullyShardedDataParallel.state_dict_type(outer, kind):
+                assert not any(outer.load_state_dict(state))
+                state = outer.state_dict()
+        assert all((each.full_tensor() if isinstance(each, DTensor) else each).eq(5).all() for each in state.values())
+        assert [name for name, _ in model.named_parameters()] == names
+
+
+def test_whole_parameters_may_be_changed():
+    run(_applied)
+
+
 def test_settings():
     run(_settings)
 

@@ -20,7 +20,7 @@ __all__ = [
 
 def _require(input: Any, name: str) -> None:
     if not isinstance(input, QuantizedTensor):
-        raise ValueError(f"Input to 'quantized.{name}' must be quantized!")
+        raise ValueError(f"quantized.{name}: expected a quantized tensor, got {getattr(input, 'dtype', type(input).__name__)}")
 
 
 def on_grid(function: Callable, input: Any, scale: Any, zero_point: Any) -> QuantizedTensor:

@@ -194,5 +194,8 @@ class Conversion:
 def convert(model: GraphModule) -> GraphModule:
     """The network with integers."""
     if "quantized" not in model.meta:
-        raise RuntimeError("convert_fx expects a network that prepare_fx or prepare_qat_fx made")
+        raise RuntimeError(
+            "convert_fx expects a network that prepare_fx or prepare_qat_fx made, and that was not pickled since, which forgets what is to be quantized: "
+            "save the state_dict() of a prepared network, and load it into one that is prepared anew"
+        )
     return Conversion(model).run()

@@ -27,6 +27,7 @@ from flambeau.ao.quantization.fx.kinds import (
 from flambeau.ao.quantization.observer_classes import FixedQParamsObserver, PlaceholderObserver, ReuseInputObserver
 from flambeau.ao.quantization.qconfig_mapping import QConfigMapping
 from flambeau.ao.quantization.quantization_mappings import QAT
+from flambeau.ao.quantization.quantize import check_outputs
 from flambeau.fx import GraphModule
 from flambeau.fx.node import Node
 
@@ -73,6 +74,7 @@ class Preparation:
             if config is None:
                 continue
             if layer is not None and isinstance(layer, WEIGHTED):
+                check_outputs(layer, config)
                 layer.qconfig = config
             if _is_for_weights(config):
                 if layer is not None and isinstance(layer, WEIGHTED):

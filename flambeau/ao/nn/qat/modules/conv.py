@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import Tensor, nn
 from flambeau.ao.nn.intrinsic import ConvReLU1d, ConvReLU2d, ConvReLU3d
-from flambeau.ao.nn.qat.modules.linear import require_float
+from flambeau.ao.nn.qat.modules.linear import require_float, require_qconfig
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d"]
 
@@ -22,8 +22,7 @@ class _RoundedConv:
     weight_fake_quant: Any
 
     def _round(self, qconfig: Any) -> None:
-        if not qconfig:
-            raise AssertionError("qconfig must be provided for QAT module")
+        require_qconfig(self, qconfig)
         self.qconfig = qconfig
         self.weight_fake_quant = qconfig.weight()
 

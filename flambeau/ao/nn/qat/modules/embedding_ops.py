@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import Tensor, nn
-from flambeau.ao.nn.qat.modules.linear import require_float
+from flambeau.ao.nn.qat.modules.linear import require_float, require_qconfig
 
 __all__ = ["Embedding", "EmbeddingBag"]
 
@@ -19,8 +19,7 @@ class Embedding(nn.Embedding):
 
     def __init__(self, *args: Any, qconfig: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        if not qconfig:
-            raise AssertionError("qconfig must be provided for QAT module")
+        require_qconfig(self, qconfig)
         self.qconfig = qconfig
         self.weight_fake_quant = qconfig.weight()
 
@@ -53,8 +52,7 @@ class EmbeddingBag(nn.EmbeddingBag):
 
     def __init__(self, *args: Any, qconfig: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        if not qconfig:
-            raise AssertionError("qconfig must be provided for QAT module")
+        require_qconfig(self, qconfig)
         self.qconfig = qconfig
         self.weight_fake_quant = qconfig.weight()
 

@@ -19,8 +19,7 @@ class Linear(nn.Linear):
         self, in_features: int, out_features: int, bias: bool = True, qconfig: Any = None, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
-        if not qconfig:
-            raise AssertionError("qconfig must be provided for QAT module")
+        require_qconfig(self, qconfig)
         self.qconfig = qconfig
         self.weight_fake_quant = qconfig.weight()
 
@@ -56,3 +55,13 @@ def require_float(cls: Any, mod: Any) -> None:
         raise AssertionError(f"{cls.__name__}.from_float is for {cls._FLOAT_MODULE.__name__}, got {type(mod).__name__}")
     if not getattr(mod, "qconfig", None):
         raise AssertionError(f"{type(mod).__name__} must have a qconfig; call torch.ao.quantization.prepare_qat on the network, or set it")
+
+
+def require_qconfig(module: Any, qconfig: Any) -> None:
+    """Check that a layer that rounds is told how.
+
+    Raises:
+        AssertionError: there is no configuration.
+    """
+    if not qconfig:
+        raise AssertionError(f"{type(module).__name__} rounds its weight by qconfig.weight: give it qconfig=")

@@ -9,7 +9,7 @@ from flambeau import Tensor, nn
 from flambeau.ao.nn import intrinsic as nni
 from flambeau.ao.nn.qat.modules import conv as nnqat
 from flambeau.ao.nn.qat.modules.conv import SETTINGS
-from flambeau.ao.nn.qat.modules.linear import require_float
+from flambeau.ao.nn.qat.modules.linear import require_float, require_qconfig
 
 __all__ = [
     "ConvBn1d", "ConvBn2d", "ConvBn3d", "ConvBnReLU1d", "ConvBnReLU2d", "ConvBnReLU3d", "ConvReLU1d", "ConvReLU2d", "ConvReLU3d", "freeze_bn_stats",
@@ -29,8 +29,7 @@ class _ConvBnNd(nni._FusedModule):
     bias: Any
 
     def _begin(self, bn: Any, channels: int, eps: float, momentum: float, freeze_bn: bool, qconfig: Any) -> None:
-        if not qconfig:
-            raise AssertionError("qconfig must be provided for QAT module")
+        require_qconfig(self, qconfig)
         self.qconfig = qconfig
         self.freeze_bn = freeze_bn if self.training else True
         self.bn = bn(channels, eps, momentum, True, True)
