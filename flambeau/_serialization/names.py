@@ -6,6 +6,7 @@ And which further names a user allows files to build (``add_safe_globals``).
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -47,7 +48,7 @@ def safe(module: str, name: str) -> Any:
 
         return Parameter
     found = GLOBALS.get(path)
-    return _allowed[path] if found is None else found
+    return (_allowed | _HERE.allowed)[path] if found is None else found
 
 
 def find(module: str, name: str) -> Any:
@@ -76,6 +77,15 @@ def is_importable(value: Any, module: str, name: str) -> bool:
 # ------------------------------------------------------------------------------------------ what the user allows
 
 _allowed: dict[str, Callable] = {}
+
+
+class _Here(threading.local):
+    """What contexts allow, in this thread: another one may be loading a file that nobody trusts."""
+
+    allowed: dict[str, Callable] = {}  # noqa: RUF012 (exchanged, never changed)
+
+
+_HERE = _Here()
 
 
 def _path(value: SafeGlobal) -> tuple[str, Callable]:
@@ -114,16 +124,16 @@ def clear_safe_globals() -> None:
 
 def get_safe_globals() -> list[SafeGlobal]:
     """What ``add_safe_globals`` has allowed: classes and functions, or pairs of one and a path that is not its own."""
-    return [value if _path(value)[0] == path else (value, path) for path, value in _allowed.items()]
+    return [value if _path(value)[0] == path else (value, path) for path, value in (_allowed | _HERE.allowed).items()]
 
 
 def is_allowed(value: Any) -> bool:
     """Whether the user allows files to build or call this object."""
-    return any(value is each for each in _allowed.values())
+    return any(value is each for each in (*_allowed.values(), *_HERE.allowed.values()))
 
 
 class safe_globals:
-    """A context in which files may build these classes and call these functions besides those allowed already.
+    """A context in which files that this thread loads may build these classes and call these functions besides those allowed already.
 
     Example:
         >>> import fractions
@@ -136,9 +146,8 @@ class safe_globals:
         self._values = safe_globals
 
     def __enter__(self) -> None:
-        self._before = dict(_allowed)
-        add_safe_globals(self._values)
+        self._before = _HERE.allowed
+        _HERE.allowed = _HERE.allowed | dict(map(_path, self._values))
 
     def __exit__(self, *error: object) -> None:
-        _allowed.clear()
-        _allowed.update(self._before)
+        _HERE.allowed = self._before

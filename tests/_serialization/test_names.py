@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -75,3 +76,13 @@ def test_what_cannot_be_allowed() -> None:
     for value in (3, (Fraction, 3)):
         with pytest.raises(TypeError, match="expected"):
             names.add_safe_globals([value])  # type: ignore[list-item]
+
+
+def test_a_context_is_of_its_thread() -> None:
+    seen: list[int] = []
+    with names.safe_globals([Fraction]):
+        thread = threading.Thread(target=lambda: seen.append(len(names.get_safe_globals())))
+        thread.start()
+        thread.join()
+        assert names.get_safe_globals() == [Fraction] and names.is_allowed(Fraction)
+    assert seen == [0] and not names.is_allowed(Fraction)
