@@ -13,6 +13,7 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
+from flambeau._ops import polynomials
 from flambeau._ops.batching import places, products
 from flambeau._ops.batching.call import Call, with_ones
 from flambeau._ops.batching.samples import of_all
@@ -241,7 +242,7 @@ LEADING = (
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(BROADCAST, broadcast),
+    **dict.fromkeys((*BROADCAST, *[f"special_{name}" for name in polynomials.NAMES]), broadcast),
     **dict.fromkeys(LEADING, leading),
     **dict.fromkeys(("copy", "drawn", "dropout"), like_first),
     **dict.fromkeys(("amax", "amin", "any", "all", "linalg_vector_norm", "_linalg_norm_zero", "mean", "prod", "sum", "var"), along_all("axes")),
