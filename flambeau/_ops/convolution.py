@@ -31,6 +31,7 @@ from flambeau._ops.elementwise import conj
 from flambeau._ops.operator import Operator
 from flambeau._ops.padding import fold_border
 from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -91,14 +92,12 @@ def _with_bias(graph: Graph, result: Node, operands: list[Node], layout: Layout)
     return graph.cast(result, layout.dtype)
 
 
-def _dtype(operands: list[Node], layout: Layout) -> object:
+def _dtype(operands: list[Node], layout: Layout) -> DType:
     """What the sum of products is rounded to: the result's dtype, unless a bias is still to be added."""
     return layout.dtype.compute if len(operands) == 3 else layout.dtype
 
 
-def correlate(
-    graph: Graph, windows: Node, weight: Node, rank: int, groups: int, innermost: bool, dtype: object, unsigned: str = ""
-) -> Node:
+def correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int, innermost: bool, dtype: DType, unsigned: str = "") -> Node:
     """``(N, C_out, *o)`` from windows ``(N, C_in, *o, *k)`` and a weight ``(C_out, C_in / groups, *k)``; ``unsigned`` as ``Graph.contract`` has it."""
     batch, _, *outputs = windows.shape[: 2 + rank]
     channels = weight.shape[0]
@@ -183,7 +182,7 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
             return parts[0]
         whole = graph.empty(parts[0].dtype, layout.shape, layout.strides)
     else:
-        nothing = graph.constant(0, dtype, layout.shape)  # type: ignore[arg-type]
+        nothing = graph.constant(0, dtype, layout.shape)
         whole = graph.copy(_with_bias(graph, nothing, operands, layout), layout.strides)
     for phase, part in zip(product(*dimensions), parts, strict=True):
         shown = whole.layout

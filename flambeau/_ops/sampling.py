@@ -14,7 +14,7 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import check_writable, rebase, write
 from flambeau._runtime import random as streams
-from flambeau._runtime.random import Engine
+from flambeau._runtime.engine import Engine
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import dtype as dt

@@ -14,7 +14,7 @@ from math import exp as exponential
 
 import numpy as np
 
-from flambeau._runtime.random import Engine
+from flambeau._runtime.engine import Engine
 
 _BLOCK = 1024
 _SCALE = 2.0**-53

@@ -6,7 +6,7 @@ import ctypes
 import weakref
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau._types.layout import Layout
 
@@ -38,14 +38,14 @@ class Storage:
     __slots__ = ("__weakref__", "buffer", "error", "exported", "nbytes", "slot", "tape", "version")
 
     tape: Tape | None
-    slot: int
+    slot: Any  # a number; on a level of vmap what stands for all samples
     buffer: Buffer | None
     nbytes: int
     version: int
     exported: bool | tuple[weakref.ref, ...]
-    error: BaseException | None
+    error: BaseException | type[BaseException] | None
 
-    def __init__(self, buffer: Buffer | None, nbytes: int, tape: Tape | None = None, slot: int = -1) -> None:
+    def __init__(self, buffer: Buffer | None, nbytes: int, tape: Tape | None = None, slot: Any = -1) -> None:
         self.buffer = buffer
         self.nbytes = nbytes
         self.tape = tape

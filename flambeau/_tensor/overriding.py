@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import builtins
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
 from importlib import import_module
 from types import CodeType, FunctionType
@@ -53,6 +53,21 @@ class Disabled:
 
     def __exit__(self, *exception: object) -> None:
         STATE.classes = self._before
+
+
+def property_of(getter: Any, properties: Mapping[str, Callable], tensor: Any) -> Any:
+    """What a property of ``Tensor`` is that a class is asked for: what ``properties`` says, or what it is of any tensor."""
+    for name, function in properties.items():
+        if getter.__self__ is vars(_plain).get(name):
+            return function(tensor)
+    with Disabled():
+        return getter(tensor)
+
+
+def first_of(cls: type, arguments: Iterable) -> Any:
+    """The first argument, or part of a tuple or list, that is an instance of a class."""
+    parts = (part for each in arguments for part in (each if isinstance(each, (tuple, list)) else (each,)))
+    return next(part for part in parts if isinstance(part, cls))
 
 
 class Enabled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau._tensor.overriding import Disabled
+from flambeau._tensor.overriding import Disabled, first_of, property_of
 from flambeau._tensor.tensor import Tensor
 from flambeau.nested import attention, elementwise, pieces, products, reductions, shaping
 from flambeau.nested.jagged import JaggedTensor
@@ -130,10 +130,9 @@ def _refused(self: Any) -> Any:
     raise NotImplementedError("'T', 'H' and 'mH' are not implemented for nested tensors; use transpose(), or mT")
 
 
-_PROPERTIES: dict[str, tuple[Callable, Callable]] = {
-    "mT": (shaping.matrix_transpose, pieces.matrix_transpose),
-    **dict.fromkeys(("T", "H", "mH"), (_refused, _refused)),
-}
+_REFUSED = dict.fromkeys(("T", "H", "mH"), _refused)
+_OF_JAGGED: dict[str, Callable] = {"mT": shaping.matrix_transpose, **_REFUSED}
+_OF_STRIDED: dict[str, Callable] = {"mT": pieces.matrix_transpose, **_REFUSED}
 
 
 def call(func: Callable, args: tuple, kwargs: dict) -> Any:
@@ -144,10 +143,10 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     """
     name = getattr(func, "__name__", "")
     if name == "__get__":
-        return _property(func, args)
+        return property_of(func, _OF_JAGGED if isinstance(args[0], JaggedTensor) else _OF_STRIDED, args[0])
     if not args and "input" in kwargs:
         args, kwargs = (kwargs["input"],), {key: value for key, value in kwargs.items() if key != "input"}
-    nested = next(each for each in _flat((*args, *kwargs.values())) if isinstance(each, NestedTensor))
+    nested = first_of(NestedTensor, (*args, *kwargs.values()))
     handler = (JAGGED if isinstance(nested, JaggedTensor) else STRIDED).get(name)
     if handler is not None:
         return handler(func, *args, **kwargs)
@@ -159,19 +158,3 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     raise NotImplementedError(
         f"'{name}' is not implemented for nested tensors (layout {nested.layout}); use values(), the pieces (unbind()), or to_padded_tensor()"
     )
-
-
-def _property(getter: Any, args: tuple) -> Any:
-    for name, functions in _PROPERTIES.items():
-        if getter.__self__ is vars(Tensor).get(name):
-            return functions[not isinstance(args[0], JaggedTensor)](args[0])
-    with Disabled():
-        return getter(*args)
-
-
-def _flat(arguments: Any) -> Any:
-    for each in arguments:
-        if isinstance(each, (tuple, list)):
-            yield from each
-        else:
-            yield each

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
-from flambeau._tensor.overriding import Disabled
+from flambeau._tensor.overriding import Disabled, first_of, property_of
 from flambeau._tensor.sparse import PARTS
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.strided import described
@@ -124,30 +124,14 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     """
     name = getattr(func, "__name__", "")
     if name == "__get__":
-        return _property(func, args)
+        return property_of(func, _PROPERTIES, args[0])
     handler = TABLE.get(name)
     if handler is not None:
         return handler(*args, **kwargs)
     if name in _AS_EVER or any(name in names for names in PARTS.values()):
         with Disabled():
             return func(*args, **kwargs)
-    sparse = next(each for each in _flat((*args, *kwargs.values())) if isinstance(each, SparseTensor))
+    sparse = first_of(SparseTensor, (*args, *kwargs.values()))
     raise NotImplementedError(
         f"Could not run '{name}' with a sparse tensor ({described(sparse.layout)}): it is not implemented for this layout; use to_dense() first"
     )
-
-
-def _property(getter: Any, args: tuple) -> Any:
-    for name, function in _PROPERTIES.items():
-        if getter.__self__ is vars(Tensor).get(name):
-            return function(args[0])
-    with Disabled():
-        return getter(*args)
-
-
-def _flat(arguments: Any) -> Any:
-    for each in arguments:
-        if isinstance(each, (tuple, list)):
-            yield from each
-        else:
-            yield each

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flambeau._runtime import random
-from flambeau._runtime.random import DEFAULT_SEED, Engine
+from flambeau._runtime.engine import DEFAULT_SEED, Engine
 from flambeau._types import dtype as dt
 
 WEIGHTS = np.arange(1, 41).reshape(2, 20)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters
+from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
 from flambeau._types.dtype import dtype as DType
@@ -585,20 +585,6 @@ class Body:
 
         below = f.compare("ult", lanes, bound(last))
         return below if first is None else f.binary("and", f.compare("uge", lanes, bound(first)), below)
-
-
-def bounds_of(instr: Instr) -> tuple[int, ...]:
-    """The coordinates that must be in range for an instruction to read."""
-    return instr.attrs[1] if instr.op == "load" else instr.attrs[0] if instr.op == "inside" else ()
-
-
-def accesses_of(instr: Instr) -> tuple[int, ...]:
-    """The accesses that an instruction makes."""
-    if instr.op == "load":
-        return (instr.attrs[0], *instr.attrs[1])
-    if instr.op == "inside":
-        return instr.attrs[0]
-    return (instr.attrs[0],) if instr.op in ("index", "gather", *EFFECTS) else ()
 
 
 def _extra_count(instr: Instr) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops import window
-from flambeau._codegen.loops.body import Body, bounds_of
-from flambeau._codegen.loops.spec import BLOCK, EFFECTS, VECTOR
+from flambeau._codegen.loops.body import Body
+from flambeau._codegen.loops.spec import BLOCK, EFFECTS, VECTOR, bounds_of
 
 AtVector = Callable[[Body, int, "Value | None"], None]
 LIGHT = 14

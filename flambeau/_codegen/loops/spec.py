@@ -59,6 +59,20 @@ class Instr:
     attrs: tuple = ()
 
 
+def bounds_of(instr: Instr) -> tuple[int, ...]:
+    """The coordinates that must be in range for an instruction to read."""
+    return instr.attrs[1] if instr.op == "load" else instr.attrs[0] if instr.op == "inside" else ()
+
+
+def accesses_of(instr: Instr) -> tuple[int, ...]:
+    """The accesses that an instruction makes."""
+    if instr.op == "load":
+        return (instr.attrs[0], *instr.attrs[1])
+    if instr.op == "inside":
+        return instr.attrs[0]
+    return (instr.attrs[0],) if instr.op in ("index", "gather", *EFFECTS) else ()
+
+
 @dataclass(frozen=True)
 class LoopSpec:
     """The structure of a loop kernel; equal specs share a kernel.

@@ -143,12 +143,12 @@ class Level(Tape):
     def wrap(self, samples: Tensor, layout: Layout, shared: bool = False) -> Tensor:
         """The tensor of one sample with this layout."""
         tensor = self._result(samples, layout, (layout.numel if layout.dense else layout.extent) * layout.dtype.itemsize)
-        tensor.storage.slot.shared = shared  # type: ignore[attr-defined]
+        tensor.storage.slot.shared = shared
         return tensor
 
     def samples(self, tensor: Tensor) -> Tensor:
         """All samples, ``(B, *shape)``, of a tensor that this level holds; called outside."""
-        return tensor.storage.slot.read(tensor.layout)  # type: ignore[attr-defined]
+        return tensor.storage.slot.read(tensor.layout)
 
     def spread(self, tensor: Tensor) -> Tensor:
         """All samples of any tensor; called outside."""
@@ -256,8 +256,8 @@ class Level(Tape):
         return found
 
     def _result(self, samples: Tensor, layout: Layout, nbytes: int) -> Tensor:
-        storage = Storage(None, nbytes, self, Samples(samples, layout))  # type: ignore[arg-type]
-        storage.error = NoSingleValue  # type: ignore[assignment]
+        storage = Storage(None, nbytes, self, Samples(samples, layout))
+        storage.error = NoSingleValue
         return new_tensor(storage, layout)
 
     def _pass_on(self, op: Operator, operands: tuple, statics: tuple) -> Any:
@@ -272,8 +272,8 @@ class Level(Tape):
         if not self.holds(tensor):
             return self.outside(detach, tensor)
         storage = tensor.storage
-        alias = Storage(None, storage.nbytes, self, Detached(storage.slot))  # type: ignore[arg-type]
-        alias.error, alias.version = NoSingleValue, storage.version  # type: ignore[assignment]
+        alias = Storage(None, storage.nbytes, self, Detached(storage.slot))
+        alias.error, alias.version = NoSingleValue, storage.version
         return new_tensor(alias, tensor.layout)
 
     def is_tracked(self, tensor: Any) -> bool:
@@ -319,11 +319,11 @@ class Level(Tape):
 
     def _copy(self, tensor: Tensor) -> Tensor:
         """A tensor as it is now, for calls that save it."""
-        samples: Samples = tensor.storage.slot  # type: ignore[assignment]
+        samples: Samples = tensor.storage.slot
         if samples.shared:
             copy = self.wrap(self.outside(lambda: CLONE(self.samples(tensor))), tensor.layout)
         else:
-            storage = Storage(None, tensor.storage.nbytes, self, Samples(samples.tensor, samples.layout))  # type: ignore[arg-type]
+            storage = Storage(None, tensor.storage.nbytes, self, Samples(samples.tensor, samples.layout))
             copy = new_tensor(storage, tensor.layout)
         copy.node, copy.output_nr = tensor.node, tensor.output_nr
         return copy
@@ -339,7 +339,7 @@ class Level(Tape):
         target.storage.version += 1
 
     def _write(self, target: Tensor, value: Tensor) -> None:
-        samples: Samples = target.storage.slot  # type: ignore[assignment]
+        samples: Samples = target.storage.slot
         all_values = self.spread(value)
         if samples.shared:
             place = samples.read(target.layout)
@@ -371,8 +371,8 @@ class Level(Tape):
         one = new_tensor(moved, layout)
         if whole:
             one.node, one.output_nr = target.node, target.output_nr
-        storage.buffer, storage.tape, storage.error = None, self, NoSingleValue  # type: ignore[assignment]
-        storage.slot = Samples(self.outside(repeated, one, self.size), layout)  # type: ignore[assignment]
+        storage.buffer, storage.tape, storage.error = None, self, NoSingleValue
+        storage.slot = Samples(self.outside(repeated, one, self.size), layout)
 
     # -- random numbers ----------------------------------------------------------------------------------------------
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
-from flambeau._tensor.overriding import Disabled
-from flambeau._tensor.tensor import Tensor
+from flambeau._tensor.overriding import Disabled, property_of
 from flambeau.ao.tensors import moving, pointwise
 from flambeau.ao.tensors.tensor import QuantizedTensor
 
@@ -82,7 +81,7 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
     if kwargs.pop("out", None) is not None:
         raise NotImplementedError(f"{name}: out= is not implemented for quantized tensors; copy_() the result into it")
     if name == "__get__":
-        return _property(func, args)
+        return property_of(func, _PROPERTIES, args[0])
     handler = TABLE.get(name)
     if handler is not None:
         return handler(*args, **kwargs)
@@ -93,11 +92,3 @@ def call(func: Callable, args: tuple, kwargs: dict) -> Any:
         f"Could not run '{name}' with a quantized tensor: it is not implemented for integers that stand for numbers. Use dequantize() first; in a "
         f"network that is converted, put torch.ao.quantization.DeQuantStub before it, or torch.ao.nn.quantized.FloatFunctional in its place"
     )
-
-
-def _property(getter: Any, args: tuple) -> Any:
-    for name, function in _PROPERTIES.items():
-        if getter.__self__ is vars(Tensor).get(name):
-            return function(args[0])
-    with Disabled():
-        return getter(*args)

@@ -9,7 +9,7 @@ from typing import Any
 import flambeau
 from flambeau import Tensor, distributed
 from flambeau.distributed.device_mesh import DeviceMesh
-from flambeau.distributed.fsdp.state import NO_COPY, Entry, State
+from flambeau.distributed.fsdp.state import NO_COPY, Entry, State, own_parameters
 from flambeau.distributed.fsdp.unit import Unit
 from flambeau.distributed.tensor.dtensor import DTensor, local_of, wrap
 from flambeau.distributed.tensor.placement_types import Replicate, Shard
@@ -193,37 +193,17 @@ def fully_shard(
 
 def _shared_out(modules: list[Module], mesh: DeviceMesh, ignored: set[int], placement: Callable | None) -> list[_Entry]:
     """Make the parameters distributed that no module within has as its own."""
-    places: dict[int, list[tuple[Module, str]]] = {}
-    parameters: dict[int, Parameter] = {}
-    seen: set[int] = set()
-
-    def visit(part: Module, is_top: bool) -> None:
-        if id(part) in seen or (not is_top and isinstance(part, FSDPModule)):
-            return
-        seen.add(id(part))
-        for name, parameter in part._parameters.items():
-            if parameter is not None and id(parameter) not in ignored:
-                parameters[id(parameter)] = parameter
-                places.setdefault(id(parameter), []).append((part, name))
-        for child in part._modules.values():
-            if child is not None:
-                visit(child, False)
-
-    for module in modules:
-        visit(module, True)
     entries = []
-    for key, parameter in parameters.items():
+    for places, parameter in own_parameters(modules, lambda part: isinstance(part, FSDPModule), ignored):
         if parameter.dim() == 0:
-            raise NotImplementedError(f"fully_shard: parameter {places[key][0][1]!r} has no dimensions: name it in ignored_params")
+            raise NotImplementedError(f"fully_shard: parameter {places[0][1]!r} has no dimensions: name it in ignored_params")
         wanted = placement(parameter) if placement is not None else None
         if wanted not in (None, Shard(0)):
-            raise NotImplementedError(
-                f"fully_shard: parameter {places[key][0][1]!r} is to be {wanted!r}; parameters are cut along dimension 0"
-            )
+            raise NotImplementedError(f"fully_shard: parameter {places[0][1]!r} is to be {wanted!r}; parameters are cut along dimension 0")
         sharded = sharded_parameter(parameter, mesh)
-        for part, name in places[key]:
+        for part, name in places:
             part._parameters[name] = sharded
-        entries.append(_Entry(places[key], parameter))
+        entries.append(_Entry(places, parameter))
     return entries
 
 

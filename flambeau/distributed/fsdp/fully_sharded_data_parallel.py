@@ -29,7 +29,7 @@ from flambeau.distributed.fsdp.api import StateDictConfig as StateDictConfig
 from flambeau.distributed.fsdp.api import StateDictSettings as StateDictSettings
 from flambeau.distributed.fsdp.api import StateDictType as StateDictType
 from flambeau.distributed.fsdp.flat import FlatParameter, FlatParameters
-from flambeau.distributed.fsdp.state import NO_COPY, Entry, State
+from flambeau.distributed.fsdp.state import NO_COPY, Entry, State, own_parameters
 from flambeau.distributed.fsdp.state_dicts import begin_load, default_config, end_load, load_state, whole_state
 from flambeau.distributed.fsdp.unit import Unit
 from flambeau.distributed.fsdp.wrap import wrap_parts
@@ -411,21 +411,7 @@ def _ignored(modules: Iterable[Module] | None, states: Iterable[Any] | None) -> 
 
 def _own_entries(module: Module, ignored: set[int]) -> tuple[list[Entry], list[Parameter]]:
     """The parameters that no wrapped part has."""
-    places: dict[int, list[tuple[Module, str]]] = {}
-    parameters: dict[int, Parameter] = {}
-    seen: set[int] = set()
-
-    def visit(part: Module) -> None:
-        if id(part) in seen or id(part) in ignored or isinstance(part, FullyShardedDataParallel):
-            return
-        seen.add(id(part))
-        for name, parameter in part._parameters.items():
-            if parameter is not None and id(parameter) not in ignored:
-                parameters[id(parameter)] = parameter
-                places.setdefault(id(parameter), []).append((part, name))
-        for child in part._modules.values():
-            if child is not None:
-                visit(child)
-
-    visit(module)
-    return [Entry(places[key], each) for key, each in parameters.items()], list(parameters.values())
+    if isinstance(module, FullyShardedDataParallel):
+        return [], []
+    found = own_parameters([module], lambda part: isinstance(part, FullyShardedDataParallel), ignored)
+    return [Entry(places, parameter) for places, parameter in found], [parameter for _, parameter in found]

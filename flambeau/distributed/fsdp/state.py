@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import flambeau
 from flambeau import Tensor
 from flambeau.distributed.fsdp.unit import Gathered, Unit
 from flambeau.nn.modules.module import Module
+from flambeau.nn.parameter import Parameter
 from flambeau.utils._pytree import tree_flatten, tree_map
 
-__all__ = ["Entry", "State"]
+__all__ = ["Entry", "State", "own_parameters"]
 
 
 NO_COPY = "a module whose parameters are shared out among processes is not copied: copy it before it is sharded, or load the state of one into another"
+
+
+def own_parameters(
+    modules: Iterable[Module], is_other: Callable[[Module], bool], ignored: set[int]
+) -> list[tuple[list[tuple[Module, str]], Parameter]]:
+    """The parameters of some modules that no module within has for itself, and where each is: ``[(module, name), …]``."""
+    places: dict[int, list[tuple[Module, str]]] = {}
+    parameters: dict[int, Parameter] = {}
+    waiting, seen = list(modules)[::-1], set(ignored)
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        for name, parameter in part._parameters.items():
+            if parameter is not None and id(parameter) not in ignored:
+                parameters[id(parameter)] = parameter
+                places.setdefault(id(parameter), []).append((part, name))
+        waiting += [child for child in reversed(part._modules.values()) if child is not None and not is_other(child)]
+    return [(places[key], parameter) for key, parameter in parameters.items()]
 
 
 class Entry:

@@ -148,14 +148,16 @@ def averaged(mesh: DeviceMesh, placements: Placements) -> int:
     return prod(mesh.size(axis) for axis, each in enumerate(placements) if each.is_partial("avg"))
 
 
-class Redistribute(Function):
-    """``move``, with the gradient going the other way."""
-
+class _Move(Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor, mesh: DeviceMesh, shape: Sequence[int], source: Placements, target: Placements) -> Tensor:
         ctx.way = mesh, shape, source, target
         moved = move(local, mesh, shape, source, target)
         return moved.view_as(moved) if moved is local else moved
+
+
+class Redistribute(_Move):
+    """``move``, with the gradient going the other way."""
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
@@ -165,14 +167,8 @@ class Redistribute(Function):
         return grad if ratio == 1 else grad * ratio, None, None, None, None
 
 
-class RedistributeGradient(Function):
+class RedistributeGradient(_Move):
     """``move`` of a gradient, which lies in pieces or whole; its own gradient goes the other way."""
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor, mesh: DeviceMesh, shape: Sequence[int], source: Placements, target: Placements) -> Tensor:
-        ctx.way = mesh, shape, source, target
-        moved = move(local, mesh, shape, source, target)
-        return moved.view_as(moved) if moved is local else moved
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:

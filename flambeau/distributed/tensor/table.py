@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau._tensor.overriding import Disabled
-from flambeau._tensor.tensor import Tensor
+from flambeau._tensor.overriding import Disabled, property_of
 from flambeau.distributed.tensor import elementwise, network, products, reductions, shaping
 from flambeau.distributed.tensor.dtensor import DTensor
 from flambeau.distributed.tensor.ways import Call, choose, run
@@ -50,6 +49,16 @@ TABLE: dict[str, Callable[[Call], Any]] = {
 }  # fmt: skip
 
 
+def _refused_property(name: str) -> Callable[[Any], Any]:
+    def refuse(tensor: Any) -> Any:
+        raise NotImplementedError(f"{name} of a distributed tensor is not implemented: take it of to_local() or full_tensor()")
+
+    return refuse
+
+
+_PROPERTIES = {name: _refused_property(name) for name in ("H", "mH", "real", "imag")}
+
+
 def call(function: Callable, args: tuple, kwargs: dict) -> Any:
     """What a function does.
 
@@ -59,7 +68,7 @@ def call(function: Callable, args: tuple, kwargs: dict) -> Any:
     """
     name = getattr(function, "__name__", "")
     if name == "__get__":
-        return _property(function, args)
+        return property_of(function, _PROPERTIES, args[0])
     if name in _AS_EVER:
         with Disabled():
             return function(*args, **kwargs)
@@ -74,11 +83,3 @@ def call(function: Callable, args: tuple, kwargs: dict) -> Any:
     if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
         return elementwise.whole_in_place(asked)
     return run(asked, choose(asked, None))
-
-
-def _property(getter: Any, args: tuple) -> Any:
-    for name in ("H", "mH", "real", "imag"):
-        if getter.__self__ is vars(Tensor).get(name):
-            raise NotImplementedError(f"{name} of a distributed tensor is not implemented: take it of to_local() or full_tensor()")
-    with Disabled():
-        return getter(*args)
