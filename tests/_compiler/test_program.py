@@ -186,5 +186,5 @@ def test_a_backward_pass_computes_its_own_normalized_values(monkeypatch: pytest.
     plans.clear()
     network(images).sum().backward()
     flambeau.flush()
-    copies = 3  # of single operands, which kernels make for the time of a call
-    assert plans[0].arena < (2.25 * layers + copies) * 4 * images.numel()
+    # 19.9 images with AVX2, and 20.9 with AVX-512; normalized values that were kept would be eight more.
+    assert plans[0].arena < (2.25 * layers + 3) * 4 * images.numel()
