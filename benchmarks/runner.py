@@ -1,7 +1,7 @@
-"""Times one workload on one side, in a process of its own: `python -m benchmarks.runner SIDE KEY THREADS SECONDS FILE`.
+"""One side of the benchmarks: `python -m benchmarks.runner SIDE THREADS` imports it, and runs each workload in a process of its own.
 
-Prints one line of JSON, and leaves a sample of the first call's results in FILE. It imports nothing that a side imports, so
-that the import can be timed.
+It says in a line of JSON what the import took, reads a line of JSON for each run (`Request`), forks, and prints the child's figures as a line of JSON.
+A child has imported its side and done nothing else. This module imports nothing that a side imports, so that the import can be timed.
 """
 
 from __future__ import annotations
@@ -9,33 +9,24 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import subprocess
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 SAMPLE = 100_000  # values of each result that are kept for the comparison
-SUPPLIED = 1536 << 20  # bytes of memory that the host has given this machine before the first call
-TOUCH = """
-import ctypes, mmap, sys
-pages = mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-pages.madvise(mmap.MADV_HUGEPAGE)
-ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(pages)), 1, len(pages))
-"""
 
 
-def load(side: str, threads: int) -> ModuleType:
+def load(side: str) -> ModuleType:
     """The package of a side, under the name `torch` on both, so that workloads may import from it."""
     if side == "flambeau":
         from flambeau._alias import install_as_torch
 
         install_as_torch()
-    torch = importlib.import_module("torch")
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    return torch
+    return importlib.import_module("torch")
 
 
 def read(result: Any) -> Iterator[Any]:
@@ -56,21 +47,11 @@ def touch(result: Any) -> None:
             part.flat[-1]
 
 
-def peak_megabytes() -> float:
-    """The most memory that this process has held. (`ru_maxrss` would count what its parent held when it forked.)"""
+def megabytes(field: str) -> float:
+    """What `/proc` says of this process's memory: `VmRSS`, what it holds, or `VmHWM`, the most that it has held since it was forked."""
     with open("/proc/self/status", encoding="utf-8") as status:
-        peak = next(line for line in status if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
-
-
-def supply_memory() -> None:
-    """Have `SUPPLIED` bytes of free memory that the machine really holds.
-
-    A virtual machine gives memory that lies free back to its host and gets it again page by page, at a second for a gigabyte:
-    a first call would be charged for how long the machine had been idle. A child touches the memory, so that this process
-    does not count it as its own.
-    """
-    subprocess.run([sys.executable, "-c", TOUCH, str(SUPPLIED)], check=True)
+        line = next(line for line in status if line.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
 
 
 def timed(call: Callable[[], Any], record_only: bool) -> float:
@@ -97,47 +78,67 @@ def measure(call: Callable[[], Any], record_only: bool, budget: float) -> list[f
     return times
 
 
-def main(side: str, key: str, threads: str, seconds: str, file: str) -> None:
-    begin = time.perf_counter()
-    torch = load(side.partition("-")[0], int(threads))
-    import_seconds, import_megabytes = time.perf_counter() - begin, peak_megabytes()
+def figures(torch: ModuleType, side: str, request: dict[str, Any], unmapped: float) -> dict[str, Any]:
+    """Times one workload, and leaves a sample of the first call's results in the file `request["file"]`.
 
+    `unmapped` megabytes are the parent's and not mapped here yet, which a process that had imported the side itself would hold.
+    """
     import numpy as np
 
     from benchmarks.workload import all_workloads
 
-    workload = all_workloads()[key]
+    torch.set_num_threads(request["threads"])
+    torch.manual_seed(0)
+    workload = all_workloads()[request["key"]]
     call = workload.setup(torch)
     if side == "torch-compile":
         call = torch.compile(call)
-    supply_memory()
-    before = peak_megabytes()
     begin = time.perf_counter()
     results = list(read(call()))
     first = time.perf_counter() - begin
-    np.savez(file, *(thin(np.asarray(part)) for part in results))
+    np.savez(request["file"], *(thin(np.asarray(part)) for part in results))
     del results
-    times = measure(call, workload.record_only, float(seconds))
-    print(
-        json.dumps(
-            {
-                "import_seconds": import_seconds,
-                "import_megabytes": import_megabytes,
-                "first_seconds": first,
-                "seconds": min(times),
-                "median_seconds": sorted(times)[len(times) // 2],
-                "calls": len(times),
-                "megabytes": peak_megabytes(),
-                "added_megabytes": peak_megabytes() - before,
-            }
-        )
-    )
+    times = measure(call, workload.record_only, request["seconds"])
+    return {
+        "first_seconds": first,
+        "seconds": min(times),
+        "median_seconds": sorted(times)[len(times) // 2],
+        "calls": len(times),
+        "megabytes": megabytes("VmHWM") + unmapped,
+    }
 
 
 def thin(values: Any) -> Any:
     """An evenly spaced sample of an array's values, with its shape and its size at the end where a change would show."""
     flat = values.reshape(-1)
     return flat[:: max(1, len(flat) // SAMPLE)]
+
+
+def in_child(torch: ModuleType, side: str, request: dict[str, Any], held: float) -> None:
+    """Run a request in this process, which is a fork, and end it."""
+    os.environ |= {"XDG_CACHE_HOME": request["cache"], "TORCHINDUCTOR_CACHE_DIR": os.path.join(request["cache"], "inductor")}
+    status = 0
+    try:
+        answer = figures(torch, side, request, max(0.0, held - megabytes("VmRSS")))
+    except BaseException as error:
+        traceback.print_exc()
+        answer, status = {"error": f"{type(error).__name__}: {error}".partition("\n")[0]}, 1
+    print(json.dumps(answer), flush=True)
+    os._exit(status)
+
+
+def main(side: str, threads: str) -> None:
+    begin = time.perf_counter()
+    torch = load(side.partition("-")[0])
+    held = megabytes("VmRSS")
+    print(json.dumps({"import_seconds": time.perf_counter() - begin, "import_megabytes": held}), flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            in_child(torch, side, {"threads": int(threads), **json.loads(line)}, held)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status < 0:
+            print(json.dumps({"error": f"killed by signal {-status}"}), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,31 +9,42 @@ from typing import Any
 
 from benchmarks.workload import Workload, with_gradients
 
+# channels in, channels out, kernel, stride, size
+RESNET = {
+    "7×7 s2 3→64 224²": (3, 64, 7, 2, 224),
+    "1×1 64→256 56²": (64, 256, 1, 1, 56),
+    "3×3 64→64 56²": (64, 64, 3, 1, 56),
+    "3×3 s2 128→128 56²": (128, 128, 3, 2, 56),
+    "3×3 256→256 14²": (256, 256, 3, 1, 14),
+    "3×3 512→512 7²": (512, 512, 3, 1, 7),
+    "1×1 1024→2048 s2 14²": (1024, 2048, 1, 2, 14),
+}
 # batch, channels in, channels out, kernel, stride, size, groups, what else the layer takes, and the memory format
 CONV2D: dict[str, tuple[Any, ...]] = {
-    "7×7 s2 3→64 224²": (4, 3, 64, 7, 2, 224, 1),
-    "1×1 64→256 56²": (4, 64, 256, 1, 1, 56, 1),
-    "3×3 64→64 56²": (4, 64, 64, 3, 1, 56, 1),
-    "3×3 s2 128→128 56²": (4, 128, 128, 3, 2, 56, 1),
-    "3×3 256→256 14²": (4, 256, 256, 3, 1, 14, 1),
-    "3×3 512→512 7²": (4, 512, 512, 3, 1, 7, 1),
-    "1×1 1024→2048 s2 14²": (4, 1024, 2048, 1, 2, 14, 1),
+    f"{name}{ending}": (batch, c_in, c_out, kernel, stride, size, 1, *more)
+    for ending, batch, *more in (
+        ("", 8),
+        (", one image", 1),
+        (", channels last", 8, {}, "channels_last"),
+        (", bfloat16", 8, {"dtype": "bfloat16"}),
+    )
+    for name, (c_in, c_out, kernel, stride, size) in RESNET.items()
+}
+OTHERS: dict[str, tuple[Any, ...]] = {
     "3×3 64→64 56² dilation 2": (4, 64, 64, 3, 1, 56, 1, {"dilation": 2, "padding": 2}),
     "3×3 depthwise 144 56²": (4, 144, 144, 3, 1, 56, 144),
     "3×3 depthwise 144 s2 56²": (4, 144, 144, 3, 2, 56, 144),
     "3×3 depthwise 576 14²": (4, 576, 576, 3, 1, 14, 576),
     "5×5 depthwise 240 28²": (4, 240, 240, 5, 1, 28, 240),
     "7×7 depthwise 96 56²": (4, 96, 96, 7, 1, 56, 96),
+    "3×3 depthwise 144 56², channels last": (4, 144, 144, 3, 1, 56, 144, {}, "channels_last"),
+    "7×7 depthwise 96 56², channels last": (4, 96, 96, 7, 1, 56, 96, {}, "channels_last"),
     "3×3 of 32 groups 128 56²": (4, 128, 128, 3, 1, 56, 32),
     "3×3 of 32 groups 512 14²": (4, 512, 512, 3, 1, 14, 32),
+    "3×3 of 32 groups 512 14², channels last": (4, 512, 512, 3, 1, 14, 32, {}, "channels_last"),
     "3×3 1→32 8² batch 64": (64, 1, 32, 3, 1, 8, 1),
-    "3×3 64→64 56² of one image": (1, 64, 64, 3, 1, 56, 1),
     "3×3 64→64 56² circular": (4, 64, 64, 3, 1, 56, 1, {"padding_mode": "circular"}),
     "3×3 32→32 28² complex": (4, 32, 32, 3, 1, 28, 1, {"dtype": "complex64"}),
-    "3×3 64→64 56² bfloat16": (4, 64, 64, 3, 1, 56, 1, {"dtype": "bfloat16"}),
-    "3×3 64→64 56² channels last": (4, 64, 64, 3, 1, 56, 1, {}, "channels_last"),
-    "1×1 64→256 56² channels last": (4, 64, 256, 1, 1, 56, 1, {}, "channels_last"),
-    "3×3 depthwise 144 56² channels last": (4, 144, 144, 3, 1, 56, 144, {}, "channels_last"),
 }
 CONV_TRANSPOSE2D: dict[str, tuple[Any, ...]] = {
     "4×4 s2 64→32 4² batch 64": (64, 64, 32, 4, 2, 4, 1),
@@ -47,8 +58,8 @@ CONV_TRANSPOSE2D: dict[str, tuple[Any, ...]] = {
 
 
 def workloads() -> Iterator[Workload]:
-    for transposed, table in ((False, CONV2D), (True, CONV_TRANSPOSE2D)):
-        group = "conv_transpose2d" if transposed else "conv2d"
+    for group, table in (("conv2d", CONV2D), ("conv2d, other", OTHERS), ("conv_transpose2d", CONV_TRANSPOSE2D)):
+        transposed = group == "conv_transpose2d"
         for name, sizes in table.items():
             n, c_in, c_out, kernel, stride, size, groups, *_ = sizes
             positions = size if transposed else (size - 1) // stride + 1

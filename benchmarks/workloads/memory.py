@@ -21,16 +21,7 @@ def workloads() -> Iterator[Workload]:
         for extent in shape:
             size *= extent
         yield Workload("memory", name, partial(shaped, shape=shape, function=function), bytes=(1 + outputs) * size)
-    for name, shape in GROUP_NORM.items():
-        size = WORD * shape[0] * shape[1] * shape[2] * shape[3]
-        yield Workload("group_norm", name, partial(group_norm, shape=shape), bytes=2 * size)
-        yield Workload("group_norm", f"{name} with gradients", partial(group_norm_gradients, shape=shape), bytes=5 * size)
-        yield Workload("group_norm", f"{name}, SiLU", partial(group_norm, shape=shape, silu=True), bytes=2 * size)
-        yield Workload("group_norm", f"{name}, SiLU, with gradients", partial(group_norm_gradients, shape=shape, silu=True), bytes=5 * size)
-        yield Workload("group_norm", f"{name}, channels last", partial(group_norm, shape=shape, last=True), bytes=2 * size)
-        yield Workload(
-            "group_norm", f"{name}, channels last, with gradients", partial(group_norm_gradients, shape=shape, last=True), bytes=5 * size
-        )
+    yield from _group_norms()
     size = WORD * 32 * 64 * 56 * 56
     for last in (False, True):
         name = "batch_norm 64 channels, 56², batch 32" + (", channels last" if last else "")
@@ -38,7 +29,19 @@ def workloads() -> Iterator[Workload]:
     for dim in range(4):
         yield Workload("memory", f"sum over dimension {dim} of 4", partial(sum_over, dim=dim), bytes=size)
     yield Workload("memory", "cross entropy of 512×32,000 with gradient", cross_entropy, bytes=3 * WORD * 512 * 32_000)
+    yield Workload("memory", "layer_norm 4096×1024 with gradients", layer_norm_gradients, bytes=5 * WORD * 4096 * 1024)
+    yield Workload("memory", "AdamW step, 25 million parameters", adamw, bytes=7 * WORD * PARAMETERS)
+    yield Workload("memory", "clip_grad_norm_ of 25 million", clip_gradients, bytes=3 * WORD * PARAMETERS)
     yield Workload("memory", "dropout(gelu(x)) without gradient", dropout_gelu, bytes=2 * N * WORD, tolerance=float("inf"))
+
+
+def _group_norms() -> Iterator[Workload]:
+    for name, shape in GROUP_NORM.items():
+        size = WORD * shape[0] * shape[1] * shape[2] * shape[3]
+        for ending, more in (("", {}), (", SiLU", {"silu": True}), (", channels last", {"last": True})):
+            group = "group_norm and SiLU" if more.get("silu") else "group_norm"
+            yield Workload(group, name + ending, partial(group_norm, shape=shape, **more), bytes=2 * size)
+            yield Workload(group, f"{name}{ending}, with gradients", partial(group_norm_gradients, shape=shape, **more), bytes=5 * size)
 
 
 ELEMENTWISE: dict[str, tuple[int, int, Callable[..., Any]]] = {
@@ -60,6 +63,11 @@ SHAPED: dict[str, tuple[tuple[int, ...], float, Callable[..., Any]]] = {
     "variance over columns": ((4096, 4096), 0, lambda torch, x: x.var(1)),
     "transposed copy": ((4096, 4096), 1, lambda torch, x: x.t().contiguous()),
     "cat of two": ((4096, 2048), 3, lambda torch, x: torch.cat([x, x], 1)),
+    "permuted copy 32×128×8×64": ((32, 128, 8, 64), 1, lambda torch, x: x.permute(0, 2, 1, 3).contiguous()),
+    "masked_fill 4096²": ((4096, 4096), 1, lambda torch, x: x.masked_fill(x < 0, -1.0)),
+    "log_softmax 4096×1024": ((4096, 1024), 1, lambda torch, x: torch.log_softmax(x, 1)),
+    "logsumexp over rows": ((4096, 4096), 0, lambda torch, x: x.logsumexp(0)),
+    "cumsum over rows": ((4096, 4096), 1, lambda torch, x: x.cumsum(0)),
     "cumsum over columns": ((4096, 4096), 1, lambda torch, x: x.cumsum(1)),
     "max_pool2d 3×3 s2": ((16, 64, 112, 112), 0.25, lambda torch, x: torch.nn.functional.max_pool2d(x, 3, 2, 1)),
 }
@@ -119,6 +127,38 @@ def sum_over(torch: ModuleType, dim: int) -> Callable[[], Any]:
 def cross_entropy(torch: ModuleType) -> Callable[[], Any]:
     logits, targets = torch.randn(512, 32_000, requires_grad=True), torch.randint(0, 32_000, (512,))
     return with_gradients(torch, torch.nn.functional.cross_entropy, [logits, targets], [])
+
+
+def layer_norm_gradients(torch: ModuleType) -> Callable[[], Any]:
+    norm = torch.nn.LayerNorm(1024)
+    return with_gradients(torch, norm, [torch.randn(4096, 1024, requires_grad=True)], [norm.weight, norm.bias])
+
+
+PARAMETERS = 100 * 250_000
+"""Of a hundred layers."""
+
+
+def parameters(torch: ModuleType) -> list[Any]:
+    layers = [torch.nn.Parameter(torch.randn(500, 500)) for _ in range(100)]
+    for layer in layers:
+        layer.grad = torch.randn(500, 500)
+    return layers
+
+
+def adamw(torch: ModuleType) -> Callable[[], Any]:
+    layers = parameters(torch)
+    update = torch.optim.AdamW(layers, lr=1e-3)
+
+    def run() -> Any:
+        update.step()
+        return layers[-1]
+
+    return run
+
+
+def clip_gradients(torch: ModuleType) -> Callable[[], Any]:
+    layers = parameters(torch)
+    return lambda: torch.nn.utils.clip_grad_norm_(layers, 1e3)
 
 
 def dropout_gelu(torch: ModuleType) -> Callable[[], Any]:

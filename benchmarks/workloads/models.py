@@ -15,10 +15,14 @@ DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.py"
 
 
 def workloads() -> Iterator[Workload]:
-    yield Workload("train", "the demo's step, batch 64", demo_step)
+    yield Workload("models", "the demo's step, batch 64", demo_step)
+    yield Workload("models", "digits CNN with GroupNorm, train step, batch 64", digits_step)
     yield Workload("models", "the demo's network, batch 256, no gradients", demo_answers)
     for name, (blocks, bottleneck) in RESNETS.items():
         yield Workload("models", f"{name} train step, batch 4, 224²", partial(resnet_step, blocks=blocks, bottleneck=bottleneck))
+        if name == "ResNet-50":
+            normalised = partial(resnet_step, blocks=blocks, bottleneck=bottleneck, group_norm=True)
+            yield Workload("models", f"{name} with GroupNorm, train step, batch 4, 224²", normalised)
         yield Workload("models", f"{name} answers, batch 1, 224²", partial(resnet_answers, blocks=blocks, bottleneck=bottleneck))
 
 
@@ -49,13 +53,25 @@ def demo_answers(torch: ModuleType) -> Callable[[], Any]:
     return run
 
 
-def resnet(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool) -> Any:
+def digits_step(torch: ModuleType) -> Callable[[], Any]:
+    nn = torch.nn
+    layers: list[Any] = []
+    for c_in, c_out, stride in ((1, 32, 1), (32, 64, 2), (64, 64, 1)):
+        layers += [nn.Conv2d(c_in, c_out, 3, stride, 1), nn.GroupNorm(8, c_out), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return step_of(torch, model, torch.randn(64, 1, 8, 8), torch.randint(0, 10, (64,)))
+
+
+def resnet(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool, group_norm: bool = False) -> Any:
     """He et al., Deep Residual Learning for Image Recognition (2015), with the stride in the 3×3 convolution."""
     nn = torch.nn
     expansion = 4 if bottleneck else 1
 
     def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> list[Any]:
-        return [nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(c_out)]
+        return [
+            nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False),
+            nn.GroupNorm(32, c_out) if group_norm else nn.BatchNorm2d(c_out),
+        ]
 
     class Block(nn.Module):
         def __init__(self, c_in: int, width: int, stride: int) -> None:
@@ -79,10 +95,8 @@ def resnet(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool) -> Any:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c_in, 1000))
 
 
-def resnet_step(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool) -> Callable[[], Any]:
-    model = resnet(torch, blocks, bottleneck)
+def step_of(torch: ModuleType, model: Any, images: Any, labels: Any) -> Callable[[], Any]:
     update = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    images, labels = torch.randn(4, 3, 224, 224), torch.randint(0, 1000, (4,))
 
     def run() -> Any:
         update.zero_grad()
@@ -92,6 +106,10 @@ def resnet_step(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool) ->
         return loss
 
     return run
+
+
+def resnet_step(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool, group_norm: bool = False) -> Callable[[], Any]:
+    return step_of(torch, resnet(torch, blocks, bottleneck, group_norm), torch.randn(4, 3, 224, 224), torch.randint(0, 1000, (4,)))
 
 
 def resnet_answers(torch: ModuleType, blocks: tuple[int, ...], bottleneck: bool) -> Callable[[], Any]:

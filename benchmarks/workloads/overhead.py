@@ -25,6 +25,8 @@ def workloads() -> Iterator[Workload]:
     for optimizer in ("SGD", "RMSprop", "Adagrad", "Adam"):
         yield Workload("overhead", f"MLP 32→64→64→10, batch 32, {optimizer} step", partial(mlp_step, optimizer=optimizer))
 
+    yield Workload("overhead", "a recurrent network as a loop of 20 steps", loop_step, tolerance=1e-2)
+
 
 CALLED: dict[str, Callable[[ModuleType], Callable[[], Any]]] = {
     "softmax of 64×10": lambda torch: partial(torch.softmax, torch.randn(64, 10), 1),
@@ -88,6 +90,25 @@ def mlp_step(torch: ModuleType, optimizer: str) -> Callable[[], Any]:
     def run() -> Any:
         update.zero_grad()
         loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        update.step()
+        return loss
+
+    return run
+
+
+def loop_step(torch: ModuleType) -> Callable[[], Any]:
+    """Training step of a recurrent cell that is written as a Python loop: 20 steps, 64 wide, batch 16."""
+    cell, head = torch.nn.RNNCell(32, 64), torch.nn.Linear(64, 10)
+    update = torch.optim.SGD([*cell.parameters(), *head.parameters()], lr=1e-3)
+    inputs, labels = torch.randn(20, 16, 32), torch.randint(0, 10, (16,))
+
+    def run() -> Any:
+        update.zero_grad()
+        state = torch.zeros(16, 64)
+        for each in inputs:
+            state = cell(each, state)
+        loss = torch.nn.functional.cross_entropy(head(state), labels)
         loss.backward()
         update.step()
         return loss
