@@ -36,7 +36,8 @@ def seconds_on(kernel: Any, cores: int, bandwidth: float) -> float:
 
 def measure(select: str, cores: int) -> None:
     """Print, a line each, a workload's name, its seconds on one core and on `cores`, and the shares of few chunks and of barriers there."""
-    torch = load("flambeau", 1)
+    torch = load("flambeau")
+    torch.set_num_threads(1)
     import flambeau
     from flambeau._runtime import targets
 
