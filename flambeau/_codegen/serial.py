@@ -8,6 +8,7 @@ from functools import lru_cache
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Builder, Module, Value, bits, element_type, i64, vector_width
 from flambeau._codegen.loops import COMBINE, finish
+from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 
 
@@ -46,30 +47,37 @@ def _neutral(kind: str, of: DType, width: int) -> list[Value]:
     return scalar.unpack(scalar.splat_constant(of, number, width))
 
 
+def _kept(kind: str, of: DType) -> DType:
+    """The dtype of running totals: sums and products in single precision are kept in double, or the error of a long one would grow with its length."""
+    return {dt.float32: dt.float64, dt.complex64: dt.complex128}.get(of.compute, of.compute) if kind in ("sum", "prod") else of.compute
+
+
 def _scanned(f: Builder, kind: str, of: DType, total: scalar.Operand, item: scalar.Operand) -> scalar.Operand:
-    """The next running total, in the compute dtype."""
-    return scalar.emit(f, SCANS[kind], of.compute, total, scalar.cast(f, item, of, of.compute))
+    """The next running total."""
+    kept = _kept(kind, of)
+    return scalar.emit(f, SCANS[kind], kept, total, scalar.cast(f, item, of, kept))
 
 
 @lru_cache(maxsize=256)
 def scan_along_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> tuple[str, str]:
-    """A running combination along the last axis of a row-major array; half precision accumulates in float32.
+    """A running combination along the last axis of a row-major array.
 
     Parameters: ``[slot, bytes of the source, slot, bytes of the result, length, lines]``; a tile is ``SCAN_LINES`` lines.
     """
     module, f = _start(features)
+    kept = _kept(kind, of)
     source, target, length, lines = _buffer(f, 0), _buffer(f, 2), _word(f, 4), _word(f, 5)
 
     def walk(first: Value, count: int) -> None:
         starts = [f.mul(f.add(first, line), length) for line in range(count)]
-        parts = _neutral(kind, of.compute, 1)
+        parts = _neutral(kind, kept, 1)
         with f.loop(0, length, 1, parts * count) as steps:
             following: list[Value] = []
             for line, start in enumerate(starts):
                 at = f.add(start, steps.index)
                 before = scalar.pack(steps.carried[line * len(parts) : (line + 1) * len(parts)])
                 total = _scanned(f, kind, of, before, scalar.load(f, _element(f, source, at, of), of, 1))
-                scalar.store(f, scalar.cast(f, total, of.compute, of), _element(f, target, at, of), of)
+                scalar.store(f, scalar.cast(f, total, kept, of), _element(f, target, at, of), of)
                 following += scalar.unpack(total)
             steps.carry(*following)
 
@@ -93,10 +101,11 @@ def scan_across_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> 
     outer place.
     """
     module, f = _start(features)
+    kept = _kept(kind, of)
     source, target = _buffer(f, 0), _buffer(f, 2)
     length, inner, block, blocks = (_word(f, position) for position in range(4, 8))
-    types = scalar.register_types(of.compute, LANES)
-    totals = [f.alloca("i64" if of.compute.itemsize == 8 or of.is_complex else "i32", SCAN_BLOCK * 2) for _ in types]
+    types = scalar.register_types(kept, LANES)
+    totals = [f.alloca("i64" if kept.itemsize == 8 or of.is_complex else "i32", SCAN_BLOCK * 2) for _ in types]
     bytes_of = [LANES * max(1, bits(type) // 8) for type in types]
 
     def place(memory: Value, at: Value, size: int) -> Value:
@@ -107,7 +116,7 @@ def scan_across_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> 
         places = [place(memory, position, size) for memory, size in zip(totals, bytes_of, strict=True)]
         before = scalar.pack([_from_bytes(f, each, type) for each, type in zip(places, types, strict=True)])
         total = _scanned(f, kind, of, before, scalar.load(f, _element(f, source, at, of), of, LANES, mask))
-        scalar.store(f, scalar.cast(f, total, of.compute, of), _element(f, target, at, of), of, mask)
+        scalar.store(f, scalar.cast(f, total, kept, of), _element(f, target, at, of), of, mask)
         for each, part in zip(places, scalar.unpack(total), strict=True):
             f.store(_as_bytes(f, part), each)
 
@@ -118,7 +127,7 @@ def scan_across_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> 
         whole = f.binary("and", count, i64(-LANES))
         first = f.add(f.mul(f.mul(outer, inner), length), column)
         with f.loop(0, count, LANES) as vectors:
-            for memory, size, part in zip(totals, bytes_of, _neutral(kind, of.compute, LANES), strict=True):
+            for memory, size, part in zip(totals, bytes_of, _neutral(kind, kept, LANES), strict=True):
                 f.store(_as_bytes(f, part), place(memory, vectors.index, size))
         with f.loop(0, length) as steps:
             row = f.add(first, f.mul(steps.index, inner))
