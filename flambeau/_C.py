@@ -18,6 +18,13 @@ _TensorMeta = type
 """The class of `Tensor` as a class."""
 
 
+class Value:
+    """A value in a graph of TorchScript, of which there are none here: for annotations and ``isinstance``; it cannot be made."""
+
+    def __init__(self) -> None:
+        raise TypeError("torch._C.Value: there are no graphs of TorchScript here; torch.fx traces modules to graphs")
+
+
 class PyTorchFileReader:
     """The records of a file that `save` wrote.
 

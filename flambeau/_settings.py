@@ -7,10 +7,11 @@ settings ask for at most holds anyway. They are kept, so that scripts read back 
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from typing import Any
 
 from flambeau._types import dtype as dt
-from flambeau._types.device import device, require_cpu
+from flambeau._types.device import device, set_contexts
 from flambeau._types.promotion import set_default_dtype
 
 PUBLIC = (
@@ -90,19 +91,26 @@ def set_num_interop_threads(num: int) -> None:
         raise RuntimeError("expected a positive number of interop threads")
 
 
+def _devices() -> Any:
+    """The module of default devices, which most programs never need."""
+    return import_module(f"{__name__.partition('.')[0]}.utils._device")
+
+
+set_contexts(lambda: _devices().CONTEXTS)
+
+
 def set_default_device(device: Any) -> None:
-    """Set where tensors are made: on the CPU, the only device.
+    """Set where this thread makes tensors, if nobody says another device: on the CPU (or ``None``), or on the meta device.
 
     Raises:
-        RuntimeError: another device is given.
+        RuntimeError: there is no such device here.
     """
-    if device is not None:
-        require_cpu(device)
+    _devices().set_default(device)
 
 
 def get_default_device() -> device:
-    """Where tensors are made: on the CPU."""
-    return device("cpu")
+    """Where tensors are made: on the CPU, unless ``set_default_device`` or a ``with torch.device(...)`` block says something else."""
+    return _devices().get()
 
 
 def set_default_tensor_type(t: Any) -> None:

@@ -19,6 +19,7 @@ from flambeau._serialization.archive import ALIGNMENT, FORMAT_VERSION, ArchiveRe
 from flambeau._serialization.files import FILE_LIKE, is_path, reading, writing
 from flambeau._serialization.names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
+from flambeau._tape.storage import MetaStorage
 from flambeau._types.device import device as Device
 
 __all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
@@ -106,7 +107,7 @@ def load(
 
     Args:
         f: a path, or a file that is open for reading bytes and can seek
-        map_location: where tensors go that were saved on another device: ``"cpu"``; a dictionary from old to new devices; or a
+        map_location: where tensors go: ``"cpu"``, where all are by default; ``"meta"``, with which no elements are read; a dictionary from old to new devices; or a
             function of a storage and its device, which returns the storage, or ``None`` to leave the choice to PyTorch's rules
         pickle_module: the module whose unpickler to use, which turns ``weights_only`` off
         weights_only: ``False`` builds any object, for which **code from the file is run**
@@ -150,14 +151,14 @@ def load(
         if not magic:
             raise EOFError("Ran out of input: the file is empty")
         if magic == b"PK\x03\x04":
-            return _load_archive(ArchiveReader(stream), unpickle, restore, stream if mmap else None)
+            return _load_archive(ArchiveReader(stream), unpickle, restore, stream if mmap else None, _names_meta(map_location))
         if mmap:
             raise RuntimeError("mmap can only be used with files saved with _use_new_zipfile_serialization=True; save the file anew")
         return legacy.load(stream, unpickle, restore)
 
 
 def _load_archive(
-    archive: ArchiveReader, unpickle: Callable[[BinaryIO, Callable], Any], restore: Restore, mapped_file: BinaryIO | None
+    archive: ArchiveReader, unpickle: Callable[[BinaryIO, Callable], Any], restore: Restore, mapped_file: BinaryIO | None, nowhere: bool
 ) -> Any:
     if "constants.pkl" in archive:
         raise RuntimeError("this file is a TorchScript program (made by torch.jit.save), which only PyTorch can run")
@@ -179,6 +180,9 @@ def _load_archive(
             if numel * storage_type.dtype.itemsize != nbytes:
                 raise RuntimeError(f"record {record} has {nbytes} bytes, but the object expects {numel} elements of {storage_type.dtype!r}")
             storage = None if memory is None else _mapped(memory, archive.offset(record), nbytes, storage_type)
+            if nowhere:
+                storages[key] = LoadedStorage.nowhere(nbytes, storage_type.dtype)
+                return storages[key]
             if storage is None:
                 storage = LoadedStorage.empty(nbytes, storage_type.dtype)
                 archive.read_into(record, storage.data().data)
@@ -205,7 +209,10 @@ def _restore(map_location: MAP_LOCATION) -> Restore:
     """
 
     def place(storage: LoadedStorage, location: str) -> LoadedStorage:
-        if location.split(":")[0] != "cpu":
+        kind = location.split(":")[0]
+        if kind == "meta":
+            return LoadedStorage(MetaStorage(storage.start + storage.nbytes()), storage.dtype, storage.start)
+        if kind != "cpu":
             raise RuntimeError(
                 f"Attempting to deserialize object on device {location!r}, which is not available: Flambeau computes on the CPU. "
                 "Please use load with map_location='cpu' to map your storages to the CPU."
@@ -217,7 +224,7 @@ def _restore(map_location: MAP_LOCATION) -> Restore:
     if isinstance(map_location, dict):
         return lambda storage, location: place(storage, map_location.get(location, location))
     if isinstance(map_location, (str, bytes, Device)):
-        target = map_location.decode() if isinstance(map_location, bytes) else str(map_location)
+        target = _named(map_location)
         return lambda storage, location: place(storage, target)
 
     def restore(storage: LoadedStorage, location: str) -> LoadedStorage:
@@ -225,6 +232,15 @@ def _restore(map_location: MAP_LOCATION) -> Restore:
         return place(storage, location) if moved is None else moved
 
     return restore
+
+
+def _named(location: str | bytes | Device) -> str:
+    return location.decode() if isinstance(location, bytes) else str(location)
+
+
+def _names_meta(map_location: MAP_LOCATION) -> bool:
+    """Whether everything goes to the meta device, so that no elements need be read."""
+    return isinstance(map_location, (str, bytes, Device)) and _named(map_location).split(":")[0] == "meta"
 
 
 def _weights_only(chosen: bool | None, pickle_module: ModuleType | None) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from parity.check import DTYPES, Report
+from parity.meta import MetaCheck
 from parity.modules import ModuleCheck, modules
 from parity.operators import OperatorCheck, operators
 from parity.translate import Translator
@@ -23,11 +24,13 @@ from parity.workers import Crash, run_all
 
 PASSING = Path(__file__).with_name("passing.txt")
 QUICK = 5  # samples for each dtype
+KINDS = ("op", "module", "meta")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m parity", description=__doc__)
     parser.add_argument("--ops", metavar="REGEX", help="only operators whose name matches (all of it)")
+    parser.add_argument("--meta", action="store_true", help="operators on the meta device, against the same ones on the CPU, instead")
     parser.add_argument("--modules", metavar="REGEX", help="only modules whose name matches (all of it)")
     parser.add_argument("--dtypes", default=",".join(str(dtype)[6:] for dtype in DTYPES), help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
@@ -40,7 +43,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fail-under-modules", type=int, default=0, metavar="N", help="fail if fewer modules pass")
     parser.add_argument("--update-passing", action="store_true", help=f"record what passes in {PASSING.name}")
     options = parser.parse_args(arguments)
-    options.partial = bool(options.ops or options.modules or options.quick or options.dtypes != parser.get_default("dtypes"))
+    options.partial = bool(
+        options.ops or options.modules or options.meta or options.quick or options.dtypes != parser.get_default("dtypes")
+    )
     if options.update_passing and options.partial:
         parser.error("--update-passing needs a whole run")
     return options
@@ -57,8 +62,11 @@ def main() -> int:
     checks: dict[str, Callable[[], Report]] = {}
     if options.ops or not options.modules:
         for name, op in selected(operators(), options.ops).items():
-            checks[f"op {name}"] = lambda op=op: OperatorCheck(op, translator, limit).run(dtypes)
-    if options.modules or not options.ops:
+            if options.meta:
+                checks[f"meta {name}"] = lambda op=op: MetaCheck(op, translator, limit).run(dtypes)
+            else:
+                checks[f"op {name}"] = lambda op=op: OperatorCheck(op, translator, limit).run(dtypes)
+    if options.modules or not (options.ops or options.meta):
         for name, info in selected(modules(), options.modules).items():
             checks[f"module {name}"] = lambda info=info: ModuleCheck(info, translator, limit).run(dtypes)
 
@@ -89,7 +97,7 @@ def conclude(reports: dict[str, Report], options: argparse.Namespace, seconds: f
     if not options.quiet:
         print(gaps_as_text(reports))
     counts = {}
-    for kind in ("op", "module"):
+    for kind in KINDS:
         of_kind = [report for task, report in reports.items() if task.startswith(f"{kind} ")]
         counts[kind] = sum(report.passed for report in of_kind)
         if of_kind:
@@ -123,7 +131,7 @@ def reason(report: Report) -> str:
 def gaps_as_text(reports: dict[str, Report]) -> str:
     """One line for each gap, and those that are missing altogether together."""
     lines = []
-    for kind in ("op", "module"):
+    for kind in KINDS:
         of_kind = {task.partition(" ")[2]: report for task, report in reports.items() if task.startswith(f"{kind} ")}
         lines += [f"{kind} {name}: {what} {why}" for name, report in of_kind.items() for what, why in report.gaps.items()]
         missing = [name for name, report in of_kind.items() if report.missing]

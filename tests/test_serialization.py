@@ -57,6 +57,15 @@ TORCH_LEGACY = (
     'wiD1iJ;?PNy(q3xj(a?9=^A5i;32|Cffawf-elKG<8_+7l);*HY~SBhULcSu-'
     'hIR*78oVY4zSwlsj|cQ^;pUrN7cRzS;kuo9}xl%HhC{zI|M||B+7f^wKz_@iUD(G=8U{EGWtZjY%5ig}(vQ?CJR'
 )
+TORCH_META = (
+    'c-p0uO>fgc5Qf)w>I4Jn2hh?&dkzw$v7N*%6;z6lFFue4Aypi(++^EYxN*kWln)815=u*N2riuX2XKXdfjA&IAQ0ljiNC<Eow~Lwr=qO1T3McV-e)~Ct{XxIp<E6fSz~Ad'
+    'SzdF~-p2DSi&(|Z14pmr(Y@H(;hzF3ta4P)0j^10swkR0Vmn>Q^zd5Gc3Nh~@~kaPuqOeZ5<*{FCc*8l>zQrW?9wP}14|$j0)e#dxE4_r2{MLY@VhW#aE7o8;y!_F19H!s'
+    'P1kX7lh|&%E8X^5*u$+`c9TeO>PiEoJviNfGd|}dIJ+69?b&T2S0%_BnLdmfTpz}0#_<MB__0kmmjXOs-KIq63x(Az4IV(lg+XqeA>TQ;$)umK1XHU5OWf(fMS~|Wy<#AP'
+    '@52o9zO=u|XfG3(ZNOZwSU0k{A79@7yicWU*Hf!Cg=WKQ71v#F%Od7B_PX?Q=(XuY(IQJ`7VrOjd&c0{PPdpr+M&hZuBPSK8|^LJCVEXxcS&E>G6PtC2)}u1!4Cx(N6R6='
+    '+GB!UR%N}mbQ0f#<=BKcm@)Kk{F)Z2i#U`ak8Z}MV!ou;uKx!BLOaWBGlCZ@;%8==8%i*WmO_HC!rDm@REar%db4r&`0qc5l*0z_FW<$UO*`O;#m3IGTY9bdk05eIQx@dK'
+    '#fmI1RLa$|T2iVdtz1>K@`9qNno=oMWmR2dl&`)j-wTwZ;8Su8Hsp*>$=DI{<bN!wjt;<7O!<yOX>*lK5^ds{c;oVD$mAsRL>qBDmgi+8PdETcd9;i2G5Mr`61|($M*Cni'
+    'rhOgJrrbYTp1GKKB7=@;oVp>3R}b1uxE3n2iSr{DoF6j5Np=3KJu!F={$L|wpvn62LF``=v6n9'
+)
 # fmt: on
 
 
@@ -305,6 +314,31 @@ def test_map_location() -> None:
         file.seek(0)
         with pytest.raises(RuntimeError, match="is not available"):
             load(file, map_location=location)
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_the_meta_device_in_what_pytorch_wrote(weights_only: bool) -> None:
+    state = load(io.BytesIO(unpacked(TORCH_META)), weights_only=weights_only, map_location="cpu")
+    assert type(state["p"]) is nn.Parameter and state["p"].is_meta and state["p"].stride() == (1, 3) and state["p"].requires_grad
+    assert state["x"].is_meta and state["x"].dtype is flambeau.uint16 and state["c"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_meta_device(legacy: bool) -> None:
+    """Meta tensors stay what they are, in PyTorch's words, and others come there without their elements."""
+    buffer = io.BytesIO()
+    matrix = flambeau.arange(6.0).reshape(2, 3)
+    state = {"meta": flambeau.empty(2, 3, device="meta").t(), "view": matrix[1], "matrix": matrix}
+    save(state, buffer, _use_new_zipfile_serialization=not legacy)
+    assert b"torch._utils\n_rebuild_meta_tensor_no_storage\n" in buffer.getvalue()
+    buffer.seek(0)
+    found = load(buffer)
+    assert found["meta"].is_meta and found["meta"].stride() == (1, 3) and found["matrix"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    for location in ("meta", flambeau.device("meta"), {"cpu": "meta"}):
+        buffer.seek(0)
+        found = load(buffer, map_location=location)
+        assert all(each.is_meta for each in found.values()) and found["matrix"].untyped_storage().nbytes() == 24
+        assert found["view"].storage_offset() == 3 and found["view"].untyped_storage() == found["matrix"].untyped_storage()
 
 
 # -------------------------------------------------------------------------------------------- what may be loaded

@@ -43,6 +43,15 @@ def test_random_tensors_for_tests() -> None:
     assert_allclose(flambeau.ones(1), flambeau.ones(1, dtype=flambeau.float64))
 
 
+def test_there_is_no_cuda_to_be_initialized_and_no_graph_of_torchscript() -> None:
+    from flambeau._C import Value
+
+    assert not (flambeau.cuda.is_initialized() or flambeau.cuda._initialized or flambeau.cuda.is_available())
+    assert not isinstance(flambeau.ones(1), Value)
+    with pytest.raises(TypeError, match="no graphs of TorchScript"):
+        Value()
+
+
 def test_settings_of_libraries_hold_within_a_context() -> None:
     from flambeau.backends import cuda, cudnn, mkldnn
 

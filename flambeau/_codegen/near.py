@@ -26,29 +26,48 @@ def gather(f: Builder, start: Value, index: Value, of: DType, mask: Value | None
     """
     permute = _permutation(f, of)
     results = [f.alloca(type) for type in scalar.register_types(of, WIDTH)]
-    lanes = constant_vector("i64", range(WIDTH))
+    rest = lambda: _keep(f, otherwise(), results)
     if permute is None:
-        low = f.extract(index, 0)
-        as_wanted = f.compare("eq", f.sub(index, f.splat(low, WIDTH)), lanes)
-        if mask is not None:
-            as_wanted = f.binary("or", as_wanted, f.binary("xor", mask, 1))
-        is_near = _all(f, as_wanted)
+        _side_by_side(f, start, index, of, mask, results, rest)
+    elif mask is None:
+        guess = f.intrinsic("smax", f.extract(index, 0), f.extract(index, WIDTH - 1))
+        _permuted_near(f, start, index, guess, of, results, lambda: _permuted_near(f, start, index, _largest(f, index), of, results, rest))
     else:
-        last, index = _last(f, index, mask)
-        low = f.intrinsic("smax", f.sub(last, WIDTH - 1), i64(0))
-        steps, span = f.sub(index, f.splat(low, WIDTH)), f.splat(f.sub(last, low), WIDTH)
-        is_near = _all(f, f.compare("ule", steps, span))
-    with f.when(is_near):
-        place = scalar.element_address(f, start, low, of)
-        if permute is None:
-            found = scalar.load(f, place, of, WIDTH, mask)
-        else:
-            window = f.masked_load(place, f.compare("ule", lanes, span), vector(scalar.memory_type(of), WIDTH))
-            found = scalar.from_memory(f, permute(f, window, steps), of)
-        _keep(f, found, results)
-    with f.when(f.binary("xor", is_near, 1)):
-        _keep(f, otherwise(), results)
+        index = f.select(mask, index, f.splat(f.extract(index, 0), WIDTH))
+        _permuted_near(f, start, index, _largest(f, index), of, results, rest)
     return scalar.pack([f.load(place, type) for place, type in zip(results, scalar.register_types(of, WIDTH), strict=True)])
+
+
+def _side_by_side(
+    f: Builder, start: Value, index: Value, of: DType, mask: Value | None, results: list[Value], otherwise: Callable[[], None]
+) -> None:
+    """Elements that are all neighbours are loaded."""
+    low = f.extract(index, 0)
+    as_wanted = f.compare("eq", f.sub(index, f.splat(low, WIDTH)), constant_vector("i64", range(WIDTH)))
+    if mask is not None:
+        as_wanted = f.binary("or", as_wanted, f.binary("xor", mask, 1))
+    is_near = _all(f, as_wanted)
+    with f.when(is_near):
+        _keep(f, scalar.load(f, scalar.element_address(f, start, low, of), of, WIDTH, mask), results)
+    with f.when(f.binary("xor", is_near, 1)):
+        otherwise()
+
+
+def _permuted_near(
+    f: Builder, start: Value, index: Value, last: Value, of: DType, results: list[Value], otherwise: Callable[[], None]
+) -> None:
+    """Elements that lie within a register that ends at ``last`` are loaded together and permuted."""
+    permute = _permutation(f, of)
+    assert permute is not None
+    low = f.intrinsic("smax", f.sub(last, WIDTH - 1), i64(0))
+    steps, span = f.sub(index, f.splat(low, WIDTH)), f.splat(f.sub(last, low), WIDTH)
+    is_near = _all(f, f.compare("ule", steps, span))
+    with f.when(is_near):
+        inside = f.compare("ule", constant_vector("i64", range(WIDTH)), span)
+        window = f.masked_load(scalar.element_address(f, start, low, of), inside, vector(scalar.memory_type(of), WIDTH))
+        _keep(f, scalar.from_memory(f, permute(f, window, steps), of), results)
+    with f.when(f.binary("xor", is_near, 1)):
+        otherwise()
 
 
 def _keep(f: Builder, found: Operand, places: list[Value]) -> None:
@@ -60,13 +79,8 @@ def _all(f: Builder, condition: Value) -> Value:
     return f.compare("eq", f.cast("bitcast", condition, f"i{WIDTH}"), -1)
 
 
-def _last(f: Builder, index: Value, mask: Value | None) -> tuple[Value, Value]:
-    """The largest of the lanes, or one that may be expected to be, and the index, with another lane's value where there is none."""
-    first = f.extract(index, 0)
-    if mask is None:
-        return f.intrinsic("smax", first, f.extract(index, WIDTH - 1)), index
-    index = f.select(mask, index, f.splat(first, WIDTH))
-    return f.intrinsic("vector.reduce.smax", index, returns="i64"), index
+def _largest(f: Builder, index: Value) -> Value:
+    return f.intrinsic("vector.reduce.smax", index, returns="i64")
 
 
 # -- permutations ----------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class ScatterSpec:
         outer, steps: how many digits there are of each kind, the vector digit apart
         vector: whether there is a vector digit; otherwise the lanes are neighbouring steps
         lanes: how the lanes move the target, the value and each index (0: not at all, 1: by one element, 2: by a stride)
+        named: 1 if the value is rows of memory that are named by places (int64), 2 if each is times a factor, too; then there is a vector digit
         owned: tiles are shared by owners (then there is a vector digit, and no ``start``)
         start: what a tile does first with the rows that it may write: ``copy`` them from elsewhere, set them to ``zero``, or nothing
         gathers: a tile works on the rows that it may write in scratch memory, where they lie side by side, and puts them in their places at the
@@ -62,6 +63,7 @@ class ScatterSpec:
     steps: int
     vector: bool
     lanes: tuple[int, ...]
+    named: int = 0
     owned: bool = False
     start: str = ""
     gathers: bool = False
@@ -72,16 +74,18 @@ class ScatterSpec:
 class ScatterParameters:
     """Where the parameters of a kernel are.
 
-    ``[slot and bytes of the target, of the value, for each index: slot, bytes, size, stride in the target, vector blocks, vector
-    positions in a block, places that indices reach, owners, tiles that may be taken together, slot and bytes of what to copy, for each digit: extent, weight in row-major order, stride of the target, of the
-    value, of each index]``, with the digits in the order outer, vector, steps.
+    ``[slot and bytes of the target, of the value, for each index: slot, bytes, size, stride in the target, slot and bytes of places and what a
+    place moves the value by, slot and bytes of factors, vector blocks, vector positions in a block, places that indices reach, owners, tiles
+    that may be taken together, slot and bytes of what to copy, for each digit: extent, weight in row-major order, stride of the target, of
+    the value, of each index, of places and factors]``, with the digits in the order outer, vector, steps.
     """
 
     def __init__(self, spec: ScatterSpec) -> None:
         self.index = [4 + 4 * each for each in range(len(spec.indices))]
-        first = 4 + 4 * len(spec.indices)
+        self.named = 4 + 4 * len(spec.indices)
+        first = self.named + (0, 3, 5)[spec.named]
         self.blocks, self.block, self.span, self.owners, self.together, self.origin = range(first, first + 6)
-        self.words = 4 + len(spec.indices)
+        self.words = 4 + len(spec.indices) + spec.named
         self.digits = spec.outer + spec.vector + spec.steps
         self.digit = self.origin + 2
 
@@ -100,7 +104,8 @@ def scatter_kernel(spec: ScatterSpec) -> tuple[str, str]:
 
 @dataclass
 class _Place:
-    """Where the loops are: the element of the target (without indices), of the value and of each index, and the row-major position."""
+    """Where the loops are: the element of the target (without indices), of the value and of each index (and of places and factors), and the
+    row-major position."""
 
     target: Value
     value: Value
@@ -116,6 +121,8 @@ class _Emitter:
         )
         self.parameters = ScatterParameters(spec)
         self.count = len(spec.indices)
+        self.factor: scalar.Operand | None = None  # of the present row
+        self.gap: Value | None = None  # from the present row of the value to one that is read later
 
     def _word(self, position: int) -> Value:
         return self.f.load(self.f.offset(self.f.parameters[1], position, "i64"), "i64")
@@ -131,6 +138,7 @@ class _Emitter:
         self.bases = [self._buffer(at) for at in parameters.index]
         self.sizes = [self._word(at + 2) for at in parameters.index]
         self.moves = [self._word(at + 3) for at in parameters.index]
+        self.named = [self._buffer(parameters.named + at) for at in (0, 3)[: spec.named]]
         words = [
             [self._word(parameters.digit + parameters.words * digit + word) for word in range(parameters.words)]
             for digit in range(parameters.digits)
@@ -152,7 +160,7 @@ class _Emitter:
             rest_of_tile = f.sub(tiles.index, f.mul(self.owner[0], places))
             linear = f.binary("udiv", rest_of_tile, blocks)
             block = f.sub(rest_of_tile, f.mul(linear, blocks))
-            place = _Place(i64(0), i64(0), [i64(0)] * self.count, i64(0))
+            place = _Place(i64(0), i64(0), [i64(0)] * (self.count + spec.named), i64(0))
             for number in reversed(range(len(self.outer))):
                 digit = self.outer[number]
                 quotient = f.binary("udiv", linear, digit[0]) if number else i64(0)
@@ -254,11 +262,22 @@ class _Emitter:
             f.add(place.position, f.mul(by, weight)),
         )
 
+    def _across(self, row: _Place, at: Value) -> _Place:
+        """A row at a place of the vector digit, along which most things lie side by side or stay where they are."""
+        assert self.vector is not None
+        target, value, *indices = (
+            self.f.add(before, self._lane_steps(at, kind, stride)) if kind else before
+            for before, kind, stride in zip((row.target, row.value, *row.indices), self.spec.lanes, self.vector[2:], strict=False)
+        )
+        position = self.f.add(row.position, self.f.mul(at, self.vector[1]))
+        return _Place(target, value, [*indices, *row.indices[self.count :]], position)
+
     def _walk(self, place: _Place, digits: list[list[Value]], body: Callable[[_Place], None]) -> None:
         """Loops over steps, in order."""
         with ExitStack() as stack:
             for digit in digits:
                 loop = stack.enter_context(self.f.loop(0, digit[0]))
+                self.step = loop.index
                 place = self._moved(place, digit, loop.index)
             body(place)
 
@@ -323,7 +342,7 @@ class _Emitter:
     def _one(self, target: Value, value: Value) -> None:
         f, of = self.f, self.spec.dtype
         place = self._element(self.target, target)
-        item = scalar.load(f, self._element(self.value, value), of, 1)
+        item = self._times(scalar.load(f, self._element(self.value, value), of, 1), 1)
         if self.spec.combine != "set":
             item = self._combined(scalar.load(f, place, of, 1), item)
         scalar.store(f, item, place, of)
@@ -440,7 +459,7 @@ class _Emitter:
                 stack.enter_context(f.when(keep))
             if spec.dry and not varying:
                 return
-            row = _Place(target, place.value, place.indices, place.position)
+            row = _Place(target, self._named(place) if spec.named else place.value, place.indices, place.position)
             size = f.sub(self.block_end, self.block_start)
             whole = f.add(self.block_start, f.binary("and", size, i64(-LANES)))
             with f.loop(self.block_start, whole, LANES) as loop:
@@ -452,6 +471,29 @@ class _Emitter:
             with f.when(f.compare("slt", whole, self.block_end)):
                 self._vector(place.target, row, whole, f.lane_mask(f.sub(self.block_end, whole), LANES))
 
+    def _named(self, place: _Place) -> Value:
+        """The row of the value that the present step's place names; its factor, and the row of a later step, are remembered."""
+        f, of = self.f, self.spec.dtype
+        move = self._word(self.parameters.named + 2)
+
+        def row(at: Value, value: Value) -> Value:
+            return f.add(value, f.mul(f.load(f.offset(self.named[0], at, "i64"), "i64"), move))
+
+        found = row(place.indices[self.count], place.value)
+        if self.ahead is not None:
+            step = self.steps[-1]
+            ahead = f.intrinsic("smin", self.ahead, f.sub(f.sub(step[0], i64(1)), self.step))
+            later = row(f.add(place.indices[self.count], f.mul(ahead, step[4 + self.count])), f.add(place.value, f.mul(ahead, step[3])))
+            self.gap = f.sub(later, found)
+        if self.spec.named > 1:
+            self.factor = scalar.load(f, f.offset(self.named[1], place.indices[self.count + 1], scalar.memory_type(of)), of, 1)
+        return found
+
+    def _times(self, item: scalar.Operand, width: int) -> scalar.Operand:
+        """Elements of the present row, times its factor if rows have factors."""
+        f, of, factor = self.f, self.spec.dtype, self.factor
+        return item if factor is None else scalar.emit(f, "mul", of, item, scalar.splat(f, factor, of, width) if width > 1 else factor)
+
     def _fetch_places(self, row: _Place, at: Value) -> None:
         """Begin to fetch the places of the target that a vector will write, which nothing reads before.
 
@@ -461,7 +503,7 @@ class _Emitter:
         assert self.vector is not None
         if spec.dry or spec.combine != "set" or spec.lanes[2:] not in ((1,), (2,)):
             return
-        here = self._moved(row, self.vector, at)
+        here = self._across(row, at)
         for lane in map(i64, range(LANES)):
             f.prefetch(self._element(self.target, self._lane_target(here, self.vector, lane, (0,))))
 
@@ -471,7 +513,7 @@ class _Emitter:
         f, spec = self.f, self.spec
         assert self.vector is not None
         moving = [which for which, kind in enumerate(spec.lanes[2:]) if kind]
-        here = self._moved(row, self.vector, at)
+        here = self._across(row, at)
         outside = constant("i1", 0)
         for which in moving:
             outside = f.binary("or", outside, self._is_outside(which, here.indices[which], spec.lanes[2 + which]))
@@ -502,7 +544,8 @@ class _Emitter:
         if self.ahead is None:
             return
         f, step = self.f, self.steps[-1]
-        f.prefetch(self._element(self.value, f.add(here.value, f.mul(self.ahead, step[3]))))
+        gap = self.gap if self.gap is not None else f.mul(self.ahead, step[3])
+        f.prefetch(self._element(self.value, f.add(here.value, gap)))
         for which, kind in enumerate(self.spec.lanes[2:]):
             if kind == 1:
                 of = self.spec.indices[which]
@@ -514,7 +557,7 @@ class _Emitter:
         f, spec = self.f, self.spec
         assert self.vector is not None
         _, weight, target_stride, *_ = self.vector
-        here = self._moved(row, self.vector, at)
+        here = self._across(row, at)
         moved = None
         for which, kind in enumerate(spec.lanes[2:]):
             if kind:
@@ -548,6 +591,7 @@ class _Emitter:
             item = scalar.load(f, source, of, LANES, mask)
         else:
             item = scalar.load_strided(f, source, value_stride, of, LANES, mask)
+        item = self._times(item, LANES)
         side_by_side = moved is None and spec.lanes[0] == 1
         step = target_stride if moved is None else moved
         if spec.combine != "set":

@@ -24,8 +24,9 @@ from flambeau._compiler.nest import KernelCall, Nest
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 
-_MOST_INSTRUCTIONS = 48
-"""A longer body would keep the multiply-add units waiting for longer than the memory that it saves."""
+_MOST_INSTRUCTIONS = 6
+"""Besides casts. More take longer here than in a loop of their own, and make a kernel of each contraction that has them: with Adam's 13 beside the gradients
+of weights a step of two layers of 512 by 2048 took 17 % longer, those of DCGAN, GPT and a VAE 5 to 10 %, and their first steps 10 to 20 %."""
 
 _LARGE = 1 << 16
 """Elements from which on it matters in which order a result is written."""
@@ -46,7 +47,9 @@ def absorb(clustering: Clustering) -> None:
 
 
 def _is_elementwise(cluster: Cluster) -> bool:
-    if not cluster.dims or cluster.reduced is not None or len(cluster.nodes) > _MOST_INSTRUCTIONS or 0 in cluster.extents:
+    if not cluster.dims or cluster.reduced is not None or 0 in cluster.extents:
+        return False
+    if sum(node.kind != "cast" for node in cluster.nodes) > _MOST_INSTRUCTIONS:
         return False
     for node in cluster.nodes:
         if node.kind not in ("map", "cast", "update") or node.dtype.is_complex:

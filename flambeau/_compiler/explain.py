@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
-from math import prod
+from math import log2, prod
 from os import PathLike, fspath
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from flambeau._codegen import serial
 from flambeau._compiler import attention, limits
 from flambeau._compiler.cluster import ATTENTION, LEAVES
+from flambeau._compiler.graph import build
 from flambeau._compiler.limits import Limits
 from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
@@ -327,7 +329,7 @@ class _Work:
 
     def _written(self, node: Node) -> int:
         """An update or a scatter writes as many elements as it is given; all else writes the whole value."""
-        return (node.args[1].numel if node.kind in ("update", "scatter") else node.numel) * node.dtype.itemsize
+        return _values(node) * node.dtype.itemsize
 
     def _read(self, call: KernelCall, buffers: dict[Any, Any]) -> int:
         """The bytes that a kernel reads of values made before it: of each at most all of its memory."""
@@ -340,8 +342,8 @@ class _Work:
                     continue
                 if node.kind in ("update", "scatter") and position == 0:
                     continue
-                if node.kind == "gather" and position == 0:
-                    elements = node.numel
+                if (node.kind == "gather" and position == 0) or (node.kind == "scatter" and position == 1):
+                    elements = _values(node)
                 else:
                     elements = base.numel if view is None else _distinct(view)
                 reads.setdefault(base.index, {})[argument.attrs, argument.shape, argument.strides] = elements * base.dtype.itemsize
@@ -363,6 +365,13 @@ def _sizes(node: Node) -> tuple[int, int, int, int]:
     return prod(left[:batch]), prod(left[batch : batch + m]), prod(right[batch + k :]), prod(left[batch + m :]) * (4 if unsigned else 1)
 
 
+def _values(node: Node) -> int:
+    """How many elements a node computes or writes."""
+    if node.kind == "scatter":
+        return prod(node.attrs[1])
+    return node.args[1].numel if node.kind == "update" else node.numel
+
+
 def _names(node: Node) -> tuple[str, ...]:
     """How a node is called in a table."""
     if node.kind in ("map", "reduce"):
@@ -372,11 +381,29 @@ def _names(node: Node) -> tuple[str, ...]:
     if node.kind == "contract":
         batch, m, n, k = _sizes(node)
         return (f"contract {f'{batch}x' if batch > 1 else ''}{m}x{n}x{k}",)
-    if node.kind in ("scan", "scatter", "recur"):
+    if node.kind in ("scan", "scatter", "recur", "linear"):
         return (f"{node.kind} {node.attrs[0]}",)
     if node.kind == "item":  # named with what makes it
         return ()
     return (node.kind,)
+
+
+def operations(record: Any) -> list[tuple[str, int]]:
+    """What one call would take if it were a program of its own: the name of each operation, and how many of them there are.
+
+    Args:
+        record: the call: ``op``, ``statics``, ``operands`` (whose slots do not count) and ``layouts``
+    """
+    count = len(record.operands)
+    numbered = SimpleNamespace(
+        op=record.op,
+        statics=record.statics,
+        layouts=record.layouts,
+        first=count,
+        operands=[(slot, kind) for slot, (_, kind) in enumerate(record.operands)],
+    )
+    graph, _, _ = build([numbered], [(count + number, -1) for number in range(len(record.layouts))])
+    return [(", ".join(_names(node)), _flops(node)) for node in graph.nodes]
 
 
 def _flops(node: Node) -> int:
@@ -388,9 +415,15 @@ def _flops(node: Node) -> int:
         return attention.operations(node)
     if node.kind in ("reduce", "scan"):
         return node.args[0].numel
+    if node.kind == "fourier":
+        return int(5 * node.numel * log2(max(2, node.attrs[1])))
+    if node.kind == "linear":
+        from flambeau._compiler import linear
+
+        return linear.operations(node)
     if node.kind == "recur":
         return 2 * node.args[0].shape[0] * node.args[1].numel
-    return node.args[1].numel if node.kind == "scatter" and node.attrs[0] != "set" else 0
+    return _values(node) if node.kind == "scatter" and node.attrs[0] != "set" else 0
 
 
 # -- for people --------------------------------------------------------------------------------------------------------

@@ -19,11 +19,14 @@ A node is a whole array.  There are few kinds:
 ``sort``        the positions (int64) of some ranks along an axis, or of a second argument's rank for each line; equal elements in their order
 ``empty``       memory with unspecified contents
 ``update``      ``arg`` with some of its memory replaced: ``memory[offset + sum(i * strides)] = value[i]``
-``scatter``     ``arg`` with elements replaced or combined at computed positions, in row-major order of the index
+``scatter``     ``arg`` with elements replaced or combined at computed positions, in row-major order of the index; the value is an argument, or
+                rows of one at computed positions
 ``bitcast``     the same bytes as another dtype
 ``host``        a function on NumPy arrays, for what is not worth a kernel; its results are ``item`` nodes
 ``recur``       all steps of a recurrent layer (``recurrence.py``); its results are ``item`` nodes
-``item``        one of the results of a ``host`` or ``recur`` node
+``linear``      a decomposition of matrices or a triangular system (``linear.py``); its results are ``item`` nodes
+``fourier``     the Fourier transform along the middle axis of three, or a part of it (``fourier.py``)
+``item``        one of the results of a ``host``, ``recur`` or ``linear`` node
 ``check``       stops the program with an error where its first argument (bool) holds
 ==============  ==================================================================================================
 
@@ -37,7 +40,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flambeau._compiler.node import Bound, Node, is_across
+from flambeau._compiler.node import Bound, Node, Rows, is_across
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -146,6 +149,11 @@ class Graph:
     def iota(self, shape: tuple[int, ...], axis: int, dtype: DType = dt.int64) -> Node:
         """The index along ``axis``."""
         return self.cast(self.make("iota", (), (axis,), dt.int64, shape), dtype)
+
+    def affine(self, shape: tuple[int, ...], coefficients: Sequence[int], start: int, dtype: DType = dt.int64) -> Node:
+        """``start + sum(i * coefficients)``, none of which is negative."""
+        most = 1 + start + sum(each * max(size - 1, 0) for each, size in zip(coefficients, shape, strict=True))
+        return self.cast(self.view(self.iota((most,), 0), lay.layout(shape, tuple(coefficients), start, dt.int64)), dtype)
 
     def position(self, shape: tuple[int, ...], axes: Sequence[int] | None = None) -> Node:
         """The row-major position of each element among the given axes (all of them by default), int64."""
@@ -282,17 +290,19 @@ class Graph:
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
         """Combine the elements along ``axes`` (sum, prod, max, min, any, all); max and min propagate NaN."""
         axes = tuple(sorted(axes))
-        if operand.numel >= TURNED and is_across(operand.layout, axes):
-            operand = self._turned(kind, operand, axes)
+        is_whole = all(axis in axes or size == 1 for axis, size in enumerate(operand.shape))
+        if (is_whole or operand.numel >= TURNED) and is_across(operand.layout, axes):
+            operand = self._turned(operand, axes, is_whole)
         shape = tuple(size for axis, size in enumerate(operand.shape) if axis not in axes)
         result = self.make("reduce", (operand,), (kind, axes), operand.dtype, shape) if axes else self.copy(operand)
         if keepdim:
             return result.reshape(tuple(1 if axis in axes else size for axis, size in enumerate(operand.shape)))
         return result
 
-    def _turned(self, kind: str, operand: Node, axes: tuple[int, ...]) -> Node:
-        """What lies across a reduction, as a copy; where the order cannot be seen in the result, with the axes in the order of memory."""
-        if operand.dtype.category >= dt.FLOAT:
+    def _turned(self, operand: Node, axes: tuple[int, ...], is_whole: bool) -> Node:
+        """What lies across a reduction: with the axes in the order of memory, if the reduction is over all of them, or nobody sees its order in
+        the result; else as a copy."""
+        if operand.dtype.category >= dt.FLOAT and not is_whole:
             return self.copy(operand, lay.row_major(operand.shape))
         order = list(range(operand.ndim))
         for axis, inner in zip(axes, sorted(axes, key=lambda axis: -operand.layout.strides[axis]), strict=True):
@@ -327,15 +337,19 @@ class Graph:
         ``combine`` is ``set``, ``sum``, ``prod``, ``max`` or ``min``; elements are taken in row-major order. The indices (int64 or int32)
         move other axes of the target than the layout does: places whose layout differs are different. Each must be in ``[0, size)`` (or
         in ``[-size, size)``, if it ``wraps``); otherwise the program stops with its ``error(position in the value, index)``.
+
+        A value that is rows of memory, each named by an index, and perhaps times a factor, is not stored before (see ``Rows``).
         """
         shape, strides = target.shape, target.strides
         while (origin := _copied(target, strides)) is not None:
             target = origin
         if target.shape != shape:  # zeros, which were made with another one
             target = self.constant(0, target.dtype, shape)
-        args = (target, *[self.lying(each).expand(layout.shape) for each in (value, *indices)])
+        found = _rows_of(value) if indices and value.shape == layout.shape and layout.strides[-1:] == (1,) else None
+        rows, source, named = found or (None, self.lying(value).expand(layout.shape), ())
+        args = (target, source, *[self.lying(each).expand(layout.shape) for each in (*indices, *named)])
         attrs = (
-            combine, layout.shape, layout.strides, layout.offset, tuple(index_strides), tuple(sizes), wraps, tuple(errors), self.origin,
+            combine, layout.shape, layout.strides, layout.offset, tuple(index_strides), tuple(sizes), wraps, rows, tuple(errors), self.origin,
         )  # fmt: skip
         return self.make("scatter", args, attrs, target.dtype, target.shape, strides)
 
@@ -471,6 +485,30 @@ class Graph:
         if node.kind in ("map", "cast", "gather", "contract", "reduce"):
             return self.make(node.kind, node.args, node.attrs, node.dtype, node.shape, layout.strides)
         return self.copy(node, layout.strides)
+
+
+SHORT = 8
+"""A row of fewer elements is not worth an address of its own."""
+
+
+def _rows_of(value: Node) -> tuple[Rows, Node, tuple[Node, ...]] | None:
+    """What a scattered value is made of, if it need not be stored: rows that lie side by side in memory, each named by an index, and perhaps
+    times a number: the memory, and the indices (and the factors).
+
+    Before: ``%5 = gather (%0, %4)``, ``%7 = map mul (%5, view of %6)``, ``scatter sum (%9, %7, %8)``.
+    After: ``scatter sum (%9, %0, %8, %4, view of %6)``. (A million messages along edges were written and read again: 67 ms, and 48 without.)
+    """
+    factor: tuple[Node, ...] = ()
+    if value.kind == "map" and value.attrs == ("mul",) and value.dtype.compute is value.dtype and not value.dtype.is_complex:
+        left, right = value.args
+        value, other = (left, right) if left.kind == "gather" else (right, left)
+        factor = (other,)
+    if value.kind != "gather" or len(value.args) != 2 or value.shape[-1] < SHORT:
+        return None
+    strides, offset, steps = value.attrs
+    memory, *named = (*value.args, *factor)
+    still = all(each.kind == "view" and not each.attrs[1] and each.strides[-1] == 0 for each in named)
+    return (Rows(strides, offset, steps[0], bool(factor)), memory, tuple(named)) if still and strides[-1] == 1 else None
 
 
 def _copied(node: Node, strides: tuple[int, ...]) -> Node | None:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from flambeau._codegen import scalar
+from flambeau._codegen.linear import reference
 from flambeau._codegen.scalar.reference import decode, encode
 from flambeau._codegen.steps import STEPS
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.node import Node
+from flambeau._compiler.node import Node, Rows
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
@@ -242,16 +243,18 @@ class Interpreter:
         return self._shaped(memory, node)
 
     def _scatter(self, node: Node) -> np.ndarray:
-        combine, shape, strides, offset, index_strides, sizes, wraps, errors, _ = node.attrs
+        combine, shape, strides, offset, index_strides, sizes, wraps, rows, errors, _ = node.attrs
         address, _ = self._addresses(shape, strides, offset)
-        for argument, stride, size, error in zip(node.args[2:], index_strides, sizes, errors, strict=True):
+        indices = node.args[2 : 2 + len(sizes)]
+        for argument, stride, size, error in zip(indices, index_strides, sizes, errors, strict=True):
             index = self.value(argument)
             bad = ((index < (-size if wraps else 0)) | (index >= size)).reshape(-1)
             if bad.any():
                 raise error(int(bad.argmax()), int(index.reshape(-1)[bad.argmax()]))
             address = address + np.where(index < 0, index + size, index).astype(np.int64) * stride
         address = address.reshape(-1)
-        value = np.broadcast_to(self.value(node.args[1]), shape).reshape(-1)
+        value = self.value(node.args[1]) if rows is None else self._rows(node, rows)
+        value = np.broadcast_to(value, shape).reshape(-1)
         memory = np.transpose(self.value(node.args[0]), lay.memory_order(node.layout)).reshape(-1).copy()
         function = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(combine)
         if function is None:
@@ -263,6 +266,12 @@ class Interpreter:
             function.at(memory, address, decode(value, node.dtype))
             memory = encode(memory, node.dtype)
         return self._shaped(memory, node)
+
+    def _rows(self, node: Node, rows: Rows) -> np.ndarray:
+        """The value of a scatter that reads it by rows."""
+        place, *factor = node.args[-2:] if rows.scaled else node.args[-1:]
+        found = self.memory(node.args[1])[self._computed(node.attrs[1], rows.strides, rows.offset, (place,), (rows.step,))]
+        return found * self.value(factor[0]) if factor else found
 
     # -- recurrent layers ------------------------------------------------------------------------------------------
 
@@ -297,6 +306,31 @@ class Interpreter:
         if backward:
             state[0] += factors @ weight
         return *[encode(each, dtype) for each in found[:-1]], encode(state, dtype)
+
+    # -- Fourier transforms ----------------------------------------------------------------------------------------
+
+    def _fourier(self, node: Node) -> np.ndarray:
+        what, n, _, forward, scale, moves = node.attrs
+        x = self.value(node.args[0]).astype(np.float64 if what == "fold" else np.complex128)
+        count = x.shape[1]
+        if what == "open":
+            x = np.fft.irfft(x.conj() if forward else x, 2 * n, axis=1, norm="forward")
+        elif what == "fold":
+            x = np.fft.rfft(x, axis=1)
+            x = x if forward else x.conj()
+        else:
+            x = np.fft.fft(x, axis=1) if forward else np.fft.ifft(x, axis=1, norm="forward")
+        if what == "first half":
+            angle = 2 * np.pi / n * np.outer(np.arange(count), np.arange(n // count))
+            x = x * np.exp((-1j if forward else 1j) * angle)
+        x = x * scale
+        return (np.swapaxes(x, 1, 2) if moves else x).astype(node.dtype.numpy)
+
+    # -- linear algebra --------------------------------------------------------------------------------------------
+
+    def _linear(self, node: Node) -> tuple:
+        algorithm, flags, results = node.attrs
+        return reference.compute(algorithm, flags, results[0][1][1], *[self.value(each) for each in node.args])
 
     # -- Python ----------------------------------------------------------------------------------------------------
 

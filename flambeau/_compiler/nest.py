@@ -29,6 +29,7 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
+from flambeau._codegen.loops.spec import accesses_of
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
 from flambeau._runtime import targets
@@ -40,19 +41,25 @@ _WORK = 1 << 15
 """Element operations that a thread should claim at once."""
 MOST_KEPT = 1 << 14
 """The longest row of which results are kept in scratch memory from one phase to the next."""
-MOST_WRITTEN = 32
-"""The most positions of a sliding window that are written out, one after another."""
+MOST_WRITTEN = 81
+"""The most positions of a sliding window that are written out, one after another. Means over 7×7 of channels-last images take 0.2 ms so, and 1.0
+as loops; over 9×9 1.3 and 6.2, and the kernel 0.1 s to be compiled."""
 MOST_PLAIN = 8
 """The same of another reduction, whose length is often that of a batch: each would be a kernel of its own. Sums over 16 and 32 rows take 0.3 µs longer
 as loops (up to 8 %), and their kernels 15 ms and not 400 to be compiled."""
-MANY = 1 << 22
-"""With so many elements it is written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
-MOST_INSTRUCTIONS = 640
+ENOUGH = 1 << 16
+"""Of fewer elements none of those is written out: over 8 rows of 784 that saves 1 µs, and over 4 of 128² 6 of 16, in a kernel for each batch."""
+MOST_OF_MANY, MANY = 32, 1 << 22
+"""With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
+MOST_INSTRUCTIONS = 1100
 """The most instructions of a reduction that is written out."""
 MOST_INTERLEAVED = 4
 """The longest stride that is read with consecutive loads and shuffles."""
 
-_SIZE_DTYPES = (dt.float32, dt.float64, dt.int64)
+ROWS_INSIDE = 16
+"""Rows of a tile for which what they have in common is computed once."""
+
+_SIZE_DTYPES = (dt.float32, dt.float64, dt.int64, dt.int32)
 """The dtypes in which operators compute with sizes."""
 
 
@@ -343,24 +350,47 @@ class Nest:
         wide = max((digit for digit in outer if sizes[digit] >= VECTOR // 2), key=lambda digit: (score(digit), sizes[digit]), default=None)
         if wide is not None and not self.cluster.closed:
             positions = prod(sizes[digit] for digit in (*reduced, *run))
-            is_worth_it = prod(sizes.values()) >= MANY or self._slides(outer, [*reduced, *run], sizes)
-            most = MOST_WRITTEN if not is_row and is_worth_it else MOST_PLAIN
-            if 0 < positions <= most and positions * len(self.body) <= MOST_INSTRUCTIONS:
+            most = self._most_written(outer, [*reduced, *run], sizes, is_row) if positions > 1 else 1
+            if 0 < positions <= most and positions * self._repeated((*reduced, *run)) <= MOST_INSTRUCTIONS:
                 return "window", wide
         return ("row", run[-1]) if is_row else ("column", best)
 
+    def _most_written(self, outer: list[int], reduced: list[int], sizes: dict[int, int], is_row: bool) -> int:
+        """How many positions are written out at most."""
+        if self._slides(outer, reduced, sizes):
+            return MOST_PLAIN if is_row else MOST_WRITTEN
+        volume = prod(sizes.values())
+        return 1 if volume < ENOUGH else MOST_PLAIN if is_row or volume < MANY else MOST_OF_MANY
+
+    def _repeated(self, inner: Collection[int]) -> int:
+        """How many instructions must be done at each position of some digits."""
+        moves: list[bool] = []
+        for instr in self.body:
+            reads = any(self.accesses[access].strides.keys() & inner for access in accesses_of(instr))
+            moves.append(reads or any(moves[argument] and self.body[argument].op != "reduce" for argument in instr.args))
+        return sum(moves)
+
     def _slides(self, outer: list[int], reduced: list[int], sizes: dict[int, int]) -> bool:
-        """Whether what is reduced is a window: of several digits, at the border of something, at places from a table (what users give is no table:
-        it is checked first), or sharing elements with its neighbours."""
-        if len(reduced) > 1 or any(instr.op in ("load", "inside") and instr.attrs[-1] for instr in self.body):
+        """Whether what is reduced is a window: of several digits, at the border of something, at a few places from a table (what users give is no
+        table: it is checked first), or sharing elements with its neighbours."""
+        if len(reduced) > 1 and not self._holds_batches(outer, reduced):
             return True
-        if any(instr.op == "gather" and any(self.body[index].op == "load" for index in instr.args) for instr in self.body):
+        if any(instr.op in ("load", "inside") and instr.attrs[-1] for instr in self.body):
+            return True
+        is_short = prod(sizes[digit] for digit in reduced) <= MOST_PLAIN  # not the pieces of a nested tensor
+        if is_short and any(instr.op == "gather" and any(self.body[index].op == "load" for index in instr.args) for instr in self.body):
             return True
         for each, digit, other in product(self.accesses, outer, reduced):
             (near, count), (far, _) = sorted((abs(each.strides.get(one, 0)), sizes[one]) for one in (digit, other))
             if near and near * (count - 1) >= far:
                 return True
         return False
+
+    def _holds_batches(self, outer: list[int], reduced: list[int]) -> bool:
+        """Whether one of the digits that are reduced lies outside all others, as a batch does: what batch norm reduces is no window."""
+        reach = lambda each, digit: abs(each.strides.get(digit, 0))
+        moved = {digit: [each for each in self.accesses if digit in each.strides] for digit in reduced}
+        return any(all(reach(each, digit) > reach(each, other) for each in moved[digit] for other in outer) for digit in reduced)
 
     def _row_digit(self, outer: list[int], vector: int | None, sizes: dict[int, int]) -> int | None:
         """The digit along which loads lie that lie across the vector digit: blocks of both are worth transposing."""
@@ -439,11 +469,11 @@ class Nest:
         inner = prod(sizes[digit] for digit in (*reduced, *run))
         cost = 1 + len(self.body)
         scratch = 0
-        name, source, kept = loops.kernel(spec)
+        name, source, kept, rows_inside = loops.kernel(spec)
         if spec.mode in ("map", "window"):
             blocks = -(-vector_size // BLOCK)
             last = max(1, sizes[outer[-1]]) if outer else 1
-            params[parameters.extent] = rows = max(1, min(last, BLOCK // max(vector_size * inner, 1)))
+            params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(vector_size * inner, 1), ROWS_INSIDE * rows_inside)))
             tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
         elif spec.mode == "tiled":
             rows = sizes[outer[-1]]

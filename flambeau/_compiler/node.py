@@ -27,6 +27,17 @@ class Bound:
     extent: int
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How a scatter reads its value, if that is rows of memory: ``memory[offset + sum(i * strides) + place[i] * step]``, times a factor if it is
+    ``scaled``. Place and factor, which are the last arguments, do not move along the last axis."""
+
+    strides: tuple[int, ...]
+    offset: int
+    step: int
+    scaled: bool
+
+
 class Node:
     """One array of a graph.  Arithmetic on nodes appends to the graph; Python numbers become constants.
 

@@ -160,7 +160,7 @@ class Plan:
         """The last step that can fail: what lies in memory outside the program is overwritten after it."""
         for cluster in self.order:
             for node in cluster.nodes:
-                if node.kind in ("host", "recur", "check"):
+                if node.kind in ("host", "recur", "linear", "check"):
                     continue
                 is_root = node.index in slots
                 if node.kind in (*LOOP_KINDS, "contract") and node.kind != "update" and not is_root and node.index not in self.readers:
@@ -171,7 +171,7 @@ class Plan:
                     assert base is not None
                     self.places[node.index] = self.places[base.index]
                     self._extend(base, node)
-                elif node.kind in ("update", "scatter"):
+                elif node.kind in ("update", "scatter") or (node.kind == "fourier" and self._reads_before_it_writes(node)):
                     assert base is not None
                     self._place_overwritten(node, base, slots, chains)
                 elif is_root:
@@ -210,6 +210,12 @@ class Plan:
                     return False
         return source.index not in self.read_as_bits
 
+    @staticmethod
+    def _reads_before_it_writes(node: Node) -> bool:
+        """Whether a transform's result may lie where its operand does: lines stay where they are, and each is read before it is written."""
+        what, *_, moves = node.attrs
+        return what in ("plain", "second half") and (not moves or node.args[0].shape[2] == 1)
+
     def _chains(self, replaces: dict[int, int]) -> set[int]:
         """The nodes that may be written over an input in place: those on the way from an input to the value that replaces it."""
         found: set[int] = set()
@@ -224,7 +230,7 @@ class Plan:
         return found
 
     def _place_overwritten(self, node: Node, base: Node, slots: dict[int, int], chains: set[int]) -> None:
-        """An update or scatter: in place if nobody needs what was there before, else on a copy."""
+        """An update, a scatter or a transform: in place if nobody needs what was there before, else on a copy."""
         step = self.step_of[node.index]
         origin = base
         others = [each for each in self.readers.get(base.index, ()) if each != step]
@@ -254,7 +260,7 @@ class Plan:
             self._place_result(node, slots[node.index])
         else:
             self._place_temporary(node)
-        if base.kind != "empty":
+        if base.kind != "empty" and node.kind != "fourier":
             self.copies[node.index] = base
 
     def _extend(self, base: Node, node: Node) -> None:
@@ -400,6 +406,16 @@ class Plan:
         from flambeau._compiler import recurrence
 
         return [recurrence.lower(node, self.needed)]
+
+    def _lower_linear(self, node: Node) -> list[KernelCall]:
+        from flambeau._compiler import linear
+
+        return linear.lower(node, self.needed)
+
+    def _lower_fourier(self, node: Node) -> list[KernelCall]:
+        from flambeau._compiler import fourier
+
+        return fourier.lower(node)
 
     def _lower_host(self, node: Node) -> list[HostStep]:
         items = [each for each in self.needed if each.kind == "item" and each.args[0] is node]

@@ -101,18 +101,20 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     ``origin`` is what to begin with, if that does not lie where the result shall: a value in the same order of memory, or zeros. If the
     scatter is ``guarded``, all indices are checked before anything is written.
     """
-    combine, shape, strides, offset, index_strides, sizes, wraps, _, _ = node.attrs
+    combine, shape, strides, offset, index_strides, sizes, wraps, rows, _, _ = node.attrs
     if 0 in shape:
         return []
-    value, *indices = node.args[1:]
-    digits = _digits(shape, lay.row_major(shape), strides, value.strides, *[index.strides for index in indices])
+    value, *followed = node.args[1:]
+    indices, named = followed[: len(sizes)], followed[len(sizes) :]
+    moves = (strides, value.strides if rows is None else rows.strides, *[each.strides for each in followed])
+    digits = _digits(shape, lay.row_major(shape), *moves)
     outer = [digit for digit in digits if digit[2] and indices]
     steps = [digit for digit in digits if not (digit[2] and indices)]
     vector = _vector_digit(outer, steps)
     if vector is not None:
         outer.remove(vector)
     elif not steps:
-        steps = [(1, 1, *(0,) * (2 + len(indices)))]
+        steps = [(1, 1, *(0,) * (2 + len(followed)))]
     places, count = prod(digit[0] for digit in outer), prod(shape)
     threads = targets.available_cores() if count >= _WORK else 1
     extent = vector[0] if vector is not None else 1
@@ -127,24 +129,26 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     start, before = _start(node, origin, places * extent * sizes[0] if sets_up else 0)
     params = [0, offset * node.dtype.itemsize]
     buffers: list[tuple[int, Node | str]] = [(0, node)]
-    for operand, extra in ((value, ()), *zip(indices, zip(sizes, index_strides, strict=True), strict=True)):
+    extras: list[tuple[int, ...]] = [(), *zip(sizes, index_strides, strict=True), *([(rows.step,), ()] if rows is not None else [])]
+    for operand, extra in zip((value, *followed), extras, strict=False):
         base, view = base_of(operand)
         buffers.append((len(params), base))
-        params += [0, (view.attrs[0] if view is not None else 0) * base.dtype.itemsize, *extra]
+        start_of = rows.offset if rows is not None and operand is value else view.attrs[0] if view is not None else 0
+        params += [0, start_of * base.dtype.itemsize, *extra]
     params += [blocks, block, span, owners, shares.together, 0, 0]
     if start == "copy":
         assert origin is not None
         buffers.append((len(params) - 2, origin))
     for digit in (*outer, *([vector] if vector is not None else ()), *steps):
         params += digit
-    lanes = tuple(stride if stride in (0, 1) else 2 for stride in (vector or steps[-1])[2:])
+    lanes = tuple(stride if stride in (0, 1) else 2 for stride in (vector or steps[-1])[2 : 4 + len(indices)])
     tiles = owners * places * blocks
     grain = max(1, _WORK * tiles // max(1, count * owners))
     calls = list(before)
     for dry in (True, False) if guarded and indices else (False,):
         spec = ScatterSpec(
             combine, node.dtype, tuple(index.dtype for index in indices), wraps, len(outer), len(steps), vector is not None, lanes,
-            owners > 1, "" if dry else start, shares.gathers and not dry, dry, features(),
+            len(named), owners > 1, "" if dry else start, shares.gathers and not dry, dry, features(),
         )  # fmt: skip
         assert len(params) == ScatterParameters(spec).count
         name, text = scatter_kernel(spec)

@@ -14,6 +14,7 @@ from flambeau._types import layout as lay
 REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all"))
 SCANS = frozenset(("sum", "prod", "max", "min", "logaddexp"))
 COMBINATIONS = frozenset(("sum", "prod", "max", "min", "set"))
+TRANSFORMS = frozenset(("plain", "convolution", "fold", "open", "first half", "second half"))
 FLAT = frozenset(("input", "bitcast"))
 """Kinds that are flat memory, of a size that need not be known (-1)."""
 
@@ -40,7 +41,7 @@ def _problem(graph: Graph, node: Node, position: int) -> str | None:
     for argument in node.args:
         if argument.index >= position or graph.nodes[argument.index] is not argument:
             return f"%{argument.index} is no earlier node of this graph"
-        if argument.kind in ("host", "recur", "check") and node.kind != "item":
+        if argument.kind in ("host", "recur", "linear", "check") and node.kind != "item":
             return f"%{argument.index} has no elements to read"
     rule = _RULES.get(node.kind)
     if rule is None:
@@ -231,11 +232,19 @@ def _update(node: Node) -> str | None:
 
 
 def _scatter(node: Node) -> str | None:
-    combine, shape, strides, _, index_strides, sizes, _, errors, _ = node.attrs
+    combine, shape, strides, _, index_strides, sizes, _, rows, errors, _ = node.attrs
     target, value, *indices = node.args
     if combine not in COMBINATIONS:
         return f"there is no way to combine {combine!r}"
-    if value.shape != shape or value.dtype is not node.dtype or len(strides) != len(shape):
+    if rows is not None:
+        named = [indices.pop() for _ in range(1 + rows.scaled)][::-1]
+        if [each.dtype for each in named] != [dt.int64, node.dtype][: len(named)] or any(each.shape != shape for each in named):
+            return f"a row has a place (int64) and may have a factor, of the shape {list(shape)}"
+        if len(rows.strides) != len(shape) or rows.strides[-1] != 1 or any(each.strides[-1] for each in named):
+            return "rows lie side by side, and have one place each"
+    elif value.shape != shape:
+        return f"the value must be {node.dtype.name}{list(shape)}"
+    if value.dtype is not node.dtype or len(strides) != len(shape):
         return f"the value must be {node.dtype.name}{list(shape)}"
     if not len(sizes) == len(errors) == len(indices):
         return "each index has a size and an error"
@@ -268,10 +277,32 @@ def _recur(node: Node) -> str | None:
     return None if all(each.dtype is dtype for each in (node.args[0], *node.args[2:])) else f"the arguments are {dtype.name}"
 
 
+def _linear(node: Node) -> str | None:
+    if any(argument.ndim < 2 or not argument.layout.contiguous for argument in node.args):
+        return "the arguments are batches in row-major memory"
+    return None if node.args[0].dtype in (dt.float32, dt.float64, dt.int32) else f"the first argument is {node.args[0].dtype.name}"
+
+
+def _fourier(node: Node) -> str | None:
+    what, n, _, _, _, moves = node.attrs
+    source, table = node.args
+    if what not in TRANSFORMS:
+        return f"there is no transform {what!r}"
+    if source.ndim != 3 or not source.layout.contiguous or not table.dtype.is_complex:
+        return "it is along the middle axis of three in row-major memory, and has a table of complex numbers"
+    outer, count, inner = source.shape
+    size = {"plain": n, "convolution": n, "fold": n + 1, "open": 2 * n}.get(what, count)
+    expected = {"fold": 2 * n, "open": n + 1}.get(what, size)
+    if "half" not in what and count != expected:
+        return f"there are {count} numbers along the axis, not {expected}"
+    shape = (outer, inner, size) if moves else (outer, size, inner)
+    return None if node.shape == shape else f"the shape must be {list(shape)}"
+
+
 def _item(node: Node) -> str | None:
     (call,) = node.args
-    if call.kind not in ("host", "recur"):
-        return f"%{call.index} is no host node, and no recur node"
+    if call.kind not in ("host", "recur", "linear"):
+        return f"%{call.index} is no host node, and no recur or linear node"
     number = node.attrs[0]
     results = call.attrs[2]
     if not 0 <= number < len(results):
@@ -303,8 +334,10 @@ _RULES: dict[str, Callable[[Node], str | None]] = {
     "update": _update,
     "scatter": _scatter,
     "bitcast": _flat,
+    "fourier": _fourier,
     "host": _host,
     "recur": _recur,
+    "linear": _linear,
     "item": _item,
     "check": _check,
 }

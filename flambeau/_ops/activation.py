@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import into
 from flambeau._ops.elementwise import infer_float, infer_same
+from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import dtype as dt
@@ -282,6 +283,29 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return ELU(input, alpha, 1.0, 1.0 / alpha)
 
 
+def _infer_glu(operands: tuple, statics: tuple) -> Layout:
+    source, axis = operands[0], statics[0]
+    half = lay.slice_axis(source, axis, 0, source.shape[axis] // 2)
+    return lay.elementwise(half.shape, source.dtype, (half,))
+
+
+def _lower_glu(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    source, axis = operands[0], statics[0]
+    half = source.shape[axis] // 2
+    value, gate = (graph.wide(source.slice(axis, start, half)) for start in (0, half))
+    return graph.cast(value * graph.map("sigmoid", gate), layouts[0].dtype)
+
+
+def _glu_gradient(grad: Tensor, input: Tensor, dim: int) -> Tensor:
+    half = input.layout.shape[dim] // 2
+    value, share = input.narrow(dim, 0, half), input.narrow(dim, half, half).sigmoid()
+    return cat((grad * share, grad * value * share * (1 - share)), dim)
+
+
+GLU = Operator("glu", ("input",), ("dim",), infer=_infer_glu, lower=_lower_glu)
+GLU.gradient(input=_glu_gradient)
+
+
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along ``dim`` times the sigmoid of the second."""
     if input.layout.ndim == 0:
@@ -289,7 +313,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     size = input.size(dim)
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {size}")
-    return input.narrow(dim, 0, size // 2) * input.narrow(dim, size // 2, size // 2).sigmoid()
+    if input.layout.dtype.category != dt.FLOAT:
+        return input.narrow(dim, 0, size // 2) * input.narrow(dim, size // 2, size // 2).sigmoid()
+    return GLU(input, statics=(lay.wrap_axis(dim, input.layout.ndim),))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:

@@ -39,7 +39,18 @@ def _infer(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
             f"attn_mask.dtype: {mask[0].dtype} and query.dtype: {query.dtype} instead."
         )
     rows = query.shape[:-1]
-    return lay.contiguous((*rows, value.shape[-1]), query.dtype), lay.contiguous((2, *rows), query.dtype.compute)
+    return result_layout(query, key, value), lay.contiguous((2, *rows), query.dtype.compute)
+
+
+def result_layout(query: Layout, key: Layout, value: Layout) -> Layout:
+    """How the result lies in memory: as the queries do, so that heads that ``view`` and ``transpose`` have split are joined by the same two.
+
+    That is PyTorch's rule for four dimensions, of which the last is that of neighbours in memory, and for as many features of queries and values.
+    """
+    shape = (*query.shape[:-1], value.shape[-1])
+    if shape == query.shape and all(each.ndim == 4 and each.strides[-1] == 1 for each in (query, key, value)):
+        return lay.like(query, query.dtype)
+    return lay.contiguous(shape, query.dtype)
 
 
 def _lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node]:

@@ -24,6 +24,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU, is_meta
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
@@ -44,13 +45,8 @@ def _infer_frexp(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
 
 
 def _lower_frexp(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
-    def function(x: np.ndarray) -> tuple[np.ndarray, ...]:
-        mantissa, exponent = np.frexp(x)
-        return np.asarray(mantissa), np.where(np.isfinite(x), exponent, 0)
-
     x = graph.wide(operands[0])
-    mantissa, exponent = graph.host(function, (x,), ((x.dtype, x.shape), (dt.int32, x.shape)))
-    return graph.cast(mantissa, layouts[0].dtype), exponent
+    return graph.cast(graph.map("frexp_fraction", x), layouts[0].dtype), graph.cast(graph.map("frexp_exponent", x), dt.int32)
 
 
 FREXP = Operator("frexp", ("input",), infer=_infer_frexp, lower=_lower_frexp)
@@ -87,6 +83,8 @@ def logspace(
     if isinstance(steps, int) and steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dtype or get_default_dtype()
+    if is_meta(device):  # nobody needs to know from where to where
+        start, end = 0, 0
     if dtype.category < dt.FLOAT:
         start, end = (int(each) for each in (start, end))
     wide = dt.complex128 if dtype.is_complex else dt.float64
@@ -217,6 +215,8 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
     """The first ``size`` positions of elements that are not 0, one a row; rows that are left over hold ``fill_value``."""
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
+    if input.storage.device is not CPU:
+        return into(out, input.new_empty((size, input.layout.ndim), dtype=dt.int64))
     found = nonzero(input)[:size]
     rest = found.new_full((size - found.layout.shape[0], input.layout.ndim), fill_value)
     return into(out, cat((found, rest), 0))
@@ -235,8 +235,8 @@ def histogramdd(input: Tensor, bins: Any, range: Sequence[float] | None = None, 
     if input.layout.ndim < 2:
         raise RuntimeError(f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input.layout.ndim}")
     dimensions = input.layout.shape[-1]
-    points = np.asarray(input.detach().reshape(-1, dimensions).to(dt.float64).numpy())
-    weights = None if weight is None else weight.detach().reshape(-1).to(dt.float64).numpy()
+    points = np.asarray(input.detach().reshape(-1, dimensions).to(dt.float64)._array())
+    weights = None if weight is None else weight.detach().reshape(-1).to(dt.float64)._array()
     if isinstance(bins, int):
         bins = [bins] * dimensions
     if len(bins) != dimensions:
@@ -244,7 +244,7 @@ def histogramdd(input: Tensor, bins: Any, range: Sequence[float] | None = None, 
             f"histogramdd: the size of bins should be equal to the innermost dimension of the input ({dimensions}), but got {len(bins)}"
         )
     if isinstance(bins[0], TensorBase):
-        edges = [each.detach().to(dt.float64).numpy() for each in bins]
+        edges = [each.detach().to(dt.float64)._array() for each in bins]
     else:
         edges = []
         for axis, count in enumerate(bins):

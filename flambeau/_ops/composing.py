@@ -11,10 +11,11 @@ import numpy as np
 from flambeau._ops import joining, shaping, views
 from flambeau._ops.arguments import int_tuple, into
 from flambeau._ops.copying import TO
-from flambeau._ops.creation import from_array, zeros
+from flambeau._ops.creation import _options, from_array, new_empty, zeros
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, stack
 from flambeau._ops.positions import require_tensor
+from flambeau._runtime import places
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -45,6 +46,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
         return input.new_empty(0)
+    if r == 2:
+        pairs = triu_indices(input.layout.numel, input.layout.numel, 0 if with_replacement else 1)
+        return index_select(input, 0, pairs.t().reshape(-1)).reshape(-1, 2)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.layout.numel), r)), np.int64).reshape(-1, r)
     return index_select(input, 0, from_array(rows.reshape(-1))).reshape(rows.shape)
@@ -128,18 +132,30 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return input.clone()
 
 
-def _triangle_indices(name: str, choose: Callable) -> Callable:
+def _up_to_diagonal(rows: int, columns: int, offset: int) -> int:
+    """How many elements of a matrix lie up to a diagonal: rows have none, then one more each, then all."""
+    first = min(max(-offset, 0), rows)
+    full = min(max(columns - offset, first), rows)
+    return (full - first) * (first + full + 2 * offset + 1) // 2 + (rows - full) * columns
+
+
+def _triangle_indices(name: str, upper: bool) -> Callable:
     def function(row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None, layout: Any = None) -> Tensor:
         if row < 0 or col < 0:
             raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
-        return from_array(np.stack(choose(row, offset, col)).astype(dtype.numpy))
+        offset = min(max(offset, -row), col)  # beyond these nothing changes
+        count = row * col - _up_to_diagonal(row, col, offset - 1) if upper else _up_to_diagonal(row, col, offset)
+        result = new_empty(lay.contiguous((2, count), dt.int64))
+        if count:
+            places.kernel("triangle")(result.data_ptr(), row, col, offset, upper, count)
+        return _options(result if dtype is dt.int64 else result.to(dtype), False, device, layout)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The rows and columns of the {'lower' if name == 'tril_indices' else 'upper'} triangle of a matrix, as two rows."
+    function.__doc__ = f"The rows and columns of the {'upper' if upper else 'lower'} triangle of a matrix, as two rows."
     return function
 
 
-tril_indices, triu_indices = _triangle_indices("tril_indices", np.tril_indices), _triangle_indices("triu_indices", np.triu_indices)
+tril_indices, triu_indices = _triangle_indices("tril_indices", False), _triangle_indices("triu_indices", True)
 
 
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:

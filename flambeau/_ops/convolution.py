@@ -67,8 +67,8 @@ def _infer_weight(operands: tuple, statics: tuple) -> Layout:
 # -- lowering --------------------------------------------------------------------------------------------------------
 
 
-_FEW_CHANNELS = 16
-"""Channels of a group's result that are fewer would leave most lanes empty."""
+_FEW_CHANNELS = 15
+"""So many channels of a group's result, or fewer, would leave many lanes empty."""
 
 
 def _channels(graph: Graph, input: Node, results: int, groups: int, layout: Layout) -> tuple[Node, bool]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops import meta
 from flambeau._ops.arguments import number, number_for
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import ALIAS, make_view
-from flambeau._tape.storage import TensorBase
+from flambeau._tape.storage import NoElements, TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
@@ -127,6 +129,18 @@ def cast(input: Tensor, dtype: DType, *, copy: bool = False, memory_format: memo
 
 
 FUNCTIONS.cast = cast
+
+
+def to_other_device(input: Tensor, dtype: DType, memory_format: memory_format = preserve_format) -> Tensor:
+    """A tensor of the CPU as one on the meta device.
+
+    Raises:
+        NoElements: it is one on the meta device, from which nothing can be copied
+    """
+    if input.storage.device is not CPU:
+        raise NoElements()
+    layout = memory_format.layout(input.layout)
+    return meta.moved(TO, (input,), (lay.layout(layout.shape, layout.strides, 0, dtype),))
 
 
 def _infer_into_first(operands: tuple, statics: tuple) -> Layout:

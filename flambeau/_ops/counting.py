@@ -13,16 +13,21 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into, number
-from flambeau._ops.creation import from_array, ones, tensor, zeros
+from flambeau._ops.conditions import FEW, copied
+from flambeau._ops.creation import from_array, new_empty, ones, tensor, zeros
+from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
 from flambeau._ops.sorting import sort
 from flambeau._ops.statistics import aminmax
+from flambeau._runtime import places as kernels
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.encoding import stored_as
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import promote_types
@@ -41,6 +46,11 @@ def _values(input: Tensor) -> np.ndarray:
 def _tensor(array: np.ndarray, dtype: dt.dtype) -> Tensor:
     return from_array(stored_as(array, dtype), dtype)
 
+
+_PLAIN = {
+    dt.float32: "float32", dt.float64: "float64", dt.int64: "int64", dt.int32: "int32", dt.uint8: "uint8", dt.bool: "uint8",
+}  # fmt: skip
+"""The dtypes whose elements the language of kernels knows."""
 
 # -- unique ----------------------------------------------------------------------------------------------------------
 
@@ -71,7 +81,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
 
 def _unique_elements(input: Tensor, return_inverse: bool, return_counts: bool) -> list[Tensor]:
     """Sorted, the different elements are those that differ from the one before. Integers of a narrow range are counted instead."""
-    if input.layout.dtype.category == dt.INTEGER:
+    if input.layout.dtype.category == dt.INTEGER and input.layout.numel > FEW:
         low, high = (int(bound.item()) for bound in aminmax(input))
         if high - low < input.layout.numel and high < 1 << 63:
             return _unique_between(input, low, high, return_inverse, return_counts)
@@ -103,6 +113,8 @@ def _counts(places: Tensor, size: int) -> Tensor:
 
 def _runs(line: Tensor, return_inverse: bool, return_counts: bool) -> list[Tensor]:
     """The first element of each run of equal elements of a vector; the run that each element is in; how long the runs are."""
+    if line.layout.numel <= FEW and line.layout.dtype in _PLAIN and not LOCAL.tape.batched:
+        return _few_runs(line.contiguous(), return_inverse, return_counts)
     starts = cat([ones(1, dtype=dt.bool), line[1:] != line[:-1]])
     first = starts.nonzero()[:, 0]
     parts = [line[first]]
@@ -110,6 +122,20 @@ def _runs(line: Tensor, return_inverse: bool, return_counts: bool) -> list[Tenso
         parts.append(starts.cumsum(0) - 1)
     if return_counts:
         parts.append(cat([first[1:], tensor([line.layout.numel])]) - first)
+    return parts
+
+
+def _few_runs(line: Tensor, return_inverse: bool, return_counts: bool) -> list[Tensor]:
+    count, dtype = line.layout.numel, line.layout.dtype
+    values, inverse = new_empty(lay.contiguous((count,), dtype)), new_empty(lay.contiguous((count,), dt.int64))
+    first = new_empty(lay.contiguous((count + 1,), dt.int64))
+    addresses = [each.data_ptr() for each in (line, values, first, inverse)]
+    runs = kernels.kernel("runs", _PLAIN[dtype])(*addresses, count)
+    parts = [copied(addresses[1], lay.contiguous((runs,), dtype))]
+    if return_inverse:
+        parts.append(inverse)
+    if return_counts:
+        parts.append(first[1 : runs + 1] - first[:runs])
     return parts
 
 
@@ -249,7 +275,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
             )
         if sorter.layout.dtype is not dt.int64:
             raise RuntimeError(f"searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.layout.dtype!r}")
-        if sorter.layout.numel and not 0 <= sorter.min().item() <= sorter.max().item() < sequence.shape[-1]:
+        if sorter.layout.numel and not holds_everywhere((sorter >= 0) & (sorter < sequence.shape[-1])):
             raise RuntimeError("searchsorted(): sorter index out of range")
         operands = (*operands, sorter)
     return into(out, SEARCHSORTED(*operands, statics=(right or side == "right", out_int32)))
@@ -280,6 +306,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("minlength should be >= 0")
     if weights is not None and weights.layout.shape != layout.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
+    if 0 < layout.numel <= FEW and not LOCAL.tape.batched:
+        return _few_counts(input.detach().to(dt.int64).contiguous(), weights, minlength)
     size = minlength
     if layout.numel:
         low, high = aminmax(input.detach())
@@ -291,6 +319,23 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         return _counts(places, size)
     dtype = dt.float32 if weights.layout.dtype is dt.float32 else dt.float64
     return scatter_add(zeros(size, dtype=dtype), 0, places, weights.detach().to(dtype))
+
+
+def _few_counts(numbers: Tensor, weights: Tensor | None, minlength: int) -> Tensor:
+    """``bincount`` of few elements, one after the other."""
+    count = numbers.layout.numel
+    size = kernels.kernel("bound")(numbers.data_ptr(), count)
+    if size < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    size = max(size, minlength)
+    dtype = dt.int64 if weights is None else dt.float32 if weights.layout.dtype is dt.float32 else dt.float64
+    sums = new_empty(lay.contiguous((size,), dtype))
+    if weights is None:
+        kernels.kernel("tally")(numbers.data_ptr(), sums.data_ptr(), count, size)
+    else:
+        given = weights.detach().to(dtype).contiguous()
+        kernels.kernel("weigh", dtype.name)(numbers.data_ptr(), given.data_ptr(), sums.data_ptr(), count, size)
+    return sums
 
 
 def _range(name: str, array: np.ndarray, low: float, high: float) -> tuple[float, float]:
@@ -312,6 +357,8 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
         raise RuntimeError(f"histc: expected a floating-point tensor, not {input.layout.dtype!r}")
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
+    if input.storage.device is not CPU:
+        return into(out, input.new_empty(bins))
     array = _values(input).reshape(-1)
     low, high = _range("histc", array, number(min), number(max))
     counts = _count(array, low, high, bins, None)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, number, number_for, sizes
+from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes
+from flambeau._ops.meta import HERE, nowhere
 from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
-from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
+from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._runtime.allocator import Buffer, allocate
 from flambeau._tape.storage import Storage, TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU, META, is_meta, require_cpu
 from flambeau._types.device import device as Device
-from flambeau._types.device import require_cpu
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import stored_as
 from flambeau._types.layout import Layout
@@ -38,8 +39,8 @@ Place = str | Device | None
 def _options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: Any = None) -> Tensor:
     if layout is not None:
         require_strided(layout)
-    if device is not None:
-        require_cpu(device)
+    if device is not None and is_meta(device) and tensor.storage.device is CPU:
+        tensor = nowhere(tensor.layout)
     if requires_grad:
         if tensor.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
@@ -57,8 +58,10 @@ def _check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
-def new_empty(layout: Layout) -> Tensor:
+def new_empty(layout: Layout, device: Place = None) -> Tensor:
     """A tensor with memory of its own and unspecified contents; the layout is dense and starts at 0."""
+    if device is not None and device is not CPU and is_meta(device):
+        return nowhere(layout)
     made = _fresh(layout)
     if LOCAL.tape.batched:
         LOCAL.tape.note(made.storage)
@@ -72,10 +75,12 @@ def _fresh(layout: Layout) -> Tensor:
 
 
 def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, memory_format: Any = None,
-          out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+          out: Tensor | None = None, layout: Any = None, pin_memory: bool = False, **named: Any) -> Tensor:  # fmt: skip
     """A tensor of the given size with unspecified contents."""
+    if named:
+        size = named_sizes("empty", "size", size, named)
     shape = _check_sizes(sizes(size))
-    result = new_empty(lay.contiguous(shape, dtype or get_default_dtype()))
+    result = new_empty(lay.contiguous(shape, dtype or get_default_dtype()), device)
     if memory_format is not None:
         result = result.to(memory_format=memory_format)
     return into(out, _options(result, requires_grad, device, layout))
@@ -85,8 +90,10 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: DType | 
                   requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor with the given sizes and strides and unspecified contents."""
     window = lay.layout(_check_sizes(int_tuple(size)), int_tuple(stride, "stride"), 0, dtype or get_default_dtype())
+    if is_meta(device):
+        return _options(nowhere(window), requires_grad, None, layout)
     nbytes = window.extent * window.dtype.itemsize
-    return _options(new_tensor(Storage(allocate(nbytes), nbytes), window), requires_grad, device, layout)
+    return _options(new_tensor(Storage(allocate(nbytes), nbytes), window), requires_grad, None, layout)
 
 
 def from_array(array: np.ndarray, dtype: DType | None = None) -> Tensor:
@@ -141,8 +148,10 @@ FULL = Operator("full", ("value",), ("layout",), infer=_infer_static, lower=_low
 CONSTANT = Operator("_constant", (), ("layout", "number"), infer=_infer_static, lower=_lower_zeros)
 
 
-def constant(layout: Layout, value: int) -> Tensor:
+def constant(layout: Layout, value: int, device: Place = None) -> Tensor:
     """A tensor filled with 0 or 1."""
+    if device is not None and device is not CPU and is_meta(device):
+        return nowhere(layout)
     statics = layout.memo.get(("constant", value))
     if statics is None:
         statics = layout.memo["constant", value] = (layout, _element(layout.dtype, value))
@@ -155,14 +164,24 @@ def _element(dtype: DType, value: int) -> complex:
     return kind(value)
 
 
-FUNCTIONS.zeros = lambda layout: constant(lay.like(layout, layout.dtype), 0)
-FUNCTIONS.ones = lambda layout: constant(lay.like(layout, layout.dtype), 1)
-FUNCTIONS.full = lambda layout, value: FULL(value, statics=(lay.like(layout, layout.dtype),))
+def _full(layout: Layout, value: Any, device: Place = None) -> Tensor:
+    """A tensor filled with a number."""
+    return nowhere(layout) if is_meta(device) else FULL(value, statics=(layout,))
+
+
+def _of_gradient() -> Place:
+    """Where what a gradient's formula makes lies, which knows no device."""
+    return META if HERE.backward else None
+
+
+FUNCTIONS.zeros = lambda layout, device=None: constant(lay.like(layout, layout.dtype), 0, device or _of_gradient())
+FUNCTIONS.ones = lambda layout: constant(lay.like(layout, layout.dtype), 1, _of_gradient())
+FUNCTIONS.full = lambda layout, value: _full(lay.like(layout, layout.dtype), value, _of_gradient())
 FUNCTIONS.arange = lambda length: ARANGE(0, 1, statics=(lay.contiguous((length,), dt.int64),))
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
-          layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+          layout: Any = None, pin_memory: bool = False, **named: Any) -> Tensor:  # fmt: skip
     """A tensor of zeros.
 
     Example::
@@ -171,30 +190,39 @@ def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires
         tensor([[0., 0., 0.],
                 [0., 0., 0.]])
     """
+    if named:
+        size = named_sizes("zeros", "size", size, named)
     shape = _check_sizes(sizes(size))
     if layout is not None and layout != strided:
         if device is not None:
             require_cpu(device)
         return FUNCTIONS.sparse().empty_of(layout, shape, dtype or get_default_dtype(), requires_grad)
-    return into(out, _options(constant(lay.contiguous(shape, dtype or get_default_dtype()), 0), requires_grad, device))
+    return into(out, _options(constant(lay.contiguous(shape, dtype or get_default_dtype()), 0, device), requires_grad))
 
 
 def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
-         layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+         layout: Any = None, pin_memory: bool = False, **named: Any) -> Tensor:  # fmt: skip
     """A tensor of ones."""
-    result = constant(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), 1)
-    return into(out, _options(result, requires_grad, device, layout))
+    if named:
+        size = named_sizes("ones", "size", size, named)
+    result = constant(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), 1, device)
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False,
          out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor filled with a number; its dtype is the number's unless given."""
     value = fill_value if isinstance(fill_value, TensorBase) else number(fill_value)
-    dtype = dtype or (value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__))
+    dtype = dt.of_python(dtype) or (value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__))
     if not isinstance(value, TensorBase):
         value = number_for(dtype, value)
-    result = FULL(value, statics=(lay.contiguous(_check_sizes(int_tuple(size)), dtype),))
-    return into(out, _options(result, requires_grad, device, layout))
+    result = _full(lay.contiguous(_check_sizes(int_tuple(size)), dtype), value, device)
+    return into(out, _options(result, requires_grad, None, layout))
+
+
+def place_of(input: Tensor, device: Place) -> Place:
+    """The device that a tensor like another one is to be made on."""
+    return input.storage.device if device is None else device
 
 
 def _like(input: Tensor, dtype: DType | None, memory_format: Any) -> Layout:
@@ -213,7 +241,7 @@ def empty_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input`` and unspecified contents."""
-    return _options(new_empty(_like(input, dtype, memory_format)), requires_grad, device, layout)
+    return _options(new_empty(_like(input, dtype, memory_format), place_of(input, device)), requires_grad, None, layout)
 
 
 def zeros_like(
@@ -227,7 +255,7 @@ def zeros_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of zeros with the size, dtype and memory order of ``input``."""
-    return _options(constant(_like(input, dtype, memory_format), 0), requires_grad, device, layout)
+    return _options(constant(_like(input, dtype, memory_format), 0, place_of(input, device)), requires_grad, None, layout)
 
 
 def ones_like(
@@ -241,7 +269,7 @@ def ones_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of ones with the size, dtype and memory order of ``input``."""
-    return _options(constant(_like(input, dtype, memory_format), 1), requires_grad, device, layout)
+    return _options(constant(_like(input, dtype, memory_format), 1, place_of(input, device)), requires_grad, None, layout)
 
 
 def full_like(
@@ -258,7 +286,7 @@ def full_like(
     """A tensor with the size, dtype and memory order of ``input``, filled with a number."""
     like = _like(input, dtype, memory_format)
     value = fill_value if isinstance(fill_value, TensorBase) else number_for(like.dtype, fill_value)
-    return _options(FULL(value, statics=(like,)), requires_grad, device, layout)
+    return _options(_full(like, value, place_of(input, device)), requires_grad, None, layout)
 
 
 def _lower_arange(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -283,6 +311,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         >>> flambeau.arange(1, 2.5, 0.5)
         tensor([1.0000, 1.5000, 2.0000])
     """
+    dtype = dt.of_python(dtype)
     if end is None:
         start, end = 0, start
     start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]
@@ -305,8 +334,9 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         length = (
             ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
         )
-    result = ARANGE(start, step, statics=(lay.contiguous((max(length, 0),), dtype),))
-    return into(out, _options(result, requires_grad, device, layout))
+    made = lay.contiguous((max(length, 0),), dtype)
+    result = nowhere(made) if is_meta(device) else ARANGE(start, step, statics=(made,))
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def eye(
@@ -324,8 +354,7 @@ def eye(
     columns = n if m is None else m
     if n < 0 or columns < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, columns)}")
-    rows = ARANGE(0, 1, statics=(lay.contiguous((n,), dt.int64),))
-    place = ARANGE(0, 1, statics=(lay.contiguous((columns,), dt.int64),))
+    rows, place = (arange(size, device=device) for size in (n, columns))
     result = FUNCTIONS.cast(rows.unsqueeze(1) == place, dtype or get_default_dtype())
     return into(out, _options(result, requires_grad, device, layout))
 
@@ -343,14 +372,17 @@ def linspace(
     pin_memory: bool = False,
 ) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, evenly spaced, both ends included."""
+    if is_meta(device):  # nobody needs to know from where to where
+        start, end = 0, 0
     start, end = (each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end))
     if not hasattr(steps, "__index__"):
         raise TypeError(f"linspace(): argument 'steps' must be int, not {steps.__class__.__name__}")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    dtype = dtype or get_default_dtype()
-    result = LINSPACE(start, end, statics=(lay.contiguous((steps,), dtype),))
-    return into(out, _options(result, requires_grad, device, layout))
+    dtype = dt.of_python(dtype) or get_default_dtype()
+    made = lay.contiguous((steps,), dtype)
+    result = nowhere(made) if is_meta(device) else LINSPACE(start, end, statics=(made,))
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def _lower_linspace(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -379,34 +411,38 @@ def scalar_tensor(s: Any, *, dtype: DType | None = None, **options: Any) -> Tens
 # What follows are methods; ``options`` are those of the function that each of them calls.
 
 
-def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, **options: Any) -> Tensor:
+def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """Zeros with the dtype of this tensor, unless another is given."""
-    return zeros(*size, dtype=dtype or self.layout.dtype, **options)
+    return zeros(*size, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, **options: Any) -> Tensor:
+def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """Ones with the dtype of this tensor, unless another is given."""
-    return ones(*size, dtype=dtype or self.layout.dtype, **options)
+    return ones(*size, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
+def new_full(
+    self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, **options: Any
+) -> Tensor:
     """A tensor filled with a number, with the dtype of this tensor, unless another is given."""
-    return full(size, fill_value, dtype=dtype or self.layout.dtype, **options)
+    return full(size, fill_value, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def _new_empty(self: Tensor, *size: Any, dtype: DType | None = None, **options: Any) -> Tensor:
+def _new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """A tensor with unspecified contents and the dtype of this tensor, unless another is given."""
-    return empty(*size, dtype=dtype or self.layout.dtype, **options)
+    return empty(*size, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def new_empty_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, **options: Any) -> Tensor:
+def new_empty_strided(
+    self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, device: Place = None, **options: Any
+) -> Tensor:
     """A tensor with the given strides, unspecified contents and the dtype of this tensor, unless another is given."""
-    return empty_strided(size, stride, dtype=dtype or self.layout.dtype, **options)
+    return empty_strided(size, stride, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
+def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """A copy of ``data`` with the dtype of this tensor, unless another is given."""
-    return tensor(data, dtype=dtype or self.layout.dtype, **options)
+    return tensor(data, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
 # -- Python data -----------------------------------------------------------------------------------------------------
@@ -428,12 +464,13 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
                 [3, 4]])
     """
     if isinstance(data, TensorBase):
-        result = OPERATORS["clone"](data.detach())
-        return _options(result if dtype is None else result.to(dtype), requires_grad, device)
+        result = data.detach().to(device, dtype, copy=True)
+        return _options(result, requires_grad)
     return _options(_from_data(data, dtype), requires_grad, device)
 
 
 def _from_data(data: Any, dtype: DType | None) -> Tensor:
+    dtype = dt.of_python(dtype)
     if isinstance(data, (np.ndarray, np.generic)):
         result = from_array(np.asarray(data))
         return result if dtype is None else FUNCTIONS.cast(result, dtype)
@@ -540,7 +577,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Te
     if isinstance(data, np.ndarray):
         data = from_numpy(data)
     if isinstance(data, TensorBase):
-        return data if dtype is None or dtype is data.layout.dtype else data.to(dtype)
+        return data if device is None and (dtype is None or dtype is data.layout.dtype) else data.to(device, dtype)
     return tensor(data, dtype=dtype, device=device)
 
 

@@ -1,20 +1,22 @@
 """Discrete Fourier transforms.
 
-Three operators stand behind all functions: complex to complex, real to complex (half of the last dimension), and back. They run on
-the host, by NumPy's transforms; each is another's gradient. See Cooley and Tukey, "An algorithm for the machine calculation of
-complex Fourier series", 1965.
+Three operators stand behind all functions: complex to complex, real to complex (half of the last dimension), and back; each is
+another's gradient. Beside their input they are given tables of factors, one for each dimension. See Cooley and Tukey, "An algorithm for
+the machine calculation of complex Fourier series", 1965, and ``docs/design/0011-fourier.md``.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
+from flambeau._compiler import frequencies
 from flambeau._ops.arguments import int_tuple, into
-from flambeau._ops.creation import arange
+from flambeau._ops.creation import arange, from_array
 from flambeau._ops.joining import constant_pad_nd, roll
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
@@ -24,6 +26,7 @@ from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
+    from flambeau._compiler.fourier import Lines
     from flambeau._compiler.graph import Graph
     from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
@@ -31,42 +34,105 @@ if TYPE_CHECKING:
 # -- operators -------------------------------------------------------------------------------------------------------
 
 
-def _lower(function: Callable) -> Callable:
-    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-        result = layouts[0]
-
-        def transform(array: np.ndarray, *statics: Any) -> tuple[np.ndarray]:
-            return (np.ascontiguousarray(function(array, *statics), result.dtype.numpy),)
-
-        return graph.host(transform, operands, ((result.dtype, result.shape),), *statics)[0]
-
-    return lower
+_TABLE_BYTES = 1 << 26
+"""Tables of so many bytes are kept, those that were used last."""
+_DIRECT = 2048
+"""Calls for transforms of up to so many numbers are remembered with their tables."""
+_tables: OrderedDict[tuple[int, bool, DType], Tensor] = OrderedDict()
+_lock = Lock()
 
 
-def _c2c(x: np.ndarray, dims: tuple[int, ...], forward: bool, scale: float) -> np.ndarray:
-    for dim in reversed(dims):
-        x = np.fft.fft(x, axis=dim) if forward else np.fft.ifft(x, axis=dim, norm="forward")
-    return _scaled(x, scale)
+def _table(n: int, real: bool, dtype: DType) -> Tensor:
+    """The factors for transforms of a length, with a complex dtype."""
+    key = n, real, dtype
+    with _lock:
+        known = _tables.pop(key, None)
+        if known is None:
+            known = from_array(frequencies.table(n, real).astype(dtype.numpy), dtype)
+        _tables[key] = known
+        total = sum(each.layout.numel * each.layout.dtype.itemsize for each in _tables.values()) if known.layout.numel > 1 << 12 else 0
+        while total > _TABLE_BYTES and len(_tables) > 1:
+            _, dropped = _tables.popitem(last=False)
+            total -= dropped.layout.numel * dropped.layout.dtype.itemsize
+    return known
 
 
-def _scaled(made: np.ndarray, scale: float) -> np.ndarray:
-    """What a transform has just made, times a factor."""
-    if scale != 1.0:
-        made *= scale
-    return made
+def _tables_for(operator: Operator, sizes: Sequence[int], dtype: DType) -> tuple[Tensor, ...]:
+    """The tables of dimensions, whose sizes are those of what is not halved; of several, the last may be real."""
+    last = len(sizes) - 1
+    return tuple([_table(n, operator is not C2C and number == last and frequencies.folds(n), dtype) for number, n in enumerate(sizes)])
 
 
-def _r2c(x: np.ndarray, dims: tuple[int, ...], forward: bool, scale: float) -> np.ndarray:
-    half = np.fft.rfft(x, axis=dims[-1])
-    if not forward:
-        half = half.conj()
-    return _c2c(half, dims[:-1], forward, scale)
+def _sizes_c2c(layout: Layout, dims: tuple[int, ...], forward: bool, scale: float) -> tuple[Operator, list[int]]:
+    return C2C, [layout.shape[axis] for axis in dims]
 
 
-def _c2r(x: np.ndarray, dims: tuple[int, ...], forward: bool, scale: float, size: int) -> np.ndarray:
-    if len(dims) > 1:
-        x = _c2c(x, dims[:-1], forward, 1.0)
-    return _scaled(np.fft.irfft(x.conj() if forward else x, size, dims[-1], norm="forward"), scale)
+def _sizes_r2c(layout: Layout, dims: tuple[int, ...], forward: bool, scale: float) -> tuple[Operator, list[int]]:
+    return R2C, [layout.shape[axis] for axis in dims]
+
+
+def _sizes_c2r(layout: Layout, dims: tuple[int, ...], forward: bool, scale: float, size: int) -> tuple[Operator, list[int]]:
+    return C2R, [*[layout.shape[axis] for axis in dims[:-1]], size]
+
+
+def _recording(sizes_of: Callable[..., tuple[Operator, list[int]]]) -> Callable[..., Tensor]:
+    """A function that records an operator, with the tables that it needs."""
+
+    def record(x: Tensor, *statics: Any) -> Tensor:
+        operator, sizes = sizes_of(x.layout, *statics)
+        return operator(x, *_tables_for(operator, sizes, x.layout.dtype.to_complex()), statics=statics)
+
+    return record
+
+
+_c2c, _r2c, _c2r = _recording(_sizes_c2c), _recording(_sizes_r2c), _recording(_sizes_c2r)
+_SHORTHANDS = {_c2c: _sizes_c2c, _r2c: _sizes_r2c, _c2r: _sizes_c2r}
+
+
+def _lower_c2c(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    from flambeau._compiler.fourier import Lines
+
+    (source, *tables), (dims, forward, scale) = operands, statics
+    if not layouts[0].numel:
+        return graph.empty(layouts[0].dtype, layouts[0].shape)
+    lines = Lines(graph, source)
+    _along_each(lines, dims, tables, forward, scale)
+    return lines.result()
+
+
+def _along_each(lines: Lines, dims: Sequence[int], tables: Sequence[Node], forward: bool, scale: float) -> None:
+    """Complex transforms along dimensions, the innermost in memory first; they become the innermost ones, if they are not."""
+    from flambeau._compiler.fourier import complex_lines
+
+    stays = lines.is_last(dims)
+    order = sorted(range(len(dims)), key=lambda number: lines.order.index(dims[number]), reverse=stays)
+    for number in order:
+        complex_lines(lines, dims[number], tables[number], forward, scale, not stays)
+        scale = 1.0
+
+
+def _lower_r2c(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    from flambeau._compiler.fourier import Lines, real_lines
+
+    (source, *tables), (dims, forward, scale) = operands, statics
+    if not layouts[0].numel:
+        return graph.empty(layouts[0].dtype, layouts[0].shape)
+    lines = Lines(graph, source)
+    real_lines(lines, dims[-1], tables[-1], forward, scale)
+    _along_each(lines, dims[:-1], tables[:-1], forward, 1.0)
+    return lines.result()
+
+
+def _lower_c2r(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    from flambeau._compiler.fourier import Lines, real_results
+
+    (source, *tables), (dims, forward, scale, size) = operands, statics
+    if not layouts[0].numel:
+        return graph.empty(layouts[0].dtype, layouts[0].shape)
+    lines = Lines(graph, source)
+    _along_each(lines, dims[:-1], tables[:-1], forward, 1.0)
+    real_results(lines, dims[-1], tables[-1], forward, scale, size)
+    return lines.result()
 
 
 def _order(source: Layout, dims: Sequence[int]) -> list[int]:
@@ -92,26 +158,26 @@ def _infer_c2r(operands: tuple, statics: tuple) -> Layout:
     return lay.ordered(shape, [*[axis for axis in _order(source, statics[0][:-1]) if axis != last], last], source.dtype.to_real())
 
 
-C2C = Operator("_fft_c2c", ("input",), ("dims", "forward", "scale"), infer=_infer_c2c, lower=_lower(_c2c))
-R2C = Operator("_fft_r2c", ("input",), ("dims", "forward", "scale"), infer=_infer_r2c, lower=_lower(_r2c))
-C2R = Operator("_fft_c2r", ("input",), ("dims", "forward", "scale", "size"), infer=_infer_c2r, lower=_lower(_c2r))
+C2C = Operator("_fft_c2c", ("input", "tables..."), ("dims", "forward", "scale"), infer=_infer_c2c, lower=_lower_c2c)
+R2C = Operator("_fft_r2c", ("input", "tables..."), ("dims", "forward", "scale"), infer=_infer_r2c, lower=_lower_r2c)
+C2R = Operator("_fft_c2r", ("input", "tables..."), ("dims", "forward", "scale", "size"), infer=_infer_c2r, lower=_lower_c2r)
 
 
 def _r2c_gradient(grad: Tensor, input_shape: tuple[int, ...], dims: tuple[int, ...], forward: bool, scale: float) -> Tensor:
     """The half that was not computed has no gradient."""
-    return C2C(_resized(grad, (dims[-1],), (input_shape[dims[-1]],)), statics=(dims, not forward, scale)).real
+    return _c2c(_resized(grad, (dims[-1],), (input_shape[dims[-1]],)), dims, not forward, scale).real
 
 
 def _c2r_gradient(grad: Tensor, dims: tuple[int, ...], forward: bool, scale: float, size: int) -> Tensor:
     """Frequencies that stand for two count twice."""
-    half = R2C(grad, statics=(dims, not forward, scale))
+    half = _r2c(grad, dims, not forward, scale)
     last = dims[-1]
     twice = arange(half.layout.shape[last])
     weights = ((twice > 0) & (twice < size - size // 2)).to(grad.layout.dtype) + 1
     return half * weights.reshape(tuple(-1 if axis == last else 1 for axis in range(half.layout.ndim)))
 
 
-C2C.gradient(input=lambda grad, dims, forward, scale: C2C(grad, statics=(dims, not forward, scale)))
+C2C.gradient(input=lambda grad, dims, forward, scale: _c2c(grad, dims, not forward, scale))
 R2C.gradient(input=_r2c_gradient)
 C2R.gradient(input=_c2r_gradient)
 
@@ -127,15 +193,15 @@ def _resized(x: Tensor, dims: Sequence[int], sizes: Sequence[int]) -> Tensor:
     return constant_pad_nd(x, amounts) if any(amounts) else x
 
 
-def _prepared(name: str, x: Tensor, *, real: bool = False, complex: bool = False) -> Tensor:
-    dtype = x.layout.dtype
+def _real_dtype(name: str, dtype: DType, *, real: bool = False) -> DType:
+    """What numbers of a dtype are computed in: that of the real ones, or of the parts of complex ones."""
     if real and dtype.is_complex:
         raise RuntimeError(f"{name} expects a real input tensor, but got {dtype!r}")
     if dtype.category < dt.FLOAT:
-        x = x.to(get_default_dtype())
-    elif dtype.compute is not dtype:
+        return get_default_dtype()
+    if dtype.compute is not dtype:
         raise RuntimeError(f"Unsupported dtype {dtype!r}: {name} computes in float32 and float64")
-    return x.to(x.layout.dtype.to_complex()) if complex else x
+    return dtype.to_real()
 
 
 def _scale(name: str, norm: str | None, count: int, forward: bool) -> float:
@@ -152,9 +218,9 @@ def _size(name: str, size: int) -> int:
     return size
 
 
-def _dims(name: str, x: Tensor, s: Any, dim: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _dims(name: str, layout: Layout, s: Any, dim: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The dimensions and their sizes after padding."""
-    ndim, shape = x.layout.ndim, x.layout.shape
+    ndim, shape = layout.ndim, layout.shape
     sizes = None if s is None else int_tuple(s, "s")
     if dim is not None:
         axes = tuple(lay.wrap_axis(axis, ndim) for axis in int_tuple(dim, "dim"))
@@ -179,51 +245,78 @@ def _dims(name: str, x: Tensor, s: Any, dim: Any) -> tuple[tuple[int, ...], tupl
 # -- transforms of several dimensions --------------------------------------------------------------------------------
 
 
-def _complex(name: str, forward: bool) -> Callable:
-    def transform(x: Tensor, axes: tuple[int, ...], sizes: tuple[int, ...], norm: str | None) -> Tensor:
-        x = _resized(_prepared(name, x, complex=True), axes, sizes)
-        scale = _scale(name, norm, math.prod(sizes), forward)
-        return C2C(x, statics=(axes, forward, scale)) if axes else x.clone()
+class _Steps(NamedTuple):
+    """What a call comes to for an input of some layout: to which dtype it is cast, which sizes its dimensions get, and the operators that follow."""
 
-    return transform
+    dtype: DType
+    dims: tuple[int, ...]
+    sizes: tuple[int, ...]
+    calls: tuple[tuple[Callable, tuple], ...]
 
-
-def _halved(name: str, forward: bool) -> Callable:
-    def transform(x: Tensor, axes: tuple[int, ...], sizes: tuple[int, ...], norm: str | None) -> Tensor:
-        if not axes:
-            raise RuntimeError(f"{name} must transform at least one axis")
-        x = _resized(_prepared(name, x, real=True), axes, sizes)
-        scale = _scale(name, norm, math.prod(sizes), forward)
-        if forward or len(axes) == 1:
-            return R2C(x, statics=(axes, forward, scale))
-        return C2C(R2C(x, statics=(axes[-1:], forward, scale)), statics=(axes[:-1], forward, 1.0))
-
-    return transform
+    def run(self, x: Tensor) -> Tensor:
+        if x.layout.dtype is not self.dtype:
+            x = x.to(self.dtype)
+        x = _resized(x, self.dims, self.sizes)
+        for function, statics in self.calls:
+            x = function(x, *statics)
+        return x if self.calls else x.clone()
 
 
-def _real(name: str, forward: bool) -> Callable:
-    def transform(x: Tensor, axes: tuple[int, ...], sizes: tuple[int, ...], norm: str | None) -> Tensor:
-        if not axes:
-            raise RuntimeError(f"{name} must transform at least one axis")
-        x = _resized(_prepared(name, x, complex=True), axes, (*sizes[:-1], sizes[-1] // 2 + 1))
-        return C2R(x, statics=(axes, forward, _scale(name, norm, math.prod(sizes), forward), sizes[-1]))
-
-    return transform
+def _complex(name: str, layout: Layout, axes: tuple[int, ...], sizes: tuple[int, ...], norm: str | None, forward: bool) -> _Steps:
+    dtype = _real_dtype(name, layout.dtype).to_complex()
+    scale = _scale(name, norm, math.prod(sizes), forward)
+    return _Steps(dtype, axes, sizes, ((_c2c, (axes, forward, scale)),) if axes else ())
 
 
-def _family(stem: str, make: Callable, forward: bool, doc: str, *, restores: bool = False) -> None:
+def _halved(name: str, layout: Layout, axes: tuple[int, ...], sizes: tuple[int, ...], norm: str | None, forward: bool) -> _Steps:
+    if not axes:
+        raise RuntimeError(f"{name} must transform at least one axis")
+    dtype = _real_dtype(name, layout.dtype, real=True)
+    scale = _scale(name, norm, math.prod(sizes), forward)
+    if forward or len(axes) == 1:
+        return _Steps(dtype, axes, sizes, ((_r2c, (axes, forward, scale)),))
+    return _Steps(dtype, axes, sizes, ((_r2c, (axes[-1:], forward, scale)), (_c2c, (axes[:-1], forward, 1.0))))
+
+
+def _real(name: str, layout: Layout, axes: tuple[int, ...], sizes: tuple[int, ...], norm: str | None, forward: bool) -> _Steps:
+    if not axes:
+        raise RuntimeError(f"{name} must transform at least one axis")
+    dtype = _real_dtype(name, layout.dtype).to_complex()
+    scale = _scale(name, norm, math.prod(sizes), forward)
+    return _Steps(dtype, axes, (*sizes[:-1], sizes[-1] // 2 + 1), ((_c2r, (axes, forward, scale, sizes[-1])),))
+
+
+def _family(stem: str, make: Callable[..., _Steps], forward: bool, doc: str, *, restores: bool = False) -> None:
     """``stem``, ``stem2`` and ``stemn`` of one kind of transform."""
 
-    def full(x: Tensor, axes: tuple[int, ...], sizes: tuple[int, ...], given: bool, name: str) -> tuple[int, ...]:
-        return (*sizes[:-1], _size(name, 2 * (x.layout.shape[axes[-1]] - 1))) if restores and axes and not given else sizes
+    def full(layout: Layout, axes: tuple[int, ...], sizes: tuple[int, ...], given: bool, name: str) -> tuple[int, ...]:
+        return (*sizes[:-1], _size(name, 2 * (layout.shape[axes[-1]] - 1))) if restores and axes and not given else sizes
+
+    @lru_cache(maxsize=256)
+    def direct(layout: Layout, n: int | None, dim: int, norm: str | None) -> tuple[Operator, tuple[Tensor, ...], tuple] | None:
+        """The one operator that a call is, with short tables and its statics, if the input is taken as it is."""
+        steps = planned(layout, n, dim, norm)
+        (function, statics), *others = steps.calls
+        same = layout.dtype is steps.dtype and all(layout.shape[axis] == size for axis, size in zip(steps.dims, steps.sizes, strict=True))
+        operator, sizes = _SHORTHANDS[function](layout, *statics)
+        if not same or others or max(sizes) > _DIRECT:
+            return None
+        return operator, _tables_for(operator, sizes, layout.dtype.to_complex()), statics
+
+    def planned(layout: Layout, n: int | None, dim: int, norm: str | None) -> _Steps:
+        if layout.ndim == 0:
+            raise IndexError("Dimension specified as -1 but tensor has no dimensions")
+        axis = lay.wrap_axis(dim, layout.ndim)
+        size = n if n is not None else full(layout, (axis,), (layout.shape[axis],), False, stem)[0]
+        return make(stem, layout, (axis,), (_size(stem, size),), norm, forward)
 
     def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Tensor | None = None) -> Tensor:
-        name = stem
-        if input.layout.ndim == 0:
-            raise IndexError("Dimension specified as -1 but tensor has no dimensions")
-        axis = lay.wrap_axis(dim, input.layout.ndim)
-        size = n if n is not None else full(input, (axis,), (input.layout.shape[axis],), False, name)[0]
-        return into(out, make(name, forward)(input, (axis,), (_size(name, size),), norm))
+        known = direct(input.layout, n, dim, norm) if input.layout.dtype.category >= dt.FLOAT else None
+        if known is None:
+            return into(out, planned(input.layout, n, dim, norm).run(input))
+        operator, tables, statics = known
+        result = operator(input, *tables, statics=statics)
+        return result if out is None else into(out, result)
 
     def several(name: str, default: Sequence[int] | None) -> Callable:
         def transform(
@@ -234,9 +327,10 @@ def _family(stem: str, make: Callable, forward: bool, doc: str, *, restores: boo
             *,
             out: Tensor | None = None,
         ) -> Tensor:
-            axes, sizes = _dims(name, input, s, dim)
+            axes, sizes = _dims(name, input.layout, s, dim)
             last_given = s is not None and int_tuple(s, "s")[-1:] not in ((-1,), ())
-            return into(out, make(name, forward)(input, axes, full(input, axes, sizes, last_given, name), norm))
+            sizes = full(input.layout, axes, sizes, last_given, name)
+            return into(out, make(name, input.layout, axes, sizes, norm, forward).run(input))
 
         return transform
 
@@ -265,7 +359,7 @@ def fftfreq(
 ) -> Tensor:
     """The frequencies of ``fft``'s results for samples ``d`` apart: from 0 up, then the negative ones."""
     half = (n - 1) // 2 + 1
-    order = roll(arange(-(n - half), half), half)
+    order = roll(arange(-(n - half), half, device=device), half)
     return into(out, (order.to(dtype or get_default_dtype()) * (1.0 / (n * d))).requires_grad_(requires_grad))
 
 
@@ -273,7 +367,7 @@ def rfftfreq(
     n: int, d: float = 1.0, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
     """The frequencies of ``rfft``'s results for samples ``d`` apart."""
-    return into(out, (arange(n // 2 + 1).to(dtype or get_default_dtype()) * (1.0 / (n * d))).requires_grad_(requires_grad))
+    return into(out, (arange(n // 2 + 1, device=device).to(dtype or get_default_dtype()) * (1.0 / (n * d))).requires_grad_(requires_grad))
 
 
 def _shift(x: Tensor, dim: Any, amount: Callable[[int], int]) -> Tensor:

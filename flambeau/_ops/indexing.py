@@ -6,6 +6,7 @@ they index, where these are neighbours, or come first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,17 @@ import numpy as np
 
 from flambeau._ops import views
 from flambeau._ops.arguments import apart, into, number, number_for, number_range
+from flambeau._ops.conditions import insert_few, nonzero, select_few
 from flambeau._ops.copying import FILL
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds, require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import REPLACE, ViewOperator, make_view
+from flambeau._ops.writing import write_number
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -82,8 +86,12 @@ def _bad_step(item: slice) -> Any:
     raise ValueError(f"step must be greater than zero, but got {item.step} (negative steps would need a copy: use flip())")
 
 
-def _normal(self: Tensor, index: Any) -> list[Any]:
-    """The index as a list that covers every dimension: ints, slices, None and tensors (int64, or bool made into positions)."""
+def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
+    """The index as a list that covers every dimension: ints, slices, None and tensors (int64, or bool made into positions).
+
+    Args:
+        values: what is to be written there
+    """
     raw = list(index) if index.__class__ is tuple else [index]
     items: list[Any] = []
     covered = 0
@@ -117,7 +125,9 @@ def _normal(self: Tensor, index: Any) -> list[Any]:
                 continue
             if item.layout.dtype.category > dt.INTEGER or (item.layout.ndim and item.layout.dtype not in (dt.int64, dt.int32)):
                 raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.layout.dtype!r}")
-            if item.layout.ndim == 0 and not item.storage.pending:  # a pending one stays a tensor, so that the program stays in one piece
+            if (
+                item.layout.ndim == 0 and not item.storage.pending and item.storage.device is CPU
+            ):  # a pending one stays a tensor, so that the program stays in one piece
                 item = int(item.item())
         elif item is not None and item.__class__ not in (int, slice):
             if not hasattr(item, "__index__"):
@@ -133,10 +143,10 @@ def _normal(self: Tensor, index: Any) -> list[Any]:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
     at = len(items) if ellipsis < 0 else ellipsis
     items[at:at] = [_FULL] * (ndim - covered)
-    return _expand_masks(self, items)
+    return _expand_masks(self, items, values)
 
 
-def _expand_masks(self: Tensor, items: list[Any]) -> list[Any]:
+def _expand_masks(self: Tensor, items: list[Any], values: Any) -> list[Any]:
     """Conditions as the positions where they hold."""
     result: list[Any] = []
     axis = 0
@@ -153,12 +163,22 @@ def _expand_masks(self: Tensor, items: list[Any]) -> list[Any]:
                     raise IndexError(
                         f"The shape of the mask {list(shape)} at index {offset} does not match the shape of the indexed tensor {list(self.layout.shape)} at index {axis + offset}"
                     )
-            result.extend(item.nonzero(as_tuple=True))
             axis += len(shape)
+            if item.storage.device is not CPU and values is not None:
+                result.extend(_somewhere(item, values, self.layout.ndim - axis))
+            else:
+                result.extend(item.nonzero(as_tuple=True))
         else:
             result.append(item)
             axis += item is not None
     return result
+
+
+def _somewhere(mask: Tensor, values: Any, behind: int) -> list[Tensor]:
+    """Positions on the meta device where a condition holds: as many as values are to be written, with ``behind`` dimensions behind the positions."""
+    shape = values.layout.shape if isinstance(values, TensorBase) else ()
+    count = shape[-1 - behind] if len(shape) > behind else 1
+    return [mask.new_empty(count, dtype=dt.int64) for _ in mask.layout.shape]
 
 
 def _tensor(data: Any) -> Tensor:
@@ -219,6 +239,8 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     shown = _shown(self, index)
     if shown is not None:
         return shown
+    if _is_mask(self, index):
+        return _where(self, index)
     items = _normal(self, index)
     view, axes = _view(self, items)
     if not axes:
@@ -238,7 +260,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     elif (shown := _shown(self, index)) is not None:
         view = shown
     else:
-        items = _normal(self, index)
+        items = _normal(self, index, value)
         view, axes = _view(self, items)
     if not axes:
         _assign(view, value)
@@ -257,7 +279,10 @@ def _assign(view: Tensor, value: Any) -> None:
     """Overwrite a view by a number, a tensor or an array; leading dimensions of size 1 are left out."""
     if not isinstance(value, TensorBase):
         value = _tensor(value) if isinstance(value, (list, np.ndarray)) else _assigned(view.layout.dtype, value)
-        FILL.inplace(view, view, value) if not isinstance(value, TensorBase) else view.fill_(value)
+        if isinstance(value, TensorBase):
+            view.fill_(value)
+        elif not write_number(view, value):
+            FILL.inplace(view, view, value)
         return
     shape = value.layout.shape
     while len(shape) > view.layout.ndim and shape[0] == 1:
@@ -275,6 +300,18 @@ def _is_mask(self: Tensor, index: Any) -> bool:
     if not isinstance(index, TensorBase) or index.layout.dtype is not dt.bool or not index.layout.ndim:
         return False
     return index.layout.shape == self.layout.shape[: index.layout.ndim]
+
+
+def _where(self: Tensor, mask: Tensor) -> Tensor:
+    """``self[mask]`` for a condition of the first dimensions, whose places are numbered as one dimension where the tensor lies so."""
+    few = select_few(self, mask)
+    if few is not None:
+        return few
+    count = mask.layout.ndim
+    if self.layout.contiguous and self.layout.numel:
+        flat = nonzero(mask.reshape(-1), as_tuple=True)[0]
+        return _gather(self.reshape((-1, *self.layout.shape[count:])), [0], [flat])
+    return _gather(self, list(range(count)), list(nonzero(mask, as_tuple=True)))
 
 
 def _fill_where(self: Tensor, mask: Tensor, value: Any) -> None:
@@ -444,7 +481,7 @@ def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
         if index is not None:
             require_tensor("index_put", "indices", index)
     require_tensor("index_put", "values", values)
-    items = _normal(self, tuple(_FULL if index is None else index for index in indices))
+    items = _normal(self, tuple(_FULL if index is None else index for index in indices), values)
     view, axes = _view(self, items)
     if values.layout.dtype is not self.layout.dtype:
         raise RuntimeError(
@@ -460,42 +497,6 @@ def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
 
 
 # -- conditions ------------------------------------------------------------------------------------------------------
-
-
-def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
-    """The positions of the elements that are not 0, one a row; or, as a tuple, a vector for each dimension.
-
-    How many there are depends on the data: the tensor is computed at the call, and NumPy finds them, in one thread.
-    """
-    array = input.detach()._array()
-    places = _unravelled(np.flatnonzero(array), array.shape)
-    if as_tuple:
-        return tuple(_positions(each) for each in places)
-    count = len(places[0])
-    result = _positions(places[0] if array.ndim == 1 else np.array(places[: array.ndim]))
-    result.layout = lay.layout((count, array.ndim), (1, count), 0, dt.int64)
-    return into(out, result)
-
-
-def _unravelled(flat: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Row-major positions as one for each dimension. (A quotient a dimension: NumPy's search of a matrix takes three times as long.)"""
-    places = []
-    for size in reversed(shape[1:]):
-        above = flat // size
-        places.append(flat - above * size)
-        flat = above
-    return [flat, *reversed(places)]
-
-
-def _positions(found: np.ndarray) -> Tensor:
-    """Positions that NumPy has just found, as a tensor: on the same memory, if they lie side by side."""
-    from flambeau._ops.creation import adopt_array, from_array
-
-    if found.dtype != np.int64 or not found.flags.c_contiguous or not found.size:
-        return from_array(found.astype(np.int64, copy=False))
-    result = adopt_array(found)
-    result.storage.exported = False
-    return result
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -547,6 +548,8 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     _check_mask("masked_select", mask)
     shape = lay.broadcast_shapes(input.layout.shape, mask.layout.shape)
     apart(out, input, mask, name="masked_select")
+    if shape and input.layout.shape == shape == mask.layout.shape:
+        return into(out, _where(input, mask))
     return into(out, getitem(input.expand(shape), mask.expand(shape)) if shape else getitem(input.reshape(1), mask.reshape(1)))
 
 
@@ -559,7 +562,13 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         raise RuntimeError(
             f"masked_scatter: expected self and source to have same dtypes but got {input.layout.dtype!r} and {source.layout.dtype!r}"
         )
-    flat = mask.expand(shape).reshape(-1).nonzero(as_tuple=True)[0]
+    few = insert_few(input, mask, source)
+    if few is not None:
+        return few
+    if mask.storage.device is CPU:
+        flat = mask.expand(shape).reshape(-1).nonzero(as_tuple=True)[0]
+    else:  # as many as there may be
+        flat = mask.new_empty(min(math.prod(shape), source.layout.numel), dtype=dt.int64)
     count = flat.layout.numel
     if count > source.layout.numel:
         raise RuntimeError(

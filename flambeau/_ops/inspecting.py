@@ -8,6 +8,7 @@ from flambeau._ops.arguments import number
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import promotion
+from flambeau._types.device import CPU
 from flambeau._types.dtype import dtype as DType
 
 if TYPE_CHECKING:
@@ -81,7 +82,12 @@ def is_nonzero(input: Tensor) -> bool:
 
 
 def holds_everywhere(condition: Tensor) -> bool:
-    """Whether a condition holds for all elements, in all samples where it is one of a function that ``vmap`` maps: what checks of arguments ask."""
+    """Whether a condition holds for all elements, in all samples where it is one of a function that ``vmap`` maps: what checks of arguments ask.
+
+    It does on the meta device, where there are no elements that it could not hold for.
+    """
+    if condition.storage.device is not CPU:
+        return True
     tape = LOCAL.tape
     return tape.everywhere(condition, holds_everywhere) if tape.batched else bool(condition.all())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -10,11 +12,13 @@ import numpy as np
 
 from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes
 from flambeau._ops.copying import suggested_format
-from flambeau._ops.creation import from_array
+from flambeau._ops.creation import from_array, new_empty
 from flambeau._ops.operator import Operator
+from flambeau._ops.padding import at_plane, inside_plane, is_small_plane, plane
 from flambeau._ops.resampling import at_places
 from flambeau._ops.views import narrow, pieces, slices
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -69,6 +73,40 @@ def _cat_gradient(grad: Tensor, dim: int, position: int, shapes: list[tuple[int,
 CAT.gradient(tensors=_cat_gradient)
 
 
+_MANY, _SMALL = 8, 1 << 16
+"""From how many tensors on, and up to how many bytes together, it is worth while to copy what lies in memory at once."""
+
+
+def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
+    """The tensors one after another: copied at once if they are many, small and known, as samples of a batch are, and recorded otherwise.
+
+    Which of them are one and the same is a part of a program; one that reads what is drawn from a memory of games would never come again.
+    """
+    if len(tensors) < _MANY or LOCAL.tape.batched or LOCAL.tape.entered is not None or not all(map(_lies_in_memory, tensors)):
+        return CAT(*tensors, statics=(axis,))
+    layouts = [tensor.layout for tensor in tensors]
+    result = _infer_cat(tuple(layouts), (axis,))
+    whole = all(each.dtype is result.dtype and each.ndim == result.ndim and math.prod(each.shape[:axis]) == 1 for each in layouts)
+    if not whole or not result.contiguous or result.numel * result.dtype.itemsize > _SMALL:
+        return CAT(*tensors, statics=(axis,))
+    made = new_empty(result)
+    assert made.storage.buffer is not None
+    to = made.storage.buffer.address
+    for tensor, layout in zip(tensors, layouts, strict=True):
+        size, buffer = layout.dtype.itemsize, tensor.storage.buffer
+        assert buffer is not None
+        ctypes.memmove(to, buffer.address + layout.offset * size, layout.numel * size)
+        to += layout.numel * size
+    return made
+
+
+def _lies_in_memory(tensor: TensorBase) -> bool:
+    """Whether the elements are known, in order, and without history."""
+    storage, layout = tensor.storage, tensor.layout
+    known = storage.tape is None or storage.slot in storage.tape.inputs
+    return known and storage.buffer is not None and storage.error is None and tensor.node is None and layout.contiguous
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The tensors one after another along ``dim``; their other sizes must be equal.
 
@@ -90,7 +128,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, a
             ndim = rank
         elif not rank:
             raise RuntimeError(f"zero-dimensional tensor (at position {position}) cannot be concatenated")
-    return into(out, CAT(*tensors, statics=(lay.wrap_axis(dim, ndim),)))
+    return into(out, _cat(tensors, lay.wrap_axis(dim, ndim)))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
@@ -112,7 +150,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None,
                 f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(tensor.layout.shape)} at entry {position}"
             )
     axis = lay.wrap_axis(dim, len(shape) + 1)
-    return into(out, CAT(*[tensor.unsqueeze(axis) for tensor in tensors], statics=(axis,)))
+    return into(out, _cat([tensor.unsqueeze(axis) for tensor in tensors], axis))
 
 
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -250,8 +288,13 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     return _rolled(input, steps) if steps and input.layout.numel else input.clone()
 
 
+LONG = 1024
+"""An axis of more elements is rolled in two pieces: of a table, an element's position takes as much memory as a few elements."""
+
+
 def _rolled(input: Tensor, steps: tuple[tuple[int, int], ...]) -> Tensor:
-    return ROLL(input, *(_circle(input.layout.shape[axis], amount) for axis, amount in steps), statics=(steps,))
+    shape = input.layout.shape
+    return ROLL(input, *(_circle(shape[axis], amount) for axis, amount in steps if shape[axis] <= LONG), statics=(steps,))
 
 
 @lru_cache(maxsize=256)
@@ -265,7 +308,15 @@ def _infer_roll(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_roll(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    return at_places(graph, operands[0], layouts[0].shape, [axis for axis, _ in statics[0]], operands[1:])
+    source, shape, order = operands[0], layouts[0].shape, lay.memory_order(layouts[0])
+    short = [axis for axis, _ in statics[0] if shape[axis] <= LONG]
+    result = at_places(graph, source, shape, short, operands[1:]) if short else source
+    for axis, amount in statics[0]:
+        if axis not in short:
+            amount %= shape[axis]
+            pieces = (result.slice(axis, shape[axis] - amount, amount), result.slice(axis, 0, shape[axis] - amount))
+            result = graph.concat(pieces, axis, lay.ordered(shape, order, source.dtype).strides)
+    return result
 
 
 ROLL = Operator("roll", ("input", "places..."), ("steps",), infer=_infer_roll, lower=_lower_roll)
@@ -294,9 +345,12 @@ def _infer_pad(operands: tuple, statics: tuple) -> Layout:
 
 def _lower_pad(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     before, after = statics
-    source = operands[0]
+    source, value, *tables = operands
+    if tables:
+        shape = layouts[0].shape
+        inside = tables[1].reshape(shape[-2:]).expand(shape)
+        return graph.where(inside, at_plane(graph, source, shape, tables[0]), graph.cast(value, source.dtype).expand(shape))
     padded = graph.pad(source, before, after)
-    value = operands[1]
     inside = None
     for axis, (low, high) in enumerate(zip(before, after, strict=True)):
         if low > 0 or high > 0:
@@ -308,7 +362,7 @@ def _lower_pad(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     return graph.where(inside, padded, graph.cast(value, source.dtype).expand(padded.shape))
 
 
-PAD = Operator("constant_pad_nd", ("input", "value"), ("before", "after"), infer=_infer_pad, lower=_lower_pad)
+PAD = Operator("constant_pad_nd", ("input", "value", "tables..."), ("before", "after"), infer=_infer_pad, lower=_lower_pad)
 PAD.gradient(input=lambda grad, before, after: PAD(grad, 0, statics=(tuple(-low for low in before), tuple(-high for high in after))))
 
 
@@ -325,7 +379,12 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor
     before, after = [0] * ndim, [0] * ndim
     for position in range(len(amounts) // 2):
         before[ndim - 1 - position], after[ndim - 1 - position] = amounts[2 * position], amounts[2 * position + 1]
-    return PAD(input, number_for(input.layout.dtype, value), statics=(tuple(before), tuple(after)))
+    sides = tuple(zip(before, after, strict=True))
+    tables: tuple[Tensor, ...] = ()
+    if max(amounts, default=0) > 0 and is_small_plane(input.layout, sides):
+        sizes = input.layout.shape[-2:]
+        tables = plane("replicate", sizes, sides[-2:]), inside_plane(sizes, sides[-2:])
+    return PAD(input, number_for(input.layout.dtype, value), *tables, statics=(tuple(before), tuple(after)))
 
 
 PUBLIC = ("cat", "chunk", "constant_pad_nd", "flip", "roll", "split", "stack", "tensor_split", "tile", "unbind")

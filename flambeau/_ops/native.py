@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau._ops import registry
-from flambeau._ops.node import GradNode, ViewRecord
+from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
 from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, finish_write, user_line
 from flambeau._ops.registry import ANOMALY, OPERATORS
 from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
@@ -40,7 +40,7 @@ def go_native() -> Any:
         "none": None, "false": False, "true": True, "float": float, "int": int, "bool": bool, "empty": (), "statics": "statics",
         "names": ("statics",), "write_part": OPERATORS["_write_part"],
         "tensor": tensor, "tensor_base": TensorBase, "storage": Storage, "grad_node": GradNode, "view_record": ViewRecord, "buffer": Buffer,
-        "anomaly": ANOMALY, "layout": Layout, "float32": dt.float32, "int64": dt.int64, "views": "_views", "user_code": CODE, "file_name": "co_filename",
+        "anomaly": ANOMALY, "layout": Layout, "float32": dt.float32, "int64": dt.int64, "views": "_views", "unseen": UNSEEN, "user_code": CODE, "file_name": "co_filename",
         "program": CompiledProgram, "execute_name": "execute", "execute": execute, "class_of": classes_by_size(), "counters": counters(),
         "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
         "lock": None, "unlock": None, "pool_kept": pool(),

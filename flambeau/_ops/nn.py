@@ -28,6 +28,8 @@ from flambeau._ops.attention import attention_weights as attention_weights
 from flambeau._ops.convolution import convolve as convolve
 from flambeau._ops.convolution import convolve_transposed as convolve_transposed
 from flambeau._ops.encoding import one_hot as one_hot
+from flambeau._ops.grid_sampling import Sampling as Sampling
+from flambeau._ops.grid_sampling import sampled_at as sampled_at
 from flambeau._ops.loss import binary_cross_entropy as binary_cross_entropy
 from flambeau._ops.loss import nll_loss_nd as nll_loss_nd
 from flambeau._ops.matrix import linear as linear

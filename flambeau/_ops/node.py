@@ -99,6 +99,10 @@ class GradNode:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
+UNSEEN: Any = GradNode(None, (), None, None)
+"""The history of the hidden tensor that ``x.data`` is a view of: writes through it leave the version as it is."""
+
+
 class ViewRecord:
     """What a ``GradNode`` knows of a view, which the tape does not record."""
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops import registry
 from flambeau._ops.node import GradNode
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
-from flambeau._ops.writing import check_result, check_writable, rebase, write
-from flambeau._tape.storage import Storage, TensorBase
+from flambeau._ops.writing import check_result, check_writable, rebase, show, write
+from flambeau._tape.storage import NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock, set_share
+from flambeau._types.device import CPU
 from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
 
@@ -194,6 +195,9 @@ class Operator:
                     values.append(storage)
                     results.append(new_tensor(storage, layout))
             tape.cursor = record  # last: up to here the call can be undone
+        except NoElements:
+            tape.undo()
+            single = results = None
         except BaseException:
             tape.undo()
             raise
@@ -208,6 +212,8 @@ class Operator:
                 del storage
                 tape.flush()
             return result
+        if results is None:
+            return _meta().call(self, operands, statics)
         if requires and tape.grad and record.differentiable:
             node = self._node(operands, results, record)
             for number, result in enumerate(results):
@@ -275,8 +281,8 @@ class Operator:
         tape.grad = False
         try:
             result = self(*operands, statics=statics)
-            record = tape.latest
             first = result[0] if type(result) is tuple else result
+            record = tape.latest if first.storage.device is CPU else _meta().record(self, operands, statics)
             check_result(target, first.layout, self.name + "_")
             requires, node = False, None
             if grad:
@@ -284,6 +290,7 @@ class Operator:
                     if operand.__class__ not in PLAIN_NUMBERS and operand.node is not None:
                         requires = True
             if requires and record.differentiable:
+                show(target)
                 results = result if type(result) is tuple else (result,)
                 node = self._node(operands, results, record, target=target)
                 if ("result", 0) in self._plan(_mask(node.inputs), len(node.inputs)):
@@ -310,7 +317,8 @@ class Operator:
         """Record a call whose results are the new elements of ``targets``, which are among its operands; no history.
 
         Returns:
-            Whether it was recorded: it is not if two operands share a storage, whose order of reading and writing would matter.
+            Whether it was recorded: it is not if two operands share a storage, whose order of reading and writing would matter, or if there
+            is nothing to compute, on the meta device.
         """
         done = self._overwrite(targets, numbers, tensors, statics)
         if done is not None:
@@ -335,6 +343,9 @@ class Operator:
                 slot = len(values)
                 values += [None] * len(targets)
                 tape.cursor = record  # last: up to here the call can be undone
+            except NoElements:
+                tape.undo()
+                return False
             except BaseException:
                 tape.undo()
                 raise
@@ -449,6 +460,13 @@ class Operator:
                 layout = node.operands[names.index(parameter[: -len(suffix) - 1])]
                 return layout if suffix == "layout" else getattr(layout, suffix)
         raise TypeError(f"the gradient of {self.name} asks for {parameter}, which is no operand, attribute or result")
+
+
+def _meta() -> Any:
+    """The module that computes shapes alone, which is built on this one and loaded when it is first needed."""
+    from flambeau._ops import meta
+
+    return meta
 
 
 def finish_write(operator: Operator, target: Tensor, result: Any) -> Tensor:
@@ -569,14 +587,15 @@ def user_line() -> tuple[str, int]:
         code = frame.f_code
         known = CODE.get(id(code))
         if known is None:
-            known = CODE[id(code)] = weakref.ref(code, partial(_forget, CODE, id(code))), _is_inside(frame.f_globals.get("__name__", ""))
+            known = CODE[id(code)] = weakref.ref(code, partial(_forget, CODE, id(code))), is_inside(frame.f_globals.get("__name__", ""))
         if not known[1]:
             break
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def _is_inside(module: str) -> bool:
+def is_inside(module: str) -> bool:
+    """Whether a module is one of this package."""
     return module.startswith(_INSIDE) or module == _PACKAGE
 
 

@@ -41,13 +41,17 @@ class Run(NamedTuple):
 
 def positions(mode: str, size: int, before: int, after: int) -> np.ndarray:
     """From where along an axis of ``size`` each element is taken once it has ``before`` and ``after`` more of them."""
-    place = np.arange(-before, size + after)
+    place = _unclipped(size, (before, after))
     if mode == "replicate":
         return place.clip(0, size - 1)
     if mode == "reflect":
         return size - 1 - np.abs(size - 1 - np.abs(place))
     first, last = max(0, -before), size - max(0, -after)  # what negative amounts take away does not come back
     return first + (place - first) % max(last - first, 1)
+
+
+def _unclipped(size: int, sides: tuple[int, int]) -> np.ndarray:
+    return np.arange(-sides[0], size + sides[1])
 
 
 def runs(mode: str, size: int, before: int, after: int) -> tuple[Run, ...]:
@@ -69,6 +73,41 @@ def _table(mode: str, size: int, before: int, after: int) -> Tensor:
     return from_array(positions(mode, size, before, after))
 
 
+NARROW, SMALL = 64, 2048
+"""The rows of a small plane that are shorter than a few vectors are not walked one by one: a table says for the whole plane whence its elements
+come. (A border of 1 around 16² is 36 vectors by rows, and 21 so.)"""
+
+
+@lru_cache(maxsize=512)
+def plane(mode: str, sizes: tuple[int, int], amounts: Amounts) -> Tensor:
+    """From where in a row-major plane each element of the padded one is taken."""
+    rows, columns = (positions(mode, size, *sides) for size, sides in zip(sizes, amounts, strict=True))
+    return from_array((rows[:, None] * sizes[1] + columns).reshape(-1))
+
+
+@lru_cache(maxsize=512)
+def inside_plane(sizes: tuple[int, int], amounts: Amounts) -> Tensor:
+    """Which elements of a padded row-major plane lie within the plane (bool)."""
+    places = map(_unclipped, sizes, amounts)
+    found = [(place >= 0) & (place < size) for size, place in zip(sizes, places, strict=True)]
+    return from_array((found[0][:, None] & found[1]).reshape(-1))
+
+
+def at_plane(graph: Graph, source: Node, shape: tuple[int, ...], places: Node) -> Node:
+    """The last two axes of a node read at places of what they are together."""
+    last = len(shape) - 2
+    flat = source.joined(last, last + 1)
+    return at_places(graph, flat, (*shape[:last], shape[last] * shape[last + 1]), [last], [places]).reshape(shape)
+
+
+def is_small_plane(source: Layout, amounts: Amounts) -> bool:
+    """Whether what is padded are the last two axes, along which the source is small and lies row by row."""
+    if _padded(amounts) != [source.ndim - 2, source.ndim - 1] or source.ndim == 2:
+        return False
+    height, width = (size + sum(sides) for size, sides in zip(source.shape[-2:], amounts[-2:], strict=True))
+    return width <= NARROW and height * width <= SMALL and source.strides[-2:] == (source.shape[-1], 1)
+
+
 # -- padding ---------------------------------------------------------------------------------------------------------
 
 
@@ -81,7 +120,9 @@ def _infer_border(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_border(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    axes = _padded(statics[1])
+    axes, shape = _padded(statics[1]), layouts[0].shape
+    if len(operands) == 2 < 1 + len(axes):
+        return at_plane(graph, operands[0], shape, operands[1])
     return at_places(graph, operands[0], layouts[0].shape, axes, operands[1:]) if axes else graph.copy(operands[0])
 
 
@@ -93,6 +134,8 @@ PAD_BORDER = Operator("_pad_border", ("input", "places..."), ("mode", "amounts")
 
 
 def _pad(input: Tensor, mode: str, amounts: Amounts) -> Tensor:
+    if is_small_plane(input.layout, amounts):
+        return PAD_BORDER(input, plane(mode, input.layout.shape[-2:], amounts[-2:]), statics=(mode, amounts))
     tables = [_table(mode, input.layout.shape[axis], *amounts[axis]) for axis in _padded(amounts)]
     return PAD_BORDER(input, *tables, statics=(mode, amounts))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from operator import add
+from operator import add, mul
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,11 +83,14 @@ def _infer_max(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
 
 
 def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node]:
+    return _lower_tapped_max(graph, operands, statics, layouts)[:2]
+
+
+def _lower_tapped_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node, Node]:
     kernel, stride, padding, dilation, sizes = statics
     source = operands[0]
     rank = len(kernel)
     axes = _spatial(source.ndim, rank)
-    extents = source.shape[source.ndim - rank :]
     windows = graph.windows(
         graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes
     )
@@ -96,20 +99,16 @@ def _lower_max(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     values = graph.where(inside, windows, lowest)
     reduced = tuple(range(windows.ndim - rank, windows.ndim))
     largest = values.max(reduced)
-    # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands. Until it is known it
-    # has 32 bits, if these are enough.
-    small = dt.int32 if prod(extents) < 1 << 31 else dt.int64
-    position = graph.constant(0, small, windows.shape)
-    for number, axis in enumerate(axes):
-        place = (
-            graph.iota(windows.shape, axis, small) * stride[number]
-            + graph.iota(windows.shape, reduced[number], small) * dilation[number]
-            - padding[number]
-        )
-        position = position * graph.constant(extents[number], small) + place
+    # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands, and the tap its place in
+    # the window. Until it is known an index has 32 bits, if these are enough.
+    extents = source.shape[source.ndim - rank :]
+    small, steps = dt.int32 if prod(extents) < 1 << 30 else dt.int64, lay.row_major(extents)
+    moves = (*(0,) * (source.ndim - rank), *map(mul, stride, steps), *map(mul, dilation, steps))
+    position = graph.affine(windows.shape, moves, 0, small) - sum(map(mul, padding, steps))
+    place = graph.affine(windows.shape, (*(0,) * source.ndim, *lay.row_major(kernel)), 0, dt.int32)
     again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
-    index = _first_hit(graph, values, again, position, reduced, inside)
-    return graph.cast(largest, source.dtype), graph.cast(index, dt.int64)
+    index, tap = (_first_hit(graph, values, again, each, reduced, inside) for each in (position, place))
+    return graph.cast(largest, source.dtype), graph.cast(index, dt.int64), graph.cast(tap, layouts[-1].dtype)
 
 
 def _first_hit(graph: Graph, values: Node, largest: Node, position: Node, axes: Sequence[int], inside: Node | None = None) -> Node:
@@ -128,25 +127,19 @@ def _lowest(dtype: dt.dtype) -> int:
 MAX_POOL = Operator("max_pool", ("input",), MAX_STATICS, infer=_infer_max, lower=_lower_max, grad_name="MaxPool2DWithIndicesBackward0")
 
 
-MOST_COVERING = 32
-"""With more windows over a position it is dearer to look at each of them than to scatter. So it is where the pixels of a channel lie side by
-side: scattering takes 0.7 of the time for 3×3 with a stride of 2."""
+def _infer_tapped_max(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
+    return *_infer_max(operands, statics), _result(operands[0], statics[4], dt.uint8 if prod(statics[0]) <= 256 else dt.int32)
 
 
-def _max_gradient(
-    grad0: Tensor, input_layout: Layout, result1: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, sizes: Ints
-) -> Tensor:
-    rank = len(kernel)
-    if (
-        result1.layout.contiguous
-        or max(dilation) > 1
-        or prod(-(-wide // step) for wide, step in zip(kernel, stride, strict=True)) > MOST_COVERING
-    ):
-        return _scattered(grad0, input_layout, result1, sizes)
-    return MAX_BACKWARD(grad0, result1, statics=(kernel, stride, padding, input_layout.shape[input_layout.ndim - rank :]))
-
-
-MAX_POOL.gradient(input=_max_gradient)
+TAPPED_MAX_POOL = Operator(
+    "_tapped_max_pool",
+    ("input",),
+    MAX_STATICS,
+    infer=_infer_tapped_max,
+    lower=_lower_tapped_max,
+    grad_name="MaxPool2DWithIndicesBackward0",
+)
+"""The same with a third result, which place of its window each maximum has: a byte, where an index has eight."""
 
 
 def _scattered(grad0: Tensor, input_layout: Layout, result1: Tensor, sizes: Ints) -> Tensor:
@@ -160,6 +153,9 @@ def _scattered(grad0: Tensor, input_layout: Layout, result1: Tensor, sizes: Ints
     return added.reshape(input_layout.shape)
 
 
+MAX_POOL.gradient(input=_scattered)
+
+
 def _infer_max_backward(operands: tuple, statics: tuple) -> Layout:
     return _result(operands[1], statics[3], operands[0].dtype)
 
@@ -168,31 +164,73 @@ def _lower_max_backward(graph: Graph, operands: list[Node], statics: tuple, layo
     """Each input position adds up the windows whose maximum it is, of those that cover it."""
     kernel, stride, padding, extents = statics
     rank = len(kernel)
-    grads, index = (covering_windows(graph, each, extents, kernel, stride, padding) for each in (graph.wide(operands[0]), operands[1]))
+    grads, taps = (covering_windows(graph, each, extents, kernel, stride, padding) for each in (graph.wide(operands[0]), operands[1]))
     lead = grads.ndim - 3 * rank
-    position = graph.constant(0, dt.int64, grads.shape)
-    for axis, (extent, step) in enumerate(zip(extents, stride, strict=True)):
-        place = graph.iota(grads.shape, lead + 2 * axis) * step + graph.iota(grads.shape, lead + 2 * axis + 1)
-        position = position * graph.constant(extent, dt.int64) + place
-    own = graph.where(index.equals(position), grads, 0.0 if grads.dtype.category >= dt.FLOAT else 0)
+    # Along each axis a window's first place and the tap within it lead to the position: step * t + tap = place + padding + step * (windows before)
+    ahead, here, start, weight = [0] * grads.ndim, [0] * grads.ndim, 0, 1
+    for axis in reversed(range(rank)):
+        ahead[lead + 2 * rank + axis], here[lead + 2 * axis + 1] = weight * stride[axis], weight
+        start += weight * (padding[axis] + (kernel[axis] - 1 - padding[axis]) // stride[axis] * stride[axis])
+        weight *= kernel[axis]
+    reached = graph.cast(taps, dt.int32) + graph.affine(grads.shape, ahead, 0, dt.int32)
+    own = graph.where(
+        reached.equals(graph.affine(grads.shape, here, start, dt.int32)), grads, 0.0 if grads.dtype.category >= dt.FLOAT else 0
+    )
     return graph.cast(joined_blocks(graph, own, extents, layouts[0]), layouts[0].dtype)
 
 
 MAX_BACKWARD = Operator(
     "_max_pool_backward",
-    ("grad_output", "index"),
+    ("grad_output", "tap"),
     ("kernel", "stride", "padding", "extents"),
     infer=_infer_max_backward,
     lower=_lower_max_backward,
 )
 
 
-def _at_maxima(grad: Tensor, index: Tensor, extents: Ints) -> Tensor:
+def _lower_positions(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    extents, kernel, stride, padding = statics
+    rest, total, weight = graph.cast(operands[0], dt.int64), graph.constant(0, dt.int64, operands[0].shape), 1
+    for axis in reversed(range(len(extents))):
+        above = graph.map("floor_divide", rest, kernel[axis])
+        window = graph.iota(rest.shape, rest.ndim - len(extents) + axis) * stride[axis]
+        total = total + (window + (rest - above * kernel[axis]) - padding[axis]) * weight
+        rest, weight = above, weight * extents[axis]
+    return total
+
+
+POSITIONS = Operator(
+    "_max_pool_positions",
+    ("tap",),
+    ("extents", "kernel", "stride", "padding"),
+    infer=lambda operands, statics: lay.like(operands[0], dt.int64),
+    lower=_lower_positions,
+)
+"""The positions, among the input's spatial ones, of places in windows."""
+
+
+def _at_maxima(grad: Tensor, tap: Tensor, kernel: Ints, stride: Ints, padding: Ints, extents: Ints) -> Tensor:
+    index = POSITIONS(tap, statics=(extents, kernel, stride, padding))
     lead = grad.layout.shape[: grad.layout.ndim - len(extents)]
     return grad.reshape(*lead, prod(extents)).gather(-1, index.reshape(*lead, -1)).reshape(index.layout.shape)
 
 
 MAX_BACKWARD.gradient(grad_output=_at_maxima)
+TAPPED_MAX_POOL.gradient(
+    input=lambda grad0, input_layout, result2, kernel, stride, padding: MAX_BACKWARD(
+        grad0, result2, statics=(kernel, stride, padding, input_layout.shape[input_layout.ndim - len(kernel) :])
+    )
+)
+
+MOST_COVERING = 81
+"""With more windows over a position it is dearer to look at each of them than to scatter. So it is where the pixels of a channel lie side by
+side: scattering takes 0.7 of the time for 3×3 with a stride of 2."""
+
+
+def _is_looked_for(source: Layout, kernel: Ints, stride: Ints, dilation: Ints, sizes: Ints) -> bool:
+    """Whether a gradient is found by looking at the windows over each position."""
+    covering = prod(-(-wide // step) for wide, step in zip(kernel, stride, strict=True))
+    return not _result(source, sizes, source.dtype).contiguous and max(dilation) == 1 and covering <= MOST_COVERING
 
 
 def _check_input(name: str, input: Tensor, rank: int) -> None:
@@ -211,7 +249,10 @@ def max_pool(input: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dila
     name = f"max_pool{rank}d"
     _check_input(name, input, rank)
     sizes = pooled_sizes(name, input.layout.shape[input.layout.ndim - rank :], kernel_size, stride, padding, dilation, ceil_mode)
-    return MAX_POOL(input, statics=(kernel_size, stride, padding, dilation, sizes))
+    statics = (kernel_size, stride, padding, dilation, sizes)
+    if input.requires_grad and _is_looked_for(input.layout, kernel_size, stride, dilation, sizes):
+        return TAPPED_MAX_POOL(input, statics=statics)[:2]
+    return MAX_POOL(input, statics=statics)
 
 
 # -- average ---------------------------------------------------------------------------------------------------------

@@ -117,6 +117,7 @@ def sum(
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     layout = input.layout
+    dtype = dt.of_python(dtype)
     if dtype is None:
         dtype = layout.dtype if layout.dtype.category >= dt.FLOAT else dt.int64
     result = SUM(input, statics=(lay.wrap_axes(dim, layout.ndim), keepdim, dtype))
@@ -141,6 +142,7 @@ def mean(
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     layout = input.layout
+    dtype = dt.of_python(dtype)
     if dtype is None:
         dtype = layout.dtype
     if dtype.category < dt.FLOAT:

@@ -46,7 +46,7 @@ def new_tensor(storage: Storage, layout: Layout) -> Tensor:
 class Functions:
     """Functions of other families that the machinery here needs; the families set them when they are imported."""
 
-    zeros: Callable[[Layout], Tensor]
+    zeros: Callable[..., Tensor]  # of a layout, on a device
     ones: Callable[[Layout], Tensor]
     full: Callable[[Layout, Any], Tensor]
     arange: Callable[[int], Tensor]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flambeau._ops import sampling
-from flambeau._ops.creation import tensor
-from flambeau._ops.inspecting import holds_everywhere
+from flambeau._ops.copying import contiguous_format
+from flambeau._ops.creation import empty_like, new_empty
 from flambeau._ops.operator import Operator
 from flambeau._ops.shaping import broadcast_tensors
 from flambeau._runtime import rejection
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.finfo import finfo
 
 if TYPE_CHECKING:
@@ -26,23 +27,39 @@ if TYPE_CHECKING:
 _TERMS = 64
 
 
-def _drawn(sample: Any, generator: Generator | None, *parameters: Tensor) -> Tensor:
+def _drawn(name: str, generator: Generator | None, *parameters: Tensor, more: tuple[float, ...] = ()) -> Tensor:
+    """Samples of the distributions of each element of the parameters, which have one shape and dtype."""
     if LOCAL.tape.batched:
-        return LOCAL.tape.each(lambda *each: _drawn(sample, generator, *each), *parameters)
-    arrays = [parameter.detach().double().numpy() for parameter in parameters]
-    values = rejection.draw(sampling._engine(generator), sample, *arrays).reshape(arrays[0].shape)
-    return tensor(values, dtype=parameters[0].dtype)
+        return LOCAL.tape.each(lambda *each: _drawn(name, generator, *each, more=more), *parameters)
+    if parameters[0].storage.device is not CPU:
+        return empty_like(parameters[0], memory_format=contiguous_format)
+    dtype = parameters[0].dtype
+    wide = dt.float64 if dtype is dt.float64 else dt.float32
+    given = [parameter.detach().to(wide).contiguous() for parameter in parameters]
+    result = new_empty(lay.contiguous(given[0].layout.shape, wide))
+    count = result.layout.numel
+    if count:
+        addresses = [each.data_ptr() for each in (*given, result)]
+        wrong = rejection.draw(sampling._engine(generator), name, wide.name, *addresses, count, *more)
+        if wrong:
+            rate = given[0].reshape(-1)[wrong - 1].item()
+            raise RuntimeError(f"invalid Poisson rate, expected rate to be non-negative, but got {rate:g}")
+    return result if dtype is wide else result.to(dtype)
+
+
+def _floating(name: str, input: Tensor) -> None:
+    if not input.is_floating_point():
+        raise RuntimeError(f"{name}: expected a floating-point tensor, but got {input.dtype!r}")
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Counts of the Poisson distribution whose rates ``input`` holds; of its shape and dtype.
 
     Raises:
-        RuntimeError: a rate is negative.
+        RuntimeError: a rate is negative or NaN.
     """
-    if not holds_everywhere(~(input < 0)):
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    return sampling._drawn_with(_drawn(rejection.poisson, generator, input), input)
+    _floating("poisson", input)
+    return sampling._drawn_with(_drawn("poisson", generator, input), input)
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
@@ -53,13 +70,15 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     """
     if count.dtype is not prob.dtype:
         raise RuntimeError(f"binomial only supports floating-point dtypes for count, got: {count.dtype}")
+    _floating("binomial", count)
     count, prob = broadcast_tensors(count, prob)
-    return sampling._drawn_with(_drawn(rejection.binomial, generator, count, prob), prob)
+    return sampling._drawn_with(_drawn("binomial", generator, count, prob), prob)
 
 
 def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of gamma distributions of scale 1 whose shapes ``input`` holds; gradients flow to it (Figurnov et al., 2018)."""
-    values = _drawn(rejection.gamma, generator, input).clamp(min=finfo(input.dtype).tiny)
+    _floating("_standard_gamma", input)
+    values = _drawn("gamma", generator, input, more=(finfo(input.dtype).tiny,))
     return GAMMA_SAMPLE(values, input) if input.requires_grad or LOCAL.tape.batched else values
 
 

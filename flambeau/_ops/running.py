@@ -68,6 +68,7 @@ CUMPROD.gradient(input=_cumprod_gradient)
 
 
 def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
+    dtype = dt.of_python(dtype)
     if dtype is None:
         dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
     return operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype))

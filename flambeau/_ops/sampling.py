@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, optional_first, sizes
-from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty
+from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, sizes
+from flambeau._ops.copying import contiguous_format
+from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty, place_of
+from flambeau._ops.meta import nowhere
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
-from flambeau._ops.writing import check_writable, rebase, write
+from flambeau._ops.writing import check_writable, is_unseen, rebase, write
 from flambeau._runtime import random as streams
 from flambeau._runtime.engine import Engine
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU, require_cpu
+from flambeau._types.device import CPU, is_meta, require_cpu
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import get_default_dtype
 
@@ -129,12 +131,23 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: 
     """
     check_writable(self, name)
     layout = self.layout
-    if LOCAL.tape.batched:
+    if LOCAL.tape.batched and self.storage.device is CPU:
         LOCAL.tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw, write_to))
         return self
     if layout.numel == 0:
         return self
-    storage = self.storage
+    if self.storage.device is CPU:
+        _draw_into(self, draw, write_to)
+    else:  # nothing is drawn
+        write(self, self)
+    if self.node is not None and LOCAL.tape.grad:
+        rebase(self, None)
+    return self
+
+
+def _draw_into(self: Tensor, draw: Callable[[int], np.ndarray], write_to: Callable[[int, int], None] | None) -> None:
+    """Draw numbers straight into the memory of a tensor if it is nobody else's, or into memory that it gets instead."""
+    layout, storage = self.layout, self.storage
     whole = not storage.exported and layout.dense and layout.offset == 0 and storage.nbytes == layout.numel * layout.dtype.itemsize
     if whole and storage.tape is None and getrefcount(storage.buffer) == 2:  # nobody else reads the memory, nor will any record
         assert storage.buffer is not None
@@ -143,7 +156,7 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: 
         else:
             storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = draw(layout.numel)
         storage.error = None
-        storage.version += 1
+        storage.version += not is_unseen(self)
     else:
         drawn = from_array(draw(layout.numel), layout.dtype)
         drawn.layout = lay.like(layout, layout.dtype)
@@ -151,9 +164,6 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: 
             _swap(self, drawn)
         else:
             write(self, drawn)
-    if self.node is not None and LOCAL.tape.grad:
-        rebase(self, None)
-    return self
 
 
 def _swap(target: Tensor, drawn: Tensor) -> None:
@@ -168,7 +178,7 @@ def _swap(target: Tensor, drawn: Tensor) -> None:
         storage.slot = -1
         storage.buffer = drawn.storage.buffer
         storage.error = None
-        storage.version += 1
+        storage.version += not is_unseen(target)
 
 
 def _floating(self: Tensor, name: str) -> DType:
@@ -208,9 +218,12 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by 1 with probability ``p`` (a number, or a tensor of them), else 0."""
-    if isinstance(p, TensorBase):
+    if isinstance(p, TensorBase) and self.storage.device is not CPU:
+        chances = 0.0
+    elif isinstance(p, TensorBase):
         wide = p.detach().to(dt.float64 if p.layout.dtype is dt.float64 else dt.float32)  # the stream depends on it
-        chances = np.asarray(wide.expand(self.layout.shape).contiguous()._array()).reshape(-1)
+        in_memory = wide.expand(self.layout.shape).permute(lay.memory_order(self.layout))
+        chances = np.asarray(in_memory.contiguous()._array()).reshape(-1)
     else:
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
@@ -268,8 +281,8 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
 # -- new tensors -----------------------------------------------------------------------------------------------------
 
 
-def _new(size: tuple, dtype: DType | None) -> Tensor:
-    return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()))
+def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
+    return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), device)
 
 
 def _address(fresh: Tensor) -> int:
@@ -287,14 +300,17 @@ def rand(
     out: Tensor | None = None,
     layout: Any = None,
     pin_memory: bool = False,
+    **named: Any,
 ) -> Tensor:
     """Numbers spread evenly over ``[0, 1)``."""
-    result = _new(size, dtype)
-    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched:
+    if named:
+        size = named_sizes("rand", "size", size, named)
+    result = _new(size, dtype, device)
+    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.storage.device is CPU:
         streams.write_uniform(_engine(generator), _address(result), result.layout.numel, result.layout.dtype)
     else:
         uniform_(result, generator=generator)
-    return into(out, _options(result, requires_grad, device, layout))
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def randn(
@@ -306,9 +322,17 @@ def randn(
     out: Tensor | None = None,
     layout: Any = None,
     pin_memory: bool = False,
+    **named: Any,
 ) -> Tensor:
     """Numbers from the standard normal distribution."""
-    return into(out, _options(normal_(_new(size, dtype), generator=generator), requires_grad, device, layout))
+    if named:
+        size = named_sizes("randn", "size", size, named)
+    result = _new(size, dtype, device)
+    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.storage.device is CPU:
+        streams.write_normal(_engine(generator), _address(result), result.layout.numel, 0.0, 1.0, result.layout.dtype)
+    else:
+        normal_(result, generator=generator)
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def randint(
@@ -323,18 +347,27 @@ def randint(
     **named: Any,
 ) -> Tensor:
     """Integers from ``[low, high)``: ``randint(high, size)`` or ``randint(low, high, size)``."""
-    low, high, size = optional_first("randint", ("low", "high", "size"), args, named)
+    if not named and len(args) == 2:
+        low, (high, size) = 0, args
+    else:
+        low, high, size = optional_first("randint", ("low", "high", "size"), args, named)
     if high is None or size is None:
         raise TypeError("randint() needs 'high' and 'size'")
     low = low or 0
-    result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64))
+    result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64), device)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     low, high = int(low), int(high)
-    if result.layout.dtype is dt.int64 and streams.has_short_range(low, high) and result.layout.numel and not LOCAL.tape.batched:
+    if (
+        result.layout.dtype is dt.int64
+        and streams.has_short_range(low, high)
+        and result.layout.numel
+        and not LOCAL.tape.batched
+        and result.storage.device is CPU
+    ):
         streams.write_integers(_engine(generator), _address(result), result.layout.numel, low, high)
-        return into(out, _options(result, requires_grad, device, layout))
-    return into(out, _options(random_(result, low, high, generator=generator), requires_grad, device, layout))
+        return into(out, _options(result, requires_grad, None, layout))
+    return into(out, _options(random_(result, low, high, generator=generator), requires_grad, None, layout))
 
 
 def randperm(
@@ -351,9 +384,16 @@ def randperm(
     """The numbers from 0 to ``n - 1`` in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
+    if device is not None and is_meta(device):
+        return into(out, _options(nowhere(lay.contiguous((n,), dtype)), requires_grad, None, layout))
     if LOCAL.tape.batched:
         return LOCAL.tape.each(lambda: randperm(n, generator=generator, dtype=dtype))
-    return into(out, _options(from_array(streams.permutation(_engine(generator), n, dtype), dtype), requires_grad, device, layout))
+    if dtype is dt.int64 and streams.has_short_permutation(n):
+        result = new_empty(lay.contiguous((n,), dtype))
+        streams.write_permutation(_engine(generator), _address(result), n)
+    else:
+        result = from_array(streams.permutation(_engine(generator), n, dtype), dtype)
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def _like(function: Callable) -> Callable:
@@ -368,9 +408,8 @@ def _like(function: Callable) -> Callable:
         layout: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        return _options(
-            function(empty_like(input, dtype=dtype, memory_format=memory_format), generator=generator), requires_grad, device, layout
-        )
+        made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+        return _options(function(made, generator=generator), requires_grad, None, layout)
 
     alike.__doc__ = f"A tensor like ``input``, filled by ``{function.__name__}``."
     return alike
@@ -396,8 +435,8 @@ def randint_like(
     low, high = optional_first("randint_like", ("low", "high"), bounds, named)
     if high is None:
         raise TypeError("randint_like() needs 'high'")
-    result = random_(empty_like(input, dtype=dtype, memory_format=memory_format), low or 0, high, generator=generator)
-    return _options(result, requires_grad, device, layout)
+    made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    return _options(random_(made, low or 0, high, generator=generator), requires_grad, None, layout)
 
 
 def normal(
@@ -415,10 +454,11 @@ def normal(
 ) -> Tensor:
     """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
     if size is not None:
-        return into(out, _options(normal_(_new((size,), dtype), mean, std, generator=generator), requires_grad, device, layout))
+        return into(out, _options(normal_(_new((size,), dtype, device), mean, std, generator=generator), requires_grad, None, layout))
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
-    noise = normal_(new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype)), generator=generator)
+    made = new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype), place_of(like, None))
+    noise = normal_(made, generator=generator)
     drawn = noise * _plain(std) + _plain(mean)
     return into(out, _drawn_with(_drawn_with(drawn, mean), std))
 
@@ -448,7 +488,8 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     """1 with the probability that each element (or ``p``) says, else 0."""
     if LOCAL.tape.batched and p is None:
         return LOCAL.tape.each(lambda input: bernoulli(input, generator=generator), input)
-    return into(out, _drawn_with(bernoulli_(empty_like(input), input if p is None else p, generator=generator), input))
+    drawn = empty_like(input, memory_format=contiguous_format)
+    return into(out, _drawn_with(bernoulli_(drawn, input if p is None else p, generator=generator), input))
 
 
 def multinomial(
@@ -458,10 +499,21 @@ def multinomial(
     if input.layout.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     _floating(input, "multinomial")
+    if input.storage.device is not CPU:
+        return into(out, nowhere(lay.contiguous((*input.layout.shape[:-1], num_samples), dt.int64)))
     if LOCAL.tape.batched:
         return LOCAL.tape.each(lambda input: multinomial(input, num_samples, replacement, generator=generator), input)
-    weights = np.asarray(input.detach().float()._array() if input.layout.dtype is not dt.float64 else input.detach()._array())
-    drawn = streams.multinomial(_engine(generator), weights, num_samples, replacement, input.layout.dtype)
+    wide = dt.float64 if input.layout.dtype is dt.float64 else dt.float32
+    weights = input.detach().to(wide).contiguous()
+    if replacement and num_samples > 1:
+        *rows, categories = weights.layout.shape
+        streams.check_categories(categories, num_samples, replacement)
+        result = new_empty(lay.contiguous((*rows, num_samples), dt.int64))
+        streams.write_categories(
+            _engine(generator), weights.data_ptr(), _address(result), rows[0] if rows else 1, categories, num_samples, wide
+        )
+        return into(out, result)
+    drawn = streams.multinomial(_engine(generator), weights._array(), num_samples, replacement, input.layout.dtype)
     return into(out, from_array(np.ascontiguousarray(drawn).astype(np.int64)))
 
 
@@ -483,12 +535,19 @@ DROPOUT = Operator("dropout", ("input", "mask", "scale"), infer=_infer_dropout, 
 DROPOUT.gradient(input=lambda grad, mask, scale: DROPOUT(grad, mask, scale))
 
 
-def _mask(shape: tuple[int, ...], p: float) -> Tensor:
-    """True for what is kept. It is drawn in the order of the elements' indices, whatever their memory."""
+def _mask(input: Tensor, p: float) -> Tensor:
+    """True for what is kept. It is drawn in the order in which the elements of the result lie in memory."""
+    layout = input.layout
+    if input.storage.device is not CPU:
+        return nowhere(lay.contiguous(layout.shape, dt.bool))
     if LOCAL.tape.batched:
-        return LOCAL.tape.draw(lambda shape: _mask(shape, p), shape)
-    mask = new_empty(lay.contiguous(shape, dt.bool))
-    streams.write_bernoulli(default_generator.engine, _address(mask), mask.layout.numel, 1 - p)
+        return LOCAL.tape.draw(lambda shape: _drawn_mask(lay.contiguous(shape, dt.bool), p), layout.shape)
+    return _drawn_mask(lay.like(layout, dt.bool), p)
+
+
+def _drawn_mask(layout: lay.Layout, p: float) -> Tensor:
+    mask = new_empty(layout)
+    streams.write_bernoulli(default_generator.engine, _address(mask), layout.numel, 1 - p)
     return mask
 
 
@@ -504,7 +563,7 @@ def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
         return input
     if p == 1:
         return input * 0.0
-    return DROPOUT(input, _mask(input.layout.shape, p), 1.0 / (1.0 - p))
+    return DROPOUT(input, _mask(input, p), 1.0 / (1.0 - p))
 
 
 def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
@@ -514,7 +573,7 @@ def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
         return input
     if p == 1:
         return input.mul_(0.0)
-    return DROPOUT.inplace(input, input, _mask(input.layout.shape, p), 1.0 / (1.0 - p))
+    return DROPOUT.inplace(input, input, _mask(input, p), 1.0 / (1.0 - p))
 
 
 PUBLIC = (

@@ -248,9 +248,9 @@ def scatter_(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     return SCATTER.inplace(self, self, index, source, statics=statics)
 
 
-def unpool(input: Tensor, index: Tensor, src: Tensor) -> Tensor:
-    """``scatter`` along the last dimension, for ``max_unpool``: every value has the gradient of the place that it was written to."""
-    return SCATTER(input, index, src, statics=(input.layout.ndim - 1, "set", "max_unpool"))
+def unpool(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """``scatter``, for ``max_unpool``: every value has the gradient of the place that it was written to."""
+    return SCATTER(input, index, src, statics=(lay.wrap_axis(dim, input.layout.ndim), "set", "max_unpool"))
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:

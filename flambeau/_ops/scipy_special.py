@@ -1,4 +1,6 @@
-"""Special functions that SciPy computes, in float64, on the host: Bessel and Airy functions, and tails of distributions."""
+"""Special functions of mathematical physics and of distributions' tails. Bessel functions have kernels; what lacks one SciPy computes, in float64,
+on the host.
+"""
 
 from __future__ import annotations
 
@@ -52,28 +54,24 @@ def _function(name: str, doc: str, compute: Callable[..., np.ndarray], gradient:
 
 # -- Bessel and Airy functions ---------------------------------------------------------------------------------------
 
-bessel_j0 = _function("bessel_j0", "The Bessel function of the first kind, of order 0.", lambda scipy, x: scipy.j0(x))
-bessel_j1 = _function("bessel_j1", "The Bessel function of the first kind, of order 1.", lambda scipy, x: scipy.j1(x))
-bessel_y0 = _function("bessel_y0", "The Bessel function of the second kind, of order 0.", lambda scipy, x: scipy.y0(x))
-bessel_y1 = _function("bessel_y1", "The Bessel function of the second kind, of order 1.", lambda scipy, x: scipy.y1(x))
-modified_bessel_i0 = _function(
-    "modified_bessel_i0", "The modified Bessel function of the first kind, of order 0.", lambda scipy, x: scipy.i0(x)
-)
-modified_bessel_i1 = _function(
-    "modified_bessel_i1", "The modified Bessel function of the first kind, of order 1.", lambda scipy, x: scipy.i1(x)
-)
-modified_bessel_k0 = _function(
-    "modified_bessel_k0", "The modified Bessel function of the second kind, of order 0.", lambda scipy, x: scipy.k0(x)
-)
-modified_bessel_k1 = _function(
-    "modified_bessel_k1", "The modified Bessel function of the second kind, of order 1.", lambda scipy, x: scipy.k1(x)
-)
-scaled_modified_bessel_k0 = _function(
-    "scaled_modified_bessel_k0", "``exp(x)`` times ``modified_bessel_k0``.", lambda scipy, x: scipy.k0e(x)
-)
-scaled_modified_bessel_k1 = _function(
-    "scaled_modified_bessel_k1", "``exp(x)`` times ``modified_bessel_k1``.", lambda scipy, x: scipy.k1e(x)
-)
+
+def _kernel(name: str, op: str, doc: str) -> Callable:
+    """A function that has a kernel."""
+    function, _ = unary_function(unary(f"special_{name}", op, infer=infer_float), doc)
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+bessel_j0 = _kernel("bessel_j0", "j0", "The Bessel function of the first kind, of order 0.")
+bessel_j1 = _kernel("bessel_j1", "j1", "The Bessel function of the first kind, of order 1.")
+bessel_y0 = _kernel("bessel_y0", "y0", "The Bessel function of the second kind, of order 0.")
+bessel_y1 = _kernel("bessel_y1", "y1", "The Bessel function of the second kind, of order 1.")
+modified_bessel_i0 = _kernel("modified_bessel_i0", "i0", "The modified Bessel function of the first kind, of order 0.")
+modified_bessel_i1 = _kernel("modified_bessel_i1", "i1", "The modified Bessel function of the first kind, of order 1.")
+modified_bessel_k0 = _kernel("modified_bessel_k0", "k0", "The modified Bessel function of the second kind, of order 0.")
+modified_bessel_k1 = _kernel("modified_bessel_k1", "k1", "The modified Bessel function of the second kind, of order 1.")
+scaled_modified_bessel_k0 = _kernel("scaled_modified_bessel_k0", "k0e", "``exp(x)`` times ``modified_bessel_k0``.")
+scaled_modified_bessel_k1 = _kernel("scaled_modified_bessel_k1", "k1e", "``exp(x)`` times ``modified_bessel_k1``.")
 
 
 def _lower_sine_quotient(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:

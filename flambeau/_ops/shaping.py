@@ -12,8 +12,10 @@ from flambeau._ops.joining import cat, flip
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.views import ViewOperator, _as_strided_gradient, make_view
+from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import adopt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -146,6 +148,9 @@ def _grow(self: Tensor, nbytes: int) -> None:
     storage = self.storage
     if nbytes <= storage.nbytes:
         return
+    if storage.device is not CPU:
+        storage.nbytes = nbytes
+        return
     itemsize = self.layout.dtype.itemsize
     larger = FUNCTIONS.zeros(lay.contiguous((nbytes // itemsize,), self.layout.dtype))
     if storage.nbytes:
@@ -197,7 +202,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     shape = list(input.layout.shape[:-1])
     for axis in sorted((first, second)):
         shape.insert(axis, size)
-    result = FUNCTIONS.zeros(lay.contiguous(tuple(shape), input.layout.dtype))
+    result = FUNCTIONS.zeros(lay.contiguous(tuple(shape), input.layout.dtype), input.storage.device)
     diagonal(result, offset, first, second).copy_(input)
     return result
 
@@ -389,6 +394,8 @@ def repeat_interleave(
         input, dim = input.reshape(-1), 0
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
+    if isinstance(repeats, TensorBase) and repeats.storage.device is not CPU and output_size is not None:
+        return index_select(input, axis, repeats.new_empty(output_size))
     counts = repeats if isinstance(repeats, int) else repeats.tolist()
     if isinstance(counts, int) or len(counts) == 1:
         count = counts if isinstance(counts, int) else counts[0]

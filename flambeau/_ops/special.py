@@ -65,7 +65,8 @@ def _lower_polygamma(graph: Graph, operands: list[Node], statics: tuple, layouts
         return ((sign * math.factorial(n) * _hurwitz(np.float64(n + 1), x)).astype(x.dtype).reshape(x.shape),)
 
     x = graph.cast(operands[0], layouts[0].dtype.compute)
-    return graph.cast(graph.host(function, (x,), ((x.dtype, x.shape),), *statics)[0], layouts[0].dtype)
+    found = graph.map("trigamma", x) if statics == (1,) else graph.host(function, (x,), ((x.dtype, x.shape),), *statics)[0]
+    return graph.cast(found, layouts[0].dtype)
 
 
 POLYGAMMA = Operator("polygamma", ("input",), ("n",), infer=infer_float, lower=_lower_polygamma)
@@ -237,11 +238,21 @@ def isreal(input: Tensor) -> Tensor:
     )
 
 
+def _lower_entr(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    x = graph.cast(operands[0], layouts[0].dtype.compute)
+    positive = x > 0.0
+    beyond = graph.where(x.equals(0.0), 0.0, graph.where(x.equals(x), -math.inf, x))
+    return graph.cast(graph.where(positive, -x * graph.map("log", graph.where(positive, x, 1.0)), beyond), layouts[0].dtype)
+
+
+ENTR = unary("special_entr", infer=infer_float, lower=_lower_entr, gradient=lambda grad, input: grad * (-1 - basic.log(input)))
+
+
 def entr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``-input * log(input)``, which is 0 at 0 and -inf below it."""
-    x = _floating(input)
-    safe = FUNCTIONS.where(x > 0, x, 1.0)
-    return into(out, FUNCTIONS.where(x > 0, -x * basic.log(safe), FUNCTIONS.where(x == 0, 0.0, FUNCTIONS.where(x != x, x, -math.inf))))
+    if input.is_complex():
+        raise RuntimeError("entr is not supported for complex tensors.")
+    return into(out, ENTR(input))
 
 
 NDTR = unary("ndtr", infer=infer_float, gradient=lambda grad, input: grad * (basic.exp(input * input * -0.5) / math.sqrt(2 * math.pi)))

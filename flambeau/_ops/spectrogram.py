@@ -13,6 +13,7 @@ from flambeau._ops.creation import arange, ones
 from flambeau._ops.joining import constant_pad_nd
 from flambeau._ops.padding import pad_border
 from flambeau._types import dtype as dt
+from flambeau._types.device import CPU
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def istft(
     end = total - start if length is None else start + length
     signal, envelope = signal[:, start:end], envelope[:, start:end]
     least = envelope.detach().abs().min()
-    if not float(least) > 1e-11:
+    if least.storage.device is CPU and not float(least) > 1e-11:
         raise RuntimeError(f"{what}: window overlap add min: {float(least)}; the windows must cover every sample")
     signal = signal / envelope
     if length is not None and end > total:

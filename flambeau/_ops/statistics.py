@@ -97,6 +97,7 @@ def prod(
     """The product of all elements, or along ``dim``; integers are multiplied as int64."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
+    dtype = dt.of_python(dtype)
     if dtype is None:
         dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
     return into(out, PROD(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype)))

@@ -11,9 +11,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import int_tuple, sizes
-from flambeau._ops.node import GradNode, ViewRecord
+from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
 from flambeau._ops.operator import Operator, user_line
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
+from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
@@ -50,7 +51,7 @@ def make_view(source: Tensor, layout: Layout, operator: ViewOperator, *statics: 
 def _make_view(source: Tensor, layout: Layout, operator: ViewOperator, statics: tuple) -> Tensor:
     """What ``make_view`` does until native code does it (``_tape/native/``; 0.9 and 0.4 µs)."""
     view = new_tensor(source.storage, layout)
-    if LOCAL.tape.grad:
+    if LOCAL.tape.grad or is_unseen(source):
         base = source if source.base is None else source.base
         view.base = base
         views = base.__dict__.get("_views")
@@ -448,6 +449,15 @@ def detach(self: Tensor) -> Tensor:
     if LOCAL.tape.batched:
         return LOCAL.tape.detached(self)
     return new_tensor(self.storage, self.layout)
+
+
+def data(self: Tensor) -> Tensor:
+    """What ``detach`` gives, except that autograd does not see what is written through it."""
+    shown = detach(self)
+    if not LOCAL.tape.batched:
+        shown.base = new_tensor(self.storage, self.layout)
+        shown.base.node = UNSEEN
+    return shown
 
 
 def view_as_dtype(self: Tensor, dtype: dt.dtype) -> Tensor:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.creation import from_array
+from flambeau._ops.creation import _options, from_array
+from flambeau._ops.meta import nowhere
 from flambeau._types import dtype as dt
-from flambeau._types.device import require_cpu
+from flambeau._types import layout as lay
+from flambeau._types.device import is_meta
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import get_default_dtype
 from flambeau._types.strided import require_strided, strided
@@ -49,9 +51,11 @@ def kaiser_values(count: int, periodic: bool, beta: float) -> np.ndarray:
 
 def window(values: Callable[[], np.ndarray], count: int, dtype: DType | None, device: Any, requires_grad: bool) -> Tensor:
     """The window as a tensor; one of a single sample is 1."""
-    require_cpu(device if device is not None else "cpu")
+    dtype = dtype or get_default_dtype()
+    if is_meta(device):
+        return _options(nowhere(lay.contiguous((count,), dtype)), requires_grad)
     found = np.ones(count) if count < 2 else values()
-    result = from_array(np.ascontiguousarray(found)).to(dtype or get_default_dtype())
+    result = from_array(np.ascontiguousarray(found)).to(dtype)
     return result.requires_grad_() if requires_grad else result
 
 

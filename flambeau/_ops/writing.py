@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from flambeau._ops.node import AccumulateGrad, GradNode
+import ctypes
+import weakref
+from sys import getrefcount
+from typing import Any
+
+from flambeau._ops.node import UNSEEN, AccumulateGrad, GradNode
 from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, adopt
+from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.dtype import TITLES
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import can_cast
@@ -54,6 +61,11 @@ def write(target: TensorBase, value: TensorBase) -> None:
         return
     layout = target.layout
     storage = target.storage
+    if storage.device is not CPU or value.storage.device is not CPU:
+        from flambeau._ops import meta
+
+        meta.write(target, value)
+        return
     covers = layout.dense and layout.offset == 0 and layout.numel * layout.dtype.itemsize == storage.nbytes
     if covers:
         source = value
@@ -69,13 +81,68 @@ def write(target: TensorBase, value: TensorBase) -> None:
         adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).storage)
     else:
         storage.version += 1
+    if is_unseen(target):
+        storage.version -= 1
     if storage.exported:
         LOCAL.tape.flush()
+
+
+_CELLS: dict[dt.dtype, tuple[Any, tuple[type, ...]]] = {
+    dt.float32: (ctypes.c_float, (float, int, bool)), dt.float64: (ctypes.c_double, (float, int, bool)), dt.int64: (ctypes.c_int64, (int,)),
+    dt.bool: (ctypes.c_bool, (bool,)),
+}  # fmt: skip
+"""By dtype, an element in memory and the numbers that become one as they are."""
+
+_FEW = 8
+_places: dict[tuple[int, dt.dtype], set[int]] = {}
+
+
+def write_number(target: TensorBase, number: Any) -> bool:
+    """Write a number over one element of many at once; whether that was done, and need not be recorded.
+
+    A place is part of a program. Where such writes go to few places (by size of the memory), they are left to be recorded with all else; if to
+    ever new ones, as in a loop that fills a matrix, no program would come again.
+    """
+    layout, storage = target.layout, target.storage
+    cell, kinds = _CELLS.get(layout.dtype, (None, ()))
+    if layout.numel != 1 or storage.nbytes == layout.dtype.itemsize or number.__class__ not in kinds:
+        return False
+    if number.__class__ is int and not -(2**63) <= number < 2**63:
+        return False
+    places = _places.setdefault((storage.nbytes, layout.dtype), set())
+    if len(places) < _FEW:
+        places.add(layout.offset)
+        return False
+    tape, base = LOCAL.tape, target.base
+    known = target.node is None and (base is None or base.node is None or base.node is UNSEEN)
+    if not known or tape.batched or tape.entered is not None or storage.exported or storage.device is not CPU:
+        return False
+    if storage.tape is not None and storage.slot not in storage.tape.inputs:
+        storage.materialize()
+    if storage.tape is not None or storage.error is not None or getrefcount(storage.buffer) != 2:  # somebody is yet to read what lies there
+        return False
+    assert storage.buffer is not None
+    cell.from_address(storage.buffer.address + layout.offset * layout.dtype.itemsize).value = number
+    storage.version += not is_unseen(target)
+    return True
+
+
+def is_unseen(target: TensorBase) -> bool:
+    """Whether autograd does not see what is written through the tensor: ``x.data``, or a view of it."""
+    return target.base is not None and target.base.node is UNSEEN
+
+
+def show(target: TensorBase) -> None:
+    """Let autograd see from now on what is written through a tensor that was made by ``data``, and gets a history."""
+    if is_unseen(target):
+        target.base.node = None
+        target.base.__dict__.setdefault("_views", []).append(weakref.ref(target))
 
 
 def rebase(target: TensorBase, node: GradNode | None) -> None:
     """Set the history of a tensor that was overwritten, and of the tensors that it shares its memory with."""
     if target.base is not None:
+        show(target)
         FUNCTIONS.copy_slices(target.base, target, node)
         return
     target.node = node

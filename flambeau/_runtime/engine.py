@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import struct
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -87,6 +90,19 @@ class Engine:
                     self._expand()
                 self._untouched = False
                 kernels.run_at(kernel, self._address, memory, a, b, count)
+
+    def lend(self, kernel: Callable[..., int], *arguments: float) -> int:
+        """What a kernel returns that takes words as it needs them; it is given where the state is, and a normal sample kept for later."""
+        with self._lock:
+            if not self._expanded:
+                self._expand()
+            before = (self._state[WORDS], self._state[0]) if self._untouched else None
+            spare = ctypes.c_double(math.nan if self.next_normal is None else self.next_normal)
+            found = kernel(self._address, ctypes.addressof(spare), *arguments)
+            self.next_normal = None if math.isnan(spare.value) else spare.value
+            if self._untouched:  # it may have needed none
+                self._untouched = before == (self._state[WORDS], self._state[0])
+            return found
 
     def _expand(self) -> None:
         """Make the state of a seed, when it is first needed."""

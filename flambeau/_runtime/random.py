@@ -13,7 +13,6 @@ Samples are made by ``random_kernels.py``. So the first of them loads LLVM; seed
 
 from __future__ import annotations
 
-import ctypes
 import math
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from flambeau._runtime import random_kernels as kernels
+from flambeau._runtime import rejection
 from flambeau._runtime.engine import Engine
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
@@ -96,11 +96,7 @@ def normal(engine: Engine, n: int, mean: float = 0.0, std: float = 1.0, dtype: D
 def write_normal(engine: Engine, memory: int, n: int, mean: float, std: float, dtype: DType) -> None:
     """Write what ``normal(engine, n, mean, std, dtype)`` returns to an address; ``dtype`` is float32 or float64."""
     if n < 16:
-        samples = _fma(_serial_normals(engine, n), std, mean)
-        if dtype is dt.float32:
-            kernels.run_at("narrow", kernels.address(samples), memory, 0.0, 0.0, n)
-        else:
-            ctypes.memmove(memory, kernels.address(samples), 8 * n)
+        rejection.draw(engine, "normals", dtype.name, memory, n, std, mean)
         return
     whole = n & -16
     for start in range(0, whole, _CHUNK):
@@ -272,8 +268,8 @@ def permutation(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:
     if n > limit + 1:
         raise RuntimeError(f"n cannot be greater than {limit + 1} for {dtype.name} type, but got {n}")
     if n < _LARGE_PERMUTATION:
-        order = np.arange(n, dtype=np.int64)
-        kernels.run("shuffle", order, engine.words32(max(n - 1, 0)), end=n - 1)
+        order = np.empty(n, dtype=np.int64)
+        write_permutation(engine, kernels.address(order), n)
         return _stored(order, dtype)
     # Here 32 bits would favour small remainders. The shuffle goes inside out.
     order = np.empty(n, np.int64)
@@ -288,6 +284,16 @@ def permutation(engine: Engine, n: int, dtype: DType = dt.int64) -> np.ndarray:
 
 
 _LARGE_PERMUTATION = 0xFFFFFFFF // 20
+
+
+def has_short_permutation(n: int) -> bool:
+    """Whether ``write_permutation`` serves."""
+    return n < _LARGE_PERMUTATION
+
+
+def write_permutation(engine: Engine, memory: int, n: int) -> None:
+    """Write what ``permutation(engine, n)`` returns to an address."""
+    rejection.draw(engine, "permutation", "int64", memory, n)
 
 
 def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: bool = False, dtype: DType = dt.float32) -> np.ndarray:
@@ -310,7 +316,19 @@ def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: 
     """
     if weights.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, but got {weights.ndim} dimensions")
-    categories = weights.shape[-1]
+    check_categories(weights.shape[-1], samples, replacement)
+    rows = np.ascontiguousarray(weights).reshape(-1, weights.shape[-1])
+    chosen = np.empty((len(rows), samples), np.int64)
+    if replacement and samples > 1:
+        write_categories(engine, rows.ctypes.data, kernels.address(chosen), *rows.shape, samples, dt.from_numpy(rows.dtype))
+    else:
+        _refuse_weights(not ((rows >= 0) & (rows < np.inf)).all(), not rows.any(axis=1).all())
+        chosen = _largest_ratios(engine, rows, samples, dtype)
+    return chosen.reshape(*weights.shape[:-1], samples)
+
+
+def check_categories(categories: int, samples: int, replacement: bool) -> None:
+    """Raise what ``multinomial`` does if so many samples cannot be drawn."""
     if samples <= 0:
         raise RuntimeError(f"cannot sample n_sample <= 0 samples, but got n_sample={samples}")
     if not replacement and samples > categories:
@@ -320,26 +338,20 @@ def multinomial(engine: Engine, weights: np.ndarray, samples: int, replacement: 
         )
     if categories > 1 << 24:
         raise RuntimeError(f"number of categories cannot exceed 2^24, but got {categories}")
-    rows = weights.reshape(-1, categories)
-    if not ((rows >= 0) & (rows < np.inf)).all():
+
+
+def _refuse_weights(is_none: bool, is_zero: bool) -> None:
+    if is_none:
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if not rows.any(axis=1).all():
+    if is_zero:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    if replacement and samples > 1:
-        chosen = _search_cumulative(engine, rows, samples)
-    else:
-        chosen = _largest_ratios(engine, rows, samples, dtype)
-    return chosen.reshape(*weights.shape[:-1], samples)
 
 
-def _search_cumulative(engine: Engine, rows: np.ndarray, samples: int) -> np.ndarray:
-    chosen = np.empty((len(rows), samples), np.int64)
-    for row, result in zip(rows, chosen, strict=True):
-        cumulative = np.cumsum(row)
-        cumulative /= cumulative[-1]
-        cumulative[-1] = 1
-        result[:] = np.searchsorted(cumulative.astype(np.float64), _uniform64(engine, samples))
-    return chosen
+def write_categories(engine: Engine, weights: int, memory: int, rows: int, categories: int, samples: int, dtype: DType) -> None:
+    """Write what ``multinomial`` with replacement returns to an address; the weights, of float32 or float64, are at another one."""
+    sums = np.empty(max(categories, 1), dtype.numpy)
+    fault = rejection.draw(engine, "categories", dtype.name, weights, kernels.address(sums), memory, rows, categories, samples)
+    _refuse_weights(fault == 1, fault == 2)
 
 
 def _largest_ratios(engine: Engine, rows: np.ndarray, samples: int, dtype: DType) -> np.ndarray:

@@ -126,9 +126,9 @@ class _Body:
         return self.let(f"{name} {self.type(source)} {x} to {self.type(target)}")
 
     def call(self, function: str, element: str, *arguments: str) -> str:
-        """An intrinsic (``fma``, ``sqrt``), whose name ends in its type; or a function of the C library, on one number."""
+        """An intrinsic (``fma``, ``floor``, …), whose name ends in its type; or a function of the C library, on one number."""
         kind = self.type(element)
-        if function in ("fma", "sqrt", "fshl"):
+        if function in ("fma", "sqrt", "fshl", "floor"):
             short = {"float": "f32", "double": "f64"}.get(element, element)
             function = f"llvm.{function}.{short if self.width == 1 else f'v{self.width}{short}'}"
         return self.let(f"call {kind} @{function}({', '.join(f'{kind} {argument}' for argument in arguments)})")
@@ -156,7 +156,7 @@ def _loop(body: Callable[[_Body, str], None], widths: tuple[int, ...] = (1,), na
 def _declarations(text: str) -> str:
     intrinsics = {
         f"llvm.{name}.{prefix}{short}": (kind if not prefix else f"<{prefix[1:]} x {kind}>", count)
-        for name, count, kinds in (("fma", 3, "fd"), ("sqrt", 1, "fd"), ("fshl", 3, "i"))
+        for name, count, kinds in (("fma", 3, "fd"), ("sqrt", 1, "fd"), ("floor", 1, "fd"), ("fshl", 3, "i"))
         for kind, short in (("float", "f32"), ("double", "f64"), ("i64", "i64"))
         if kind[0] in kinds
         for prefix in ("", "v8", "v16")
@@ -322,11 +322,18 @@ def _below(body: _Body, index: str) -> None:
 
 
 def _integer(body: _Body, index: str) -> None:
-    """``y = b + x mod a`` for words, as int64."""
-    span = body.splat("i32", body.let("fptoui double %a to i32"))
+    """``y = b + x mod a`` for words, as int64. The quotient in float64 is right or off by one; processors divide lanes of integers one by one."""
+    doubles, bools, zero = body.type("double"), body.type("i1"), body.constant("double", 0.0)
+    span, inverse = body.splat("double", "%a"), body.splat("double", body.let("fdiv double 1.0, %a"))
+    word = body.cast("uitofp", "i32", body.load("i32", "%x", index, 4), "double")
+    quotient = body.call("floor", "double", body.op("fmul", "double", word, inverse))
+    rest = body.call("fma", "double", body.let(f"fneg {doubles} {quotient}"), span, word)
+    below = body.let(f"fcmp olt {doubles} {rest}, {zero}")
+    rest = body.let(f"select {bools} {below}, {doubles} {body.op('fadd', 'double', rest, span)}, {doubles} {rest}")
+    beyond = body.let(f"fcmp oge {doubles} {rest}, {span}")
+    rest = body.let(f"select {bools} {beyond}, {doubles} {body.op('fsub', 'double', rest, span)}, {doubles} {rest}")
     low = body.splat("i64", body.let("fptosi double %b to i64"))
-    rest = body.cast("zext", "i32", body.op("urem", "i32", body.load("i32", "%x", index, 4), span), "i64")
-    body.store("i64", body.op("add", "i64", rest, low), "%y", index, 8)
+    body.store("i64", body.op("add", "i64", body.cast("fptosi", "double", rest, "i64"), low), "%y", index, 8)
 
 
 def _fma(body: _Body, index: str) -> None:
@@ -368,18 +375,6 @@ def _exponential(body: _Body, u: str) -> str:
 def _cauchy(body: _Body, u: str) -> str:
     angle = body.op("fmul", "double", body.op("fsub", "double", u, 0.5), math.pi)
     return body.call("fma", "double", body.call("tan", "double", angle), "%a", "%b")
-
-
-def _shuffle(body: _Body, index: str) -> None:
-    """Exchange ``x[i]`` with one of those from i to ``end``, chosen by the word ``y[i]``."""
-    word = body.load("i32", "%y", index, 4)
-    remaining = body.let(f"sub i64 %end, {index}")
-    count = body.let(f"trunc i64 {body.let(f'add i64 {remaining}, 1')} to i32")
-    chosen = body.let(f"zext i32 {body.let(f'urem i32 {word}, {count}')} to i64")
-    other = body.let(f"add i64 {index}, {chosen}")
-    here, there = body.load("i64", "%x", index, 8), body.load("i64", "%x", other, 8)
-    body.store("i64", there, "%x", index, 8)
-    body.store("i64", here, "%x", other, 8)
 
 
 # ------------------------------------------------------------------------------------- Box and Muller's transform
@@ -511,7 +506,7 @@ _SOURCES: dict[str, Callable[[], str]] = {
     "uniform32": lambda: _stream(_uniform32, (16, 1), 1, 4),
     "uniform64": lambda: _stream(_uniform64, (8, 1), 2, 8),
     "below": lambda: _stream(_below, (8, 1), 2, 1),
-    "integers": lambda: _stream(_integer, (1,), 1, 8),
+    "integers": lambda: _stream(_integer, (8, 1), 1, 8),
     "fma": lambda: _loop(_fma, (8, 1)),
     "narrow": lambda: _loop(_narrow, (8, 1)),
     "bfloat16": lambda: _loop(_bfloat16, (16, 1)),
@@ -519,7 +514,6 @@ _SOURCES: dict[str, Callable[[], str]] = {
     "exp": lambda: _loop(_elementwise(lambda body, x: body.call("exp", "double", x))),
     "exponential": lambda: _loop(_elementwise(_exponential)),
     "cauchy": lambda: _loop(_elementwise(_cauchy)),
-    "shuffle": lambda: _loop(_shuffle),
     "pairs64": lambda: _loop(_pairs64),
     "normal64": lambda: _loop(_normal64),
     "normal32": lambda: _loop(_normal32, (2, 1)),

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from flambeau._serialization import pickling
 from flambeau._serialization.archive import fill
 from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
+from flambeau._types.device import CPU
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
@@ -93,6 +94,9 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         (numel,) = struct.unpack("<q", header)
         if numel * storage.dtype.itemsize != storage.nbytes():
             raise RuntimeError(f"storage {key} has {numel} elements, but the object expects {storage.nbytes() // storage.dtype.itemsize}")
+        if storage.device is not CPU:
+            stream.seek(storage.nbytes(), 1)
+            continue
         fill(stream, storage.data().data)
         if swap:
             storage.swap_bytes()

@@ -6,21 +6,22 @@ each of these names means here; everything in it is safe to build from a file th
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from flambeau._ops.meta import nowhere
 from flambeau._ops.registry import new_tensor
 from flambeau._runtime import allocator
 from flambeau._serialization import nested
-from flambeau._tape.storage import Storage
+from flambeau._tape.storage import MetaStorage, Storage
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
@@ -80,12 +81,9 @@ class LoadedStorage:
     Attributes:
         dtype: of the elements
         start: where they start, in bytes (old files have storages that are parts of others)
-        device: the CPU
     """
 
     __slots__ = ("_nbytes", "dtype", "memory", "start")
-
-    device = CPU
 
     def __init__(self, memory: Storage, dtype: DType, start: int = 0, nbytes: int | None = None) -> None:
         self.memory = memory
@@ -103,6 +101,16 @@ class LoadedStorage:
         """The memory of an array of bytes."""
         buffer = allocator.Buffer.foreign(array.__array_interface__["data"][0], array.nbytes, array)
         return LoadedStorage(Storage(buffer, array.nbytes), dtype)
+
+    @staticmethod
+    def nowhere(nbytes: int, dtype: DType) -> LoadedStorage:
+        """What stands for so much memory on the meta device."""
+        return LoadedStorage(MetaStorage(nbytes), dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the bytes are."""
+        return self.memory.device
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -150,7 +158,9 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
         return _rebuild_sparse_tensor, (layout.kind, tensor.parts())
     arguments = (layout.offset, layout.shape, layout.strides, tensor.requires_grad, OrderedDict())
     storage_type = _STORAGE_TYPES.get(layout.dtype)
-    if storage_type is not None:
+    if tensor.is_meta:
+        function, arguments = _rebuild_meta_tensor_no_storage, (layout.dtype, layout.shape, layout.strides, tensor.requires_grad)
+    elif storage_type is not None:
         function, arguments = _rebuild_tensor_v2, (StorageReference(tensor.storage, storage_type), *arguments)
     else:
         function, arguments = _rebuild_tensor_v3, (StorageReference(tensor.storage, _UNTYPED), *arguments, layout.dtype)
@@ -216,6 +226,12 @@ def _rebuild_tensor_v3(
     return tensor.requires_grad_() if requires_grad else tensor
 
 
+def _rebuild_meta_tensor_no_storage(dtype: DType, size: tuple, stride: tuple, requires_grad: bool) -> Tensor:
+    """A tensor on the meta device."""
+    tensor = _view(LoadedStorage.nowhere(sys.maxsize, dtype), 0, size, stride, dtype)
+    return nowhere(tensor.layout).requires_grad_(bool(requires_grad))
+
+
 def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
     from flambeau.nn.parameter import Parameter
 
@@ -277,6 +293,7 @@ _REBUILDERS = (
     _rebuild_tensor,
     _rebuild_tensor_v2,
     _rebuild_tensor_v3,
+    _rebuild_meta_tensor_no_storage,
     _rebuild_parameter,
     _rebuild_parameter_with_state,
     _rebuild_sparse_tensor,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from flambeau._types.device import CPU, META, device
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Storage:
         exported: false, or others (NumPy, DLPack, another process) see the buffer and may write it, so that it must not be swapped: ``True``,
             or references to what they hold
         error: set if the bytes could not be computed; reading raises it
+        device: where the bytes are
     """
 
     __slots__ = ("__weakref__", "buffer", "error", "exported", "nbytes", "slot", "tape", "version")
@@ -44,6 +46,7 @@ class Storage:
     version: int
     exported: bool | tuple[weakref.ref, ...]
     error: BaseException | type[BaseException] | None
+    device: device = CPU
 
     def __init__(self, buffer: Buffer | None, nbytes: int, tape: Tape | None = None, slot: Any = -1) -> None:
         self.buffer = buffer
@@ -95,6 +98,29 @@ class Storage:
         """Whether the newest bytes are still to be computed."""
         tape = self.tape
         return tape is not None and self.slot not in tape.inputs
+
+
+class NoElements(NotImplementedError):
+    """Somebody asks for the elements of a tensor on the meta device."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            message
+            or "a tensor on the meta device has a shape, a dtype and strides, but no elements that could be looked at or copied. "
+            "module.to_empty(device='cpu'), torch.empty_like(tensor, device='cpu') or load_state_dict(..., assign=True) give it memory"
+        )
+
+
+class MetaStorage(Storage):
+    """What stands in for the bytes of tensors on the meta device. No tape takes it as an input: ``Tape.enter`` raises its error."""
+
+    __slots__ = ()
+
+    device = META
+
+    def __init__(self, nbytes: int) -> None:
+        super().__init__(None, nbytes)
+        self.error = NoElements
 
 
 _flush_readers: Callable[[Storage], None]

@@ -89,8 +89,8 @@ def dim_order(self: Tensor) -> tuple[int, ...]:
 def new(self: Tensor, *args: Any) -> Tensor:
     """A tensor of the same dtype: of data, or of sizes with unspecified contents."""
     if len(args) == 1 and not isinstance(args[0], (int, TensorBase)) and type(args[0]).__name__ != "Size":
-        return creation.tensor(args[0], dtype=self.layout.dtype)
-    return creation.empty(*(args or (0,)), dtype=self.layout.dtype)
+        return creation.new_tensor_(self, args[0])
+    return self.new_empty(*(args or (0,)))
 
 
 def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
@@ -126,6 +126,8 @@ def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> T
 def _mapped(target: Tensor, function: Callable, *operands: Tensor) -> Tensor:
     if target.requires_grad:
         raise TypeError("apply_() and map_() are only for tensors that do not require grad: the function has no derivative")
+    if target.is_meta:
+        return target
     columns = [operand.detach().reshape(-1).tolist() for operand in operands]
     values = [function(*each) for each in zip(*columns, strict=True)]
     return target.copy_(creation.tensor(values, dtype=target.layout.dtype).reshape(target.layout.shape))
@@ -142,7 +144,7 @@ def asarray(obj: Any, *, dtype: DType | None = None, device: Any = None, copy: b
     if isinstance(obj, UntypedStorage):
         obj = obj._bytes()
     if isinstance(obj, TensorBase):
-        result = obj if dtype is None or obj.layout.dtype is dtype else obj.to(dtype)
+        result = creation.as_tensor(obj, dtype, device)
         shares = result is obj
     elif isinstance(obj, np.ndarray):
         result = creation.as_tensor(obj, dtype, device)

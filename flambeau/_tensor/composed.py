@@ -41,6 +41,11 @@ class ComposedTensor(Tensor):
     def storage(self) -> Any:  # type: ignore[override]
         raise self._refusal("what was called")
 
+    @property
+    def device(self) -> Any:
+        """The device of the values."""
+        return self._values.device
+
     def _refusal(self, what: str) -> NotImplementedError:
         kind = "nested" if self.is_nested else "sparse"
         return NotImplementedError(

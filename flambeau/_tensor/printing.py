@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._types import dtype as dt
+from flambeau._types.device import CPU
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import numbers_in
 from flambeau._types.promotion import get_default_dtype
@@ -111,18 +112,19 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
         return tensor.storage.tape.described(tensor)
     grad_fn = tensor.grad_fn
     return format_tensor(
-        tensor._array(),
+        tensor._array() if tensor.storage.device is CPU else None,
         tensor.dtype,
         requires_grad=tensor.requires_grad,
         grad_fn=None if grad_fn is None else grad_fn.name(),
         device=str(tensor.device),
         name="tensor" if type(tensor).__module__.startswith("flambeau.") else type(tensor).__name__,
         contents=contents,
+        shape=tensor.layout.shape,
     )
 
 
 def format_tensor(
-    array: np.ndarray,
+    array: np.ndarray | None,
     dtype: DType,
     *,
     requires_grad: bool = False,
@@ -130,21 +132,28 @@ def format_tensor(
     device: str = "cpu",
     name: str = "tensor",
     contents: str | None = None,
+    shape: tuple[int, ...] = (),
 ) -> str:
     """The text of a tensor whose elements are ``array``: ``name(elements, what is not taken for granted)``.
 
     Args:
-        array: of the tensor's shape; what NumPy lacks as its bits or widened
+        array: of the tensor's shape; what NumPy lacks as its bits or widened; ``None`` if it has no elements, on the meta device
         dtype: the tensor's
         grad_fn: the name of the gradient node that made it
         contents: the text of the elements, if it is not to be made here
+        shape: where there is no array
     """
     indent = len(name) + 1
     suffixes = []
     if device != "cpu":
         suffixes.append(f"device='{device}'")
     default = get_default_dtype()
-    if array.size == 0:
+    if array is None:
+        suffixes.append(f"size={tuple(shape)}")
+        if dtype is not default:
+            suffixes.append(f"dtype={dtype!r}")
+        text = "..."
+    elif array.size == 0:
         if array.ndim != 1:
             suffixes.append(f"size={array.shape}")
         if dtype is not default:  # nothing else tells

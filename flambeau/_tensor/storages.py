@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau._ops.creation import adopt_array
 from flambeau._tape.storage import Storage
-from flambeau._types.device import CPU
+from flambeau._types.device import CPU, device
 
 
 class UntypedStorage:
@@ -20,7 +20,6 @@ class UntypedStorage:
 
     __slots__ = ("_storage",)
 
-    device = CPU
     is_cuda = False
 
     def __init__(self, storage: Storage) -> None:
@@ -40,6 +39,11 @@ class UntypedStorage:
         memory = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes or os.path.getsize(filename),))
         return cls(adopt_array(memory).storage)
 
+    @property
+    def device(self) -> device:
+        """Where the bytes are."""
+        return self._storage.device
+
     def untyped(self) -> UntypedStorage:
         """The storage itself."""
         return self
@@ -52,7 +56,7 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte (which computes the bytes, if they are pending)."""
-        return self._storage.materialize().address if self._storage.nbytes else 0
+        return self._storage.materialize().address if self._storage.nbytes and self._storage.device is CPU else 0
 
     def tolist(self) -> list[int]:
         """The bytes as numbers from 0 to 255."""
@@ -76,4 +80,4 @@ class UntypedStorage:
         return id(self._storage)
 
     def __repr__(self) -> str:
-        return f"[torch.storage.UntypedStorage(device=cpu) of size {self._storage.nbytes}]"
+        return f"[torch.storage.UntypedStorage(device={self.device}) of size {self._storage.nbytes}]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,9 +18,10 @@ import flambeau._ops as ops
 from flambeau._ops import choice, copying, elementwise, indexing, views
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
-from flambeau._ops.operator import set_tensor_class
-from flambeau._ops.registry import FUNCTIONS
-from flambeau._tape.storage import TensorBase
+from flambeau._ops.operator import is_inside, set_tensor_class
+from flambeau._ops.registry import FUNCTIONS, new_tensor
+from flambeau._ops.writing import is_unseen
+from flambeau._tape.storage import MetaStorage, NoElements, TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor import overriding
 from flambeau._tensor.arithmetic import Arithmetic
@@ -29,7 +31,7 @@ from flambeau._tensor.sparse import SparseMethods
 from flambeau._tensor.storages import UntypedStorage
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU, require_cpu
+from flambeau._types.device import CPU, is_meta
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import numbers_in
@@ -49,11 +51,11 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     def __new__(cls, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
         if args and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
-            made = ops.creation.tensor(args[0], dtype=dtype or dt.float32)
+            made = ops.creation.tensor(args[0], dtype=dtype or dt.float32, device=CPU)
         elif args and isinstance(args[0], TensorBase):
             made = views.detach(args[0])
         else:
-            made = ops.creation.empty(*args, dtype=dtype or dt.float32) if args else ops.creation.empty(0, dtype=dtype or dt.float32)
+            made = ops.creation.empty(*(args or (0,)), dtype=dtype or dt.float32, device=CPU)
         return made if cls is Tensor else made.as_subclass(cls)
 
     def as_subclass(self, cls: type) -> Any:
@@ -98,7 +100,17 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     @property
     def device(self) -> Device:
         """Where the tensor lives."""
-        return CPU
+        return self.storage.device
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the tensor lives on the CPU."""
+        return self.device is CPU
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether the tensor lives nowhere: it is on the meta device, and has no elements."""
+        return self.device is not CPU
 
     @property
     def ndim(self) -> int:
@@ -151,8 +163,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """Whether the dtype has negative numbers."""
         return self.layout.dtype.is_signed
 
-    is_cuda = is_sparse = is_quantized = is_meta = is_mkldnn = is_mps = is_xpu = is_nested = False
-    is_cpu = True
+    is_cuda = is_sparse = is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = False
     names = property(lambda self: (None,) * self.layout.ndim)
 
     real = property(copying.real, doc="The real parts, as a view.")
@@ -191,8 +202,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         return self.layout.shape == other.layout.shape
 
     def data_ptr(self) -> int:
-        """The address of the first element (which computes it, if it is pending)."""
-        if self.layout.numel == 0:
+        """The address of the first element (which computes it, if it is pending); 0 if there is none, or on the meta device."""
+        if self.layout.numel == 0 or (self.storage.device is not CPU and not _asks_for_us(sys._getframe(1))):
             return 0
         return self.storage.materialize().address + self.layout.offset * self.layout.dtype.itemsize
 
@@ -219,6 +230,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
             if not requires_grad:
                 self.node = None
             elif self.node is None:
+                if is_unseen(self):
+                    self.base = None
                 self.node = AccumulateGrad(self)
                 if LOCAL.tape.batched:
                     LOCAL.tape.own(self.node)
@@ -257,6 +270,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
                 raise RuntimeError("can't assign Variable as its own grad")
             if value.layout.dtype is not self.layout.dtype:
                 raise RuntimeError(f"assigned grad has data of a different type: {value.layout.dtype!r}, not {self.layout.dtype!r}")
+            if value.device is not self.device:
+                raise RuntimeError(f"assigned grad is on the device {value.device}, the tensor on {self.device}")
         self.__dict__["_grad"] = value
 
     def backward(
@@ -267,7 +282,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     def detach_(self) -> Tensor:
         """Forget the history; the tensor becomes a leaf."""
-        if self.base is not None:
+        if self._is_view():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self.node = None
         return self
@@ -275,12 +290,17 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     @property
     def data(self) -> Tensor:
         """The same memory without history; changes through it are not seen by autograd."""
-        return views.detach(self)
+        return views.data(self)
 
     @data.setter
     def data(self, value: Tensor) -> None:
         if not isinstance(value, TensorBase):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if value.storage.device is not self.storage.device:
+            raise RuntimeError(
+                f"the data of a tensor on the device {self.device} cannot become those on {value.device}: make a new tensor or parameter of them "
+                "(for a whole module: module.to_empty(device=...), or load_state_dict(..., assign=True))"
+            )
         self.storage = value.storage
         self.layout = value.layout
 
@@ -319,10 +339,10 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     @property
     def _base(self) -> Any:
-        return self.base
+        return self.base if self._is_view() else None
 
     def _is_view(self) -> bool:
-        return self.base is not None
+        return self.base is not None and not is_unseen(self)
 
     # -- conversion ------------------------------------------------------------------------------------------------
 
@@ -330,7 +350,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """The elements as a NumPy array on the tensor's own memory (what NumPy lacks as its bits)."""
         layout = self.layout
         dtype = layout.dtype
-        if layout.numel == 0:
+        if layout.numel == 0 and self.storage.device is CPU:
             return np.empty(layout.shape, dtype.numpy)
         return self.storage.materialize().array(layout.shape, dtype.numpy, layout.offset * dtype.itemsize, layout.byte_strides)
 
@@ -339,8 +359,10 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
         Raises:
             RuntimeError: the tensor requires grad (``detach()`` first, or ``force=True``).
-            TypeError: NumPy has no such dtype (bfloat16, complex32).
+            TypeError: NumPy has no such dtype (bfloat16, complex32), or the tensor is on the meta device.
         """
+        if self.device is not CPU:
+            raise TypeError(f"can't make a NumPy array of a meta tensor of shape {list(self.layout.shape)}: {NoElements()}")
         if self.node is not None and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.layout.dtype in dt.NO_NUMPY:
@@ -378,26 +400,27 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
         """
         for argument in args:
-            if isinstance(argument, DType):
+            if isinstance(argument, (DType, type)):
                 dtype = argument
             elif isinstance(argument, TensorBase):
-                dtype = argument.layout.dtype
+                dtype, device = argument.layout.dtype, argument.device
             elif isinstance(argument, (str, Device)):
                 device = argument
             elif not isinstance(argument, (bool, type(None))):
                 raise TypeError(f"to() received an invalid combination of arguments: {argument.__class__.__name__}")
-        if device is not None:
-            require_cpu(device)
+        dtype = dt.of_python(dtype)
+        if device is not None and is_meta(device) is (self.storage.device is CPU):
+            return copying.to_other_device(self, dtype or self.layout.dtype, memory_format)
         return copying.cast(self, dtype or self.layout.dtype, copy=copy, memory_format=memory_format)
 
     def cpu(self, memory_format: memory_format = preserve_format) -> Tensor:
-        """The tensor itself: there is no other device."""
-        return self.to(memory_format=memory_format)
+        """The tensor itself, if it is on the CPU."""
+        return self.to(CPU, memory_format=memory_format)
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """PyTorch's name of the tensor's type, or the tensor as another dtype."""
         if dtype is None:
-            return f"torch.{dt.TITLES[self.layout.dtype]}Tensor"
+            return f"torch.{'meta.' if self.is_meta else ''}{dt.TITLES[self.layout.dtype]}Tensor"
         if isinstance(dtype, str):
             wanted = {f"torch.{title}Tensor": each for each, title in dt.TITLES.items()}.get(dtype)
             if wanted is None:
@@ -408,8 +431,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
-        """The tensor with the dtype of another."""
-        return self.to(other.layout.dtype)
+        """The tensor with the dtype, and on the device, of another."""
+        return self.to(other)
 
     # -- copying and pickling --------------------------------------------------------------------------------------
 
@@ -445,6 +468,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         layout = self.layout
+        if self.device is not CPU:
+            return _rebuild_meta, (type(self), self.storage.nbytes, layout, self.requires_grad)
         buffer = self.storage.materialize() if self.storage.nbytes else None
         raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.storage.nbytes).tobytes()
         return _rebuild, (type(self), raw, layout, self.requires_grad)
@@ -488,7 +513,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         return tensor_repr(self, tensor_contents)
 
     def __format__(self, spec: str) -> str:
-        if self.layout.ndim == 0 and type(self) is Tensor:
+        if self.layout.ndim == 0 and type(self) is Tensor and self.device is CPU:
             return format(self.item(), spec)
         return object.__format__(self, spec)
 
@@ -521,6 +546,17 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         return elementwise.conj(self.mT)
 
 
+_ON_BEHALF = (__name__, overriding.__name__, f"{__name__.partition('.')[0]}.utils._device")
+"""Modules that call functions because somebody else does."""
+
+
+def _asks_for_us(frame: Any) -> bool:
+    """Whether the address of a meta tensor is asked for by this package, which is about to let native code read or write there: there is none."""
+    while frame.f_globals.get("__name__") in _ON_BEHALF:
+        frame = frame.f_back
+    return is_inside(frame.f_globals.get("__name__", ""))
+
+
 def _item(tensor: Tensor) -> Any:
     """What ``item`` does until native code does it (``_tape/native/``)."""
     layout = tensor.layout
@@ -541,6 +577,11 @@ def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> 
     if cls is not Tensor:
         made = made.as_subclass(cls)
     return made.requires_grad_(requires_grad)
+
+
+def _rebuild_meta(cls: type, nbytes: int, layout: lay.Layout, requires_grad: bool) -> Tensor:
+    """A tensor on the meta device from its pickle."""
+    return new_tensor(MetaStorage(nbytes), layout).as_subclass(cls).requires_grad_(requires_grad)
 
 
 _CELLS = {

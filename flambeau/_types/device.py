@@ -1,8 +1,9 @@
-"""Devices: for now there is one, the CPU."""
+"""Devices: the CPU, which computes, and ``meta``, where tensors have everything but elements."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from flambeau._types.errors import DeviceNotAvailableError
 
@@ -53,18 +54,52 @@ class device:
         return hash((self.type, self.index))
 
     def __enter__(self) -> device:
-        """Let tensors be made on this device, which must be the CPU, by the functions that are called in the ``with`` block."""
-        require_cpu(self)
+        """Let tensors be made on this device by the functions of PyTorch that are called in the ``with`` block and not told another one."""
+        _contexts().enter(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        pass
+        _contexts().leave()
 
     def __reduce__(self) -> tuple:
         return device, ((self.type,) if self.index is None else (self.type, self.index))
 
 
 CPU = device("cpu")
+META = device("meta")
+
+
+class Contexts:
+    """What ``with device(...)`` does, which is decided above this package; ``set_contexts`` says where."""
+
+    def enter(self, place: device) -> None:
+        """Let tensors be made on ``place`` from here on, in this thread."""
+
+    def leave(self) -> None:
+        """Let them be made where they were before."""
+
+
+_contexts: Callable[[], Contexts] = Contexts
+
+
+def set_contexts(find: Callable[[], Contexts]) -> None:
+    """Set the function that finds it."""
+    global _contexts
+    _contexts = find
+
+
+def is_meta(place: str | device | int | None) -> bool:
+    """Whether ``place`` names the meta device, and not the CPU (or nothing).
+
+    Raises:
+        DeviceNotAvailableError: it names a device that there is none of here.
+    """
+    if place is None or place is CPU:
+        return False
+    kind = _kind(place)
+    if kind not in ("cpu", "meta"):
+        raise _not_available(place)
+    return kind == "meta"
 
 
 def require_cpu(place: str | device | int | None) -> None:
@@ -73,7 +108,14 @@ def require_cpu(place: str | device | int | None) -> None:
     Raises:
         DeviceNotAvailableError: it names a device that there is none of here.
     """
-    if place is None or place is CPU:
-        return
-    if isinstance(place, int) or device(place).type != "cpu":
-        raise DeviceNotAvailableError(f"device {str(place)!r} is not available: Flambeau computes on the CPU (device='cpu')")
+    if place is not None and place is not CPU and _kind(place) != "cpu":
+        raise _not_available(place)
+
+
+def _kind(place: str | device | int) -> str:
+    """The type of a device; a number is one of CUDA's."""
+    return "cuda" if isinstance(place, int) else place.type if isinstance(place, device) else device(place).type
+
+
+def _not_available(place: str | device | int) -> DeviceNotAvailableError:
+    return DeviceNotAvailableError(f"device {str(place)!r} is not available: Flambeau computes on the CPU (device='cpu')")

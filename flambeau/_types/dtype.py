@@ -6,6 +6,9 @@ the NumPy dtype that its bytes are ``numpy`` stored as, and the dtype that arith
 
 from __future__ import annotations
 
+import builtins
+from typing import Any
+
 import numpy as np
 
 BOOL, INTEGER, FLOAT, COMPLEX = range(4)
@@ -151,6 +154,14 @@ TITLES = {
 """The dtypes' older names, of which those of classes are made: ``FloatTensor``, ``FloatStorage``."""
 
 _FROM_NUMPY = {each.numpy: each for each in DTYPES if each not in NO_NUMPY}
+
+
+_OF_PYTHON = {builtins.bool: bool, builtins.int: int64, builtins.float: float64, builtins.complex: complex128}
+
+
+def of_python(given: Any) -> Any:
+    """A dtype as it is, or the one that holds the numbers of a class of Python's: ``int64`` for ``int``."""
+    return _OF_PYTHON.get(given, given) if given.__class__ is type else given
 
 
 def from_numpy(numpy: np.dtype) -> dtype:

@@ -13,6 +13,7 @@ from operator import index
 from typing import Any
 
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.dtype import of_python
 
 _TABLE: dict[tuple, Layout] = {}
 _CONTIGUOUS: dict[tuple, Layout] = {}  # those of new tensors by shape and dtype, which every creation asks for
@@ -65,6 +66,8 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype:
     found = _TABLE.get(key)
     if found is not None:
         return found
+    if dtype.__class__ is type:  # one of Python's
+        return layout(shape, strides, offset, of_python(dtype))
     self = Layout()
     self.shape, self.strides, self.offset, self.dtype = key
     self.ndim = len(shape)
@@ -86,6 +89,7 @@ def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
     key = (shape, dtype)
     found = _CONTIGUOUS.get(key)
     if found is None:
+        dtype = of_python(dtype)
         dtype.numpy  # noqa: B018 (a dtype of quantized tensors raises an error: an operator makes none)
         found = layout(shape, row_major(shape), 0, dtype)
         if found.numel * dtype.itemsize > _MOST:

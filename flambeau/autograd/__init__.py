@@ -53,7 +53,7 @@ def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
                 )
             if layout.dtype.is_complex:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {layout.dtype!r}")
-            grad = _ones(layout)
+            grad = _ones(output)
         elif grad.layout.shape != layout.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output has a shape of {list(grad.layout.shape)} and output has a shape of {list(layout.shape)}."
@@ -68,10 +68,14 @@ def _first_gradients(outputs: tuple, grads: Any) -> list[Any]:
     return result
 
 
-def _ones(layout: lay.Layout) -> Tensor:
+def _roots(outputs: Sequence[Tensor]) -> list[tuple[Any, int]]:
+    return [(output.node, output.output_nr) for output in outputs]
+
+
+def _ones(output: Tensor) -> Tensor:
     from flambeau._ops.creation import constant
 
-    return constant(lay.like(layout, layout.dtype), 1)
+    return constant(lay.like(output.layout, output.layout.dtype), 1, output.device)
 
 
 def backward(
@@ -102,23 +106,21 @@ def backward(
         return
     outputs = _tuple(tensors)
     retain = create_graph if retain_graph is None else retain_graph
-    roots = [(output.node, output.output_nr) for output in outputs]
     if inputs is None:
         given = (None,) * len(outputs) if grad_tensors is None else _tuple(grad_tensors)
 
-        def run() -> None:
-            engine.run(roots, _first_gradients(outputs, given), retain=retain, create=create_graph)
+        def run() -> list:
+            return engine.run(_roots(outputs), _first_gradients(outputs, given), retain=retain, create=create_graph)
 
         if create_graph or len(given) != len(outputs):
             run()
         else:
-            replay.backward(outputs, given, retain, run)
+            replay.replayed(outputs, given, retain, run)
         return
-    grads = _first_gradients(outputs, grad_tensors)
     targets = _tuple(inputs)
     if not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    for target, found in zip(targets, _gradients(roots, grads, targets, retain, create_graph), strict=True):
+    for target, found in zip(targets, _gradients(outputs, grad_tensors, targets, retain, create_graph), strict=True):
         if found is not None:
             if hasattr(target, "gradient_of_piece"):  # a distributed tensor
                 found = target.gradient_of_piece(found)
@@ -144,13 +146,19 @@ def _observed(run: Callable[[], None]) -> None:
         each()
 
 
-def _gradients(roots: list, grads: list, targets: tuple, retain: bool, create: bool) -> list:
+def _gradients(outputs: tuple, grads: Any, targets: tuple, retain: bool, create: bool) -> list:
+    """The gradients of ``targets``, ``None`` for those that have no part in the outputs."""
     wanted: dict[tuple[Any, int], int] = {}
     for target in targets:
         if target.node is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         wanted.setdefault((target.node, target.output_nr), len(wanted))
-    found = engine.run(roots, grads, retain=retain, create=create, wanted=wanted)
+    given = (None,) * len(outputs) if grads is None else _tuple(grads)
+
+    def run() -> list:
+        return engine.run(_roots(outputs), _first_gradients(outputs, given), retain=retain, create=create, wanted=wanted)
+
+    found = run() if create or len(given) != len(outputs) or LOCAL.tape.batched else replay.replayed(outputs, given, retain, run, wanted)
     return [found[wanted[target.node, target.output_nr]] for target in targets]
 
 
@@ -185,8 +193,7 @@ def grad(
             create_graph,
         )
     retain = create_graph if retain_graph is None else retain_graph
-    roots = [(output.node, output.output_nr) for output in results]
-    found = _gradients(roots, _first_gradients(results, grad_outputs), targets, retain, create_graph)
+    found = _gradients(results, grad_outputs, targets, retain, create_graph)
     for position, (target, gradient) in enumerate(zip(targets, found, strict=True)):
         if gradient is None:
             if materialize_grads:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
+from flambeau._ops import meta
 from flambeau._ops.copying import TO
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, NodeHooks
@@ -18,6 +19,7 @@ from flambeau._ops.registry import ANOMALY, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.layout import Layout
 
 Edge = tuple[Any, int]
@@ -68,6 +70,10 @@ def run(
     Raises:
         RuntimeError: saved values are gone or were changed in place.
     """
+    on_meta = len(grads) > 0 and grads[0] is not None and grads[0].device is not CPU
+    if on_meta is not meta.HERE.backward:
+        with meta.backward(on_meta):
+            return run(roots, grads, retain=retain, create=create, wanted=wanted)
     tape = LOCAL.tape
     mode = tape.grad
     tape.grad = create

@@ -9,8 +9,10 @@ second is watched while it runs, and from the third on the tape *follows* the kn
 ```
             forward                     backward, found under the survey's key
 root ──▶ ● ──▶ ● ──▶ ● cursor ═══════════════════════════════════════════════════▶ ● end
-                       replays: {key: Replay(end, inputs that it brings, slots of the leaves' gradients, numbers)}
+                       replays: {key: Replay(end, inputs that it brings, slots of the gradients, numbers)}
 ```
+
+A pass for ``backward()`` leaves its gradients in the ``grad`` of leaves, one for ``grad()`` returns those that are wanted; they differ in nothing else.
 
 A pass that does anything else than record is not replayed: one with hooks, in anomaly mode, with nodes made by Python of the user's own
 (``Function``) or by writes through views, that creates a graph, that adds to gradients which exist already, or that looks at bytes or
@@ -19,7 +21,7 @@ writes in place on its way. Nor is one that must raise an error. They all run as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flambeau._ops import autocast
@@ -31,8 +33,11 @@ from flambeau._ops.views import ViewOperator
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, recording_lock
 from flambeau._tape.trie import TrieNode
+from flambeau._types.device import CPU
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
+
+Edge = tuple[Any, int]
 
 MAX_REPLAYS = 16
 """A trie node forgets its replays when it has this many: a number that is saved (a loss scale, say) may differ in every pass."""
@@ -57,16 +62,18 @@ class Replay:
         end: the trie node of its last record
         entries: the slots that became inputs, each with the position of its storage in ``Survey.strangers``
         numbers: the run-time scalars that it recorded
-        leaves: which of ``Survey.leaves`` got a gradient, and its layout
-        kept: the slot and the size of each of these gradients
+        gradients: which of ``Survey.leaves``, or of the wanted edges, got a gradient, its place in ``kept``, and its layout
+        kept: the slot and the size of each storage that these gradients lie in
         released: which of ``Survey.nodes`` let go of what they had saved
         origin: the user's line that is part of the records, or ``None``
     """
 
-    __slots__ = ("end", "entries", "kept", "leaves", "numbers", "origin", "released")
+    __slots__ = ("end", "entries", "gradients", "kept", "numbers", "origin", "released")
 
 
-def survey(tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase | None], retain: bool) -> Survey | None:
+def survey(
+    tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase | None], retain: bool, wanted: Iterable[Edge] | None = None
+) -> Survey | None:
     """Look over the graph below ``outputs``; ``None`` if the pass has to run.
 
     The key is flat, for speed, and can be read in one way only: a node begins with its record, its view or the class of a leaf, of which
@@ -79,7 +86,7 @@ def survey(tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase
     strangers: list[Storage] = []
     for output, grad in zip(outputs, grads, strict=True):
         node = output.node
-        if node is None or output.layout.__class__ is not Layout:
+        if node is None or not isinstance(output, TensorBase) or output.layout.__class__ is not Layout or output.storage.device is not CPU:
             return None
         if node not in places:
             places[node] = len(nodes)
@@ -95,11 +102,12 @@ def survey(tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase
         if node.hooks is not None:
             return None
         if node.__class__ is AccumulateGrad:
-            leaf = node.reference()
-            if leaf is None or leaf._grad is not None:
-                return None
             key.append(AccumulateGrad)
-            leaves.append(leaf)
+            if wanted is None:
+                leaf = node.reference()
+                if leaf is None or leaf._grad is not None:
+                    return None
+                leaves.append(leaf)
             continue
         if node.__class__ is not GradNode or node.saved is None:
             return None
@@ -137,6 +145,10 @@ def survey(tape: Tape, outputs: Sequence[TensorBase], grads: Sequence[TensorBase
                 key += (kind, item if item and kind is not complex else repr(item))  # 0.0 and -0.0 are equal
             else:
                 return None
+    if wanted is not None:
+        key.append("wanted")
+        for node, number in wanted:
+            key += (places.get(node, -1), number)
     return Survey(tuple(key), nodes, leaves, strangers)
 
 
@@ -176,12 +188,24 @@ def _plain(cls: type) -> bool:
 _PACKAGE = __name__.partition(".")[0]
 
 
-def backward(outputs: Sequence[TensorBase], grads: Sequence[TensorBase | None], retain: bool, run: Callable[[], None]) -> None:
-    """Do what ``run``, a backward pass that creates no graph, does: by calling it, or by recording what it is known to record."""
+Gradients = Sequence[TensorBase | None]
+"""Those of the wanted edges; nothing, if the pass has left its gradients in the leaves."""
+
+
+def replayed(
+    outputs: Sequence[TensorBase],
+    grads: Sequence[TensorBase | None],
+    retain: bool,
+    run: Callable[[], Gradients],
+    wanted: Iterable[Edge] | None = None,
+) -> Gradients:
+    """Do what ``run``, a backward pass that creates no graph, does: by calling it, or by recording what it is known to record.
+
+    With ``wanted`` edges the pass returns their gradients; without, it adds them to the ``grad`` of leaves.
+    """
     tape = LOCAL.tape
-    if ANOMALY.enabled or tape.limit < 0 or (found := survey(tape, outputs, grads, retain)) is None:
-        run()
-        return
+    if ANOMALY.enabled or tape.limit < 0 or (found := survey(tape, outputs, grads, retain, wanted)) is None:
+        return run()
     replays = tape.cursor.replays
     if replays is None:
         replays = tape.cursor.replays = {}
@@ -190,52 +214,70 @@ def backward(outputs: Sequence[TensorBase], grads: Sequence[TensorBase | None], 
         if len(replays) >= MAX_REPLAYS:
             replays.clear()
         replays[found.key] = _SEEN
-        run()
-    elif state is _SEEN:
-        replays[found.key] = _watch(tape, found, run)
-    elif state is None or (state.origin is not None and state.origin != user_line()):
-        run()
-    else:
-        _replay(tape, found, state)
+        return run()
+    if state is _SEEN:
+        replays[found.key], gradients = _watch(tape, found, run)
+        return gradients
+    if state is None or (state.origin is not None and state.origin != user_line()):
+        return run()
+    return _replay(tape, found, state, wanted)
 
 
 _NEW, _SEEN = object(), object()
 """What is known of a pass that never ran, and of one that ran once. ``None`` stands for one that cannot be replayed."""
 
 
-def _replay(tape: Tape, found: Survey, replay: Replay) -> None:
+def _replay(tape: Tape, found: Survey, replay: Replay, wanted: Iterable[Edge] | None) -> Gradients:
     strangers, nodes = found.strangers, found.nodes
+    gradients: list[TensorBase | None] = [] if wanted is None else [None for _ in wanted]
     with recording_lock():
         storages = tape.follow(replay.end, [(slot, strangers[number]) for slot, number in replay.entries], replay.kept, replay.numbers)
-        for (number, layout), storage in zip(replay.leaves, storages, strict=True):
-            leaf, grad = found.leaves[number], new_tensor(storage, layout)
-            if leaf._grad is None:
+        for number, place, layout in replay.gradients:
+            grad = new_tensor(storages[place], layout)
+            if wanted is not None:
+                gradients[number] = grad
+            elif (leaf := found.leaves[number])._grad is None:
                 leaf.__dict__["_grad"] = grad
             else:  # another thread was here since the survey
                 ADD.inplace(leaf._grad, leaf._grad, grad)
     for number in replay.released:
         nodes[number].saved = None
+    return gradients
 
 
-def _watch(tape: Tape, found: Survey, run: Callable[[], None]) -> Replay | None:
-    """Run a pass and see what it records; ``None`` if it did anything else."""
+def _watch(tape: Tape, found: Survey, run: Callable[[], Gradients]) -> tuple[Replay | None, Gradients]:
+    """Run a pass and see what it records (``None`` if it did anything else), and what it returns."""
     start, values = tape.cursor, tape.values
     first, numbers, replaced = len(values), len(tape.numbers), len(tape.replaced)
     tape.entered = entered = []
     WATCHED.add(tape.thread)
     try:
-        run()
+        returned = run()
         blind = tape.thread in WATCHED
     finally:
         tape.entered = None
         WATCHED.discard(tape.thread)
+    if not blind or tape.values is not values or len(tape.replaced) != replaced:
+        return None, returned  # looked, flushed, or wrote in place
+    gradients = returned or [leaf._grad for leaf in found.leaves]
+    replay = _recorded(tape, found, start, first, entered, gradients)
+    if replay is not None:
+        replay.numbers = tuple(tape.numbers[numbers:])
+        if not returned and len(replay.kept) != len(replay.gradients):
+            return None, returned  # leaves share one, and add to theirs in place
+    return replay, returned
+
+
+def _recorded(tape: Tape, found: Survey, start: TrieNode, first: int, entered: Sequence[Storage], gradients: Gradients) -> Replay | None:
+    """What a pass has recorded since ``start``, when there were ``first`` values; ``None`` if it cannot be replayed."""
+    values = tape.values
     path: list[TrieNode] = []
     node: TrieNode | None = tape.cursor
     while node is not None and node is not start:
         path.append(node)
         node = node.parent
-    if not blind or node is None or tape.values is not values or len(tape.replaced) != replaced:
-        return None  # looked, flushed, or wrote in place
+    if node is None:
+        return None
     results = {slot for record in path for slot in range(record.first, record.slots)}
     if any(values[slot] is None or values[slot].version for slot in results):
         return None  # overwritten
@@ -246,14 +288,17 @@ def _watch(tape: Tape, found: Survey, run: Callable[[], None]) -> Replay | None:
     replay = Replay()
     replay.end = tape.cursor
     replay.entries = tuple(zip(slots, [positions[id(storage)] for storage in entered], strict=True))
-    replay.numbers = tuple(tape.numbers[numbers:])
-    gradients = [(number, leaf._grad) for number, leaf in enumerate(found.leaves) if leaf._grad is not None]
-    replay.leaves = tuple((number, grad.layout) for number, grad in gradients)
-    replay.kept = tuple((grad.storage.slot, grad.storage.nbytes) for _, grad in gradients)
-    if any(grad.storage.tape is not tape or grad.storage.slot not in results for _, grad in gradients):
-        return None
-    if len({slot for slot, _ in replay.kept}) != len(gradients):
-        return None  # two leaves share one
+    kept: dict[int, int] = {}
+    found_gradients = []
+    for number, grad in enumerate(gradients):
+        if grad is None:
+            continue
+        storage = grad.storage
+        if storage.tape is not tape or storage.slot not in results or grad.layout.__class__ is not Layout:
+            return None
+        kept[storage.slot] = storage.nbytes
+        found_gradients.append((number, list(kept).index(storage.slot), grad.layout))
+    replay.gradients, replay.kept = tuple(found_gradients), tuple(kept.items())
     replay.released = tuple(number for number, node in enumerate(found.nodes) if node.__class__ is GradNode and node.saved is None)
     origins = {record.origin for record in path if record.origin is not None}
     if len(origins) > 1:

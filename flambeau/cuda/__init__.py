@@ -19,6 +19,8 @@ __all__ = [
     "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "set_rng_state_all", *_NEED_DEVICE,
 ]  # fmt: skip
 
+_initialized = False  # what checkpoints that others wrote by hand ask before they keep a device's state
+
 
 class OutOfMemoryError(RuntimeError):
     """A device has no memory left; there is no device here that would raise it."""

@@ -137,6 +137,14 @@ class Distribution:
         """``exp(entropy)``."""
         return flambeau.exp(self.entropy())
 
+    def _get_checked_instance(self, cls: type, _instance: Any = None) -> Any:
+        """What an ``expand`` that others wrote fills in: the given instance, or a new one if the class has the constructor of ``cls``."""
+        if _instance is not None:
+            return _instance
+        if type(self).__init__ is not cls.__init__:  # type: ignore[misc]
+            raise NotImplementedError(f"{type(self).__name__} has a constructor of its own, and needs an expand() of its own that fits it")
+        return type(self).__new__(type(self))
+
     def _extended_shape(self, sample_shape: Sequence[int] = ()) -> Size:
         return Size((*sample_shape, *self._batch_shape, *self._event_shape))
 

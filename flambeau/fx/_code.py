@@ -64,7 +64,7 @@ class Writer:
                 freed = f";  {' = '.join(used.name for used in released)} = None" if released else ""
                 lines.append(self._statement(node) + freed)
         body = "\n".join(f"    {line}" for line in lines or ["pass"])
-        return PythonCode(f"\n\n\ndef forward({', '.join(['self', *parameters])}):\n{body}\n", self.globals)
+        return PythonCode(f"\n\n\ndef forward({', '.join(['self', *parameters])}):\n{body}\n    ", self.globals)
 
     def _last_uses(self) -> dict[Node, list[Node]]:
         """For each node those that it is the last to use."""

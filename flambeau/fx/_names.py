@@ -45,7 +45,7 @@ def public_names() -> dict[int, str]:
 
 
 def qualified_name(function: Any) -> str:
-    """How a function is written: `torch.relu`, `_operator.add`, `getattr`."""
+    """How a function is written: `torch.relu`, `operator.add`, `getattr`."""
     if id(function) in public_names():
         return public_names()[id(function)]
     name = getattr(function, "__name__", type(function).__name__)
@@ -54,7 +54,7 @@ def qualified_name(function: Any) -> str:
     if getattr(builtins, name, None) is function:
         return name
     home = getattr(function, "__module__", None) or "builtins"
-    return f"{'_operator' if getattr(operator, name, None) is function else home}.{name}"
+    return f"{'operator' if getattr(operator, name, None) is function else home}.{name}"
 
 
 class Namespace:

@@ -1,4 +1,7 @@
-"""Initialisation of parameters. Every function works in place, records no gradient, and draws PyTorch's random numbers."""
+"""Initialisation of parameters. Every function works in place, records no gradient, and draws PyTorch's random numbers.
+
+On the meta device there is nothing to fill: no numbers are drawn there.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +82,8 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
             stacklevel=2,
         )
+    if tensor.is_meta:
+        return tensor
     within = (math.erf((b - mean) / (std * math.sqrt(2.0))) - math.erf((a - mean) / (std * math.sqrt(2.0)))) / 2
     with flambeau.no_grad():
         if within > 0.3:
@@ -265,6 +270,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     if tensor.dim() != 2:
         raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
     rows, columns = tensor.shape
+    if tensor.is_meta:
+        return tensor
     zeros = math.ceil(sparsity * rows)
     with flambeau.no_grad():
         tensor.normal_(0, std, generator=generator)

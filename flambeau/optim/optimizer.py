@@ -16,6 +16,7 @@ import numpy
 import flambeau
 from flambeau import _tape
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.device import CPU
 from flambeau._types.dtype import COMPLEX
 from flambeau._types.layout import Layout
 from flambeau.nn.hooks import RemovableHandle
@@ -360,7 +361,7 @@ class Numbers:
         value = float(self.round(value))
         made = self._made.get(value)
         if made is None:
-            tensor = flambeau.tensor(value, dtype=self._dtype)
+            tensor = flambeau.tensor(value, dtype=self._dtype, device=CPU)
             made = self._made[value] = self._last[id(tensor)] = _Made(tensor, tensor._version, value)
         made.holders += holders
         return made.tensor
@@ -567,6 +568,8 @@ def zeros_like(parameter: Tensor, negative: bool = False) -> Tensor:
     (a ResNet-50 had 31, a quarter of what its first two steps compiled).
     """
     state = flambeau.empty_like(parameter, memory_format=flambeau.preserve_format)
+    if state.is_meta:
+        return state
     buffer = state.storage.materialize()
     if negative:
         size = state.layout.dtype.itemsize

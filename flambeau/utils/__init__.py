@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _PARTS = (
-    "_python_dispatch", "_pytree", "benchmark", "bottleneck", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "hooks",
+    "_device", "_python_dispatch", "_pytree", "benchmark", "bottleneck", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "hooks",
     "mobile_optimizer", "model_zoo", "module_tracker", "show_pickle", "tensorboard", "throughput_benchmark", "weak",
 )  # fmt: skip
 

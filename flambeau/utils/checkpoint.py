@@ -8,12 +8,13 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._ops import autocast as casts
 from flambeau._ops.node import AccumulateGrad
 from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.overriding import Enabled
 from flambeau.autograd import Function
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["checkpoint", "checkpoint_sequential", "detach_variable", "get_device_states", "set_device_states"]
 
 
 def checkpoint(
@@ -87,6 +88,7 @@ class _Call:
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict, context: AbstractContextManager, state: Tensor | None) -> None:
         self.function, self.args, self.kwargs, self.context, self.state = function, args, kwargs, context, state
+        self.region = casts.STATE.dtype  # the backward pass runs outside of it
 
     def repeat(self) -> tuple[tuple, list[Tensor]]:
         """The results once more, and the variables that stand for the tensors among the arguments that require grad."""
@@ -105,7 +107,12 @@ class _Call:
         if self.state is not None:
             flambeau.set_rng_state(self.state)
         try:
-            with flambeau.enable_grad(), Enabled(), self.context:
+            with (
+                flambeau.enable_grad(),
+                Enabled(),
+                flambeau.autocast("cpu", self.region, enabled=self.region is not None),
+                self.context,
+            ):
                 outputs = self.function(*args, **kwargs)
         finally:
             if now is not None:
@@ -158,3 +165,32 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
         input = checkpoint(run(start, start + size), input, use_reentrant=use_reentrant, **options)
     rest = size * (segments - 1)
     return run(rest, len(steps))(input)
+
+
+def detach_variable(inputs: tuple) -> tuple:
+    """The inputs, tensors among them as leaves that share memory with them and require grad where they did.
+
+    What a hand-written checkpoint computes on in its backward pass.
+    """
+    if not isinstance(inputs, tuple):
+        raise RuntimeError(f"detach_variable takes a tuple of tensors and other values, not a {type(inputs).__name__}: {inputs!r}")
+    return tuple([each.detach().requires_grad_(each.requires_grad) if isinstance(each, Tensor) else each for each in inputs])
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The indices of the accelerators that the tensors lie on, and the states of their random number generators.
+
+    Both are empty here, where all tensors are the CPU's; the state of its generator is ``get_rng_state()``.
+    """
+    return [], []
+
+
+def set_device_states(devices: Sequence[int], states: Sequence[Tensor], *, device_type: str | None = None) -> None:
+    """Put back what :func:`get_device_states` returned: nothing, for the CPU's tensors.
+
+    Raises RuntimeError for a state of another device's generator.
+    """
+    if len(devices) or len(states):
+        raise RuntimeError(
+            f"set_device_states: there are no devices {list(devices)} here, only the CPU; set_rng_state() sets its generator's state"
+        )

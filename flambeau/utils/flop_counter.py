@@ -6,7 +6,8 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
-from flambeau._compiler.explain import ProgramReport, watched
+from flambeau._compiler.explain import ProgramReport, operations, watched
+from flambeau._ops import meta
 from flambeau.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 __all__ = ["FlopCounterMode"]
@@ -17,7 +18,8 @@ PRODUCTS = ("attention", "contract", "recur")
 
 class FlopCounterMode:
     """Counts, within a context, the operations of the kernels of matrix products, convolutions, attention and recurrent layers, as they are
-    really run: a multiply-add is two, and what is fused into such a kernel (a bias, an activation) counts, too.
+    really run: a multiply-add is two, and what is fused into such a kernel (a bias, an activation) counts, too. On the meta device, where no
+    kernels run, it counts those of each product by itself.
 
     Args:
         mods, depth, custom_mapping: for PyTorch's sake: kernels do not know of modules
@@ -42,6 +44,9 @@ class FlopCounterMode:
         self._flush = self._watching.enter_context(watched(self._add))
         self._kept: list[Any] = []
         self._depth = 0
+        self._known: dict[Any, list[tuple[str, int]]] = {}
+        meta.OBSERVERS.append(self._add_call)
+        self._watching.callback(meta.OBSERVERS.remove, self._add_call)
         for handle in (register_module_forward_pre_hook(self._begin), register_module_forward_hook(self._end, always_call=True)):
             self._watching.enter_context(handle)
         return self
@@ -66,6 +71,14 @@ class FlopCounterMode:
         for kernel in program.kernels:
             if products := [operator for operator in kernel.operators if operator.startswith(PRODUCTS)]:
                 self.flop_counts[", ".join(products)] += kernel.flops
+
+    def _add_call(self, call: Any) -> None:
+        """Count a call on the meta device."""
+        known = self._known.get(call)
+        if known is None:
+            known = self._known[call] = [(name, flops) for name, flops in operations(call) if name.startswith(PRODUCTS)]
+        for name, flops in known:
+            self.flop_counts[name] += flops
 
     def get_total_flops(self) -> int:
         """All of them."""

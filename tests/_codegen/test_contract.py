@@ -12,7 +12,7 @@ import pytest
 from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
 from flambeau._codegen.contract.blocking import best_blocking, block_of_chain, describe_side
-from flambeau._codegen.contract.bordered import bordered
+from flambeau._codegen.contract.bordered import band, bordered
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Column, normalise
 from flambeau._runtime import targets
@@ -123,9 +123,9 @@ def test_convolution(shape, gradient, channels_last):
 
 @pytest.fixture
 def through_tables(monkeypatch):
-    """Read the operand that has bounds, or axes of its own, through tables."""
+    """Read the operand that has bounds, or axes of its own, through tables: where it lies, or in a copy that a call before or each tile makes."""
 
-    def force(contract: Contract) -> bool:
+    def force(contract: Contract, where: str = "table") -> bool:
         """Whether that can be done."""
         normal, tile = normalise(contract), register_tile(contract.a.dtype, targets.current())
         for oriented in (normal, normal.swapped()):
@@ -137,7 +137,11 @@ def through_tables(monkeypatch):
                     describe_side(oriented, column, lanes, oriented.chain, tile, left=left)
                     for column, lanes, left in ((oriented.a, oriented.m, True), (oriented.b, oriented.n, False))
                 ]
-                a, b = (replace(side, where=where) for side, where in zip(sides, ("table", "tile"), strict=True))
+                a, b = (replace(side, where=each) for side, each in zip(sides, (where, "tile"), strict=True))
+                if where == "band":
+                    a.band = band(oriented.a, oriented.m, oriented.k, oriented.batch, tile)
+                    if a.band is None:
+                        return False
                 m, n = (prod(axis[0] for axis in group) for group in (oriented.m, oriented.n))
                 made = replace(
                     choice,
@@ -170,11 +174,45 @@ def test_windows_are_read_through_tables(through_tables, shape, channels_last, o
     check(contract, split=3)
 
 
+WITH_BORDERS = [
+    (shape, channels_last, of) for shape, channels_last, of in TABLES if any(shape[6]) and (channels_last or of is types.float32)
+]
+
+
+@pytest.mark.parametrize(("shape", "channels_last", "of"), WITH_BORDERS, ids=lambda each: getattr(each, "name", str(each)))
+def test_tiles_copy_what_they_read_with_its_border(through_tables, shape, channels_last, of):
+    contract = convolution(*shape, of, channels_last=channels_last)
+    is_nest = shape[6] != (1, 0, 1)
+    assert through_tables(contract, "band") is is_nest
+    for split in (1, 3):
+        check(contract, split=split)
+
+
+def test_a_band_has_all_that_a_block_of_rows_reads():
+    normal = normalise(convolution(2, 8, 16, (9, 7), (3, 3), (1, 1), (1, 1), (1, 1), channels_last=True)).swapped()
+    found = band(normal.a, normal.m, normal.k, normal.batch, register_tile(types.float32, targets.current()))
+    row = found.copy.row
+    assert row == (7 + 2) * 8
+    assert found.numbers(2 * 9 * 7) == found.copy.numbers == 2 * (9 + 2) * row
+    assert found.numbers(7) == 3 * row
+    assert found.numbers(8, tiles=1) == 4 * row  # and one place of the next row of the image
+    assert found.numbers(8) == 6 * row  # places of two images
+
+
 def test_channels_last_is_read_through_tables():
     normal = normalise(convolution(2, 64, 64, (56, 56), (3, 3), (1, 1), (1, 1), (1, 1), channels_last=True))
     choice = best_blocking(normal, register_tile(types.float32, targets.current()), targets.current())
-    assert choice.a.where == "table"
+    assert choice.a.where in ("table", "band")
     assert choice.normal.is_swapped
+
+
+def test_an_operand_whose_lines_evict_each_other_is_not_read_in_place():
+    """3 x 3 windows of 512 channels: taps of a weight with its channels innermost are 2 KiB apart."""
+    contract = convolution(1, 512, 512, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1), channels_last=True)
+    weight = replace(contract.a, strides=(0, 512 * 4608, 4608, 1, 3 * 512, 512))
+    normal = normalise(replace(contract, a=weight))
+    choice = best_blocking(normal, register_tile(types.float32, targets.current()), targets.current())
+    assert choice.normal.a.bounds  # what is read through tables is the image, which has a border
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_endings(only, finder, of):
 
 
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 37), (2, 700, 20), (3, 64, 33), (50, 70, 1), (33, 33, 4)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 37), (2, 700, 20), (3, 64, 33), (50, 70, 1), (33, 33, 4), (1, 64, 5)])
 def test_few_rows(only, m, k, n, of):
     order = "mk,nk,mn" if m < 5 else "mk,kn,mn"
     for batch in ((), (3,)):

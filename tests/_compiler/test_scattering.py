@@ -207,3 +207,47 @@ def test_a_long_line_is_sorted_in_parts_and_merged() -> None:
     planned = plan(lambda graph, x: (graph.sort(x, 0, False, 0, length),), dt.float32, length)
     assert [step.tiles for step in planned.steps if isinstance(step, KernelCall)] == [4, 13, 13]
     checked(planned, np.random.default_rng(6).standard_normal(length).astype(np.float32))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("width", [8, 20, 64])
+@pytest.mark.parametrize("combine", ["sum", "max", "set"])
+def test_rows_that_an_index_names_are_read_where_they_lie(combine: str, width: int, scaled: bool) -> None:
+    draw, edges, count = np.random.default_rng(3), 300, 12
+
+    def write(graph: Graph, source: Node, places: Node, rows: Node, factors: Node) -> tuple[Node]:
+        shape = (edges, width)
+        spread = [graph.cast(each, dt.int64).reshape((edges, 1)).expand(shape) for each in (places, rows)]
+        value = graph.gather(source, lay.layout(shape, (0, 1), width, dt.float64), [spread[1]], [width])
+        if scaled:
+            value = factors.reshape((edges, 1)).expand(shape) * value
+        target = graph.constant(0.5, dt.float64, (count, width))
+        layout = lay.layout(shape, (0, 1), 0, dt.float64)
+        return (graph.scatter(graph.copy(target), layout, [spread[0]], [width], value, combine, sizes=[count], errors=[error]),)
+
+    planned = plan(write, dt.float64, (count + 1) * width, edges, edges, edges)
+    arrays = [draw.standard_normal((count + 1) * width), *(draw.integers(0, count, edges).astype(np.float64) for _ in range(2))]
+    checked(planned, *arrays, draw.standard_normal(edges))
+    assert not any(node.kind == "gather" for step in planned.steps for node in step.nodes)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_messages_have_the_bits_that_stored_ones_have(threads: int) -> None:
+    draw, before = np.random.default_rng(4), flambeau.get_num_threads()
+    x, weight = flambeau.tensor(draw.standard_normal((500, 40)).astype(np.float32)), flambeau.tensor(draw.standard_normal(9000))
+    source, target = (flambeau.tensor(draw.integers(0, 500, 9000)) for _ in range(2))
+    flambeau.set_num_threads(threads)
+    try:
+        for messages in (lambda: x[source], lambda: x[source] * weight.float()[:, None]):
+            stored = messages()
+            stored.data_ptr()  # computed before
+            expected = flambeau.zeros(500, 40).index_add(0, target, stored).numpy().tobytes()
+            assert flambeau.zeros(500, 40).index_add(0, target, messages()).numpy().tobytes() == expected
+    finally:
+        flambeau.set_num_threads(before)
+
+
+def test_an_index_of_messages_out_of_range_is_reported() -> None:
+    x = flambeau.zeros(5, 16)
+    with pytest.raises(IndexError, match="index 5 is out of bounds"):
+        flambeau.zeros(3, 16).index_add(0, flambeau.tensor([0, 1, 2]), x[flambeau.tensor([0, 5, 1])]).sum().item()

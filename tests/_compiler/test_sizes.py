@@ -55,6 +55,60 @@ def test_a_new_size_compiles_nothing() -> None:
     assert counts[5] - counts[0] < 30 and counts[29] - counts[5] <= 6 and counts[49] - counts[29] <= 1, counts
 
 
+def compiled_by(step: Callable[..., object], sizes: list[tuple]) -> float:
+    """How many kernels a step needs at some sizes that it has not had before."""
+    before = kernels()
+    for size in sizes:
+        step(*size)
+    return kernels() - before
+
+
+def test_small_batches_share_kernels() -> None:
+    """Gradients of biases, sums over the batch, are loops however small it is."""
+    model = nn.Sequential(nn.Linear(20, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 10))
+    update = flambeau.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(batch: int) -> float:
+        update.zero_grad()
+        loss = nn.functional.cross_entropy(model(flambeau.randn(batch, 20)), flambeau.zeros(batch, dtype=flambeau.int64))
+        loss.backward()
+        update.step()
+        return loss.item()
+
+    step(16)
+    assert compiled_by(step, [(batch,) for batch in (5, 6, 7, 8, 9, 12, 15, 17, 24, 30)]) <= 1  # a product that gives 10 columns
+    assert compiled_by(step, [(batch,) for batch in (2, 3, 4)]) <= 3 * 5  # of the five products, which are written out for so few rows
+
+
+def test_images_of_another_size_share_pooling_and_batch_norm() -> None:
+    """The width of an image, from which max pooling makes indices, is no structure; nor is the number of images that a batch norm reduces."""
+    layers = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.BatchNorm2d(24))
+
+    def step(batch: int, height: int, width: int) -> float:
+        images = flambeau.randn(batch, 24, height, width, requires_grad=True)
+        layers(images).square().mean().backward()
+        return images.grad.sum().item()  # type: ignore[union-attr]
+
+    for size in [(4, 40, 44), (3, 6, 6), (4, 5, 6)]:
+        step(*size)
+    assert compiled_by(step, [(4, 41, 49), (3, 40, 60), (3, 5, 5), (5, 6, 5), (6, 6, 6), (7, 5, 6)]) <= 1
+
+
+def test_nested_tensors_of_other_lengths_share_kernels() -> None:
+    """The number of rows, of pieces, and of rows in the longest one."""
+    project, normalize = nn.Linear(16, 16), nn.LayerNorm(16)
+
+    def step(lengths: tuple[int, ...]) -> float:
+        rows = flambeau.nested.nested_tensor([flambeau.randn(length, 16) for length in lengths], layout=flambeau.jagged)
+        loss = project(normalize(rows)).softmax(-1).sum(1).square().mean()
+        loss.backward()
+        return loss.item()
+
+    step((11, 30, 7))
+    step((9, 14, 21, 5))
+    assert compiled_by(step, [((12, 25, 8),), ((10, 17, 13, 9, 20),), ((28, 9),), ((6, 31, 15, 12),)]) == 0
+
+
 def test_what_is_kept_of_many_sizes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's objects by the bytes that are traced, 2 kB a record at most, until the trie is dropped; tensors by what the allocator reserves."""
     step = training_step()

@@ -248,3 +248,19 @@ def test_autocast_runs_in_half_precision() -> None:
     q, k, v = tensors(((2, 5, 4), (2, 6, 4), (2, 6, 4)))
     with flambeau.autocast("cpu", dtype=flambeau.bfloat16):
         assert attend(q, k, v.bfloat16()).dtype is flambeau.bfloat16
+
+
+@pytest.mark.parametrize("queries", [1, 3, 7])
+@pytest.mark.parametrize(
+    "options", [{}, {"is_causal": True}, {"attn_mask": flambeau.ones(1, 7, dtype=flambeau.bool)}, {"enable_gqa": True}], ids=str
+)
+def test_the_result_lies_as_the_queries_do(queries: int, options: dict) -> None:
+    split = flambeau.tensor(numbers(2, queries, 4, 8)).float().transpose(1, 2)
+    others = [flambeau.tensor(numbers(2, 7, 2 if "enable_gqa" in options else 4, 8, seed=seed)).float().transpose(1, 2) for seed in (1, 2)]
+    found = attend(split, *others, **options)
+    joined = found.transpose(1, 2).view(2, queries, 32)
+
+    plain = attend(split.contiguous(), *others, **options)
+    assert plain.is_contiguous() and flambeau.equal(plain, found)
+    np.testing.assert_array_equal(joined.numpy(), plain.transpose(1, 2).reshape(2, queries, 32).numpy())
+    assert attend(split, others[0], others[1][..., :6], **options).is_contiguous()

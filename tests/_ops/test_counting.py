@@ -81,3 +81,24 @@ def test_bincount() -> None:
     assert x.bincount(flambeau.tensor([0.5, 1.0, 0.25])).tolist() == [0, 0.75, 0, 1]
     with pytest.raises(RuntimeError, match="non-negative"):
         flambeau.tensor([-1]).bincount()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8", "bool", "bfloat16", "int16"])
+@pytest.mark.parametrize("size", [1, 100, 9000])
+def test_few_and_many_are_counted_alike(dtype: str, size: int) -> None:
+    values = np.random.default_rng(size).integers(0, 2 if dtype == "bool" else 20, size)
+    x = flambeau.tensor(values).to(getattr(flambeau, dtype))
+    for given, found in (
+        (np.sort(values), flambeau.unique(x, return_inverse=True, return_counts=True)),
+        (values, flambeau.unique_consecutive(x, return_inverse=True, return_counts=True)),
+    ):
+        starts = np.flatnonzero(np.concatenate([[True], given[1:] != given[:-1]]))
+        assert found[0].dtype is x.dtype and found[0].double().tolist() == given[starts].tolist()
+        assert found[0][found[1]].double().tolist() == values.tolist()
+        assert found[2].tolist() == np.diff([*starts, size]).tolist()
+    if dtype.startswith(("int", "uint")):
+        weights = np.random.default_rng(1).standard_normal(size)
+        assert flambeau.bincount(x, minlength=7).tolist() == np.bincount(values, minlength=7).tolist()
+        np.testing.assert_allclose(
+            flambeau.bincount(x, flambeau.tensor(weights)).numpy(), np.bincount(values, weights), rtol=1e-12, atol=1e-12
+        )

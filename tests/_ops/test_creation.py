@@ -114,3 +114,18 @@ def test_bounds_of_random_integers_by_place_and_by_name() -> None:
         flambeau.randint(3)
     with pytest.raises(TypeError, match="takes 3 arguments"):
         flambeau.randint(1, 2, 3, (4,))
+
+
+@pytest.mark.parametrize(("given", "dtype"), [(bool, "bool"), (int, "int64"), (float, "float64"), (complex, "complex128")])
+def test_classes_of_python_are_dtypes(given, dtype):
+    x, expected = flambeau.ones(2), getattr(flambeau, dtype)
+    made = [
+        flambeau.zeros(2, dtype=given), flambeau.empty(2, dtype=given), flambeau.full((2,), 1, dtype=given), flambeau.tensor([1, 0], dtype=given),
+        flambeau.as_tensor(x, dtype=given), flambeau.ones_like(x, dtype=given), x.new_zeros(2, dtype=given), x.to(given), x.to(dtype=given),
+        flambeau.eye(2, dtype=given),
+    ]  # fmt: skip
+    assert [each.dtype for each in made] == [expected] * len(made)
+    assert given is bool or given is complex or flambeau.arange(2, dtype=given).dtype is expected
+    for found, number in ((x.sum(dtype=given), 2), (x.cumsum(0, dtype=given)[1], 2), (x.prod(dtype=given), 1)):
+        assert found.dtype is expected and found.item() == (True if given is bool else number)
+    assert all(each.tolist() is not None for each in made)

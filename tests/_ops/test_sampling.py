@@ -43,3 +43,25 @@ def test_small_draws_continue_the_stream() -> None:
         flambeau.manual_seed(3)
         parts = [flambeau.rand(size, dtype=dtype) for size in (1, 0, 7, 992, 1024, 1976)]
         assert flambeau.cat(parts).equal(whole)
+
+
+def test_chances_belong_to_their_elements_wherever_these_lie() -> None:
+    chances = flambeau.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]).t()
+    assert flambeau.bernoulli(chances).equal(chances) and flambeau.bernoulli(chances).is_contiguous()
+    assert flambeau.empty_like(chances).bernoulli_(chances).equal(chances)
+    assert flambeau.empty(3, 2).bernoulli_(chances).equal(chances)
+
+
+def test_dropout_draws_in_the_order_of_memory() -> None:
+    x = flambeau.ones(20, 30)
+    masks = []
+    for each in (x, x.t(), x.t().contiguous().t().clone()):
+        flambeau.manual_seed(1)
+        masks.append(flambeau.dropout(each, 0.5))
+    plain, turned, copied = masks
+    assert turned.t().equal(plain) and turned.stride() == (1, 30) and 200 < plain.count_nonzero() < 400
+    flambeau.manual_seed(1)
+    assert flambeau.dropout_(x.clone().t(), 0.5).t().equal(plain)
+    flambeau.manual_seed(1)
+    assert flambeau.dropout(x.reshape(30, 20).t(), 0.5).t().reshape(-1).equal(plain.reshape(-1))
+    assert copied.stride() == (1, 20) and copied.t().reshape(-1).equal(plain.reshape(-1))

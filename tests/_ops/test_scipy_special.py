@@ -43,3 +43,14 @@ def test_gradients() -> None:
     for function in (special.erfcx, special.log_ndtr):
         assert gradcheck(function, (x,))
     assert gradcheck(special.ndtri, (flambeau.tensor([0.2, 0.6], dtype=flambeau.float64, requires_grad=True),))
+
+
+def test_the_entropy_s_gradient_is_that_of_the_formula_everywhere() -> None:
+    x = flambeau.tensor([-1.0, 0.0, 0.5, 2.0, np.nan, np.inf], requires_grad=True)
+    entropy = special.entr(x)
+    np.testing.assert_allclose(entropy.detach().numpy(), [-np.inf, 0, 0.5 * np.log(2), -2 * np.log(2), np.nan, -np.inf], rtol=1e-6)
+    entropy.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [np.nan, np.inf, np.log(2) - 1, -np.log(2) - 1, np.nan, -np.inf], rtol=1e-6)
+    assert gradcheck(special.entr, (flambeau.tensor([0.3, 2.0], dtype=flambeau.float64, requires_grad=True),))
+    with pytest.raises(RuntimeError, match="not supported for complex"):
+        special.entr(flambeau.tensor([1j]))

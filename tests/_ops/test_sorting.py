@@ -146,3 +146,18 @@ def test_nothing_is_sorted() -> None:
     empty = flambeau.zeros(0, 3)
     assert empty.sort(0).values.shape == (0, 3) and empty.sort(1).indices.shape == (0, 3)
     assert flambeau.tensor(5.0).sort().indices.item() == 0 and flambeau.ones(3).topk(0).values.shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8])
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 33, 96, 97])
+def test_short_lines_are_ranked_as_long_ones_are_sorted(length: int, dtype: type) -> None:
+    """Lines that end within a vector, whose elements are counted, and the first that is sorted instead."""
+    values = np.random.default_rng(length).integers(0, 9, (length, 3)).astype(dtype)
+    x = flambeau.tensor(values)
+    up, down = np.argsort(values, 0, kind="stable"), np.argsort(-values.astype(int), 0, kind="stable")
+    assert np.array_equal(x.sort(0, stable=True).indices.numpy(), up)
+    assert np.array_equal(x.t().contiguous().sort(1, descending=True, stable=True).indices.numpy(), down.T)
+    wanted = (length + 2) // 3
+    assert np.array_equal(x.topk(wanted, 0).indices.numpy(), down[:wanted])
+    assert np.array_equal(x.kthvalue(wanted, 0).indices.numpy(), up[wanted - 1])
+    assert np.array_equal(x.median(0).values.numpy(), np.sort(values, 0)[(length - 1) // 2])

@@ -135,16 +135,6 @@ def test_normal_samples_in_float32(blocks: int) -> None:
     np.testing.assert_allclose(result.view(np.float32), expected.ravel(), rtol=5e-7, atol=5e-6)
 
 
-def test_shuffling() -> None:
-    words = some_words(999)
-    order, expected = np.arange(1000), list(range(1000))
-    kernels.run("shuffle", order, words, end=999)
-    for place, word in enumerate(words.tolist()):
-        other = place + word % (1000 - place)
-        expected[place], expected[other] = expected[other], expected[place]
-    assert order.tolist() == expected
-
-
 def test_rounding_to_bfloat16() -> None:
     bits = np.concatenate([some_words(1000), np.arange(0x3F7F0000, 0x3F830000, 0x1111, dtype=np.uint32)])
     special = np.array([0x3F808000, 0x3F818000, 0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7F800001, 0xFFFFFFFF, 0x80000000, 1], np.uint32)

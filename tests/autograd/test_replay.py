@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     count = [0]
     plain = replay._replay
 
-    def counted(*args: object) -> None:
+    def counted(*args: Any) -> Any:
         count[0] += 1
-        plain(*args)
+        return plain(*args)
 
     monkeypatch.setattr(replay, "_replay", counted)
     return count
@@ -452,3 +453,65 @@ def test_the_trie_may_be_dropped_between_passes(monkeypatch: pytest.MonkeyPatch)
     expected = iterate(body, [x])
     monkeypatch.setattr(tapes, "MAX_TRIE_NODES", 1)
     assert iterate(body, [x]) == expected
+
+
+def test_gradients_that_are_asked_for_are_replayed(replays: list[int]) -> None:
+    """Of leaves and of what lies between, in the order in which they are asked for; what has no part has none."""
+    x, w, unused = leaf(1.0, -2.0, 3.0), leaf(0.5, 2.0, -1.0), leaf(1.0)
+    x.grad = flambeau.ones(3)  # is not added to, and does not matter
+    flambeau.flush()
+    for step in range(5):
+        scale = flambeau.tensor([1.0 + step, 2.0, 3.0])
+        hidden = x * w * scale
+        found = flambeau.autograd.grad((hidden * hidden).sum(), [w, hidden, unused, x], allow_unused=True)
+        assert found[2] is None
+        np.testing.assert_array_equal(found[1].numpy(), 2 * hidden.detach().numpy())
+        np.testing.assert_array_equal(found[0].numpy(), (2 * hidden * x * scale).detach().numpy())
+        np.testing.assert_array_equal(found[3].numpy(), (2 * hidden * w * scale).detach().numpy())
+    assert replays == [3]
+    assert x.grad.tolist() == [1.0, 1.0, 1.0] and w.grad is None
+
+
+def test_which_gradients_are_asked_for_is_part_of_the_key(replays: list[int]) -> None:
+    x, y = leaf(2.0), leaf(3.0)
+
+    def grad(*inputs: flambeau.Tensor) -> list[list[float]]:
+        flambeau.flush()
+        return [each.tolist() for each in flambeau.autograd.grad((x * y * y).sum(), inputs)]
+
+    for _ in range(4):
+        assert grad(x, y) == [[9.0], [12.0]]
+        assert grad(y, x) == [[12.0], [9.0]]
+        assert grad(x) == [[9.0]]
+    assert replays == [6]
+
+
+def test_gradients_that_share_memory_are_replayed_as_such(replays: list[int]) -> None:
+    x = leaf(1.0, 2.0, 3.0, 4.0)
+    for _ in range(4):
+        first, second = (2 * x).split(2)
+        total = (flambeau.cat([first, second]) ** 2).sum()
+        found = flambeau.autograd.grad(total, [first, second])
+        assert [each.tolist() for each in found] == [[4.0, 8.0], [12.0, 16.0]]
+        found[0].zero_()
+        assert found[1].tolist() == [12.0, 16.0]
+    assert replays == [2]
+
+
+def test_gradients_that_are_written_to_are_new_in_each_pass(replays: list[int]) -> None:
+    x = leaf(1.0, 2.0)
+    for _ in range(5):
+        (found,) = flambeau.autograd.grad((x**3).sum(), x)
+        assert found.tolist() == [3.0, 12.0]
+        found.add_(1.0)
+        assert found.tolist() == [4.0, 13.0]
+    assert replays == [3]
+
+
+def test_asking_twice_is_an_error_after_replays() -> None:
+    x = leaf(1.0, 2.0)
+    for _ in range(4):
+        total = (x**3).sum()
+        flambeau.autograd.grad(total, x)
+        with pytest.raises(RuntimeError, match="second time"):
+            flambeau.autograd.grad(total, x)

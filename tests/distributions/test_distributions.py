@@ -204,3 +204,17 @@ def test_bad_arguments(make: Callable, message: str) -> None:
 
 def test_validation_can_be_turned_off() -> None:
     assert float(dist.Normal(0.0, -1.0, validate_args=False).scale) == -1
+
+
+def test_an_expand_that_others_wrote_finds_its_instance() -> None:
+    class Same(dist.Normal):
+        pass
+
+    class Other(dist.Normal):
+        def __init__(self, scale: flambeau.Tensor) -> None:
+            super().__init__(0.0, scale)
+
+    same, other = Same(0.0, 1.0), Other(flambeau.ones(2))
+    assert type(same._get_checked_instance(dist.Normal)) is Same and same._get_checked_instance(dist.Normal, other) is other
+    with pytest.raises(NotImplementedError, match="Other has a constructor of its own"):
+        other._get_checked_instance(dist.Normal)

@@ -63,6 +63,11 @@ def test_cached_inverse_is_the_very_tensor() -> None:
     assert transform.inv(transform(x)) is x
 
 
+def test_the_class_of_inverses_is_found_where_packages_look_for_it() -> None:
+    inverse = transforms.SoftmaxTransform().inv
+    assert type(inverse) is transforms._InverseTransform and "_InverseTransform" not in transforms.__all__
+
+
 def test_parts_of_a_tensor() -> None:
     transform = transforms.CatTransform([transforms.ExpTransform(), transforms.AffineTransform(0.0, 3.0)], dim=0, lengths=[1, 3])
     np.testing.assert_allclose(transform(X).numpy(), [np.exp(-1.3), -0.6, 1.2, 3.3])

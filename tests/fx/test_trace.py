@@ -47,6 +47,12 @@ def same(module, net, x):
     assert got["n"] == expected["n"] == 2 and torch.equal(got["out"], expected["out"])
 
 
+def test_operators_are_written_as_users_know_them(net):
+    traced = fx.symbolic_trace(net)
+    assert "call_function[target=operator.getitem]" in str(traced.graph) and "_operator" not in str(traced.graph)
+    assert traced.code.startswith("\n\n\ndef forward(self, x") and traced.code.endswith("\n    ")
+
+
 def test_graph_and_code(net, x):
     traced = fx.symbolic_trace(net)
     same(traced, net, x)

@@ -93,6 +93,9 @@ def test_max_unpool_undoes_max_pool():
     values, indices = F.max_pool2d(x, 2, return_indices=True)
     back = F.max_unpool2d(values, indices, 2)
     assert bool((F.max_pool2d(back, 2) == values).all()) and int((back != 0).sum()) == values.numel()
+    last = flambeau.channels_last
+    other = F.max_unpool2d(*(each.contiguous(memory_format=last) for each in (values, indices)), 2)
+    assert other.is_contiguous(memory_format=last) and flambeau.equal(other, back)
 
 
 def test_unfold_and_matmul_are_convolution():

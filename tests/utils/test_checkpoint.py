@@ -7,7 +7,13 @@ import pytest
 
 import flambeau
 from flambeau import nn
-from flambeau.utils.checkpoint import checkpoint, checkpoint_sequential
+from flambeau.utils.checkpoint import (
+    checkpoint,
+    checkpoint_sequential,
+    detach_variable,
+    get_device_states,
+    set_device_states,
+)
 
 
 def network() -> nn.Sequential:
@@ -52,3 +58,32 @@ def test_without_gradients_it_is_the_plain_call() -> None:
         assert checkpoint(lambda x: x + 1, flambeau.ones(1)).tolist() == [2]
     with pytest.raises(ValueError, match="too few for 7 segments"):
         checkpoint_sequential(network(), 7, flambeau.ones(1, 4))
+
+
+def test_a_checkpoint_written_by_hand_finds_its_helpers() -> None:
+    x = flambeau.ones(2, requires_grad=True)
+    leaf, plain, number = detach_variable((x * 2, flambeau.ones(2), 3))
+    assert (leaf.is_leaf, leaf.requires_grad, plain.requires_grad, number) == (True, True, False, 3)
+    with pytest.raises(RuntimeError, match="takes a tuple of tensors"):
+        detach_variable([x])
+
+    set_device_states(*get_device_states(x))
+    with pytest.raises(RuntimeError, match=r"there are no devices \[0\] here"):
+        set_device_states([0], [flambeau.get_rng_state()])
+
+
+def test_the_repetition_is_in_the_region_of_the_call() -> None:
+    flambeau.manual_seed(0)
+    weight, x = flambeau.randn(64, 64, requires_grad=True), flambeau.randn(8, 64)
+
+    def layer(x: flambeau.Tensor) -> flambeau.Tensor:
+        seen.append(flambeau.is_autocast_enabled())
+        return flambeau.tanh(x @ weight)
+
+    seen: list[bool] = []
+    with flambeau.autocast("cpu"):
+        y, expected = checkpoint(layer, x, use_reentrant=False), layer(x)
+    y.float().sum().backward()
+
+    assert seen == [True, True, True]
+    np.testing.assert_array_equal(weight.grad.numpy(), flambeau.autograd.grad(expected.float().sum(), weight)[0].numpy())

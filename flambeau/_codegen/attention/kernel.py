@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from flambeau._codegen.attention.blocks import NO_DIAGONAL, emit_gather_columns, emit_gather_rows, emit_micros, emit_scatter_rows
 from flambeau._codegen.attention.structure import Structure
-from flambeau._codegen.contract.kernel import SIGNATURE, base_address, decomposed, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, base_address, instruction_sets
 from flambeau._codegen.contract.packing import address
-from flambeau._codegen.contract.parameters import Parameters, dot
+from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant, i64
 from flambeau._types.dtype import dtype
 

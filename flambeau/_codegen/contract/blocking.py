@@ -6,12 +6,13 @@ result: each element of the output is the same chains of multiply-adds whatever 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
-from flambeau._codegen.contract.bordered import LINE, bordered
+from flambeau._codegen.contract.bordered import LINE, Band, band, bordered
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
@@ -34,8 +35,21 @@ _FETCH = 0.06
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
 
-_TABLE, _BORDER = 0.5, 0.3
-"""Cycles of a step of a register tile to look up where the left operand is, and to copy a number with its border."""
+_TABLE, _BORDER, _NEARBY = 0.5, 0.3, 0.3
+"""Cycles of a step of a register tile to look up where the left operand is, to copy a number with its border, and to do so for oneself alone."""
+
+_AGAIN = 1.0
+"""Cycles of a step of a register tile of a few rows to fetch a right operand in place whose panels are parts of longer rows: they share sets
+of the first-level cache, and come from the second one for each panel of rows."""
+
+_TILES = 4
+"""Tiles whose bands are measured: all of a convolution's are nearly alike."""
+
+_SOME_PLACES = 512
+"""Places in memory of which it is seen whether they evict each other."""
+
+WAY = 4096
+"""The bytes of a first-level cache that a line could be in but for its ways: numbers that are a multiple of that apart evict each other."""
 
 _FEW_PANELS = 4
 """Panels up to which half of the last one matters: 48 columns are three vectors, not four."""
@@ -46,8 +60,8 @@ _WORTH_SHARING = 40_000
 
 @dataclass(slots=True)
 class SideChoice:
-    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before), or
-    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot)."""
+    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before),
+    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot) or ``band`` (the tile copies it so)."""
 
     mode: str
     cost: float
@@ -56,6 +70,7 @@ class SideChoice:
     elements: int
     where: str = ""
     before: float | None = None
+    band: Band | None = None
 
 
 @dataclass(slots=True)
@@ -100,6 +115,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
     if far:
         chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
+    strewn = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
     steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
     blocks = -(-k // steps)
 
@@ -118,6 +134,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     for m_block in heights:
         m_tiles = -(-m // m_block)
         row_cycles, row_panels = _cost_of_rows(m_block, tile)
+        copied = a.band.numbers(m_block, _TILES) if a.band is not None else 0
         for n_panels in widths:
             n_block = n_panels * tile.lanes
             if n_panels > 1 and (n_block > most_lanes or n_block * m_block > most_sums):
@@ -138,16 +155,19 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
             calls = 0.0
             wheres = []
             for (side, before), lanes, repeats in zip(packed, (m_block, n_block), (n_tiles, m_tiles)):
-                if side.in_place:
-                    wheres.append("place")
-                    continue
                 here = lanes * k * side.cost
                 ways = [(tiles * here, 0.0, here, "tile")]
-                if repeats > 1:
+                if side.in_place:
+                    again = _AGAIN * k * n_panels * row_panels if side is b and strewn else 0.0
+                    ways = [*ways, (tiles * again, 0.0, again, "place")] if again else [(0.0, 0.0, 0.0, "place")]
+                elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
                     steps_more = _TABLE * k * n_panels * row_panels
                     ways.append((side.before + tiles * steps_more, side.before, steps_more, "table"))
+                    if 0 < copied * element <= target.l2_bytes // 4:
+                        steps_more += copied * (_BORDER + _NEARBY)
+                        ways.append((tiles * steps_more, 0.0, steps_more, "band"))
                 _, once, each, where = min(ways)
                 wheres.append(where)
                 calls += once
@@ -220,6 +240,7 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
     a.in_place = a.in_place and (_distance(normal, normal.a, tile) <= _NEAR or m <= 4 * tile.rows)
     b.in_place = b.in_place and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
+    a.band = band(normal.a, normal.m, normal.k, normal.batch, tile) if a.before and normal.a.bounds else None
     return chunk, a, b
 
 
@@ -235,11 +256,25 @@ def _before_tables(normal: Normal, chunk: int, tile: Tile, target: Target) -> fl
     if tile.parts > 1 or _run(projected(shared, [a.index])) * tile.bytes < least:
         return None
     if not a.bounds:
-        return 0.0 if a.dtype is tile.compute else None
+        return 0.0 if a.dtype is tile.compute and not _evict(normal, inner, tile, target) else None
     copy = bordered(a, [*normal.batch, *normal.m, *normal.k], tile)
     if copy is None or copy.numbers > 4 * copy.existing:
         return None
     return _CALL + copy.numbers * (_BORDER + _KEEP[copy.numbers * tile.bytes >= target.l2_bytes] * tile.bytes / 4)
+
+
+def _evict(normal: Normal, inner: list[Axis], tile: Tile, target: Target) -> bool:
+    """Whether what a register tile reads in place evicts itself from the first-level cache before it is read again.
+
+    The taps of 3 x 3 windows of 512 channels, in a weight that has its channels innermost, are 2 KiB apart and its rows 18: 72 cache lines in
+    few sets (49 x 512 x 4608: 7.8 ms in place, 2.8 packed).
+    """
+    rows, index = prod(axis[0] for axis in normal.m), normal.a.index
+    places = [0]
+    for extent, stride in [(min(8, rows), normal.m[-1][index]), *projected(inner, [index])]:
+        places = [place + i * stride * tile.bytes for place in places for i in range(min(extent, _FEW_STEPS))][:_SOME_PLACES]
+    sets = Counter(line * LINE % WAY for line in {place // LINE for place in places})
+    return max(sets.values()) > target.l1_bytes // WAY
 
 
 def _run(axes: list[Axis]) -> int:

@@ -11,16 +11,13 @@ inside these: ``(N, H, W, C)``, or ``(N * C, H, W)`` with runs of one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile, widen
-from flambeau._codegen.contract.choice import Values
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
 from flambeau._codegen.contract.normal import Axis, Column
-from flambeau._codegen.contract.packing import address, store_lanes
-from flambeau._codegen.contract.parameters import Parameters, dot
-from flambeau._codegen.ir import Builder, Module, Value, constant, i64
+from flambeau._codegen.contract.packing import Border, address, store_lanes
+from flambeau._codegen.contract.parameters import Reader, decomposed, dot
+from flambeau._codegen.ir import Builder, Value, constant, i64
 from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
@@ -52,9 +49,14 @@ class Bordered:
     run: int
 
     @property
+    def row(self) -> int:
+        """The size of a row along the last coordinate."""
+        return self.coordinates[-1].count * self.coordinates[-1].placed
+
+    @property
     def numbers(self) -> int:
         """The size of the copy."""
-        return prod(extent for extent, _ in self.outer) * prod(each.count for each in self.coordinates) * self.coordinates[-1].placed
+        return prod(extent for extent, _ in self.outer) * prod(each.count for each in self.coordinates[:-1]) * self.row
 
     @property
     def existing(self) -> int:
@@ -85,6 +87,52 @@ class Bordered:
     def _starts(self) -> list[int]:
         bounds = dict(zip(self.column.bounds, self.column.operand.bounds, strict=True))
         return [bounds[i].start for i in self.bounds]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What some rows of a contraction read of a bordered copy: a tile may copy that alone, to where it stays near.
+
+    ``low`` and ``high`` are the first and the last number of the copy that row 0 reads; ``rows`` are the axes of the rows as ``(extent,
+    stride)`` in the copy.
+    """
+
+    copy: Bordered
+    low: int
+    high: int
+    rows: tuple[tuple[int, int], ...]
+
+    def numbers(self, block: int, tiles: int | None = None) -> int:
+        """The most that a block of rows reads: among the first few ``tiles``, or among all."""
+        count, row = prod(extent for extent, _ in self.rows), self.copy.row
+        firsts = range(0, count, block)[:tiles]
+        most = max((self._place(min(i + block, count) - 1) + self.high) // row - (self._place(i) + self.low) // row for i in firsts)
+        return (most + 1) * row
+
+    def _place(self, position: int) -> int:
+        place = 0
+        for extent, stride in reversed(self.rows):
+            position, index = divmod(position, extent)
+            place += index * stride
+        return place
+
+
+def band(column: Column, rows: list[Axis], k: list[Axis], batch: list[Axis], tile: Tile) -> Band | None:
+    """How tiles would copy their part of an operand with its border for each batch: further rows must be further on in the copy."""
+    if any(axis[i] for axis in batch for i in column.bounds):
+        return None
+    copy = bordered(column, [*rows, *k], tile)
+    if copy is None:
+        return None
+    placed = tuple((axis[0], copy.stride(axis)) for axis in rows)
+    reach = 0
+    for extent, stride in reversed(placed):
+        if stride < reach:
+            return None
+        reach += (extent - 1) * stride
+    moves = [(axis[0] - 1) * copy.stride(axis) for axis in k]
+    low, high = (copy.origin + sum(pick(move, 0) for move in moves) for pick in (min, max))
+    return Band(copy, low, high, placed)
 
 
 def bordered(column: Column, axes: list[Axis], tile: Tile) -> Bordered | None:
@@ -135,11 +183,17 @@ def _apart(run: int, tile: Tile) -> int:
     return run if run < 2 * line else (-(-run // line) | 1) * line
 
 
-def parameters_of(plan: Bordered, name: str) -> tuple[Values, int]:
-    """The parameters of the kernel that copies, and the number of its tiles, each a row along the last coordinate."""
+def border_of(plan: Bordered, target: Target) -> Border:
+    """What the code of the copy depends on."""
+    outside = len(plan.coordinates) - 1
+    return Border(target, plan.column.dtype, len(plan.outer) + outside, outside)
+
+
+def parameters_of(plan: Bordered, name: str) -> tuple[dict[str, int], int]:
+    """The parameters of the code that copies, and the number of rows along the last coordinate."""
     last = plan.coordinates[-1]
     axes = [*plan.outer, *[(each.count, each.stride) for each in plan.coordinates[:-1]]]
-    values: Values = {"copied.bytes": 0, f"{name}.bytes": plan.offset * plan.column.dtype.itemsize}
+    values = {f"{name}.bytes": plan.offset * plan.column.dtype.itemsize}
     for i, (extent, stride) in enumerate(axes):
         values |= {f"axis{i}.extent": extent, f"axis{i}.stride": stride}
     for i, each in enumerate(plan.coordinates[:-1]):
@@ -149,39 +203,22 @@ def parameters_of(plan: Bordered, name: str) -> tuple[Values, int]:
     # Neighbouring runs are one.
     runs, length = (1, inside * plan.run) if last.stride == plan.run == last.placed else (inside, plan.run)
     values |= {
-        "row": last.count * last.placed, "before": before * last.placed, "first": max(last.low, 0) - last.low, "inside": inside * last.placed,
+        "row": plan.row, "before": before * last.placed, "first": max(last.low, 0) - last.low, "inside": inside * last.placed,
         "runs": runs, "run": length, "stride": last.stride, "placed": last.placed,
     }  # fmt: skip
     return values, prod(extent for extent, _ in axes)
 
 
-@dataclass(frozen=True)
-class BorderStructure:
-    """All that the code of the copy depends on: ``axes`` count the outer axes and the coordinates but the last."""
-
-    target: Target
-    name: str
-    dtype: dtype
-    axes: int
-    coordinates: int
-
-
-@cache
-def bordering(s: BorderStructure) -> Code:
-    """The kernel that copies an operand with its border."""
-    module, parameters = Module(instruction_sets(s.target)), Parameters()
+def emit_rows(f: Builder, read: Reader, s: Border, source: Value, target: Value, begin: Value, end: Value) -> None:
+    """Copy rows ``begin`` to ``end`` of an operand with their border, one after the other, to ``target``."""
     tile = register_tile(s.dtype, s.target)
-    f = module.function("kernel", SIGNATURE)
-    read = parameters.reader(f, f.parameters[1])
-    _, _, begin, end, _ = f.parameters
-    source, target = base_address(f, read, s.name), base_address(f, read, "copied")
     with f.loop(begin, end) as loop:
         indices = decomposed(f, read, "axis", s.axes, loop.index) if s.axes else []
         exists = Value("true", "i1")
         for i, index in enumerate(indices[s.axes - s.coordinates :]):
             inside = f.compare("ult", f.add(index, read(f"coordinate{i}.low")), read(f"coordinate{i}.extent"))
             exists = f.binary("and", exists, inside)
-        row = f.offset(target, f.mul(loop.index, read("row")), tile.element)
+        row = f.offset(target, f.mul(f.sub(loop.index, begin), read("row")), tile.element)
         with f.when(f.binary("xor", exists, 1)):
             _clear(f, tile, row, read("row"))
         with f.when(exists):
@@ -190,11 +227,11 @@ def bordering(s: BorderStructure) -> Code:
             place = f.offset(row, read("before"), tile.element)
             with f.loop(0, read("runs")) as run:
                 here = address(f, source, f.add(start, f.mul(run.index, read("stride"))), s.dtype)
+                if s.coordinates:  # short runs of rows far apart are nothing that the processor would ask for by itself
+                    f.prefetch(address(f, here, read(f"axis{s.axes - 1}.stride"), s.dtype))
                 _copy(f, tile, s.dtype, here, f.offset(place, f.mul(run.index, read("placed")), tile.element), read("run"))
             done = f.add(read("before"), read("inside"))
             _clear(f, tile, f.offset(row, done, tile.element), f.sub(read("row"), done))
-    f.ret()
-    return finished(module, parameters)
 
 
 def _clear(f: Builder, tile: Tile, place: Value, count: Value) -> None:

@@ -10,10 +10,11 @@ from functools import cache
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
+from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_ending
 from flambeau._codegen.contract.micro import emit_micro, row_choices
 from flambeau._codegen.contract.packing import Side, address, emit_pack, nest
-from flambeau._codegen.contract.parameters import Parameters, Reader, dot
+from flambeau._codegen.contract.parameters import Parameters, Reader, decomposed, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._runtime.targets import Target
 
@@ -88,16 +89,6 @@ def base_address(f: Builder, read: Reader, name: str) -> Value:
     """The address of element 0 of an operand: ``table[slot] + bytes``."""
     start = f.load(f.offset(f.parameters[0], read(f"{name}.slot"), "ptr"), "ptr")
     return f.offset(start, read(f"{name}.bytes"), "i8")
-
-
-def decomposed(f: Builder, read: Reader, group: str, axes: int, linear: Value) -> list[Value]:
-    """The indices of a linear position, row-major."""
-    indices: list[Value] = []
-    for axis in reversed(range(1, axes)):
-        extent = read(f"{group}{axis}.extent")
-        indices.insert(0, f.binary("urem", linear, extent))
-        linear = f.binary("udiv", linear, extent)
-    return [linear, *indices]
 
 
 @dataclass(frozen=True)
@@ -194,18 +185,23 @@ class _Contraction:
     def emit(self) -> None:
         f, read, s = self.f, self.read, self.structure
         _, _, begin, end, _ = f.parameters
-        dtypes = {"a": s.a.dtype, "b": s.b.dtype} | s.ending.dtypes
+        dtypes = {"a": s.a.border.dtype if s.a.border else s.a.dtype, "b": s.b.dtype} | s.ending.dtypes
         bases = {name: base_address(f, read, name) for name in dtypes}
         areas = ["sums", "chains", *[f"{name}.{group}" for name in s.ending.moving for group in "mn"]]
         areas += [f"{side.name}.{what}" for side in (s.a, s.b) if side.is_packed_here for what in ("lanes", "panels")]
         if s.a.mode == "table":
             areas += ["a.lanes", "a.steps"]
+        if s.a.border:
+            areas.append("a.band")
         areas += [f"{side.name}.raw" for side in (s.a, s.b) if side.is_paired and side.is_packed_here]
         self.scratch = {area: self._scratch(area) for area in areas}
         if self.tile.packing:
             amx.emit_configure(f)
         if s.a.mode == "table":
             fill(f, read, "steps", s.a.box, i64(0), read("steps.count"), [TableColumn("a", i64(0), self.scratch["a.steps"])])
+        if s.a.border:
+            self.copied = f.alloca("i64")
+            f.store(i64(-1), self.copied)
         with f.loop(begin, end) as loop:
             column_tile = f.binary("urem", loop.index, read("n.tiles"))
             rest = f.binary("udiv", loop.index, read("n.tiles"))
@@ -219,6 +215,8 @@ class _Contraction:
                 for name in ("a", "b", *s.ending.moving)
             }
             self._fill_tables(batch, row0, rows, column0, columns)
+            if s.a.border:
+                at["a"] = self._band(at["a"], rest, rows)
             # Operands that are read where they are start at the tile's first row and column.
             if not s.a.is_packed_here and s.a.mode != "table":
                 start = f.add(f.mul(row0, read("a.row")), f.mul(f.mul(row_tile, read("m.panels")), read("a.panel")))
@@ -230,6 +228,17 @@ class _Contraction:
         if self.tile.packing:
             amx.emit_release(f)
         f.ret()
+
+    def _band(self, source: Value, number: Value, rows: Value) -> Value:
+        """Copy what the rows of a tile read with its border, unless the tile before had the same; returns the address of element 0."""
+        f, read, border = self.f, self.read, self.structure.a.border
+        assert border is not None
+        places = [f.load(f.offset(self.scratch["a.lanes"], row, "i64"), "i64") for row in (i64(0), f.sub(rows, 1))]
+        begin, last = (f.binary("udiv", f.add(place, read(f"band.{end}")), read("row")) for place, end in zip(places, ("low", "high")))
+        with f.when(f.compare("ne", f.load(self.copied, "i64"), number)):
+            emit_rows(f, read, border, source, self.scratch["a.band"], begin, f.add(last, 1))
+            f.store(number, self.copied)
+        return f.offset(self.scratch["a.band"], f.sub(read("band.origin"), f.mul(begin, read("row"))), self.tile.element)
 
     def _fill_tables(self, batch: list[Value], row0: Value, rows: Value, column0: Value, columns: Value) -> None:
         f, read, s = self.f, self.read, self.structure

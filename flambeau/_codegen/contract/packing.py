@@ -21,7 +21,21 @@ from flambeau._codegen.contract.parameters import Parameters, Reader, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._codegen.squares import transpose
+from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
+
+
+@dataclass(frozen=True)
+class Border:
+    """All that the code depends on that copies an operand with its border (``bordered``).
+
+    ``axes`` counts the outer axes and the coordinates but the last, ``coordinates`` the latter.
+    """
+
+    target: Target
+    dtype: dtype
+    axes: int
+    coordinates: int
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Side:
     from tables, or ``panels``: a call before this one has packed it.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
     2 loads two vectors and keeps every other element.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
-    it lies if that ``is_direct``.
+    it lies if that ``is_direct``. With a ``border`` each tile copies what it reads of the operand with its border, and reads that.
     """
 
     name: str
@@ -44,6 +58,7 @@ class Side:
     step: int = 1
     is_paired: bool = False
     is_direct: bool = False
+    border: Border | None = None
 
     @property
     def is_left(self) -> bool:
@@ -413,6 +428,8 @@ class _Packer:
                     f.store(bits, wanted)
                 values = []
                 for i, source in enumerate(sources):
+                    if not side.bounds:
+                        f.prefetch(address(f, source, f.add(here, 2 * side.step * width), side.dtype))
                     mask = self._mask(f.load(f.offset(wanted, i, "i64"), "i64") if side.bounds else bits)
                     values.append(registers.unpack(self._load(address(f, source, here, side.dtype), mask)))
                 parts = [transpose(f, [value[part] for value in values]) for part in range(self.tile.parts)]

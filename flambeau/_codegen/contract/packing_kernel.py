@@ -7,19 +7,19 @@ from functools import cache
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
+from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.kernel import (
     SIGNATURE,
     Code,
     TableColumn,
     base_address,
-    decomposed,
     fill,
     finished,
     instruction_sets,
     panels_of_rows,
 )  # fmt: skip
-from flambeau._codegen.contract.packing import Side, address, emit_pack
-from flambeau._codegen.contract.parameters import Parameters, Reader, dot
+from flambeau._codegen.contract.packing import Border, Side, address, emit_pack
+from flambeau._codegen.contract.parameters import Parameters, Reader, decomposed, dot
 from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._runtime.targets import Target
 
@@ -43,6 +43,20 @@ def packing(structure: PackStructure) -> Code:
     """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk (or block) of k."""
     module, parameters = Module(instruction_sets(structure.target)), Parameters()
     (_emit_pairs if structure.side.is_paired else _emit_packing)(module, parameters, structure)
+    return finished(module, parameters)
+
+
+@cache
+def bordering(border: Border, name: str) -> Code:
+    """The kernel that copies an operand with its border (``bordered``); a tile is a row along its last coordinate."""
+    module, parameters = Module(instruction_sets(border.target)), Parameters()
+    f = module.function("kernel", SIGNATURE)
+    read = parameters.reader(f, f.parameters[1])
+    _, _, begin, end, _ = f.parameters
+    source, target = base_address(f, read, name), base_address(f, read, "copied")
+    start = f.offset(target, f.mul(begin, read("row")), register_tile(border.dtype, border.target).element)
+    emit_rows(f, read, border, source, start, begin, end)
+    f.ret()
     return finished(module, parameters)
 
 

@@ -39,3 +39,13 @@ def dot(builder: Builder, numbers: list[Value], read: Reader, names: list[str], 
     for number, name in zip(numbers, names, strict=True):
         total = builder.add(total, builder.mul(number, read(name)))
     return total
+
+
+def decomposed(f: Builder, read: Reader, group: str, axes: int, linear: Value) -> list[Value]:
+    """The indices of a linear position, row-major."""
+    indices: list[Value] = []
+    for axis in reversed(range(1, axes)):
+        extent = read(f"{group}{axis}.extent")
+        indices.insert(0, f.binary("urem", linear, extent))
+        linear = f.binary("udiv", linear, extent)
+    return [linear, *indices]

@@ -8,8 +8,8 @@ from math import gcd, prod
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.blocking import Blocking, SideChoice, best_blocking, has_short_panel, neighbours_along, own_box
-from flambeau._codegen.contract.bordered import BorderStructure, bordered, bordering, parameters_of
+from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, has_short_panel, neighbours_along, own_box
+from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
 from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.ending import Ending, dependence
@@ -17,7 +17,7 @@ from flambeau._codegen.contract.kernel import Code, Structure, contraction
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, merged, normalise, projected
 from flambeau._codegen.contract.packing import Side
-from flambeau._codegen.contract.packing_kernel import PackStructure, packing
+from flambeau._codegen.contract.packing_kernel import PackStructure, bordering, packing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
@@ -25,10 +25,10 @@ from flambeau._codegen.contract.summing import best_summing
 from flambeau._runtime.targets import Target
 from flambeau._types import dtype as types
 
-_ROWS_AT_A_TIME, _WAY = 32, 4096
-"""Rows of memory that are packed side by side, so that the processor sees what to prefetch; and the bytes of a first-level cache that a line
-could be in but for its ways. Rows that are a multiple of that apart evict each other: with 8 ways and 128 channels of 32 x 32, 2 x 2
-windows ran at 57 GFLOP/s with 32 rows and 68 with 8, where 128 channels of 36 x 36 reached 73."""
+_ROWS_AT_A_TIME = 32
+"""Rows of memory that are packed side by side, so that the processor sees what to prefetch. Rows that are a multiple of ``WAY`` apart evict
+each other: with 8 ways and 128 channels of 32 x 32, 2 x 2 windows ran at 57 GFLOP/s with 32 rows and 68 with 8, where 128 channels of 36 x 36
+reached 73."""
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
 
@@ -185,8 +185,8 @@ class _Planner:
             return self._packed_before(name, source, column, choice)
         self.buffers[name] = source
         values[f"{name}.bytes"] = column.operand.offset * column.dtype.itemsize
-        if choice.where == "table":
-            return self._tabled(source, column)
+        if choice.where in ("table", "band"):
+            return self._tabled(source, column, choice)
         if choice.where == "place":
             step = self.box[-1][column.index] * tile.parts
             if left:
@@ -211,32 +211,43 @@ class _Planner:
         values[f"scratch.{name}.panels"] = self._reserve(size * tile.bytes)
         return side
 
-    def _tabled(self, source: str, column: Column) -> Side:
-        """The left operand through tables of offsets: where it is, or in a copy with its border, which a call before makes."""
+    def _tabled(self, source: str, column: Column, choice: SideChoice) -> Side:
+        """The left operand through tables of offsets: where it is, or in a copy with its border, which each tile or a call before makes."""
         values, box = self.values, [(self.blocking.chunk, *self.box[0][1:]), *self.box[1:]]
-        strides = [axis[column.index] for axis in box]
-        if column.bounds:
+        strides, border = [axis[column.index] for axis in box], None
+        if choice.where == "band":
+            assert choice.band is not None, "the blocking has seen that there is one"
+            copy, groups = choice.band.copy, {"m": self.normal.m, "outer": self.outer}
+            strides = self._steps_of(copy, groups, box)
+            values |= parameters_of(copy, "a")[0]
+            values |= {"band.low": choice.band.low, "band.high": choice.band.high, "band.origin": copy.origin}
+            values["scratch.a.band"] = self._reserve(choice.band.numbers(self.blocking.m_block) * self.tile.bytes)
+            border = border_of(copy, self.target)
+        elif column.bounds:
             groups = {"batch": self.normal.batch, "m": self.normal.m, "outer": self.outer}
-            axes = {f"{name}{position}": axis for name, group in groups.items() for position, axis in enumerate(group)}
-            copy = bordered(column, [*axes.values(), *self.box], self.tile)
-            assert copy is not None, "the blocking has seen that it can be copied"
-            for prefix, axis in (*axes.items(), ("split", self.box[0])):
-                values[f"{prefix}.a"] = copy.stride(axis)
-            strides = [copy.stride(axis) for axis in box]
-            own, tiles = parameters_of(copy, source)
-            structure = BorderStructure(
-                self.target, source, column.dtype, len(copy.outer) + len(copy.coordinates) - 1, len(copy.coordinates) - 1
-            )
+            whole = bordered(column, [*[axis for group in groups.values() for axis in group], *self.box], self.tile)
+            assert whole is not None, "the blocking has seen that it can be copied"
+            strides = self._steps_of(whole, groups, box)
+            own, tiles = parameters_of(whole, source)
+            own["copied.bytes"] = 0
             self.buffers["a"] = temporary = f"t{len(self.temporaries)}"
-            self.temporaries.append(copy.numbers * self.tile.bytes)
-            values["a.bytes"] = copy.origin * self.tile.bytes
-            self.calls.append(_call(bordering(structure), own, {source: source, "copied": temporary}, tiles, copy.numbers / tiles, 0))
+            self.temporaries.append(whole.numbers * self.tile.bytes)
+            values["a.bytes"] = whole.origin * self.tile.bytes
+            code = bordering(border_of(whole, self.target), source)
+            self.calls.append(_call(code, own, {source: source, "copied": temporary}, tiles, whole.numbers / tiles, 0))
         for position, (axis, stride) in enumerate(zip(box, strides, strict=True)):
             values |= {f"steps{position}.extent": axis[0], f"steps{position}.a": stride}
         values["steps.count"] = self.steps
         values["scratch.a.steps"] = self._reserve(8 * self.steps)
         values["scratch.a.lanes"] = self._reserve(8 * (self.blocking.m_block + self.tile.width))
-        return Side("a", self.tile.compute, "table", box=len(box))
+        return Side("a", self.tile.compute, "table", box=len(box), border=border)
+
+    def _steps_of(self, copy: Bordered, groups: dict[str, list[Axis]], box: list[Axis]) -> list[int]:
+        """Let axes walk a copy of the left operand; returns how the steps of a block do."""
+        axes = {f"{name}{position}": axis for name, group in groups.items() for position, axis in enumerate(group)}
+        for prefix, axis in (*axes.items(), ("split", self.box[0])):
+            self.values[f"{prefix}.a"] = copy.stride(axis)
+        return [copy.stride(axis) for axis in box]
 
     def _paired(self, name: str, source: str, column: Column, choice: SideChoice) -> Side:
         """An operand that is packed for matrix registers, by each tile or by a call before."""
@@ -380,7 +391,7 @@ def _rows_at_a_time(side: Side, stride: int, target: Target) -> int:
     """How many rows of memory, ``stride`` apart, are packed side by side: of windows, which read them again, no more than the cache keeps."""
     if side.box == 1:
         return _ROWS_AT_A_TIME
-    return max(1, min(_ROWS_AT_A_TIME, target.l1_bytes // gcd(stride * side.dtype.itemsize, _WAY)))
+    return max(1, min(_ROWS_AT_A_TIME, target.l1_bytes // gcd(stride * side.dtype.itemsize, WAY)))
 
 
 def _named(prefix: str, name: str, axis: Axis) -> Values:

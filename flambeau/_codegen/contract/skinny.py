@@ -13,11 +13,11 @@ from math import prod
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
-from flambeau._codegen.contract.micro import add_up
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.micro import add_up, anchors
 from flambeau._codegen.contract.normal import Axis, Normal
 from flambeau._codegen.contract.packing import address
-from flambeau._codegen.contract.parameters import Parameters, dot
+from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.ir import Builder, Module, Value, constant, i64, vector
 from flambeau._codegen.scalar import registers
@@ -35,13 +35,14 @@ _CYCLES = 90.0
 
 @dataclass(frozen=True)
 class Skinny:
-    """All that the code depends on: ``batch`` counts axes."""
+    """All that the code depends on: ``batch`` counts axes; ``is_wide`` says that there are at least as many columns as lanes."""
 
     target: Target
     a: dtype
     b: dtype
     rows: int
     batch: int
+    is_wide: bool
     ending: Ending
     unsigned: str = ""
 
@@ -80,7 +81,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     squares = -(-k[0] // tile.width)
     tile_cycles = 60 + squares * (_CYCLES * tile.width / 16 + (m[0] - 1) * 12)
     cycles = tile_cycles * (-(-tiles // threads) * threads)
-    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned)
+    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), n[0] >= tile.width, ending, normal.unsigned)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
 
 
@@ -117,18 +118,27 @@ class _Emitter:
                 if name != "a"
             }
             self.a = address(f, bases["a"], dot(f, indices[:-1], read, [f"{axis}.a" for axis in axes[:-1]]), s.a)
-            # A lane that does not exist reads the last one that does.
-            last = f.sub(lanes, 1)
-            self.lines = [
-                address(f, at["b"], f.mul(f.intrinsic("smin", i64(i), last), read("n.b")), s.b) if i else at["b"] for i in range(width)
-            ]
+            # The last block reads columns of the one before if it has fewer than there are lanes, so that all lines are equally far apart.
+            shift = f.sub(i64(width), lanes) if s.is_wide else i64(0)
+            self.lines = _Lines(f, address(f, at["b"], f.mul(f.sub(i64(0), shift), read("n.b")), s.b), lanes, read("n.b"), s)
             with f.loop(0, read("k.extent"), read("k.chain")) as chain:
                 self._chain(chain.index, sums)
             arguments = []
             for name in s.ending.dtypes:
                 arguments += [at[name], read(f"m.{name}"), read(f"n.{name}")]
+            if s.is_wide:
+                self._move(sums, shift, lanes)
             f.call(f"@{self.ending}", sums, i64(s.rows), lanes, *arguments)
         f.ret()
+
+    def _move(self, sums: Value, shift: Value, lanes: Value) -> None:
+        """Put the last ``lanes`` of each row of the sums first, with zeros after them."""
+        f, tile = self.f, self.tile
+        with f.when(f.compare("ne", shift, 0)):
+            exist = f.lane_mask(lanes, tile.width)
+            for r in range(self.s.rows):
+                row = f.offset(sums, r * tile.pitch, tile.element)
+                f.store(f.masked_load(f.offset(row, shift, tile.element), exist, tile.type), row)
 
     def _chain(self, first: Value, sums: Value) -> None:
         """A chain of each sum: whole squares, then the steps that are left."""
@@ -138,12 +148,13 @@ class _Emitter:
         whole = f.add(first, f.binary("and", length, i64(-width)))
         with f.loop(first, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
             chains = squares.carried
-            for (
-                line
-            ) in self.lines:  # of the next block: a row may be a page, and what prefetches by itself stops at its end (12.7 to 14.5 GB/s)
-                f.prefetch(address(f, line, f.add(squares.index, f.mul(read("n.b"), width)), s.b))
-            for i, column in enumerate(self._square(squares.index, None)):
-                chains = self._add(chains, f.add(squares.index, i), column)
+            # The lines of the next block: one may be a page, and what prefetches by itself stops at its end (12.7 to 14.5 GB/s).
+            for line in self.lines.at(f.add(squares.index, f.mul(read("n.b"), width))):
+                f.prefetch(line)
+            factors = self._factors(squares.index)
+            for column in self._square(squares.index, None):
+                chains = self._add(chains, factors, column)
+                factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
             squares.carry(*chains)
         left = f.sub(f.add(first, length), whole)
         with f.when(f.compare("sgt", left, 0)):
@@ -151,27 +162,54 @@ class _Emitter:
                 f.store(column, f.offset(self.spill, i * width, tile.element))
         with f.loop(0, left, 1, squares.carried) as tail:
             column = f.load(f.offset(self.spill, f.mul(tail.index, width), tile.element), tile.type)
-            tail.carry(*self._add(tail.carried, f.add(whole, tail.index), column))
+            tail.carry(*self._add(tail.carried, self._factors(f.add(whole, tail.index)), column))
         places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
         add_up(f, tile, tail.carried, places, f.compare("ne", first, 0))
 
     def _square(self, k: Value, mask: Value | None) -> list[Value]:
         """Columns of the square that starts at step ``k``."""
         f, s, tile = self.f, self.s, self.tile
+        lines = self.lines.at(k)
         if mask is None and s.b is tile.compute and tile.width % _QUAD == 0:
-            return _columns(f, tile, [f.offset(line, k, tile.element) for line in self.lines])
-        rows = [widen(f, registers.load(f, address(f, line, k, s.b), s.b, tile.width, mask), s.b, tile.compute) for line in self.lines]
-        return transpose(f, rows)
+            return _columns(f, tile, lines)
+        return transpose(f, [widen(f, registers.load(f, line, s.b, tile.width, mask), s.b, tile.compute) for line in lines])
 
-    def _add(self, chains: list[Value], k: Value, column: Value) -> list[Value]:
+    def _factors(self, k: Value) -> list[Value]:
+        """Where step ``k`` of each row of the left operand is."""
+        f, read, s = self.f, self.read, self.s
+        return [address(f, self.a, f.add(f.mul(k, read("k.a")), f.mul(read("m.a"), r)), s.a) for r in range(s.rows)]
+
+    def _add(self, chains: list[Value], factors: list[Value], column: Value) -> list[Value]:
         """One step of the chains of all rows for a vector of lanes."""
-        f, read, s, tile = self.f, self.read, self.s, self.tile
+        f, s, tile = self.f, self.s, self.tile
         following: list[Value] = []
-        for r, chain in enumerate(chains):
-            place = address(f, self.a, f.add(f.mul(k, read("k.a")), f.mul(read("m.a"), r)), s.a)
-            factor = f.splat(widen(f, registers.load(f, place, s.a, 1), s.a, tile.compute), tile.width)
-            following += multiply_add(f, tile, [factor], [column], [chain])
+        for factor, chain in zip(factors, chains, strict=True):
+            number = f.splat(widen(f, registers.load(f, factor, s.a, 1), s.a, tile.compute), tile.width)
+            following += multiply_add(f, tile, [number], [column], [chain])
         return following
+
+
+class _Lines:
+    """Where the lanes' lines are, the first at ``start`` and one ``apart`` from the other.
+
+    A few of them have address registers, and reach the others as x86 scales an index: an address for each of 16 is loaded from memory each time.
+    Of fewer columns than there are lanes, the last one is read by the lanes that do not exist.
+    """
+
+    def __init__(self, f: Builder, start: Value, lanes: Value, apart: Value, s: Skinny) -> None:
+        self.f, self.s, self.width = f, s, register_tile(s.a, s.target, s.unsigned).width
+        rows, self.reached = anchors(self.width)
+        last = f.sub(lanes, 1)
+        if not s.is_wide:
+            rows, self.reached = list(range(self.width)), [(row, 0) for row in range(self.width)]
+        at = [i64(row) if s.is_wide else f.intrinsic("smin", i64(row), last) for row in rows]
+        self.starts = [address(f, start, f.mul(row, apart), s.b) for row in at]
+        self.steps = {reach: f.mul(apart, reach) for _, reach in self.reached if reach}
+
+    def at(self, k: Value) -> list[Value]:
+        """The addresses of element ``k`` of each line."""
+        here = [address(self.f, start, k, self.s.b) for start in self.starts]
+        return [address(self.f, here[anchor], self.steps[reach], self.s.b) if reach else here[anchor] for anchor, reach in self.reached]
 
 
 def _columns(f: Builder, tile: Tile, lines: list[Value]) -> list[Value]:

@@ -123,7 +123,8 @@ class _Planner(Pairing):
                 wide = self._alone(self.n[-1])
             self.n.pop()
         else:
-            wide = self.take()
+            # A phase of a transposed convolution may have one tap along an axis, and so no pair.
+            wide = self.take() or (self._alone(self.n.pop()) if self.n else None)
         if wide is None or not (self.is_batched or wide.unit == 1):
             return False
         tall = self.take() or self._alone(self.n.pop() if self.n else self.unit_axis)

@@ -12,10 +12,10 @@ from functools import cache
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, decomposed, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import address, nest
-from flambeau._codegen.contract.parameters import Parameters, dot
+from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
 from flambeau._codegen.contract.sliding_kernel import Slide
 from flambeau._codegen.ir import Module, Value, constant, i64
 from flambeau._codegen.scalar import registers

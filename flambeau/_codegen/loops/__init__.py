@@ -23,7 +23,7 @@ from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.column import Column
 from flambeau._codegen.loops.column import most_vectors as most_vectors
 from flambeau._codegen.loops.combining import combine_kernel as combine_kernel
-from flambeau._codegen.loops.maps import emit_map
+from flambeau._codegen.loops.maps import emit_map, shared
 from flambeau._codegen.loops.naming import finish as finish
 from flambeau._codegen.loops.row import Row
 from flambeau._codegen.loops.spec import ACROSS as ACROSS
@@ -45,11 +45,12 @@ from flambeau._codegen.loops.tiled import emit_tiled
 
 
 class Kernel(NamedTuple):
-    """A kernel's name and IR, and how many rows it keeps in scratch memory."""
+    """A kernel's name and IR, how many rows it keeps in scratch memory, and whether a map's rows are its innermost loop."""
 
     name: str
     source: str
     kept: int
+    rows_inside: bool
 
 
 @lru_cache(maxsize=4096)
@@ -57,7 +58,7 @@ def kernel(spec: LoopSpec) -> Kernel:
     """The kernel of a spec."""
     module = Module(spec.features)
     body = Body(module, spec)
-    kept = 0
+    kept, rows_inside = 0, bool(shared(body))
     if spec.mode in ("map", "window"):
         emit_map(body)
     elif spec.mode == "tiled":
@@ -73,4 +74,4 @@ def kernel(spec: LoopSpec) -> Kernel:
         with body.f.when(reduce(partial(body.f.binary, "or"), body.streams.values())):
             body.f.fence()
     body.f.ret()
-    return Kernel(*finish(module), kept)
+    return Kernel(*finish(module), kept, rows_inside)

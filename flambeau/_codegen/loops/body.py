@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
@@ -439,19 +440,16 @@ class Body:
         access = instr.attrs[0]
         if width > 1 and mask is None and "avx512f" not in f.module.features:
             return self._gather_each(number, indices, width)
-        address = self.affine(access)
-        if width > 1:
-            address = f.splat(address, width)
-            if self.spec.accesses[access].vector != 0:
-                address = f.add(address, self._lane_steps(access, width))
+        steps = [self._lane_steps(access, width)] if width > 1 and self.spec.accesses[access].vector != 0 else []
         for index, stride, is_near in zip(indices, self.extras.get(number, ()), instr.attrs[2], strict=True):
             assert isinstance(index, Value)
-            address = f.add(address, index if is_near else f.mul(index, f.splat(stride, width)))
+            steps.append(index if is_near else f.mul(index, f.splat(stride, width)))
+        address = reduce(f.add, steps)
         if width == 1:
-            return scalar.load(f, self.element(self.bases[access], address, instr.dtype), instr.dtype, 1)
+            return scalar.load(f, self.element(self.pointer(access), address, instr.dtype), instr.dtype, 1)
         if mask is not None:  # lanes beyond the end may hold any index
             address = f.select(mask, address, constant(address.type, 0))
-        return scalar.load_strided(f, self.bases[access], address, instr.dtype, width, mask)
+        return scalar.load_strided(f, self.pointer(access), address, instr.dtype, width, mask)
 
     def _gather_each(self, number: int, indices: list[Operand], width: int) -> Operand:
         """Elements one by one: without AVX-512 there are no products of 64-bit lanes, and loads through vectors of addresses are slow."""

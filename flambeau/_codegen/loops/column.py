@@ -250,8 +250,8 @@ class Column:
         f = self.f
         phase = self._phase(reductions, stores)
         length = f.sub(last, first)
-        is_short = f.compare("sle", length, i64(LANES // 2))
-        with f.loop(length, f.select(is_short, i64(LANES // 2), i64(LANES))) as lanes:  # lanes that no position belongs to
+        halvings = self._halvings(length)
+        with f.loop(length, f.binary("shl", i64(1), halvings)) as lanes:  # lanes that no position belongs to
             self._each_vector(phase.ordered, lambda number, at: self.lanes[number].store(self._start(number), at, lanes.index))
         others = [number for number in reductions if number not in phase.ordered]
         self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
@@ -266,9 +266,13 @@ class Column:
             return carried
 
         self.chunks.lines_of(first_line, last_line, [], line)
-        for condition, count in ((is_short, LANES // 2), (f.binary("xor", is_short, 1), LANES)):
-            with f.when(condition):
-                self._each_vector(phase.ordered, partial(self._fold, count))
+        self._fold(phase.ordered, halvings)
+
+    def _halvings(self, length: Value) -> Value:
+        """How often lanes are folded by halves: as many lanes take part as positions have, at most ``LANES``, and a power of two."""
+        f = self.f
+        longest = f.intrinsic("smin", length, i64(LANES))
+        return f.sub(i64(64), f.intrinsic("ctlz", f.sub(longest, 1), Value("false", "i1")))
 
     def _phase(self, reductions: list[int], stores: list[int]) -> _Phase:
         body = self.body
@@ -352,17 +356,26 @@ class Column:
             return line.load(at, i64(0))
         return line.load(at, lane, (is_fresh, self.neutral[number]))
 
-    def _fold(self, count: int, number: int, at: Value) -> None:
-        """Combine ``count`` lanes by halves."""
-        instr, line = self.spec.body[number], self.lanes[number]
+    def _fold(self, numbers: list[int], halvings: Value) -> None:
+        """Combine lanes by halves, twice while a vector is in registers: the first with the one half of them further, and so on."""
+        f = self.f
+        if not numbers:
+            return
+        with f.loop(0, f.binary("lshr", halvings, 1)) as rounds:
+            left = f.sub(halvings, f.mul(rounds.index, 2))
+            quarter = f.binary("lshr", f.binary("shl", i64(1), left), 2)
+            with f.loop(0, quarter) as lanes:
+                places = [f.add(lanes.index, f.mul(quarter, number)) for number in (0, 2, 1, 3)]
+                self._each_vector(numbers, partial(self._fold_lanes, places))
+        with f.when(f.cast("trunc", halvings, "i1")):
+            self._each_vector(numbers, partial(self._fold_lanes, [i64(0), i64(1)]))
 
-        def folded(lane: int, step: int) -> Operand:
-            if step == count:
-                return line.load(at, i64(lane))
-            low = folded(lane, 2 * step)
-            return combine(self.f, instr, low, folded(lane + step, 2 * step))
-
-        line.store(folded(0, 1), at, i64(0))
+    def _fold_lanes(self, lanes: list[Value], number: int, at: Value) -> None:
+        """Combine neighbours of a list of lanes, and neighbours of those, into the first."""
+        values = [self.lanes[number].load(at, lane) for lane in lanes]
+        while len(values) > 1:
+            values = [combine(self.f, self.spec.body[number], *pair) for pair in zip(values[::2], values[1::2], strict=True)]
+        self.lanes[number].store(values[0], at, lanes[0])
 
     # -- split -----------------------------------------------------------------------------------------------------
 

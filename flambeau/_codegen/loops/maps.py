@@ -15,6 +15,8 @@ from flambeau._codegen.loops.spec import BLOCK, EFFECTS, VECTOR, bounds_of
 AtVector = Callable[[Body, int, "Value | None"], None]
 LIGHT = 14
 """Instructions up to which two vectors at once are better than one."""
+SHARED = 12
+"""So many vector instructions that rows have in common are worth a loop over rows inside of that over vectors."""
 
 
 def emit_map(body: Body) -> None:
@@ -36,17 +38,64 @@ def emit_map(body: Body) -> None:
         first = f.mul(block, i64(BLOCK))
         last = f.intrinsic("smin", f.add(first, BLOCK), extent)
         _hoist(body, outer[:-1])
-        with f.loop(first_row, f.intrinsic("smin", f.add(first_row, tile_rows), rows)) as lines:
-            before = dict(body.values)
-            if outer:
-                body.places[outer[-1]] = lines.index
-                _hoist(body, outer)
-            with body.along(outer):
-                body.once = window.once_a_line(body) if body.spec.mode == "window" else {}
-                _emit_line(body, first, last)
-            body.values = before
+        end_row = f.intrinsic("smin", f.add(first_row, tile_rows), rows)
+        if shared(body):
+            _emit_rows_inside(body, first, last, first_row, end_row)
+        else:
+            _emit_rows(body, first, last, first_row, end_row)
         body.values = dict(known)
         body.places.clear()
+
+
+def _emit_rows(body: Body, first: Value, last: Value, first_row: Value, end_row: Value) -> None:
+    """One row of a tile after the other."""
+    outer = list(range(body.spec.outer))
+    with body.f.loop(first_row, end_row) as lines:
+        before = dict(body.values)
+        if outer:
+            body.places[outer[-1]] = lines.index
+            _hoist(body, outer)
+        with body.along(outer):
+            body.once = window.once_a_line(body) if body.spec.mode == "window" else {}
+            _emit_line(body, first, last)
+        body.values = before
+
+
+def shared(body: Body) -> list[int]:
+    """What all rows of a tile have in common and is dear, with what it is made of: it is computed before a vector's rows, which are the innermost
+    loop then. (Places and weights for all channels of an image, say.) Empty if each row is computed by itself."""
+    if not body.spec.outer or body.spec.mode != "map" or any(bounds_of(instr) or instr.op == "check" for instr in body.instructions):
+        return []
+    row = body.spec.outer - 1
+    found = [
+        number
+        for number, instr in enumerate(body.instructions)
+        if instr.op not in EFFECTS and row not in body.depends[number] and number not in body.values
+    ]
+    dear = [number for number in found if body.is_vector(number) and body.instructions[number].op in ("map", "cast", "gather")]
+    return found if len(dear) >= SHARED else []
+
+
+def _emit_rows_inside(body: Body, first: Value, last: Value, first_row: Value, last_row: Value) -> None:
+    """Each vector at all rows of a tile, whose shared instructions are computed once."""
+    f = body.f
+    *others, row = range(body.spec.outer)
+    once = shared(body)
+
+    def do(body: Body, width: int, mask: Value | None) -> None:
+        known = dict(body.values)
+        for number in once:
+            body.values[number] = body.compute(number, width if body.is_vector(number) else 1, mask)
+        with f.loop(first_row, last_row) as lines:
+            body.places[row] = lines.index
+            with body.along([*others, row]):
+                at_vector(body, width, mask)
+        body.values = known
+
+    whole = f.add(first, f.binary("and", f.sub(last, first), i64(-VECTOR)))
+    with body.along(others):
+        _vectors(body, first, whole, VECTOR, do, masked=False)
+        _vectors(body, whole, last, VECTOR, do)
 
 
 def _hoist(body: Body, digits: list[int]) -> None:

@@ -7,6 +7,7 @@ import math
 from flambeau._codegen import vmath
 from flambeau._codegen.lanes import Lanes, rarely
 from flambeau._codegen.scalar.halves import round_to
+from flambeau._codegen.vmath.formats import format_of
 from flambeau._types.dtype import dtype
 
 INFINITY = math.inf
@@ -159,3 +160,25 @@ def ldexp(x: Lanes, exponent: Lanes) -> Lanes:
 def xlogy(x: Lanes, y: Lanes) -> Lanes:
     """``x log(y)``; 0 where x is 0, unless y is NaN."""
     return y.is_nan().select(y, (x == 0.0).select(x.constant(0.0), x * vmath.log(y)))
+
+
+def _split(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """``x = fraction * 2**exponent`` with ``1/2 <= |fraction| < 1``, both as floats, and whether there is no such thing."""
+    of = format_of(x)
+    subnormal = x.abs() < of.smallest_normal
+    shift = float(of.mantissa + 2)
+    stored = subnormal.select(x * 2.0**shift, x).as_integer()
+    exponents = ((1 << (x.bits - 1 - of.mantissa)) - 1) << of.mantissa
+    exponent = ((stored & exponents).shift_in_zeros(of.mantissa) - (of.bias - 1)).to_float()
+    fraction = ((stored & ~exponents) | ((of.bias - 1) << of.mantissa)).as_float()
+    return fraction, subnormal.select(exponent - shift, exponent), (x == 0.0) | ~(x.abs() < math.inf)
+
+
+def frexp_fraction(x: Lanes) -> Lanes:
+    fraction, _, without = _split(x)
+    return without.select(x, fraction)
+
+
+def frexp_exponent(x: Lanes) -> Lanes:
+    _, exponent, without = _split(x)
+    return without.select(x.constant(0.0), exponent)

@@ -181,6 +181,16 @@ def digamma(x: np.ndarray) -> np.ndarray:
     return np.where(pole, np.nan, np.where(x == 0, np.copysign(np.inf, -x), scipy.special.digamma(x)))
 
 
+def trigamma(x: np.ndarray) -> np.ndarray:
+    import scipy.special
+
+    rest = np.where(x < 0.5, 1 - x, x)
+    sin = np.sin(np.pi * (x - np.rint(x)))
+    found = scipy.special.polygamma(1, rest)
+    reflected = np.where(x == np.floor(x), np.inf, np.pi**2 / (sin * sin) - found)
+    return np.where(x == -np.inf, np.nan, np.where(x < 0.5, reflected, found))
+
+
 def lgamma(x: np.ndarray) -> np.ndarray:
     import scipy.special
 

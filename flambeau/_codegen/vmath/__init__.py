@@ -7,6 +7,14 @@ were made and what was measured.
 
 from __future__ import annotations
 
+from flambeau._codegen.vmath.bessel import j0 as j0
+from flambeau._codegen.vmath.bessel import j1 as j1
+from flambeau._codegen.vmath.bessel import k0 as k0
+from flambeau._codegen.vmath.bessel import k0e as k0e
+from flambeau._codegen.vmath.bessel import k1 as k1
+from flambeau._codegen.vmath.bessel import k1e as k1e
+from flambeau._codegen.vmath.bessel import y0 as y0
+from flambeau._codegen.vmath.bessel import y1 as y1
 from flambeau._codegen.vmath.erf import erf as erf
 from flambeau._codegen.vmath.erf import erfc as erfc
 from flambeau._codegen.vmath.erf import erfinv as erfinv
@@ -38,6 +46,7 @@ from flambeau._codegen.vmath.special import i0e as i0e
 from flambeau._codegen.vmath.special import i1 as i1
 from flambeau._codegen.vmath.special import i1e as i1e
 from flambeau._codegen.vmath.special import lgamma as lgamma
+from flambeau._codegen.vmath.special import trigamma as trigamma
 from flambeau._codegen.vmath.trigonometric import cos as cos
 from flambeau._codegen.vmath.trigonometric import sin as sin
 from flambeau._codegen.vmath.trigonometric import sinpi as sinpi

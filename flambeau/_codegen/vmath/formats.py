@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flambeau._codegen.lanes import Lanes
@@ -57,3 +58,14 @@ FORMATS = {
 
 def format_of(x: Lanes) -> Format:
     return FORMATS[x.element]
+
+
+def in_double(function: Callable[[Lanes], Lanes]) -> Callable[[Lanes], Lanes]:
+    """A function that is computed in double precision, for float32 as well."""
+
+    def either(x: Lanes) -> Lanes:
+        if x.element == "double":
+            return function(x)
+        return function(x.convert("fpext", "double")).convert("fptrunc", "float")
+
+    return either

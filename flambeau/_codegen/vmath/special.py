@@ -7,10 +7,10 @@ accurate to a few units in the last place for positive arguments, and in absolut
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from flambeau._codegen.lanes import Lanes, polynomial
 from flambeau._codegen.vmath.exponential import exp
+from flambeau._codegen.vmath.formats import in_double
 from flambeau._codegen.vmath.logarithm import log
 from flambeau._codegen.vmath.trigonometric import sin_cos_pi, sinpi
 
@@ -68,15 +68,6 @@ _I1_LARGE = (
 """``i1(x) = exp(x) P(1/x) / sqrt(x)`` for ``x >= 16``."""
 
 
-def _in_double(function: Callable[[Lanes], Lanes]) -> Callable[[Lanes], Lanes]:
-    def either(x: Lanes) -> Lanes:
-        if x.element == "double":
-            return function(x)
-        return function(x.convert("fpext", "double")).convert("fptrunc", "float")
-
-    return either
-
-
 def _lgamma_of_positive(x: Lanes) -> Lanes:
     """Stirling's series from 8 on; below, the recurrence from an argument between 3/2 and 5/2."""
     builder = x.builder
@@ -102,7 +93,7 @@ def _lgamma_of_positive(x: Lanes) -> Lanes:
     return large.select((x == math.inf).select(x, stirling), small)
 
 
-@_in_double
+@in_double
 def lgamma(x: Lanes) -> Lanes:
     """``log |gamma(x)|``; infinite at 0 and the negative integers."""
     magnitude = x.abs()
@@ -116,7 +107,32 @@ def lgamma(x: Lanes) -> Lanes:
     return x.is_nan().select(x, (magnitude == math.inf).select(magnitude, result))
 
 
-@_in_double
+_TRIGAMMA = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+"""Bernoulli's numbers: ``trigamma(x) = 1/x + 1/(2 x**2) + P(1/x**2) / x**3`` for ``x >= 10``."""
+
+
+@in_double
+def trigamma(x: Lanes) -> Lanes:
+    """The derivative of digamma; infinite at 0 and the negative integers."""
+    small = x < 0.5
+    argument = small.select(1.0 - x, x)
+    with x.builder.loop(0, 10, carried=[argument.value, x.constant(0.0).value]) as loop:
+        y, total = (x.of(value) for value in loop.carried)
+        more = y < 10.0
+        total = more.select(total + 1.0 / (y * y), total)
+        loop.carry(more.select(y + 1.0, y).value, total.value)
+    y, total = (x.of(value) for value in loop.carried)
+    inverse = 1.0 / y
+    square = inverse * inverse
+    result = total + inverse.fma(square * polynomial(square, _TRIGAMMA), square.fma(0.5, inverse))
+    sin = sinpi(x)
+    reflected = (math.pi * math.pi) / (sin * sin) - result
+    reflected = (x == x.round()).select(x.constant(math.inf), reflected)
+    result = (x == math.inf).select(x.constant(0.0), small.select(reflected, result))
+    return (x == -math.inf).select(x.constant(math.nan), result)
+
+
+@in_double
 def digamma(x: Lanes) -> Lanes:
     """The derivative of lgamma; NaN at the negative integers, infinite with the sign of ``-x`` at 0."""
     builder = x.builder
@@ -158,25 +174,25 @@ def _modified_bessel(x: Lanes, order: int, *, scaled: bool) -> Lanes:
     return result.copysign(x) if order else result
 
 
-@_in_double
+@in_double
 def i0(x: Lanes) -> Lanes:
     """The modified Bessel function of the first kind and order 0."""
     return _modified_bessel(x, 0, scaled=False)
 
 
-@_in_double
+@in_double
 def i0e(x: Lanes) -> Lanes:
     """``exp(-|x|) i0(x)``."""
     return _modified_bessel(x, 0, scaled=True)
 
 
-@_in_double
+@in_double
 def i1(x: Lanes) -> Lanes:
     """The modified Bessel function of the first kind and order 1."""
     return _modified_bessel(x, 1, scaled=False)
 
 
-@_in_double
+@in_double
 def i1e(x: Lanes) -> Lanes:
     """``exp(-|x|) i1(x)``."""
     return _modified_bessel(x, 1, scaled=True)

@@ -105,6 +105,15 @@ def cos(x: Lanes) -> Lanes:
     return (result.as_integer() ^ _sign(n + 1, x)).as_float()
 
 
+def sin_cos(x: Lanes) -> tuple[Lanes, Lanes]:
+    """Both, for one reduction."""
+    high, low, n = _reduce(x, with_low=x.element == "double")
+    sin, cos = _sin_cos(high, low)
+    even = (n & 1) == 0
+    results = [(even.select(sin, cos), n), (even.select(cos, sin), n + 1)]
+    return tuple((result.as_integer() ^ _sign(turns, x)).as_float() for result, turns in results)  # type: ignore[return-value]
+
+
 def tan(x: Lanes) -> Lanes:
     """``tan(r)``, or ``-1 / tan(r)`` where n is odd."""
     r, low, n = _reduce(x, with_low=True)

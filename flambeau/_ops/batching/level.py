@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from flambeau._ops.batching.call import Call
 from flambeau._ops.batching.rules import batched_call
 from flambeau._ops.batching.samples import Detached, Samples, repeated
+from flambeau._ops.calls import CallRecord, record_of, remember
 from flambeau._ops.copying import CLONE, COPY
 from flambeau._ops.joining import stack
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
@@ -25,7 +26,6 @@ from flambeau._ops.writing import check_result, check_writable, rebase, write
 from flambeau._tape.storage import Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, switch
 from flambeau._types import layout as lay
-from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ def mapped(function: Callable[..., Sequence[Tensor | None]], *rows: Tensor) -> t
     with level.running():
         results = function(*ones)
     return tuple([None if each is None else level.spread(each) for each in results])
-
-
-MAX_RECORDS = 20_000
-"""What is known of calls is forgotten when there are more."""
 
 
 class NoSingleValue(RuntimeError):
@@ -237,15 +233,15 @@ class Level(Tape):
                 values[position] = self.shown(values[position])
         key += held
         frozen = tuple(key)
-        record = _RECORDS.get(frozen) or _record(frozen, op, operands, statics)
+        record = record_of(frozen, op, operands, statics)
         found = self.outside(self._run, op, operands, statics, values, held, views, record)
         results = [self._result(samples, layout, nbytes) for samples, layout, nbytes in zip(found, record.layouts, record.sizes)]
         if requires and self.grad and record.differentiable:
-            _remember(op, operands, results, record)
+            remember(op, operands, results, record)
         return results[0] if record.single is not None else tuple(results)
 
     def _run(
-        self, op: Operator, operands: tuple, statics: tuple, values: list[Any], held: list[bool], views: list[int], record: _Record
+        self, op: Operator, operands: tuple, statics: tuple, values: list[Any], held: list[bool], views: list[int], record: CallRecord
     ) -> Any:
         for position in views:
             values[position] = self.samples(operands[position])
@@ -432,14 +428,6 @@ class Level(Tape):
             )
 
 
-def _remember(op: Operator, operands: tuple, results: Sequence[Tensor], record: _Record) -> None:
-    """Give results their history."""
-    node = op._node(operands, results, record)
-    for number, result in enumerate(results):
-        if result.layout.dtype.category >= FLOAT:
-            result.node, result.output_nr = node, number
-
-
 def _moved(tensor: Tensor, dim: int) -> Tensor:
     """A view of a tensor with one of its dimensions in front."""
     return (
@@ -447,45 +435,3 @@ def _moved(tensor: Tensor, dim: int) -> Tensor:
         if dim
         else make_view(tensor, tensor.layout, ALIAS)
     )
-
-
-class _Record:
-    """What is known of a call with the tensors of one sample: what its history needs, and if it is known, what the call of all samples is.
-
-    Attributes:
-        op, statics, operands, layouts, sizes, single, differentiable, wanted, saves: as in ``TrieNode``
-        direct: the static attributes of the call of all samples, if that has the same operands and is nothing else
-    """
-
-    __slots__ = ("differentiable", "direct", "layouts", "op", "operands", "saves", "single", "sizes", "statics", "wanted")
-
-    direct: tuple | None
-
-    def __init__(self, op: Operator, kinds: tuple, statics: tuple) -> None:
-        layouts = op.infer(kinds, statics)
-        self.op, self.statics = op, statics
-        self.operands = tuple([(-1, kind) for kind in kinds])
-        self.layouts = layouts if layouts.__class__ is tuple else (layouts,)
-        self.sizes = tuple([layout.numel * layout.dtype.itemsize for layout in self.layouts])
-        self.single = self.layouts[0] if layouts.__class__ is not tuple else None
-        self.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in self.layouts)
-        self.wanted = -1
-        self.saves: tuple = ()
-        self.direct = None
-
-
-_RECORDS: dict[tuple, _Record] = {}
-
-
-def _record(key: tuple, op: Operator, operands: tuple, statics: tuple) -> _Record:
-    """Note a call that was not seen before.
-
-    Raises:
-        Exception: what the operator's shape rule raises.
-    """
-    kinds = tuple([operand.__class__ if operand.__class__ in PLAIN_NUMBERS else operand.layout for operand in operands])
-    record = _Record(op, kinds, statics)
-    if len(_RECORDS) >= MAX_RECORDS:
-        _RECORDS.clear()
-    _RECORDS[key] = record
-    return record

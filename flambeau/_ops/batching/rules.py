@@ -148,6 +148,11 @@ def along_all(name: str) -> Rule:
     return rule
 
 
+def transform(call: Call) -> Any:
+    """Fourier transforms, whose tables are not mapped over."""
+    return call(*call.values, statics=call.changed(dims=tuple([axis + 1 for axis in call.dims])))
+
+
 def pad(call: Call) -> Any:
     if call.held[1]:
         return None
@@ -227,7 +232,7 @@ BROADCAST = (
     "isnan", "lcm", "le", "leaky_relu", "lerp", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logaddexp", "logical_and",
     "logical_not", "logical_or", "logical_xor", "lt", "maximum", "minimum", "mish", "mul", "ndtr", "ne", "neg", "nextafter", "polygamma", "pow",
     "reciprocal", "relu", "remainder", "round", "rsqrt", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinh", "softplus",
-    "softshrink", "special_airy_ai", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1", "special_erfcx",
+    "softshrink", "special_airy_ai", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1", "special_entr", "special_erfcx",
     "special_log_ndtr", "special_modified_bessel_i0", "special_modified_bessel_i1", "special_modified_bessel_k0",
     "special_modified_bessel_k1", "special_ndtri", "special_scaled_modified_bessel_k0", "special_scaled_modified_bessel_k1",
     "special_spherical_bessel_j0", "_sqrt", "sqrt", "square", "sub", "tan", "tanh", "threshold", "trunc", "trunc_divide", "zeta",
@@ -235,10 +240,10 @@ BROADCAST = (
 
 LEADING = (
     "avg_pool", "_avg_pool_backward", "binary_cross_entropy", "cholesky_inverse", "cholesky_solve", "_dirichlet_grad", "geqrf",
-    "linalg_cholesky_ex", "_linalg_cofactors", "linalg_det", "linalg_eig", "linalg_eigh", "linalg_eigvals", "linalg_eigvalsh",
-    "linalg_inv_ex", "linalg_ldl_factor_ex", "linalg_ldl_solve", "linalg_lu_factor_ex", "linalg_matrix_exp", "linalg_pinv", "linalg_qr", "linalg_slogdet", "linalg_solve_ex",
-    "linalg_solve_triangular", "linalg_svd", "linalg_svdvals", "max_pool", "_max_pool_backward", "_one_hot", "_pivots_to_permutation", "_relu_backward",
-    "_sample_dirichlet", "_standard_gamma", "_standard_gamma_grad", "tril", "triu",
+    "linalg_cholesky_ex", "_linalg_cofactors", "_linalg_conditioned", "linalg_det", "linalg_eig", "linalg_eigh", "linalg_eigvals", "linalg_eigvalsh",
+    "_linalg_full_rank_lstsq", "linalg_inv_ex", "linalg_ldl_factor_ex", "linalg_ldl_solve", "linalg_lu_factor_ex", "linalg_matrix_exp", "_linalg_matrix_exp", "linalg_pinv", "linalg_qr", "linalg_slogdet", "_linalg_smallest_solution", "linalg_solve_ex",
+    "linalg_solve_triangular", "_linalg_spectrum", "linalg_svd", "linalg_svdvals", "max_pool", "_max_pool_backward", "_max_pool_positions", "_one_hot", "_pivots_to_permutation",
+    "_relu_backward", "_tapped_max_pool", "_sample_dirichlet", "_standard_gamma", "_standard_gamma_grad", "tril", "triu",
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {
@@ -246,10 +251,11 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(LEADING, leading),
     **dict.fromkeys(("copy", "drawn", "dropout"), like_first),
     **dict.fromkeys(("amax", "amin", "any", "all", "linalg_vector_norm", "_linalg_norm_zero", "mean", "prod", "sum", "var"), along_all("axes")),
-    **dict.fromkeys(("flip", "_fft_c2c", "_fft_c2r", "_fft_r2c"), along_all("dims")),
+    "flip": along_all("dims"),
+    **dict.fromkeys(("_fft_c2c", "_fft_c2r", "_fft_r2c"), transform),
     **dict.fromkeys(
         (
-            "argmax", "argmin", "cat", "cummax", "cummin", "cumprod", "cumsum", "kthvalue", "logcumsumexp", "log_softmax", "median", "mode", "softmax", "sort",
+            "argmax", "argmin", "cat", "cummax", "cummin", "cumprod", "cumsum", "glu", "kthvalue", "logcumsumexp", "log_softmax", "median", "mode", "softmax", "sort",
             "topk", "_log_softmax_backward", "_softmax_backward",
         ),
         along("dim"),

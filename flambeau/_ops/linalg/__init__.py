@@ -1,4 +1,4 @@
-"""Linear algebra, by NumPy's LAPACK on the host; gradients are formulas in operators of ours.
+"""Linear algebra, by kernels of ours or by NumPy's LAPACK (docs/design/0012-linear-algebra.md); gradients are formulas in operators.
 
 ``host`` has what all share; ``flambeau.linalg`` lists the public names, and here stand those that are the package's or methods.
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.creation import arange, empty, eye
+from flambeau._ops.creation import arange, eye
+from flambeau._ops.gathering import gather
 from flambeau._ops.joining import cat
 from flambeau._ops.linalg import triangles
 from flambeau._ops.linalg.host import (
@@ -19,17 +21,21 @@ from flambeau._ops.linalg.host import (
     checked,
     column_major,
     guarded,
-    host_operator,
     in_columns,
+    kernel_operator,
+    refuse,
 )
 from flambeau._ops.linalg.solve import solve_triangular
 from flambeau._ops.shaping import diag_embed, tril, triu
+from flambeau._ops.sorting import argsort
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.errors import LinAlgError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- Cholesky --------------------------------------------------------------------------------------------------------
@@ -40,21 +46,37 @@ def _infer_cholesky(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return column_major(source.shape, source.dtype), lay.contiguous(source.shape[:-2], dt.int32)
 
 
-def _not_definite(matrix: np.ndarray) -> tuple[int, str]:
+def _lower_cholesky(graph: Graph, operands: list[Node], upper: bool, check: bool) -> tuple[Node, Node]:
+    from flambeau._compiler import linear
+
+    a = operands[0].transpose(-2, -1) if upper else operands[0]
+    batch = a.shape[:-2]
+    columns, info = linear.cholesky(graph, linear.columns_of(graph, a))
+    factor, info = linear.matrices_of(columns, batch), info.reshape(batch)
+    if check:
+        refuse(graph, "linalg.cholesky", info, _not_definite)
+    return factor.transpose(-2, -1) if upper else factor, info
+
+
+def _not_definite(order: int) -> str:
+    return (
+        f"The factorization could not be completed because the input is not positive-definite (the leading minor of order {order} is not "
+        "positive-definite)."
+    )
+
+
+def _definite_minors(matrix: np.ndarray) -> tuple[int, str]:
     """The order of the first leading minor that is not positive definite."""
     for order in range(1, len(matrix) + 1):
         try:
             np.linalg.cholesky(matrix[:order, :order])
         except np.linalg.LinAlgError:
             break
-    return order, (
-        f"The factorization could not be completed because the input is not positive-definite (the leading minor of order {order} is not "
-        "positive-definite)."
-    )
+    return order, _not_definite(order)
 
 
 def _compute_cholesky(a: np.ndarray, upper: bool, check: bool) -> tuple[np.ndarray, np.ndarray]:
-    factor, info = guarded("linalg.cholesky", np.linalg.cholesky, (_adjoint(a) if upper else a,), check, _not_definite)
+    factor, info = guarded("linalg.cholesky", np.linalg.cholesky, (_adjoint(a) if upper else a,), check, _definite_minors)
     return _adjoint(factor) if upper else factor, info
 
 
@@ -62,7 +84,9 @@ def _adjoint(a: np.ndarray) -> np.ndarray:
     return np.conj(np.swapaxes(a, -1, -2))
 
 
-CHOLESKY = host_operator("linalg_cholesky_ex", ("A",), ("upper", "check"), infer=_infer_cholesky, compute=_compute_cholesky)
+CHOLESKY = kernel_operator(
+    "linalg_cholesky_ex", ("A",), ("upper", "check"), infer=_infer_cholesky, kernels=_lower_cholesky, compute=_compute_cholesky
+)
 
 
 def _cholesky_gradient(grad0: Tensor, result0: Tensor, upper: bool) -> Tensor:
@@ -81,7 +105,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, o
     """``A = L L^H`` for Hermitian positive definite matrices, and for each the order of the minor that is not (0: none).
 
     Only the lower triangle of A is read (the upper, with ``upper=True``, which gives the upper factor). The factor of a matrix that is
-    not positive definite is NaN.
+    not positive definite is NaN from that order on (all of it, if complex).
 
     Raises:
         LinAlgError: a matrix is not positive definite, if ``check_errors`` is True.
@@ -122,13 +146,26 @@ def _infer_qr(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return q, column_major((*batch, inner, columns), source.dtype)
 
 
+def _lower_qr(graph: Graph, operands: list[Node], mode: str) -> tuple[Node, Node]:
+    from flambeau._compiler import linear
+
+    a = operands[0]
+    *batch, rows, columns = a.shape
+    inner = rows if mode == "complete" else min(rows, columns)
+    packed, taus = linear.qr(graph, linear.columns_of(graph, a))
+    top = linear.matrices_of(packed, batch).slice(a.ndim - 2, 0, inner)
+    above = graph.iota(top.shape, a.ndim - 2) <= graph.iota(top.shape, a.ndim - 1)
+    q = graph.constant(0, a.dtype, (0,)) if mode == "r" else linear.matrices_of(linear.reflection(graph, packed, taus, inner), batch)
+    return q, graph.where(above, top, 0.0)
+
+
 def _compute_qr(a: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
     if mode == "r":
         return np.empty(0, a.dtype), np.linalg.qr(a, "r")
     return tuple(np.linalg.qr(a, mode))
 
 
-QR = host_operator("linalg_qr", ("A",), ("mode",), infer=_infer_qr, compute=_compute_qr)
+QR = kernel_operator("linalg_qr", ("A",), ("mode",), infer=_infer_qr, kernels=_lower_qr, compute=_compute_qr)
 
 
 def _qr_gradient(grad0: Tensor, grad1: Tensor, result0: Tensor, result1: Tensor, A: Tensor, mode: str) -> Tensor:
@@ -194,12 +231,20 @@ def _infer_geqrf(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return column_major(source.shape, source.dtype), lay.contiguous((*source.shape[:-2], min(source.shape[-2:])), source.dtype)
 
 
+def _lower_geqrf(graph: Graph, operands: list[Node]) -> tuple[Node, Node]:
+    from flambeau._compiler import linear
+
+    *batch, rows, columns = operands[0].shape
+    packed, taus = linear.qr(graph, linear.columns_of(graph, operands[0]))
+    return linear.matrices_of(packed, batch), taus.reshape((*batch, min(rows, columns)))
+
+
 def _compute_geqrf(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     packed, tau = np.linalg.qr(a, "raw")
     return np.swapaxes(packed, -1, -2), tau
 
 
-GEQRF = host_operator("geqrf", ("input",), infer=_infer_geqrf, compute=_compute_geqrf)
+GEQRF = kernel_operator("geqrf", ("input",), infer=_infer_geqrf, kernels=_lower_geqrf, compute=_compute_geqrf)
 
 
 def geqrf(input: Tensor, *, out: Any = None) -> Any:
@@ -277,18 +322,30 @@ def _infer_lu(operands: tuple, statics: tuple) -> tuple[Layout, Layout, Layout]:
     return column_major(source.shape, source.dtype), pivots, lay.contiguous(batch, dt.int32)
 
 
+def _lower_lu(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node, Node]:
+    from flambeau._compiler import linear
+
+    *batch, rows, columns = operands[0].shape
+    packed, pivots, info = linear.lu(graph, linear.columns_of(graph, operands[0]))
+    info = info.reshape(tuple(batch))
+    if check:
+        refuse(graph, "torch.linalg.lu_factor", info, _zero_pivot)
+    return linear.matrices_of(packed, batch), pivots.reshape((*batch, min(rows, columns))), info
+
+
+def _zero_pivot(info: int) -> str:
+    return f"U[{info},{info}] is zero and using it on lu_solve would result in a division by zero."
+
+
 def _compute_lu(a: np.ndarray, check: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     packed, pivots, info = triangles.lu(a)
     if check and info.any():
         position = tuple(int(each[0]) for each in np.nonzero(info)) if info.ndim else ()
-        raise LinAlgError(
-            f"torch.linalg.lu_factor: {batch_position(info.shape, position)}U[{info[position]},{info[position]}] is zero and using it on "
-            "lu_solve would result in a division by zero."
-        )
+        raise LinAlgError(f"torch.linalg.lu_factor: {batch_position(info.shape, position)}{_zero_pivot(info[position])}")
     return packed, pivots, info
 
 
-LU = host_operator("linalg_lu_factor_ex", ("A",), ("check",), infer=_infer_lu, compute=_compute_lu)
+LU = kernel_operator("linalg_lu_factor_ex", ("A",), ("check",), infer=_infer_lu, kernels=_lower_lu, compute=_compute_lu)
 
 
 def _lu_gradient(grad0: Tensor, result0: Tensor, result1: Tensor) -> Tensor:
@@ -320,7 +377,22 @@ def _infer_permutation(operands: tuple, statics: tuple) -> Layout:
     return lay.contiguous((*operands[0].shape[:-1], statics[0]), dt.int64)
 
 
-PERMUTATION = host_operator("_pivots_to_permutation", ("pivots",), ("rows",), infer=_infer_permutation, compute=triangles.permutation)
+def _lower_permutation(graph: Graph, operands: list[Node], rows: int) -> Node:
+    from flambeau._compiler import linear
+
+    *batch, steps = operands[0].shape
+    pivots = graph.dense(operands[0]).reshape((math.prod(batch), steps))
+    return linear.permutation(graph, pivots, rows).reshape((*batch, rows))
+
+
+PERMUTATION = kernel_operator(
+    "_pivots_to_permutation",
+    ("pivots",),
+    ("rows",),
+    infer=_infer_permutation,
+    kernels=_lower_permutation,
+    compute=triangles.permutation,
+)
 
 
 def permutation_matrix(pivots: Tensor, rows: int, dtype: Any) -> Tensor:
@@ -362,9 +434,9 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     dtype = LU_data.layout.dtype
     rows, columns = LU_data.layout.shape[-2:]
     steps = min(rows, columns)
-    p = permutation_matrix(LU_pivots, rows, dtype) if unpack_pivots else empty(0, dtype=dtype)
-    lower = tril(LU_data[..., :steps], -1).contiguous() + eye(rows, steps, dtype=dtype) if unpack_data else empty(0, dtype=dtype)
-    upper = triu(LU_data[..., :steps, :].contiguous()) if unpack_data else empty(0, dtype=dtype)
+    p = permutation_matrix(LU_pivots, rows, dtype) if unpack_pivots else LU_data.new_empty(0)
+    lower = tril(LU_data[..., :steps], -1).contiguous() + eye(rows, steps, dtype=dtype) if unpack_data else LU_data.new_empty(0)
+    upper = triu(LU_data[..., :steps, :].contiguous()) if unpack_data else LU_data.new_empty(0)
     return return_types.several(return_types.lu_unpack, out, p, lower, upper)
 
 
@@ -376,6 +448,13 @@ def lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
     check_matrix("linalg.lu", A)
     packed, pivots, _ = lu_factor_ex(A, pivot=pivot)
     return return_types.several(return_types.linalg_lu, out, *lu_unpack(packed, pivots))
+
+
+def _take_rows(x: Tensor, order: Tensor) -> Tensor:
+    """The rows of matrices in another order; batches are broadcast."""
+    batch = lay.broadcast_shapes(x.layout.shape[:-2], order.layout.shape[:-1])
+    size = (*batch, *x.layout.shape[-2:])
+    return gather(x.expand(*size), -2, order.unsqueeze(-1).expand(*size))
 
 
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False, out: Tensor | None = None) -> Tensor:
@@ -393,12 +472,12 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
             f"linalg.lu_solve: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'} "
             f"({size}x{size} and {B.layout.shape[-2]}x{B.layout.shape[-1]})"
         )
-    p = permutation_matrix(pivots, size, LU.layout.dtype)
+    order = PERMUTATION(pivots, statics=(size,))
     x = B if left else B.mH
     if adjoint is left:  # A^H x = b
         x = solve_triangular(LU.mH, x, upper=False)
-        x = p @ solve_triangular(LU.mH, x, upper=True, unitriangular=True)
+        x = _take_rows(solve_triangular(LU.mH, x, upper=True, unitriangular=True), argsort(order, -1))
     else:
-        x = solve_triangular(LU, p.mT @ x, upper=False, unitriangular=True)
+        x = solve_triangular(LU, _take_rows(x, order), upper=False, unitriangular=True)
         x = solve_triangular(LU, x, upper=True)
     return into(out, in_columns(x) if left else x.mH.contiguous())

@@ -1,4 +1,4 @@
-"""What the operators of linear algebra share: checks of their operands, and lowering to NumPy's LAPACK on the host."""
+"""What the operators of linear algebra share: checks of their operands, and lowering to kernels of ours or to NumPy's LAPACK on the host."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau._ops.linalg.threads import single_threaded
 from flambeau._ops.operator import Operator
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.errors import LinAlgError
 from flambeau._types.layout import Layout
@@ -51,12 +53,17 @@ def check_matrix(name: str, *operands: Any, letter: str = "A") -> None:
 
 
 def compute(tensor: Any) -> None:
-    """Compute a tensor now; where it is one sample of many (``batching/``), all of them."""
+    """Compute a tensor now; where it is one sample of many (``batching/``), all of them. There is nothing to compute on the meta device."""
     tape = LOCAL.tape
     if tape.batched:
         tape.compute(tensor, compute)
-    else:
+    elif tensor.storage.device is CPU:
         tensor.storage.materialize()
+
+
+def may_look(tensor: Tensor) -> bool:
+    """Whether there are elements that a decision can depend on: not on the meta device, nor where a tensor stands for many samples."""
+    return tensor.layout.numel > 0 and not tensor.is_meta and not LOCAL.tape.batched
 
 
 def checked(results: tuple, check_errors: bool) -> tuple:
@@ -110,7 +117,8 @@ def on_host(function: Callable[..., tuple | np.ndarray]) -> Callable:
         stored = [(layout.dtype, tuple(layout.shape[axis] for axis in order)) for layout, order in zip(layouts, orders, strict=True)]
 
         def run(*arguments: Any) -> tuple[np.ndarray, ...]:
-            found = function(*arguments)
+            with single_threaded():
+                found = function(*arguments)
             found = found if isinstance(found, tuple) else (found,)
             return tuple(np.transpose(each, order) for each, order in zip(found, orders, strict=True))
 
@@ -121,9 +129,46 @@ def on_host(function: Callable[..., tuple | np.ndarray]) -> Callable:
     return lower
 
 
-def host_operator(name: str, operands: Sequence[str], statics: Sequence[str] = (), *, infer: Callable, compute: Callable) -> Operator:
+def host_operator(
+    name: str, operands: Sequence[str], statics: Sequence[str] = (), *, infer: Callable, compute: Callable, grad_name: str | None = None
+) -> Operator:
     """An operator that NumPy computes: ``compute(*arrays, *statics)``."""
-    return Operator(name, operands, statics, infer=infer, lower=on_host(compute), keeps_origin=True)
+    return Operator(name, operands, statics, infer=infer, lower=on_host(compute), keeps_origin=True, grad_name=grad_name)
+
+
+def kernel_operator(
+    name: str,
+    operands: Sequence[str],
+    statics: Sequence[str] = (),
+    *,
+    infer: Callable,
+    kernels: Callable,
+    compute: Callable,
+    suits: Callable[[Node], bool] = lambda first: True,
+) -> Operator:
+    """An operator on real matrices by kernels of ours: ``kernels(graph, operands, *statics)`` gives a node for each result.
+
+    NumPy computes what there are no kernels for, complex matrices, and those without elements: ``compute(*arrays, *statics)``; and
+    matrices that kernels do not suit.
+    """
+    host = on_host(compute)
+
+    def lower(graph: Graph, nodes: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Any:
+        usual = all(node.numel and node.dtype in (dt.float32, dt.float64, dt.int32) for node in nodes)
+        return kernels(graph, nodes, *statics) if usual and suits(nodes[0]) else host(graph, nodes, statics, layouts)
+
+    return Operator(name, operands, statics, infer=infer, lower=lower, keeps_origin=True)
+
+
+def refuse(graph: Graph, name: str, info: Node, reason: Callable[[int], str]) -> None:
+    """Make the first matrix of a batch whose ``info`` is not 0 a ``LinAlgError``; ``reason`` makes a sentence of it."""
+    batch = info.shape
+
+    def error(position: int, detail: int) -> LinAlgError:
+        where = tuple(int(each) for each in np.unravel_index(position, batch))
+        return LinAlgError(f"{name}: {batch_position(batch, where)}{reason(detail)}")
+
+    graph.check(info.differs(0), graph.cast(info, dt.int64), error)
 
 
 def batch_position(batch: tuple[int, ...], position: tuple[int, ...]) -> str:
@@ -161,15 +206,22 @@ def guarded(
     return result, info
 
 
+def refuse_infinite(graph: Graph, name: str, a: Node) -> None:
+    """Make the first matrix of a batch that has an element that is not finite a ``LinAlgError``."""
+    bad = graph.reduce("any", graph.map("logical_not", graph.map("isfinite", a)), (a.ndim - 2, a.ndim - 1))
+    refuse(graph, name, graph.cast(bad, dt.int32), lambda _: _NOT_FINITE)
+
+
+_NOT_FINITE = "The algorithm failed to converge because the input matrix contained non-finite values."
+
+
 def converging(name: str, compute: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
     """``compute``, whose failure to converge is a ``LinAlgError`` of ours that names the batch position."""
 
     def run(array: np.ndarray, *statics: Any) -> Any:
         if not np.isfinite(array).all():
             position = tuple(int(each[0]) for each in np.nonzero(~np.isfinite(array).all((-2, -1)))) if array.ndim > 2 else ()
-            raise LinAlgError(
-                f"{name}: {batch_position(array.shape[:-2], position)}The algorithm failed to converge because the input matrix contained non-finite values."
-            )
+            raise LinAlgError(f"{name}: {batch_position(array.shape[:-2], position)}{_NOT_FINITE}")
         try:
             return compute(array, *statics)
         except np.linalg.LinAlgError as error:

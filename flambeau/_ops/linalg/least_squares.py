@@ -8,9 +8,19 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.creation import as_tensor, empty
+from flambeau._ops.creation import as_tensor, full
 from flambeau._ops.elementwise import abs, maximum
-from flambeau._ops.linalg.host import broadcast_batches, check_floating, check_matrix, check_square, column_major, converging, host_operator
+from flambeau._ops.linalg.host import (
+    broadcast_batches,
+    check_floating,
+    check_matrix,
+    check_square,
+    column_major,
+    converging,
+    host_operator,
+    kernel_operator,
+    may_look,
+)
 from flambeau._ops.linalg.spectral import eigvalsh, svdvals
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -18,6 +28,8 @@ from flambeau._types.finfo import finfo
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 
@@ -114,6 +126,126 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
     return into(out, PINV(A, *_tolerances("linalg.pinv", A, atol, rtol), statics=(bool(hermitian),)))
 
 
+_POWERS = 4
+"""Steps of the power method: they find the largest singular value of random matrices of 512² to 10 %."""
+
+
+# -- systems of full rank --------------------------------------------------------------------------------------------
+
+
+def _triangle(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
+    """Of a QR decomposition of matrices that are not wide: the packed reflections, taus, and R as its columns (with reflections below)."""
+    from flambeau._compiler import linear
+
+    packed, taus = linear.qr(graph, linear.columns_of(graph, a))
+    return packed, taus, graph.dense(packed.slice(2, 0, packed.shape[1]))
+
+
+def _lower_full(graph: Graph, operands: list[Node]) -> Node:
+    """``R^-1 Q^H B``, in as many rows as B has: as LAPACK leaves it."""
+    from flambeau._compiler import linear
+
+    a, b = operands
+    packed, taus, r = _triangle(graph, a)
+    turned = linear.reflection(graph, packed, taus, linear.columns_of(graph, b), adjoint=True)
+    turned = graph.dense(turned.slice(2, 0, a.shape[-1]))
+    found = linear.matrices_of(linear.substitution(graph, r, turned, "upper"), b.shape[:-2])
+    none = (0,) * (b.ndim - 2)
+    return graph.pad(found, (*none, 0, 0), (*none, b.shape[-2] - a.shape[-1], 0))
+
+
+def _lower_smallest(graph: Graph, operands: list[Node]) -> Node:
+    """``Q R^-H C``."""
+    from flambeau._compiler import linear
+
+    a, c = operands
+    packed, taus, r = _triangle(graph, a)
+    solved = linear.substitution(graph, graph.dense(r.transpose(1, 2)), linear.columns_of(graph, c))
+    padded = graph.dense(graph.pad(solved, (0, 0, 0), (0, 0, a.shape[-2] - a.shape[-1])))
+    return linear.matrices_of(linear.reflection(graph, packed, taus, padded), c.shape[:-2])
+
+
+def _lower_conditioned(graph: Graph, operands: list[Node], rcond: float) -> Node:
+    """Whether the smallest singular value is at least twice ``rcond`` times the largest.
+
+    Frobenius' norm of ``R^-1`` bounds the former from below; the latter is estimated by the power method.
+    """
+    from flambeau._compiler import linear
+
+    _, _, r = _triangle(graph, operands[0])
+    row, column = graph.iota(r.shape, 2), graph.iota(r.shape, 1)
+    inverse = graph.cast(linear.substitution(graph, r, graph.cast(row.equals(column), r.dtype), "upper"), dt.float64)
+    wide = graph.cast(graph.where(row <= column, r, 0.0), dt.float64)
+    vector, square = graph.map("abs", wide).sum((2,)), graph.constant(0.0, dt.float64, r.shape[:1])
+    for _ in range(_POWERS):
+        image = graph.contract(wide.transpose(1, 2), vector, batch=1, m=1, n=0, k=1)
+        square = (image * image).sum((1,)) / (vector * vector).sum((1,))
+        vector = graph.contract(wide, image, batch=1, m=1, n=0, k=1)
+    return (square * (inverse * inverse).sum((1, 2)) < 0.25 / rcond**2).reshape(operands[0].shape[:-2])
+
+
+def _no_arrays(*arguments: Any) -> np.ndarray:
+    raise AssertionError("only real matrices with elements come here")
+
+
+FULL = kernel_operator(
+    "_linalg_full_rank_lstsq",
+    ("A", "B"),
+    infer=lambda operands, statics: column_major(operands[1].shape, operands[1].dtype),
+    kernels=_lower_full,
+    compute=_no_arrays,
+)
+SMALLEST = kernel_operator(
+    "_linalg_smallest_solution",
+    ("A", "C"),
+    infer=lambda operands, statics: _rows_of(*operands),
+    kernels=_lower_smallest,
+    compute=_no_arrays,
+)
+CONDITIONED = kernel_operator(
+    "_linalg_conditioned",
+    ("A",),
+    ("rcond",),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape[:-2], dt.bool),
+    kernels=_lower_conditioned,
+    compute=_no_arrays,
+)
+
+
+def _rows_of(a: Layout, c: Layout) -> Layout:
+    return column_major((*c.shape[:-2], a.shape[-2], c.shape[-1]), c.dtype)
+
+
+def _full(A: Tensor, B: Tensor) -> Tensor:
+    return _solution(FULL(A, B), A)
+
+
+def _full_gradient_a(grad: Tensor, A: Tensor, B: Tensor, result: Tensor) -> Tensor:
+    """``-U X^H + (B - A X) V^H`` with ``U = A^+H grad`` and ``V = A^+ U`` (Golub and Pereyra, 1973)."""
+    x, u = _solution(result, A), SMALLEST(A, _solution(grad, A))
+    return (B - A @ x) @ _full(A, u).mH - u @ x.mH
+
+
+def _smallest_gradient_a(grad: Tensor, A: Tensor, result: Tensor) -> Tensor:
+    y = _full(A, grad)
+    return (grad - A @ y) @ _full(A, result).mH - result @ y.mH
+
+
+FULL.gradient(A=_full_gradient_a, B=lambda grad, A: SMALLEST(A, _solution(grad, A)))
+SMALLEST.gradient(A=_smallest_gradient_a, C=lambda grad, A: _full(A, grad))
+
+
+def _solve_full_rank(A: Tensor, B: Tensor, rcond: float) -> Tensor | None:
+    """The solution by a QR decomposition, if it is certain that no matrix has a singular value that ``rcond`` times the largest would hide."""
+    tall = A.layout.shape[-2] >= A.layout.shape[-1]
+    system = A if tall else A.mT
+    if A.is_complex() or not may_look(A) or not may_look(B):
+        return None
+    found = _full(system, B) if tall else SMALLEST(system, B)  # before looking, so that one program decomposes for both
+    certain = CONDITIONED(system.detach(), statics=(max(rcond, finfo(A.layout.dtype).eps),)).all()
+    return found if bool(certain) else None
+
+
 # -- least squares ---------------------------------------------------------------------------------------------------
 
 
@@ -160,8 +292,9 @@ _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None, out: Any = None) -> Any:
     """The X that minimises ``|A X - B|``, of smallest norm where there are several, with the residuals, ranks and singular values.
 
-    All drivers compute by singular values here; as in PyTorch, the ranks are returned by all but ``"gels"``, the singular values by
-    ``"gelsd"`` and ``"gelss"``, and the residuals by all but ``"gelsy"`` where there are more rows than columns and the rank is full.
+    ``"gels"`` and ``"gelsy"`` compute by a QR decomposition where the rank is certainly full, all others by singular values. As in PyTorch,
+    the ranks are returned by all but ``"gels"``, the singular values by ``"gelsd"`` and ``"gelss"``, and the residuals by all but ``"gelsy"``
+    where there are more rows than columns and the rank is full.
 
     Shapes: A ``(*, m, n)``, B ``(*, m, k)`` or ``(*, m)``, solution ``(*, n, k)`` or ``(*, n)``.
     """
@@ -188,11 +321,15 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     A, B = broadcast_batches(A, B)
     if rcond is None:
         rcond = finfo(A.layout.dtype.to_real()).eps * max(rows, columns)
-    solution, rank, singular = LSTSQ(A, B, statics=(float(rcond),))
-    solution = _solution(solution, A)
+    solution = _solve_full_rank(A, B, rcond) if driver in ("gels", "gelsy") else None
+    if solution is not None:
+        rank, singular = full(A.layout.shape[:-2], min(rows, columns), dtype=dt.int64), A
+    else:
+        solution, rank, singular = LSTSQ(A, B, statics=(float(rcond),))
+        solution = _solution(solution, A)
     real = A.layout.dtype.to_real()
     residuals = abs(solution.reshape(-1)[:0])
-    if driver != "gelsy" and rows > columns and (driver == "gels" or bool((rank == columns).all())):
+    if driver != "gelsy" and rows > columns and (driver == "gels" or rank.is_meta or bool((rank == columns).all())):
         error = A @ solution - B
         residuals = (error * error.conj()).real.sum(-2) if error.is_complex() else (error * error).sum(-2)
     return return_types.several(
@@ -200,6 +337,6 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         out,
         solution.squeeze(-1) if vector else solution,
         residuals,
-        rank if driver != "gels" else empty(0, dtype=dt.int64),
-        singular.detach() if driver in ("gelsd", "gelss") else empty(0, dtype=real),
+        rank if driver != "gels" else A.new_empty(0, dtype=dt.int64),
+        singular.detach() if driver in ("gelsd", "gelss") else A.new_empty(0, dtype=real),
     )

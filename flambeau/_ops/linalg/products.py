@@ -13,13 +13,15 @@ from flambeau._ops.composing import vector_product
 from flambeau._ops.creation import eye
 from flambeau._ops.elementwise import conj
 from flambeau._ops.joining import cat
-from flambeau._ops.linalg.host import check_square, host_operator
+from flambeau._ops.linalg.host import check_square, host_operator, kernel_operator, may_look
 from flambeau._ops.linalg.solve import inv, solve
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- powers ----------------------------------------------------------------------------------------------------------
@@ -78,9 +80,73 @@ def _compute_exp(a: np.ndarray) -> np.ndarray:
     return np.where(finite[..., None, None], result, np.nan).astype(a.dtype)
 
 
-EXP = host_operator(
-    "linalg_matrix_exp", ("A",), infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype), compute=_compute_exp
+_TERMS = {dt.float32: (12, 1.46), dt.float64: (16, 0.78)}
+"""The degree of Taylor's polynomial for each dtype, and the 1-norm up to which what is left out does not matter to it (Bader, Blanes and Casas, 2019)."""
+
+
+def _lower_exp(graph: Graph, operands: list[Node], squarings: int) -> Node:
+    """Taylor's polynomial of a matrix that is halved until it is small, by Paterson's and Stockmeyer's scheme; then squared as often as it was halved.
+
+    Each matrix of a batch is halved for itself, at most ``squarings`` times.
+    """
+    a = operands[0]
+    degree, radius = _TERMS[a.dtype]
+    last = a.ndim - 1
+    size = graph.map("abs", a).sum((last - 1,), keepdim=True).max((last,), keepdim=True)
+    large = [(size > radius * 2.0**step).expand(a.shape) for step in range(squarings)]
+    x = a
+    for each in large:
+        x = graph.where(each, x * 0.5, x)
+    result = _taylor(graph, x, degree)
+    for each in large:
+        result = graph.where(each, _product(graph, result, result), result)
+    return result
+
+
+def _product(graph: Graph, left: Node, right: Node) -> Node:
+    return graph.contract(left, right, batch=left.ndim - 2, m=1, n=1, k=1)
+
+
+def _taylor(graph: Graph, x: Node, degree: int) -> Node:
+    """``sum of x^k / k!`` in steps of four powers: five products for degree 12, six for 16."""
+    same = graph.iota(x.shape, x.ndim - 2).equals(graph.iota(x.shape, x.ndim - 1))
+    square = _product(graph, x, x)
+    powers = [graph.cast(same, x.dtype), x, square, _product(graph, square, x), _product(graph, square, square)]
+    total = powers[4] * (1 / math.factorial(degree))
+    for first in range(degree - 4, -1, -4):
+        if first < degree - 4:
+            total = _product(graph, total, powers[4])
+        for place in reversed(range(4)):
+            total = total + powers[place] * (1 / math.factorial(first + place))
+    return total
+
+
+EXP = kernel_operator(
+    "linalg_matrix_exp",
+    ("A",),
+    ("squarings",),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype),
+    kernels=_lower_exp,
+    compute=lambda a, squarings: _compute_exp(a),
 )
+EXP_ON_HOST = host_operator(
+    "_linalg_matrix_exp",
+    ("A",),
+    infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype),
+    compute=_compute_exp,
+    grad_name="LinalgMatrixExpBackward0",
+)
+
+
+def _exp(A: Tensor) -> Tensor:
+    """The exponential, by kernels that are made for the size of the largest matrix: so one has to look."""
+    if A.is_complex() or not may_look(A):
+        return EXP_ON_HOST(A)
+    size = A.detach().abs().sum(-2).max().item()
+    if not math.isfinite(size):
+        return EXP_ON_HOST(A)
+    radius = _TERMS[A.layout.dtype][1]
+    return EXP(A, statics=(math.ceil(math.log2(size / radius)) if size > radius else 0,))
 
 
 def _exp_gradient(grad: Tensor, A: Tensor) -> Tensor:
@@ -88,10 +154,11 @@ def _exp_gradient(grad: Tensor, A: Tensor) -> Tensor:
     size = A.layout.shape[-1]
     adjoint = A.mH
     block = cat((cat((adjoint, grad), -1), cat((adjoint * 0, adjoint), -1)), -2)
-    return EXP(block)[..., :size, size:]
+    return _exp(block)[..., :size, size:]
 
 
 EXP.gradient(A=_exp_gradient)
+EXP_ON_HOST.gradient(A=_exp_gradient)
 
 
 def matrix_exp(A: Tensor) -> Tensor:
@@ -108,8 +175,8 @@ def matrix_exp(A: Tensor) -> Tensor:
     if dtype.category < dt.FLOAT:
         raise RuntimeError(f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {dtype!r}")
     if dtype.compute is not dtype:
-        return EXP(A.to(dtype.compute)).to(dtype)
-    return EXP(A)
+        return _exp(A.to(dtype.compute)).to(dtype)
+    return _exp(A)
 
 
 # -- products --------------------------------------------------------------------------------------------------------

@@ -19,16 +19,20 @@ from flambeau._ops.linalg.host import (
     checked,
     column_major,
     guarded,
-    host_operator,
     in_columns,
+    kernel_operator,
+    refuse,
 )
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.shaping import tril, triu
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 # -- triangular systems ----------------------------------------------------------------------------------------------
@@ -49,8 +53,23 @@ def _compute_triangular(a: np.ndarray, b: np.ndarray, upper: bool, left: bool, u
     return np.swapaxes(triangles.substitute(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2), not upper, unitriangular), -1, -2)
 
 
-TRIANGULAR = host_operator(
-    "linalg_solve_triangular", ("A", "B"), ("upper", "left", "unitriangular"), infer=_infer_triangular, compute=_compute_triangular
+def _lower_triangular(graph: Graph, operands: list[Node], upper: bool, left: bool, unitriangular: bool) -> Node:
+    from flambeau._compiler import linear
+
+    a, b = operands if left else [each.transpose(-2, -1) for each in operands]  # X A = B is A^T X^T = B^T
+    flags = ("upper",) * (upper is left) + ("unit",) * unitriangular
+    columns = linear.substitution(graph, linear.columns_of(graph, a), linear.columns_of(graph, b), *flags)
+    found = linear.matrices_of(columns, b.shape[:-2])
+    return found if left else found.transpose(-2, -1)
+
+
+TRIANGULAR = kernel_operator(
+    "linalg_solve_triangular",
+    ("A", "B"),
+    ("upper", "left", "unitriangular"),
+    infer=_infer_triangular,
+    kernels=_lower_triangular,
+    compute=_compute_triangular,
 )
 
 
@@ -101,7 +120,18 @@ def _compute_cholesky_solve(b: np.ndarray, factor: np.ndarray, upper: bool) -> n
     return triangles.substitute(higher, triangles.substitute(lower, b, False, False), True, False)
 
 
-CHOLESKY_SOLVE = host_operator("cholesky_solve", ("B", "L"), ("upper",), infer=_infer_first, compute=_compute_cholesky_solve)
+def _lower_cholesky_solve(graph: Graph, operands: list[Node], upper: bool) -> Node:
+    from flambeau._compiler import linear
+
+    b, factor = operands
+    lower, higher = (factor.transpose(-2, -1), factor) if upper else (factor, factor.transpose(-2, -1))
+    columns = linear.substitution(graph, linear.columns_of(graph, lower), linear.columns_of(graph, b))
+    return linear.matrices_of(linear.substitution(graph, linear.columns_of(graph, higher), columns, "upper"), b.shape[:-2])
+
+
+CHOLESKY_SOLVE = kernel_operator(
+    "cholesky_solve", ("B", "L"), ("upper",), infer=_infer_first, kernels=_lower_cholesky_solve, compute=_compute_cholesky_solve
+)
 
 
 def _cholesky_solve_gradient_l(grad: Tensor, L: Tensor, result: Tensor, upper: bool) -> Tensor:
@@ -132,7 +162,19 @@ def _compute_cholesky_inverse(factor: np.ndarray, upper: bool) -> np.ndarray:
     return _compute_cholesky_solve(identity, factor, upper)
 
 
-CHOLESKY_INVERSE = host_operator("cholesky_inverse", ("L",), ("upper",), infer=_infer_first, compute=_compute_cholesky_inverse)
+def _identity(graph: Graph, shape: tuple[int, ...], dtype: DType) -> Node:
+    ones = graph.iota(shape, len(shape) - 1).equals(graph.iota(shape, len(shape) - 2))
+    return graph.cast(ones, dtype)
+
+
+def _lower_cholesky_inverse(graph: Graph, operands: list[Node], upper: bool) -> Node:
+    factor = operands[0]
+    return _lower_cholesky_solve(graph, [_identity(graph, factor.shape, factor.dtype), factor], upper)
+
+
+CHOLESKY_INVERSE = kernel_operator(
+    "cholesky_inverse", ("L",), ("upper",), infer=_infer_first, kernels=_lower_cholesky_inverse, compute=_compute_cholesky_inverse
+)
 
 
 def _cholesky_inverse_gradient(grad: Tensor, L: Tensor, result: Tensor, upper: bool) -> Tensor:
@@ -153,12 +195,36 @@ def cholesky_inverse(L: Tensor, upper: bool = False, *, out: Tensor | None = Non
 # -- general systems -------------------------------------------------------------------------------------------------
 
 
-def _singular(what: str) -> Callable[[np.ndarray], tuple[int, str]]:
+def _singular(what: str) -> Callable[[int], str]:
+    def reason(info: int) -> str:
+        return f"The diagonal element {info} is zero, the {what} could not be completed because the input matrix is singular."
+
+    return reason
+
+
+def _zero_pivot(what: str) -> Callable[[np.ndarray], tuple[int, str]]:
     def failure(matrix: np.ndarray) -> tuple[int, str]:
         info = int(triangles.lu(matrix)[2])
-        return info, f"The diagonal element {info} is zero, the {what} could not be completed because the input matrix is singular."
+        return info, _singular(what)(info)
 
     return failure
+
+
+def _lower_solve(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
+    return _lower_system(graph, "torch.linalg.solve", "solve", *operands, check)
+
+
+def _lower_system(graph: Graph, name: str, what: str, a: Node, b: Node, check: bool) -> tuple[Node, Node]:
+    """The solution of ``A X = B`` and info."""
+    from flambeau._compiler import linear
+
+    batch = a.shape[:-2]
+    packed, pivots, info = linear.lu(graph, linear.columns_of(graph, a))
+    info = info.reshape(batch)
+    if check:
+        refuse(graph, name, info, _singular(what))
+    columns = linear.substitution(graph, packed, linear.columns_of(graph, b), "unit", pivots=pivots)
+    return linear.matrices_of(linear.substitution(graph, packed, columns, "upper"), batch), info
 
 
 def _infer_solve(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
@@ -166,12 +232,13 @@ def _infer_solve(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return column_major(b.shape, b.dtype), lay.contiguous(a.shape[:-2], dt.int32)
 
 
-SOLVE = host_operator(
+SOLVE = kernel_operator(
     "linalg_solve_ex",
     ("A", "B"),
     ("check",),
     infer=_infer_solve,
-    compute=lambda a, b, check: guarded("torch.linalg.solve", np.linalg.solve, (a, b), check, _singular("solve")),
+    kernels=_lower_solve,
+    compute=lambda a, b, check: guarded("torch.linalg.solve", np.linalg.solve, (a, b), check, _zero_pivot("solve")),
 )
 SOLVE.gradient(
     A=lambda grad0, A, result0: -(_solve(A.mH, grad0) @ result0.mH),
@@ -233,12 +300,18 @@ def _infer_inverse(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
     return column_major(a.shape, a.dtype), lay.contiguous(a.shape[:-2], dt.int32)
 
 
-INVERSE = host_operator(
+def _lower_inverse(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
+    a = operands[0]
+    return _lower_system(graph, "linalg.inv", "inversion", a, _identity(graph, a.shape, a.dtype), check)
+
+
+INVERSE = kernel_operator(
     "linalg_inv_ex",
     ("A",),
     ("check",),
     infer=_infer_inverse,
-    compute=lambda a, check: guarded("linalg.inv", np.linalg.inv, (a,), check, _singular("inversion")),
+    kernels=_lower_inverse,
+    compute=lambda a, check: guarded("linalg.inv", np.linalg.inv, (a,), check, _zero_pivot("inversion")),
 )
 INVERSE.gradient(A=lambda grad0, result0: -(result0.mH @ grad0 @ result0.mH))
 
@@ -246,7 +319,7 @@ INVERSE.gradient(A=lambda grad0, result0: -(result0.mH @ grad0 @ result0.mH))
 def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
     """The inverse, and for each matrix the diagonal element of its LU decomposition that is 0 (0: none).
 
-    The inverse of a singular matrix is NaN, unless ``check_errors`` makes it an error.
+    What is returned for a singular matrix means nothing, unless ``check_errors`` makes it an error.
     """
     check_square("linalg.inv", A)
     check_floating("linalg.inv", A)
@@ -289,20 +362,71 @@ def _compute_cofactors(a: np.ndarray) -> np.ndarray:
     return phase[..., None, None] * ((u * others[..., None, :]) @ v)
 
 
-DET = host_operator("linalg_det", ("A",), infer=_infer_scalar, compute=lambda a: np.asarray(np.linalg.det(a)))
-COFACTORS = host_operator(
+def _lower_factors(graph: Graph, a: Node) -> tuple[Node, Node, Node, Node]:
+    """The LU decomposition of square matrices: packed, pivots, the diagonal of U, and whether rows were exchanged an odd number of times."""
+    from flambeau._compiler import linear
+
+    batch, size = a.shape[:-2], a.shape[-1]
+    packed, pivots, _ = linear.lu(graph, linear.columns_of(graph, a))
+    count, step = packed.shape[0], packed.strides[0]
+    diagonal = graph.view(packed, lay.layout((count, size), (step, size + 1), 0, a.dtype)).reshape((*batch, size))
+    moved = graph.cast(pivots.differs(graph.cast(graph.iota(pivots.shape, 1) + 1, dt.int32)), dt.int64).sum((1,))
+    return packed, pivots, diagonal, (moved & 1).equals(1).reshape(batch)
+
+
+def _signed(graph: Graph, odd: Node, number: Node) -> Node:
+    return graph.where(odd, graph.map("neg", number), number)
+
+
+def _lower_det(graph: Graph, operands: list[Node]) -> Node:
+    _, _, diagonal, odd = _lower_factors(graph, operands[0])
+    return _signed(graph, odd, graph.reduce("prod", diagonal, (diagonal.ndim - 1,)))
+
+
+def _lower_slogdet(graph: Graph, operands: list[Node]) -> tuple[Node, Node]:
+    _, _, diagonal, odd = _lower_factors(graph, operands[0])
+    last = (diagonal.ndim - 1,)
+    sign = graph.reduce("prod", graph.map("sign", diagonal), last)
+    return _signed(graph, odd, sign), graph.map("log", graph.map("abs", diagonal)).sum(last)
+
+
+def _lower_cofactors(graph: Graph, operands: list[Node]) -> Node:
+    """``det(A') A'^-T``, where A' has small numbers in place of zeros on the diagonal of U: these leave the product.
+
+    One zero leaves a matrix of rank 1, in which the number itself has cancelled; of two, one is left, and the result is almost 0.
+    """
+    from flambeau._compiler import linear
+
+    a = operands[0]
+    packed, pivots, diagonal, odd = _lower_factors(graph, a)
+    small = graph.constant(2.0**-60 if a.dtype is dt.float32 else 2.0**-500, a.dtype)
+    bad = _identity(graph, packed.shape, dt.bool) & packed.equals(0.0)
+    packed = graph.dense(graph.where(bad, small, packed))
+    product = _signed(graph, odd, graph.reduce("prod", graph.where(diagonal.equals(0.0), small, diagonal), (diagonal.ndim - 1,)))
+    columns = linear.columns_of(graph, _identity(graph, a.shape, a.dtype))
+    columns = linear.substitution(graph, packed, linear.substitution(graph, packed, columns, "unit", pivots=pivots), "upper")
+    return product.unsqueeze(product.ndim).unsqueeze(product.ndim + 1).expand(a.shape) * columns.reshape(a.shape)
+
+
+DET = kernel_operator("linalg_det", ("A",), infer=_infer_scalar, kernels=_lower_det, compute=lambda a: np.asarray(np.linalg.det(a)))
+COFACTORS = kernel_operator(
     "_linalg_cofactors",
     ("A",),
     infer=lambda operands, statics: lay.contiguous(operands[0].shape, operands[0].dtype),
+    kernels=_lower_cofactors,
     compute=_compute_cofactors,
 )
-SLOGDET = host_operator(
-    "linalg_slogdet", ("A",), infer=_infer_slogdet, compute=lambda a: tuple(np.asarray(each) for each in np.linalg.slogdet(a))
+SLOGDET = kernel_operator(
+    "linalg_slogdet",
+    ("A",),
+    infer=_infer_slogdet,
+    kernels=_lower_slogdet,
+    compute=lambda a: tuple(np.asarray(each) for each in np.linalg.slogdet(a)),
 )
 
 
 def _cofactors_gradient(grad: Tensor, A: Tensor, result: Tensor) -> Tensor:
-    inverse = inv(A).mH
+    inverse = INVERSE(A, statics=(True,))[0].mH
     return (conj(grad) * inverse).sum((-2, -1), keepdim=True) * result - result @ grad.mH @ inverse
 
 
@@ -311,7 +435,7 @@ def _slogdet_gradient(grad0: Tensor, grad1: Tensor, result0: Tensor, A: Tensor) 
     scale = grad1
     if result0.is_complex():
         scale = grad1 - 1j * (conj(grad0) * result0).imag
-    return scale[..., None, None] * inv(A).mH
+    return scale[..., None, None] * INVERSE(A, statics=(True,))[0].mH
 
 
 DET.gradient(A=lambda grad, A: grad[..., None, None] * COFACTORS(A))

@@ -5,20 +5,35 @@ Vectors are determined up to a sign (a phase, if complex): a gradient is right f
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.linalg.host import check_floating, check_matrix, check_square, column_major, converging, hermitian_part, host_operator
+from flambeau._ops.linalg.host import (
+    check_floating,
+    check_matrix,
+    check_square,
+    column_major,
+    converging,
+    hermitian_part,
+    host_operator,
+    kernel_operator,
+    refuse_infinite,
+)
 from flambeau._ops.linalg.solve import solve
+from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.shaping import diag_embed
+from flambeau._tape.tape import LOCAL
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
+    from flambeau._compiler.graph import Graph
+    from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
 
 
@@ -44,15 +59,38 @@ def _infer_eigvalsh(operands: tuple, statics: tuple) -> Layout:
     return lay.contiguous(operands[0].shape[:-1], operands[0].dtype.to_real())
 
 
-EIGH = host_operator(
+def _are_small(a: Node) -> bool:
+    from flambeau._compiler import linear
+
+    return linear.are_small(math.prod(a.shape[:-2]), a.shape[-1])
+
+
+def _lower_eigh(graph: Graph, operands: list[Node], uplo: str, name: str = "linalg.eigh") -> tuple[Node, Node]:
+    from flambeau._compiler import linear
+
+    a = operands[0]
+    refuse_infinite(graph, name, a)
+    values, vectors = linear.eigh(graph, linear.columns_of(graph, a if uplo == "L" else a.transpose(-2, -1)))
+    return values.reshape(a.shape[:-1]), linear.matrices_of(vectors, a.shape[:-2])
+
+
+EIGH = kernel_operator(
     "linalg_eigh",
     ("A",),
     ("UPLO",),
     infer=_infer_eigh,
+    kernels=_lower_eigh,
     compute=converging("linalg.eigh", lambda a, uplo: tuple(np.linalg.eigh(a, uplo))),
+    suits=_are_small,
 )
-EIGVALSH = host_operator(
-    "linalg_eigvalsh", ("A",), ("UPLO",), infer=_infer_eigvalsh, compute=converging("linalg.eigvalsh", np.linalg.eigvalsh)
+EIGVALSH = kernel_operator(
+    "linalg_eigvalsh",
+    ("A",),
+    ("UPLO",),
+    infer=_infer_eigvalsh,
+    kernels=lambda graph, operands, uplo: _lower_eigh(graph, operands, uplo, "linalg.eigvalsh")[0],
+    compute=converging("linalg.eigvalsh", np.linalg.eigvalsh),
+    suits=_are_small,
 )
 
 
@@ -96,7 +134,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor
     """The eigenvalues of Hermitian matrices, in increasing order."""
     check_square("linalg.eigvalsh", A)
     check_floating("linalg.eigvalsh", A)
-    return into(out, EIGVALSH(A, statics=(_uplo(UPLO),)))
+    return into(out, _values(A, _uplo(UPLO)))
 
 
 # -- general matrices ------------------------------------------------------------------------------------------------
@@ -222,6 +260,44 @@ SVD.gradient(A=_svd_gradient)
 SVDVALS.gradient(A=_svdvals_gradient)
 
 
+# -- values whose gradient is wanted ---------------------------------------------------------------------------------
+
+SPECTRUM = Operator(
+    "_linalg_spectrum",
+    ("A", "values", "left", "right"),
+    ("uplo",),
+    infer=lambda operands, statics: lay.contiguous(operands[1].shape, operands[1].dtype),
+    lower=lambda graph, operands, statics, layouts: graph.copy(operands[1]),
+    grad_name="LinalgSpectrumBackward0",
+)
+"""The values of matrices whose vectors were computed with them, for the gradient; ``uplo`` is None for singular values."""
+
+
+def _spectrum_gradient(grad: Tensor, A: Tensor, left: Tensor, right: Tensor, uplo: str | None) -> Tensor:
+    if LOCAL.tape.grad:  # what is differentiated again needs vectors that depend on A
+        return _svdvals_gradient(grad, A) if uplo is None else _eigvalsh_gradient(grad, A, uplo)
+    return (left * grad.unsqueeze(-2)) @ right
+
+
+SPECTRUM.gradient(A=_spectrum_gradient)
+
+
+def _wants_vectors(A: Tensor) -> bool:
+    return LOCAL.tape.grad and A.requires_grad and not LOCAL.tape.batched
+
+
+def _values(A: Tensor, uplo: str | None) -> Tensor:
+    """Singular values, or eigenvalues of Hermitian matrices."""
+    if not _wants_vectors(A):
+        return SVDVALS(A) if uplo is None else EIGVALSH(A, statics=(uplo,))
+    if uplo is None:
+        left, values, right = SVD(A.detach(), statics=(False,))
+    else:
+        values, left = EIGH(A.detach(), statics=(uplo,))
+        right = left.mH
+    return SPECTRUM(A, values, left, right, statics=(uplo,))
+
+
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None, out: Any = None) -> Any:
     """``A = U diag(S) Vh`` with orthonormal columns in U and rows in Vh, and singular values in decreasing order.
 
@@ -238,7 +314,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None, out
 def svdvals(A: Tensor, *, driver: str | None = None, out: Tensor | None = None) -> Tensor:
     """The singular values of matrices, in decreasing order."""
     _check_svd("linalg.svdvals", A, driver)
-    return into(out, SVDVALS(A))
+    return into(out, _values(A, None))
 
 
 def _check_svd(name: str, A: Tensor, driver: str | None) -> None:

@@ -371,9 +371,22 @@ def is_plain(target: Tensor, tape: Tape, state: State):
         base: Tensor = target.base
         if target.node != state.none:
             return 0
-        if base != state.none and base.node != state.none:
+        if base != state.none and base.node != state.none and base.node != state.unseen:
             return 0
     return 1
+
+
+def is_unseen(target: Tensor, state: State):
+    """Whether autograd does not see what is written through a tensor: what ``is_unseen`` of ``_ops/writing.py`` says."""
+    base: Tensor = target.base
+    return base != state.none and base.node == state.unseen
+
+
+def uncount(target: Tensor, state: State):
+    """Take a write out of the version's count that autograd does not see."""
+    if is_unseen(target, state):
+        storage: Storage = target.storage
+        storage.version = PyLong_FromLongLong(PyLong_AsSsize_t(storage.version) - 1)
 
 
 def covers(target: Tensor, state: State):
@@ -446,6 +459,7 @@ def write_part(operator, target: Tensor, flat, operands, count, names, tape: Tap
         Py_DecRef(PyObject_Call(state.adopt, given, 0))
         Py_DecRef(given)
     Py_DecRef(whole)
+    uncount(target, state)
     return new(target)
 
 
@@ -479,6 +493,7 @@ def inplace(operator: Operator, arguments, count, names):
                 tape.cursor = new(record)
                 push_numbers(operands, count - 1, tape, state)
                 replace(tape, storage, slot, state)
+                uncount(target, state)
                 return new(target)
     return generic(state.generic_inplace, operator, arguments, count, names)
 

@@ -35,7 +35,10 @@ def make_view(address, arguments, count):
     anomaly: Anomaly = state.anomaly
     views = 0
     plain = tape != 0 and PyThread_get_thread_ident() == state.thread and class_of(layout) == state.layout and anomaly.enabled == state.false
-    if plain and tape.grad != state.false:
+    kept = plain
+    if plain and tape.grad == state.false:
+        kept = is_unseen(source, state)
+    if kept:
         base = source.base
         if base == state.none:
             base = source

@@ -19,6 +19,7 @@ from flambeau.distributions.transforms.elementwise import (
 )
 from flambeau.distributions.transforms.shape import CatTransform, IndependentTransform, ReshapeTransform, StackTransform
 from flambeau.distributions.transforms.transform import ComposeTransform, Transform, identity_transform
+from flambeau.distributions.transforms.transform import _InverseTransform as _InverseTransform
 from flambeau.distributions.transforms.vectors import (
     CorrCholeskyTransform,
     LowerCholeskyTransform,

@@ -110,9 +110,10 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
         return leaky_relu(input, (lower + upper) / 2, inplace)
     # One number for each element that is not positive, in the order of the elements: PyTorch's stream.
     negative = (input.detach() <= 0).reshape(-1)
-    draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64).uniform_(lower, upper)
-    slope = flambeau.ones(input.numel(), dtype=input.dtype)
-    slope[negative] = draws.to(input.dtype)
+    slope = flambeau.ones(input.numel(), dtype=input.dtype, device=input.device)
+    if not input.is_meta:
+        draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64).uniform_(lower, upper)
+        slope[negative] = draws.to(input.dtype)
     slope = slope.view(input.shape)
     return input.mul_(slope) if inplace else input * slope
 

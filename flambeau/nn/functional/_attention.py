@@ -7,9 +7,11 @@ import warnings
 from typing import Any
 
 import flambeau
+from flambeau._ops.attention import result_layout
 from flambeau._ops.nn import attention, attention_weights
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
+from flambeau._types import layout as lay
 from flambeau.nn.functional._common import shape_text
 from flambeau.nn.functional._dropout import dropout
 from flambeau.nn.functional._linear import linear
@@ -56,13 +58,25 @@ def scaled_dot_product_attention(
         attn_mask = attn_mask & seen if attn_mask.dtype == flambeau.bool else attn_mask.masked_fill(~seen, float("-inf"))
         is_causal = False
     if enable_gqa:
-        return _grouped(query, key, value, attn_mask, dropout_p, is_causal, scale)
+        return _as_queries_lie(_grouped(query, key, value, attn_mask, dropout_p, is_causal, scale), query, key, value)
     if scale is None:
         scale = 1.0 / math.sqrt(query.size(-1)) if query.size(-1) else 1.0
     if dropout_p == 0.0 and _is_fused(query, key, value, attn_mask, is_causal):
         return attention(query, key, value, attn_mask, is_causal, scale)
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
-    return (dropout(weights, dropout_p) if dropout_p > 0.0 else weights) @ value
+    if dropout_p > 0.0:
+        return dropout(weights, dropout_p) @ value
+    found = weights @ value
+    return found if attn_mask is not None and attn_mask.requires_grad else _as_queries_lie(found, query, key, value)
+
+
+def _as_queries_lie(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The result, in the memory order that a kernel of attention gives it."""
+    wanted = result_layout(query.layout, key.layout, value.layout)
+    if result.layout.strides == wanted.strides or result.layout.shape != wanted.shape:
+        return result
+    order = lay.memory_order(wanted)
+    return result.permute(order).contiguous().permute(sorted(range(len(order)), key=order.__getitem__))
 
 
 _FEW_QUERIES = 4

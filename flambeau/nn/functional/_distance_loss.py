@@ -97,10 +97,14 @@ def smooth_l1_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
-    distance = (input - target).abs()
-    if beta == 0:
-        return reduced(distance, reduction)
-    return reduced(flambeau.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta), reduction)
+    difference = input - target
+    return reduced(difference.abs() if beta == 0 else _huber(difference, beta) / beta, reduction)
+
+
+def _huber(difference: Tensor, delta: float) -> Tensor:
+    """d² / 2 up to ``delta``, and a line beyond: with d cut off there, c (d - c / 2) is both, and c its gradient."""
+    near = difference.clamp(-delta, delta)
+    return near * (difference - 0.5 * near)
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
@@ -112,8 +116,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     _paired(input, target, weight)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
-    distance = (input - target).abs()
-    loss = flambeau.where(distance <= delta, 0.5 * distance * distance, delta * (distance - 0.5 * delta))
+    loss = _huber(input - target, delta)
     return reduced(loss if weight is None else loss * weight, reduction)
 
 

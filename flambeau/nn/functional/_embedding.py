@@ -26,7 +26,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
-    if num_classes > 0 and LOCAL.tape.batched:
+    if num_classes > 0 and (LOCAL.tape.batched or tensor.is_meta):
         return ops.one_hot(tensor, num_classes)  # a class that is out of range in some sample is all zeros, as in PyTorch
     high = encoding.largest(tensor)
     if high >= 1 << 63:
@@ -124,7 +124,8 @@ def embedding_bag(
         (B, embedding_dim); zeros for an empty bag.
     """
     _check_bags(input, weight, mode, per_sample_weights, scale_grad_by_freq or sparse)
-    flat, bag, bags = _bags(input, offsets, include_last_offset)
+    flat, bag, sizes = _bags(input, offsets, include_last_offset)
+    bags = sizes.size(0)
     row = padding_row(padding_idx, weight.size(0))
     if max_norm is not None:
         _renormalize(weight, flat, max_norm, norm_type)
@@ -142,8 +143,8 @@ def embedding_bag(
     length = input.size(1) if input.dim() == 2 else None
     sums = _sums(vectors, bag, bags, length)
     if mode == "mean":
-        ones = flambeau.ones_like(flat, dtype=vectors.dtype) if counted is None else counted.to(vectors.dtype)
-        sums = sums / _sums(ones, bag, bags, length).clamp_min(1).unsqueeze(-1)
+        counts = sizes.to(vectors.dtype) if counted is None else _sums(counted.to(vectors.dtype), bag, bags, length)
+        sums = sums / counts.clamp_min(1).unsqueeze(-1)
     return sums.to(weight.dtype) if half else sums
 
 
@@ -168,7 +169,7 @@ def _check_bags(input: Tensor, weight: Tensor, mode: str, per_sample_weights: Te
 
 def _maxima(vectors: Tensor, bag: Tensor, bags: int, counted: Tensor | None) -> Tensor:
     """The largest of the vectors that count in each bag; zeros where there is none."""
-    if counted is not None:
+    if counted is not None and not counted.is_meta:
         found = counted.nonzero().squeeze(-1)
         vectors, bag = vectors[found], bag[found]
     zeros = flambeau.zeros(bags, vectors.size(1), dtype=vectors.dtype, device=vectors.device)
@@ -182,8 +183,8 @@ def _sums(values: Tensor, bag: Tensor, bags: int, length: int | None) -> Tensor:
     return flambeau.zeros(bags, *values.shape[1:], dtype=values.dtype, device=values.device).index_add(0, bag, values)
 
 
-def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, int]:
-    """The indices in one row, the bag of each, and the number of bags."""
+def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The indices in one row, the bag of each, and how many each bag has."""
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
@@ -191,13 +192,16 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
                 f"found offsets of type {type(offsets)}"
             )
         bags, length = input.shape
-        return input.reshape(-1), flambeau.arange(bags, device=input.device).repeat_interleave(length), bags
+        bag = flambeau.arange(bags, device=input.device).repeat_interleave(length)
+        return input.reshape(-1), bag, flambeau.full((bags,), length, dtype=flambeau.int64, device=input.device)
     if input.dim() != 1:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
     if offsets is None or offsets.dim() != 1:
         raise ValueError(f"offsets has to be a 1D Tensor but got {None if offsets is None else shape_text(offsets)}")
     starts = offsets[:-1] if include_last_offset else offsets
-    if starts.numel() and int(starts[0]) != 0:
+    if starts.numel() and not starts.is_meta and int(starts[0]) != 0:
         raise RuntimeError(f"offsets[0] has to be 0: the first bag begins at position 0, got {int(starts[0])}")
     begins = flambeau.zeros(input.size(0) + 1, dtype=flambeau.int64, device=input.device)
-    return input, begins.index_add(0, starts, flambeau.ones_like(starts, dtype=flambeau.int64)).cumsum(0)[:-1] - 1, starts.size(0)
+    bag = begins.index_add(0, starts, flambeau.ones_like(starts, dtype=flambeau.int64)).cumsum(0)[:-1] - 1
+    ends = flambeau.cat((starts[1:], flambeau.full((min(1, starts.size(0)),), input.size(0), dtype=starts.dtype, device=input.device)))
+    return input, bag, ends - starts

@@ -281,15 +281,14 @@ def _max_unpool(n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride
             f"{name}: Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices tensor "
             f"with shape: {list(indices.shape)}"
         )
-    leading = input.shape[:-n]
-    flat = flambeau.zeros(*leading, math.prod(size), dtype=input.dtype, device=input.device)
-    result = unpool(flat, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
-    last = flambeau.channels_last
-    return (
-        result.contiguous(memory_format=last)
-        if input.dim() == 4 and input.is_contiguous(memory_format=last) and not input.is_contiguous()
-        else result
-    )
+    places, values = indices.flatten(-n), input.flatten(-n)
+    count = math.prod(size)
+    if input.dim() == 4 and input.is_contiguous(memory_format=flambeau.channels_last) and not input.is_contiguous():
+        places, values = places.transpose(1, 2), values.transpose(1, 2)  # as they lie in memory, and as the result shall
+        flat = flambeau.zeros(values.size(0), count, values.size(2), dtype=input.dtype, device=input.device)
+        return unpool(flat, 1, places, values).transpose(1, 2).unflatten(-1, size)
+    flat = flambeau.zeros(*input.shape[:-n], count, dtype=input.dtype, device=input.device)
+    return unpool(flat, -1, places, values).unflatten(-1, size)
 
 
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> Tensor:

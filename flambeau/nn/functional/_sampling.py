@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-import operator
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import flambeau
+from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
@@ -18,8 +15,6 @@ _CORNERS = (
     "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify align_corners=True "
     "if the old behavior is desired."
 )
-
-_FEW_CHANNELS = 4
 
 
 def grid_sample(
@@ -50,29 +45,7 @@ def grid_sample(
         warnings.warn(_CORNERS, stacklevel=2)
         align_corners = False
     _check_grid(input, grid, mode)
-    sizes = tuple(input.shape[2:])
-    # x belongs to the last axis. Places and weights are computed once for all channels and kept; for few, whose gradients nobody asks for, with each.
-    each = input.shape[1] if input.shape[1] <= _FEW_CHANNELS and not (_records(input) or _records(grid)) else 1
-    points = [_unnormalize(grid[..., -1 - i].unsqueeze(1), size, align_corners) for i, size in enumerate(sizes)]
-    points = [point.expand(-1, each, *point.shape[2:]) for point in points]
-    if mode == "bicubic":
-        return _bicubic(input, points, padding_mode, align_corners)
-    points = [_inside(point, size, padding_mode, align_corners) for point, size in zip(points, sizes)]
-    if mode == "nearest":
-        return _take(input, [_place(input, axis, point.round()) for axis, point in enumerate(points)])
-    low = [point.floor() for point in points]
-    sides = [[_place(input, axis, floor), _place(input, axis, floor + 1)] for axis, floor in enumerate(low)]
-    shares = [(1 - fraction, fraction) for fraction in (point - floor for point, floor in zip(points, low))]
-    result: Any = None
-    for corner in itertools.product((0, 1), repeat=len(points)):
-        weight = functools.reduce(operator.mul, (share[side] for share, side in zip(shares, corner)))
-        part = _take(input, [side[which] for side, which in zip(sides, corner)]) * weight
-        result = part if result is None else result + part
-    return result
-
-
-def _records(input: Tensor) -> bool:
-    return input.requires_grad and flambeau.is_grad_enabled()
+    return ops.sampled_at(input, grid, ops.Sampling(mode, padding_mode, align_corners))
 
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
@@ -89,69 +62,6 @@ def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
         )
     if mode == "bicubic" and n == 3:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-
-
-def _unnormalize(point: Tensor, size: int, align_corners: bool) -> Tensor:
-    """From [-1, 1] to positions of an axis of ``size``."""
-    return (point + 1) / 2 * (size - 1) if align_corners else ((point + 1) * size - 1) / 2
-
-
-def _inside(point: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
-    if padding_mode == "zeros":
-        return point
-    if padding_mode == "reflection":
-        low, span = (0.0, float(size - 1)) if align_corners else (-0.5, float(size))
-        if span <= 0:
-            return flambeau.zeros_like(point)
-        distance = (point - low).abs()
-        turns = (distance / span).floor()
-        rest = distance - turns * span
-        point = flambeau.where(turns % 2 == 0, rest, span - rest) + low
-    return point.clamp(0, size - 1)
-
-
-def _place(input: Tensor, axis: int, position: Tensor) -> tuple[Tensor, Tensor]:
-    """How far a whole position of a spatial axis (or the nearest that there is) lies in a flattened image, and whether it is inside."""
-    sizes = input.shape[2:]
-    whole = flambeau.int32 if math.prod(sizes) < 1 << 31 else flambeau.int64  # half of what is kept
-    inside = (position >= 0) & (position <= sizes[axis] - 1)
-    return position.clamp(0, sizes[axis] - 1).to(whole) * math.prod(sizes[axis + 1 :]), inside
-
-
-def _take(input: Tensor, places: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The values (N, C, ...) at places (N, C or 1, ...), with zeros outside."""
-    index = functools.reduce(operator.add, (place for place, _ in places))
-    inside = functools.reduce(operator.and_, (inside for _, inside in places))
-    shape = (*input.shape[:2], *index.shape[2:])
-    values = input.flatten(2).gather(2, index.expand(shape).flatten(2)).view(shape)
-    return flambeau.where(inside, values, 0.0)
-
-
-def _bicubic(input: Tensor, points: list[Tensor], padding_mode: str, align_corners: bool) -> Tensor:
-    sizes = input.shape[2:]
-    low = [point.floor() for point in points]
-    weights = [_cubic_weights(point - floor) for point, floor in zip(points, low)]
-    taps = [
-        [_place(input, axis, _inside(low[axis] + offset, size, padding_mode, align_corners)) for offset in range(-1, 3)]
-        for axis, size in enumerate(sizes)
-    ]
-    result: Any = 0
-    for i, j in itertools.product(range(4), repeat=2):
-        result = result + _take(input, [taps[0][i], taps[1][j]]) * (weights[0][i] * weights[1][j])
-    return result
-
-
-def _cubic_weights(t: Tensor) -> list[Tensor]:
-    """Keys' kernel with a = -0.75 at the distances 1 + t, t, 1 - t and 2 - t."""
-    a = -0.75
-
-    def near(x: Tensor) -> Tensor:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x: Tensor) -> Tensor:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:

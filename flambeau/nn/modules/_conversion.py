@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau.nn.parameter import Parameter, is_lazy
 
 
 class Conversion:
@@ -16,17 +17,24 @@ class Conversion:
     training: bool
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Replaces the data of every parameter, its gradient and every buffer by ``fn`` of it; parameters keep their identity."""
+        """Replaces the data of every parameter, its gradient and every buffer by ``fn`` of it.
+
+        Parameters keep their identity, unless they go to another device: then there are new ones in their places.
+        """
         if recurse:
             for module in self.children():
                 module._apply(fn)
-        for parameter in self._parameters.values():
+        for name, parameter in self._parameters.items():
             if parameter is not None:
                 with flambeau.no_grad():
-                    parameter.data = fn(parameter)
-                    if parameter.grad is not None:
-                        # Assigned anew: its dtype or device may have changed together with the parameter's.
-                        gradient, parameter.grad = parameter.grad, None
+                    made = fn(parameter)
+                    # Assigned anew: its dtype or device may have changed together with the parameter's.
+                    gradient, parameter.grad = parameter.grad, None
+                    if made.device == parameter.device:
+                        parameter.data = made
+                    else:
+                        parameter = self._parameters[name] = _moved(parameter, made)
+                    if gradient is not None:
                         parameter.grad = fn(gradient).requires_grad_(gradient.requires_grad)
         for name, buffer in self._buffers.items():
             if buffer is not None:
@@ -76,7 +84,17 @@ class Conversion:
         return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Any:
-        """Gives parameters and buffers new, uninitialised memory on ``device``."""
+        """Gives parameters and buffers new, uninitialised memory on ``device``: what a module that was made on the meta device needs first.
+
+        Example:
+            >>> net = flambeau.nn.Linear(2, 3, device="meta")
+            >>> net.weight
+            Parameter containing:
+            tensor(..., device='meta', size=(3, 2), requires_grad=True)
+            >>> net.to_empty(device="cpu").reset_parameters()
+            >>> net.weight.device
+            device(type='cpu')
+        """
         return self._apply(lambda t: flambeau.empty_like(t, device=device), recurse=recurse)
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
@@ -148,6 +166,13 @@ class Conversion:
                 else:
                     gradient.requires_grad_(False)
                 gradient.zero_()
+
+
+def _moved(parameter: Any, made: Tensor) -> Any:
+    """A parameter that takes another one's place, on another device."""
+    if is_lazy(parameter):
+        return type(parameter)(parameter.requires_grad, made.device, made.dtype)
+    return Parameter(made, parameter.requires_grad)
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:

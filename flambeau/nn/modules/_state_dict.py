@@ -206,6 +206,12 @@ class StateDict:
                     f"size mismatch for {key}: copying a param with shape {source.shape} from checkpoint, the shape in current "
                     f"model is {target.shape}."
                 )
+        if target.is_meta and not source.is_meta and not assign:
+            warnings.warn(
+                f"{key} is on the meta device, where nothing can be copied to, so that it is not loaded: pass assign=True, or give the module "
+                "memory with to_empty(device='cpu') first",
+                stacklevel=2,
+            )
         try:
             with flambeau.no_grad():
                 if not assign:

@@ -9,10 +9,21 @@ import pytest
 
 import flambeau
 from flambeau._codegen import loops
-from flambeau._compiler import nest
+from flambeau._compiler import lazy, nest
 from flambeau._runtime import cache
+from flambeau._tape.trie import TRIE
 from flambeau.nn import functional as F
 from tests._codegen.loops.order import lying, ordered_sum
+
+
+@pytest.fixture(autouse=True)
+def write_all_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what has so few elements that a loop would do, as most of what is tested here has; and no program that was made without that."""
+    monkeypatch.setattr(nest, "ENOUGH", 0)
+    monkeypatch.setattr(lazy, "program_key", lambda *_: None)
+    flambeau.flush()
+    TRIE.clear()
+    flambeau.flush()
 
 
 def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -71,11 +82,20 @@ def test_several_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == ["window"]
 
 
-def test_long_reductions_are_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_reductions_and_those_of_few_elements_are_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of another size is the same kernel."""
+    monkeypatch.setattr(nest, "ENOUGH", 8000)
     found = modes(monkeypatch)
-    for length in (8, 9):  # a batch of another size is the same kernel
-        flambeau.tensor(np.ones((length, 40), np.float32)).mul(1.125).sum(0).numpy()
-    assert found == ["window", "column"]
+    for length, width in ((8, 1000), (9, 1000), (8, 999), (2, 40)):
+        flambeau.tensor(np.ones((length, width), np.float32)).mul(1.125).sum(0).numpy()
+    assert found == ["window", "column", "column", "column"]
+
+
+def test_images_and_pixels_of_a_batch_norm_are_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = modes(monkeypatch)
+    for batch in (3, 5):
+        flambeau.tensor(np.ones((batch, 40, 2, 2), np.float32)).mul(1.375).sum((0, 2, 3)).numpy()
+    assert "window" not in found
 
 
 @pytest.mark.parametrize("width", [1, 5, 15, 16, 17, 18, 33, 70])

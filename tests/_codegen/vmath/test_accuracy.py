@@ -95,6 +95,15 @@ def test_float32_over_all_bit_patterns(name):
     check(getattr(vmath, name), case.exact(x.astype(np.float64)), case.float32, x)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_trigamma():
+    """As exact as SciPy's zeta function where it is positive, and by reflection below."""
+    x = np.concatenate([np.geomspace(1e-6, 1e6, 2001), np.linspace(-30.3, -0.01, 1500)])
+    expected = scipy.special.polygamma(1, np.abs(x))
+    reflected = np.pi**2 / np.sin(np.pi * (x - np.rint(x))) ** 2 - scipy.special.polygamma(1, 1 - x)
+    np.testing.assert_allclose(run_lanes(vmath.trigamma, x), np.where(x < 0, reflected, expected), rtol=3e-15)
+
+
 def test_the_normal_distribution():
     """In float32 its integral to a unit of 1, and in the lower tail also to a few of its own; what gelu multiplies by it as well, but for its far tail."""
     x = np.concatenate([np.linspace(-12, 12, 50_001), [-0.0, 0.0, 20.0, 1e30]]).astype(np.float32)

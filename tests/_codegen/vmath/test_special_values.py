@@ -41,6 +41,7 @@ EXPECTED = {
     "erfinv": [(0.0, 0.0), (-0.0, -0.0), (1.0, INF), (-1.0, -INF), (1.5, NAN), (INF, NAN)],
     "lgamma": [(1.0, 0.0), (2.0, 0.0), (0.0, INF), (-0.0, INF), (-3.0, INF), (INF, INF), (-INF, INF)],
     "digamma": [(0.0, -INF), (-0.0, INF), (-3.0, NAN), (INF, INF)],
+    "trigamma": [(0.0, INF), (-0.0, INF), (-3.0, INF), (INF, 0), (-INF, NAN)],
     "i0": [(0.0, 1), (INF, INF), (-INF, INF), (1000.0, INF)],
     "i0e": [(0.0, 1), (INF, 0), (-INF, 0)],
     "i1": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (1000.0, INF)],

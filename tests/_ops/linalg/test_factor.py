@@ -35,7 +35,7 @@ def test_a_matrix_that_is_not_definite_is_named() -> None:
         linalg.cholesky(a)
     factor, info = linalg.cholesky_ex(a)
     assert info.tolist() == [[0, 0], [3, 0]]
-    assert factor[1, 0].isnan().all() and factor[0, 0].equal(flambeau.eye(3))
+    assert factor[1, 0].isnan().tolist() == [[False] * 3, [False] * 3, [False, False, True]] and factor[0, 0].equal(flambeau.eye(3))
 
 
 @pytest.mark.parametrize("mode", ["reduced", "complete", "r"])

@@ -71,3 +71,19 @@ def test_what_a_driver_returns() -> None:
     assert linalg.lstsq(a, b).solution.tolist() == [1.0, 1.0]
     with pytest.raises(RuntimeError, match="should be one of"):
         linalg.lstsq(a, b, driver="qr")
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (3, 3), (2, 40, 2)])
+def test_gradients_of_lstsq_with_full_rank(shape: tuple[int, ...]) -> None:
+    inputs = flambeau.tensor(values(*shape), requires_grad=True), flambeau.tensor(values(*shape[:-1], 2), requires_grad=True)
+    assert gradcheck(lambda a, b: linalg.lstsq(a, b).solution, inputs, fast_mode=True)
+    assert gradgradcheck(lambda a, b: linalg.lstsq(a, b).solution, inputs, fast_mode=True)
+
+
+def test_lstsq_where_one_of_a_batch_has_not_full_rank() -> None:
+    a, b = values(3, 6, 4), values(3, 6, 2)
+    a[1, :, 3] = a[1, :, 0]
+    found = linalg.lstsq(flambeau.tensor(a), flambeau.tensor(b))
+    for matrix, right, solution in zip(a, b, found.solution.numpy(), strict=True):
+        np.testing.assert_allclose(solution, np.linalg.lstsq(matrix, right, 1e-12)[0], atol=1e-10)
+    assert found.rank.tolist() == [4, 3, 4]

@@ -90,6 +90,14 @@ def test_logdet() -> None:
     np.testing.assert_allclose(flambeau.logdet(a).numpy(), [np.log(6), np.nan, -np.inf], rtol=1e-6)
 
 
+def test_cofactors_of_matrices_with_zeros_on_the_diagonal_of_u() -> None:
+    """Of rank 2, exactly; of rank 1, whose cofactors are 0; and of the matrix of zeros."""
+    a = flambeau.tensor([[[1.0, 2, 3], [2, 4, 6], [1, 0, 1]], [[1, 2, 3]] * 3, [[0, 0, 0]] * 3], requires_grad=True)
+    linalg.det(a).sum().backward()
+    expected = [[[4.0, 4.0, -4.0], [-2.0, -2.0, 2.0], [0.0, 0.0, 0.0]], [[0.0] * 3] * 3, [[0.0] * 3] * 3]
+    np.testing.assert_allclose(a.grad.numpy(), expected, atol=1e-5)
+
+
 def test_singular_matrices_are_named() -> None:
     a = flambeau.stack([flambeau.eye(2), flambeau.ones(2, 2), flambeau.eye(2)])
     with pytest.raises(linalg.LinAlgError, match=r"linalg.inv: \(Batch element 1\): The diagonal element 2 is zero.*test_solve.py"):
@@ -98,7 +106,7 @@ def test_singular_matrices_are_named() -> None:
         linalg.solve(a, flambeau.ones(2))
     inverse, info = linalg.inv_ex(a)
     assert info.tolist() == [0, 2, 0]
-    assert inverse[1].isnan().all() and inverse[2].equal(flambeau.eye(2))
+    assert not inverse[1].isfinite().any() and inverse[2].equal(flambeau.eye(2))
     assert linalg.solve_ex(a, flambeau.ones(2, 1)).info.tolist() == [0, 2, 0]
     assert flambeau.ones(2).sum().item() == 2  # the tape goes on
 

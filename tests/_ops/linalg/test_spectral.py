@@ -103,3 +103,25 @@ def test_what_is_not_finite_does_not_converge() -> None:
         with pytest.raises(linalg.LinAlgError, match=r"\(Batch element 1\).*non-finite"):
             parts = function(a)
             (parts if isinstance(parts, flambeau.Tensor) else parts[0]).sum().item()
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (40, 3, 3), (9, 16, 16), (2, 1, 0, 4, 4)])
+def test_small_symmetric_matrices(shape: tuple[int, ...], dtype: flambeau.dtype) -> None:
+    a = values(*shape)
+    a = a + a.swapaxes(-1, -2)
+    if len(shape) == 3:
+        a[0], a[1], a[2] = 0, np.eye(shape[-1]), 1  # nothing to do, and equal eigenvalues
+    found, vectors = linalg.eigh(flambeau.tensor(a, dtype=dtype))
+    expected = np.linalg.eigvalsh(a)
+    tolerance = 8 * flambeau.finfo(dtype).eps * np.abs(expected).max(initial=1)
+    np.testing.assert_allclose(found.numpy(), expected, atol=tolerance)
+    np.testing.assert_allclose((vectors.mT @ vectors).numpy(), np.broadcast_to(np.eye(shape[-1]), shape), atol=tolerance)
+    np.testing.assert_allclose(((vectors * found.unsqueeze(-2)) @ vectors.mT).numpy(), a, atol=tolerance)
+
+
+def test_small_matrices_that_are_not_finite_are_named() -> None:
+    a = flambeau.eye(3).repeat(2, 4, 1, 1)
+    a[1, 2, 0, 0] = float("inf")
+    with pytest.raises(linalg.LinAlgError, match=r"linalg.eigh: \(Batch element 1, 2\).*non-finite"):
+        linalg.eigh(a).eigenvalues.tolist()

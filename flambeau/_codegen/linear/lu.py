@@ -1,0 +1,105 @@
+"""The LU decomposition with partial pivoting."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from flambeau._codegen.contract.kernel import Code
+from flambeau._codegen.ir import Value, constant, i64, vector
+from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
+from flambeau._codegen.linear.decomposition import Decomposition
+
+
+@cache
+def lu(structure: Structure) -> Code:
+    """``packed`` (L below the diagonal, U), ``pivots`` (int32, from 1) and ``info`` (int32: the first diagonal element of U that is 0) of ``a``."""
+    kernel = _LU(structure)
+    kernel.emit()
+    return kernel.code()
+
+
+@cache
+def permutation(structure: Structure) -> Code:
+    """The ``order`` (int64) of rows that exchanging row i with row ``pivots[i]`` (int32, from 1), for each i in turn, makes of ``0, 1, …``."""
+    kernel = Columns(structure)
+    f, read = kernel.f, kernel.read
+    with f.loop(f.parameters[2], f.parameters[3]) as tiles:
+        order = f.offset(kernel.buffer("to.order"), f.mul(tiles.index, read("rows")), "i64")
+        pivots = f.offset(kernel.buffer("pivots"), f.mul(tiles.index, read("steps")), "i32")
+        with f.loop(0, read("rows")) as rows:
+            f.store(rows.index, f.offset(order, rows.index, "i64"))
+        with f.loop(0, read("steps")) as steps:
+            here, there = f.offset(order, steps.index, "i64"), f.offset(order, kernel.partner(pivots, steps.index), "i64")
+            kept = f.load(here, "i64")
+            f.store(f.load(there, "i64"), here)
+            f.store(kept, there)
+    return kernel.code()
+
+
+class _LU(Decomposition):
+    name = "packed"
+
+    def attach(self, matrix: Value) -> None:
+        f = self.f
+        self.pivots = f.offset(self.buffer("to.pivots"), f.mul(matrix, self.steps), "i32")
+        self.info = f.offset(self.buffer("to.info"), matrix, "i32")
+
+    def start(self) -> None:
+        self.f.store(constant("i32", 0), self.info)
+
+    def panel(self, first: Value, last: Value) -> None:
+        f, rows = self.f, self.rows
+        with f.loop(first, last) as loop:
+            step, following = loop.index, f.add(loop.index, 1)
+            column, right = self.at(self.work, step, self.pitch), self.at(self.work, following, self.pitch)
+            pivot = self._pivot(column, step)
+            f.store(f.cast("trunc", f.add(pivot, 1), "i32"), f.offset(self.pivots, step, "i32"))
+            self.exchange(self.work, self.pitch, first, last, step, pivot)
+            divisor = self.get(column, step)
+            with f.when(f.compare("une", divisor, 0.0)):
+                self.divide(column, step, rows, divisor)
+            self.report(self.info, step, f.compare("oeq", divisor, 0.0))
+            factors = f.offset(right, step, self.element)
+            self.eliminate(column, right, self.pitch, factors, self.pitch, f.sub(last, following), step, rows)
+        if self.structure.blocked:
+            self.pack(self.at(self.work, first, self.pitch), self.pitch, last, rows, f.sub(last, first), self.packed)
+
+    def _pivot(self, column: Value, step: Value) -> Value:
+        """The first row, from ``step`` on, with the largest element of a column."""
+        f, width = self.f, self.width
+        best, places = constant(self.tile.type, -1.0), f.splat(step, width)
+        with f.loop(self.down(step), self.rows, width, [best, places]) as vectors:
+            best, places = vectors.carried
+            here = self.lanes(vectors.index)
+            size = f.intrinsic("fabs", f.load(f.offset(column, vectors.index, self.element), self.tile.type))
+            inside = f.binary("and", f.compare("sge", here, f.splat(step, width)), f.compare("slt", here, f.splat(self.rows, width)))
+            better = f.binary("and", f.compare("ogt", size, best), inside)
+            vectors.carry(f.select(better, size, best), f.select(better, here, places))
+        best, places = vectors.carried
+        top = f.splat(f.intrinsic("vector.reduce.fmax", best, returns=self.element), width)
+        candidates = f.select(f.compare("oeq", best, top), places, constant(vector("i64", width), 1 << 62))
+        return f.intrinsic("vector.reduce.smin", candidates, returns="i64")
+
+    def update(self, first: Value, last: Value, begin: Value, end: Value) -> None:
+        """Exchange rows, find the columns' part of U, and subtract products with it."""
+        f = self.f
+        count, target = f.sub(end, begin), self.at(self.work, begin, self.pitch)
+        with f.loop(first, last) as steps:
+            self.exchange(target, self.pitch, 0, count, steps.index, self.partner(self.pivots, steps.index))
+        with f.loop(first, last) as steps:
+            column, factors = self.at(self.work, steps.index, self.pitch), f.offset(target, steps.index, self.element)
+            self.eliminate(column, target, self.pitch, factors, self.pitch, count, steps.index, last)
+        if self.structure.blocked:
+            factors, depth = f.offset(target, first, self.element), f.sub(last, first)
+            self.multiply(last, self.rows, count, factors, self.pitch, 1, depth, self.packed, last, target, self.pitch)
+
+    def finish(self, first: Value, last: Value) -> None:
+        """Exchange rows of L as the panels behind it did."""
+        f = self.f
+        if not self.structure.blocked:
+            return
+        with f.loop(first, last) as columns:
+            behind = f.add(f.binary("and", columns.index, -BLOCK), BLOCK)
+            column = self.at(self.work, columns.index, self.pitch)
+            with f.loop(behind, self.steps) as steps:
+                self.exchange(column, self.pitch, 0, i64(1), steps.index, self.partner(self.pivots, steps.index))
