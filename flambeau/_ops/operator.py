@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from flambeau._ops import registry
 from flambeau._ops.node import GradNode
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
 from flambeau._ops.writing import check_result, check_writable, rebase, show, write
+from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock, set_share
 from flambeau._types.device import CPU
@@ -88,6 +90,7 @@ class Operator:
             if operand == "grad" or operand.startswith("result"):
                 raise ValueError(f"{name}: a gradient's formula could not tell an operand named {operand!r} from what it is given anyway")
         self.name = name
+        self.rank = crc32(name.encode())
         self.operands = tuple(operands)
         self.statics = tuple(statics)
         self.infer = infer
@@ -158,6 +161,8 @@ class Operator:
         tape = LOCAL.tape
         if tape.batched:
             return tape.call(self, operands, statics)
+        if tape.cursor.cut:
+            CUTS.cut(tape)
         key: list[Any] = [self, statics]  # appended to one by one: tuples of two would cost 0.04 µs each
         requires = False
         try:
@@ -326,6 +331,8 @@ class Operator:
         tape = LOCAL.tape
         if tape.batched:
             return False
+        if tape.cursor.cut:
+            CUTS.cut(tape)
         with recording_lock():
             try:
                 for number in numbers:

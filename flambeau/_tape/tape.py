@@ -18,6 +18,7 @@ from sys import getrefcount
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from flambeau._tape.cuts import CUTS, LONG
 from flambeau._tape.native import WARM
 from flambeau._tape.storage import Storage, set_flush_readers
 from flambeau._tape.trie import TRIE, TrieNode
@@ -216,11 +217,14 @@ class Tape:
         node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
         node.wanted = -1
         node.parent = self.cursor
+        node.depth = self.cursor.depth + 1
         node.first = len(self.values)
         node.slots = node.first + len(node.layouts)
         node.scalars = len(self.numbers)
         self.cursor[key] = node
         TRIE.size += 1
+        if CUTS.single:
+            CUTS.place(node)
         return node
 
     def follow(
@@ -300,7 +304,12 @@ class Tape:
             self.flushing = True
             run = None
             try:
-                program = cursor.programs.get(alive) or self._find_program(cursor, alive)
+                program = cursor.programs.get(alive)
+                recurs = program is not None
+                if recurs:
+                    CUTS.recurred(cursor)
+                else:
+                    program = self._find_program(cursor, alive)
                 run = program.start(self.inputs, self.numbers)
                 program.execute(run)
             except BaseException as error:
@@ -317,7 +326,7 @@ class Tape:
                 run.release()
                 if _native is None:
                     _warm()
-                else:
+                elif recurs or cursor.depth < LONG:  # or nobody would see that a long one comes again
                     _keep_launch(cursor, alive, program)
             finally:
                 self.flushing = False
@@ -366,6 +375,7 @@ class Tape:
         if program is None:
             assert _compile is not None
             program = _compile(cursor.path(), alive)
+            CUTS.made(cursor)
         cursor.programs[alive] = program
         return program
 

@@ -22,6 +22,8 @@ class TrieNode(dict):
         differentiable: whether the operator has gradients and a result can carry one
         wanted, saves: which operands required grad the last time, as bits, and the operands (or ``~`` the results) to save for them
         slots, scalars: how many the tape has after this record
+        depth: how many records lead here, this one included
+        cut: whether what is recorded next begins a new tape (``cuts.py``)
         programs: compiled programs for a flush here, by what is alive
         latest: the child that was recorded last, which native code tries first
         launches: programs that native code can run, by what is alive (``native/``); ``None`` if there are none
@@ -30,6 +32,8 @@ class TrieNode(dict):
     """
 
     __slots__ = (
+        "cut",
+        "depth",
         "differentiable",
         "first",
         "latest",
@@ -61,6 +65,8 @@ class TrieNode(dict):
         self.parent = None
         self.slots = 0
         self.scalars = 0
+        self.depth = 0
+        self.cut = False
         self.programs: dict[tuple, Any] = {}
         self.latest: TrieNode | None = None
         self.launches: dict[bytes, Any] | None = None

@@ -30,6 +30,7 @@ from flambeau._ops.node import AccumulateGrad, GradNode
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator, user_line
 from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
+from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, recording_lock
 from flambeau._tape.trie import TrieNode
@@ -204,6 +205,8 @@ def replayed(
     With ``wanted`` edges the pass returns their gradients; without, it adds them to the ``grad`` of leaves.
     """
     tape = LOCAL.tape
+    if tape.cursor.cut:
+        CUTS.cut(tape)
     if ANOMALY.enabled or tape.limit < 0 or (found := survey(tape, outputs, grads, retain, wanted)) is None:
         return run()
     replays = tape.cursor.replays

@@ -1,0 +1,116 @@
+"""Where the tape is cut in programs whose length varies: the episodes of a game, the steps of a solver, sentences word by word.
+
+A tape that is flushed makes one program of all that it holds. Where the same work recurs that is best, but a loop that takes another number of
+rounds each time never makes the same program twice, and to plan a record takes as long as computing with some thousand numbers. So once
+a few long programs in a row (``PATIENCE``) were run a single time each, new paths of the trie are cut into pieces, which do recur:
+
+```
+              rounds              cut after ``h``, the least operator of a window
+a b | c d e f g h | c d e f g h | …        ──▶   [a b c d e f g h] [c d e f g h] [c d e f g h] …
+```
+
+Places are chosen by what is recorded and not by counting, so that the pieces of every round begin alike: after a record whose operator has the
+least rank (a number made of its name) of those in the ``WINDOW`` before. A cut is a mark on a trie node; what is recorded there next
+begins a new tape. Results do not depend on it: the bits are the same wherever a tape is flushed. Paths that were known before stay whole, as
+long as they are followed to their end; and if the same pieces follow each other again and again, the work has one length after all, and
+the trie is begun anew, without cuts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from flambeau._tape.trie import TRIE, TrieNode
+
+if TYPE_CHECKING:
+    from flambeau._tape.tape import Tape
+
+LONG = 256
+"""So many records make a program that takes long to plan: a hundredth of a second and more."""
+WINDOW = 64
+"""A piece has at least so many records: to run one takes some microseconds."""
+PATIENCE = 4
+"""Long programs in a row that ran once and did not come again, until tapes are cut."""
+
+
+REMEMBERED, FEW = 8, 2
+"""If the last ``REMEMBERED`` tapes that were cut were cut in at most so many ways, they should not have been."""
+
+
+class Cuts:
+    """Whether tapes are cut, for all threads.
+
+    Attributes:
+        single: how many long programs were made since one came again
+        ways: a number for each of the last tapes that were cut, which says where
+        way: that of the tape which is being cut
+    """
+
+    def __init__(self) -> None:
+        self.single = 0
+        self.ways: deque[int] = deque(maxlen=REMEMBERED)
+        self.way = 0
+
+    def made(self, end: TrieNode) -> None:
+        """A program was made of the path to ``end``."""
+        if end.depth >= LONG:
+            self.single += 1
+            if self.single >= PATIENCE:
+                _mark_before(end)
+
+    def recurred(self, end: TrieNode) -> None:
+        """The program of the path to ``end`` is run again."""
+        if end.depth >= LONG and self.single < PATIENCE:
+            self.single = 0
+
+    def cut(self, tape: Tape) -> None:
+        """Compute what is on a tape, at a mark."""
+        here = tape.cursor
+        goes_on = tape.flushed.cut
+        tape.flush()
+        if not goes_on:
+            self.ways.append(self.way)
+            self.way = 0
+            if len(self.ways) == REMEMBERED and len(set(self.ways)) <= FEW:
+                self.single = 0
+                self.ways.clear()
+                TRIE.clear()
+                tape.cursor = TRIE.root
+        self.way = hash((self.way, id(here)))
+
+    def place(self, node: TrieNode) -> None:
+        """Mark a node that is new, or some of those before it, if tapes are to be cut."""
+        if self.single < PATIENCE:
+            return
+        if node.depth > LONG:
+            _mark_before(node)
+        node.cut = _is_place(node, node.depth)
+
+
+def _is_place(node: TrieNode, length: int) -> bool:
+    """Whether a piece of ``length`` records that ends with this one should be cut here."""
+    if length < WINDOW:
+        return False
+    rank, before = node.op.rank, node.parent
+    for _ in range(WINDOW - 1):
+        if before is None or before.parent is None:
+            break
+        if before.op.rank < rank:
+            return False
+        before = before.parent
+    return True
+
+
+def _mark_before(node: TrieNode) -> None:
+    """Cut a long path that was known and turned out to lead elsewhere: what is behind the cuts is recorded anew, in pieces."""
+    start = 0
+    for record in node.path()[:-1]:
+        if _is_place(record, record.depth - start):
+            record.cut = True
+            record.clear()
+            record.latest = None
+            start = record.depth
+
+
+CUTS = Cuts()

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import flambeau
+from flambeau._tape import cuts
+from flambeau._tape import tape as tapes
+from flambeau._tape.cuts import Cuts
+from flambeau._tape.trie import TRIE
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records each program had that was planned, with shorter pieces and a trie that has seen nothing."""
+    flambeau.flush()
+    TRIE.clear()
+    flambeau._tape.tape.LOCAL.tape.cursor = TRIE.root
+    for name, value in (("LONG", 40), ("WINDOW", 10)):
+        monkeypatch.setattr(cuts, name, value)
+    monkeypatch.setattr(tapes, "LONG", 40)
+    fresh = Cuts()
+    for module in ("flambeau._tape.tape", "flambeau._ops.operator", "flambeau.autograd.replay"):
+        monkeypatch.setattr(f"{module}.CUTS", fresh)
+    lengths: list[int] = []
+    compile = tapes._compile
+
+    def counted(path: list, alive: tuple) -> object:
+        lengths.append(len(path))
+        return compile(path, alive)
+
+    monkeypatch.setattr(tapes, "_compile", counted)
+    yield lengths
+    flambeau.flush()
+    TRIE.clear()
+    flambeau._tape.tape.LOCAL.tape.cursor = TRIE.root
+
+
+def rounds(count: int) -> tuple[list[float], list[float]]:
+    """A recurrence of so many steps, and its gradients."""
+    weight = flambeau.tensor([[0.5, -0.3], [0.2, 0.7]], requires_grad=True)
+    state, total = flambeau.ones(2), 0
+    for step in range(count):
+        state = flambeau.tanh(weight @ state + 0.1)
+        total = total + (state * state).sum() * (1 + step % 3)
+    total.backward()
+    return state.tolist(), weight.grad.flatten().tolist()
+
+
+def test_loops_of_other_lengths_are_planned_in_pieces_that_recur(planned: list[int]) -> None:
+    lengths = random.Random(0).sample(range(10, 60), 40)
+    for count in lengths[:30]:
+        rounds(count)
+    assert max(planned) > 200  # the first ones were whole
+    planned.clear()
+    for count in lengths[30:]:
+        rounds(count)
+    assert sum(planned) < 400  # of some 6,000 records
+    assert max(planned, default=0) < 80
+
+
+def test_cuts_change_no_bit(planned: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = [rounds(count) for count in range(10, 40)]
+    monkeypatch.setattr(cuts, "PATIENCE", 1000)
+    TRIE.clear()
+    flambeau._tape.tape.LOCAL.tape.cursor = TRIE.root
+    planned.clear()
+    assert [rounds(count) for count in range(10, 40)] == cut
+    assert len(planned) == 30  # each in one piece
+
+
+def test_a_loop_of_one_length_stays_whole(planned: list[int]) -> None:
+    for _ in range(3):
+        for count in (20, 30, 40):  # three programs, which recur
+            rounds(count)
+    planned.clear()
+    for count in (20, 30, 40):
+        rounds(count)
+    assert not planned
+
+
+def test_lengths_that_settle_are_planned_whole_again(planned: list[int]) -> None:
+    for count in range(10, 40):
+        rounds(count)
+    planned.clear()
+    for _ in range(12):
+        rounds(41)
+    assert max(planned) > 300  # once more, and for good
+    planned.clear()
+    rounds(41)
+    assert not planned
+
+
+def test_known_beginnings_are_cut_when_they_lead_elsewhere(planned: list[int]) -> None:
+    """Forward passes begin alike, whatever their length."""
+
+    def forward(count: int) -> list[float]:
+        state = flambeau.ones(2)
+        for _ in range(count):
+            state = (state * 0.5 + 0.1).tanh().exp()
+        return state.tolist()
+
+    expected = np.ones(2, np.float32)
+    results = {count: forward(count) for count in (90, 60, 80, 30, 70, 50, 20)}
+    planned.clear()
+    results |= {count: forward(count) for count in (65, 75, 85, 95, 55, 45)}
+    assert max(planned, default=0) < 80
+    for count in range(96):
+        if count in results:
+            np.testing.assert_allclose(results[count], expected, rtol=1e-5)
+        expected = np.exp(np.tanh(expected * np.float32(0.5) + np.float32(0.1)))
