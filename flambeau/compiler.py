@@ -1,4 +1,4 @@
-"""``compile`` and its relatives. Everything that runs is compiled already, so that they return what they are given."""
+"""``compile`` and its relatives. Everything that runs is compiled already, so that functions stay what they are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compile(
     isolate_recompiles: bool = False,
     shapes_spec: Any = None,
 ) -> Callable:
-    """The model or function itself: what it records is compiled as one program in any case.
+    """The function itself, or a module that calls the module: what they record is compiled as one program in any case.
 
     Args:
         model: a module or function; without one, a decorator is returned
@@ -62,9 +62,11 @@ def compile(
         return lambda function: function
     if not callable(model):
         raise RuntimeError(f"compile() takes a module or a function, not {model!r}")
-    if hasattr(model, "register_forward_hook"):
-        model.__dict__["_compiled"] = True  # so that it has an ``_orig_mod``, itself
-    return model
+    if disable or not hasattr(model, "register_forward_hook"):
+        return model
+    from flambeau._dynamo import OptimizedModule  # which is made of ``nn``
+
+    return OptimizedModule(model)
 
 
 def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Callable:

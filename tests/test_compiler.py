@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import flambeau
 from flambeau import nn
 
 
-def test_compile_returns_what_it_is_given() -> None:
+def test_compile_wraps_modules_and_leaves_functions_alone() -> None:
     model = nn.Linear(2, 2)
-    assert flambeau.compile(model, fullgraph=True, dynamic=False, backend="inductor", options={"max_autotune": True}) is model
+    assert flambeau.compile(model, disable=True) is model
 
     @flambeau.compile(mode="reduce-overhead")
     def double(x: flambeau.Tensor) -> flambeau.Tensor:
@@ -26,6 +27,41 @@ def test_compile_returns_what_it_is_given() -> None:
         flambeau.compile(model, mode="fast")
     with pytest.raises(RuntimeError, match="Either mode or options"):
         flambeau.compile(model, mode="default", options={})
+
+
+def test_compiled_modules_have_pytorchs_names() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5))
+    compiled = flambeau.compile(model, fullgraph=True, dynamic=False, backend="inductor", options={"max_autotune": True})
+    assert isinstance(compiled, flambeau._dynamo.OptimizedModule) and not isinstance(compiled, nn.Sequential)
+    assert list(compiled.state_dict()) == ["_orig_mod.0.weight", "_orig_mod.0.bias"] and list(model.state_dict()) == ["0.weight", "0.bias"]
+    assert compiled._orig_mod is model and [name for name, _ in compiled.named_modules()] == ["", "_orig_mod", "_orig_mod.0", "_orig_mod.1"]
+    assert repr(compiled).startswith("OptimizedModule(\n  (_orig_mod): Sequential(")
+    compiled.eval()
+    assert not compiled.training and not model.training and len(compiled) == 2
+    x = flambeau.randn(4, 2)
+    assert flambeau.equal(compiled(x), model(x))
+    compiled.load_state_dict({name: flambeau.ones_like(each) for name, each in compiled.state_dict().items()})
+    assert model[0].weight.tolist() == [[1.0, 1.0]] * 3
+
+
+def test_attributes_of_compiled_modules_are_those_of_the_module(tmp_path: Path) -> None:
+    model = nn.Linear(2, 3)
+    compiled = flambeau.compile(model)
+    compiled.scale = 2
+    assert model.scale == 2 and compiled.scale == 2 and compiled.in_features == 2 and "in_features" in dir(compiled)
+    del compiled.scale
+    assert not hasattr(model, "scale")
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = compiled.nothing
+    seen = []
+    compiled.register_forward_hook(lambda *args: seen.append("outer"))
+    model.register_forward_hook(lambda *args: seen.append("inner"))
+    compiled(flambeau.ones(2))
+    assert seen == ["inner", "outer"]
+    again = copy.deepcopy(flambeau.compile(nn.Linear(2, 3)))
+    flambeau.save(again, tmp_path / "compiled.pt")
+    loaded = flambeau.load(tmp_path / "compiled.pt", weights_only=False)
+    assert type(loaded) is type(again) and flambeau.equal(loaded.weight, again.weight) and loaded.weight is loaded._orig_mod.weight
 
 
 def test_jit_has_no_language() -> None:

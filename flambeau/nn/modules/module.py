@@ -171,8 +171,6 @@ class Module(Hooks, StateDict, Conversion, Traversal):
             members = attributes.get(kind)
             if members is not None and name in members:
                 return members[name]
-        if name == "_orig_mod" and "_compiled" in attributes:
-            return self
         if "_scripted" in attributes and name in ("save", "original_name", "code", "graph", "inlined_graph"):
             from flambeau.jit._script import attribute
 
