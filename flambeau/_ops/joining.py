@@ -17,6 +17,7 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.padding import at_plane, inside_plane, is_small_plane, plane
 from flambeau._ops.resampling import at_places
 from flambeau._ops.views import narrow, pieces, slices
+from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import layout as lay
@@ -67,7 +68,8 @@ def _cat_gradient(grad: Tensor, dim: int, position: int, shapes: list[tuple[int,
     if shapes[position] == (0,):
         return grad.new_zeros((0,))
     start = sum(shape[dim] for shape in shapes[:position] if shape != (0,))
-    return narrow(grad, dim, start, shapes[position][dim])
+    piece = narrow(grad, dim, start, shapes[position][dim])
+    return _apart(piece) if CUTS.on and len(shapes) >= _MANY else piece
 
 
 CAT.gradient(tensors=_cat_gradient)
@@ -75,6 +77,27 @@ CAT.gradient(tensors=_cat_gradient)
 
 _MANY, _SMALL = 8, 1 << 16
 """From how many tensors on, and up to how many bytes together, it is worth while to copy what lies in memory at once."""
+
+
+def _apart(view: Tensor) -> Tensor:
+    """A part of a gradient as a tensor of its own, if it is small: where it lay is then no part of a program, and rounds of a loop are alike."""
+    layout, tape = view.layout, LOCAL.tape
+    if tape.grad or tape.batched or tape.entered is not None or not layout.contiguous or layout.numel * layout.dtype.itemsize > _SMALL:
+        return view
+    view.storage.materialize()
+    made = new_empty(lay.contiguous(layout.shape, layout.dtype))
+    assert made.storage.buffer is not None
+    _copy_elements(view, made.storage.buffer.address)
+    return made
+
+
+def _copy_elements(tensor: TensorBase, to: int) -> int:
+    """Copy elements that lie in memory, in order; how many bytes they are."""
+    buffer, layout = tensor.storage.buffer, tensor.layout
+    assert buffer is not None
+    size = layout.dtype.itemsize
+    ctypes.memmove(to, buffer.address + layout.offset * size, layout.numel * size)
+    return layout.numel * size
 
 
 def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
@@ -92,11 +115,8 @@ def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
     made = new_empty(result)
     assert made.storage.buffer is not None
     to = made.storage.buffer.address
-    for tensor, layout in zip(tensors, layouts, strict=True):
-        size, buffer = layout.dtype.itemsize, tensor.storage.buffer
-        assert buffer is not None
-        ctypes.memmove(to, buffer.address + layout.offset * size, layout.numel * size)
-        to += layout.numel * size
+    for tensor in tensors:
+        to += _copy_elements(tensor, to)
     return made
 
 

@@ -52,16 +52,21 @@ class Cuts:
         self.ways: deque[int] = deque(maxlen=REMEMBERED)
         self.way = 0
 
+    @property
+    def on(self) -> bool:
+        """Whether new paths are cut."""
+        return self.single >= PATIENCE
+
     def made(self, end: TrieNode) -> None:
         """A program was made of the path to ``end``."""
         if end.depth >= LONG:
             self.single += 1
-            if self.single >= PATIENCE:
+            if self.on:
                 _mark_before(end)
 
     def recurred(self, end: TrieNode) -> None:
         """The program of the path to ``end`` is run again."""
-        if end.depth >= LONG and self.single < PATIENCE:
+        if end.depth >= LONG and not self.on:
             self.single = 0
 
     def cut(self, tape: Tape) -> None:
@@ -81,7 +86,7 @@ class Cuts:
 
     def place(self, node: TrieNode) -> None:
         """Mark a node that is new, or some of those before it, if tapes are to be cut."""
-        if self.single < PATIENCE:
+        if not self.on:
             return
         if node.depth > LONG:
             _mark_before(node)

@@ -84,7 +84,7 @@ def survey(
     nodes: list[Any] = []
     places: dict[Any, int] = {}  # of the nodes, by the nodes
     leaves: list[TensorBase] = []
-    strangers: list[Storage] = []
+    strangers: dict[Storage, int] = {}
     for output, grad in zip(outputs, grads, strict=True):
         node = output.node
         if node is None or not isinstance(output, TensorBase) or output.layout.__class__ is not Layout or output.storage.device is not CPU:
@@ -150,22 +150,22 @@ def survey(
         key.append("wanted")
         for node, number in wanted:
             key += (places.get(node, -1), number)
-    return Survey(tuple(key), nodes, leaves, strangers)
+    return Survey(tuple(key), nodes, leaves, list(strangers))
 
 
 _OPERATORS = frozenset((Operator, autocast.Casting))
 """The classes of operators whose formulas depend on nothing but what is in the key."""
 
 
-def _slot(storage: Storage, tape: Tape, strangers: list[Storage]) -> Any:
+def _slot(storage: Storage, tape: Tape, strangers: dict[Storage, int]) -> Any:
     """The slot of a storage, or for one that the tape does not know yet, which of the strangers it is, and whether others may write it."""
     if storage.tape is tape:
         return storage.slot
-    for number, known in enumerate(strangers):
-        if known is storage:
-            return ~number
-    strangers.append(storage)
-    return (~(len(strangers) - 1), bool(storage.exported))
+    number = strangers.get(storage)
+    if number is not None:
+        return ~number
+    strangers[storage] = number = len(strangers)
+    return (~number, bool(storage.exported))
 
 
 def _hashable(static: Any) -> Any:
@@ -207,12 +207,17 @@ def replayed(
     tape = LOCAL.tape
     if tape.cursor.cut:
         CUTS.cut(tape)
-    if ANOMALY.enabled or tape.limit < 0 or (found := survey(tape, outputs, grads, retain, wanted)) is None:
-        return run()
     replays = tape.cursor.replays
+    if ANOMALY.enabled or tape.limit < 0 or (CUTS.on and replays is None):  # passes that are cut are none that could be replayed
+        return run()
+    found = survey(tape, outputs, grads, retain, wanted)
+    if found is None:
+        return run()
     if replays is None:
         replays = tape.cursor.replays = {}
     state = replays.get(found.key, _NEW)
+    if CUTS.on and (state is _NEW or state is _SEEN):
+        return run()
     if state is _NEW:
         if len(replays) >= MAX_REPLAYS:
             replays.clear()

@@ -22,7 +22,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         monkeypatch.setattr(cuts, name, value)
     monkeypatch.setattr(tapes, "LONG", 40)
     fresh = Cuts()
-    for module in ("flambeau._tape.tape", "flambeau._ops.operator", "flambeau.autograd.replay"):
+    for module in ("flambeau._tape.tape", "flambeau._ops.operator", "flambeau._ops.joining", "flambeau.autograd.replay"):
         monkeypatch.setattr(f"{module}.CUTS", fresh)
     lengths: list[int] = []
     compile = tapes._compile
@@ -69,6 +69,27 @@ def test_cuts_change_no_bit(planned: list[int], monkeypatch: pytest.MonkeyPatch)
     planned.clear()
     assert [rounds(count) for count in range(10, 40)] == cut
     assert len(planned) == 30  # each in one piece
+
+
+def test_where_a_part_of_a_gradient_lies_is_no_part_of_a_piece(planned: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of all rounds are stacked, as the values of an episode are, and each has its own gradient."""
+
+    def episode(count: int) -> list[float]:
+        weight = flambeau.tensor([0.5, -0.3], requires_grad=True)
+        results = []
+        for step in range(count):
+            results.append((weight * step).tanh().exp().sum())
+            results[-1].item()
+        ((flambeau.stack(results) - flambeau.arange(count)) ** 2).sum().backward()
+        return weight.grad.tolist()
+
+    lengths = random.Random(0).sample(range(20, 60), 30)
+    cut = {count: episode(count) for count in lengths[:20]}
+    planned.clear()
+    cut |= {count: episode(count) for count in lengths[20:]}
+    assert sum(planned) < 400  # of some 4,000 records
+    monkeypatch.setattr(cuts, "PATIENCE", 1000)
+    assert {count: episode(count) for count in lengths} == cut
 
 
 def test_a_loop_of_one_length_stays_whole(planned: list[int]) -> None:
