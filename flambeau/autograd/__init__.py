@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.registry import FUNCTIONS
@@ -129,8 +129,9 @@ def backward(
 
 FUNCTIONS.backward = backward
 
-OBSERVERS: list[Callable[[], Callable[[], None]]] = []
-"""Called before a pass that adds to the ``grad`` of leaves; what they return is called after it. A pass within another one is part of that."""
+OBSERVERS: list[Callable[[Container[Tensor] | None], Callable[[], None]]] = []
+"""Called before a pass that adds to the ``grad`` of leaves, with the leaves, or ``None`` if that may be any; what they return is called after
+it. A pass within another one is part of that."""
 
 _passes = threading.local()
 
@@ -138,7 +139,7 @@ _passes = threading.local()
 def _observed(run: Callable[[], None]) -> None:
     _passes.running = True
     try:
-        after = [observer() for observer in OBSERVERS]
+        after = [observer(None) for observer in OBSERVERS]
         run()
     finally:
         del _passes.running

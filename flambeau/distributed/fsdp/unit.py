@@ -95,7 +95,7 @@ class Unit:
                 for gathered in waiting if unit.releases_after_backward else ():
                     gathered.release()
 
-        observer = lambda: after
+        observer = lambda leaves: after
         autograd.OBSERVERS.append(observer)
         weakref.finalize(self, autograd.OBSERVERS.remove, observer)
 

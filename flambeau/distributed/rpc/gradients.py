@@ -355,7 +355,7 @@ class Part:
     def _observe(self) -> None:
         """Let those that exchange gradients after a pass, such as ``DistributedDataParallel``, do so, as if they were the leaves' ``grad``."""
         before = {leaf: leaf.grad for leaf in self.leaves}
-        after = [observer() for observer in OBSERVERS]
+        after = [observer(self.leaves) for observer in OBSERVERS]
         try:
             for leaf, grad in self.leaves.items():
                 leaf.grad = grad.clone()  # which may be changed in place, and may be another leaf's, too

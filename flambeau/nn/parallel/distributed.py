@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -104,9 +104,9 @@ class DistributedDataParallel(Module, Joinable):
     def _observe_passes(self) -> None:
         reference = weakref.ref(self)
 
-        def observer() -> Callable[[], None]:
+        def observer(leaves: Container[Tensor] | None) -> Callable[[], None]:
             ddp = reference()
-            return (lambda: None) if ddp is None else ddp._before_pass()
+            return (lambda: None) if ddp is None or not ddp._takes_part(leaves) else ddp._before_pass()
 
         autograd.OBSERVERS.append(observer)
         weakref.finalize(self, autograd.OBSERVERS.remove, observer)
@@ -176,6 +176,10 @@ class DistributedDataParallel(Module, Joinable):
             self.require_backward_grad_sync = before
 
     # -- gradients -------------------------------------------------------------------------------------------------
+
+    def _takes_part(self, leaves: Container[Tensor] | None) -> bool:
+        """Whether a pass over some leaves (``None``: any) concerns this module. Several passes may run side by side, each for another process."""
+        return leaves is None or any(each in leaves for _, each in self._named)
 
     def _before_pass(self) -> Callable[[], None]:
         """Remember the gradients that there are; what is returned exchanges those that a pass has made or changed."""
