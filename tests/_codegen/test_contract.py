@@ -111,6 +111,9 @@ CONVOLUTIONS = [
     (1, 1, 1, (40, 40), (20, 20), (1, 1), (10, 10), (1, 1), 1),
     (1, 70, 20, (20, 20), (3, 3), (1, 1), (1, 1), (1, 1), 1),
     (1, 21, 20, (32, 32), (2, 2), (1, 1), (1, 1), (1, 1), 1),  # rows of memory that evict each other
+    # Stride and dilation are equal along a dimension without padding: its positions and its taps are equally far apart.
+    (2, 8, 16, (14, 8), (3, 3), (2, 1), (0, 1), (2, 1), 2),
+    (2, 9, 3, (13, 6, 2), (2, 4, 1), (3, 1, 1), (0, 1, 0), (3, 1, 1), 3),
 ]
 
 
@@ -186,6 +189,31 @@ def test_tiles_copy_what_they_read_with_its_border(through_tables, shape, channe
     assert through_tables(contract, "band") is is_nest
     for split in (1, 3):
         check(contract, split=split)
+
+
+def random_convolution(seed: int) -> Contract:
+    """Windows of any dimension; stride and dilation are equal in a third of its dimensions, and a third have no padding."""
+    random_ = random.Random(seed)
+    kernel, stride, padding, dilation, size = [], [], [], [], []
+    for _ in range(random_.randint(1, 3)):
+        kernel.append(random_.choice([1, 2, 3, 4]))
+        stride.append(random_.choice([1, 1, 2, 3]))
+        dilation.append(random_.choice([stride[-1], 1, 2]))
+        padding.append(random_.choice([0, 1, 3]))
+        reach = dilation[-1] * (kernel[-1] - 1) + 1
+        size.append(random_.randint(max(1, reach - 2 * padding[-1]), reach + 9))
+    groups = random_.choice([1, 1, 2, 3])
+    channels = [groups * random_.choice([1, 2, 5, 8, 17]) for _ in range(2)]
+    settings = (tuple(each) for each in (size, kernel, stride, padding, dilation))
+    return convolution(random_.randint(1, 4), *channels, *settings, groups, channels_last=random_.random() < 0.6)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_windows_are_read_through_tables(through_tables, seed):
+    contract = random_convolution(seed)
+    for where in ("table", "band"):
+        if through_tables(contract, where):
+            check(contract, split=2)
 
 
 def test_a_band_has_all_that_a_block_of_rows_reads():

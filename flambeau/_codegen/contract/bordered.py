@@ -155,7 +155,12 @@ def bordered(column: Column, axes: list[Axis], tile: Tile) -> Bordered | None:
         return None
     near, far = min(strides.values()), max(strides.values())
     run = 1 + sum((extent - 1) * stride for extent, stride in free if stride < near)
-    outer = sorted({stride: extent for extent, stride in sorted(free) if stride >= near}.items(), reverse=True)
+    # Positions and taps along a coordinate that has no bound are equally far apart if stride and dilation are equal: one axis, as long as both reach.
+    reaches: dict[int, int] = {}
+    for extent, stride in free:
+        if stride >= near:
+            reaches[stride] = reaches.get(stride, 1) + extent - 1
+    outer = sorted(reaches.items(), reverse=True)
     if run > near or any(stride < far for stride, _ in outer):
         return None
     order = sorted(column.bounds, key=lambda i: -strides[i])

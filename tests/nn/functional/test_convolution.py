@@ -158,6 +158,40 @@ def test_the_gradients_of_same_are_the_sums_that_they_should_be(case, has_bias):
     np.testing.assert_allclose((to_weight.numpy() * direction).sum(), change, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups", "channels", "sizes"),
+    [
+        ((2, 4, 1), (3, 1, 1), (0, 1, 0), 3, (9, 3), (13, 6, 2)),
+        ((2, 1, 1), (2, 1, 1), (0, 1, 0), 1, (3, 2), (7, 5, 2)),
+        ((3, 2), (2, 1), (0, 1), 2, (32, 40), (12, 6)),
+    ],
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_dilation_that_is_the_stride(kernel, stride, padding, groups, channels, sizes, channels_last):
+    """A position and a place of the kernel move equally far along the first dimension."""
+    rank, (c_in, c_out) = len(kernel), channels
+    setting = Settings(kernel, stride, tuple((each, each) for each in padding), stride, groups)
+    x, w = numbers(2, c_in, *sizes), numbers(c_out, c_in // groups, *kernel, seed=1)
+    expected = convolution(x, w, setting)
+    ahead = numbers(*expected.shape, seed=2)
+    formats = {2: flambeau.channels_last, 3: flambeau.channels_last_3d}
+    image = lambda values: tensor(values).contiguous(memory_format=formats[rank] if channels_last else flambeau.contiguous_format)
+    forward, back, weight = image(x).requires_grad_(), image(ahead).requires_grad_(), tensor(w).requires_grad_()
+    options = {"stride": stride, "padding": padding, "dilation": stride, "groups": groups}
+    out = FORWARD[rank](forward, weight, **options)
+    close(out, expected)
+    to_input, to_weight = flambeau.autograd.grad(out, (forward, weight), image(ahead))
+    close(to_input, transposed(ahead, w, setting, sizes))
+    # The adjoint's gradients are the same sums, with the operands in other places.
+    extra = tuple(size - ((o - 1) * s - 2 * p + s * (k - 1) + 1) for size, o, s, p, k in zip(sizes, out.shape[2:], stride, padding, kernel))
+    adjoint = TRANSPOSED[rank](back, weight, output_padding=extra, **options)
+    to_ahead, again = flambeau.autograd.grad(adjoint, (back, weight), image(x))
+    close(to_ahead, expected)
+    close(again, to_weight.numpy())
+    direction = numbers(*w.shape, seed=3)
+    np.testing.assert_allclose((to_weight.numpy() * direction).sum(), (convolution(x, direction, setting) * ahead).sum(), rtol=1e-10)
+
+
 # -- beyond PyTorch --------------------------------------------------------------------------------------------------
 
 
