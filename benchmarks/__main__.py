@@ -47,12 +47,16 @@ class Comparison:
         with tempfile.TemporaryDirectory(dir=self.folder) as cache:
             files = Path(cache, "ours.npz"), Path(cache, "peer.npz")
             request = {"key": workload.key, "seconds": self.options.seconds, "cache": cache}
-            supply_memory()
-            cold = self.ours.run(**request, file=files[0])
-            peer = [] if self.peer is None else [self.peer.run(**request, file=files[1])]
-            warm = self.ours.run(**request, file=files[0])
+
+            def run(side: Side, file: Path) -> dict[str, Any]:
+                supply_memory()
+                return side.run(**request, file=file)
+
+            cold = run(self.ours, files[0])
+            peer = [] if self.peer is None else [run(self.peer, files[1])]
+            warm = run(self.ours, files[0])
             if self.peer is not None and "error" not in peer[0]:
-                peer.append(self.peer.run(**request, file=files[1]))
+                peer.append(run(self.peer, files[1]))
             row: dict[str, Any] = {"group": workload.group, "name": workload.name, "per": workload.per}
             row["flambeau"] = merged([cold, warm], workload, self.limits)
             row["peer"] = merged(peer, workload, self.limits)

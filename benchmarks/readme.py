@@ -54,6 +54,8 @@ GROUPS = {
     "scatter": ("`scatter` and its kin", "`scatter` 及同类"),
     "memory": ("elementwise chains, reductions, copies, optimizers", "逐元素链、归约、拷贝、优化器"),
     "matmul": ("matrix products", "矩阵乘法"),
+    "fourier": ("Fourier transforms", "傅里叶变换"),
+    "linalg": ("linear algebra", "线性代数"),
     "sorting": ("sorting and searching", "排序与查找"),
     "images": ("pooling, resizing, borders", "池化、缩放、边界"),
     "models": ("ResNets and the demo", "ResNet 与示例网络"),
@@ -65,7 +67,7 @@ GROUPS = {
 
 def amount(seconds: float) -> str:
     """`432 ms`, with two digits after the point below ten."""
-    unit, scale = next((each for each in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if seconds >= each[1] / 10), ("µs", 1e-6))
+    unit, scale = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-4 else ("µs", 1e-6)
     value = seconds / scale
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}" if value >= 1 else f"{value:.2f} {unit}"
 

@@ -47,6 +47,8 @@ as loops; over 9×9 1.3 and 6.2, and the kernel 0.1 s to be compiled."""
 MOST_PLAIN = 8
 """The same of another reduction, whose length is often that of a batch: each would be a kernel of its own. Sums over 16 and 32 rows take 0.3 µs longer
 as loops (up to 8 %), and their kernels 15 ms and not 400 to be compiled."""
+MOST_FROM_TABLE = 16
+"""The same of places that a table gives, as resizing and pooling to a size have them: from 60 to 7 there are 12. As loops that takes four times as long."""
 ENOUGH = 1 << 16
 """Of fewer elements none of those is written out: over 8 rows of 784 that saves 1 µs, and over 4 of 128² 6 of 16, in a kernel for each batch."""
 MOST_OF_MANY, MANY = 32, 1 << 22
@@ -377,7 +379,7 @@ class Nest:
             return True
         if any(instr.op in ("load", "inside") and instr.attrs[-1] for instr in self.body):
             return True
-        is_short = prod(sizes[digit] for digit in reduced) <= MOST_PLAIN  # not the pieces of a nested tensor
+        is_short = prod(sizes[digit] for digit in reduced) <= MOST_FROM_TABLE  # not the pieces of a nested tensor
         if is_short and any(instr.op == "gather" and any(self.body[index].op == "load" for index in instr.args) for instr in self.body):
             return True
         for each, digit, other in product(self.accesses, outer, reduced):
