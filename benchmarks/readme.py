@@ -117,7 +117,8 @@ def write(rows: list[dict[str, Any]], limits: dict[str, Any]) -> None:
     for language, name in enumerate(("README.md", "README.zh-CN.md")):
         path = Path(ROOT, name)
         marked = re.compile(f"(?s)(?<={re.escape(BEGIN)}\n).*(?=\n{re.escape(END)})")
-        text, count = marked.subn(lambda _: f"\n{tables(rows, limits, language)}\n", path.read_text("utf-8"))  # noqa: B023
+        made = tables(rows, limits, language)
+        text, count = marked.subn(lambda _, made=made: f"\n{made}\n", path.read_text("utf-8"))
         if not count:
             raise ValueError(f"{name} has lost the marks between which its table stands: {BEGIN!r} and {END!r}")
         path.write_text(text, "utf-8")

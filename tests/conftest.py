@@ -20,3 +20,13 @@ def _no_lasting_modes():
     yield
     after = flambeau.is_grad_enabled(), flambeau.is_inference_mode_enabled(), flambeau.get_default_dtype()
     assert after == before, "grad mode, inference mode or the default dtype is not what it was before the test"
+
+
+@pytest.fixture(autouse=True)
+def _whole_tapes():
+    """Let no test cut the tapes of those after it, however many long programs it has run once."""
+    yield
+    from flambeau._tape.cuts import CUTS
+
+    CUTS.single = 0
+    CUTS.ways.clear()

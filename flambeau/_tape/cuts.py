@@ -32,8 +32,6 @@ WINDOW = 64
 """A piece has at least so many records: to run one takes some microseconds."""
 PATIENCE = 4
 """Long programs in a row that ran once and did not come again, until tapes are cut."""
-
-
 REMEMBERED, FEW = 8, 2
 """If the last ``REMEMBERED`` tapes that were cut were cut in at most so many ways, they should not have been."""
 
@@ -85,12 +83,14 @@ class Cuts:
         self.way = hash((self.way, id(here)))
 
     def place(self, node: TrieNode) -> None:
-        """Mark a node that is new, or some of those before it, if tapes are to be cut."""
+        """Mark a node that is new, if the tape is to be cut there; one that a long path without cuts has led to, whatever it is, so that they are set once."""
         if not self.on:
             return
         if node.depth > LONG:
             _mark_before(node)
-        node.cut = _is_place(node, node.depth)
+            node.cut = True
+        else:
+            node.cut = _is_place(node, node.depth)
 
 
 def _is_place(node: TrieNode, length: int) -> bool:

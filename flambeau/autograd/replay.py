@@ -30,7 +30,7 @@ from flambeau._ops.node import AccumulateGrad, GradNode
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator, user_line
 from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
-from flambeau._tape.cuts import CUTS
+from flambeau._tape.cuts import CUTS, WINDOW
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, recording_lock
 from flambeau._tape.trie import TrieNode
@@ -208,16 +208,13 @@ def replayed(
     if tape.cursor.cut:
         CUTS.cut(tape)
     replays = tape.cursor.replays
-    if ANOMALY.enabled or tape.limit < 0 or (CUTS.on and replays is None):  # passes that are cut are none that could be replayed
-        return run()
-    found = survey(tape, outputs, grads, retain, wanted)
-    if found is None:
+    if ANOMALY.enabled or tape.limit < 0 or (found := survey(tape, outputs, grads, retain, wanted)) is None:
         return run()
     if replays is None:
         replays = tape.cursor.replays = {}
     state = replays.get(found.key, _NEW)
-    if CUTS.on and (state is _NEW or state is _SEEN):
-        return run()
+    if CUTS.on and len(found.nodes) > WINDOW and (state is _NEW or state is _SEEN):
+        return run()  # it will be cut, and cannot be replayed
     if state is _NEW:
         if len(replays) >= MAX_REPLAYS:
             replays.clear()

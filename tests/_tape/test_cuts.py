@@ -10,6 +10,7 @@ from flambeau._tape import cuts
 from flambeau._tape import tape as tapes
 from flambeau._tape.cuts import Cuts
 from flambeau._tape.trie import TRIE
+from flambeau.autograd import engine, replay
 
 
 @pytest.fixture
@@ -90,6 +91,19 @@ def test_where_a_part_of_a_gradient_lies_is_no_part_of_a_piece(planned: list[int
     assert sum(planned) < 400  # of some 4,000 records
     monkeypatch.setattr(cuts, "PATIENCE", 1000)
     assert {count: episode(count) for count in lengths} == cut
+
+
+def test_short_passes_are_replayed_although_tapes_are_cut(planned: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    for count in range(10, 30):
+        rounds(count)
+    assert replay.CUTS.on
+    ran = []
+    monkeypatch.setattr(engine, "run", lambda *args, run=engine.run, **options: ran.append(1) or run(*args, **options))
+    weight = flambeau.tensor([1.0, 2.0], requires_grad=True)
+    flambeau.flush()
+    for _ in range(5):
+        assert flambeau.autograd.grad((weight**3).sum(), weight)[0].tolist() == [3.0, 12.0]
+    assert len(ran) == 2
 
 
 def test_a_loop_of_one_length_stays_whole(planned: list[int]) -> None:
