@@ -10,6 +10,7 @@ is never written to memory unless somebody else reads it. The scalar code is tha
 
 from __future__ import annotations
 
+from collections.abc import Container
 from math import prod
 from typing import Any
 
@@ -22,6 +23,7 @@ from flambeau._compiler.cluster import Clustering
 from flambeau._compiler.digits import Cluster, digit_strides, interval
 from flambeau._compiler.nest import KernelCall, Nest
 from flambeau._compiler.node import Node, base_of
+from flambeau._compiler.prepacking import LEAST_KEPT
 from flambeau._runtime import targets
 
 _MOST_INSTRUCTIONS = 6
@@ -134,8 +136,11 @@ def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[in
 # -- kernel calls ------------------------------------------------------------------------------------------------------
 
 
-def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[KernelCall]:
-    """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary."""
+def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int] = ()) -> list[KernelCall]:
+    """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary.
+
+    ``weights`` are the input slots of operands that are likely to be the same in the next run.
+    """
     node = cluster.nodes[0]
     batch, m, n, k, unsigned = node.attrs
     operands, nodes = [], {}
@@ -143,7 +148,9 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[
         nodes[name], view = base_of(argument)
         offset, bounds = view.attrs if view is not None else (0, ())
         limits = tuple(contraction.Bound(bound.coefficients, bound.start, bound.extent) for bound in bounds)
-        operands.append(contraction.Operand(argument.dtype, argument.strides, offset, limits))
+        is_weight = nodes[name].kind == "input" and nodes[name].attrs[0] in weights
+        stays = is_weight and argument.numel * argument.dtype.itemsize >= LEAST_KEPT
+        operands.append(contraction.Operand(argument.dtype, argument.strides, offset, limits, stays))
     left, right = (argument.shape for argument in node.args)
     groups = left[:batch], left[batch : batch + m], right[batch + k :], left[batch + m :]
     numbers: dict[str, int] = {}
@@ -164,7 +171,8 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster]) -> list[
                 buffers.append((position, nodes.get(name, name)))
         own = {name: temporaries.pop(name) for _, name in call.buffers if name in temporaries}
         inside = tuple(cluster.nodes) if call is plan.calls[-1] else (node,)
-        calls.append(KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, own))
+        keeps = [(nodes[each.operand], each.nbytes, each.key, each.mode, each.slot) for each in call.keeps]
+        calls.append(KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, own, keeps))
     return calls
 
 
@@ -221,7 +229,7 @@ class _Ending(Nest):
             return tuple(found)
 
         bounds = tuple(contraction.Bound(spread(bound.coefficients), bound.start, bound.extent) for bound in operand.bounds)
-        return contraction.Operand(operand.dtype, spread(operand.strides), operand.offset, bounds)
+        return contraction.Operand(operand.dtype, spread(operand.strides), operand.offset, bounds, operand.stays)
 
     def _operations(self, order: list[int]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], tuple[tuple, ...]]:
         """What the body reads and writes, each an operand over the digits in ``order`` with its node or the number of a scalar; and the body."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from flambeau._compiler.prepacking import PackedOperand
 from flambeau._compiler.program import Array, Blueprint, CompiledProgram, HostCall
 from flambeau._runtime import cache, jit, runner, targets
 from flambeau._runtime.pool import get_num_threads
@@ -30,26 +31,28 @@ _ROOMS = ("_types", "_runtime", "_codegen", "_compiler", "_tape", "_ops")
 _MARSHAL = 2  # the newest version of the format that does not depend on how often an object is referred to
 
 
-def compile(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> CompiledProgram:
-    """The program of the records on a trie path that computes what is alive after them."""
-    key = program_key(path, alive)
+def compile(path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: Sequence[int] = ()) -> CompiledProgram:
+    """The program of the records on a trie path that computes what is alive after them; ``weights`` are as for ``Plan``."""
+    key = program_key(path, alive, weights)
     if key is not None:
         blueprint = _read(key)
         if blueprint is not None:
             addresses = jit.load_kernels(blueprint.kernels)
             if len(addresses) == len(blueprint.kernels):
-                return _program(blueprint, addresses, path, alive)
+                return _program(blueprint, addresses, path, alive, weights)
     with jit.Compilation() as compilation:
         compilation.add(*runner.kernel())  # what walks the program is compiled beside it, if this is the process's first
-        blueprint = _plan(path, alive, compilation.add).blueprint()
+        blueprint = _plan(path, alive, weights, compilation.add).blueprint()
         compilation.finish()
     if key is not None:
         cache.put("program", key, marshal.dumps(_plain(blueprint), _MARSHAL))
-    return _program(blueprint, jit.load_kernels(blueprint.kernels), path, alive)
+    return _program(blueprint, jit.load_kernels(blueprint.kernels), path, alive, weights)
 
 
-def _program(blueprint: Blueprint, addresses: dict[str, int], path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> CompiledProgram:
-    return CompiledProgram(blueprint, addresses, partial(_graph, path, alive), partial(_plan, path, alive))
+def _program(
+    blueprint: Blueprint, addresses: dict[str, int], path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: Sequence[int]
+) -> CompiledProgram:
+    return CompiledProgram(blueprint, addresses, partial(_graph, path, alive), partial(_plan, path, alive, weights))
 
 
 def _graph(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> Graph:
@@ -58,16 +61,21 @@ def _graph(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> Graph:
     return graph.build(path, alive)[0]
 
 
-def _plan(path: Sequence[Any], alive: Sequence[tuple[int, int]], compile: Callable[[str, str], None] = lambda name, text: None) -> Plan:
+def _plan(
+    path: Sequence[Any],
+    alive: Sequence[tuple[int, int]],
+    weights: Sequence[int],
+    compile: Callable[[str, str], None] = lambda name, text: None,
+) -> Plan:
     from flambeau._compiler import graph, plan
 
-    return plan.Plan(*graph.build(path, alive), alive, compile)
+    return plan.Plan(*graph.build(path, alive), alive, compile, weights)
 
 
 # -- the key -----------------------------------------------------------------------------------------------------------
 
 
-def program_key(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> str | None:
+def program_key(path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: Sequence[int] = ()) -> str | None:
     """What names the program in the disk cache; ``None`` if something in its records has no name that lasts longer than the process."""
     layouts: dict[Layout, int] = {}
     number = lambda layout: layout.__name__ if isinstance(layout, type) else layouts.setdefault(layout, len(layouts))
@@ -80,7 +88,7 @@ def program_key(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> str | 
             operands = tuple((slot, number(layout)) for slot, layout in record.operands)
             results = record.first, tuple(map(number, record.layouts))
             records.append((lower.__module__, record.op.name, _named(record.statics), operands, results))
-        content = marshal.dumps((tuple(records), tuple(map(_named, layouts)), tuple(alive)), _MARSHAL)
+        content = marshal.dumps((tuple(records), tuple(map(_named, layouts)), tuple(alive), tuple(weights)), _MARSHAL)
     except (AttributeError, ValueError):
         return None
     digest = hashlib.sha256(_surroundings())
@@ -151,7 +159,7 @@ def _read(key: str) -> Blueprint | None:
         return None
     blueprint = Blueprint(*marshal.loads(content))
     segments = [each if len(each) == 2 else _host_call(*each) for each in blueprint.segments]
-    return blueprint._replace(segments=tuple(segments))
+    return blueprint._replace(segments=tuple(segments), packed=tuple(PackedOperand(*each) for each in blueprint.packed))
 
 
 def _host_call(node: int, arguments: tuple, items: tuple) -> HostCall:

@@ -9,10 +9,12 @@ takes to be compiled.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from operator import attrgetter
 from typing import Any
@@ -23,6 +25,7 @@ from flambeau._compiler.digits import Cluster, digit_strides
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.nest import KernelCall, Nest, features
 from flambeau._compiler.node import Node, base_of
+from flambeau._compiler.prepacking import LEAST_KEPT, PackedOperand
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall
 from flambeau._runtime import targets
 
@@ -65,7 +68,8 @@ class _Temporary:
 class Plan:
     """The decisions that lead from a graph to a program.
 
-    ``compile(name, IR)`` is told of each kernel as soon as it is known, so that it can be compiled while planning goes on.
+    ``compile(name, IR)`` is told of each kernel as soon as it is known, so that it can be compiled while planning goes on. ``weights`` are
+    the input slots of what is likely to be the same in the next run (``prepacking.py``).
     """
 
     def __init__(
@@ -75,12 +79,14 @@ class Plan:
         inputs: dict[int, Node],
         alive: Sequence[tuple[int, int]],
         compile: Callable[[str, str], None] = lambda name, source: None,
+        weights: Iterable[int] = (),
     ) -> None:
         self.graph = graph
         self.roots = roots
         self.inputs = inputs
         self.alive = alive
         self._compile = compile
+        self.weights = frozenset(weights)
         self.needed = self._find_needed()
         self.clustering = Clustering(self.needed, self.roots.values())
         if any(node.kind == "contract" for node in self.needed):
@@ -94,6 +100,9 @@ class Plan:
         self.temporaries: dict[Any, _Temporary] = {}
         self._packed: dict[tuple, tuple[str, int]] = {}  # the temporary that each packing wrote last
         self._shared: dict[tuple[str, int], tuple[str, int]] = {}  # temporaries that are those of earlier steps
+        self._prepacked: dict[
+            tuple[int, str], tuple[KernelCall, Any]
+        ] = {}  # packings that need not be made at each run, by input slot and key
         self._temporary_key: dict[int, int] = {}  # the temporary that each node's place is in
         self.result_places: dict[int, Place] = {}
         self.reused: dict[int, int] = {}
@@ -103,6 +112,13 @@ class Plan:
         for step, cluster in enumerate(self.order):
             self._lower(step, cluster)
         self.arena = self._pack_arena()
+
+    @cached_property
+    def _written(self) -> set[int]:
+        """The inputs that are overwritten, or all if Python gets in between."""
+        if any(node.kind == "host" for node in self.needed):
+            return set(self.inputs)
+        return {place.number for index, place in self.places.items() if index in self.stored and place.kind == "input"}
 
     # -- what is needed, and by whom -------------------------------------------------------------------------------
 
@@ -328,7 +344,7 @@ class Plan:
         if first.kind == "contract":
             from flambeau._compiler import contraction
 
-            calls = contraction.lower(cluster, self.stored, self.clustering.home)
+            calls = contraction.lower(cluster, self.stored, self.clustering.home, self.weights - self._written)
             for call in calls[:-1]:
                 self._add_packing(step, call)
             for call in calls[-1:]:
@@ -351,6 +367,8 @@ class Plan:
                 self.temporaries[name, step] = _Temporary(nbytes, step, step)
             call.buffers = [(position, self._temporary(buffer, step)) for position, buffer in call.buffers]  # type: ignore[misc]
             self._compile(call.name, call.source)
+            for source, nbytes, key, *where in call.keeps:
+                self._prepack(source, nbytes, key, call, (nbytes, *where))
         self.steps.append(call)
 
     def _temporary(self, buffer: Node | str, step: int) -> Any:
@@ -366,7 +384,14 @@ class Plan:
             self._shared[name, step] = known
         else:
             self._packed[key] = name, step
+            (source,) = [each for _, each in call.buffers if not isinstance(each, str)]
+            self._prepack(source, call.temporaries[name], repr((call.name, *call.params)), call, (name, step))
             self._add(step, call)
+
+    def _prepack(self, source: Node, nbytes: int, key: str, call: KernelCall, where: Any) -> None:
+        """Note that what ``call`` packs may be kept for the next run, if it is an input whose bytes the program leaves as they are."""
+        if source.kind == "input" and source.attrs[0] not in self._written and nbytes >= LEAST_KEPT:
+            self._prepacked.setdefault((source.attrs[0], hashlib.sha256(key.encode()).hexdigest()), (call, where))
 
     def _copy(self, source: Node, target: Node) -> KernelCall:
         name, text = serial.copy_kernel()
@@ -433,6 +458,8 @@ class Plan:
         params: list[int] = []
         checks: dict[int, tuple[int, ...]] = {}
         segments: list[tuple[int, int] | HostCall] = []
+        starts: dict[int, tuple[int, int]] = {}  # of the calls and their parameters, by the identity of what they were made of
+        named: dict[tuple, list[int]] = {}  # where parameters say in which named temporary something lies
         start = 0
         for step in self.steps:
             if isinstance(step, HostStep):
@@ -446,12 +473,15 @@ class Plan:
             if found:
                 checks[len(calls)] = tuple(found)
             kernel = kernels.setdefault(step.name, len(kernels))
+            starts[id(step)] = len(calls), len(params)
             calls.append(CallWords(kernel, len(step.params), step.tiles, step.grain, step.scratch_bytes))
             words = list(step.params)
             for position, buffer in step.buffers:
                 slot, offset = self._locate(buffer)
                 words[position] = slot
                 words[position + 1] += offset
+                if isinstance(buffer, tuple):
+                    named.setdefault(buffer, []).append(len(params) + position)
             params += words
         if len(calls) > start:
             segments.append((start, len(calls)))
@@ -467,7 +497,18 @@ class Plan:
             params=struct.pack(f"={len(params)}q", *params),
             segments=tuple(segments),
             checks=tuple(checks.items()),
+            packed=tuple(self._packed_operand(slot, key, *self._prepacked[slot, key], starts, named) for slot, key in self._prepacked),
         )
+
+    def _packed_operand(
+        self, slot: int, key: str, call: KernelCall, where: Any, starts: Any, named: dict[tuple, list[int]]
+    ) -> PackedOperand:
+        number, start = starts[id(call)]
+        if where in self.temporaries:  # the call does nothing else
+            piece = self.temporaries[where]
+            return PackedOperand(slot, piece.nbytes, key, number, tuple(named[where]), piece.offset)
+        nbytes, mode, place = where
+        return PackedOperand(slot, nbytes, key, number, (start + place,), mode=start + mode)
 
     def _locate(self, buffer: Any) -> tuple[int, int]:
         """The table slot and byte offset of a node or a named temporary."""

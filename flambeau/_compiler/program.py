@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from flambeau._compiler.prepacking import RESTS, PackedOperand, Prepacking
 from flambeau._runtime.allocator import Buffer, allocate
-from flambeau._runtime.launch import Launch
+from flambeau._runtime.launch import ALWAYS, Launch
 from flambeau._runtime.pool import Call, native_runner
 from flambeau._runtime.pool import Program as NativeProgram
 
@@ -72,6 +73,7 @@ class Blueprint(NamedTuple):
         calls, params: the kernel calls, and the parameters of all of them as int64
         segments: ranges of calls, and host calls between them
         checks: for calls that find bad data, the nodes of the graph that say which error that is
+        packed: operands that need not be packed at each run
     """
 
     results: tuple[int, ...]
@@ -85,6 +87,7 @@ class Blueprint(NamedTuple):
     params: bytes
     segments: tuple[Any, ...]
     checks: tuple[tuple[int, tuple[int, ...]], ...]
+    packed: tuple[PackedOperand, ...]
 
 
 class Run:
@@ -97,9 +100,10 @@ class Run:
         inputs: the memory of each input, by slot
         results: the memory of each result, in the order of ``CompiledProgram.results``
         finished: whether the results are in it
+        filling: the packed operands that it fills
     """
 
-    __slots__ = ("arena", "finished", "inputs", "memory", "program", "results", "table", "tasks")
+    __slots__ = ("arena", "filling", "finished", "inputs", "memory", "program", "results", "table", "tasks")
 
     inputs: dict[int, Buffer]
     results: list[Buffer]
@@ -113,6 +117,7 @@ class Run:
         address = ctypes.addressof(self.memory)
         self.table[:2] = address, address + 8 * _ERROR_WORDS
         self.tasks: dict[tuple[int, int], Any] = {}
+        self.filling: list[Any] = []
 
     def execute(self) -> None:
         self.program.execute(self)
@@ -157,11 +162,15 @@ class CompiledProgram:
         self._inputs = len(self.input_slots) if list(self.input_slots) == sorted(self.input_slots) else -1
         self._numbers = struct.Struct("=" + self._kinds)
         self._table_words = FIRST_BUFFER + len(self.input_slots) + len(self.fresh)
+        self.prepacking: Prepacking | None = None
+        if blueprint.packed:
+            self.prepacking = Prepacking(blueprint.packed, self.native, FIRST_BUFFER - 1, self._table_words)
+            self._table_words += len(blueprint.packed)
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def start(self, inputs: dict[int, Buffer], numbers: list[Any]) -> Run:
-        """Prepare a run with these inputs (by slot) and numbers."""
+    def start(self, inputs: dict[int, Buffer], numbers: list[Any], storages: Sequence[Any] = ()) -> Run:
+        """Prepare a run with these inputs (by slot) and numbers, and the storages of all slots, some of which may be ``None``."""
         try:
             run = self.idle.pop()
         except IndexError:
@@ -186,19 +195,29 @@ class CompiledProgram:
             self._pack_numbers(run.memory, numbers[: len(self._kinds)])
         if not self._in_order:
             run.results = [fresh[source] if source >= 0 else inputs[~source] for source in self._sources]
+            for replaced in self.reused.values():
+                inputs[replaced].changes()
+        if self.prepacking is not None:
+            run.filling = self.prepacking.begin(inputs, storages, table)
         return run
 
     def launch(self) -> Launch | None:
         """How native code runs it without this file; ``None`` if that takes more than one native segment."""
         if len(self.segments) != 1 or isinstance(self.segments[0], HostCall):
             return None
+        if self.prepacking is not None and not self.prepacking.is_in_vain:
+            return None
         run = Run(self, len(self._kinds), self._table_words)
         table, memory = ctypes.addressof(run.table), ctypes.addressof(run.memory)
         task = self.native.task(table, *self.segments[0])
         addresses = table, ctypes.addressof(task), memory + 8 * _ERROR_WORDS, memory
-        return Launch(
-            addresses, tuple(self.input_slots), self._kinds, self._sizes, self.arena, (self.results, self._sources), (self, run, task)
-        )
+        left = ALWAYS if self.prepacking is None else RESTS
+        kept = self, run, task
+        results = self.results, self._sources
+        launch = Launch(addresses, tuple(self.input_slots), self._kinds, self._sizes, self.arena, results, kept, left)
+        if self.prepacking is not None:
+            self.prepacking.rest(launch)
+        return launch
 
     def _pack_numbers(self, memory: Any, numbers: list[Any]) -> None:
         try:
@@ -232,6 +251,8 @@ class CompiledProgram:
                 run.finished = False
                 raise self.native.no_scratch() if failed < 0 else self._failure(failed - 1, run)
         run.finished = True
+        for each in run.filling:
+            each.ready = True
 
     def _failure(self, number: int, run: Run) -> Exception:
         """The error of the check that stopped the run."""

@@ -99,9 +99,16 @@ _class_of: dict[int, _SizeClass] = {}
 
 
 class Buffer:
-    """Memory: ``nbytes`` bytes at ``address``, which is a multiple of 64. It is freed with the last reference to the object."""
+    """Memory: ``nbytes`` bytes at ``address``, which is a multiple of 64. It is freed with the last reference to the object.
 
-    __slots__ = ("_class", "address", "nbytes")
+    Attributes:
+        packed: what programs keep beside the bytes because it follows from them (``_compiler/prepacking.py``): not set, or ``None``, while that is
+            nothing; ``False`` if somebody may write the bytes at any time, so that nothing is kept
+    """
+
+    __slots__ = ("_class", "address", "nbytes", "packed")
+
+    packed: dict[str, Any] | bool | None
 
     def __init__(self, address: int, nbytes: int, size_class: _SizeClass) -> None:
         self.address = address
@@ -129,12 +136,18 @@ class Buffer:
 
     def array(self, shape: tuple[int, ...], dtype: numpy.dtype, offset: int = 0, strides: tuple[int, ...] | None = None) -> numpy.ndarray:
         """An array from byte ``offset`` on, with strides in bytes (default: row-major), which keeps the buffer alive; it must fit."""
+        self.changes()
         size_class = self._class
         if size_class.memory_type is None:
             size_class.memory_type = ctypes.c_char * size_class.nbytes
         memory = size_class.memory_type.from_address(self.address)  # 0.7 µs with the array; by ``__array_interface__`` 1.5
         memory.buffer = self
         return numpy.ndarray(shape, dtype, memory, offset, strides)
+
+    def changes(self) -> None:
+        """Forget what follows from the bytes: they are about to be written."""
+        if getattr(self, "packed", None):
+            self.packed = None
 
     def copy(self) -> Buffer:
         """New memory with the same bytes."""
@@ -144,6 +157,7 @@ class Buffer:
 
     def copy_from(self, other: Buffer) -> None:
         """Overwrite the bytes by those of a buffer of the same size."""
+        self.changes()
         ctypes.memmove(self.address, other.address, min(self.nbytes, other.nbytes))
 
     @property

@@ -8,9 +8,10 @@ from typing import Any
 
 from .allocator import size_class
 
-WORDS = ("table", "task", "number", "error", "inputs", "numbers", "buffers", "fresh", "results", "short")
-"""Addresses (of the table, the runner's task, the numbers and the error block) and counts; the arena is the last of the buffers. The last word says
-whether the program has proved to be short."""
+WORDS = ("table", "task", "number", "error", "inputs", "numbers", "buffers", "fresh", "results", "short", "left")
+"""Addresses (of the table, the runner's task, the numbers and the error block) and counts; the arena is the last of the buffers. The last words say
+whether the program has proved to be short, and for how many runs more the recipe is good."""
+ALWAYS = 1 << 62
 
 
 class Launch:
@@ -27,12 +28,19 @@ class Launch:
 
     __slots__ = ("classes", "inputs", "kept", "kinds", "sizes", "slots", "sources", "words")
 
-    def __init__(self, addresses: Sequence[int], inputs: tuple, kinds: str, sizes: tuple, arena: int, results: tuple, kept: Any) -> None:
+    def __init__(
+        self, addresses: Sequence[int], inputs: tuple, kinds: str, sizes: tuple, arena: int, results: tuple, kept: Any, left: int = ALWAYS
+    ) -> None:
         slots, sources = results
         self.inputs, self.slots, self.sources = inputs, slots, sources
         self.kinds = tuple([int(kind == "d") for kind in kinds])
         self.sizes = (*sizes, arena) if arena else sizes
         self.classes = tuple(map(size_class, self.sizes))
-        block = (ctypes.c_int64 * len(WORDS))(*addresses, len(inputs), len(kinds), len(self.sizes), len(sizes), len(slots), 0)
+        block = (ctypes.c_int64 * len(WORDS))(*addresses, len(inputs), len(kinds), len(self.sizes), len(sizes), len(slots), 0, left)
         self.words = ctypes.addressof(block)
         self.kept = block, kept
+
+    @property
+    def left(self) -> int:
+        """For how many runs more it is good."""
+        return self.kept[0][WORDS.index("left")]

@@ -36,6 +36,9 @@ class Call(NamedTuple):
     scratch_bytes: int = 0
 
 
+_TILES, _CHUNKS = 2, 4
+"""Words of a call, of ``runner.CALL_WORDS``."""
+
 Task = ctypes.c_int64 * 6
 """A run of a program as the native runner takes it: state, calls, scratch bytes, table, begin, end. It can be used again."""
 
@@ -63,6 +66,17 @@ class Program:
 
     def __len__(self) -> int:
         return self._length
+
+    def skip(self, index: int) -> Callable[[], None]:
+        """Leave a call out of the runs to come; returns what takes it up again. Nobody may be running the program."""
+        words = self._calls[runner.CALL_WORDS * index :][: runner.CALL_WORDS]
+        whole = words.copy()
+        words[_TILES] = words[_CHUNKS] = 0
+
+        def resume() -> None:
+            words[:] = whole
+
+        return resume
 
     def task(self, table: int, begin: int = 0, end: int | None = None) -> Task:
         """The argument of ``native_runner()``: calls ``begin`` to ``end`` with the buffers in ``table`` (an address). The program must outlive it."""

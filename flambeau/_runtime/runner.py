@@ -461,6 +461,9 @@ alone:
   %params = load ptr, ptr %params.at
   %tiles.at = getelementptr i64, ptr %call, i64 2
   %tiles = load i64, ptr %tiles.at
+  %skipped = icmp eq i64 %tiles, 0
+  br i1 %skipped, label %advance, label %compute
+compute:
   call void %function(ptr %table, ptr %params, i64 0, i64 %tiles, ptr %own)
   br label %check
 check:

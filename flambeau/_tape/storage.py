@@ -35,9 +35,12 @@ class Storage:
             or references to what they hold
         error: set if the bytes could not be computed; reading raises it
         device: where the bytes are
+        weight: set if they are those of a parameter, which many programs may read between two changes
     """
 
-    __slots__ = ("__weakref__", "buffer", "error", "exported", "nbytes", "slot", "tape", "version")
+    __slots__ = ("__weakref__", "buffer", "error", "exported", "nbytes", "slot", "tape", "version", "weight")
+
+    weight: bool
 
     tape: Tape | None
     slot: Any  # a number; on a level of vmap what stands for all samples
@@ -73,6 +76,12 @@ class Storage:
         if self.buffer is None:
             raise RuntimeError("this value was not computed")
         return self.buffer
+
+    def pin(self) -> int:
+        """The address of the bytes, which are computed if they are pending, for somebody who may write there."""
+        buffer = self.materialize()
+        buffer.packed = False
+        return buffer.address
 
     def export(self, array: numpy.ndarray) -> None:
         """Let others see the memory through ``array``: records that have yet to read it are computed first, in whatever thread they are."""

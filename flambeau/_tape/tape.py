@@ -310,7 +310,7 @@ class Tape:
                     CUTS.recurred(cursor)
                 else:
                     program = self._find_program(cursor, alive)
-                run = program.start(self.inputs, self.numbers)
+                run = program.start(self.inputs, self.numbers, self.values)
                 program.execute(run)
             except BaseException as error:
                 results = dict(zip(program.results, run.results, strict=True)) if run is not None and run.finished else {}
@@ -374,10 +374,14 @@ class Tape:
         program = next((each for known, each in cursor.programs.items() if wanted.issubset(known)), None)
         if program is None:
             assert _compile is not None
-            program = _compile(cursor.path(), alive)
+            program = _compile(cursor.path(), alive, self._weights())
             CUTS.made(cursor)
         cursor.programs[alive] = program
         return program
+
+    def _weights(self) -> tuple[int, ...]:
+        """The inputs that are likely to be the same in the next run: what trains has gradients."""
+        return () if self.grad else tuple([slot for slot in self.inputs if getattr(self.values[slot], "weight", False)])
 
     def _blame(self, error: Exception, results: dict[int, Buffer]) -> None:
         """Let those who read what is not among the results have the error."""

@@ -56,7 +56,7 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte (which computes the bytes, if they are pending)."""
-        return self._storage.materialize().address if self._storage.nbytes and self._storage.device is CPU else 0
+        return self._storage.pin() if self._storage.nbytes and self._storage.device is CPU else 0
 
     def tolist(self) -> list[int]:
         """The bytes as numbers from 0 to 255."""

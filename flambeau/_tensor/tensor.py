@@ -205,7 +205,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """The address of the first element (which computes it, if it is pending); 0 if there is none, or on the meta device."""
         if self.layout.numel == 0 or (self.storage.device is not CPU and not _asks_for_us(sys._getframe(1))):
             return 0
-        return self.storage.materialize().address + self.layout.offset * self.layout.dtype.itemsize
+        return self.storage.pin() + self.layout.offset * self.layout.dtype.itemsize
 
     # -- autograd --------------------------------------------------------------------------------------------------
 
@@ -301,6 +301,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
                 f"the data of a tensor on the device {self.device} cannot become those on {value.device}: make a new tensor or parameter of them "
                 "(for a whole module: module.to_empty(device=...), or load_state_dict(..., assign=True))"
             )
+        value.storage.weight = getattr(self.storage, "weight", False)
         self.storage = value.storage
         self.layout = value.layout
 

@@ -28,9 +28,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     lengths: list[int] = []
     compile = tapes._compile
 
-    def counted(path: list, alive: tuple) -> object:
+    def counted(path: list, *given: object) -> object:
         lengths.append(len(path))
-        return compile(path, alive)
+        return compile(path, *given)
 
     monkeypatch.setattr(tapes, "_compile", counted)
     yield lengths

@@ -118,9 +118,9 @@ def test_programs_do_not_depend_on_lengths(monkeypatch: pytest.MonkeyPatch) -> N
     module, compiled = Attention(8, 2), []
     compile = tape._compile
 
-    def counting(path: list, alive: tuple) -> object:
+    def counting(path: list, *given: object) -> object:
         compiled.append(path)
-        return compile(path, alive)
+        return compile(path, *given)
 
     monkeypatch.setattr(tape, "_compile", counting)
 

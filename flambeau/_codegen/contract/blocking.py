@@ -38,6 +38,9 @@ of these."""
 _TABLE, _BORDER, _NEARBY = 0.5, 0.3, 0.3
 """Cycles of a step of a register tile to look up where the left operand is, to copy a number with its border, and to do so for oneself alone."""
 
+_STAYS = 0.02
+"""The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
+
 _AGAIN = 1.0
 """Cycles of a step of a register tile of a few rows to fetch a right operand in place whose panels are parts of longer rows: they share sets
 of the first-level cache, and come from the second one for each panel of rows."""
@@ -68,6 +71,7 @@ class SideChoice:
     in_place: bool
     bytes: int
     elements: int
+    stays: bool = False
     where: str = ""
     before: float | None = None
     band: Band | None = None
@@ -220,7 +224,8 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int,
     in_place = plain if left else plain and lane_axes[0][1] == 1 and tile.parts == 1
     batches = prod(axis[0] for axis in normal.batch if any(axis[i] for i in (index, *column.bounds)))
     elements = batches * prod(axis[0] for axis in (*lanes, *normal.k))
-    return SideChoice(mode, costs[mode] / width, in_place, elements * tile.bytes * tile.parts, elements)
+    stays = column.operand.stays and not bounds
+    return SideChoice(mode, costs[mode] / width * (_STAYS if stays else 1.0), in_place, elements * tile.bytes * tile.parts, elements, stays)
 
 
 def neighbours_along(box: list[Axis], first: int, left: bool) -> int:
@@ -237,8 +242,10 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
     a = describe_side(normal, normal.a, normal.m, chunk, tile, left=True)
     b = describe_side(normal, normal.b, normal.n, chunk, tile, left=False)
     # In place, a step of k must not be far from the one before, unless what it reads is hardly used again.
-    a.in_place = a.in_place and (_distance(normal, normal.a, tile) <= _NEAR or m <= 4 * tile.rows)
-    b.in_place = b.in_place and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
+    a.in_place = a.in_place and not a.stays and (_distance(normal, normal.a, tile) <= _NEAR or m <= 4 * tile.rows)
+    b.in_place = (
+        b.in_place and not b.stays and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
+    )
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
     a.band = band(normal.a, normal.m, normal.k, normal.batch, tile) if a.before and normal.a.bounds else None
     return chunk, a, b

@@ -19,6 +19,8 @@ from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, v
 from flambeau._runtime.targets import Target
 
 _MOST_ADDRESSES = 8
+KEEPING, KEPT = 1, 2
+"""The parameter ``keep`` of a packed operand: what tiles pack is to be kept, or has been kept; 0: neither."""
 SIGNATURE = [
     ("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch"),
 ]  # fmt: skip
@@ -202,6 +204,7 @@ class _Contraction:
         if s.a.border:
             self.copied = f.alloca("i64")
             f.store(i64(-1), self.copied)
+        self.block_number = f.alloca("i64")
         with f.loop(begin, end) as loop:
             column_tile = f.binary("urem", loop.index, read("n.tiles"))
             rest = f.binary("udiv", loop.index, read("n.tiles"))
@@ -224,6 +227,11 @@ class _Contraction:
             if not s.b.is_packed_here:
                 panel = f.mul(column_tile, read("n.panels"))
                 at["b"] = f.offset(at["b"], f.mul(panel, read("b.panel")), self.tile.element)
+            for side, tile in ((s.a, row_tile), (s.b, column_tile)):
+                if side.may_be_kept:
+                    number = f.add(f.mul(f.binary("udiv", rest, read("m.tiles")), read(f"{side.name}.keep.batch")), tile)
+                    at[f"{side.name}.kept"] = f.offset(self._kept_memory(side), self._kept_size(side, number), "i8")
+            f.store(i64(0), self.block_number)
             self._chain(batch, at, rows, columns)
         if self.tile.packing:
             amx.emit_release(f)
@@ -283,11 +291,36 @@ class _Contraction:
             source[side.name] = address(f, at[side.name], offset, side.dtype)
             if side.is_packed_here:
                 shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
-                self._pack(side, source[side.name], count, length, shifts)
-                source[side.name] = self.scratch[f"{side.name}.panels"]
+                source[side.name] = self._packed(side, at, source[side.name], count, length, shifts)
+        f.store(f.add(f.load(self.block_number, "i64"), 1), self.block_number)
         steps = f.mul(length, read("inner"))
         with panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
             self._register_tile(at, source, row, number, here, loop.index, columns, steps, flags)
+
+    def _kept_memory(self, side: Side) -> Value:
+        return self.f.load(self.f.offset(self.f.parameters[0], self.read(f"{side.name}.kept"), "ptr"), "ptr")
+
+    def _kept_size(self, side: Side, tiles: Value) -> Value:
+        """The bytes that are kept for so many tiles."""
+        return self.f.mul(tiles, self.f.mul(self.read(f"{side.name}.keep.blocks"), self.read(f"{side.name}.keep.area")))
+
+    def _packed(self, side: Side, at: dict[str, Value], source: Value, count: Value, length: Value, shifts: list[Value]) -> Value:
+        """Where an operand lies packed for one block of k of one tile: in scratch memory, or where an earlier run has kept it.
+
+        Several tiles may keep the same at a time. They copy what is complete, so that each writes, and reads, the same bytes.
+        """
+        f, read, name = self.f, self.read, side.name
+        panels = self.scratch[f"{name}.panels"]
+        if not side.may_be_kept:
+            self._pack(side, source, count, length, shifts)
+            return panels
+        is_kept, area = f.compare("eq", read(f"{name}.keep"), KEPT), read(f"{name}.keep.area")
+        kept = f.offset(at[f"{name}.kept"], f.mul(f.load(self.block_number, "i64"), area), "i8")
+        with f.when(f.binary("xor", is_kept, 1)):
+            self._pack(side, source, count, length, shifts)
+            with f.when(f.compare("eq", read(f"{name}.keep"), KEEPING)):
+                f.copy(kept, panels, area)
+        return f.select(is_kept, kept, panels)
 
     def _pack(self, side: Side, source: Value, count: Value, length: Value, shifts: list[Value]) -> None:
         """Pack what a tile needs of an operand for one block of k."""

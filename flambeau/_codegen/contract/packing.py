@@ -69,6 +69,11 @@ class Side:
         return self.mode not in ("place", "panels", "table")
 
     @property
+    def may_be_kept(self) -> bool:
+        """Whether what a tile packs may be kept for the next run (see ``_compiler/prepacking.py``): weights have no bounds."""
+        return self.is_packed_here and not self.bounds and not self.is_paired
+
+    @property
     def keeps_rows(self) -> bool:
         return (self.is_left or self.is_paired) and self.mode == "steps"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import gcd, prod
 
 from flambeau._codegen.contract import amx
@@ -34,6 +34,24 @@ _GRAIN = 20_000
 
 
 @dataclass(slots=True)
+class Keep:
+    """An operand whose packed panels a call can keep for the next run.
+
+    Attributes:
+        operand: which
+        nbytes: of all panels
+        key: says how they are packed
+        mode, slot: the parameters that say whether they are kept, and the table slot of the memory for them
+    """
+
+    operand: str
+    nbytes: int
+    key: str
+    mode: int
+    slot: int
+
+
+@dataclass(slots=True)
 class ContractCall:
     """One kernel call.  ``params`` lack their buffers: for each ``(position, buffer)`` of ``buffers`` the caller stores the
     buffer's table slot at ``position`` and adds the byte offset of its first element at ``position + 1``."""
@@ -45,6 +63,7 @@ class ContractCall:
     tiles: int
     grain: int
     scratch_bytes: int
+    keeps: list[Keep] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -108,6 +127,7 @@ class _Planner:
         self.scratch = 0
         self.calls: list[ContractCall] = []
         self.temporaries: list[int] = []
+        self.keeps: dict[str, tuple[str, int, str]] = {}  # by side: the operand, bytes and key
 
     def plan(self) -> ContractPlan:
         normal, blocking, values, out = self.normal, self.blocking, self.values, self.contract.out
@@ -147,7 +167,10 @@ class _Planner:
             self._vectors(), normal.unsigned,
         )  # fmt: skip
         tiles = self.batch * self.m_tiles * self.n_tiles
-        self.calls.append(_call(contraction(structure), values, self.buffers, tiles, blocking.tile_cycles, self.scratch))
+        code = contraction(structure)
+        self.calls.append(_call(code, values, self.buffers, tiles, blocking.tile_cycles, self.scratch))
+        place = code.parameters.index
+        self.calls[-1].keeps = [Keep(*what, place(f"{name}.keep"), place(f"{name}.kept")) for name, what in self.keeps.items()]
         return ContractPlan(self.calls, self.temporaries)
 
     def _vectors(self) -> tuple[int, ...]:
@@ -209,7 +232,28 @@ class _Planner:
         else:
             size = values[f"{name}.panel"] * (self.most_panels if left else self.n_panels)
         values[f"scratch.{name}.panels"] = self._reserve(size * tile.bytes)
+        if side.may_be_kept:
+            self._keep(side, source, column, size * tile.bytes)
         return side
+
+    def _keep(self, side: Side, source: str, column: Column, area: int) -> None:
+        """Set where a tile may keep what it packs for a block of k, which takes ``area`` bytes: for each batch of the operand, its tiles, and their blocks."""
+        name, values, (extent, *_), chain = side.name, self.values, self.box[0], self.normal.chain
+        tiles, lanes = (self.m_tiles, "m") if side.is_left else (self.n_tiles, "n")
+        chunks = [-(-length // self.blocking.chunk) for length in (chain, extent % chain)]
+        blocks = prod(axis[0] for axis in self.outer) * (extent // chain * chunks[0] + chunks[1])
+        moves = [axis[column.index] != 0 for axis in self.normal.batch if axis[0] > 1]
+        values |= {
+            f"{name}.keep": 0,
+            f"{name}.kept": 0,
+            f"{name}.keep.area": area,
+            f"{name}.keep.blocks": blocks,
+            f"{name}.keep.batch": tiles * any(moves),
+        }
+        if all(moves) or not any(moves):
+            own = [item for item in values.items() if name in item[0].split(".") or item[0].startswith((f"{lanes}.", "split.", "inner"))]
+            key = repr((side, self.tile.rows, self.tile.lanes, sorted(item for item in own if item[1])))
+            self.keeps[name] = source, (self.batch if any(moves) else 1) * tiles * blocks * area, key
 
     def _tabled(self, source: str, column: Column, choice: SideChoice) -> Side:
         """The left operand through tables of offsets: where it is, or in a copy with its border, which each tile or a call before makes."""

@@ -32,12 +32,14 @@ class Operand:
 
     ``strides`` and each bound's ``coefficients`` have one number for each axis that the operand has: ``batch + m + k``
     for a, ``batch + k + n`` for b, ``batch + m + n`` for the output and the epilogue's writes and reads.
+    One that ``stays`` has the same elements in the next run, which finds it packed.
     """
 
     dtype: dtype
     strides: tuple[int, ...]
     offset: int = 0
     bounds: tuple[Bound, ...] = ()
+    stays: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ _FIELDS = {
     "GradNode": ("inputs", "op", "record", "saved"),
     "Anomaly": ("enabled",),
     "Launch": ("classes", "inputs", "kinds", "sizes", "slots", "sources", "words"),
-    "Buffer": ("_class", "address", "nbytes"),
+    "Buffer": ("_class", "address", "nbytes", "packed"),
     "SizeClass": ("counters", "free", "nbytes", "pop"),
     "Counters": ("address",),
 }  # fmt: skip

@@ -58,8 +58,14 @@ def known(tape: Tape, state: State):
     key = alive(tape, state)
     if key == 0:
         return 0
-    launch = PyDict_GetItemWithError(record.launches, key)
+    launch: Launch = PyDict_GetItemWithError(record.launches, key)
     Py_DecRef(key)
+    if launch == 0:
+        return 0
+    words: Words = PyLong_AsSsize_t(launch.words)
+    if words.left == 0:
+        return 0
+    words.left = words.left - 1
     return launch
 
 
@@ -121,8 +127,10 @@ def commit(launch: Launch, buffers, following, tape: Tape, state: State):
             number = PyLong_AsSsize_t(source)
             if number < 0:
                 source = PyLong_FromSsize_t(~number)
-                buffer = PyDict_GetItemWithError(tape.inputs, source)
+                buffer: Buffer = PyDict_GetItemWithError(tape.inputs, source)
                 Py_DecRef(source)
+                if buffer.packed != 0 and buffer.packed != state.false:
+                    buffer.packed = new(state.none)
             else:
                 buffer = PyTuple_GetItem(buffers, number)
             storage.tape = new(state.none)
