@@ -117,6 +117,8 @@ WRITES = {
     "NumPy": lambda weight: weight.detach().numpy().__imul__(2),
     "NumPy, a row": lambda weight: weight.detach().numpy()[2].__imul__(2),
     "DLPack": lambda weight: flambeau.from_dlpack(weight.detach()).add_(1),
+    "its storage": lambda weight: numpy.asarray(weight.untyped_storage()).view(numpy.float32).__imul__(2),
+    "a part of its storage": lambda weight: numpy.asarray(weight.untyped_storage()[:64]).view(numpy.float32).__iadd__(1),
     "NumPy's DLPack": lambda weight: numpy.asarray(weight.detach()).__iadd__(1),
 }
 
