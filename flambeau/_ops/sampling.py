@@ -152,10 +152,10 @@ def _draw_into(self: Tensor, draw: Callable[[int], np.ndarray], write_to: Callab
     if whole and storage.tape is None and getrefcount(storage.buffer) == 2:  # nobody else reads the memory, nor will any record
         assert storage.buffer is not None
         if write_to is not None:
-            storage.buffer.changes()
             write_to(storage.buffer.address, layout.numel)
         else:
             storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = draw(layout.numel)
+        storage.buffer.changes()
         storage.error = None
         storage.version += not is_unseen(self)
     else:

@@ -122,8 +122,8 @@ def write_number(target: TensorBase, number: Any) -> bool:
     if storage.tape is not None or storage.error is not None or getrefcount(storage.buffer) != 2:  # somebody is yet to read what lies there
         return False
     assert storage.buffer is not None
-    storage.buffer.changes()
     cell.from_address(storage.buffer.address + layout.offset * layout.dtype.itemsize).value = number
+    storage.buffer.changes()
     storage.version += not is_unseen(target)
     return True
 

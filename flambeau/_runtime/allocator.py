@@ -136,7 +136,6 @@ class Buffer:
 
     def array(self, shape: tuple[int, ...], dtype: numpy.dtype, offset: int = 0, strides: tuple[int, ...] | None = None) -> numpy.ndarray:
         """An array from byte ``offset`` on, with strides in bytes (default: row-major), which keeps the buffer alive; it must fit."""
-        self.changes()
         size_class = self._class
         if size_class.memory_type is None:
             size_class.memory_type = ctypes.c_char * size_class.nbytes
@@ -145,7 +144,7 @@ class Buffer:
         return numpy.ndarray(shape, dtype, memory, offset, strides)
 
     def changes(self) -> None:
-        """Forget what follows from the bytes: they are about to be written."""
+        """Forget what follows from the bytes: they have just been written, or may be from now on. (Not before: another thread could keep what it reads.)"""
         if getattr(self, "packed", None):
             self.packed = None
 
@@ -157,8 +156,8 @@ class Buffer:
 
     def copy_from(self, other: Buffer) -> None:
         """Overwrite the bytes by those of a buffer of the same size."""
-        self.changes()
         ctypes.memmove(self.address, other.address, min(self.nbytes, other.nbytes))
+        self.changes()
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

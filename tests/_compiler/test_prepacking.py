@@ -113,6 +113,7 @@ WRITES = {
     "data": lambda weight: weight.data.mul_(3),
     "new data": lambda weight: setattr(weight, "data", flambeau.randn_like(weight)),
     "copy": lambda weight: weight.copy_(flambeau.randn_like(weight)),
+    "random numbers, drawn": lambda weight: weight.normal_(),
     "random numbers": lambda weight: nn.init.normal_(weight),
     "NumPy": lambda weight: weight.detach().numpy().__imul__(2),
     "NumPy, a row": lambda weight: weight.detach().numpy()[2].__imul__(2),
