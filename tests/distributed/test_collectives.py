@@ -351,11 +351,11 @@ def test_shared_memory_has_no_name():
 def _a_weight_in_use(rank):
     torch.manual_seed(rank)
     layer, x = torch.nn.Linear(200, 180), torch.ones(9, 200)
-    layer.requires_grad_(False)
-    for _ in range(4):
-        before = layer(x).tolist()
-    distributed.broadcast(layer.weight, 1)
-    after = [layer(x).tolist() for _ in range(4)]
+    with torch.no_grad():
+        for _ in range(4):
+            before = layer(x).tolist()
+        distributed.broadcast(layer.weight, 1)
+        after = [layer(x).tolist() for _ in range(4)]
     plain = torch.nn.functional.linear(x, layer.weight.clone(), layer.bias.clone()).tolist()
     assert (before != plain) == (rank == 0)
     assert after == [plain] * 4
