@@ -56,14 +56,7 @@ def make_view(address, arguments, count):
         tensor = PyType_GenericAlloc(state.tensor, 0)
     if tensor == 0:
         PyErr_Clear()
-        positional = PyTuple_New(4)
-        index = 0
-        while index < 4:
-            PyTuple_SetItem(positional, index, new(at(arguments + 8 * index)))
-            index += 1
-        result = PyObject_Call(state.make_view, positional, 0)
-        Py_DecRef(positional)
-        return result
+        return call_all(state.make_view, arguments, 4)
     fill_tensor(tensor, new(source.storage), layout, state)
     if views != 0:
         tensor.base = new(base)
