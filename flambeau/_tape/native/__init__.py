@@ -31,7 +31,7 @@ class _State:
 
     Attributes:
         methods: ``(class, name, function)`` for those that take the places of Python's
-        flush, item, fresh, make_view, largest, numpy, run_random: functions
+        flush, item, fresh, layout_of, make_view, largest, numpy, run_random: functions
         binary: makes the method of tensors that calls an operator: ``binary(operator, name)``
     """
 
@@ -46,6 +46,7 @@ class _State:
         self.flush: Any = None
         self.item: Any = None
         self.fresh: Any = None
+        self.layout_of: Any = None
         self.make_view: Any = None
         self.largest: Any = None
         self.numpy: Any = None
@@ -95,6 +96,7 @@ takes a fifth of the time of the smallest flush."""
 _OF_STATE = {
     "flush": callables.ONE_ARGUMENT, "item": callables.ONE_ARGUMENT, "fresh": callables.ONE_ARGUMENT, "largest": callables.ONE_ARGUMENT,
     "make_view": callables.FAST, "numpy": callables.ONE_ARGUMENT, "run_random": callables.FAST,
+    "layout_of": callables.FAST,
 }  # fmt: skip
 """Functions that are given the state first, and how they are given the rest."""
 
