@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, sizes
+from flambeau._ops import creation
+from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first
 from flambeau._ops.copying import contiguous_format
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty, place_of
 from flambeau._ops.meta import nowhere
@@ -283,7 +284,7 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
 
 
 def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
-    return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), device)
+    return new_empty(creation.layout_of(size, dtype or get_default_dtype()), device)
 
 
 def _address(fresh: Tensor) -> int:

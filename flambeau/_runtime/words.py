@@ -30,7 +30,7 @@ from typing import Any
 from .jit import compile_kernels, load_kernels
 from .language import Statements, is_inline, symbol
 
-INT = ("PyList_Append", "PyList_SetItem", "PyTuple_SetItem", "PyDict_SetItem", "PyDict_Contains", "PyDict_Next", "PyType_IsSubtype", "PyObject_RichCompareBool", "PyFrame_GetLineNumber", "clock_gettime")  # fmt: skip
+INT = ("PyList_Append", "PyObject_SetAttr", "PyList_SetItem", "PyTuple_SetItem", "PyDict_SetItem", "PyDict_Contains", "PyDict_Next", "PyType_IsSubtype", "PyObject_RichCompareBool", "PyFrame_GetLineNumber", "clock_gettime")  # fmt: skip
 """C functions that return an ``int``, which is no word."""
 DOUBLE = ("PyFloat_AsDouble",)
 """C functions that return a ``double``, of which we take the bits."""
