@@ -279,8 +279,8 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "nextafter": (_infer_next, lambda grad: grad * 0, lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
     "logaddexp": (
         infer_float,
-        lambda grad, input, result: grad * (input - result).exp(),
-        lambda grad, other, result: grad * (other - result).exp(),
+        lambda grad, input, other: grad * (input - other).sigmoid(),
+        lambda grad, input, other: grad * (other - input).sigmoid(),
         "``log(exp(input) + exp(other))``, without overflow.",
     ),
     "heaviside": (infer_same, None, None, "0 below 0, 1 above, and ``other`` at 0."),

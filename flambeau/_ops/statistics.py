@@ -254,18 +254,15 @@ def _precise(dtype: DType) -> DType:
 
 
 def _lower_var(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """Deviations from the mean as it is rounded to the compute dtype, whose squares are summed in double precision, less what the rounding added."""
+    """In double precision from the mean on, so that no square overflows and a mean of a million deviations costs no digits."""
     axes, keepdim, dtype, correction = statics
-    x = graph.wide(operands[0])
+    x = graph.cast(operands[0], _precise(operands[0].dtype))
     count = math.prod(x.shape[axis] for axis in axes)
-    mean = graph.cast(x, _precise(x.dtype)).sum(axes, keepdim=True) / float(count or 1)
-    near = graph.cast(mean, x.dtype)
-    total = _squares(graph, graph.cast(x - near, mean.dtype)).sum(axes, keepdim=True)
-    if mean.dtype is not x.dtype:
-        total = graph.map("maximum", total - _squares(graph, mean - graph.cast(near, mean.dtype)) * float(count), 0.0)
+    mean = x.sum(axes, keepdim=True) / float(count or 1)
+    total = _squares(graph, x - mean).sum(axes, keepdim=keepdim)
     freedom = count - correction if count > correction else 0.0
     quotient = total / freedom if freedom else graph.map("div", total, graph.constant(0.0, total.dtype, total.shape))
-    return graph.cast(quotient, dtype).reshape(layouts[0].shape)
+    return graph.cast(quotient, dtype)
 
 
 def _squares(graph: Graph, x: Node) -> Node:
