@@ -98,7 +98,7 @@ class Verdict:
 
     @property
     def ratio(self) -> float:
-        return max(self.largest[0] / max(self.largest[1], ROUNDING), self.rms[0] / self.rms[1] if "rms" in self.larger else 0.0)
+        return max(self.largest[0] / max(self.largest[1], ROUNDING), self.rms[0] / max(self.rms[1], 1e-3) if "rms" in self.larger else 0.0)
 
 
 def verdict(mine: Side, theirs: Side) -> Verdict:

@@ -389,8 +389,12 @@ def _fused(name: str, body: Callable, operands: tuple[str, ...], **gradients: Ca
     return Operator(name, operands, infer=infer, lower=lower).gradient(**gradients)
 
 
+def _addcmul(graph: Graph, x: Node, a: Node, b: Node, value: Node) -> Node:
+    return graph.map("fma", value * a, b, x) if x.dtype.is_floating_point else x + value * a * b
+
+
 ADDCMUL = _fused(
-    "addcmul", lambda graph, x, a, b, value: x + value * a * b, ("input", "tensor1", "tensor2", "value"),
+    "addcmul", _addcmul, ("input", "tensor1", "tensor2", "value"),
     input=lambda grad: grad,
     tensor1=lambda grad, tensor2, value: grad * conj(tensor2 * value),
     tensor2=lambda grad, tensor1, value: grad * conj(tensor1 * value),
