@@ -386,6 +386,7 @@ def randperm(
     """The numbers from 0 to ``n - 1`` in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
+    dtype = dt.of_python(dtype)
     if device is not None and is_meta(device):
         return into(out, _options(nowhere(lay.contiguous((n,), dtype)), requires_grad, None, layout))
     if LOCAL.tape.batched:

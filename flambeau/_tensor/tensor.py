@@ -185,14 +185,6 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """The tensor itself: negation is never deferred."""
         return self
 
-    def is_shared(self) -> bool:
-        """Whether other processes see the memory."""
-        return self.storage.exported
-
-    def is_pinned(self, device: Any = None) -> bool:
-        """Always False: there is no device to pin memory for."""
-        return False
-
     def is_inference(self) -> bool:
         """Always False: what is made in inference mode has no history, and may be used like any other tensor afterwards."""
         return False
