@@ -16,7 +16,7 @@ import numpy as np
 from flambeau._ops.creation import from_array
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
-from flambeau._ops.resampling import Rule, adaptive_windows, resample
+from flambeau._ops.resampling import Rule, adaptive_windows, in_order, resample
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -488,7 +488,7 @@ def _lower_adaptive_max(graph: Graph, operands: list[Node], statics: tuple, layo
     values, position = operands[0], None
     lead, order = values.ndim - len(sizes), lay.memory_order(layouts[0])
     small = dt.int32 if prod(sizes) < 1 << 31 else dt.int64
-    for axis in sorted(range(len(sizes)), key=lambda axis: (wanted[axis] / sizes[axis], -axis)):
+    for axis in in_order(dict(enumerate(zip(sizes, wanted, strict=True)))):
         terms, size = operands[1 + axis].shape
         shape = (*values.shape[: lead + axis], size, *values.shape[lead + axis + 1 :], terms)
         row = tuple(size if other == lead + axis else 1 for other in range(values.ndim))
