@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
-from flambeau._codegen.contract.normal import Axis
+from flambeau._codegen.contract.normal import Axis, merged, projected
 from flambeau._codegen.contract.packing import address, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, vector
@@ -18,8 +18,8 @@ class Ending:
     """All that the code of an epilogue depends on.
 
     ``step`` is the distance of neighbouring columns in the output if they can be stored as vectors (1 or 2), else 0.  Each of the
-    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the output; a read that
-    depends on nothing, such as a learning rate, is ``fixed``.
+    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns`` (a ``line``, if they are neighbours), or on ``both``, or runs
+    ``along`` the output; a read that depends on nothing, such as a learning rate, is ``fixed``.
     """
 
     out: dtype
@@ -134,7 +134,7 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
         of = ending.dtypes[name]
         if kinds[name] == "rows":
             return registers.splat(f, registers.load(f, place(name, row, 0), of, 1), of, width)
-        if kinds[name] == "along":
+        if kinds[name] in ("along", "line"):
             return registers.load(f, place(name, row, v), of, width, masks[v])
         return registers.load_strided(f, place(name, row, v), across(name), of, width, masks[v])
 
@@ -148,7 +148,7 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
             registers.store_strided(f, value, place(name, row, v), across(name), of, masks[v])
 
     reads = names[1 + len(ending.writes) :]
-    shared = {(name, v): load(name, Value("0", "i64"), v) for name in reads if kinds[name] == "columns" for v in range(vectors)}
+    shared = {(name, v): load(name, Value("0", "i64"), v) for name in reads if kinds[name] in ("columns", "line") for v in range(vectors)}
     with f.loop(0, rows) as loop:
         for v in range(vectors):
             value: registers.Operand = f.load(f.offset(sums, f.add(f.mul(loop.index, tile.pitch), v * width), tile.element), tile.type)
@@ -167,7 +167,7 @@ def dependence(operand: int, out: int, rows: list[Axis], columns: list[Axis]) ->
     if not any(axis[operand] for axis in columns):
         return "rows"
     if not any(axis[operand] for axis in rows):
-        return "columns"
+        return "line" if [stride for _, stride in merged(projected(columns, [operand]))] == [1] else "columns"
     is_along = columns[-1][out] == 1 and all(axis[operand] == axis[out] for axis in columns)
     return "along" if is_along else "both"
 
@@ -182,7 +182,11 @@ class _Beside:
         self.columns = f.offset(columns, v * width, "i64")
         self.offsets = f.load(self.columns, vector("i64", width))
         # Loading is harmless for an operand that is only written too, and LLVM drops what nobody uses.
-        self.shared = registers.load_strided(f, self.base, self.offsets, of, width, valid) if kind == "columns" else None
+        self.shared = None
+        if kind == "line":
+            self.shared = registers.load(f, address(f, self.base, f.load(self.columns, "i64"), of), of, width, valid)
+        elif kind == "columns":
+            self.shared = registers.load_strided(f, self.base, self.offsets, of, width, valid)
 
     def _row(self, row: Value) -> Value:
         return address(self.f, self.base, self.f.load(self.f.offset(self.rows, row, "i64"), "i64"), self.of)
