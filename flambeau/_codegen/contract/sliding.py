@@ -327,7 +327,8 @@ class _Planner(Pairing):
         """Place what a thread keeps; returns how many bytes that is."""
         tile, size = self.tile, 0
         # The last window of a band may look past its end.
-        band = 8 * sizes.band if self.is_batched else (sizes.band + 2 * tile.pitch) * tile.bytes
+        values["band.count"] = sizes.band
+        band = 8 * (sizes.band + structure.ahead) if self.is_batched else (sizes.band + 2 * tile.pitch) * tile.bytes
         values["zeros.bytes"] = zeros = sizes.lane_block * structure.operand.itemsize
         areas = {
             "band": band, "weights": weights * tile.bytes, "zeros": zeros, "masks": 0 if self.is_batched else sizes.columns,

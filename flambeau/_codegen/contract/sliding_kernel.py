@@ -85,6 +85,11 @@ class Sliding:
     def is_batched(self) -> bool:
         return self.lanes == "batch"
 
+    @property
+    def ahead(self) -> int:
+        """How many columns of the input two neighbouring register tiles of a batch read: the second one's are asked for by the first."""
+        return (2 * self.positions - 1) * self.wide.pace + self.wide.reach + 1
+
 
 @cache
 def sliding(structure: Sliding) -> Code:
@@ -118,6 +123,10 @@ def _emit_pixels(module: Module, tile: Tile, s: Sliding, masked: bool) -> str:
                 value = widen(f, value, s.operand, tile.compute)
                 for p, tap in pairs:
                     chains[p] = multiply_add(f, tile, [factors[tap]], [value], [chains[p]])[0]
+        for tall in range(max(0, s.tall.reach - s.tall.pace + 1), s.tall.reach + 1):
+            line = f.offset(band, f.mul(row, tall), "ptr")
+            for coordinate in range((s.positions - 1) * s.wide.pace + s.wide.reach + 1, s.ahead):
+                f.prefetch(address(f, f.load(f.offset(line, coordinate, "ptr"), "ptr"), lane, s.operand))
         left = f.sub(left, 1)
         loop.again(f.compare("sgt", left, 0), left, f.offset(band, step, "ptr"), f.offset(a, a_step, tile.element), *chains)
     add_up(f, tile, loop.carried[3:], [f.offset(sums, p * tile.pitch, tile.element) for p in range(s.positions)], more)
@@ -203,6 +212,8 @@ class _Emitter:
         f.store(Value("null", "ptr"), self.packed)
         if s.is_batched:
             f.fill(self.areas["zeros"], read("zeros.bytes"))
+            with f.loop(0, s.ahead) as beyond:
+                f.store(self.areas["zeros"], f.offset(self.areas["band"], f.add(read("band.count"), beyond.index), "ptr"))
         with f.loop(begin, end) as loop:
             rest, lane = loop.index, i64(0)
             if s.is_batched:
