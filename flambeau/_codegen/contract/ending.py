@@ -8,7 +8,7 @@ from flambeau._codegen.contract.arithmetic import Tile, narrow
 from flambeau._codegen.contract.normal import Axis, merged, projected
 from flambeau._codegen.contract.packing import address, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
-from flambeau._codegen.ir import Builder, Module, Value, constant_vector, vector
+from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._types.dtype import dtype
 
@@ -119,7 +119,8 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
     f = module.function("ending", parameters, linkage="internal", attributes="noinline")
     sums, rows, count, *given = f.parameters
     width = tile.width
-    masks = [f.lane_mask(f.sub(count, v * width), width) for v in range(vectors)]
+    counts = [f.sub(count, v * width) for v in range(vectors)]
+    masks = [f.lane_mask(each, width) for each in counts]
     names = list(ending.dtypes)
     kinds = dict(zip(names, ["along" if ending.step == 1 else "", *[kind for _, kind in (*ending.writes, *ending.reads)]], strict=True))
 
@@ -140,7 +141,9 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
 
     def store(name: str, value: registers.Operand, row: Value, v: int) -> None:
         of = ending.dtypes[name]
-        if kinds[name] == "along":
+        if kinds[name] == "along" and not (tile.has_masks or isinstance(value, tuple)):
+            _store_first(f, value, place(name, row, v), of, counts[v])
+        elif kinds[name] == "along":
             store_lanes(f, tile, value, place(name, row, v), of, masks[v])
         elif name == "out" and ending.step:
             store_lanes(f, tile, value, place(name, row, v), of, masks[v], ending.step)
@@ -160,6 +163,22 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
                 store(name, each, loop.index, v)
     f.ret()
     return "ending"
+
+
+def _store_first(f: Builder, value: Value, place: Value, of: dtype, count: Value) -> None:
+    """Store the first ``count`` lanes, all or none of them too, by halves: a masked store takes a dozen cycles where masks have no registers."""
+    whole = f.compare("sge", count, value.width)
+    with f.when(whole):
+        registers.store(f, value, place, of)
+    with f.when(f.binary("and", f.binary("xor", whole, 1), f.compare("sgt", count, 0))):
+        size = value.width // 2
+        while size:
+            low, high = (f.shuffle(value, value, range(start, start + size)) if size > 1 else f.extract(value, start) for start in (0, size))
+            has_low = f.compare("ne", f.binary("and", count, size), 0)
+            with f.when(has_low):
+                registers.store(f, low, place, of)
+            value, place = f.select(has_low, high, low), f.select(has_low, address(f, place, i64(size), of), place)
+            size //= 2
 
 
 def dependence(operand: int, out: int, rows: list[Axis], columns: list[Axis]) -> str:

@@ -275,6 +275,9 @@ class _Planner(Pairing):
     def _positions(self, rows: int, vectors: int, most: int) -> int:
         """Positions of a register tile: some share what is loaded, too many keep more factors alive than there are registers."""
         registers = self.target.vector_registers
+        if not self.is_batched and rows == 1 and self.tall.slide.pace == 1:
+            # Factors that do not stay in registers are loaded by the multiply-adds, which wait for each other with fewer chains (7 x 7: 34 to 43 GFLOP/s).
+            return min(4, most)
         for count in range(min(8 if self.is_batched else 4, most), 1, -1):
             chains = rows * count * vectors
             alive = vectors * self.wide.slide.taps if self.is_batched else rows * self.wide.slide.taps * (count - 1)
