@@ -214,7 +214,12 @@ class _Emitter:
             f.fill(self.areas["zeros"], read("zeros.bytes"))
             with f.loop(0, s.ahead) as beyond:
                 f.store(self.areas["zeros"], f.offset(self.areas["band"], f.add(read("band.count"), beyond.index), "ptr"))
+        # Where columns began in the tile before; the first one has none before it.
+        self.before = [f.alloca("i64") for is_wide in s.bounds if is_wide]
+        for place in self.before:
+            f.store(i64(0), place)
         with f.loop(begin, end) as loop:
+            self.is_first = f.compare("eq", loop.index, begin)
             rest, lane = loop.index, i64(0)
             if s.is_batched:
                 block, rest = f.binary("urem", rest, read("lane.tiles")), f.binary("udiv", rest, read("lane.tiles"))
@@ -322,7 +327,17 @@ class _Emitter:
                     self._line(start, place, here)
 
     def _masks(self, bounds: list[tuple[int, Value]]) -> None:
-        """Which columns of a row exist, a byte each."""
+        """Which columns of a row exist, a byte each, unless that is known from the tile before."""
+        f = self.f
+        is_new = self.is_first
+        for (_, start), before in zip(bounds, self.before, strict=True):
+            is_new = f.binary("or", is_new, f.compare("ne", f.load(before, "i64"), start))
+        with f.when(is_new):
+            self._find_masks(bounds)
+            for (_, start), before in zip(bounds, self.before, strict=True):
+                f.store(start, before)
+
+    def _find_masks(self, bounds: list[tuple[int, Value]]) -> None:
         f, read, width = self.f, self.read, self.tile.width
         iota = constant_vector("i64", range(width))
         with f.loop(0, read("band.columns"), width) as loop:
