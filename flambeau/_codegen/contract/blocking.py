@@ -23,6 +23,9 @@ _GATHER = 30.0
 _CALL = 9000.0
 """Cycles to load a vector lane by lane, and those of one more call of a kernel with its barrier."""
 
+_MASKED = 16.0
+"""Cycles to load a vector (and half of one whose neighbours are two apart) under a mask that is made for it, without mask registers."""
+
 _NEAR = 1024
 """Bytes: rows of memory that are farther apart are on pages of their own, and cost more than their bytes."""
 
@@ -218,7 +221,10 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int,
         if left and not tile.has_masks:
             costs["steps"] = ((3.0 + 8 * bounds) * (run // width) + (3.0 + bounds) * (run % width) + 6) * width / run
         else:
-            costs["steps"] = (3.0 + 8 * bounds if left else 9.0 + bounds) * vectors * width / run + 12 / run
+            each = 3.0 + 8 * bounds if left else 9.0 + bounds
+            if not tile.has_masks and not left and bounds:
+                each += _MASKED * box[along][1]
+            costs["steps"] = each * vectors * width / run + 12 / run
     mode = min(costs, key=costs.__getitem__)
     plain = not bounds and column.dtype is tile.compute and len(lane_axes) == 1 and len(box) == 1
     in_place = plain if left else plain and lane_axes[0][1] == 1 and tile.parts == 1
