@@ -207,11 +207,11 @@ def test_few_rows(only, m, k, n, of):
 
 
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 137), (2, 700, 72), (1, 3, 33), (150, 70, 1), (2, 33, 1100)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 137), (2, 700, 72), (1, 3, 33), (150, 70, 1), (2, 33, 1100), (3, 301, 50)])
 def test_rows_pass_by(only, m, k, n, of):
-    """One or two rows by a matrix in row-major order, and the other way around, where vectors are short."""
+    """Up to three rows by a matrix in row-major order, and the other way around, where vectors are short."""
     target = targets.named("x86-64-v3")
-    order = "mk,kn,mn" if m <= 2 else "km,kn,mn"
+    order = "mk,kn,mn" if m <= 3 else "km,kn,mn"
     for batch in ((), (3,)):
         contract = matmul(m, k, n, of, order=order, batch=batch)
         assert only("best_passing", contract, target)

@@ -1,4 +1,4 @@
-"""One or two rows by a matrix whose columns lie side by side, where vectors are short: rows of the matrix pass by in order, eight at a time.
+"""Up to three rows by a matrix whose columns lie side by side, where vectors are short: rows of the matrix pass by in order, eight at a time.
 
 The general kernel keeps a register tile's sums while all rows of the matrix pass, 64 bytes of each with AVX2: two chains that wait for themselves,
 and a page for each step. Here the sums of some hundred columns wait in the first-level cache, each step of eight rows goes on with all of them, and
@@ -26,7 +26,7 @@ from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
-_MOST_ROWS = 2
+_MOST_ROWS = 3
 _MOST_COLUMNS = 1024
 """Columns of a tile: their sums, and the chains that are being added up, fill a quarter of the first-level cache."""
 _STEPS = 8
@@ -48,7 +48,7 @@ class Passing:
 
 
 def best_passing(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
-    """The way for one or two rows, if it fits."""
+    """The way for so few rows, if it fits."""
     if tile.parts > 1 or tile.has_masks:
         return None
     found = [choice for each in (normal, normal.swapped()) if (choice := _choice(contract, each, tile, target))]
@@ -180,9 +180,9 @@ class _Emitter:
         for row, numbers in zip(rows, factors, strict=True):
             for v, mask in enumerate(masks):
                 place = address(f, row, f.add(column, v * tile.width), s.b)
-                numbers_beside = widen(f, registers.load(f, place, s.b, tile.width, mask), s.b, tile.compute)
+                right = registers.unpack(widen(f, registers.load(f, place, s.b, tile.width, mask), s.b, tile.compute))
                 for r, number in enumerate(numbers):
                     at = r * tile.vectors + v
-                    (chains[at],) = multiply_add(f, tile, [number], [numbers_beside], [chains[at]])
+                    (chains[at],) = multiply_add(f, tile, [number], right, [chains[at]])
         for chain, place in zip(chains, places, strict=True):
             f.store(chain, place)
