@@ -76,3 +76,14 @@ def test_memory_and_positions() -> None:
     found = flambeau.nonzero_static(flambeau.tensor([[0, 5], [6, 0]]), size=3)
     assert found.tolist() == [[0, 1], [1, 0], [-1, -1]]
     assert flambeau.fill(flambeau.ones(2), 3).tolist() == [3, 3]
+
+
+def test_renorm_and_its_gradient_are_computed_in_double_precision() -> None:
+    array = (values(4, 500) * 1e-3 + 1).astype(np.float32)  # nearly parallel to its gradient, which cancels
+    x = flambeau.tensor(array, requires_grad=True)
+    exact = flambeau.tensor(array.astype(np.float64), requires_grad=True)
+    found, expected = (flambeau.renorm(each, 2, 0, 1.0) for each in (x, exact))
+    assert found.dtype is flambeau.float32 and np.array_equal(found.detach().numpy(), expected.detach().numpy().astype(np.float32))
+    found.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), exact.grad.numpy(), rtol=1e-6)

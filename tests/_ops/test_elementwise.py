@@ -110,3 +110,17 @@ def test_powers_with_short_ways(exponent: float) -> None:
             -27,
         ]
     assert (y ** complex(exponent)).is_complex()
+
+
+def test_addcmul_and_logarithms_of_sums_lose_no_bits() -> None:
+    draw = np.random.default_rng(3)
+    x, a, b = (draw.standard_normal(4000).astype(np.float32) for _ in range(3))
+    exact = a.astype(np.float64) * b + x
+    assert np.array_equal(flambeau.addcmul(*map(flambeau.tensor, (x, a, b))).numpy(), exact.astype(np.float32))
+    left, right = (flambeau.tensor(each * 30, requires_grad=True) for each in (x, a))
+    flambeau.logaddexp(left, right).sum().backward()
+    share = 1 / (1 + np.exp((a * np.float32(30)).astype(np.float64) - (x * np.float32(30))))
+    kept = share > 1e-30
+    np.testing.assert_allclose(left.grad.numpy()[kept], share[kept], rtol=5e-6)
+    infinite = flambeau.tensor([float("inf"), -float("inf"), 1.0])
+    assert flambeau.logaddexp2(infinite, infinite).tolist() == [float("inf"), -float("inf"), 2.0]

@@ -80,3 +80,34 @@ def test_the_order_of_a_sum_of_everything_is_that_of_memory(shape: tuple, order:
     for reduce in (lambda x: x.sum(), lambda x: (x * 3).exp().sum(), lambda x: x.norm(), lambda x: (x > 4).any() | (x < 9).all()):
         np.testing.assert_array_equal(reduce(across).numpy(), reduce(as_it_lies).numpy())
     np.testing.assert_allclose(across.sum().numpy(), array.sum(dtype=np.float64), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mean, scale", [(1e6, 1), (0, 1e30), (0, 1e-30), (0, 1)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_deviations_are_rounded_once(mean: float, scale: float, axis: int) -> None:
+    array = (values(300, 70) * scale + mean).astype(np.float32)
+    exact = array.astype(np.float64)
+    x = flambeau.tensor(array)
+    assert np.array_equal(x.std(axis).numpy(), exact.std(axis, ddof=1).astype(np.float32))
+    spread, middle = flambeau.std_mean(x, axis)
+    assert np.array_equal(spread.numpy(), exact.std(axis, ddof=1).astype(np.float32))
+    np.testing.assert_allclose(middle.numpy(), exact.mean(axis), rtol=2**-23, atol=scale * 1e-16)
+    if scale == 1:
+        assert np.array_equal(x.var(axis).numpy(), exact.var(axis, ddof=1).astype(np.float32))
+
+
+def test_gradients_of_float32_deviations_are_float32() -> None:
+    x = flambeau.tensor(values(5, 3).astype(np.float32), requires_grad=True)
+    for function in (flambeau.var, flambeau.std, lambda x, dim: sum(flambeau.std_mean(x, dim))):
+        (gradient,) = flambeau.autograd.grad(function(x, 0).sum(), x)
+        exact = x.detach().double().requires_grad_()
+        (expected,) = flambeau.autograd.grad(function(exact, 0).sum(), exact)
+        assert gradient.dtype is flambeau.float32
+        np.testing.assert_allclose(gradient.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_sums_have_chains_of_thirty_two() -> None:
+    """The error of 4096 normal numbers is below one epsilon of the root of their number; chains of 128 in each lane had twice that."""
+    array = np.random.default_rng(0).standard_normal((200, 4096)).astype(np.float32)
+    error = flambeau.tensor(array).sum(1).numpy() - array.astype(np.float64).sum(1)
+    assert np.sqrt(np.mean(error**2)) < 1.1 * 2**-23 * 64

@@ -66,3 +66,9 @@ def test_differences_and_integrals() -> None:
     np.testing.assert_allclose(
         flambeau.trapezoid(x, dx=0.5).numpy(), np.trapezoid(array, dx=0.5) if hasattr(np, "trapezoid") else np.trapz(array, dx=0.5)
     )
+
+
+def test_logarithms_of_running_sums_are_rounded_once() -> None:
+    array = (np.random.default_rng(2).standard_normal((5, 2000)) + 1e3).astype(np.float32)
+    exact = np.logaddexp.accumulate(array.astype(np.float64), 1).astype(np.float32)
+    assert np.array_equal(flambeau.tensor(array).logcumsumexp(1).numpy(), exact)

@@ -23,8 +23,11 @@ _MULTIPLE = 32
 def cut(k: tuple[int, ...], terms: int = TERMS) -> tuple[int, int]:
     """Chains of about ``terms`` over axes of k as boxes: which axis is cut, into chunks of how many.
 
-    The axes before it are iterated one by one, those after it are whole.
+    The axes before it are iterated one by one, those after it are whole. Of more than ``terms ** 2`` terms in all there would be more chains than
+    terms of each, and the sum of chains would have the larger error: chains are as many as their terms then, to a power of two.
     """
+    while terms * terms * 4 <= prod(k):
+        terms *= 2
     if prod(k) <= terms * 5 // 4:
         if len(k) < 4 or prod(k[1:]) > FEW_TERMS or terms != TERMS:
             return 0, k[0] if k else 1
