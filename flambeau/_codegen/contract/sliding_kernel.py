@@ -240,7 +240,9 @@ class _Emitter:
             starts = [dot(f, indices, read, [f"{axis}.bound{i}" for axis in axes], read(f"bound{i}.start")) for i in range(len(s.bounds))]
             lanes = f.intrinsic("smin", f.sub(read("lane.extent"), lane), read("lane.block")) if s.is_batched else None
             start = dot(f, batch, read, [f"batch{i}.a" for i in range(s.batch)])
-            weights = self._weights(address(f, bases["a"], f.add(start, f.mul(lane, read("lane.a"))) if s.is_batched else start, s.operand), lanes)
+            weights = self._weights(
+                address(f, bases["a"], f.add(start, f.mul(lane, read("lane.a"))) if s.is_batched else start, s.operand), lanes
+            )
             self._band(at["b"], starts, tall)
             if lanes is None:
                 self._rows(at, weights, tall)
@@ -436,7 +438,9 @@ class _Emitter:
         for p in range(s.positions):
             f.prefetch(address(f, start, f.mul(read("wide.out"), p), s.ending.out), writes=True)
 
-    def _end(self, at: dict[str, Value], sums: Value, indices: dict[str, Value], down: tuple[str, Value], across: tuple[str, Value]) -> None:
+    def _end(
+        self, at: dict[str, Value], sums: Value, indices: dict[str, Value], down: tuple[str, Value], across: tuple[str, Value]
+    ) -> None:
         """Finish rows ``down`` of sums ``across``: of each the axis, and how many exist."""
         f, read, arguments = self.f, self.read, []
         for name, of in self.s.ending.dtypes.items():
