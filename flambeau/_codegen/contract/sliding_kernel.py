@@ -120,9 +120,9 @@ def _emit_pixels(module: Module, tile: Tile, s: Sliding, masked: bool) -> str:
             for coordinate, pairs in s.wide.seen(s.positions):
                 pixel = f.load(f.offset(line, coordinate, "ptr"), "ptr")
                 value = registers.load(f, address(f, pixel, lane, s.operand), s.operand, tile.width, mask)
-                value = widen(f, value, s.operand, tile.compute)
+                parts = registers.unpack(widen(f, value, s.operand, tile.compute))
                 for p, tap in pairs:
-                    chains[p] = multiply_add(f, tile, [factors[tap]], [value], [chains[p]])[0]
+                    chains[p] = multiply_add(f, tile, [factors[tap]], parts, [chains[p]])[0]
         for tall in range(max(0, s.tall.reach - s.tall.pace + 1), s.tall.reach + 1):
             line = f.offset(band, f.mul(row, tall), "ptr")
             for coordinate in range((s.positions - 1) * s.wide.pace + s.wide.reach + 1, s.ahead):
