@@ -151,9 +151,12 @@ def test_what_padding_hides_is_not_multiplied(only, channels_last):
     assert np.isnan(expected).any() and np.isinf(expected).any()
 
 
-@pytest.mark.parametrize("finder", ["best_sliding", "best_summing", "best_skinny", "best_passing"])
+@pytest.mark.parametrize(
+    ("finder", "channels_last"),
+    [("best_sliding", False), ("best_sliding", True), ("best_summing", False), ("best_skinny", False), ("best_passing", False)],
+)
 @pytest.mark.parametrize("of", [types.float32, types.bfloat16], ids=lambda of: of.name)
-def test_endings(only, finder, of):
+def test_endings(only, finder, channels_last, of):
     """A bias, a residual and a second result; the sum itself is rounded as if nothing followed."""
     target = targets.named("x86-64-v3") if finder == "best_passing" else targets.current()
     of_rows = finder in ("best_skinny", "best_passing")
@@ -161,7 +164,7 @@ def test_endings(only, finder, of):
         plain = matmul(2, 40, 37, of, order="mk,nk,mn" if finder == "best_skinny" else "mk,kn,mn")
     else:
         gradient = "weight" if finder == "best_summing" else ""
-        plain = convolution(2, 20, 20, (9, 21), (3, 3), (1, 1), (1, 1), (1, 1), 20, of, gradient=gradient)
+        plain = convolution(2, 20, 20, (9, 21), (3, 3), (1, 1), (1, 1), (1, 1), 20, of, channels_last, gradient)
     extents = plain.batch + plain.m + plain.n
     constant = tuple(int(axis == len(plain.batch) + len(plain.m) - 1 - (not of_rows)) for axis in range(len(extents)))
     compute = compute_dtype(of)

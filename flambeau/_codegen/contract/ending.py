@@ -173,7 +173,9 @@ def _store_first(f: Builder, value: Value, place: Value, of: dtype, count: Value
     with f.when(f.binary("and", f.binary("xor", whole, 1), f.compare("sgt", count, 0))):
         size = value.width // 2
         while size:
-            low, high = (f.shuffle(value, value, range(start, start + size)) if size > 1 else f.extract(value, start) for start in (0, size))
+            low, high = (
+                f.shuffle(value, value, range(start, start + size)) if size > 1 else f.extract(value, start) for start in (0, size)
+            )
             has_low = f.compare("ne", f.binary("and", count, size), 0)
             with f.when(has_low):
                 registers.store(f, low, place, of)

@@ -120,9 +120,9 @@ def _emit_pixels(module: Module, tile: Tile, s: Sliding, masked: bool) -> str:
             for coordinate, pairs in s.wide.seen(s.positions):
                 pixel = f.load(f.offset(line, coordinate, "ptr"), "ptr")
                 value = registers.load(f, address(f, pixel, lane, s.operand), s.operand, tile.width, mask)
-                value = widen(f, value, s.operand, tile.compute)
+                parts = registers.unpack(widen(f, value, s.operand, tile.compute))
                 for p, tap in pairs:
-                    chains[p] = multiply_add(f, tile, [factors[tap]], [value], [chains[p]])[0]
+                    chains[p] = multiply_add(f, tile, [factors[tap]], parts, [chains[p]])[0]
         for tall in range(max(0, s.tall.reach - s.tall.pace + 1), s.tall.reach + 1):
             line = f.offset(band, f.mul(row, tall), "ptr")
             for coordinate in range((s.positions - 1) * s.wide.pace + s.wide.reach + 1, s.ahead):
@@ -240,7 +240,9 @@ class _Emitter:
             starts = [dot(f, indices, read, [f"{axis}.bound{i}" for axis in axes], read(f"bound{i}.start")) for i in range(len(s.bounds))]
             lanes = f.intrinsic("smin", f.sub(read("lane.extent"), lane), read("lane.block")) if s.is_batched else None
             start = dot(f, batch, read, [f"batch{i}.a" for i in range(s.batch)])
-            weights = self._weights(address(f, bases["a"], f.add(start, f.mul(lane, read("lane.a"))) if s.is_batched else start, s.operand), lanes)
+            weights = self._weights(
+                address(f, bases["a"], f.add(start, f.mul(lane, read("lane.a"))) if s.is_batched else start, s.operand), lanes
+            )
             self._band(at["b"], starts, tall)
             if lanes is None:
                 self._rows(at, weights, tall)
@@ -436,7 +438,9 @@ class _Emitter:
         for p in range(s.positions):
             f.prefetch(address(f, start, f.mul(read("wide.out"), p), s.ending.out), writes=True)
 
-    def _end(self, at: dict[str, Value], sums: Value, indices: dict[str, Value], down: tuple[str, Value], across: tuple[str, Value]) -> None:
+    def _end(
+        self, at: dict[str, Value], sums: Value, indices: dict[str, Value], down: tuple[str, Value], across: tuple[str, Value]
+    ) -> None:
         """Finish rows ``down`` of sums ``across``: of each the axis, and how many exist."""
         f, read, arguments = self.f, self.read, []
         for name, of in self.s.ending.dtypes.items():
