@@ -227,7 +227,9 @@ def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: t
     windows = graph.windows(input, range(2, 2 + rank), sizes, stride, padding, dilation, grad.shape[2:])
     a = grad.split_axis(1, groups).permute([1, 2, 0, *range(3, 3 + rank)])  # g, c, N, *o
     b = windows.split_axis(1, groups).permute([1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank)])  # g, N, *o, d, *k
-    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype)  # g, c, d, *k
+    # Memory has the results as their layout does: with the channels innermost, neighbouring results read neighbouring numbers.
+    order = None if layouts[0].contiguous else [0, 1, *range(3, 3 + rank), 2]
+    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order)  # g, c, d, *k
     return result.joined(0, 1)
 
 

@@ -24,6 +24,8 @@ _MOST_TAPS = 64
 """All taps are unrolled: code of so many times the accumulators."""
 _CHAINS = 8
 """Sums of a register tile whose lanes are a batch: some hide the latency of a multiply-add, more keep more factors alive."""
+_BAND = 1 << 18
+"""Bytes of a band that half of a small second-level cache may hold: bands of two rows of positions read each row of the input twice."""
 _PANELS = (16, 12, 8, 6, 4, 3, 2, 1)
 """Rows of the left operand that a register tile may have."""
 
@@ -187,7 +189,7 @@ class _Planner(Pairing):
             return (-(-block // down) * down - 1) * tall.slide.pace + tall.slide.reach + 1
 
         outside = prod(axis[0] for axis in (*self.n, *self.batch)) * lane_tiles
-        limit = self.target.l2_bytes // 6 // tile.bytes
+        limit = max(self.target.l2_bytes // 6, min(self.target.l2_bytes // 2, _BAND)) // tile.bytes
         block = tall.axis[0]
         while block > 2 * down and (
             steps * band_rows(block) * row > limit or outside * -(-tall.axis[0] // block) < 4 * targets.available_cores()
