@@ -177,19 +177,21 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
         )
         kernel = kernel.joined(0, 1)
         parts.append(_with_bias(graph, correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
+    # Phases whose lanes are places are put together where places are neighbours: a phase writes all of its vectors there.
+    strides = layout.strides if innermost else lay.contiguous(layout.shape, layout.dtype).strides
     if dimensions == every:
         if len(parts) == 1:
             return parts[0]
-        whole = graph.empty(parts[0].dtype, layout.shape, layout.strides)
+        whole = graph.empty(parts[0].dtype, layout.shape, strides)
     else:
         nothing = graph.constant(0, dtype, layout.shape)
-        whole = graph.copy(_with_bias(graph, nothing, operands, layout), layout.strides)
+        whole = graph.copy(_with_bias(graph, nothing, operands, layout), strides)
     for phase, part in zip(product(*dimensions), parts, strict=True):
         shown = whole.layout
         for axis, (each, step) in enumerate(zip(phase, stride, strict=True)):
             shown = lay.slice_axis(shown, 2 + axis, each[0], each[1], step)
         whole = graph.update(whole, shown, part)
-    return whole
+    return whole if strides == layout.strides else graph.copy(whole, layout.strides)
 
 
 def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layout) -> Node:
