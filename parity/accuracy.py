@@ -1,93 +1,254 @@
 """`python -m parity.accuracy [--ops REGEX]`: how far both sides are from the same computation in double precision, operator by operator.
 
-An element's error is counted in units of its dtype's epsilon, relative to its magnitude, or to a thousandth of the tensor's largest if it is less than
-that. What is shown is the largest error over all samples and elements: of results, and of gradients.
+Two figures, in units of the dtype's epsilon, of results and of gradients:
+
+- *largest*: the largest error of an element, relative to its magnitude, or to a thousandth of the tensor's largest if it is less than that;
+- *rms*: the root mean square over tensors of the norm of the error, relative to the norm of the tensor; of at most 10, since a single number that nearly
+  cancels would count for more than all the rest.
+
+The largest error of a few samples is luck: of sums of a dozen terms either side may have the better last bit, and a sum that nearly cancels shows it a
+thousandfold. So an operator whose largest error exceeds PyTorch's is drawn again, up to `--draws` times or for `--seconds`, and our error is *larger* if it
+is so significantly often (by more than three standard deviations of a fair coin, of the draws in which one side's largest error exceeds the other's), or if
+our root mean square exceeds PyTorch's by more than a tenth. Errors of at most one epsilon count as none: those are of the last rounding.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import math
+import random
 import sys
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from parity.__main__ import selected
-from parity.compare import SELF, WIDER, Comparison
+from parity.compare import SELF, WIDER, Comparison, MismatchError
 from parity.operators import OperatorCheck, operators
-from parity.translate import Translator
+from parity.translate import MissingError, Translator
 from parity.workers import Crash, run_all
 
 ROUNDING = 1.0
 """Errors of one epsilon and less are those of the last rounding, and say nothing."""
+MARGIN = 1.1
+"""What a root mean square may exceed another by, and be taken for the same."""
+CAP = 10.0
+"""The most that one tensor's norm counts for."""
+DEVIATIONS = 3.0
+"""How many standard deviations from a half make it significant how often our error is the larger."""
 
 
-def error(values: torch.Tensor, exact: torch.Tensor) -> float:
-    """The largest error among the finite elements, in epsilons."""
+def errors(values: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:
+    """The largest error among the finite elements and the norm of all errors, in epsilons."""
     magnitude = exact.abs()
     finite = torch.isfinite(magnitude) & torch.isfinite(values)
     if not finite.any():
-        return 0.0
+        return 0.0, 0.0
+    info = torch.finfo(values.dtype)
     magnitude = magnitude[finite]
-    scale = torch.maximum(magnitude, magnitude.max() * 1e-3).clamp_min(torch.finfo(values.dtype).tiny)
-    distance = (values[finite].to(exact.dtype) - exact[finite]).abs() / scale
-    return distance.max().item() / torch.finfo(values.dtype).eps
+    largest = magnitude.max().clamp_min(info.tiny)
+    distance = (values[finite].to(exact.dtype) - exact[finite]).abs()
+    worst = (distance / torch.maximum(magnitude, largest * 1e-3)).max().item()
+    norm = ((distance / largest).square().sum() / (magnitude / largest).square().sum().clamp_min(info.tiny)).sqrt().item()
+    return worst / info.eps, norm / info.eps
+
+
+@dataclass
+class Side:
+    """What one side's errors come to: the largest of each draw, and the sum of the squares of norms."""
+
+    worst: list[float] = field(default_factory=list)
+    squares: float = 0.0
+    tensors: int = 0
+
+    def add(self, worst: float, norm: float) -> None:
+        self.worst[-1] = max(self.worst[-1], worst)
+        self.squares += min(norm, CAP) ** 2
+        self.tensors += 1
+
+    @property
+    def rms(self) -> float:
+        return math.sqrt(self.squares / max(self.tensors, 1))
+
+
+@dataclass
+class Verdict:
+    """Both sides' errors over all draws; `larger` says in which respect ours exceed PyTorch's, if they do."""
+
+    draws: int
+    largest: tuple[float, float]
+    rms: tuple[float, float]
+    wins: int
+    losses: int
+
+    @property
+    def larger(self) -> str:
+        often = self.losses - self.wins > max(DEVIATIONS * math.sqrt(self.losses + self.wins), 1)
+        wide = self.rms[0] > MARGIN * self.rms[1] and self.largest[0] > ROUNDING
+        return " ".join(name for name, holds in (("often", often), ("rms", wide)) if holds)
+
+    @property
+    def ratio(self) -> float:
+        return max(self.largest[0] / max(self.largest[1], ROUNDING), self.rms[0] / max(self.rms[1], 1e-3) if "rms" in self.larger else 0.0)
+
+
+def verdict(mine: Side, theirs: Side) -> Verdict:
+    """Compare two sides, draw by draw."""
+    pairs = [(max(ours, ROUNDING), max(other, ROUNDING)) for ours, other in zip(mine.worst, theirs.worst, strict=True)]
+    wins, losses = sum(ours < other for ours, other in pairs), sum(ours > other for ours, other in pairs)
+    return Verdict(len(pairs), (max(mine.worst), max(theirs.worst)), (mine.rms, theirs.rms), wins, losses)
 
 
 class Measuring(Comparison):
-    """Compares as parity does, and keeps the largest errors of both sides."""
+    """Goes through results as parity does, and adds up the errors of both sides; what differs is not its concern."""
 
     def __init__(self, translator: Translator) -> None:
         super().__init__(translator)
-        self.errors: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        self.draws = 0
+        self.sample = 0
+        self.sides: dict[str, tuple[Side, Side]] = defaultdict(lambda: (Side([0.0] * self.draws), Side([0.0] * self.draws)))
+        self.samples: dict[str, tuple[Side, Side]] = defaultdict(lambda: (Side([0.0]), Side([0.0])))
+
+    def begin(self) -> None:
+        """Begin a draw."""
+        self.draws += 1
+        for pair in self.sides.values():
+            for side in pair:
+                side.worst.append(0.0)
+
+    def metadata(self, ours: Any, theirs: torch.Tensor, strides: bool, where: str) -> None:
+        if tuple(ours.shape) != tuple(theirs.shape):
+            raise MismatchError(where)
+
+    def aliasing(self, *_: Any) -> None:
+        pass
 
     def values(self, ours: Any, theirs: torch.Tensor, exact: Callable[[], Any] | None, where: str) -> None:
-        if exact is not None and theirs.dtype in WIDER:
-            right = exact()
-            if isinstance(right, torch.Tensor) and right.shape == theirs.shape and right.dtype is WIDER[theirs.dtype]:
-                kind = "gradients" if where.startswith("gradient") else "results"
-                pair = (self.translator.back(ours), SELF.back(theirs))
-                mine, other = (error(values, right.detach()) for values in pair)
-                self.errors[kind] = max(self.errors[kind][0], mine), max(self.errors[kind][1], other)
-        super().values(ours, theirs, exact, where)
+        if exact is None or theirs.dtype not in WIDER or theirs.dtype is torch.complex32:
+            return
+        right = exact()
+        if not isinstance(right, torch.Tensor) or right.shape != theirs.shape or right.dtype is not WIDER[theirs.dtype]:
+            return
+        kind = "gradients" if where.startswith("gradient") else "results"
+        sides = (*self.sides[kind], *self.samples[f"sample {self.sample} {where or 'result'}"])
+        pairs = [errors(value, right.detach()) for value in (self.translator.back(ours), SELF.back(theirs))] * 2
+        for side, pair in zip(sides, pairs, strict=True):
+            side.add(*pair)
+
+    def verdicts(self) -> dict[str, Verdict]:
+        return {kind: verdict(*pair) for kind, pair in self.sides.items()}
 
 
-def main() -> int:
+class Measurement(OperatorCheck):
+    """The function and its gradients alone, of several draws of PyTorch's samples."""
+
+    def __init__(self, op: Any, translator: Translator) -> None:
+        super().__init__(op, translator)
+        self.comparison: Measuring = Measuring(translator)
+        self.ours = translator.function(self.target)
+
+    def draw(self, dtype: torch.dtype, number: int) -> None:
+        """Measure the samples as they are drawn from a seed; those on which the sides do not agree at all are left out."""
+        for generator in (torch.manual_seed, np.random.seed, random.seed):
+            generator(number)
+        self.comparison.begin()
+        differentiable = self.op.supports_autograd and dtype in self.op.supported_backward_dtypes("cpu")
+        samples = self.op.sample_inputs("cpu", dtype, requires_grad=differentiable, set_seed=False)
+        for index, sample in enumerate(list(samples)):  # all are drawn before a call seeds the generators anew
+            self.comparison.sample = index
+            try:
+                self._function(self.ours, sample, (sample.input, *sample.args))
+            except (MismatchError, MissingError):
+                continue
+
+    def run_draws(self, dtype: torch.dtype, least: int, most: int, seconds: float) -> None:
+        """Draw until our largest error is not the larger one, or as often and as long as may be."""
+        begin = time.monotonic()
+        for number in range(most):
+            self.draw(dtype, number)
+            verdicts = self.comparison.verdicts().values()
+            fine = all(each.largest[0] <= max(each.largest[1], ROUNDING) and not each.larger for each in verdicts)
+            if number + 1 >= least and (fine or time.monotonic() - begin > seconds):
+                return
+
+
+def show(name: str, kind: str, each: Verdict) -> str:
+    figures = (*each.largest, *each.rms)
+    figures_text = " ".join(f"{figure:>9.3g}" for figure in figures)
+    return f"{name:<44} {kind:<9} {figures_text} {each.losses:>4}:{each.wins:<4} {each.draws:>5} {each.ratio:>6.2f} {each.larger}"
+
+
+HEADING = f"{'operator':<44} {'':<9} {'largest':>9} {'PyTorch':>9} {'rms':>9} {'PyTorch':>9} {'larger:smaller':>9} draws  ratio   (errors in epsilons)"
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m parity.accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--ops", metavar="REGEX", help="only operators whose name matches (all of it)")
     parser.add_argument("--dtype", default="float32", help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--all", action="store_true", help="show all operators, and not only those where ours is the larger error")
-    options = parser.parse_args()
+    parser.add_argument("--least", type=int, default=1, metavar="N", help="draws of every operator (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=100, metavar="N", help="most draws of an operator (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for which an operator is drawn again (default: %(default)s)")
+    parser.add_argument("--samples", action="store_true", help="show the samples whose errors are larger in the root mean square, too")
+    parser.add_argument(
+        "--all", action="store_true", help="show all operators, and not only those where our largest error is the larger one"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     translator = Translator(importlib.import_module("flambeau"))
-    chosen = selected(operators(), options.ops)
+    dtype = getattr(torch, options.dtype)
+    chosen = {name: op for name, op in selected(operators(), options.ops).items() if dtype in op.supported_dtypes("cpu")}
 
-    def work(name: str) -> dict[str, tuple[float, float]]:
-        check = OperatorCheck(chosen[name], translator)
-        check.comparison = measuring = Measuring(translator)
-        check.run((getattr(torch, options.dtype),))
-        return dict(measuring.errors)
+    def work(name: str) -> tuple[dict[str, Verdict], list[tuple[str, Verdict]]]:
+        measurement = Measurement(chosen[name], translator)
+        measurement.run_draws(dtype, options.least, options.draws, options.seconds)
+        samples = [(where, verdict(*pair)) for where, pair in measurement.comparison.samples.items()]
+        worse = [(where, each) for where, each in samples if each.larger]
+        return measurement.comparison.verdicts(), sorted(worse, key=lambda row: -row[1].ratio)[:10]
 
-    rows = []
-    for name, answer in run_all(list(chosen), work, options.jobs, 300):
+    print(HEADING)
+    rows: list[tuple[str, str, Verdict]] = []
+    for name, answer in run_all(list(chosen), work, options.jobs, 300 + 2 * options.seconds):
         if isinstance(answer, Crash):
-            print(f"{name}: {answer.strip().rpartition(chr(10))[2]}")
+            print(f"{name}: {answer.strip().rpartition(chr(10))[2]}", flush=True)
             continue
-        rows += [(mine / max(theirs, ROUNDING), name, kind, mine, theirs) for kind, (mine, theirs) in answer.items()]
-    print(f"{'operator':<44} {'':<10} {'flambeau':>10} {'pytorch':>10} {'ratio':>7}   (epsilons of {options.dtype})")
-    larger = [row for row in rows if row[0] > 1]
-    for ratio, name, kind, mine, theirs in sorted(rows if options.all else larger, reverse=True):
-        print(f"{name:<44} {kind:<10} {mine:>10.3g} {theirs:>10.3g} {ratio:>7.2f}")
-    print(f"{len(rows)} measured; PyTorch's error is as large or larger in {len(rows) - len(larger)}")
-    return 0
+        verdicts, samples = answer
+        rows += [(name, kind, each) for kind, each in verdicts.items()]
+        for kind, each in verdicts.items():
+            if options.all or each.larger or each.largest[0] > max(each.largest[1], ROUNDING):
+                print(show(name, kind, each), flush=True)
+        for where, each in samples if options.samples and any(each.larger for each in verdicts.values()) else []:
+            print(show(f"    {where}", "", each), flush=True)
+    return conclude(rows, options.json)
+
+
+def conclude(rows: list[tuple[str, str, Verdict]], file: Path | None) -> int:
+    """Print the operators whose error is larger than PyTorch's, the worst first, and write all figures; returns the exit status."""
+    larger = sorted((row for row in rows if row[2].larger), key=lambda row: -row[2].ratio)
+    print(f"\n{len(rows)} measured; our error is larger than PyTorch's in {len(larger)}", *([HEADING] if larger else []), sep="\n")
+    for row in larger:
+        print(show(*row))
+    if file is not None:
+        figures = [{"operator": name, "kind": kind, "larger": each.larger, **asdict(each)} for name, kind, each in rows]
+        file.write_text(json.dumps(figures, indent=1))
+    return 1 if larger else 0
 
 
 if __name__ == "__main__":

@@ -377,6 +377,25 @@ class Builder:
             f"call void @llvm.masked.store.{mangle(type)}.p0({type} {operand.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text})"
         )
 
+    def store_first(self, operand: Value, pointer: Value, count: Value) -> None:
+        """Store the first ``count`` elements (all, if there are not so many) in pieces of half of a vector, a quarter, and so on: fewer steps than a
+        masked store has without AVX-512 (a third of a border around 64² was its rows' last two elements)."""
+        size, rest = operand.width, operand
+        with self.when(self.compare("sge", count, size)):
+            self.store(operand, pointer)
+        count = self.intrinsic("smin", count, Value(str(size), "i64"))
+        while size > 1:
+            size //= 2
+            halves = [
+                self.shuffle(rest, rest, range(first, first + size)) if size > 1 else self.extract(rest, first) for first in (0, size)
+            ]
+            ahead = self.binary("and", count, size)
+            has = self.compare("ne", ahead, 0)
+            with self.when(has):
+                self.store(halves[0], pointer)
+            rest = self.select(has, halves[1], halves[0])
+            pointer = self.offset(pointer, ahead, element_type(operand.type))
+
     def gather(self, pointers: Value, mask: Value, type: str) -> Value:
         """Load lane by lane through a vector of addresses; lanes that are masked out are 0."""
         suffix = f"{mangle(type)}.v{pointers.width}p0"

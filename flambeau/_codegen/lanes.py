@@ -258,3 +258,17 @@ def rarely(condition: Lanes, values: Sequence[Lanes], body: Callable[[], Sequenc
         for value, place, rare in zip(values, places, body(), strict=True):
             builder.store(condition.select(rare, value).value, place)
     return [value.of(builder.load(place, value.type)) for value, place in zip(values, places, strict=True)]
+
+
+def in_pieces(function: Callable[[Lanes], Lanes], x: Lanes) -> Lanes:
+    """``function(x)``, of the same type, as many lanes at a time as fill a register: in a loop, for what is seldom done and should be short."""
+    builder = x.builder
+    width = (512 if "avx512f" in builder.module.features else 256) // x.bits
+    if x.width <= width:
+        return function(x)
+    source, result = builder.alloca(x.type), builder.alloca(x.type)
+    builder.store(x.value, source)
+    with builder.loop(0, x.width, width) as pieces:
+        piece = x.of(builder.load(builder.offset(source, pieces.index, x.element), vector(x.element, width)))
+        builder.store(function(piece).value, builder.offset(result, pieces.index, x.element))
+    return x.of(builder.load(result, x.type))

@@ -28,6 +28,7 @@ from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.plan import HostStep, Plan
 from flambeau._compiler.program import CompiledProgram, HostCall, Run
+from flambeau._compiler.reasons import reason
 from flambeau._runtime import jit
 from flambeau._runtime.interrupts import interrupts_held
 
@@ -47,6 +48,7 @@ class Kernel:
         chunks: how many pieces of several tiles are dealt out to threads
         seconds: how long it took, the call itself (a microsecond or two) included
         least_seconds: how long so many operations and bytes take at the machine's limits
+        reason: why it took more than twice as long, if that is known
     """
 
     name: str
@@ -58,6 +60,7 @@ class Kernel:
     chunks: int
     seconds: float
     least_seconds: float
+    reason: str = ""
 
     @property
     def share(self) -> float:
@@ -279,7 +282,8 @@ def _report(
         itemsize = max(min(8, max((node.dtype.compute.itemsize for node in step.nodes), default=4)), 4)
         chunks = -(-step.tiles // step.grain)
         least = known.seconds(flops, read + written, itemsize)
-        kernels.append(Kernel(step.name, names, flops, read, written, step.tiles, chunks, seconds, least))
+        why = reason(step, names, seconds, least, known)
+        kernels.append(Kernel(step.name, names, flops, read, written, step.tiles, chunks, seconds, least, why))
     nbytes = sum(node.numel * node.dtype.itemsize for node in plan.roots.values())
     return ProgramReport(operators, tuple(kernels), len(plan.roots), nbytes, plan.arena, start)
 
@@ -447,13 +451,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
-_HEADINGS = ("", "kernel", "fused", "tiles", "operations", "read", "written", "time", "of limit")
+_LEFT = (1, 2, 9)
+"""Columns of text."""
+_HEADINGS = ("", "kernel", "fused", "tiles", "operations", "read", "written", "time", "of limit", "reason")
 
 
 def _row(number: int, kernel: Kernel) -> tuple[str, ...]:
     return (
         str(number), kernel.name, kernel.summary, str(kernel.tiles) if kernel.tiles else "", _amount(kernel.flops, ""),
-        _amount(kernel.bytes_read, "B"), _amount(kernel.bytes_written, "B"), _duration(kernel.seconds), f"{kernel.share:.0%}",
+        _amount(kernel.bytes_read, "B"), _amount(kernel.bytes_written, "B"), _duration(kernel.seconds), f"{kernel.share:.0%}", kernel.reason,
     )  # fmt: skip
 
 
@@ -490,7 +496,7 @@ def _text(explanation: Explanation) -> Iterator[str]:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = [
-                cell.ljust(width) if column in (1, 2) else cell.rjust(width)
+                cell.ljust(width) if column in _LEFT else cell.rjust(width)
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             yield "  ".join(cells).rstrip()
@@ -500,7 +506,7 @@ _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; width: 100% }
 td, th { padding: 2px 8px; text-align: right; white-space: nowrap; vertical-align: top }
-td:nth-child(2), th:nth-child(2), td:nth-child(3), th:nth-child(3) { text-align: left; white-space: normal }
+td:nth-child(2), th:nth-child(2), td:nth-child(3), th:nth-child(3), td:nth-child(10), th:nth-child(10) { text-align: left; white-space: normal }
 tr { border-bottom: 1px solid #eee }
 .bar { width: 16em; text-align: left }
 .bar div { background: #e8a33d; height: 1.1em; min-width: 1px }

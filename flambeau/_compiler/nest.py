@@ -29,6 +29,7 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
+from flambeau._codegen.loops.row import COSTLY
 from flambeau._codegen.loops.spec import accesses_of
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
@@ -47,10 +48,16 @@ as loops; over 9×9 1.3 and 6.2, and the kernel 0.1 s to be compiled."""
 MOST_PLAIN = 8
 """The same of another reduction, whose length is often that of a batch: each would be a kernel of its own. Sums over 16 and 32 rows take 0.3 µs longer
 as loops (up to 8 %), and their kernels 15 ms and not 400 to be compiled."""
+MOST_OF_ROW = 16
+"""The same of neighbours in memory: as rows of their own they fill 7 of 16 lanes and are folded one by one. On Zen 3 a softmax of 2,700 rows of 7; 10; 16
+takes 56; 55; 83 µs so, and 204; 154; 152 as rows; their sums 9 to 20 µs, and 25 to 45. The kernel takes 5 to 45 ms to be compiled."""
 MOST_FROM_TABLE = 16
 """The same of places that a table gives, as resizing and pooling to a size have them: from 60 to 7 there are 12. As loops that takes four times as long."""
 ENOUGH = 1 << 16
 """Of fewer elements none of those is written out: over 8 rows of 784 that saves 1 µs, and over 4 of 128² 6 of 16, in a kernel for each batch."""
+COSTLIER = 32
+"""As so many elements counts one of a row for each costly function of it and each reduction but the first: as rows 500 softmaxes of 5 take 55 µs, written
+out 12. (Of the 64 rows of 10 that a small classifier has, 4 µs are not worth a kernel.)"""
 MOST_OF_MANY, MANY = 32, 1 << 22
 """With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
 MOST_INSTRUCTIONS = 1100
@@ -364,7 +371,10 @@ class Nest:
         if self._slides(outer, reduced, sizes):
             return MOST_PLAIN if is_row else MOST_WRITTEN
         volume = prod(sizes.values())
-        return 1 if volume < ENOUGH else MOST_PLAIN if is_row or volume < MANY else MOST_OF_MANY
+        if is_row:
+            costly = sum(instr.op == "reduce" or (instr.op == "map" and instr.attrs[0] in COSTLY) for instr in self.body)
+            return MOST_OF_ROW if volume * (1 + COSTLIER * (costly - 1)) >= ENOUGH else 1
+        return 1 if volume < ENOUGH else MOST_PLAIN if volume < MANY else MOST_OF_MANY
 
     def _repeated(self, inner: Collection[int]) -> int:
         """How many instructions must be done at each position of some digits."""

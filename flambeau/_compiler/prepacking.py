@@ -9,6 +9,7 @@ after each use, keeps nothing; frozen weights, evaluation and accumulated gradie
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,20 @@ PATIENCE, RESTS = 8, 200
 can begin (``_tape/native``)."""
 
 _kept_bytes = 0
+_expected: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Storages of weights that programs have been planned to find packed."""
+
+
+def expected(weights: Mapping[int, Any]) -> tuple[int, ...]:
+    """The slots of weights, given with their storages, that a program may be planned to find packed: all, or none if that is too much to keep.
+
+    A weight that is packed for one run alone is better read where it lies.
+    """
+    together = _expected | set(weights.values())
+    if sum(each.nbytes for each in together) > MOST_KEPT:
+        return ()
+    _expected.update(weights.values())
+    return tuple(weights)
 
 
 class PackedOperand(NamedTuple):

@@ -181,8 +181,10 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
     if maxnorm < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     axis = lay.wrap_axis(dim, input.layout.ndim)
-    norm = vector_norm(input, p, [each for each in range(input.layout.ndim) if each != axis], True)
-    return into(out, input * FUNCTIONS.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1.0).to(input.layout.dtype))
+    dtype = input.layout.dtype
+    precise = input.to(dt.complex128 if dtype.is_complex else dt.float64)  # its gradient is a difference that may cancel
+    norm = vector_norm(precise, p, [each for each in range(input.layout.ndim) if each != axis], True)
+    return into(out, (precise * FUNCTIONS.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1.0)).to(dtype))
 
 
 renorm_ = in_place(renorm)

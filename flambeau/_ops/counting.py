@@ -308,12 +308,12 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("weights should be 1-d and have the same length as input")
     if 0 < layout.numel <= FEW and not LOCAL.tape.batched:
         return _few_counts(input.detach().to(dt.int64).contiguous(), weights, minlength)
-    size = minlength
-    if layout.numel:
-        low, high = aminmax(input.detach())
-        if low.item() < 0:
-            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-        size = max(minlength, int(high.item()) + 1)
+    if not layout.numel:
+        return zeros(minlength, dtype=dt.int64)  # with weights of any dtype, as in PyTorch
+    low, high = aminmax(input.detach())
+    if low.item() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    size = max(minlength, int(high.item()) + 1)
     places = input.detach().to(dt.int64)
     if weights is None:
         return _counts(places, size)

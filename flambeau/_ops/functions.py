@@ -279,8 +279,8 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "nextafter": (_infer_next, lambda grad: grad * 0, lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
     "logaddexp": (
         infer_float,
-        lambda grad, input, result: grad * (input - result).exp(),
-        lambda grad, other, result: grad * (other - result).exp(),
+        lambda grad, input, other: grad * (input - other).sigmoid(),
+        lambda grad, input, other: grad * (other - input).sigmoid(),
         "``log(exp(input) + exp(other))``, without overflow.",
     ),
     "heaviside": (infer_same, None, None, "0 below 0, 1 above, and ``other`` at 0."),
@@ -389,8 +389,12 @@ def _fused(name: str, body: Callable, operands: tuple[str, ...], **gradients: Ca
     return Operator(name, operands, infer=infer, lower=lower).gradient(**gradients)
 
 
+def _addcmul(graph: Graph, x: Node, a: Node, b: Node, value: Node) -> Node:
+    return graph.map("fma", value * a, b, x) if x.dtype.is_floating_point else x + value * a * b
+
+
 ADDCMUL = _fused(
-    "addcmul", lambda graph, x, a, b, value: x + value * a * b, ("input", "tensor1", "tensor2", "value"),
+    "addcmul", _addcmul, ("input", "tensor1", "tensor2", "value"),
     input=lambda grad: grad,
     tensor1=lambda grad, tensor2, value: grad * conj(tensor2 * value),
     tensor2=lambda grad, tensor1, value: grad * conj(tensor1 * value),

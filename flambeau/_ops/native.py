@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from flambeau._ops import registry
 from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
 from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, finish_write, user_line
 from flambeau._ops.registry import ANOMALY, OPERATORS
+from flambeau._runtime import random_kernels
 from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
 from flambeau._runtime.launch import Launch
 from flambeau._runtime.pool import pool, runner_cell
@@ -16,7 +19,7 @@ from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import Tape, adopt, set_native
 from flambeau._tape.trie import TRIE, Trie, TrieNode
 from flambeau._types import dtype as dt
-from flambeau._types.layout import Layout
+from flambeau._types.layout import Layout, contiguous_layouts
 
 ARITHMETIC = {"__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div"}
 """Methods of tensors that do nothing but call an operator."""
@@ -40,14 +43,16 @@ def go_native() -> Any:
         "none": None, "false": False, "true": True, "float": float, "int": int, "bool": bool, "empty": (), "statics": "statics",
         "names": ("statics",), "write_part": OPERATORS["_write_part"],
         "tensor": tensor, "tensor_base": TensorBase, "storage": Storage, "grad_node": GradNode, "view_record": ViewRecord, "buffer": Buffer,
-        "anomaly": ANOMALY, "layout": Layout, "float32": dt.float32, "int64": dt.int64, "views": "_views", "unseen": UNSEEN, "user_code": CODE, "file_name": "co_filename",
-        "program": CompiledProgram, "execute_name": "execute", "execute": execute, "class_of": classes_by_size(), "counters": counters(),
+        "anomaly": ANOMALY, "layout": Layout, "contiguous": contiguous_layouts(), "tuple": tuple, "float32": dt.float32, "int64": dt.int64, "views": "_views", "unseen": UNSEEN, "user_code": CODE, "file_name": "co_filename",
+        "program": CompiledProgram, "execute_name": "execute", "execute": execute, "array": np.ndarray, "no_numpy": dict.fromkeys(dt.NO_NUMPY), "buffer_name": "buffer",
+        "random_kernels": random_kernels.ADDRESSES, "class_of": classes_by_size(), "counters": counters(),
         "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
         "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": adopt, "user_line": user_line, "allocate": allocate,
-        "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"],
-        "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest,
+        "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"], "numpy": tensor.item.__globals__["_numpy"],
+        "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest, "layout_of": creation._layout_in_python,
+        "run_random": random_kernels.run_in_python,
         "arithmetic": {OPERATORS[name]: getattr(tensor, method) for method, name in ARITHMETIC.items()},
     }  # fmt: skip
     state = native.load(classes, objects, {"pool": runner_cell()})
@@ -58,10 +63,13 @@ def go_native() -> Any:
         if not _plain_methods:
             native_methods()
         tensor.item.__globals__["_item"] = state.item
+        tensor.item.__globals__["_numpy"] = state.numpy
         for module, name, function in (
             (creation, "_fresh", state.fresh),
+            (creation, "layout_of", state.layout_of),
             (views, "_make_view", state.make_view),
             (encoding, "largest", state.largest),
+            (random_kernels, "run_at", state.run_random),
         ):
             setattr(module, name, function)
     return state

@@ -3,10 +3,10 @@
 Each computes ``(x - E[x]) / sqrt(Var[x] + eps) * weight + bias``; they differ in the axes of the statistics, and the root-mean-square norm in
 that it takes 0 for the mean.
 
-The mean is taken in two steps: a first one, then the mean of what is left when that is taken off; and so is the variance, whose squares are of
-elements divided by the largest, so that none overflows. Both are kept in float64, and the mean is taken off in two parts, so that all of its bits
-count: the statistics are right where the mean is a million standard deviations, and at 1e30. All that is done for each element is in the compute
-dtype (float32 for half precision).
+Mean and variance are sums in float64, the variance by deviations from the mean; of float64 they are taken in two steps, a first mean and the mean of
+what it leaves, and squares are of elements divided by the largest, so that none overflows. The mean is taken off in two parts, so that all of its bits
+count: the statistics are right where the mean is a million standard deviations, and at 1e30. The rest of what is done for each element is in the
+compute dtype (float32 for half precision).
 
 Sources: Ioffe and Szegedy, arXiv:1502.03167; Wu and He, arXiv:1803.08494; Ba et al., arXiv:1607.06450; Zhang and Sennrich, arXiv:1910.07467.
 """
@@ -90,24 +90,8 @@ def _spread(graph: Graph, statistic: Node | None, shape: Shape, steps: Sequence[
 def _lower_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
     shape, axes, affine, centered = statics
     inner, *channels = steps = _steps(axes, affine, layouts[0])
-    count = float(prod(shape[axis] for axis in inner))
-    share, precise_share = (graph.constant(1.0, dtype) / count for dtype in (layouts[2].dtype, dt.float64))
-    with graph.apart("norm: magnitude"):
-        x = graph.wide(operands[0]).reshape(shape)
-        inverse = 1.0 / graph.reduce("max", graph.map("abs", x), inner, keepdim=True)
-        near = graph.reduce("sum", x, inner, keepdim=True) * share if centered else None
-    scale = graph.where(graph.map("isfinite", inverse) & (inverse > 0.0), inverse, 1.0)
-    with graph.apart("norm: deviations"):
-        scaled = _less(graph.wide(operands[0]).reshape(shape), near.expand(shape) if near is not None else None) * scale.expand(shape)
-        squares = graph.reduce("sum", graph.map("square", scaled), inner, keepdim=True)
-        left = graph.reduce("sum", scaled, inner, keepdim=True) if centered else None
-    variance, unit = graph.cast(squares, dt.float64) * precise_share, 1.0 / graph.cast(scale, dt.float64)
-    mean = graph.constant(0.0, dt.float64, _keep(shape, inner))
-    if near is not None and left is not None:
-        left = graph.cast(left, dt.float64) * precise_share
-        variance = graph.map("maximum", variance - graph.map("square", left), 0.0)
-        mean = graph.cast(near, dt.float64) + left * unit
-    variance = variance * unit * unit
+    moments = _moments if layouts[2].dtype is dt.float32 else _scaled_moments
+    mean, variance = moments(graph, operands[0], shape, inner, centered)
     for axes_left in channels:
         mean, variance = _together(graph, mean, variance, axes_left)
     rstd = graph.cast(graph.map("rsqrt", variance + graph.cast(operands[1], dt.float64)), layouts[2].dtype)
@@ -119,6 +103,42 @@ def _lower_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
             result = result * fitted if number == 0 else result + fitted
         result = graph.cast(result, layouts[0].dtype).reshape(layouts[0].shape)
     return result, *(each.reshape(layouts[1].shape) for each in (mean, rstd, variance))
+
+
+def _moments(graph: Graph, operand: Node, shape: Shape, axes: Shape, centered: bool) -> tuple[Node, Node]:
+    """Mean and variance of float32 by sums in float64, which no square overflows."""
+    share = graph.constant(1.0, dt.float64) / float(prod(shape[axis] for axis in axes))
+    mean = left = graph.constant(0.0, dt.float64, _keep(shape, axes))
+    near = None
+    if centered:
+        with graph.apart("norm: mean"):
+            mean = graph.reduce("sum", graph.cast(graph.wide(operand).reshape(shape), dt.float64), axes, keepdim=True) * share
+        near = graph.cast(mean, dt.float32)
+        left = mean - graph.cast(near, dt.float64)
+    with graph.apart("norm: deviations"):
+        deviations = _less(graph.wide(operand).reshape(shape), near.expand(shape) if near is not None else None)
+        squares = graph.reduce("sum", graph.map("square", graph.cast(deviations, dt.float64)), axes, keepdim=True)
+    return mean, graph.map("maximum", squares * share - graph.map("square", left), 0.0)
+
+
+def _scaled_moments(graph: Graph, operand: Node, shape: Shape, axes: Shape, centered: bool) -> tuple[Node, Node]:
+    """Mean and variance of float64, by deviations that are divided by the largest element: a mean, and the mean of what it leaves."""
+    share = graph.constant(1.0, dt.float64) / float(prod(shape[axis] for axis in axes))
+    with graph.apart("norm: magnitude"):
+        x = operand.reshape(shape)
+        inverse = 1.0 / graph.reduce("max", graph.map("abs", x), axes, keepdim=True)
+        near = graph.reduce("sum", x, axes, keepdim=True) * share if centered else None
+    scale = graph.where(graph.map("isfinite", inverse) & (inverse > 0.0), inverse, 1.0)
+    with graph.apart("norm: deviations"):
+        scaled = _less(operand.reshape(shape), near.expand(shape) if near is not None else None) * scale.expand(shape)
+        squares = graph.reduce("sum", graph.map("square", scaled), axes, keepdim=True)
+        left = graph.reduce("sum", scaled, axes, keepdim=True) if centered else None
+    variance, unit = squares * share, 1.0 / scale
+    if near is None or left is None:
+        return graph.constant(0.0, dt.float64, _keep(shape, axes)), variance * unit * unit
+    left = left * share
+    variance = graph.map("maximum", variance - graph.map("square", left), 0.0)
+    return near + left * unit, variance * unit * unit
 
 
 def _together(graph: Graph, mean: Node, variance: Node, axes: Shape) -> tuple[Node, Node]:
@@ -134,23 +154,26 @@ def _less(x: Node, shift: Node | None) -> Node:
 
 
 class _Normaliser:
-    """Takes the mean off in two parts, the second being what the first has no bits for, and divides by the standard deviation."""
+    """Divides what is left without the mean by the standard deviation.
+
+    The mean has two parts, the second being what the first has no bits for: it is divided on its own, and taken off as the rest is multiplied.
+    """
 
     def __init__(self, graph: Graph, mean: Node | None, rstd: Node, shape: Shape, steps: Sequence[Shape]) -> None:
         self.graph = graph
         self.shape = shape
         self.rstd = _spread(graph, rstd, shape, steps)
-        self.parts: list[Node] = []
+        self.leading = self.rest = None
         if mean is not None:
             leading = graph.cast(mean, rstd.dtype)
-            parts = [leading] if mean.dtype is rstd.dtype else [leading, graph.cast(mean - graph.cast(leading, mean.dtype), rstd.dtype)]
-            self.parts = [_spread(graph, part, shape, steps) for part in parts]
+            self.leading = _spread(graph, leading, shape, steps)
+            if mean.dtype is not rstd.dtype:
+                rest = (graph.cast(leading, mean.dtype) - mean) * graph.cast(rstd, mean.dtype)
+                self.rest = _spread(graph, graph.cast(rest, rstd.dtype), shape, steps)
 
     def __call__(self, x: Node) -> Node:
-        x = self.graph.wide(x).reshape(self.shape)
-        for part in self.parts:
-            x = x - part
-        return x * self.rstd
+        x = _less(self.graph.wide(x).reshape(self.shape), self.leading)
+        return x * self.rstd if self.rest is None else self.graph.map("fma", x, self.rstd, self.rest)
 
 
 NORM = Operator(

@@ -16,7 +16,7 @@ import numpy as np
 from flambeau._ops.creation import from_array
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
-from flambeau._ops.resampling import Rule, adaptive_windows, resample
+from flambeau._ops.resampling import Rule, adaptive_windows, in_order, resample
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -316,18 +316,18 @@ def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layo
     divisor = _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
     is_same = divisor.kind == "constant"
     covering = covering_windows(graph, grad if is_same else grad / divisor, extents, kernel, stride, padding)
-    result = joined_blocks(graph, covering, extents, layouts[0])
-    if is_same:
-        result = result / divisor.attrs[0]
-    return graph.cast(result, layouts[0].dtype)
+    return graph.cast(joined_blocks(graph, covering, extents, layouts[0], divisor.attrs[0] if is_same else None), layouts[0].dtype)
 
 
-def joined_blocks(graph: Graph, covering: Node, extents: Ints, layout: Layout) -> Node:
-    """The sums over the windows that cover a position, whose two axes become one, in the order in which the input lies in memory."""
+def joined_blocks(graph: Graph, covering: Node, extents: Ints, layout: Layout, divisor: float | None = None) -> Node:
+    """The sums (divided by a number) over the windows that cover a position, whose two axes become one, in the order in which the input lies in
+    memory."""
     rank = len(extents)
     lead, windows = layout.ndim - rank, covering.ndim - rank
     is_one = prod(covering.shape[windows:]) == 1
     blocks = covering.reshape(covering.shape[:windows]) if is_one else covering.sum(range(windows, covering.ndim))
+    if divisor is not None:
+        blocks = blocks / divisor
     halves = [((axis,) if axis < lead else (2 * axis - lead, 2 * axis - lead + 1)) for axis in lay.memory_order(layout)]
     result = graph.finish(blocks, lay.ordered(blocks.shape, [half for each in halves for half in each], blocks.dtype))
     sizes = (prod(blocks.shape[lead + 2 * axis : lead + 2 * axis + 2]) for axis in range(rank))
@@ -488,7 +488,7 @@ def _lower_adaptive_max(graph: Graph, operands: list[Node], statics: tuple, layo
     values, position = operands[0], None
     lead, order = values.ndim - len(sizes), lay.memory_order(layouts[0])
     small = dt.int32 if prod(sizes) < 1 << 31 else dt.int64
-    for axis in sorted(range(len(sizes)), key=lambda axis: (wanted[axis] / sizes[axis], -axis)):
+    for axis in in_order(dict(enumerate(zip(sizes, wanted, strict=True)))):
         terms, size = operands[1 + axis].shape
         shape = (*values.shape[: lead + axis], size, *values.shape[lead + axis + 1 :], terms)
         row = tuple(size if other == lead + axis else 1 for other in range(values.ndim))

@@ -157,7 +157,8 @@ def _lower_logcumsumexp(graph: Graph, operands: list[Node], statics: tuple, layo
         return graph.copy(source)
     if layout.dtype.is_complex:
         return graph.host(_accumulate_log, (source,), ((source.dtype, source.shape),), *statics)[0]
-    return graph.scan("logaddexp", source, statics[0])
+    # Each step's rounding is an error of all that come after, of a constant that grows: PyTorch keeps double precision, too.
+    return graph.cast(graph.scan("logaddexp", graph.cast(source, dt.float64), statics[0]), layout.dtype)
 
 
 LOGCUMSUMEXP = Operator(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, sizes
+from flambeau._ops import creation
+from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first
 from flambeau._ops.copying import contiguous_format
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty, place_of
 from flambeau._ops.meta import nowhere
@@ -152,10 +153,10 @@ def _draw_into(self: Tensor, draw: Callable[[int], np.ndarray], write_to: Callab
     if whole and storage.tape is None and getrefcount(storage.buffer) == 2:  # nobody else reads the memory, nor will any record
         assert storage.buffer is not None
         if write_to is not None:
-            storage.buffer.changes()
             write_to(storage.buffer.address, layout.numel)
         else:
             storage.buffer.view(layout.dtype.numpy, layout.numel)[:] = draw(layout.numel)
+        storage.buffer.changes()
         storage.error = None
         storage.version += not is_unseen(self)
     else:
@@ -283,7 +284,7 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
 
 
 def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
-    return new_empty(lay.contiguous(_check_sizes(sizes(size)), dtype or get_default_dtype()), device)
+    return new_empty(creation.layout_of(size, dtype or get_default_dtype()), device)
 
 
 def _address(fresh: Tensor) -> int:
@@ -385,6 +386,7 @@ def randperm(
     """The numbers from 0 to ``n - 1`` in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
+    dtype = dt.of_python(dtype)
     if device is not None and is_meta(device):
         return into(out, _options(nowhere(lay.contiguous((n,), dtype)), requires_grad, None, layout))
     if LOCAL.tape.batched:

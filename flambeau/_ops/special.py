@@ -197,8 +197,9 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
     """``log2(2**input + 2**other)``, without overflow."""
     if not isinstance(input, TensorBase) or not isinstance(other, TensorBase):
         raise TypeError("logaddexp2(): both operands must be Tensors")
-    ln2 = math.log(2)
-    return into(out, functions.logaddexp(_floating(input) * ln2, _floating(other) * ln2) / ln2)  # type: ignore[attr-defined]
+    input, other = _floating(input), _floating(other)
+    distance = FUNCTIONS.where((input == other) & input.isinf(), 0.0, input - other).abs()
+    return into(out, basic.maximum(input, other) + (-distance).exp2().log1p() * (1 / math.log(2)))
 
 
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -248,21 +248,29 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
 # -- variance --------------------------------------------------------------------------------------------------------
 
 
+def _precise(dtype: DType) -> DType:
+    """The dtype in which sums of squares neither lose digits nor overflow: float64 or complex128."""
+    return dt.complex128 if dtype.is_complex else dt.float64
+
+
 def _lower_var(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """In double precision from the mean on, so that no square overflows and a mean of a million deviations costs no digits."""
     axes, keepdim, dtype, correction = statics
-    x = graph.wide(operands[0])
+    x = graph.cast(operands[0], _precise(operands[0].dtype))
     count = math.prod(x.shape[axis] for axis in axes)
-    mean = x.sum(axes, keepdim=True) / float(count) if count else x.sum(axes, keepdim=True)
-    centered = x - mean
-    if x.dtype.is_complex:
-        re, im = graph.map("real", centered), graph.map("imag", centered)
-        squares = re * re + im * im
-    else:
-        squares = graph.map("square", centered)
+    mean = x.sum(axes, keepdim=True) / float(count or 1)
+    total = _squares(graph, x - mean).sum(axes, keepdim=keepdim)
     freedom = count - correction if count > correction else 0.0
-    total = squares.sum(axes, keepdim=keepdim)
     quotient = total / freedom if freedom else graph.map("div", total, graph.constant(0.0, total.dtype, total.shape))
     return graph.cast(quotient, dtype)
+
+
+def _squares(graph: Graph, x: Node) -> Node:
+    """The squares of magnitudes."""
+    if not x.dtype.is_complex:
+        return graph.map("square", x)
+    re, im = graph.map("real", x), graph.map("imag", x)
+    return re * re + im * im
 
 
 VAR = Operator(
@@ -277,11 +285,8 @@ VAR = Operator(
 def _var_gradient(grad: Tensor, input: Tensor, axes: tuple, keepdim: bool, correction: float) -> Tensor:
     shape = input.layout.shape
     count = math.prod(shape[axis] for axis in axes)
-    return (
-        restore(grad, shape, axes, keepdim)
-        * (2.0 / (count - correction) if count != correction else math.nan)
-        * (input - input.mean(axes, keepdim=True))
-    )
+    scale = restore(grad, shape, axes, keepdim) * (2.0 / (count - correction) if count != correction else math.nan)
+    return (scale * (input - input.mean(axes, keepdim=True))).to(input.layout.dtype)
 
 
 VAR.gradient(input=_var_gradient)
@@ -309,11 +314,15 @@ def var(
     """The variance over all elements or ``dim``: squared distances from the mean over ``count - correction``."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
+    return into(out, _variance(input, dim, unbiased, keepdim, correction, input.layout.dtype.to_real()))
+
+
+def _variance(input: Tensor, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None, dtype: DType) -> Tensor:
+    """The variance, rounded to ``dtype``."""
     dim, correction = _correction(dim, unbiased, correction)
     if input.layout.dtype.category < dt.FLOAT:
         raise RuntimeError("std and var only support floating point and complex dtypes")
-    axes = lay.wrap_axes(dim, input.layout.ndim)
-    return into(out, VAR(input, statics=(axes, keepdim, input.layout.dtype.to_real(), correction)))
+    return VAR(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype, correction))
 
 
 def std(
@@ -328,7 +337,10 @@ def std(
     keepdims: bool | None = None,
 ) -> Tensor:
     """The square root of the variance."""
-    return into(out, var(input, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims).sqrt())
+    dim = dim if axis is None else axis
+    keepdim = keepdim if keepdims is None else keepdims
+    variance = _variance(input, dim, unbiased, keepdim, correction, dt.float64)  # that of 1e-30 or 1e30 is no float32
+    return into(out, variance.sqrt().to(input.layout.dtype.to_real()))
 
 
 def var_mean(
@@ -345,7 +357,7 @@ def var_mean(
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     axes, _ = _correction(dim, unbiased, correction)
-    return var(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
+    return var(input, dim, unbiased, keepdim, correction=correction), _mean(input, axes, keepdim)
 
 
 def std_mean(
@@ -362,7 +374,13 @@ def std_mean(
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     axes, _ = _correction(dim, unbiased, correction)
-    return std(input, dim, unbiased, keepdim, correction=correction), input.mean(axes, keepdim)
+    return std(input, dim, unbiased, keepdim, correction=correction), _mean(input, axes, keepdim)
+
+
+def _mean(input: Tensor, axes: Any, keepdim: bool) -> Tensor:
+    """The mean by the sum that the variance has too, in double precision."""
+    dtype = input.layout.dtype
+    return input.mean(axes, keepdim, dtype=_precise(dtype)).to(dtype)
 
 
 # -- other sums ------------------------------------------------------------------------------------------------------

@@ -243,8 +243,8 @@ def view(self: Tensor, *shape: Any, size: Any = None, dtype: dt.dtype | None = N
     """
     if not shape:
         shape = (dtype if size is None else size,)
-    if len(shape) == 1 and isinstance(shape[0], dt.dtype):
-        return view_as_dtype(self, shape[0])
+    if len(shape) == 1 and isinstance(as_type := dt.of_python(shape[0]), dt.dtype):
+        return view_as_dtype(self, as_type)
     wanted = sizes(shape, "size")
     layout = lay.reshaped(self.layout, wanted)
     if layout is None:

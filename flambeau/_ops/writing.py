@@ -73,6 +73,8 @@ def write(target: TensorBase, value: TensorBase) -> None:
         if value.layout is not layout or not fresh or value.storage is storage:
             source = OPERATORS["_write_all"](value, statics=(layout,))
         adopt(storage, source.storage)
+    elif storage.exported and storage.is_seen:
+        _write_seen(target, value)
     elif layout.numel:
         flat = lay.contiguous((storage.nbytes // layout.dtype.itemsize,), layout.dtype)
         if not lay.may_overlap(layout):
@@ -85,6 +87,16 @@ def write(target: TensorBase, value: TensorBase) -> None:
         storage.version -= 1
     if storage.exported:
         LOCAL.tape.flush()
+
+
+def _write_seen(target: TensorBase, value: TensorBase) -> None:
+    """Write a part of a storage that others see: those elements alone, for others may write the rest at the same time."""
+    if target.layout.numel:
+        if value.layout.dtype is not target.layout.dtype:
+            value = FUNCTIONS.cast(value, target.layout.dtype)
+        target.storage.materialize().changes()
+        target._array()[...] = value._array()
+    target.storage.version += 1
 
 
 _CELLS: dict[dt.dtype, tuple[Any, tuple[type, ...]]] = {
@@ -122,8 +134,8 @@ def write_number(target: TensorBase, number: Any) -> bool:
     if storage.tape is not None or storage.error is not None or getrefcount(storage.buffer) != 2:  # somebody is yet to read what lies there
         return False
     assert storage.buffer is not None
-    storage.buffer.changes()
     cell.from_address(storage.buffer.address + layout.offset * layout.dtype.itemsize).value = number
+    storage.buffer.changes()
     storage.version += not is_unseen(target)
     return True
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import numpy
+
 NO_ARGUMENTS, ONE_ARGUMENT, FAST, FAST_WITH_KEYWORDS = 0x0004, 0x0008, 0x0080, 0x0082
 """How a native function is given its arguments: Python's ``METH_`` constants. ``FAST`` gets an array and its length."""
 
@@ -22,6 +24,15 @@ DEFINITIONS: list[_Definition] = []
 def _definition(name: str, address: int, flags: int) -> Any:
     DEFINITIONS.append(_Definition(name.encode(), address, flags, None))
     return ctypes.byref(DEFINITIONS[-1])
+
+
+def array_functions() -> tuple[int, int]:
+    """Where NumPy's ``PyArray_NewFromDescr`` and ``PyArray_SetBaseObject`` are: entries 94 and 282 of the table that every extension module uses."""
+    core = getattr(numpy, "_core", None) or numpy.core  # type: ignore[attr-defined,unused-ignore]
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = (ctypes.c_int64 * 283).from_address(pointer(core._multiarray_umath._ARRAY_API, None))
+    return table[94], table[282]
 
 
 def method(cls: type, name: str, address: int, flags: int) -> Any:

@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import ast
 import ctypes
-import hashlib
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .jit import compile_kernels, load_kernels
+from .language import Statements, is_inline, symbol
 
 _MEMORY = {
     "float64": "double",
@@ -67,9 +66,8 @@ def build(source: str, name: str) -> Callable[..., int]:
     """
     functions = {each.name: each for each in ast.parse(source).body if isinstance(each, ast.FunctionDef)}
     chosen = functions[name]
-    said = (source + name).encode() + Path(__file__).read_bytes()
-    symbol = f"n_{name}_{hashlib.sha256(said).hexdigest()[:16]}"
-    address = load_kernels([symbol]).get(symbol) or compile_kernels({symbol: _module(functions, chosen, symbol)})[symbol]
+    label = symbol(f"n_{name}", (source + name).encode(), __file__)
+    address = load_kernels([label]).get(label) or compile_kernels({label: _module(functions, chosen, label)})[label]
     call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(address)
     pack = struct.Struct("=" + "".join("d" if _is_float(each) else "q" for each in chosen.args.args)).pack  # one block: 0.2 µs, not 0.9
     return lambda *arguments: call(pack(*arguments))
@@ -116,16 +114,14 @@ class _Signature:
         self.result = getattr(function.returns, "id", "float")
 
 
-class _Function:
+class _Function(Statements):
     """A function becomes IR; variables are stack slots, which LLVM turns into registers."""
 
     def __init__(self, function: ast.FunctionDef, own: dict[str, _Signature]) -> None:
+        super().__init__()
         self.own, self.signature = own, own[function.name]
         self.kinds = dict(self.signature.parameters)
         self.slots: list[str] = []
-        self.lines: list[str] = []
-        self.count = 0
-        self.loops: list[tuple[str, str]] = []
         for name, kind in self.signature.parameters:
             if kind in _KINDS:
                 self._declare(name, kind)
@@ -134,44 +130,19 @@ class _Function:
         result = _KINDS[self.signature.result]
         parameters = ", ".join(f"{_passed(kind)} %{name}" for name, kind in self.signature.parameters)
         zero = "0.0" if result == "double" else "0"
-        inline = " alwaysinline" if any(getattr(each, "id", "") == "inline" for each in function.decorator_list) else ""
+        inline = " alwaysinline" if is_inline(function) else ""
         head = f"define internal {result} @{function.name}({parameters}){inline} {{"
         self.text = "\n".join([head, "entry:", *self.slots, *self.lines, f"  ret {result} {zero}", "}"])
 
     # -- statements ------------------------------------------------------------------------------------------------
 
-    def _block(self, statements: list[ast.stmt]) -> None:
-        for statement in statements:
-            getattr(self, f"_do_{type(statement).__name__.lower()}")(statement)
-
     def _declare(self, name: str, kind: str) -> None:
         self.kinds[name] = kind
         self.slots.append(f"  %{name}.at = alloca {_KINDS[kind]}")
 
-    def _do_expr(self, statement: ast.Expr) -> None:
-        if not isinstance(statement.value, ast.Constant):  # a docstring
-            self._value(statement.value)
-
     def _do_return(self, statement: ast.Return) -> None:
         kind = self.signature.result
         self._leave(f"ret {_KINDS[kind]} {self._as(kind, self._value(statement.value))}")
-
-    def _do_break(self, statement: ast.Break) -> None:
-        self._leave(f"br label %{self.loops[-1][1]}")
-
-    def _do_continue(self, statement: ast.Continue) -> None:
-        self._leave(f"br label %{self.loops[-1][0]}")
-
-    def _leave(self, instruction: str) -> None:
-        self._emit(instruction)
-        self._label(self._name())  # for what comes after it, which nobody reaches
-
-    def _do_assign(self, statement: ast.Assign) -> None:
-        self._store(statement.targets[0], self._value(statement.value))
-
-    def _do_augassign(self, statement: ast.AugAssign) -> None:
-        read: Any = ast.parse(ast.unparse(statement.target), mode="eval").body
-        self._store(statement.target, self._value(ast.BinOp(read, statement.op, statement.value)))
 
     def _store(self, target: Any, value: Value) -> None:
         if isinstance(target, ast.Subscript):
@@ -187,24 +158,6 @@ class _Function:
             self._declare(target.id, value[0])
         kind = self.kinds[target.id]
         self._emit(f"store {_KINDS[kind]} {self._as(kind, value)}, ptr %{target.id}.at")
-
-    def _do_if(self, statement: ast.If) -> None:
-        yes, no, end = self._name(), self._name(), self._name()
-        self._branch(statement.test, yes, no)
-        for label, body in ((yes, statement.body), (no, statement.orelse)):
-            self._label(label)
-            self._block(body)
-            self._emit(f"br label %{end}")
-        self._label(end)
-
-    def _do_while(self, statement: ast.While) -> None:
-        test, body, end = self._name(), self._name(), self._name()
-        self._emit(f"br label %{test}")
-        self._label(test)
-        self._branch(statement.test, body, end)
-        self._repeat(statement.body, body, test, end)
-        self._emit(f"br label %{test}")
-        self._label(end)
 
     def _do_for(self, statement: Any) -> None:
         """``for name in range(end)`` or ``range(start, end)``; the end is looked at once."""
@@ -223,27 +176,7 @@ class _Function:
         self._emit(f"br label %{test}")
         self._label(end)
 
-    def _repeat(self, statements: list[ast.stmt], body: str, again: str, end: str) -> None:
-        """What a loop repeats: ``continue`` goes on at ``again``, ``break`` at ``end``."""
-        self._label(body)
-        self.loops.append((again, end))
-        self._block(statements)
-        self.loops.pop()
-
     # -- expressions -----------------------------------------------------------------------------------------------
-
-    def _branch(self, test: ast.expr, yes: str, no: str) -> None:
-        """Go on at ``yes`` or at ``no``."""
-        if isinstance(test, ast.BoolOp):
-            for part in test.values[:-1]:
-                following = self._name()
-                self._branch(part, *((following, no) if isinstance(test.op, ast.And) else (yes, following)))
-                self._label(following)
-            self._branch(test.values[-1], yes, no)
-        elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            self._branch(test.operand, no, yes)
-        else:
-            self._emit(f"br i1 {self._bit(test)}, label %{yes}, label %{no}")
 
     def _bit(self, test: ast.expr) -> str:
         if not isinstance(test, ast.Compare):
@@ -325,20 +258,3 @@ class _Function:
         if instruction in ("fptosi", "fptrunc") and not cut:
             raise TypeError(f"{value[0]} stands where {kind} must: say which with int(…) or float32(…)")
         return self._result(f"{instruction} {_KINDS[value[0]]} {value[1]} to {_KINDS[kind]}")
-
-    # -- lines -----------------------------------------------------------------------------------------------------
-
-    def _name(self) -> str:
-        self.count += 1
-        return f"t.{self.count}"
-
-    def _result(self, instruction: str) -> str:
-        name = f"%{self._name()}"
-        self._emit(f"{name} = {instruction}")
-        return name
-
-    def _emit(self, instruction: str) -> None:
-        self.lines.append(f"  {instruction}")
-
-    def _label(self, name: str) -> None:
-        self.lines.append(f"{name}:")

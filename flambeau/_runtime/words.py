@@ -9,7 +9,7 @@ code a fifth of it; and they read the same::
 
 A value is a 64-bit integer or an address. A variable with a class has fields: those ``__slots__`` of the class whose places ``Structure``
 knows. Reading a field gives what lies there and owns nothing; assigning to a field takes over a reference and lets the old one go. There
-are ``if``, ``while``, ``return``, arithmetic, comparison, ``and``, ``or`` and ``not`` (which give 0 or 1), and calls: of functions of the
+are ``if``, ``while``, ``break``, ``continue``, ``return``, arithmetic, comparison, ``and``, ``or`` and ``not`` (which give 0 or 1), and calls: of functions of the
 same text, of the C functions of Python and the system, and of
 
 - ``at(address)``, ``put(address, value)``: a word of memory
@@ -22,16 +22,15 @@ from __future__ import annotations
 
 import ast
 import ctypes
-import hashlib
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .jit import compile_kernels, load_kernels
+from .language import Statements, is_inline, symbol
 
-INT = ("PyList_Append", "PyList_SetItem", "PyTuple_SetItem", "PyDict_SetItem", "PyDict_Contains", "PyDict_Next", "PyType_IsSubtype", "PyObject_RichCompareBool", "PyFrame_GetLineNumber", "clock_gettime")  # fmt: skip
+INT = ("PyList_Append", "PyObject_SetAttr", "PyList_SetItem", "PyTuple_SetItem", "PyDict_SetItem", "PyDict_Contains", "PyDict_Next", "PyType_IsSubtype", "PyObject_RichCompareBool", "PyFrame_GetLineNumber", "clock_gettime")  # fmt: skip
 """C functions that return an ``int``, which is no word."""
 DOUBLE = ("PyFloat_AsDouble",)
 """C functions that return a ``double``, of which we take the bits."""
@@ -82,9 +81,8 @@ def supported() -> bool:
 def build(source: str, structures: Mapping[str, Structure], visible: Sequence[str]) -> dict[str, int]:
     """The addresses of the ``visible`` functions of a text in this language; compiled at most once on a machine."""
     places = {name: (structure.fields, structure.owned) for name, structure in structures.items()}
-    said = repr((source, sorted(places.items()), visible)).encode() + Path(__file__).read_bytes()
-    name = f"words_{hashlib.sha256(said).hexdigest()[:16]}"
-    # A name follows from what is said in the language and from this file, so that code in the disk cache needs no IR: 1 ms, and 25 with it.
+    # By name, code in the disk cache needs no IR: 1 ms, and 25 with it.
+    name = symbol("words", repr((source, sorted(places.items()), visible)).encode(), __file__)
     address = load_kernels([name]).get(name) or compile_kernels({name: _module(name, source, structures, visible)})[name]
     entries = (ctypes.c_int64 * len(visible))()
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(entries))
@@ -127,13 +125,12 @@ def _named(expression: Any) -> str:
     return expression.id
 
 
-class _Function:
+class _Function(Statements):
     """One function, as IR: each variable is a place on the stack, which LLVM turns into registers."""
 
     def __init__(self, module: _Module, function: ast.FunctionDef) -> None:
+        super().__init__()
         self.module = module
-        self.lines: list[str] = []
-        self.count = 0
         self.classes: dict[str, str] = {}
         parameters = [argument.arg for argument in function.args.args]
         for argument in function.args.args:
@@ -142,39 +139,23 @@ class _Function:
         places = [f"  %{name}.at = alloca i64" for name in sorted(variables | set(parameters))]
         places += [f"  store i64 %{name}, ptr %{name}.at" for name in parameters]
         self._block(function.body)
-        inline = " alwaysinline" if any(getattr(each, "id", "") == "inline" for each in function.decorator_list) else ""
+        inline = " alwaysinline" if is_inline(function) else ""
         head = f"define internal i64 @{function.name}({', '.join(f'i64 %{name}' for name in parameters)}){inline} {{"
         self.text = "\n".join([head, "entry:", *places, *self.lines, "  ret i64 0", "}"])
 
     # -- statements ------------------------------------------------------------------------------------------------
 
-    def _block(self, statements: Sequence[ast.stmt]) -> None:
-        for statement in statements:
-            getattr(self, f"_do_{type(statement).__name__.lower()}")(statement)
-
     def _declare(self, name: str, annotation: Any) -> None:
         if annotation is not None:
             self.classes[name] = annotation.id
 
-    def _do_expr(self, statement: ast.Expr) -> None:
-        if not isinstance(statement.value, ast.Constant):  # a docstring
-            self._value(statement.value)
-
     def _do_return(self, statement: ast.Return) -> None:
         value = "0" if statement.value is None else self._value(statement.value)
-        self._emit(f"ret i64 {value}")
-        self._label(self._name())  # for what comes after it, which nobody reaches
+        self._leave(f"ret i64 {value}")
 
     def _do_annassign(self, statement: Any) -> None:
         self._declare(statement.target.id, statement.annotation)
         self._store(statement.target, self._value(statement.value))
-
-    def _do_assign(self, statement: ast.Assign) -> None:
-        self._store(statement.targets[0], self._value(statement.value))
-
-    def _do_augassign(self, statement: Any) -> None:
-        load = ast.copy_location(ast.Name(statement.target.id, ast.Load()), statement.target)
-        self._store(statement.target, self._value(ast.BinOp(load, statement.op, statement.value)))
 
     def _store(self, target: Any, value: str) -> None:
         if isinstance(target, ast.Name):
@@ -186,44 +167,13 @@ class _Function:
         if owned:
             self._call("Py_DecRef", [old])  # which lets a null be
 
-    def _do_if(self, statement: ast.If) -> None:
-        yes, no, end = self._name(), self._name(), self._name()
-        self._branch(statement.test, yes, no)
-        for label, body in ((yes, statement.body), (no, statement.orelse)):
-            self._label(label)
-            self._block(body)
-            self._emit(f"br label %{end}")
-        self._label(end)
-
-    def _do_while(self, statement: ast.While) -> None:
-        test, body, end = self._name(), self._name(), self._name()
-        self._emit(f"br label %{test}")
-        self._label(test)
-        self._branch(statement.test, body, end)
-        self._label(body)
-        self._block(statement.body)
-        self._emit(f"br label %{test}")
-        self._label(end)
-
     # -- expressions -----------------------------------------------------------------------------------------------
 
-    def _branch(self, test: ast.expr, yes: str, no: str) -> None:
-        """Go on at ``yes`` or at ``no``."""
-        if isinstance(test, ast.BoolOp):
-            for part in test.values[:-1]:
-                following = self._name()
-                self._branch(part, *((following, no) if isinstance(test.op, ast.And) else (yes, following)))
-                self._label(following)
-            self._branch(test.values[-1], yes, no)
-        elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            self._branch(test.operand, no, yes)
-        else:
-            if isinstance(test, ast.Compare):
-                left, right = self._value(test.left), self._value(test.comparators[0])
-                bit = self._result(f"icmp {_COMPARISONS[type(test.ops[0])]} i64 {left}, {right}")
-            else:
-                bit = self._result(f"icmp ne i64 {self._value(test)}, 0")
-            self._emit(f"br i1 {bit}, label %{yes}, label %{no}")
+    def _bit(self, test: ast.expr) -> str:
+        if isinstance(test, ast.Compare):
+            left, right = self._value(test.left), self._value(test.comparators[0])
+            return self._result(f"icmp {_COMPARISONS[type(test.ops[0])]} i64 {left}, {right}")
+        return self._result(f"icmp ne i64 {self._value(test)}, 0")
 
     def _value(self, expression: Any) -> str:
         if isinstance(expression, ast.Constant):
@@ -295,20 +245,3 @@ class _Function:
 
     def _pointer(self, word: str) -> str:
         return self._result(f"inttoptr i64 {word} to ptr")
-
-    # -- lines -----------------------------------------------------------------------------------------------------
-
-    def _name(self) -> str:
-        self.count += 1
-        return f"t.{self.count}"
-
-    def _result(self, instruction: str) -> str:
-        name = f"%{self._name()}"
-        self._emit(f"{name} = {instruction}")
-        return name
-
-    def _emit(self, instruction: str) -> None:
-        self.lines.append(f"  {instruction}")
-
-    def _label(self, name: str) -> None:
-        self.lines.append(f"{name}:")

@@ -94,6 +94,8 @@ class Storage:
             return
         others = [each for each in self.exported or () if each() is not None]
         self.exported = (*others, weakref.ref(array.base))
+        if self.buffer is not None:
+            self.buffer.changes()
 
     @property
     def is_seen(self) -> bool:

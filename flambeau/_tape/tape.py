@@ -18,6 +18,7 @@ from sys import getrefcount
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from flambeau._compiler.prepacking import expected
 from flambeau._tape.cuts import CUTS, LONG
 from flambeau._tape.native import WARM
 from flambeau._tape.storage import Storage, set_flush_readers
@@ -381,7 +382,8 @@ class Tape:
 
     def _weights(self) -> tuple[int, ...]:
         """The inputs that are likely to be the same in the next run: what trains has gradients."""
-        return () if self.grad else tuple([slot for slot in self.inputs if getattr(self.values[slot], "weight", False)])
+        found = {slot: self.values[slot] for slot in self.inputs if not self.grad and getattr(self.values[slot], "weight", False)}
+        return expected(found) if found else ()
 
     def _blame(self, error: Exception, results: dict[int, Buffer]) -> None:
         """Let those who read what is not among the results have the error."""

@@ -13,6 +13,7 @@ import numpy as np
 from flambeau._ops import creation, joining
 from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
+from flambeau._tensor import sharing
 from flambeau._tensor.storages import UntypedStorage
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
@@ -62,18 +63,14 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
 
 
 def share_memory_(self: Tensor) -> Tensor:
-    """Move the tensor to memory that other processes write, too: raises ``NotImplementedError``.
-
-    A write in place may give a tensor other memory here, so that processes would lose each other. Send tensors through a queue or a pipe.
-    """
-    raise NotImplementedError(
-        "share_memory_: tensors are not shared between processes here; send them through a queue or a pipe, or save and load them"
-    )
+    """Move the storage to memory that other processes read and write, too: those forked from now on, and those that the tensor is sent to."""
+    sharing.share(self.storage)
+    return self
 
 
 def is_shared(self: Tensor) -> bool:
-    """Whether other processes share the memory: no."""
-    return False
+    """Whether the storage lies in memory that other processes can share."""
+    return sharing.segment_of(self.storage) is not None
 
 
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:

@@ -63,7 +63,12 @@ class UntypedStorage:
         return self._bytes().tolist()
 
     def _bytes(self) -> np.ndarray:
-        return self._storage.materialize().view(np.dtype(np.uint8), self._storage.nbytes) if self._storage.nbytes else np.empty(0, np.uint8)
+        """The bytes, on the storage's own memory: whoever gets the array may write there."""
+        if not self._storage.nbytes:
+            return np.empty(0, np.uint8)
+        array = self._storage.materialize().view(np.dtype(np.uint8), self._storage.nbytes)
+        self._storage.export(array)
+        return array
 
     def __getitem__(self, index: Any) -> Any:
         """A byte, or the storage of a run of bytes in the same memory."""

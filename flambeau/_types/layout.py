@@ -100,6 +100,11 @@ def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
     return found
 
 
+def contiguous_layouts() -> dict[tuple, Layout]:
+    """What ``contiguous`` gave before, by shape and dtype."""
+    return _CONTIGUOUS
+
+
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
     """The strides of a contiguous tensor, by PyTorch's rule that a size of 0 counts as 1."""
     strides = []

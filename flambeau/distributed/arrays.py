@@ -45,6 +45,7 @@ class Targets:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.arrays: list[numpy.ndarray] = []
         self._copies: list[tuple[numpy.ndarray, numpy.ndarray]] = []
+        self._buffers = [tensor.storage.materialize() for tensor in tensors if tensor.layout.numel]
         for tensor in tensors:
             flush_readers(tensor.storage)
             array = tensor._array()
@@ -55,9 +56,11 @@ class Targets:
                 self._copies.append((array, flat))
 
     def finish(self) -> None:
-        """Write what could not be written in place."""
+        """Write what could not be written in place, and say that all of it has changed."""
         for array, flat in self._copies:
             array[...] = flat.reshape(array.shape)
+        for buffer in self._buffers:
+            buffer.changes()
 
     def job(self, function: Callable[[], Any]) -> Callable[[], None]:
         """A function that calls another, and finishes."""

@@ -156,7 +156,7 @@ def through_tables(monkeypatch):
                     n_block=min(n // tile.lanes + 1, 2) * tile.lanes,
                 )
                 monkeypatch.setattr(planning, "best_blocking", lambda *_, made=made: made)
-                for special in ("best_sliding", "best_summing", "best_skinny"):
+                for special in ("best_sliding", "best_summing", "best_skinny", "best_passing"):
                     monkeypatch.setattr(planning, special, lambda *_: None)
                 return True
         return False

@@ -10,6 +10,7 @@ import pytest
 from flambeau._codegen.contract import Contract, Epilogue, Operand, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
 from flambeau._codegen.contract.normal import normalise
+from flambeau._codegen.contract.passing import best_passing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.sliding_kernel import Slide
@@ -18,7 +19,7 @@ from flambeau._runtime import targets
 from flambeau._types import dtype as types
 from tests._codegen.contractions import DTYPES, check, convolution, matmul, numbers, reference, run
 
-FINDERS = {"best_sliding": best_sliding, "best_summing": best_summing, "best_skinny": best_skinny}
+FINDERS = {"best_sliding": best_sliding, "best_summing": best_summing, "best_skinny": best_skinny, "best_passing": best_passing}
 
 
 @pytest.fixture
@@ -150,17 +151,19 @@ def test_what_padding_hides_is_not_multiplied(only, channels_last):
     assert np.isnan(expected).any() and np.isinf(expected).any()
 
 
-@pytest.mark.parametrize("finder", ["best_sliding", "best_summing", "best_skinny"])
+@pytest.mark.parametrize("finder", ["best_sliding", "best_summing", "best_skinny", "best_passing"])
 @pytest.mark.parametrize("of", [types.float32, types.bfloat16], ids=lambda of: of.name)
 def test_endings(only, finder, of):
     """A bias, a residual and a second result; the sum itself is rounded as if nothing followed."""
-    if finder == "best_skinny":
-        plain = matmul(2, 40, 37, of, order="mk,nk,mn")
+    target = targets.named("x86-64-v3") if finder == "best_passing" else targets.current()
+    of_rows = finder in ("best_skinny", "best_passing")
+    if of_rows:
+        plain = matmul(2, 40, 37, of, order="mk,nk,mn" if finder == "best_skinny" else "mk,kn,mn")
     else:
         gradient = "weight" if finder == "best_summing" else ""
         plain = convolution(2, 20, 20, (9, 21), (3, 3), (1, 1), (1, 1), (1, 1), 20, of, gradient=gradient)
     extents = plain.batch + plain.m + plain.n
-    constant = tuple(int(axis == len(plain.batch) + len(plain.m) - 1 - (finder != "best_skinny")) for axis in range(len(extents)))
+    constant = tuple(int(axis == len(plain.batch) + len(plain.m) - 1 - (not of_rows)) for axis in range(len(extents)))
     compute = compute_dtype(of)
 
     def body(builder, value, reads):
@@ -171,11 +174,11 @@ def test_endings(only, finder, of):
         plain, writes=(plain.out,), reads=(Operand(types.float32, constant), Operand(types.float32, plain.out.strides)),
         epilogue=Epilogue("add and multiply", body),
     )  # fmt: skip
-    assert only(finder, contract)
+    assert only(finder, contract, target)
     sizes = {name: int(np.prod(extents)) for name in ("out", "write0", "read1")}
     wide = replace(plain, out=replace(plain.out, dtype=types.float32))
     a, b = numbers(20_000, of), numbers(20_000, of, 1)
-    sums = reference(wide, {"a": a, "b": b, "out": np.zeros(sizes["out"], np.float32)})
+    sums = reference(wide, {"a": a, "b": b, "out": np.zeros(sizes["out"], np.float32)}, target)
     bias, factor = numbers(100, types.float32, 5), numbers(sizes["read1"], types.float32, 6)
     added = np.zeros_like(sums)
     index = np.indices(extents).reshape(len(extents), -1)
@@ -188,19 +191,31 @@ def test_endings(only, finder, of):
         expected = [((each + 0x7FFF + ((each >> 16) & 1)) >> 16).astype(np.uint16) for each in words]
     storage = np.float32 if of is types.float32 else np.uint16
     results = [np.zeros(sizes["out"], storage) for _ in range(2)]
-    run(contract, {"a": a, "b": b, "out": results[0], "write0": results[1], "read0": bias, "read1": factor})
+    run(contract, {"a": a, "b": b, "out": results[0], "write0": results[1], "read0": bias, "read1": factor}, target)
     for result, wanted in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result, wanted)
 
 
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 37), (2, 700, 20), (3, 64, 33), (50, 70, 1), (33, 33, 4), (1, 64, 5)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 37), (2, 700, 20), (1, 1100, 21), (3, 64, 33), (50, 70, 1), (33, 33, 4), (1, 64, 5)])
 def test_few_rows(only, m, k, n, of):
     order = "mk,nk,mn" if m < 5 else "mk,kn,mn"
     for batch in ((), (3,)):
         contract = matmul(m, k, n, of, order=order, batch=batch)
         only("best_skinny", contract)
         check(contract, split=2)
+
+
+@pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 100, 137), (2, 700, 72), (1, 3, 33), (150, 70, 1), (2, 33, 1100)])
+def test_rows_pass_by(only, m, k, n, of):
+    """One or two rows by a matrix in row-major order, and the other way around, where vectors are short."""
+    target = targets.named("x86-64-v3")
+    order = "mk,kn,mn" if m <= 2 else "km,kn,mn"
+    for batch in ((), (3,)):
+        contract = matmul(m, k, n, of, order=order, batch=batch)
+        assert only("best_passing", contract, target)
+        check(contract, target, split=2)
 
 
 @pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v2"])
@@ -210,9 +225,10 @@ def test_other_targets(only, name):
         contract = convolution(1, 6, 6, (9, 17), (3, 3), (1, 1), (1, 1), (1, 1), 6, gradient=gradient)
         assert only(finder, contract, target)
         check(contract, target)
-    contract = matmul(1, 40, 21, order="mk,nk,mn")
-    assert only("best_skinny", contract, target)
-    check(contract, target)
+    for length in (40, 1100):  # of 1100 terms several chains go side by side
+        contract = matmul(1, length, 21, order="mk,nk,mn")
+        assert only("best_skinny", contract, target)
+        check(contract, target)
 
 
 @pytest.mark.parametrize("slide", [Slide(3, 1, 1), Slide(3, 2, 1), Slide(5, 1, 2), Slide(3, 1, -1), Slide(1, 1, 1)], ids=str)

@@ -113,10 +113,13 @@ WRITES = {
     "data": lambda weight: weight.data.mul_(3),
     "new data": lambda weight: setattr(weight, "data", flambeau.randn_like(weight)),
     "copy": lambda weight: weight.copy_(flambeau.randn_like(weight)),
+    "random numbers, drawn": lambda weight: weight.normal_(),
     "random numbers": lambda weight: nn.init.normal_(weight),
     "NumPy": lambda weight: weight.detach().numpy().__imul__(2),
     "NumPy, a row": lambda weight: weight.detach().numpy()[2].__imul__(2),
     "DLPack": lambda weight: flambeau.from_dlpack(weight.detach()).add_(1),
+    "its storage": lambda weight: numpy.asarray(weight.untyped_storage()).view(numpy.float32).__imul__(2),
+    "a part of its storage": lambda weight: numpy.asarray(weight.untyped_storage()[:64]).view(numpy.float32).__iadd__(1),
     "NumPy's DLPack": lambda weight: numpy.asarray(weight.detach()).__iadd__(1),
 }
 
@@ -221,6 +224,17 @@ def test_no_more_is_kept_than_allowed(monkeypatch):
     module, x = layer(), image()
     assert evaluate(module, x) == evaluate(unkept(module), x, 1) * RUNS
     assert not kept(module.weight)
+
+
+def test_weights_that_are_too_much_to_keep_are_read_where_they_lie(monkeypatch):
+    """A product of one row reads its matrix once: packing it for that would take three times as long."""
+    module, x = nn.Linear(512, 500), flambeau.randn(1, 512)
+    evaluate(module, x)
+    assert kept(module.weight)
+    module, x = nn.Linear(512, 496), flambeau.randn(1, 512)
+    monkeypatch.setattr(prepacking, "MOST_KEPT", sum(each.nbytes for each in prepacking._expected) + module.weight.nbytes - 1)
+    evaluate(module, x)
+    assert not getattr(module.weight.storage.buffer, "packed", None)
 
 
 def test_small_weights_and_plain_tensors_are_not_kept():

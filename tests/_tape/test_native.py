@@ -15,7 +15,7 @@ import pytest
 import flambeau
 from flambeau import nn
 from flambeau._ops.registry import OPERATORS
-from flambeau._runtime import words
+from flambeau._runtime import random_kernels, words
 from flambeau._tape import tape as tapes
 from flambeau._tape.native import WARM
 from flambeau._tape.tape import LOCAL
@@ -408,3 +408,72 @@ late = Late()
 def test_a_short_process_never_loads_it() -> None:
     output = run("import flambeau; x = flambeau.ones(3); [(x + 1).tolist() for _ in range(5)]; print(flambeau._tape.tape._native)")
     assert output.split() == ["None"]
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.int64, flambeau.bool, flambeau.complex64, flambeau.float16], ids=str)
+def test_arrays_are_those_of_python(python: Callable[[], None], dtype: flambeau.dtype) -> None:
+    x = flambeau.arange(24).reshape(2, 3, 4).to(dtype)
+    shown = [x, x[1, :, 1:], x.permute(2, 0, 1)[::2], x[0, 0, 0], x[:, :0], x.expand(5, 2, 3, 4)]
+    natively = [each.numpy() for each in shown]
+    python()
+    for array, expected in zip(natively, [each.numpy() for each in shown], strict=True):
+        assert (array.dtype, array.shape, array.strides) == (expected.dtype, expected.shape, expected.strides)
+        assert array.size == 0 or array.__array_interface__["data"] == expected.__array_interface__["data"]
+        assert str(array.flags) == str(expected.flags)
+        array.flags.writeable = False
+        array.flags.writeable = True  # NumPy asks the array's base
+
+
+def test_arrays_share_memory_and_keep_it() -> None:
+    x = flambeau.ones(4) + 1
+    array = x.numpy()
+    y = x * 3  # reads the bytes as they are now
+    array[0] = 9.0
+    assert x.tolist() == [9, 2, 2, 2]
+    assert y.tolist() == [6, 6, 6, 6]
+    x += 1
+    flambeau.flush()
+    assert array.tolist() == [10, 3, 3, 3]
+    part = array[1:]
+    del x, array
+    gc.collect()
+    others = [flambeau.zeros(4) + number for number in range(8)]
+    flambeau.flush()
+    assert part.tolist() == [3, 3, 3]
+    assert len(others) == 8
+
+
+def test_an_array_is_made_after_what_reads_its_memory() -> None:
+    x = flambeau.ones(4) + 1
+    flambeau.flush()
+    y = x * 3
+    x.numpy()[:] = 0.0
+    assert y.tolist() == [6, 6, 6, 6]
+
+
+def test_tensors_that_have_no_array_say_so() -> None:
+    with pytest.raises(RuntimeError, match="requires grad"):
+        flambeau.ones(2, requires_grad=True).numpy()
+    assert flambeau.ones(2, requires_grad=True).numpy(force=True).tolist() == [1, 1]
+    with pytest.raises(TypeError, match="NumPy has no"):
+        flambeau.ones(2, dtype=flambeau.bfloat16).numpy()
+    with pytest.raises(TypeError, match="meta tensor"):
+        flambeau.ones(2, device="meta").numpy()
+
+
+@pytest.mark.parametrize("size", [1, 10, 5000])
+def test_random_numbers_are_those_of_python(python: Callable[[], None], size: int) -> None:
+    def draw() -> list[np.ndarray]:
+        flambeau.manual_seed(3)
+        made = flambeau.rand(size), flambeau.randn(size), flambeau.randint(2, 9, (size,)), flambeau.rand(size, dtype=flambeau.float64)
+        return [each.numpy() for each in made]
+
+    natively = draw()
+    before = random_kernels.run_at
+    random_kernels.run_at = random_kernels.run_in_python
+    try:
+        python()
+        for each, expected in zip(natively, draw(), strict=True):
+            np.testing.assert_array_equal(each, expected)
+    finally:
+        random_kernels.run_at = before

@@ -346,3 +346,20 @@ def test_shared_memory_has_no_name():
     before = set(os.listdir("/dev/shm"))
     run(_nothing_is_left)
     assert not [name for name in set(os.listdir("/dev/shm")) - before if "flambeau" in name]
+
+
+def _a_weight_in_use(rank):
+    torch.manual_seed(rank)
+    layer, x = torch.nn.Linear(200, 180), torch.ones(9, 200)
+    with torch.no_grad():
+        for _ in range(4):
+            before = layer(x).tolist()
+        distributed.broadcast(layer.weight, 1)
+        after = [layer(x).tolist() for _ in range(4)]
+    plain = torch.nn.functional.linear(x, layer.weight.clone(), layer.bias.clone()).tolist()
+    assert (before != plain) == (rank == 0)
+    assert after == [plain] * 4
+
+
+def test_what_was_kept_of_a_weight_goes_when_another_process_sends_one():
+    run(_a_weight_in_use, 2)

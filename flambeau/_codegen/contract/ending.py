@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
-from flambeau._codegen.contract.normal import Axis
+from flambeau._codegen.contract.normal import Axis, merged, projected
 from flambeau._codegen.contract.packing import address, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
-from flambeau._codegen.ir import Builder, Module, Value, constant_vector, vector
+from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._types.dtype import dtype
 
@@ -18,8 +18,8 @@ class Ending:
     """All that the code of an epilogue depends on.
 
     ``step`` is the distance of neighbouring columns in the output if they can be stored as vectors (1 or 2), else 0.  Each of the
-    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns``, or on ``both``, or runs ``along`` the output; a read that
-    depends on nothing, such as a learning rate, is ``fixed``.
+    epilogue's further ``writes`` and ``reads`` depends on ``rows``, on ``columns`` (a ``line``, if they are neighbours), or on ``both``, or runs
+    ``along`` the output; a read that depends on nothing, such as a learning rate, is ``fixed``.
     """
 
     out: dtype
@@ -119,7 +119,8 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
     f = module.function("ending", parameters, linkage="internal", attributes="noinline")
     sums, rows, count, *given = f.parameters
     width = tile.width
-    masks = [f.lane_mask(f.sub(count, v * width), width) for v in range(vectors)]
+    counts = [f.sub(count, v * width) for v in range(vectors)]
+    masks = [f.lane_mask(each, width) for each in counts]
     names = list(ending.dtypes)
     kinds = dict(zip(names, ["along" if ending.step == 1 else "", *[kind for _, kind in (*ending.writes, *ending.reads)]], strict=True))
 
@@ -134,13 +135,15 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
         of = ending.dtypes[name]
         if kinds[name] == "rows":
             return registers.splat(f, registers.load(f, place(name, row, 0), of, 1), of, width)
-        if kinds[name] == "along":
+        if kinds[name] in ("along", "line"):
             return registers.load(f, place(name, row, v), of, width, masks[v])
         return registers.load_strided(f, place(name, row, v), across(name), of, width, masks[v])
 
     def store(name: str, value: registers.Operand, row: Value, v: int) -> None:
         of = ending.dtypes[name]
-        if kinds[name] == "along":
+        if kinds[name] == "along" and not (tile.has_masks or isinstance(value, tuple)):
+            _store_first(f, value, place(name, row, v), of, counts[v])
+        elif kinds[name] == "along":
             store_lanes(f, tile, value, place(name, row, v), of, masks[v])
         elif name == "out" and ending.step:
             store_lanes(f, tile, value, place(name, row, v), of, masks[v], ending.step)
@@ -148,7 +151,7 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
             registers.store_strided(f, value, place(name, row, v), across(name), of, masks[v])
 
     reads = names[1 + len(ending.writes) :]
-    shared = {(name, v): load(name, Value("0", "i64"), v) for name in reads if kinds[name] == "columns" for v in range(vectors)}
+    shared = {(name, v): load(name, Value("0", "i64"), v) for name in reads if kinds[name] in ("columns", "line") for v in range(vectors)}
     with f.loop(0, rows) as loop:
         for v in range(vectors):
             value: registers.Operand = f.load(f.offset(sums, f.add(f.mul(loop.index, tile.pitch), v * width), tile.element), tile.type)
@@ -162,12 +165,28 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
     return "ending"
 
 
+def _store_first(f: Builder, value: Value, place: Value, of: dtype, count: Value) -> None:
+    """Store the first ``count`` lanes, all or none of them too, by halves: a masked store takes a dozen cycles where masks have no registers."""
+    whole = f.compare("sge", count, value.width)
+    with f.when(whole):
+        registers.store(f, value, place, of)
+    with f.when(f.binary("and", f.binary("xor", whole, 1), f.compare("sgt", count, 0))):
+        size = value.width // 2
+        while size:
+            low, high = (f.shuffle(value, value, range(start, start + size)) if size > 1 else f.extract(value, start) for start in (0, size))
+            has_low = f.compare("ne", f.binary("and", count, size), 0)
+            with f.when(has_low):
+                registers.store(f, low, place, of)
+            value, place = f.select(has_low, high, low), f.select(has_low, address(f, place, i64(size), of), place)
+            size //= 2
+
+
 def dependence(operand: int, out: int, rows: list[Axis], columns: list[Axis]) -> str:
     """What the addresses of an operand (whose strides are at ``operand`` in an axis) depend on; see ``Ending``."""
     if not any(axis[operand] for axis in columns):
         return "rows"
     if not any(axis[operand] for axis in rows):
-        return "columns"
+        return "line" if [stride for _, stride in merged(projected(columns, [operand]))] == [1] else "columns"
     is_along = columns[-1][out] == 1 and all(axis[operand] == axis[out] for axis in columns)
     return "along" if is_along else "both"
 
@@ -182,7 +201,11 @@ class _Beside:
         self.columns = f.offset(columns, v * width, "i64")
         self.offsets = f.load(self.columns, vector("i64", width))
         # Loading is harmless for an operand that is only written too, and LLVM drops what nobody uses.
-        self.shared = registers.load_strided(f, self.base, self.offsets, of, width, valid) if kind == "columns" else None
+        self.shared = None
+        if kind == "line":
+            self.shared = registers.load(f, address(f, self.base, f.load(self.columns, "i64"), of), of, width, valid)
+        elif kind == "columns":
+            self.shared = registers.load_strided(f, self.base, self.offsets, of, width, valid)
 
     def _row(self, row: Value) -> Value:
         return address(self.f, self.base, self.f.load(self.f.offset(self.rows, row, "i64"), "i64"), self.of)

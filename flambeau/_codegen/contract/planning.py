@@ -18,6 +18,7 @@ from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, merged, normalise, projected
 from flambeau._codegen.contract.packing import Side
 from flambeau._codegen.contract.packing_kernel import PackStructure, bordering, packing
+from flambeau._codegen.contract.passing import best_passing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
@@ -87,7 +88,7 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     if by_matrices:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
-    ways = (best_skinny,) if contract.unsigned else (best_sliding, best_summing, best_skinny)
+    ways = (best_skinny,) if contract.unsigned else (best_sliding, best_summing, best_skinny, best_passing)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:

@@ -30,18 +30,26 @@ _MOST_ROWS = 4
 _QUAD = 4
 """Neighbours that are loaded together: gathering quads from memory is half of the transposition, and needs no shuffle."""
 _CYCLES = 90.0
-"""To read and transpose a square and to multiply a row by it."""
+"""To read and transpose a square of 16 x 16 and to multiply a row by it."""
+_CYCLES_OF_SEVERAL = 58.0
+"""The same where several chains go side by side."""
+_BESIDE = 2
+"""Chains that go side by side where a vector is short."""
+_LINE = 64
+"""Bytes of a line of the caches."""
 
 
 @dataclass(frozen=True)
 class Skinny:
-    """All that the code depends on: ``batch`` counts axes; ``is_wide`` says that there are at least as many columns as lanes."""
+    """All that the code depends on: ``batch`` counts axes; ``is_wide`` says that there are at least as many columns as lanes; so many
+    chains go ``beside`` each other as long as there are so many whole ones."""
 
     target: Target
     a: dtype
     b: dtype
     rows: int
     batch: int
+    beside: int
     is_wide: bool
     ending: Ending
     unsigned: str = ""
@@ -79,10 +87,24 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     threads = targets.available_cores()
     tiles = blocks * prod(axis[0] for axis in normal.batch)
     squares = -(-k[0] // tile.width)
-    tile_cycles = 60 + squares * (_CYCLES * tile.width / 16 + (m[0] - 1) * 12)
+    beside = _chains_beside(tile, m[0], k[0], normal.chain, n[0] * k[0] * b.operand.dtype.itemsize, target)
+    tile_cycles = 60 + squares * ((_CYCLES if beside == 1 else _CYCLES_OF_SEVERAL) * tile.width / 16 + (m[0] - 1) * 12)
     cycles = tile_cycles * (-(-tiles // threads) * threads)
-    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), n[0] >= tile.width, ending, normal.unsigned)
+    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), beside, n[0] >= tile.width, ending, normal.unsigned)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
+
+
+def _chains_beside(tile: Tile, rows: int, k: int, chain: int, nbytes: int, target: Target) -> int:
+    """How many chains go side by side.
+
+    A short vector's chain waits for itself (4 cycles a step, in which two squares' shuffles can be done), and there are registers for more
+    than one: 237 and 135 us for 1024 x 1024. Not lines of more rows (355): those of 1024 numbers are all in one set of the first-level cache,
+    which has 8 ways on Zen; nor is the next block asked for early (190). A matrix beyond the third-level cache is read better by one chain and
+    with its next block asked for (4096 x 4096: 4.4 and 5.2 to 6.0 ms).
+    """
+    line = _LINE // tile.bytes
+    fits = not tile.has_masks and rows <= 2 and chain % line == 0 and tile.width % _QUAD == 0 and line % tile.width == 0
+    return _BESIDE if fits and k >= _BESIDE * chain and nbytes <= target.l3_bytes else 1
 
 
 @cache
@@ -121,7 +143,10 @@ class _Emitter:
             # The last block reads columns of the one before if it has fewer than there are lanes, so that all lines are equally far apart.
             shift = f.sub(i64(width), lanes) if s.is_wide else i64(0)
             self.lines = _Lines(f, address(f, at["b"], f.mul(f.sub(i64(0), shift), read("n.b")), s.b), lanes, read("n.b"), s)
-            with f.loop(0, read("k.extent"), read("k.chain")) as chain:
+            start: Value = i64(0)
+            if s.beside > 1:
+                start = self._whole_chains(sums)
+            with f.loop(start, read("k.extent"), read("k.chain")) as chain:
                 self._chain(chain.index, sums)
             arguments = []
             for name in s.ending.dtypes:
@@ -139,6 +164,33 @@ class _Emitter:
             for r in range(self.s.rows):
                 row = f.offset(sums, r * tile.pitch, tile.element)
                 f.store(f.masked_load(f.offset(row, shift, tile.element), exist, tile.type), row)
+
+    def _whole_chains(self, sums: Value) -> Value:
+        """Whole chains, several at a time; returns the step where those begin that are left."""
+        f, read, s, tile = self.f, self.read, self.s, self.tile
+        chain = read("k.chain")
+        together = f.mul(chain, s.beside)
+        end = f.sub(read("k.extent"), f.binary("urem", read("k.extent"), together))
+        line = _LINE // tile.bytes
+        with f.loop(0, end, together) as several:
+            with f.loop(several.index, f.add(several.index, chain), line, [constant(tile.type, 0)] * (s.rows * s.beside)) as lines:
+                chains = lines.carried
+                for first in range(0, line, tile.width):
+                    following: list[Value] = []
+                    for number in range(s.beside):
+                        k = f.add(f.add(lines.index, f.mul(chain, number)), first)
+                        own, factors = chains[number * s.rows : (number + 1) * s.rows], self._factors(k)
+                        for column in self._square(k, None):
+                            own = self._add(own, factors, column)
+                            factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
+                        following += own
+                    chains = following
+                lines.carry(*chains)
+            places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
+            for number in range(s.beside):
+                more = Value("true", "i1") if number else f.compare("ne", several.index, 0)
+                add_up(f, tile, lines.carried[number * s.rows : (number + 1) * s.rows], places, more)
+        return end
 
     def _chain(self, first: Value, sums: Value) -> None:
         """A chain of each sum: whole squares, then the steps that are left."""

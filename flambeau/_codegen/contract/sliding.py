@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.bordered import LINE
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence
 from flambeau._codegen.contract.normal import Axis, Normal
@@ -24,6 +25,9 @@ _MOST_TAPS = 64
 """All taps are unrolled: code of so many times the accumulators."""
 _CHAINS = 8
 """Sums of a register tile whose lanes are a batch: some hide the latency of a multiply-add, more keep more factors alive."""
+_TILES_OF_A_CORE = 4
+_FEW_ROWS = 8
+"""Rows of positions up to which a tile is cut along its lanes rather than further."""
 _BAND = 1 << 18
 """Bytes of a band that half of a small second-level cache may hold: bands of two rows of positions read each row of the input twice."""
 _PANELS = (16, 12, 8, 6, 4, 3, 2, 1)
@@ -50,7 +54,7 @@ class _Sizes:
     rows: int
     positions: int
     vectors: int
-    lanes: int
+    lane_block: int
     steps: int
     panels: int
     block: int
@@ -66,7 +70,7 @@ class _Sizes:
 
     @property
     def band(self) -> int:
-        """Numbers of the band."""
+        """Numbers of the band, or addresses."""
         return self.steps * self.band_rows * self.row
 
 
@@ -147,10 +151,10 @@ class _Planner(Pairing):
 
     def _plan(self, chain: int) -> Choice:
         normal, wide = self.normal, self.wide
-        sizes = self._sizes()
+        sizes = self._batched_sizes() if self.is_batched else self._sizes()
         taps, is_in_place = self.tall.slide.taps * wide.slide.taps, self._is_in_place(sizes.rows)
-        factors = sizes.lanes if self.is_batched else sizes.rows
-        weights = 0 if is_in_place else sizes.panels * sizes.steps * taps * factors
+        factors, sides = (self.tile.width, sizes.lane_block // self.tile.width) if self.is_batched else (sizes.rows, 1)
+        weights = 0 if is_in_place else sides * sizes.panels * sizes.steps * taps * factors
         step = (self.lane if self.is_batched else wide.axis)[normal.out.index]
         step = step if step in (1, 2) else 0
         tile_cycles = self._cycles(sizes, step) + weights * (3.0 if self.is_batched else 4.0)
@@ -162,63 +166,83 @@ class _Planner(Pairing):
         values = self._values(sizes.rows, sizes.block, sizes.tall_tiles, sizes.lane_tiles, sizes.panels, sizes.steps)
         values |= {
             "k.chain": chain, "band.row": sizes.row, "band.plane": sizes.plane, "band.columns": sizes.columns,
-            "band.step": sizes.band_rows * sizes.row, "wide.needed": sizes.needed,
+            "band.step": sizes.band_rows * sizes.row, "wide.needed": sizes.needed, "lane.block": sizes.lane_block,
             "a.panel": sizes.rows * normal.m[0][normal.a.index] if is_in_place else sizes.steps * taps * factors,
             "a.step": (self.k[-1][normal.a.index] if self.k else 0) if is_in_place else taps * factors,
         }  # fmt: skip
+        is_ragged = self.is_batched and self.lane[0] % self.tile.width > 0
         structure = Sliding(
             self.target, normal.b.dtype, "batch" if self.is_batched else "columns", self.tall.slide, wide.slide, sizes.rows, sizes.positions,
-            sizes.vectors, len(self.batch), len(self.n), len(self.k), tuple(each != 0 for each in wide.bounds), is_in_place, self._ending(step),
+            sizes.vectors, len(self.batch), len(self.n), len(self.k), tuple(each != 0 for each in wide.bounds), is_in_place, is_ragged,
+            self._ending(step),
         )  # fmt: skip
-        scratch = self._scratch(values, structure, sizes.band, weights, sizes.columns)
+        scratch = self._scratch(values, structure, sizes, weights)
         return Choice(normal, partial(sliding, structure), values, tiles, tile_cycles, cycles, scratch)
 
     def _sizes(self) -> _Sizes:
         """The register tile, and how many rows of positions the band of a tile has."""
         tile, wide, tall = self.tile, self.wide, self.tall
-        across = self.lane[0] if self.is_batched else wide.axis[0]
+        across = wide.axis[0]
         vectors = 2 if across > tile.width else 1
         rows = self._rows(vectors)
-        along = wide.axis[0] if self.is_batched else tall.axis[0]
-        positions, lanes = self._positions(rows, vectors, along), vectors * tile.width
-        down = 1 if self.is_batched else positions
-        row, plane, columns, needed = self._line(positions, lanes)
-        steps, lane_tiles = prod(axis[0] for axis in self.k), -(-across // lanes) if self.is_batched else 1
-
-        def band_rows(block: int) -> int:
-            return (-(-block // down) * down - 1) * tall.slide.pace + tall.slide.reach + 1
-
-        outside = prod(axis[0] for axis in (*self.n, *self.batch)) * lane_tiles
+        positions, lanes = self._positions(rows, vectors, tall.axis[0]), vectors * tile.width
+        row, plane, columns, needed = self._line(lanes)
+        steps = prod(axis[0] for axis in self.k)
+        outside = prod(axis[0] for axis in (*self.n, *self.batch))
         limit = max(self.target.l2_bytes // 6, min(self.target.l2_bytes // 2, _BAND)) // tile.bytes
         block = tall.axis[0]
-        while block > 2 * down and (
-            steps * band_rows(block) * row > limit or outside * -(-tall.axis[0] // block) < 4 * targets.available_cores()
+        while block > 2 * positions and (
+            steps * self._band_rows(block, positions) * row > limit
+            or outside * -(-tall.axis[0] // block) < _TILES_OF_A_CORE * targets.available_cores()
         ):
             block = -(-block // 2)
-        block = min(-(-block // down) * down, tall.axis[0])
-        windows = -(-wide.axis[0] // positions) if self.is_batched else -(-across // lanes)
+        block = min(-(-block // positions) * positions, tall.axis[0])
+        windows = -(-block // positions) * -(-across // lanes)
         return _Sizes(
-            rows, positions, vectors, lanes, steps, -(-self.normal.m[0][0] // rows), block, -(-tall.axis[0] // block), lane_tiles, outside,
-            -(-block // down) * windows, band_rows(block), row, plane, columns, needed,
+            rows, positions, vectors, 0, steps, -(-self.normal.m[0][0] // rows), block, -(-tall.axis[0] // block), 1, outside,
+            windows, self._band_rows(block, positions), row, plane, columns, needed,
         )  # fmt: skip
+
+    def _batched_sizes(self) -> _Sizes:
+        """The register tile, and how many rows of positions and lanes a tile has: all lanes, if there are tiles enough, as memory has them."""
+        tile, wide, tall = self.tile, self.wide, self.tall
+        most = self._positions(1, 1, wide.axis[0])
+        positions = -(-wide.axis[0] // -(-wide.axis[0] // most))  # no more than as many windows need
+        columns = (-(-wide.axis[0] // positions) * positions - 1) * wide.slide.pace + wide.slide.reach + 1
+        steps, outside = prod(axis[0] for axis in self.k), prod(axis[0] for axis in (*self.n, *self.batch))
+        limit, enough = self.target.l2_bytes // 6 // 8, _TILES_OF_A_CORE * targets.available_cores()
+        block, lanes = tall.axis[0], -(-self.lane[0] // tile.width) * tile.width
+
+        def tiles() -> int:
+            return outside * -(-tall.axis[0] // block) * -(-self.lane[0] // lanes)
+
+        while block > _FEW_ROWS and (steps * self._band_rows(block, 1) * columns > limit or tiles() < enough):
+            block = -(-block // 2)
+        while lanes > tile.width and tiles() < enough:
+            lanes = -(-lanes // (2 * tile.width)) * tile.width
+        lane_tiles = -(-self.lane[0] // lanes)
+        windows = block * -(-wide.axis[0] // positions) * -(-lanes // tile.width)
+        return _Sizes(
+            1, positions, 1, lanes, steps, self.normal.m[0][0], block, -(-tall.axis[0] // block), lane_tiles, outside * lane_tiles,
+            windows, self._band_rows(block, 1), columns, 0, columns, (wide.axis[0] - 1) * wide.slide.pace + wide.slide.reach + 1,
+        )  # fmt: skip
+
+    def _band_rows(self, block: int, down: int) -> int:
+        """Rows of the input of so many rows of positions, ``down`` at a time."""
+        return (-(-block // down) * down - 1) * self.tall.slide.pace + self.tall.slide.reach + 1
 
     def _rows(self, vectors: int) -> int:
         """Rows of the left operand of a register tile."""
-        if self.is_batched:
-            return 1
         m = self.normal.m[0][0]
         most = min(m, (24 if self.target.vector_registers >= 32 else 12) // vectors)
         rows = next(count for count in _PANELS if count <= most and m % count == 0)
         return rows if rows >= 3 or m <= 8 else next(count for count in _PANELS if count <= min(most, 8))
 
-    def _line(self, positions: int, lanes: int) -> tuple[int, int, int, int]:
+    def _line(self, lanes: int) -> tuple[int, int, int, int]:
         """Numbers of a row of the band, of one of its planes, and its columns; and how many columns of the input are needed."""
         wide, width = self.wide, self.tile.width
         pace, reach = wide.slide.pace, wide.slide.reach
         needed = (wide.axis[0] - 1) * pace + reach + 1
-        if self.is_batched:
-            columns = (-(-wide.axis[0] // positions) * positions - 1) * pace + reach + 1
-            return columns * lanes, 0, columns, needed
         plane = max(-(-needed // (width * pace)), -(-(-(-wide.axis[0] // lanes) * lanes + reach // pace + 1) // width)) * width
         return plane * pace, plane, plane * pace, needed
 
@@ -231,14 +255,31 @@ class _Planner(Pairing):
         moving = self.wide if self.is_batched else self.tall
         seen = len(list(moving.slide.seen(sizes.positions))) / moving.slide.taps
         cycles = 0.6 * max(accumulators, sizes.rows + 1.5 * sizes.vectors * seen)
-        if sizes.rows * taps * sizes.steps * tile.bytes > self.target.l1_bytes // 2:
+        weights = sizes.rows * taps * sizes.steps * tile.bytes
+        is_crowded = not tile.has_masks and weights + self._read_again(sizes) > self.target.l1_bytes
+        if weights > self.target.l1_bytes // 2 or is_crowded:
             cycles += sizes.rows * tile.bytes / 20  # what does not stay in the first-level cache comes from the second
         windows = sizes.windows * sizes.panels
-        return windows * (cycles * taps * sizes.steps + 40 + ending * accumulators) + sizes.band / tile.width * 2.5 + 200
+        band = 4.0 * sizes.band if self.is_batched else 2.5 * sizes.band / tile.width
+        return windows * (cycles * taps * sizes.steps + 40 + ending * accumulators) + band + 200
+
+    def _read_again(self, sizes: _Sizes) -> int:
+        """Bytes of the cache lines of the band that a register tile reads for one tap after the other, while weights pass by.
+
+        64 channels of 56 x 56 and 6 rows are 26 KB beside 14 of weights: 70 GFLOP/s (Zen 3), and at 83 by the general kernel. With
+        AVX-512, whose caches deliver twice as much, it was not seen.
+        """
+        if self.is_batched:
+            return 0
+        line = (sizes.vectors * self.tile.width + self.wide.slide.reach) * self.tile.bytes + LINE
+        return sizes.steps * ((sizes.positions - 1) * self.tall.slide.pace + self.tall.slide.reach + 1) * line
 
     def _positions(self, rows: int, vectors: int, most: int) -> int:
         """Positions of a register tile: some share what is loaded, too many keep more factors alive than there are registers."""
         registers = self.target.vector_registers
+        if not self.is_batched and rows == 1 and self.tall.slide.pace == 1:
+            # Factors that do not stay in registers are loaded by the multiply-adds, which wait for each other with fewer chains (7 x 7: 34 to 43 GFLOP/s).
+            return min(4, most)
         for count in range(min(8 if self.is_batched else 4, most), 1, -1):
             chains = rows * count * vectors
             alive = vectors * self.wide.slide.taps if self.is_batched else rows * self.wide.slide.taps * (count - 1)
@@ -287,12 +328,15 @@ class _Planner(Pairing):
             values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
         return values
 
-    def _scratch(self, values: Values, structure: Sliding, band: int, weights: int, columns: int) -> int:
+    def _scratch(self, values: Values, structure: Sliding, sizes: _Sizes, weights: int) -> int:
         """Place what a thread keeps; returns how many bytes that is."""
         tile, size = self.tile, 0
         # The last window of a band may look past its end.
+        values["band.count"] = sizes.band
+        band = 8 * (sizes.band + structure.ahead) if self.is_batched else (sizes.band + 2 * tile.pitch) * tile.bytes
+        values["zeros.bytes"] = zeros = sizes.lane_block * structure.operand.itemsize
         areas = {
-            "band": (band + 2 * tile.pitch) * tile.bytes, "weights": weights * tile.bytes, "masks": columns,
+            "band": band, "weights": weights * tile.bytes, "zeros": zeros, "masks": 0 if self.is_batched else sizes.columns,
             "sums": structure.rows * structure.positions * tile.pitch * tile.bytes,
         }  # fmt: skip
         for name, count in areas.items():

@@ -8,6 +8,7 @@ from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
+from flambeau._codegen.loops import tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -15,6 +16,8 @@ from flambeau._types.dtype import dtype as DType
 
 Stand = tuple[dict[int, Value], dict[int, Value], frozenset[int]]
 """Where accesses start, and the rows of gathers, while some digits stay."""
+EVERYTHING, LINES, NOTHING = "everything", "lines", "nothing"
+"""See ``Body.checked``."""
 
 
 class Body:
@@ -25,7 +28,7 @@ class Body:
         places: the value of each digit (of the vector digit that of the first lane)
         depends: for each instruction the digits that it depends on
         phase: for each instruction the phase in which it is known; what uses a reduction's result is one phase later
-        bounded: whether coordinates may be out of bounds at the present place
+        checked: which coordinates may be out of bounds at the present place: ``EVERYTHING``, ``LINES`` (those that are the same for all lanes) or ``NOTHING``
     """
 
     def __init__(self, module: Module, spec: LoopSpec) -> None:
@@ -38,7 +41,7 @@ class Body:
         self.instructions = spec.body
         self.vector_digit = spec.vector_digit
         self.inner = frozenset(spec.reduced_digits) | frozenset(spec.run_digits)
-        self.bounded = True
+        self.checked = EVERYTHING
         self.once: dict[tuple[int, tuple[int, ...]], Operand] = {}  # see ``window.once_a_line``
         self.values: dict[int, Operand] = {}
         self.places: dict[int, Value] = {}
@@ -46,6 +49,10 @@ class Body:
         self.rows: dict[int, Value] = {}  # the same of gathers whose indices stay where they are
         self.fixed: frozenset[int] = frozenset()
         self.across: dict[int, Value] = {}  # rows of transposed blocks, for loads across the vector digit
+        self.plans: dict[tuple[str, DType], near.Plan] | None = (
+            None  # by the name of the index and what is gathered, see ``tables.planning``
+        )
+        self.counts: dict[str, Value] = {}  # how many lanes a mask keeps that keeps the first, by its name
         self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
         self._analyse()
         self._read_parameters()
@@ -345,8 +352,8 @@ class Body:
         f = self.f
         found = None
         for bound, extent in zip(bounds_of(self.instructions[number]), self.extras.get(number, ()), strict=True):
-            if not self.bounded:
-                break
+            if self.checked == NOTHING or (self.checked == LINES and self.spec.accesses[bound].vector != 0):
+                continue
             coordinate = self._coordinates(bound, width)
             here = f.compare("ult", coordinate, f.splat(extent, coordinate.width) if coordinate.width > 1 else extent)
             found = here if found is None else self._both(found, here)
@@ -359,17 +366,34 @@ class Body:
         return self.f.binary("and", one, other)
 
     def _load(self, number: int, width: int, mask: Value | None) -> Operand:
+        if number in self.across:
+            return scalar.load(self.f, self.across[number], self.instructions[number].dtype, width)
+        inside = self.inside(number, width)
+        if inside is not None and inside.width == 1 < width:
+            return self._load_if(inside, number, width, mask)
+        if inside is not None:
+            mask = self._both(mask, inside) if mask is not None else inside
+        return self._load_inside(number, width, mask, inside is not None)
+
+    def _load_if(self, inside: Value, number: int, width: int, mask: Value | None) -> Operand:
+        """What is the same for all lanes is a branch: masked loads take several times as long, and of all that lies outside of an image nothing is
+        read."""
+        f, types = self.f, scalar.register_types(self.instructions[number].dtype, width)
+        found = [f.alloca(type) for type in types]
+        for place, type in zip(found, types, strict=True):
+            f.store(constant(type, 0), place)
+        with f.when(inside):
+            for part, place in zip(scalar.unpack(self._load_inside(number, width, mask, False)), found, strict=True):
+                f.store(part, place)
+        return scalar.pack([f.load(place, type) for place, type in zip(found, types, strict=True)])
+
+    def _load_inside(self, number: int, width: int, mask: Value | None, is_bounded: bool) -> Operand:
+        """Load where a place is in bounds, or (``is_bounded``) where ``mask`` says that it is."""
         f, instr = self.f, self.instructions[number]
         access = instr.attrs[0]
-        if number in self.across:
-            return scalar.load(f, self.across[number], instr.dtype, width)
-        kind = self.spec.accesses[access].vector
-        pointer = self.pointer(access)
-        inside = self.inside(number, width)
-        if inside is None and kind == 0 and width > 1:
+        kind, pointer = self.spec.accesses[access].vector, self.pointer(access)
+        if kind == 0 and width > 1 and not is_bounded:
             return scalar.splat(f, scalar.load(f, pointer, instr.dtype, 1), instr.dtype, width)
-        if inside is not None:
-            mask = self._both(mask, inside) if mask is not None else inside if inside.width == width else f.splat(inside, width)
         if width == 1 or kind == 1:
             return scalar.load(f, pointer, instr.dtype, width, mask)
         if kind == 0:  # every lane reads the same element, but a bound may keep some from reading it
@@ -399,41 +423,11 @@ class Body:
         return f.shuffle(whole, whole, range(0, step * width, step))
 
     def _gather(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
-        f, instr = self.f, self.instructions[number]
-        if width > 1 and not any(self.is_vector(argument) for argument in instr.args):
+        if width > 1 and not any(self.is_vector(argument) for argument in self.instructions[number].args):
             return self._gather_row(number, width, mask)
-        if width == near.WIDTH and (table := self._table(number)) is not None:
-            otherwise = lambda: self._gather_lanes(number, indices, width, mask)
-            index = indices[table]
-            assert isinstance(index, Value)
-            return near.gather(f, self._row_start(number, table), index, instr.dtype, mask, otherwise)
-        return self._gather_lanes(number, indices, width, mask)
-
-    @property
-    def has_tables(self) -> bool:
-        """Whether elements are gathered along a row by a table."""
-        return any(instr.op == "gather" and self._table(number) is not None for number, instr in enumerate(self.instructions))
-
-    def _table(self, number: int) -> int | None:
-        """Which index of a gather alone moves along the lanes, if it does so within a row and is a table of ours (what users give is checked)."""
-        access, _, moves = self.instructions[number].attrs
-        args = self.instructions[number].args
-        moving = [place for place, argument in enumerate(args) if self.is_vector(argument)]
-        if len(moving) != 1 or self.spec.accesses[access].vector != 0:
-            return None
-        index = self.instructions[args[moving[0]]]
-        return moving[0] if moves[moving[0]] and index.op == "load" and index.dtype is dtypes.int64 else None
-
-    def _row_start(self, number: int, table: int) -> Value:
-        """Where the row of a gather begins along which one of its indices moves."""
-        f, instr = self.f, self.instructions[number]
-        start = self.pointer(instr.attrs[0])
-        for place, (argument, stride) in enumerate(zip(instr.args, self.extras[number], strict=True)):
-            if place != table:
-                index = self.values[argument]
-                assert isinstance(index, Value)
-                start = self.element(start, f.mul(index, stride), instr.dtype)
-        return start
+        otherwise = lambda: self._gather_lanes(number, indices, width, mask)
+        is_by_table = width == near.WIDTH and tables.place(self, number) is not None
+        return tables.gather(self, number, mask, otherwise) if is_by_table else otherwise()
 
     def _gather_lanes(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
         f, instr = self.f, self.instructions[number]
@@ -563,7 +557,8 @@ class Body:
         if width == 1:
             scalar.store(f, value, pointer, instr.dtype)
         elif kind == 1:
-            scalar.store(f, value, pointer, instr.dtype, mask, stream=self.streams.get(access))
+            count = self.counts.get(mask.text) if mask is not None else None
+            scalar.store(f, value, pointer, instr.dtype, mask, stream=self.streams.get(access), count=count)
         else:
             scalar.store_strided(f, value, pointer, self._lane_steps(access, width), instr.dtype, mask)
 
@@ -571,7 +566,9 @@ class Body:
 
     def first_lanes(self, count: Value, width: int) -> Value:
         """The lanes below ``count``, which is not negative."""
-        return self.lanes_between(None, count, width)
+        mask = self.lanes_between(None, count, width)
+        self.counts[mask.text] = count
+        return mask
 
     def lanes_between(self, first: Value | None, last: Value, width: int) -> Value:
         """The lanes from ``first`` (not negative) to below ``last``; compared as bytes, of which a register holds many."""

@@ -14,12 +14,14 @@ from typing import NamedTuple
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, bits, element_type, i64, vector
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, is_ordered, neutral, total_dtype
+from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, grouped, is_ordered, neutral, total_dtype
 from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import BOOL
 from flambeau._types.dtype import dtype as DType
 
+AtVector = Callable[[Value, "Value | None"], None]
+"""What is done at a vector of results: ``(the first of them, counted from the tile's, mask)``."""
 LANE_BYTES = 128 << 10
 """Memory for the lanes of a tile: it should leave room in the second-level cache."""
 MOST_VECTORS = 64
@@ -151,16 +153,27 @@ class Column:
         self.body.values = dict(known)
         self.body.places.clear()
 
-    def across(self, at_vector: Callable[[Value, Value | None], None]) -> None:
+    def across(self, at_vector: AtVector) -> None:
         """Loops over the vectors of the tile: ``at_vector(first result of the vector, mask)``."""
+        self._whole_vectors(at_vector)
+        self._last_vector(at_vector)
+
+    def _whole_vectors(self, at_vector: AtVector) -> None:
         body, f = self.body, self.f
-        whole = f.binary("and", self.count, i64(-VECTOR))
-        for start, stop in ((i64(0), whole), (whole, self.count)):
-            with f.loop(start, stop, VECTOR) as vectors:
-                body.places[body.vector_digit] = f.add(self.first, vectors.index)
-                known = dict(body.values)
-                at_vector(vectors.index, None if start.text == "0" else body.first_lanes(f.sub(self.count, vectors.index), VECTOR))
-                body.values = known
+        with f.loop(0, f.binary("and", self.count, i64(-VECTOR)), VECTOR) as vectors:
+            body.places[body.vector_digit] = f.add(self.first, vectors.index)
+            known = dict(body.values)
+            at_vector(vectors.index, None)
+            body.values = known
+
+    def _last_vector(self, at_vector: AtVector) -> None:
+        """What is no whole vector, if there is any."""
+        body, f = self.body, self.f
+        with f.loop(f.binary("and", self.count, i64(-VECTOR)), self.count, VECTOR) as vectors:
+            body.places[body.vector_digit] = f.add(self.first, vectors.index)
+            known = dict(body.values)
+            at_vector(vectors.index, body.first_lanes(f.sub(self.count, vectors.index), VECTOR))
+            body.values = known
 
     def _recall(self, numbers: Sequence[int], at: Value) -> None:
         """Load from their slots what is known for each result."""
@@ -257,12 +270,16 @@ class Column:
         self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
 
         def line(is_first: Value, carried: list[Value]) -> list[Value]:
-            start = first
+            if not phase.rows:
+                self._one_by_one(phase, is_first, first, first, last, self.across)
+                return carried
+            start, stop = first, f.select(f.compare("sge", self.count, VECTOR), last, first)
             for rows in phase.rows:
-                stop = f.add(start, f.binary("and", f.sub(last, start), i64(-LANES * rows)))
-                self._rows(phase, rows, is_first, start, stop, first)
-                start = stop
-            self._positions(start, last, lambda position: self._visit(phase, [position], self._is_fresh(is_first, position, first)))
+                whole = f.add(start, f.binary("and", f.sub(stop, start), i64(-LANES * rows)))
+                self._rows(phase, rows, is_first, start, whole, first)
+                start = whole
+            self._one_by_one(phase, is_first, first, start, stop, self._whole_vectors)
+            self._last_vector(lambda at, mask: self._by_lanes(phase, at, mask, is_first, first, last))
             return carried
 
         self.chunks.lines_of(first_line, last_line, [], line)
@@ -292,7 +309,51 @@ class Column:
         f = self.f
         with f.loop(start, stop, LANES * count) as blocks, f.loop(0, LANES) as lanes:
             position = f.add(blocks.index, lanes.index)
-            self._visit(phase, [f.add(position, row * LANES) for row in range(count)], self._is_fresh(is_first, position, first))
+            together = [f.add(position, row * LANES) for row in range(count)]
+            self._visit(phase, together, self._is_fresh(is_first, position, first), self._whole_vectors)
+
+    def _one_by_one(
+        self, phase: _Phase, is_first: Value, first: Value, start: Value, stop: Value, across: Callable[[AtVector], None]
+    ) -> None:
+        self._positions(start, stop, lambda position: self._visit(phase, [position], self._is_fresh(is_first, position, first), across))
+
+    def _by_lanes(self, phase: _Phase, at: Value, mask: Value | None, is_first: Value, first: Value, last: Value) -> None:
+        """All positions of a vector that is not whole, as many of a lane together as ``_rows`` takes, but in a loop.
+
+        A load with a mask is long code without AVX-512: written out, these were half of a kernel.
+        """
+        body, f = self.body, self.f
+        self._recall(list(self.slots), at)
+        instrs = [self.spec.body[number] for number in phase.reductions]
+        (run,) = self.spec.run_digits
+        with (
+            body.along(digit for digit in range(self.spec.digits) if digit != run),
+            f.loop(first, last, LANES * phase.rows[0]) as blocks,
+            f.loop(0, f.intrinsic("smin", f.sub(last, blocks.index), i64(LANES))) as lanes,
+        ):
+            start = f.add(blocks.index, lanes.index)
+            end = f.intrinsic("smin", last, f.add(blocks.index, LANES * phase.rows[0]))
+            is_fresh = self._is_fresh(is_first, start, first)
+            before = [self._lane(number, at, lanes.index, is_fresh if number in phase.ordered else None) for number in phase.reductions]
+            with f.loop(start, end, LANES, [part for operand in before for part in scalar.unpack(operand)]) as positions:
+                known = dict(body.values)
+                body.places[run] = positions.index
+                after = grouped(instrs, positions.carried)
+                self._at_position(phase, mask, after)
+                positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
+                body.values = known
+            for number, operand in zip(phase.reductions, grouped(instrs, positions.carried), strict=True):
+                self.lanes[number].store(operand, at, lanes.index if number in phase.ordered else i64(0))
+
+    def _at_position(self, phase: _Phase, mask: Value | None, lanes: list[Operand]) -> None:
+        """What a phase does at one position for one vector of results; ``lanes``, one for each reduction, take it up."""
+        body = self.body
+        for number in phase.stores:
+            body.effect(number, VECTOR, mask)
+        for place, number in enumerate(phase.reductions):
+            instr = self.spec.body[number]
+            body.require(instr.args[0], VECTOR, mask)
+            lanes[place] = combine(self.f, instr, lanes[place], body.widened(instr.args[0], VECTOR))
 
     def _positions(self, first: Value, last: Value, at: Callable[[Value], None]) -> None:
         """Loops over positions of the run, whose digits count as on a milometer."""
@@ -315,8 +376,8 @@ class Column:
             step = f.cast("zext", over, "i64")
         return [f.add(body.places[digit], step) for digit in digits[:1]] + result
 
-    def _visit(self, phase: _Phase, positions: list[Value], is_fresh: Value) -> None:
-        """All that a phase does at some positions of one lane, for each vector of results."""
+    def _visit(self, phase: _Phase, positions: list[Value], is_fresh: Value, across: Callable[[AtVector], None]) -> None:
+        """All that a phase does at some positions of one lane, for each vector of results (that ``across`` goes to)."""
         body, f = self.body, self.f
         known = dict(body.values)
         stands = []
@@ -337,16 +398,11 @@ class Column:
             for values, stand in stands:
                 body.values = recalled | values
                 with body.standing(stand):
-                    for number in phase.stores:
-                        body.effect(number, VECTOR, mask)
-                    for place, number in enumerate(phase.reductions):
-                        instr = self.spec.body[number]
-                        body.require(instr.args[0], VECTOR, mask)
-                        before[place] = combine(f, instr, before[place], body.widened(instr.args[0], VECTOR))
+                    self._at_position(phase, mask, before)
             for number, after in zip(phase.reductions, before, strict=True):
                 self.lanes[number].store(after, at, lane if number in phase.ordered else i64(0))
 
-        self.across(at_vector)
+        across(at_vector)
         body.values = known
 
     def _lane(self, number: int, at: Value, lane: Value, is_fresh: Value | None) -> Operand:

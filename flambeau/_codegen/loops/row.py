@@ -213,23 +213,29 @@ class Row:
             with f.loop(first, whole, width, lanes) as vectors:
                 body.places[body.vector_digit] = vectors.index
                 vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
-            lanes = vectors.carried
-            for half in range(width // VECTOR):
-                start = f.add(whole, half * VECTOR)
-                with f.loop(start, f.intrinsic("smin", last, f.add(start, VECTOR)), VECTOR, lanes) as tail:
-                    body.places[body.vector_digit] = tail.index
-                    mask = body.first_lanes(f.sub(last, tail.index), VECTOR)
-                    before = [f.shuffle(part, part, range(half * VECTOR, (half + 1) * VECTOR)) for part in tail.carried]
-                    after = self._vector(reductions, stores, tail.index, VECTOR, mask, before)
-                    tail.carry(*(self._with_half(part, half, vector) for part, vector in zip(tail.carried, after, strict=True)))
-                lanes = tail.carried
-        return lanes
+            return self._tail(reductions, stores, whole, last, vectors.carried)
 
-    def _with_half(self, lanes: Value, half: int, vector: Value) -> Value:
-        """Lanes, the first or second half of which is another vector."""
-        f = self.f
-        whole = f.shuffle(vector, vector, [lane % VECTOR for lane in range(LANES)])
-        return f.shuffle(lanes, whole, [lane + (LANES if lane // VECTOR == half else 0) for lane in range(LANES)])
+    def _tail(self, reductions: list[int], stores: list[int], whole: Value, last: Value, lanes: list[Value]) -> list[Value]:
+        """The positions after the last whole vector, of which one half or both are left.
+
+        It is written out once: halves of the lanes change places in each round. (A vector of loads with masks is long code without AVX-512.)
+        """
+        body, f = self.body, self.f
+        halves = [f.shuffle(part, part, range(start, start + VECTOR)) for start in (0, VECTOR) for part in lanes]
+        count = len(lanes)
+        with f.loop(whole, last, VECTOR, halves) as tail:
+            body.places[body.vector_digit] = tail.index
+            mask = body.first_lanes(f.sub(last, tail.index), VECTOR)
+            after = self._vector(reductions, stores, tail.index, VECTOR, mask, tail.carried[:count])
+            tail.carry(*tail.carried[count:], *after)
+        if not count:
+            return []
+        is_odd = f.cast("trunc", f.binary("lshr", f.add(f.sub(last, whole), VECTOR - 1), VECTOR.bit_length() - 1), "i1")
+        result = []
+        for one, other in zip(tail.carried[:count], tail.carried[count:], strict=True):
+            low, high = f.select(is_odd, other, one), f.select(is_odd, one, other)
+            result.append(f.shuffle(low, high, range(LANES)))
+        return result
 
     def _segments(
         self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, lanes: list[Value]

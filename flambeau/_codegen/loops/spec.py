@@ -10,7 +10,7 @@ VECTOR = 16
 """Elements that one instruction computes together, where nothing asks for more."""
 LANES = 32
 """Running sums that a chunk has (``docs/design/0003-reductions.md``)."""
-CHUNK = 4096
+CHUNK = 1024
 """Positions that are added in lanes before these are folded."""
 BLOCK = 4096
 """Positions of the vector digit in a tile of a map."""

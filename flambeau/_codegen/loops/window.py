@@ -11,6 +11,7 @@ from itertools import product
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
+from flambeau._codegen.loops import tables
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.reducing import add_to_total, combine, neutral, total_dtype
 from flambeau._codegen.loops.spec import EFFECTS, LANES, VECTOR
@@ -22,6 +23,11 @@ Memory = dict[tuple[int, tuple[int, ...]], Operand]
 
 def at_vector(body: Body, width: int, mask: Value | None) -> None:
     """All instructions, for one vector of results."""
+    with tables.planning(body, mask):
+        _at_vector(body, width, mask)
+
+
+def _at_vector(body: Body, width: int, mask: Value | None) -> None:
     known = dict(body.values)
     memory = dict(body.once)
     stored: set[int] = set()

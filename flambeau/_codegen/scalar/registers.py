@@ -149,8 +149,17 @@ def load(builder: Builder, pointer: Value, of: dtype, width: int, mask: Value | 
     return pack([from_memory(builder, part, of) for part in (_deinterleave(builder, value) if complex else (value,))])
 
 
-def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: Value | None = None, *, stream: Value | None = None) -> None:
-    """Store consecutive elements; memory of lanes that ``mask`` leaves out is not touched.
+def store(
+    builder: Builder,
+    operand: Operand,
+    pointer: Value,
+    of: dtype,
+    mask: Value | None = None,
+    *,
+    stream: Value | None = None,
+    count: Value | None = None,
+) -> None:
+    """Store consecutive elements; memory of lanes that ``mask`` leaves out is not touched. ``count`` says how many it keeps, if these are the first.
 
     Past the caches if ``stream`` holds and no lane is left out; the place must then be a multiple of the vector's size.
     """
@@ -164,6 +173,8 @@ def store(builder: Builder, operand: Operand, pointer: Value, of: dtype, mask: V
     elif mask.width == 1:
         with builder.when(mask):
             builder.store(value, pointer)
+    elif count is not None and "avx512f" not in builder.module.features:
+        builder.store_first(value, pointer, builder.add(count, count) if complex else count)
     else:
         builder.masked_store(value, pointer, _duplicated(builder, mask) if complex else mask)
 

@@ -9,14 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flambeau._codegen.ir import Value
-from flambeau._codegen.lanes import Lanes, polynomial, rarely
+from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
 from flambeau._codegen.vmath.formats import Format, format_of
+
+Scale = Callable[[Lanes, Lanes], Lanes]
+"""How a number is multiplied by ``2**n``: ``scale``, or ``_scale_normal``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
     overflow: float
     """A little above where exp overflows."""
+    large: float
+    """A little below where exp is half of the largest power of two."""
     normal: float
     """A little above where exp is no normal number any more."""
     underflow: float
@@ -25,7 +30,7 @@ class _Limits:
     """Below this expm1 is -1."""
 
 
-_LIMITS = {"float": _Limits(89.0, -87.336, -104.0, -18.0), "double": _Limits(710.0, -708.39, -746.0, -38.0)}
+_LIMITS = {"float": _Limits(89.0, 88.0, -87.336, -104.0, -18.0), "double": _Limits(710.0, 709.0, -708.39, -746.0, -38.0)}
 
 _EXP = {
     "float": (0.4999999403953552, 0.16666516661643982, 0.04166809841990471, 0.00836917757987976, 0.0013838859740644693),
@@ -88,6 +93,13 @@ def scale(x: Lanes, shifted: Lanes) -> Lanes:
     return x * _power(half, of) * _power(n - half, of)
 
 
+def _scale_normal(x: Lanes, shifted: Lanes) -> Lanes:
+    """The same where the result and ``2**n`` are normal numbers."""
+    if "avx512f" in x.builder.module.features and x.width * x.bits == 512:
+        return scale(x, shifted)
+    return x * power_of_two(shifted)
+
+
 def _scalef(x: Lanes, n: Lanes) -> Lanes:
     """The same by one instruction."""
     every = Value(str((1 << x.width) - 1), f"i{x.width}")
@@ -102,20 +114,20 @@ def _power(n: Lanes, of: Format) -> Lanes:
 
 def exp(x: Lanes) -> Lanes:
     limits = _LIMITS[x.element]
-    return _fading(_exp, x.at_most(limits.overflow), limits.normal, limits.underflow)
+    return _fading(_exp, x.at_most(limits.overflow), limits.normal, limits.underflow, limits.large)
 
 
-def _exp(x: Lanes) -> Lanes:
+def _exp(x: Lanes, scale: Scale) -> Lanes:
     r, shifted = reduce(x)
     return scale(exp_of_reduced(r), shifted)
 
 
 def exp2(x: Lanes) -> Lanes:
     of = format_of(x)
-    return _fading(_exp2, x.at_most(of.bias + 2.0), 1.0 - of.bias, -of.bias - of.mantissa - 3.0)
+    return _fading(_exp2, x.at_most(of.bias + 2.0), 1.0 - of.bias, -of.bias - of.mantissa - 3.0, float(of.bias))
 
 
-def _exp2(x: Lanes) -> Lanes:
+def _exp2(x: Lanes, scale: Scale) -> Lanes:
     of = format_of(x)
     shifted = x + of.integer
     fraction = x - (shifted - of.integer)
@@ -123,15 +135,21 @@ def _exp2(x: Lanes) -> Lanes:
     return scale(exp_of_reduced(r), shifted)
 
 
-def _fading(function: Callable[[Lanes], Lanes], x: Lanes, normal: float, underflow: float) -> Lanes:
-    """A function whose result is 0 below ``underflow``, and from there to ``normal`` a subnormal number.
+def _fading(
+    function: Callable[[Lanes, Scale], Lanes], x: Lanes, normal: float, underflow: float, large: float | None = None
+) -> Lanes:
+    """A function whose result is 0 below ``underflow``, from there to ``normal`` a subnormal number, and above ``large`` perhaps too large for
+    ``_scale_normal`` (which it never is if that is ``None``).
 
-    Making one takes a hundred cycles on Intel's processors, also if it is rounded to 0 in the end: scores of -inf, of which a mask is made,
-    made softmax five times as slow. So only what asks for one waits for it.
+    Making a subnormal number takes a hundred cycles on Intel's processors, also if it is rounded to 0 in the end: scores of -inf, of which a mask is
+    made, made softmax five times as slow. So only what asks for one waits for it, a register of lanes after the other, which is short code.
     """
     small = x < normal
-    result = small.select(0.0, function(small.select(0.0, x)))
-    return rarely(small & (x > underflow), [result], lambda: [function(x.at_least(underflow))])[0]
+    result = small.select(0.0, function(small.select(0.0, x), _scale_normal))
+    is_rare = small & (x > underflow)
+    if large is not None:
+        is_rare = is_rare | (x > large)
+    return rarely(is_rare, [result], lambda: [in_pieces(lambda piece: function(piece, scale), x.at_least(underflow))])[0]
 
 
 def short_exp2(x: Lanes) -> Lanes:
@@ -160,6 +178,6 @@ def expm1(x: Lanes) -> Lanes:
 def sigmoid(x: Lanes) -> Lanes:
     """``1 - q`` or ``e - e q`` with ``e = exp(-|x|)``, ``q = e / (1 + e)``, so that small results keep their precision."""
     limits = _LIMITS[x.element]
-    e = _fading(_exp, -x.abs(), limits.normal, limits.underflow)
+    e = _fading(_exp, -x.abs(), limits.normal, limits.underflow)  # at most 1
     whole = (x < 0.0).select(e, x.constant(1.0))
     return (-whole).fma(e / (e + 1.0), whole)

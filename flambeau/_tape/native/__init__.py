@@ -18,12 +18,12 @@ import sys
 from typing import Any
 
 from flambeau._runtime import callables, launch, words
-from flambeau._tape.native import common, flush, record, tensors
+from flambeau._tape.native import arrays, common, flush, record, tensors
 
 WARM = 100
 """Flushes before the native code is loaded (3 ms; the first process on a machine compiles it, 190 ms of processor time)."""
 
-_SOURCE = common.SOURCE + record.SOURCE + flush.SOURCE + tensors.SOURCE
+_SOURCE = common.SOURCE + record.SOURCE + flush.SOURCE + tensors.SOURCE + arrays.SOURCE
 
 
 class _State:
@@ -31,7 +31,7 @@ class _State:
 
     Attributes:
         methods: ``(class, name, function)`` for those that take the places of Python's
-        flush, item, fresh, make_view, largest: functions
+        flush, item, fresh, layout_of, make_view, largest, numpy, run_random: functions
         binary: makes the method of tensors that calls an operator: ``binary(operator, name)``
     """
 
@@ -46,8 +46,11 @@ class _State:
         self.flush: Any = None
         self.item: Any = None
         self.fresh: Any = None
+        self.layout_of: Any = None
         self.make_view: Any = None
         self.largest: Any = None
+        self.numpy: Any = None
+        self.run_random: Any = None
         self.binary: Any = None
 
     def hold(self, name: str, value: Any) -> None:
@@ -68,16 +71,16 @@ _FIELDS = {
     "Trie": ("root", "size"),
     "Storage": ("buffer", "error", "exported", "nbytes", "slot", "tape", "version"),
     "Tensor": ("base", "layout", "node", "output_nr", "storage"),
-    "Layout": ("contiguous", "dense", "dtype", "memo", "numel", "offset", "shape"),
+    "Layout": ("contiguous", "dense", "dtype", "memo", "numel", "offset", "shape", "strides"),
     "Operator": ("keeps_origin", "native"),
-    "DType": ("category", "itemsize"),
+    "DType": ("category", "itemsize", "numpy"),
     "ViewRecord": ("layouts", "operands", "statics"),
     "Native": ("address",),
     "GradNode": ("inputs", "op", "record", "saved"),
     "Anomaly": ("enabled",),
     "Launch": ("classes", "inputs", "kinds", "sizes", "slots", "sources", "words"),
     "Buffer": ("_class", "address", "nbytes", "packed"),
-    "SizeClass": ("counters", "free", "nbytes", "pop"),
+    "SizeClass": ("counters", "free", "memory_at", "nbytes", "pop"),
     "Counters": ("address",),
 }  # fmt: skip
 """The fields that native code reads or writes."""
@@ -92,7 +95,8 @@ takes a fifth of the time of the smallest flush."""
 
 _OF_STATE = {
     "flush": callables.ONE_ARGUMENT, "item": callables.ONE_ARGUMENT, "fresh": callables.ONE_ARGUMENT, "largest": callables.ONE_ARGUMENT,
-    "make_view": callables.FAST,
+    "make_view": callables.FAST, "numpy": callables.ONE_ARGUMENT, "run_random": callables.FAST,
+    "layout_of": callables.FAST,
 }  # fmt: skip
 """Functions that are given the state first, and how they are given the rest."""
 
@@ -110,13 +114,15 @@ def load(classes: dict[str, type], objects: dict[str, Any], places: dict[str, in
     structures = {name: words.Structure.of_class(classes[name], fields) for name, fields in _FIELDS.items()}
     for name in ("Storage", "Tensor", "GradNode", "ViewRecord", "Buffer"):  # an object just made has nothing to let go of
         structures[f"New{name}"] = words.Structure(structures[name].fields, owned=False)
-    scratch, cells = (ctypes.c_int64 * (2 * SCRATCH_SLOTS))(), (ctypes.c_int64 * 4)()
+    scratch, cells, block = (ctypes.c_int64 * (2 * SCRATCH_SLOTS))(), (ctypes.c_int64 * 4)(), (ctypes.c_int64 * 6)()
+    new_array, set_base = callables.array_functions()
     numbers = {
         "thread": 0, "tape": 0, "scratch": ctypes.addressof(scratch), "scratch_slots": SCRATCH_SLOTS, "cells": ctypes.addressof(cells),
         "clock": 6 if sys.platform == "darwin" else 1, "short_time": SHORT_NANOSECONDS, "tuple_items": tuple.__basicsize__,
+        "block": ctypes.addressof(block), "new_array": new_array, "set_base": set_base,
     }  # fmt: skip
     state = _State(objects, numbers | places)
-    state.kept = scratch, cells, callables.DEFINITIONS
+    state.kept = scratch, cells, block, callables.DEFINITIONS
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(state))  # for ever: the last objects are freed when modules are gone
     structures["State"] = words.Structure(state.places, owned=False)
     structures["Pool"] = words.Structure({"run": 0}, owned=False)

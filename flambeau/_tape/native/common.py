@@ -17,6 +17,18 @@ def call_with(function, argument):
     return result
 
 
+def call_all(function, arguments, count):
+    """Call a function with ``count`` arguments that lie in memory."""
+    positional = PyTuple_New(count)
+    index = 0
+    while index < count:
+        PyTuple_SetItem(positional, index, new(at(arguments + 8 * index)))
+        index += 1
+    result = PyObject_Call(function, positional, 0)
+    Py_DecRef(positional)
+    return result
+
+
 def fill_storage(storage: NewStorage, buffer, nbytes, tape, slot, state: State):
     storage.buffer = buffer
     storage.nbytes = nbytes

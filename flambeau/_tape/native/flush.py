@@ -65,7 +65,7 @@ def known(tape: Tape, state: State):
     words: Words = PyLong_AsSsize_t(launch.words)
     if words.left == 0:
         return 0
-    words.left = words.left - 1
+    words.left -= 1
     return launch
 
 

@@ -26,6 +26,33 @@ def fresh(address, layout: Layout):
     return tensor
 
 
+def layout_of(address, arguments, count):
+    """``layout_of(size, dtype)`` of ``_ops/creation.py``, of sizes that were asked for before."""
+    state: State = PyLong_AsSsize_t(address)
+    if count != 2:
+        return call_all(state.layout_of, arguments, count)
+    size = at(arguments)
+    if class_of(size) == state.tuple and PyTuple_Size(size) == 1:
+        first = PyTuple_GetItem(size, 0)
+        if class_of(first) == state.tuple:
+            size = first
+    found = 0
+    if class_of(size) == state.tuple:
+        index = PyTuple_Size(size) - 1
+        while index >= 0 and class_of(PyTuple_GetItem(size, index)) == state.int:
+            index -= 1
+        if index < 0:
+            key = PyTuple_New(2)
+            PyTuple_SetItem(key, 0, new(size))
+            PyTuple_SetItem(key, 1, new(at(arguments + 8)))
+            found = PyDict_GetItemWithError(state.contiguous, key)
+            Py_DecRef(key)
+    if found == 0:
+        PyErr_Clear()
+        return call_all(state.layout_of, arguments, count)
+    return new(found)
+
+
 def make_view(address, arguments, count):
     """``_make_view(source, layout, operator, statics)`` of ``_ops/views.py``."""
     state: State = PyLong_AsSsize_t(address)
@@ -56,14 +83,7 @@ def make_view(address, arguments, count):
         tensor = PyType_GenericAlloc(state.tensor, 0)
     if tensor == 0:
         PyErr_Clear()
-        positional = PyTuple_New(4)
-        index = 0
-        while index < 4:
-            PyTuple_SetItem(positional, index, new(at(arguments + 8 * index)))
-            index += 1
-        result = PyObject_Call(state.make_view, positional, 0)
-        Py_DecRef(positional)
-        return result
+        return call_all(state.make_view, arguments, 4)
     fill_tensor(tensor, new(source.storage), layout, state)
     if views != 0:
         tensor.base = new(base)

@@ -9,6 +9,11 @@ from flambeau.vision.models._registry import get_model_builder as get_model_buil
 from flambeau.vision.models._registry import list_models as list_models
 from flambeau.vision.models.alexnet import AlexNet as AlexNet
 from flambeau.vision.models.alexnet import alexnet as alexnet
+from flambeau.vision.models.googlenet import GoogLeNet as GoogLeNet
+from flambeau.vision.models.googlenet import GoogLeNetOutputs as GoogLeNetOutputs
+from flambeau.vision.models.inception import Inception3 as Inception3
+from flambeau.vision.models.inception import InceptionOutputs as InceptionOutputs
+from flambeau.vision.models.inception import inception_v3 as inception_v3
 from flambeau.vision.models.mobilenetv2 import MobileNetV2 as MobileNetV2
 from flambeau.vision.models.mobilenetv2 import mobilenet_v2 as mobilenet_v2
 from flambeau.vision.models.resnet import ResNet as ResNet
@@ -32,14 +37,22 @@ from flambeau.vision.models.vgg import vgg16_bn as vgg16_bn
 from flambeau.vision.models.vgg import vgg19 as vgg19
 from flambeau.vision.models.vgg import vgg19_bn as vgg19_bn
 
+from flambeau.vision.models.googlenet import googlenet as googlenet  # isort: skip  (after its module, whose name it takes)
+
 __all__ = [
     "VGG",
     "AlexNet",
+    "GoogLeNet",
+    "GoogLeNetOutputs",
+    "Inception3",
+    "InceptionOutputs",
     "MobileNetV2",
     "ResNet",
     "alexnet",
     "get_model",
     "get_model_builder",
+    "googlenet",
+    "inception_v3",
     "list_models",
     "mobilenet_v2",
     "resnet18",

@@ -22,11 +22,11 @@ def ordered_sum(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     ones = [axis for axis in axes if x.shape[axis] == 1]
     count, length = (prod(x.shape[axis] for axis in part) for part in (outer, run))
     lines = x.transpose([*kept, *ones, *outer, *run]).reshape([x.shape[axis] for axis in kept] + [count, length])
-    together = max(1, 4096 // max(length, 1)) if outer else 1
+    together = max(1, 1024 // max(length, 1)) if outer else 1
     total = np.zeros(lines.shape[:-2])
     for line in range(0, count, together):
-        for start in range(0, length, 4096):
-            total += _folded(lines[..., line : line + together, start : start + 4096])
+        for start in range(0, length, 1024):
+            total += _folded(lines[..., line : line + together, start : start + 1024])
     return total.astype(np.float32)
 
 

@@ -46,3 +46,42 @@ def test_little_is_not_shared(rows_inside: list[bool]) -> None:
     x, y = flambeau.ones(4, 5, 40), flambeau.ones(4, 1, 40)
     assert flambeau.equal(x + (y * 1.5 + 0.25).expand(4, 5, 40), flambeau.full((4, 5, 40), 2.75))
     assert not any(rows_inside)
+
+
+@pytest.mark.parametrize("width", [5, 16, 31, 66])
+def test_rows_share_how_a_table_is_read(width: int, rows_inside: list[bool]) -> None:
+    draw = np.random.default_rng(1)
+    image = draw.standard_normal((3, 20, width)).astype(np.float32)
+    found = flambeau.nn.functional.pad(flambeau.tensor(image)[None], (2, 3, 1, 1), mode="reflect")[0]
+    assert np.array_equal(found.numpy(), np.pad(image, ((0, 0), (1, 1), (2, 3)), mode="reflect"))
+    assert any(rows_inside)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "float16", "float32", "float64", "complex64"])
+def test_ends_of_rows_leave_what_follows_them(dtype: str) -> None:
+    of = getattr(flambeau, dtype)
+    for width in (*range(1, 20), 31, 32, 33, 47):
+        rows = flambeau.ones(4, 50, dtype=of)
+        rows[:, 1 : 1 + width] = flambeau.zeros(4, width, dtype=of).add(flambeau.zeros(4, 1, dtype=of))
+        wanted = np.ones((4, 50))
+        wanted[:, 1 : 1 + width] = 0
+        assert np.array_equal(rows.numpy(), wanted.astype(rows.numpy().dtype)), width
+
+
+@pytest.mark.parametrize("channels", [1, 16, 19, 33, 64])
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_bounds_that_all_lanes_share_leave_out_whole_lines(channels: int, dtype: type) -> None:
+    """The adjoint of a mirrored border reads each line of an image inside of some of its bounds and outside of others."""
+    draw = np.random.default_rng(2)
+    padded = draw.integers(-9, 9, (2, channels, 6, 7)).astype(dtype)
+    x = flambeau.zeros(2, channels, 4, 5, dtype=flambeau.from_numpy(padded).dtype).contiguous(memory_format=flambeau.channels_last)
+    x.requires_grad_()
+    ahead = flambeau.tensor(padded).contiguous(memory_format=flambeau.channels_last)
+    (found,) = flambeau.autograd.grad(flambeau.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect"), x, ahead)
+    rows = padded[:, :, 1:-1].copy()
+    rows[:, :, 1] += padded[:, :, 0]
+    rows[:, :, -2] += padded[:, :, -1]
+    wanted = rows[..., 1:-1].copy()
+    wanted[..., 1] += rows[..., 0]
+    wanted[..., -2] += rows[..., -1]
+    assert np.array_equal(found.numpy(), wanted)

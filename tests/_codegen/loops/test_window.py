@@ -91,6 +91,20 @@ def test_long_reductions_and_those_of_few_elements_are_loops(monkeypatch: pytest
     assert found == ["window", "column", "column", "column"]
 
 
+@pytest.mark.parametrize(("rows", "length", "mode"), [(500, 5, "window"), (30, 5, "row"), (300, 16, "window"), (300, 17, "row")])
+def test_short_rows_of_which_functions_are_computed(monkeypatch: pytest.MonkeyPatch, rows: int, length: int, mode: str) -> None:
+    """The bits are those of rows, which few elements are left to: the rules are those of the machine, not of these tests."""
+    monkeypatch.setattr(nest, "ENOUGH", 1 << 16)
+    found = modes(monkeypatch)
+    x = flambeau.tensor(np.random.default_rng(length).standard_normal((rows, length)).astype(np.float32))
+    result = flambeau.log_softmax(x * 1.625, 1).numpy()
+    assert found == [mode]
+    monkeypatch.setattr(nest, "ENOUGH", 1 << 62)
+    TRIE.clear()
+    assert np.array_equal(flambeau.log_softmax(x * 1.625, 1).numpy(), result)
+    assert found[1:] == ["row"]
+
+
 def test_images_and_pixels_of_a_batch_norm_are_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     found = modes(monkeypatch)
     for batch in (3, 5):

@@ -10,6 +10,8 @@ from flambeau.vision.models.resnet import BasicBlock, Bottleneck, ResNet
 # What torchvision's documentation says.
 PARAMETERS = {
     "alexnet": 61100840,
+    "googlenet": 6624904,
+    "inception_v3": 27161264,
     "mobilenet_v2": 3504872,
     "resnet101": 44549160,
     "resnet152": 60192808,
@@ -35,7 +37,7 @@ PARAMETERS = {
 @pytest.fixture
 def uninitialised(monkeypatch):
     """Drawing 150 million random numbers would take longer than everything else."""
-    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_"):
+    for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_normal_"):
         monkeypatch.setattr(nn.init, name, lambda tensor, *args, **options: tensor)
 
 
@@ -45,7 +47,7 @@ def test_every_model_is_listed():
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters(name, uninitialised):
-    model = models.get_model(name)
+    model = models.get_model(name, **({"aux_logits": False} if name == "googlenet" else {}))
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
 
 
@@ -166,3 +168,39 @@ def test_mobilenet_widths():
     half = models.mobilenet_v2(width_mult=0.5)
     assert half.features[0][0].out_channels == 16
     assert half.last_channel == 1280
+
+
+@pytest.mark.parametrize(("name", "size", "auxiliary"), [("googlenet", 32, ["aux_logits2", "aux_logits1"]), ("inception_v3", 299, ["aux_logits"])])
+def test_inception_networks_have_auxiliary_logits_in_training(name, size, auxiliary, uninitialised):
+    model = models.get_model(name, num_classes=3)
+    for parameter in model.parameters():
+        parameter.data.fill_(0.001)
+    x = flambeau.ones(1, 3, 64 if size == 32 else 75, 64 if size == 32 else 75)
+    with flambeau.no_grad():
+        assert model.eval()(x).shape == (1, 3)
+    shapes = _shapes_in_training(model, size)
+    assert shapes == {"logits": (2, 3), **dict.fromkeys(auxiliary, (2, 3))}
+    without = models.get_model(name, num_classes=3, aux_logits=False, transform_input=True).eval()
+    assert without(x).shape == (1, 3) and len(without.state_dict()) < len(model.state_dict())
+
+
+def _shapes_in_training(model, size):
+    """Of the outputs: on the meta device, for the large one would take long."""
+    outputs = model.train().to("meta")(flambeau.empty(2, 3, size, size, device="meta"))
+    return {name: tuple(each.shape) for name, each in outputs._asdict().items()}
+
+
+def test_inputs_as_the_first_weights_expect_them():
+    from flambeau.vision.models.googlenet import normalized_as_before
+
+    mean, deviation = flambeau.tensor([0.485, 0.456, 0.406]), flambeau.tensor([0.229, 0.224, 0.225])
+    pixels = flambeau.rand(2, 3, 1, 1)
+    given = (pixels - mean[:, None, None]) / deviation[:, None, None]
+    flambeau.testing.assert_close(normalized_as_before(given), (pixels - 0.5) / 0.5)
+
+
+def test_inception_keys_are_torchvisions():
+    keys = list(models.googlenet(init_weights=False).state_dict())
+    assert keys[0] == "conv1.conv.weight" and "inception3a.branch2.1.bn.running_var" in keys and "aux1.fc2.bias" in keys and keys[-1] == "fc.bias"
+    keys = list(models.inception_v3(init_weights=False).state_dict())
+    assert keys[0] == "Conv2d_1a_3x3.conv.weight" and "Mixed_7c.branch3x3dbl_3b.bn.bias" in keys and "AuxLogits.conv1.conv.weight" in keys
