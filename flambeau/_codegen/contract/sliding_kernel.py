@@ -29,7 +29,6 @@ from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
-
 _AHEAD = 4
 """Steps of k ahead of which lines of the input are asked for: a step reads a few rows, on pages of its own, which no prefetcher follows."""
 
