@@ -177,19 +177,21 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
         )
         kernel = kernel.joined(0, 1)
         parts.append(_with_bias(graph, correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
+    # Phases whose lanes are places are put together where places are neighbours: a phase writes all of its vectors there.
+    strides = layout.strides if innermost else lay.contiguous(layout.shape, layout.dtype).strides
     if dimensions == every:
         if len(parts) == 1:
             return parts[0]
-        whole = graph.empty(parts[0].dtype, layout.shape, layout.strides)
+        whole = graph.empty(parts[0].dtype, layout.shape, strides)
     else:
         nothing = graph.constant(0, dtype, layout.shape)
-        whole = graph.copy(_with_bias(graph, nothing, operands, layout), layout.strides)
+        whole = graph.copy(_with_bias(graph, nothing, operands, layout), strides)
     for phase, part in zip(product(*dimensions), parts, strict=True):
         shown = whole.layout
         for axis, (each, step) in enumerate(zip(phase, stride, strict=True)):
             shown = lay.slice_axis(shown, 2 + axis, each[0], each[1], step)
         whole = graph.update(whole, shown, part)
-    return whole
+    return whole if strides == layout.strides else graph.copy(whole, layout.strides)
 
 
 def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layout) -> Node:
@@ -227,7 +229,9 @@ def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: t
     windows = graph.windows(input, range(2, 2 + rank), sizes, stride, padding, dilation, grad.shape[2:])
     a = grad.split_axis(1, groups).permute([1, 2, 0, *range(3, 3 + rank)])  # g, c, N, *o
     b = windows.split_axis(1, groups).permute([1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank)])  # g, N, *o, d, *k
-    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype)  # g, c, d, *k
+    # Memory has the results as their layout does: with the channels innermost, neighbouring results read neighbouring numbers.
+    order = None if layouts[0].contiguous else [0, 1, *range(3, 3 + rank), 2]
+    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order)  # g, c, d, *k
     return result.joined(0, 1)
 
 

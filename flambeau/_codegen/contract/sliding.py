@@ -28,6 +28,8 @@ _CHAINS = 8
 _TILES_OF_A_CORE = 4
 _FEW_ROWS = 8
 """Rows of positions up to which a tile is cut along its lanes rather than further."""
+_BAND = 1 << 18
+"""Bytes of a band that half of a small second-level cache may hold: bands of two rows of positions read each row of the input twice."""
 _PANELS = (16, 12, 8, 6, 4, 3, 2, 1)
 """Rows of the left operand that a register tile may have."""
 
@@ -187,7 +189,7 @@ class _Planner(Pairing):
         row, plane, columns, needed = self._line(lanes)
         steps = prod(axis[0] for axis in self.k)
         outside = prod(axis[0] for axis in (*self.n, *self.batch))
-        limit = self.target.l2_bytes // 6 // tile.bytes
+        limit = max(self.target.l2_bytes // 6, min(self.target.l2_bytes // 2, _BAND)) // tile.bytes
         block = tall.axis[0]
         while block > 2 * positions and (
             steps * self._band_rows(block, positions) * row > limit

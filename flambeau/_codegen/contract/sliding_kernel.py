@@ -29,6 +29,9 @@ from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
+_AHEAD = 4
+"""Steps of k ahead of which lines of the input are asked for: a step reads a few rows, on pages of its own, which no prefetcher follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slide:
@@ -356,16 +359,30 @@ class _Emitter:
         f, read, s, tile = self.f, self.read, self.s, self.tile
         width = tile.width * s.wide.pace
         with f.loop(0, read("band.columns"), width) as loop:
-            mask = f.compare("ne", f.load(f.offset(self.areas["masks"], loop.index, "i8"), vector("i8", width)), 0)
-            mask = f.binary("and", mask, f.splat(exists, width))
-            value = registers.load(f, address(f, source, loop.index, s.operand), s.operand, width, mask)
-            value = widen(f, value, s.operand, tile.compute)
-            along = loop.index
-            if s.wide.pace > 1:
-                along = f.binary("udiv", along, i64(s.wide.pace))
-            for which in range(s.wide.pace):
-                part = f.shuffle(value, value, range(which, width, s.wide.pace)) if s.wide.pace > 1 else value
-                f.store(part, f.offset(place, f.add(along, f.mul(read("band.plane"), which)), tile.element))
+            start = address(f, source, loop.index, s.operand)
+            if s.k:
+                f.prefetch(address(f, start, f.mul(read(f"k{s.k - 1}.b"), _AHEAD), s.operand))
+            target = f.offset(place, f.binary("udiv", loop.index, i64(s.wide.pace)) if s.wide.pace > 1 else loop.index, tile.element)
+            present = f.load(f.offset(self.areas["masks"], loop.index, "i8"), vector("i8", width))
+
+            is_any = Value("true", "i1")
+            if not tile.has_masks:
+                # Without mask registers a masked load takes several times as long as one of a whole vector, as most are.
+                is_whole = f.binary("and", f.compare("eq", f.cast("bitcast", present, f"i{8 * width}"), -1), exists)
+                with f.when(is_whole):
+                    self._planes(registers.load(f, start, s.operand, width), target)
+                is_any = f.binary("xor", is_whole, 1)
+            with f.when(is_any):
+                mask = f.binary("and", f.compare("ne", present, 0), f.splat(exists, width))
+                self._planes(registers.load(f, start, s.operand, width, mask), target)
+
+    def _planes(self, value: registers.Operand, target: Value) -> None:
+        """Store neighbouring columns, each to its plane."""
+        f, s, tile, width = self.f, self.s, self.tile, self.tile.width * self.s.wide.pace
+        value = widen(f, value, s.operand, tile.compute)
+        for which in range(s.wide.pace):
+            part = f.shuffle(value, value, range(which, width, s.wide.pace)) if s.wide.pace > 1 else value
+            f.store(part, f.offset(target, f.mul(self.read("band.plane"), which), tile.element))
 
     def _addresses(self, source: Value, place: Value, exists: Value, bounds: list[tuple[int, Value]]) -> None:
         """Where the pixels of a row are."""

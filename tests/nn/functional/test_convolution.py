@@ -276,6 +276,22 @@ def test_channels_last_is_kept(function):
         np.testing.assert_array_equal(out.numpy(), plain.numpy())  # the order of the sum does not depend on the layout
 
 
+@pytest.mark.parametrize("channels, kernel, stride", [(3, 3, 2), (3, 7, 2), (3, 2, 3), (20, 3, 2)])
+def test_strided_gradients_have_the_bits_and_the_layout_of_their_format(channels, kernel, stride):
+    """Phases of few channels are put together with places innermost, and a gradient by the weight lies as the weight does."""
+    x, w = flambeau.randn(2, channels, 37, 41), flambeau.randn(24, channels, kernel, kernel)
+    found = []
+    for memory_format in (flambeau.contiguous_format, flambeau.channels_last):
+        image, weight = (each.contiguous(memory_format=memory_format).requires_grad_() for each in (x, w))
+        out = F.conv2d(image, weight, stride=stride, padding=1)
+        ahead = flambeau.ones_like(out) * flambeau.arange(out.shape[-1])
+        gradients = flambeau.autograd.grad(out, (image, weight), ahead.contiguous(memory_format=memory_format))
+        assert all(each.is_contiguous(memory_format=memory_format) for each in gradients)
+        found.append([each.numpy() for each in gradients])
+    for plain, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(other, plain)
+
+
 def test_channels_last_of_one_channel_is_what_the_strides_say():
     x, w = flambeau.rand(2, 1, 5, 6), flambeau.rand(4, 1, 3, 3)
     assert F.conv2d(x, w).is_contiguous()
