@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
-from queue import Empty, SimpleQueue
+from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import cache, image, parts, support, targets
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .llvm import Compiler, Linker
 
 _LENGTHS = struct.Struct("<QQ")
+_SWITCH_SECONDS = 5e-4
+"""How long a thread that has compiled something waits until the one that plans lets it have Python's lock (5 ms otherwise, in which it could compile
+half a kernel, and it waits for the lock four times a kernel)."""
 
 _lock = threading.RLock()
 _addresses: dict[str, int] = {}
@@ -58,7 +61,9 @@ class Compilation:
         self._loaded: dict[str, _Entry] = {}
         self._compiled: dict[str, _Entry] = {}
         self._errors: list[Exception] = []
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._tasks: PriorityQueue[tuple[int, int, _Task | None]] = (
+            PriorityQueue()
+        )  # the longest first, so that no core is left with a long one
         self._threads: list[threading.Thread] = []
         self._quick = ExitStack()
 
@@ -90,8 +95,8 @@ class Compilation:
         for part, source in apart.items():
             self.add(part, source)
         if not self._threads:
-            self._quick.enter_context(_quick())
-        self._tasks.put(_Task(name, text, rest, tuple(apart)))
+            self._hurry()
+        self._tasks.put((-len(rest), len(self._asked), _Task(name, text, rest, tuple(apart))))
         if len(self._threads) < targets.available_cores():
             thread = threading.Thread(target=self._work, name="flambeau-compile", daemon=True)
             with suppress(RuntimeError):  # the interpreter is exiting and starts no threads any more
@@ -114,9 +119,15 @@ class Compilation:
         _count(loaded=self._loaded, compiled=self._compiled)
         _counts["seconds"] += time.perf_counter() - start
 
+    def _hurry(self) -> None:
+        """See to it that compiling is quick, until the context ends."""
+        self._quick.enter_context(_quick())
+        self._quick.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_SECONDS)
+
     def _work(self) -> None:
         """Compile what was asked for until there is nothing more to come."""
-        while (task := self._tasks.get()) is not None:
+        while (task := self._tasks.get()[-1]) is not None:
             try:
                 self._compiled[task.name] = _compile(task)
             except Exception as error:  # for finish() to raise
@@ -124,8 +135,8 @@ class Compilation:
 
     def _complete(self) -> None:
         """Help with what is left, and let the threads end."""
-        for _ in range(len(self._threads) + 1):
-            self._tasks.put(None)
+        for number in range(len(self._threads) + 1):
+            self._tasks.put((1, number, None))  # after all tasks
         self._work()
         while self._threads:
             self._threads.pop().join()

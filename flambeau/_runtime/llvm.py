@@ -66,6 +66,10 @@ _SIGNATURES = {
     "DisposeString": (None, _POINTER),
 }
 
+_LONG = ("ParseAssembly", "VerifyModule", "RunNewModulePassManager", "TargetMachineEmitToMemory")
+"""What takes long enough to be worth giving up Python's lock. Who gives it up while another thread is planning waits 5 ms to have it back (or what
+``sys.setswitchinterval`` says), and a module takes twenty calls."""
+
 
 def _library() -> ctypes.CDLL:
     """The library inside ``llvmlite``, found without importing the package unless it is where no release has had it."""
@@ -81,9 +85,10 @@ def _library() -> ctypes.CDLL:
 
 def _functions() -> dict[str, Callable[..., Any]]:
     library = _library()
+    locked = ctypes.PyDLL(library._name, handle=library._handle)
     functions = {}
     for name, (returns, *arguments) in _SIGNATURES.items():
-        function = getattr(library, f"LLVMPY_{name}")
+        function = getattr(library if name in _LONG else locked, f"LLVMPY_{name}")
         function.restype, function.argtypes = returns, arguments
         functions[name] = function
     return functions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flambeau._codegen.ir import Module
-from flambeau._codegen.lanes import Lanes, polynomial, rarely
+from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
 from tests._codegen.elementwise import run_lanes
 
 
@@ -54,3 +54,11 @@ def test_rarely_replaces_only_lanes_that_meet_the_condition(width):
 
     x = np.array([1.0, 3.0, 2.0, 4.0, 0.0, 1.0, 1.0, 2.0])
     np.testing.assert_array_equal(run_lanes(body, x, width=width), np.where(x > 2, 110 * x, 2 * x + 1))
+
+
+@pytest.mark.parametrize("width", [1, 4, 32])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pieces_give_what_the_whole_gives(width, dtype):
+    x = np.linspace(-3, 3, 64, dtype=dtype)
+    body = lambda x: (x * x).fma(x, x + 1.0)
+    np.testing.assert_array_equal(run_lanes(lambda x: in_pieces(body, x), x, width=width), run_lanes(body, x, width=width))

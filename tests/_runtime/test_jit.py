@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,23 @@ def test_several_at_once_are_all_there(cache_home: Path) -> None:
     names = [fresh_name() for _ in range(20)]
     addresses = jit.compile_kernels({name: scale(name, float(number)) for number, name in enumerate(names)})
     assert [apply(addresses[name], 2.0) for name in names] == [2.0 * number for number in range(20)]
+
+
+def test_longest_kernels_come_first_and_the_interval_of_switches_comes_back(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    compile_one = jit._compile
+    monkeypatch.setattr(jit.targets, "available_cores", lambda: 0)
+
+    def note(task: jit._Task) -> jit._Entry:
+        compiled.append(task.name)
+        return compile_one(task)
+
+    monkeypatch.setattr(jit, "_compile", note)
+    names = [fresh_name() for _ in range(3)]
+    interval = sys.getswitchinterval()
+    jit.compile_kernels({name: scale(name, 2.0) + ";" * length for name, length in zip(names, (10, 1000, 100), strict=True)})
+    assert compiled == [names[1], names[2], names[0]]
+    assert sys.getswitchinterval() == interval
 
 
 def test_second_time_compiles_nothing(cache_home: Path) -> None:

@@ -114,6 +114,7 @@ class Column:
         self.outer = frozenset(range(body.spec.outer))
         self.outside = self.outer | {body.vector_digit}
         self.slots: dict[int, Line] = {}
+        self.passing: set[int] = set()  # what is known once for each result, and wanted only while it is computed
         reductions = [(number, instr) for number, instr in enumerate(self.spec.body) if instr.op == "reduce"]
         # An odd number of vectors from one lane to the next: lanes that lie a multiple of 4096 bytes apart would push each other out of the cache.
         pitch = self.f.binary("or", self.tile, VECTOR)
@@ -191,7 +192,7 @@ class Column:
         for number in body.known_at(self.outer, phase):
             if all(argument in body.values for argument in self.spec.body[number].args):
                 body.values[number] = body.compute(number, 1, None)
-        new = [number for number in body.known_at(self.outside, phase) if number not in self.slots]
+        new = [number for number in body.known_at(self.outside, phase) if number not in self.slots and number not in self.passing]
         due = [
             number
             for number, instr in enumerate(self.spec.body)
@@ -203,14 +204,19 @@ class Column:
             due.remove(number)
         if not new and not due:
             return
+        here = {*new, *due}
+        wanted = {number for user, instr in enumerate(self.spec.body) if user not in here for number in instr.args}
+        self.passing.update(number for number in new if number not in wanted)
         for number in new:
-            self.slots[number] = Line(body, self.spec.body[number].dtype, self.vectors)
+            if number in wanted:
+                self.slots[number] = Line(body, self.spec.body[number].dtype, self.vectors)
 
         def at_vector(at: Value, mask: Value | None) -> None:
             for number in new:
                 self._recall(self.spec.body[number].args, at)
                 body.values[number] = body.compute(number, VECTOR, mask)
-                self.slots[number].store(body.values[number], at)
+                if number in self.slots:
+                    self.slots[number].store(body.values[number], at)
             for number in due:
                 self._recall(self.spec.body[number].args, at)
                 body.effect(number, VECTOR, mask)

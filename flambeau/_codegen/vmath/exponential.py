@@ -135,9 +135,7 @@ def _exp2(x: Lanes, scale: Scale) -> Lanes:
     return scale(exp_of_reduced(r), shifted)
 
 
-def _fading(
-    function: Callable[[Lanes, Scale], Lanes], x: Lanes, normal: float, underflow: float, large: float | None = None
-) -> Lanes:
+def _fading(function: Callable[[Lanes, Scale], Lanes], x: Lanes, normal: float, underflow: float, large: float | None = None) -> Lanes:
     """A function whose result is 0 below ``underflow``, from there to ``normal`` a subnormal number, and above ``large`` perhaps too large for
     ``_scale_normal`` (which it never is if that is ``None``).
 
