@@ -110,3 +110,22 @@ def test_powers_with_short_ways(exponent: float) -> None:
             -27,
         ]
     assert (y ** complex(exponent)).is_complex()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda z: z > z,
+        lambda z: z >= 1,
+        lambda z: z.max(),
+        lambda z: flambeau.bitwise_not(z.real),
+        lambda z: z.real | 1,
+        lambda z: z.real << 1,
+    ],
+)
+def test_dtypes_that_an_operator_does_not_take_are_refused_at_the_call(call):
+    z = flambeau.ones(2, dtype=flambeau.complex64)
+    with pytest.raises(NotImplementedError):
+        call(z)
+    with pytest.raises(NotImplementedError):
+        call(z.to("meta"))
