@@ -46,6 +46,9 @@ class OpOverload:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
 
+    def __str__(self) -> str:
+        return f"{self.overloadpacket}.{self._overloadname}"
+
     def __repr__(self) -> str:
         packet = self.overloadpacket
         return f"<OpOverload(op='{packet._namespace}.{packet.__name__}', overload='{self._overloadname}')>"
@@ -67,6 +70,9 @@ class OpOverloadPacket:
             raise AttributeError(overload)
         made = self.__dict__[overload] = OpOverload(self, overload)
         return made
+
+    def __str__(self) -> str:
+        return f"{self._namespace}.{self.__name__}"
 
     def __repr__(self) -> str:
         return f"<OpOverloadPacket(op='{self._namespace}.{self.__name__}')>"

@@ -82,7 +82,7 @@ def logspace(
     """``steps`` numbers from ``base**start`` to ``base**end``, whose logarithms are evenly spaced, both ends included."""
     if isinstance(steps, int) and steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    dtype = dtype or get_default_dtype()
+    dtype = dt.of_python(dtype) or get_default_dtype()
     if is_meta(device):  # nobody needs to know from where to where
         start, end = 0, 0
     if dtype.category < dt.FLOAT:

@@ -354,7 +354,7 @@ def _range(name: str, array: np.ndarray, low: float, high: float) -> tuple[float
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """How many elements lie in each of ``bins`` intervals of equal width between ``min`` and ``max`` (those of the data if equal)."""
     if not input.layout.dtype.is_floating_point:
-        raise RuntimeError(f"histc: expected a floating-point tensor, not {input.layout.dtype!r}")
+        raise NotImplementedError(f"histc: expected a floating-point tensor, not {input.layout.dtype!r}")
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     if input.storage.device is not CPU:

@@ -15,6 +15,7 @@ from flambeau._ops.meta import HERE, nowhere
 from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.registry import FUNCTIONS, new_tensor
+from flambeau._ops.sequences import dtype_of_arrays, flatten
 from flambeau._runtime.allocator import Buffer, allocate
 from flambeau._tape.storage import Storage, TensorBase
 from flambeau._tape.tape import LOCAL
@@ -492,8 +493,10 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
             packed = _packed(data, (len(data),), classes.pop(), dtype)
             if packed is not None:
                 return packed
-    flat, shape = _flatten(data)
+    flat, shape = flatten(data)
     kinds = {value.__class__ for value in flat}
+    if dtype is None:
+        dtype = dtype_of_arrays(data)
     if dtype is None:
         dtype = get_default_dtype()
         for kind in (complex, float, int, bool):
@@ -529,44 +532,6 @@ def _packed(numbers: Sequence, shape: tuple[int, ...], kind: type, dtype: DType 
     buffer = allocate(len(raw))
     ctypes.memmove(buffer.address, raw, len(raw))
     return new_tensor(Storage(buffer, len(raw)), lay.contiguous(shape, dtype))
-
-
-def _flatten(data: Any) -> tuple[list, tuple[int, ...]]:
-    """The numbers in nested sequences, and the shape."""
-    shape: list[int] = []
-    level: Any = [data]
-    while level and (
-        isinstance(level[0], (Sequence, np.ndarray, TensorBase)) and not isinstance(level[0], (str, bytes)) and not _scalar(level[0])
-    ):
-        length = len(level[0])
-        deeper: list = []
-        for item in level:
-            if _scalar(item) or not hasattr(item, "__len__"):
-                raise TypeError(f"not a sequence: expected a sequence of length {length} at dim {len(shape)}")
-            if len(item) != length:
-                raise ValueError(f"expected sequence of length {length} at dim {len(shape)} (got {len(item)})")
-            deeper.extend(item.tolist() if isinstance(item, (np.ndarray, TensorBase)) else item)
-        shape.append(length)
-        level = deeper
-    flat = []
-    for item in level:
-        if isinstance(item, (TensorBase, np.generic)):
-            item = item.item()
-        if item.__class__ not in (bool, int, float, complex):
-            if isinstance(item, (Sequence, str, bytes)):
-                if isinstance(item, (str, bytes)):
-                    raise TypeError(f"new(): invalid data type '{item.__class__.__name__}'")
-                raise ValueError(f"expected a number at dim {len(shape)}, got a sequence of length {len(item)}")
-            try:
-                item = number(item)
-            except TypeError:
-                raise RuntimeError(f"Could not infer dtype of {item.__class__.__name__}") from None
-        flat.append(item)
-    return flat, tuple(shape)
-
-
-def _scalar(item: Any) -> bool:
-    return (isinstance(item, TensorBase) and item.layout.ndim == 0) or (isinstance(item, np.ndarray) and item.ndim == 0)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:

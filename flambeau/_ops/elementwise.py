@@ -73,6 +73,26 @@ def lower_scalar(op: str, *, promote: Callable[[DType], DType] | None = None) ->
     return lower
 
 
+def _defined(op: str, infer: Callable) -> Callable:
+    """A shape rule that raises ``NotImplementedError`` for dtypes that the scalar operator does not take: at the call, not at the flush."""
+
+    def rule(operands: tuple, statics: tuple) -> Layout:
+        from flambeau._codegen.scalar.operators import OPS
+
+        layout = infer(operands, statics)
+        dtype = common_dtype(operands) if layout.dtype is dt.bool else layout.dtype
+        if not OPS[op].takes(dtype.compute):
+            raise NotImplementedError(f'"{op}" is not implemented for {dtype!r}: it takes {_taken(OPS[op])}')
+        return layout
+
+    return rule
+
+
+def _taken(op: Any) -> str:
+    """The dtypes that a scalar operator takes."""
+    return ", ".join(each.name for each in dt.DTYPES if op.takes(each.compute))
+
+
 def lower_spec(operands: list[Node]) -> list[Layout | type]:
     """The operands of a lowering as a shape rule sees them."""
     return [operand.attrs[1] if operand.kind == "number" else operand.layout for operand in operands]
@@ -85,7 +105,7 @@ def unary(
     name: str, op: str | None = None, *, infer: Callable = infer_same, lower: Callable | None = None, gradient: Callable | None = None
 ) -> Operator:
     """An operator of one operand, ``input``."""
-    operator = Operator(name, ("input",), infer=infer, lower=lower or lower_scalar(op or name))
+    operator = Operator(name, ("input",), infer=infer if lower else _defined(op or name, infer), lower=lower or lower_scalar(op or name))
     return operator.gradient(input=gradient) if gradient is not None else operator
 
 
@@ -99,7 +119,8 @@ def binary(
     other: Callable | None = None,
 ) -> Operator:
     """An operator of two operands, ``input`` and ``other``, with their gradients."""
-    operator = Operator(name, ("input", "other"), infer=infer, lower=lower or lower_scalar(op or name))
+    rule = infer if lower else _defined(op or name, infer)
+    operator = Operator(name, ("input", "other"), infer=rule, lower=lower or lower_scalar(op or name))
     formulas = {key: formula for key, formula in (("input", input), ("other", other)) if formula is not None}
     return operator.gradient(**formulas)
 

@@ -213,7 +213,7 @@ def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
 def _integers(operands: tuple, statics: tuple) -> Layout:
     result = infer_same(operands, statics)
     if result.dtype.category > dt.INTEGER:
-        raise RuntimeError(f"bitwise operators are for integers and bool, not {result.dtype!r}")
+        raise NotImplementedError(f"bitwise operators are for integers and bool, not {result.dtype!r}")
     return result
 
 

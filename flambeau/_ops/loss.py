@@ -144,7 +144,12 @@ def nll_loss_nd(input: Tensor, target: Tensor, weight: Tensor | None = None, red
 
     Raises:
         IndexError: a target is no class (at the flush).
+        RuntimeError: targets are neither int64 nor uint8.
     """
+    if target.layout.dtype not in (dt.int64, dt.uint8):
+        raise RuntimeError(
+            f"nll_loss: expected scalar type Long but found {dt.TITLES[target.layout.dtype]}: targets are classes, as target.long()"
+        )
     operands = (input, target) if weight is None else (input, target, weight)
     return NLL_LOSS(*operands, statics=(reduction, ignore_index))[0]
 

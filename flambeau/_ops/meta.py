@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.calls import CallRecord, record_of, remember
-from flambeau._ops.operator import PLAIN_NUMBERS, PYTHON_INPLACE, Operator, is_inside
+from flambeau._ops.operator import PLAIN_NUMBERS, PYTHON_INPLACE, Operator
+from flambeau._ops.origin import is_inside
 from flambeau._ops.registry import new_tensor
 from flambeau._tape.storage import MetaStorage, NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL

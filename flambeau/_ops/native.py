@@ -8,7 +8,8 @@ import numpy as np
 
 from flambeau._ops import registry
 from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
-from flambeau._ops.operator import CODE, NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, finish_write, user_line
+from flambeau._ops.operator import NATIVE, PYTHON_CALL, PYTHON_INPLACE, Native, Operator, finish_write
+from flambeau._ops.origin import CODE, user_line
 from flambeau._ops.registry import ANOMALY, OPERATORS
 from flambeau._runtime import random_kernels
 from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class

@@ -149,6 +149,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
 
     Raises:
         RuntimeError: the equation does not fit the operands.
+        ValueError: there are none.
     """
     if not isinstance(equation, str):  # the form with lists of axis numbers: einsum(a, [0, 1], b, [1, 2], [0, 2])
         given = [equation, *operands]
@@ -160,6 +161,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         operands = tuple(given[::2])
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
+    if not operands:
+        raise ValueError("einsum(): must provide at least one operand")
     inputs, output = _parse(equation.replace(" ", ""), operands)
     tensors = [_diagonals(tensor, labels) for tensor, labels in zip(operands, inputs, strict=True)]
     current, labels = tensors[0]

@@ -89,10 +89,16 @@ def _extremum_gradient(grad: Tensor, input: Tensor, result: Tensor, axes: tuple[
     return restore(grad, shape, axes, keepdim) * chosen / chosen.sum(axes, keepdim=True)
 
 
-AMAX = Operator("amax", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("max")).gradient(
+def _infer_extremum(operands: tuple, statics: tuple) -> Layout:
+    if operands[0].dtype.is_complex:
+        raise NotImplementedError(f"the largest or smallest element is not defined for {operands[0].dtype!r}, whose numbers have no order")
+    return infer_reduced(operands, statics)
+
+
+AMAX = Operator("amax", ("input",), ("axes", "keepdim", "dtype"), infer=_infer_extremum, lower=lower_reduced("max")).gradient(
     input=_extremum_gradient
 )
-AMIN = Operator("amin", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=lower_reduced("min")).gradient(
+AMIN = Operator("amin", ("input",), ("axes", "keepdim", "dtype"), infer=_infer_extremum, lower=lower_reduced("min")).gradient(
     input=_extremum_gradient
 )
 

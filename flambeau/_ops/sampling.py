@@ -185,7 +185,7 @@ def _swap(target: Tensor, drawn: Tensor) -> None:
 
 def _floating(self: Tensor, name: str) -> DType:
     if self.layout.dtype.category != dt.FLOAT:
-        raise RuntimeError(f"{name}: expected a floating-point tensor, but got {self.layout.dtype!r}")
+        raise NotImplementedError(f"{name}: expected a floating-point tensor, but got {self.layout.dtype!r}")
     return self.layout.dtype
 
 

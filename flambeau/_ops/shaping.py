@@ -383,13 +383,15 @@ row_stack = vstack
 
 
 def repeat_interleave(
-    input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None, axis: int | None = None
+    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None, axis: int | None = None
 ) -> Tensor:
-    """Each element (or slice along ``dim``) repeated so many times, one after another."""
+    """Each element (or slice along ``dim``) repeated so many times, one after another; given ``repeats`` alone, each index."""
     dim = dim if axis is None else axis
     from flambeau._ops.creation import arange, tensor
     from flambeau._ops.gathering import index_select
 
+    if repeats is None:
+        input, repeats = arange(input.layout.numel), input
     if dim is None:
         input, dim = input.reshape(-1), 0
     axis = lay.wrap_axis(dim, input.layout.ndim)

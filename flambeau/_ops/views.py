@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import int_tuple, sizes
 from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
-from flambeau._ops.operator import Operator, user_line
+from flambeau._ops.operator import Operator
+from flambeau._ops.origin import user_line
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
 from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import TensorBase

@@ -51,7 +51,7 @@ def kaiser_values(count: int, periodic: bool, beta: float) -> np.ndarray:
 
 def window(values: Callable[[], np.ndarray], count: int, dtype: DType | None, device: Any, requires_grad: bool) -> Tensor:
     """The window as a tensor; one of a single sample is 1."""
-    dtype = dtype or get_default_dtype()
+    dtype = dt.of_python(dtype) or get_default_dtype()
     if is_meta(device):
         return _options(nowhere(lay.contiguous((count,), dtype)), requires_grad)
     found = np.ones(count) if count < 2 else values()
@@ -65,6 +65,7 @@ def window(values: Callable[[], np.ndarray], count: int, dtype: DType | None, de
 def _check(name: str, count: int, dtype: DType | None, layout: Any) -> None:
     if count < 0:
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={count}")
+    dtype = dt.of_python(dtype)
     if dtype is not None and dtype.category != dt.FLOAT:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {dtype!r}")
     require_strided(layout, name)

@@ -189,7 +189,7 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """Run programs on ``count`` threads, the calling one included. Results do not depend on it."""
     if not 1 <= count <= runner.MAX_THREADS:
-        raise ValueError(f"the number of threads must be from 1 to {runner.MAX_THREADS}, but is {count}")
+        raise RuntimeError(f"the number of threads must be from 1 to {runner.MAX_THREADS}, but is {count}")
     with _pool.lock:
         if count != get_num_threads():
             _pool.stop()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau._ops import creation, joining
+from flambeau._ops.copying import preserve_format
 from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor import sharing
@@ -38,6 +39,23 @@ _FUNCTIONS = (
 
 for _new, _old in _METHODS.items():
     setattr(Tensor, _new, getattr(Tensor, _old))
+
+# -- conversions ------------------------------------------------------------------------------------------------------
+
+
+def _conversion(name: str, dtype: DType) -> Callable:
+    def convert(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
+        return self.to(dtype, memory_format=memory_format)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor as {dtype!r}."
+    return convert
+
+
+for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool", "chalf", "cfloat", "cdouble"):
+    setattr(Tensor, _name, _conversion(_name, getattr(dt, _name)))
+Tensor.char = _conversion("char", dt.int8)
+Tensor.byte = _conversion("byte", dt.uint8)
 
 # -- methods of the object -------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ object itself: its fields, its conversions, and Python's protocols.
 from __future__ import annotations
 
 import copy
-import ctypes
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,13 +18,15 @@ import flambeau._ops as ops
 from flambeau._ops import choice, copying, elementwise, indexing, views
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
-from flambeau._ops.operator import is_inside, set_tensor_class
+from flambeau._ops.operator import set_tensor_class
+from flambeau._ops.origin import is_inside
 from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import MetaStorage, NoElements, TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor import overriding
 from flambeau._tensor.arithmetic import Arithmetic
+from flambeau._tensor.items import item as _item
 from flambeau._tensor.quantized import QuantizedMethods
 from flambeau._tensor.size import Size
 from flambeau._tensor.sparse import SparseMethods
@@ -247,6 +249,11 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that ``backward`` has added up for this leaf."""
+        if self._grad is None and not self.is_leaf and not self._retains:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed: backward() fills in only leaves. "
+                "Call .retain_grad() on it before, or read that of the leaf.", stacklevel=2,
+            )  # fmt: skip
         return self._grad
 
     @grad.setter
@@ -479,13 +486,18 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         return bool(self.item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._one())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._one())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._one())
+
+    def _one(self) -> Any:
+        if self.layout.numel != 1:
+            raise ValueError(f"only one element tensors can be converted to Python scalars, not one with {self.layout.numel} elements")
+        return self.item()
 
     def __index__(self) -> int:
         if self.layout.dtype.category > dt.INTEGER or self.layout.numel != 1:
@@ -542,19 +554,6 @@ def _asks_for_us(frame: Any) -> bool:
     return is_inside(frame.f_globals.get("__name__", ""))
 
 
-def _item(tensor: Tensor) -> Any:
-    """What ``item`` does until native code does it (``_tape/native/``)."""
-    layout = tensor.layout
-    if layout.numel != 1:
-        raise RuntimeError(f"a Tensor with {layout.numel} elements cannot be converted to Scalar")
-    buffer = tensor.storage.materialize()
-    dtype = layout.dtype
-    cell = _CELLS.get(dtype)
-    if cell is not None:
-        return cell.from_address(buffer.address + layout.offset * dtype.itemsize).value
-    return numbers_in(buffer.view(dtype.numpy, 1, layout.offset * dtype.itemsize), dtype).item()
-
-
 def _numpy(tensor: Tensor) -> np.ndarray:
     """What ``numpy`` does until native code does it (``_tape/native/``; 2.9 and 0.9 µs)."""
     if tensor.device is not CPU:
@@ -581,26 +580,6 @@ def _rebuild_meta(cls: type, nbytes: int, layout: lay.Layout, requires_grad: boo
     """A tensor on the meta device from its pickle."""
     return new_tensor(MetaStorage(nbytes), layout).as_subclass(cls).requires_grad_(requires_grad)
 
-
-_CELLS = {
-    dt.float32: ctypes.c_float, dt.float64: ctypes.c_double, dt.int64: ctypes.c_int64, dt.int32: ctypes.c_int32, dt.bool: ctypes.c_bool,
-}  # fmt: skip
-"""How ``item()`` reads the common dtypes: an array of NumPy's costs ten times as much."""
-
-
-def _conversion(name: str, dtype: DType) -> Callable:
-    def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
-        return self.to(dtype, memory_format=memory_format)
-
-    convert.__name__ = convert.__qualname__ = name
-    convert.__doc__ = f"The tensor as {dtype!r}."
-    return convert
-
-
-for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool", "chalf", "cfloat", "cdouble"):
-    setattr(Tensor, _name, _conversion(_name, getattr(dt, _name)))
-Tensor.char = _conversion("char", dt.int8)
-Tensor.byte = _conversion("byte", dt.uint8)
 
 Tensor.polygamma = ops.special._polygamma_method
 Tensor.polygamma_ = ops.special._polygamma_inplace

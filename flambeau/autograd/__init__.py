@@ -187,6 +187,8 @@ def grad(
     """
     targets = _tuple(inputs)
     results = _tuple(outputs)
+    if not targets:
+        raise RuntimeError("grad(): inputs cannot be empty: say with respect to what")
     if is_grads_batched:
         return _batched(
             lambda grads: grad(results, targets, grads, retain_graph, create_graph, only_inputs, allow_unused, False, materialize_grads),

@@ -27,7 +27,8 @@ from typing import Any
 from flambeau._ops import autocast
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, GradNode
-from flambeau._ops.operator import PLAIN_NUMBERS, Operator, user_line
+from flambeau._ops.operator import PLAIN_NUMBERS, Operator
+from flambeau._ops.origin import user_line
 from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
 from flambeau._tape.cuts import CUTS, WINDOW

@@ -102,3 +102,10 @@ def test_few_and_many_are_counted_alike(dtype: str, size: int) -> None:
         np.testing.assert_allclose(
             flambeau.bincount(x, flambeau.tensor(weights)).numpy(), np.bincount(values, weights), rtol=1e-12, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_bincount_of_nothing_counts_in_int64(dtype: str) -> None:
+    nothing = flambeau.empty(0, dtype=flambeau.int64)
+    counts = flambeau.bincount(nothing, weights=flambeau.empty(0, dtype=getattr(flambeau, dtype)), minlength=2)
+    assert counts.dtype is flambeau.int64 and counts.tolist() == [0, 0]

@@ -129,3 +129,19 @@ def test_classes_of_python_are_dtypes(given, dtype):
     for found, number in ((x.sum(dtype=given), 2), (x.cumsum(0, dtype=given)[1], 2), (x.prod(dtype=given), 1)):
         assert found.dtype is expected and found.item() == (True if given is bool else number)
     assert all(each.tolist() is not None for each in made)
+
+
+def test_lists_of_arrays_have_the_dtype_of_the_arrays() -> None:
+    assert flambeau.tensor([np.array([1.0, 2.0])]).dtype is flambeau.float64
+    assert flambeau.tensor([np.float32(1), np.float32(2)]).dtype is flambeau.float32
+    assert flambeau.tensor([np.int32(1), np.int32(2)]).dtype is flambeau.int32
+    assert flambeau.tensor([np.float64(1)]).dtype is flambeau.float32  # which is one of Python's numbers
+    assert flambeau.tensor([flambeau.tensor(1.0, dtype=flambeau.float64), 2]).dtype is flambeau.float64
+    assert flambeau.tensor([[np.array([1, 2])], [np.array([3.5, 4])]]).tolist() == [[[1.0, 2.0]], [[3.5, 4.0]]]
+
+
+@pytest.mark.parametrize("make", [lambda: flambeau.hann_window(3, dtype=float), lambda: flambeau.logspace(0, 1, 3, dtype=float)])
+def test_classes_of_pythons_as_dtypes(make) -> None:
+    assert make().dtype is flambeau.float64
+    assert flambeau.tensor([1.5, 2.5], dtype=flambeau.float64).view(int).dtype is flambeau.int64
+    assert flambeau.nn.Linear(2, 2).to(float).weight.dtype is flambeau.float64

@@ -124,3 +124,22 @@ def test_addcmul_and_logarithms_of_sums_lose_no_bits() -> None:
     np.testing.assert_allclose(left.grad.numpy()[kept], share[kept], rtol=5e-6)
     infinite = flambeau.tensor([float("inf"), -float("inf"), 1.0])
     assert flambeau.logaddexp2(infinite, infinite).tolist() == [float("inf"), -float("inf"), 2.0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda z: z > z,
+        lambda z: z >= 1,
+        lambda z: z.max(),
+        lambda z: flambeau.bitwise_not(z.real),
+        lambda z: z.real | 1,
+        lambda z: z.real << 1,
+    ],
+)
+def test_dtypes_that_an_operator_does_not_take_are_refused_at_the_call(call):
+    z = flambeau.ones(2, dtype=flambeau.complex64)
+    with pytest.raises(NotImplementedError):
+        call(z)
+    with pytest.raises(NotImplementedError):
+        call(z.to("meta"))

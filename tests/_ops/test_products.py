@@ -44,3 +44,8 @@ def test_transposed_operands() -> None:
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(RuntimeError, match="3.*4.*5.*2"):
         flambeau.ones(3, 4) @ flambeau.ones(5, 2)
+
+
+def test_einsum_without_operands():
+    with pytest.raises(ValueError, match="at least one operand"):
+        flambeau.einsum("ij")

@@ -65,3 +65,16 @@ def test_dropout_draws_in_the_order_of_memory() -> None:
     flambeau.manual_seed(1)
     assert flambeau.dropout(x.reshape(30, 20).t(), 0.5).t().reshape(-1).equal(plain.reshape(-1))
     assert copied.stride() == (1, 20) and copied.t().reshape(-1).equal(plain.reshape(-1))
+
+
+def test_a_permutation_of_a_class_of_pythons() -> None:
+    flambeau.manual_seed(0)
+    numbers = flambeau.randperm(5)
+    flambeau.manual_seed(0)
+    assert flambeau.randperm(5, dtype=int).tolist() == numbers.tolist()
+    assert flambeau.randperm(5, dtype=float).dtype is flambeau.float64
+
+
+def test_integers_are_not_drawn_from_real_distributions() -> None:
+    with pytest.raises(NotImplementedError, match="int64"):
+        flambeau.ones(2, dtype=flambeau.int64).normal_()

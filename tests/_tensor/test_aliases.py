@@ -78,3 +78,14 @@ def test_a_device_that_is_not_there(kind: type[Exception]) -> None:
         flambeau.zeros(2).cuda()
     with pytest.raises(kind, match="computes on the CPU"):
         flambeau.nn.Linear(2, 2).to("cuda")
+
+
+@pytest.mark.parametrize("kind", [int, float, complex])
+def test_several_elements_are_no_number(kind):
+    with pytest.raises(ValueError, match="only one element tensors .* not one with 2 elements"):
+        kind(flambeau.ones(2))
+    assert kind(flambeau.ones(1, 1)) == 1
+
+
+def test_indices_as_often_as_they_are_to_be_repeated():
+    assert flambeau.repeat_interleave(flambeau.tensor([1, 0, 2])).tolist() == [0, 2, 2]

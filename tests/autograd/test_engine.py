@@ -260,3 +260,18 @@ def test_backward_is_not_for_mapped_functions() -> None:
     with pytest.raises(RuntimeError, match=r"use func\.grad or func\.vjp"):
         func.vmap(lambda x: (x * w).sum().backward())(flambeau.ones(3, 2))
     assert w.grad is None
+
+
+def test_gradients_with_respect_to_nothing() -> None:
+    with pytest.raises(RuntimeError, match="inputs cannot be empty"):
+        flambeau.autograd.grad(flambeau.ones(1, requires_grad=True).sum(), [])
+
+
+def test_looking_for_a_gradient_where_there_will_be_none() -> None:
+    leaf = flambeau.ones(1, requires_grad=True)
+    result = leaf * 2
+    with pytest.warns(UserWarning, match="not a leaf"):
+        assert result.grad is None
+    kept = leaf * 2
+    kept.retain_grad()
+    assert kept.grad is None and leaf.grad is None and result.detach().grad is None

@@ -174,3 +174,8 @@ def test_where_all_targets_are_ignored_the_loss_is_undefined_but_nothing_moves(s
     loss.backward()
     assert loss.isnan()
     assert scores.grad is not None and not scores.grad.any()
+
+
+def test_classes_are_int64():
+    with pytest.raises(RuntimeError, match=r"expected scalar type Long but found Int.*target\.long\(\)"):
+        flambeau.nn.functional.cross_entropy(flambeau.ones(2, 3), flambeau.tensor([0, 1], dtype=flambeau.int32))

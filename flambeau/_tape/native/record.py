@@ -56,7 +56,7 @@ def size_in_key(operand: Tensor, tape: Tape, state: State):
 
 
 def user_line(state: State):
-    """``user_line`` of ``_ops/operator.py``, where all code on the way is known."""
+    """``user_line`` of ``_ops/origin.py``, where all code on the way is known."""
     frame = PyEval_GetFrame()
     Py_IncRef(frame)
     inside = state.true

@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.dtype import of_python
 from flambeau.nn.parameter import Parameter, is_lazy
 
 
@@ -185,7 +186,7 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
         tensor = positional.pop(0) if positional else kwargs.pop("tensor")
         values["device"], values["dtype"] = tensor.device, tensor.dtype
         names = ["non_blocking"]
-    elif positional and isinstance(positional[0], flambeau.dtype):
+    elif positional and isinstance(positional[0], (flambeau.dtype, type)):
         names = ["dtype", "non_blocking"]
     else:
         names = ["device", "dtype", "non_blocking"]
@@ -198,6 +199,7 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
     device, dtype = values["device"], values["dtype"]
     if device is not None:
         device = flambeau.device(device)
+    dtype = of_python(dtype)
     if dtype is not None and not isinstance(dtype, flambeau.dtype):
         raise TypeError(f"to(): dtype must be a flambeau.dtype, not {type(dtype).__name__}")
     return device, dtype, values["non_blocking"], memory_format

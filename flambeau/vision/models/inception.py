@@ -153,7 +153,12 @@ class Inception3(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int = 1000, aux_logits: bool = True, transform_input: bool = False, init_weights: bool = True, dropout: float = 0.5
+        self,
+        num_classes: int = 1000,
+        aux_logits: bool = True,
+        transform_input: bool = False,
+        init_weights: bool = True,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.aux_logits, self.transform_input = aux_logits, transform_input

@@ -11,7 +11,12 @@ __all__ = ["RoIAlign", "RoIPool", "roi_align", "roi_pool"]
 
 
 def roi_align(
-    input: Tensor, boxes: Any, output_size: int | tuple[int, int], spatial_scale: float = 1.0, sampling_ratio: int = -1, aligned: bool = False
+    input: Tensor,
+    boxes: Any,
+    output_size: int | tuple[int, int],
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
 ) -> Tensor:
     """The mean of bilinear samples in each of the cells that a box is divided into; differentiable with respect to ``input``.
 
@@ -110,7 +115,8 @@ def _rounded(number: float) -> int:
 def _edges(start: int, extent: int, cells: int, size: int) -> list[tuple[int, int]]:
     """The first pixel of each cell, and the one after its last."""
     return [
-        (min(max(start + cell * extent // cells, 0), size), min(max(start - (-(cell + 1) * extent // cells), 0), size)) for cell in range(cells)
+        (min(max(start + cell * extent // cells, 0), size), min(max(start - (-(cell + 1) * extent // cells), 0), size))
+        for cell in range(cells)
     ]
 
 
@@ -124,7 +130,9 @@ def _rows(input: Tensor, boxes: Any) -> Tensor:
         raise RuntimeError(f"input should have shape (N, C, H, W), but got {tuple(input.shape)}")
     if isinstance(boxes, Tensor):
         if boxes.dim() != 2 or boxes.shape[1] != 5:
-            raise ValueError(f"boxes as one tensor should have shape (K, 5) with the number of the image first, but got {tuple(boxes.shape)}")
+            raise ValueError(
+                f"boxes as one tensor should have shape (K, 5) with the number of the image first, but got {tuple(boxes.shape)}"
+            )
         return boxes
     for each in boxes:
         if each.dim() != 2 or each.shape[1] != 4:

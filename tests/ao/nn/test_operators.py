@@ -29,7 +29,7 @@ def test_linear(weight):
     dynamic.set_weight_bias(weight, bias)
     assert torch.equal(operators.linear_dynamic(x, packed, True), dynamic(x))
     assert torch.equal(operators.linear_unpack(packed)[0], weight)
-    assert repr(operators.linear) == "<OpOverloadPacket(op='quantized.linear')>"
+    assert str(operators.linear) == "quantized.linear" and repr(operators.linear) == "<OpOverloadPacket(op='quantized.linear')>"
 
 
 def test_convolution_and_arithmetic():

@@ -170,7 +170,9 @@ def test_mobilenet_widths():
     assert half.last_channel == 1280
 
 
-@pytest.mark.parametrize(("name", "size", "auxiliary"), [("googlenet", 32, ["aux_logits2", "aux_logits1"]), ("inception_v3", 299, ["aux_logits"])])
+@pytest.mark.parametrize(
+    ("name", "size", "auxiliary"), [("googlenet", 32, ["aux_logits2", "aux_logits1"]), ("inception_v3", 299, ["aux_logits"])]
+)
 def test_inception_networks_have_auxiliary_logits_in_training(name, size, auxiliary, uninitialised):
     model = models.get_model(name, num_classes=3)
     for parameter in model.parameters():
@@ -201,6 +203,11 @@ def test_inputs_as_the_first_weights_expect_them():
 
 def test_inception_keys_are_torchvisions():
     keys = list(models.googlenet(init_weights=False).state_dict())
-    assert keys[0] == "conv1.conv.weight" and "inception3a.branch2.1.bn.running_var" in keys and "aux1.fc2.bias" in keys and keys[-1] == "fc.bias"
+    assert (
+        keys[0] == "conv1.conv.weight"
+        and "inception3a.branch2.1.bn.running_var" in keys
+        and "aux1.fc2.bias" in keys
+        and keys[-1] == "fc.bias"
+    )
     keys = list(models.inception_v3(init_weights=False).state_dict())
     assert keys[0] == "Conv2d_1a_3x3.conv.weight" and "Mixed_7c.branch3x3dbl_3b.bn.bias" in keys and "AuxLogits.conv1.conv.weight" in keys

@@ -60,7 +60,10 @@ def test_roi_align_is_the_loop(aligned, ratio, scale):
 @pytest.mark.parametrize("ratio", [-1, 2])
 def test_gradients_of_roi_align(ratio):
     x = flambeau.randn(2, 2, 4, 5, dtype=flambeau.float64, requires_grad=True)
-    boxes = [flambeau.tensor([[0.3, 0.2, 3.6, 3.1]], dtype=flambeau.float64), flambeau.tensor([[1.0, 0.0, 4.4, 2.0]], dtype=flambeau.float64)]
+    boxes = [
+        flambeau.tensor([[0.3, 0.2, 3.6, 3.1]], dtype=flambeau.float64),
+        flambeau.tensor([[1.0, 0.0, 4.4, 2.0]], dtype=flambeau.float64),
+    ]
     assert flambeau.autograd.gradcheck(lambda x: ops.roi_align(x, boxes, 2, sampling_ratio=ratio, aligned=True), x)
     assert flambeau.autograd.gradcheck(lambda x: ops.roi_pool(x, boxes, 2), x)
 
@@ -75,7 +78,9 @@ def test_roi_pool_takes_the_greatest_pixel():
 def test_no_boxes_and_wrong_ones():
     x = flambeau.ones(1, 2, 4, 4)
     assert ops.roi_align(x, flambeau.empty(0, 5), 3).shape == ops.roi_pool(x, flambeau.empty(0, 5), 3).shape == (0, 2, 3, 3)
-    assert ops.RoIAlign(3, 1.0, 2, aligned=True)(x, [flambeau.tensor([[0.0, 0.0, 3.0, 3.0]])]).tolist() == flambeau.ones(1, 2, 3, 3).tolist()
+    assert (
+        ops.RoIAlign(3, 1.0, 2, aligned=True)(x, [flambeau.tensor([[0.0, 0.0, 3.0, 3.0]])]).tolist() == flambeau.ones(1, 2, 3, 3).tolist()
+    )
     assert repr(ops.RoIAlign(3, 1.0, 2)) == "RoIAlign(output_size=3, spatial_scale=1.0, sampling_ratio=2, aligned=False)"
     assert repr(ops.RoIPool(3, 1.0)) == "RoIPool(output_size=3, spatial_scale=1.0)"
     with pytest.raises(ValueError, match=r"\(K, 5\)"):
