@@ -118,7 +118,7 @@ class Prepacking:
 
     def begin(self, inputs: Mapping[int, Buffer], storages: Sequence[Any], table: MutableSequence[int]) -> list[_Kept]:
         """Let a run find the operands where they are kept; returns what it fills, which is ready once the run has ended well."""
-        if self._launch is not None and self._launch.left:
+        if self._launch is not None and self._launch.passes():
             return []
         self._launch = None
         filling = []

@@ -92,7 +92,7 @@ def _adam(
     gradient = _descent(keep, n, flags, gradient, parameter)
     parameter = keep(parameter * n.shrink)
     average = _lerp(graph, keep, average, gradient, n.weight1)
-    square = keep(keep(square * n.beta2) + n.weight2 * gradient * gradient)
+    square = keep(graph.map("fma", n.weight2 * gradient, gradient, keep(square * n.beta2)))
     if largest:
         largest = (graph.map("maximum", largest[0], square),)
     root = keep(keep(graph.map("sqrt", largest[0] if largest else square)) / n.root)
@@ -104,11 +104,11 @@ def _rmsprop(
 ) -> tuple[Node, ...]:
     """State after the squares: the momentum (if ``flags[2]``), the average of gradients (if ``flags[3]``)."""
     gradient = _descent(keep, n, flags, gradient, parameter)
-    square = keep(keep(square * n.alpha) + n.weight * gradient * gradient)
+    square = keep(graph.map("fma", n.weight * gradient, gradient, keep(square * n.alpha)))
     variance, kept = square, list(state)
     if flags[3]:
         kept[-1] = mean = _lerp(graph, keep, state[-1], gradient, n.weight)
-        variance = keep(square + -1.0 * mean * mean)
+        variance = keep(graph.map("fma", -1.0 * mean, mean, square))
     denominator = keep(keep(graph.map("sqrt", variance)) + keep(n.eps))
     if flags[2]:
         kept[0] = momentum = keep(keep(state[0] * n.momentum) + gradient / denominator)
@@ -118,7 +118,7 @@ def _rmsprop(
 
 def _adagrad(graph: Graph, keep: Any, n: Any, flags: tuple, gradient: Node, parameter: Node, total: Node) -> tuple[Node, ...]:
     gradient = _descent(keep, n, flags, gradient, parameter)
-    total = keep(total + gradient * gradient)
+    total = keep(graph.map("fma", gradient, gradient, total))
     return parameter + n.size * gradient / keep(keep(graph.map("sqrt", total)) + keep(n.eps)), total
 
 

@@ -40,7 +40,8 @@ class Launch:
         self.words = ctypes.addressof(block)
         self.kept = block, kept
 
-    @property
-    def left(self) -> int:
-        """For how many runs more it is good."""
-        return self.kept[0][WORDS.index("left")]
+    def passes(self) -> bool:
+        """Count a run that native code could have begun; returns whether there are any left."""
+        block, place = self.kept[0], WORDS.index("left")
+        block[place] -= block[place] > 0
+        return block[place] > 0

@@ -60,7 +60,7 @@ def test_a_split_reduction_combines_its_parts():
     assert first.bytes_read == 4 << 17
     assert first.flops == 1 << 17
     assert second.operators == ("combine sum",)
-    assert second.bytes_read == first.bytes_written == 4 * ((1 << 17) // 4096)
+    assert second.bytes_read == first.bytes_written == 4 * ((1 << 17) // 1024)
     assert second.bytes_written == 4
 
 

@@ -184,7 +184,7 @@ def test_other_python_threads_go_on_meanwhile() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, runner.MAX_THREADS + 1])
 def test_impossible_number_of_threads(count: int) -> None:
-    with pytest.raises(ValueError, match=f"must be from 1 to {runner.MAX_THREADS}, but is {count}"):
+    with pytest.raises(RuntimeError, match=f"must be from 1 to {runner.MAX_THREADS}, but is {count}"):
         pool.set_num_threads(count)
 
 

@@ -78,4 +78,4 @@ def test_exit_codes():
 
 def test_pythons_names_are_there():
     assert multiprocessing.get_context("spawn").get_start_method() == "spawn"
-    assert multiprocessing.Queue is not None and multiprocessing.get_sharing_strategy() == "file_system"
+    assert multiprocessing.Queue is not None and multiprocessing.get_sharing_strategy() == "file_descriptor"
