@@ -34,8 +34,10 @@ def _infer_nll(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
         raise (ValueError if batches_differ else RuntimeError)(
             f"nll_loss: an input of shape {list(input.shape)} ({classes} classes) needs a target of shape {list(wanted)}, but got a target of shape {list(target.shape)}"
         )
-    if target.dtype not in (dt.int64, dt.uint8, dt.int32):
-        raise RuntimeError(f"nll_loss: expected scalar type Long but found {target.dtype!r} for the target")
+    if target.dtype not in (dt.int64, dt.uint8):
+        raise RuntimeError(
+            f"nll_loss: expected scalar type Long but found {dt.TITLES[target.dtype]}: targets are classes, as target.long()"
+        )
     if classes == 0 and target.numel:
         raise IndexError(f"nll_loss: every target is out of range for 0 classes, in an input of shape {list(input.shape)}")
     if len(operands) == 3 and operands[2].shape != (classes,):
@@ -146,10 +148,6 @@ def nll_loss_nd(input: Tensor, target: Tensor, weight: Tensor | None = None, red
         IndexError: a target is no class (at the flush).
         RuntimeError: targets are neither int64 nor uint8.
     """
-    if target.layout.dtype not in (dt.int64, dt.uint8):
-        raise RuntimeError(
-            f"nll_loss: expected scalar type Long but found {dt.TITLES[target.layout.dtype]}: targets are classes, as target.long()"
-        )
     operands = (input, target) if weight is None else (input, target, weight)
     return NLL_LOSS(*operands, statics=(reduction, ignore_index))[0]
 

@@ -339,8 +339,9 @@ def std(
     """The square root of the variance."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    variance = _variance(input, dim, unbiased, keepdim, correction, dt.float64)  # that of 1e-30 or 1e30 is no float32
-    return into(out, variance.sqrt().to(input.layout.dtype.to_real()))
+    real = input.layout.dtype.to_real()
+    between = dt.float64 if real is dt.float32 else real  # the variance of 1e-30 or 1e30 is no float32
+    return into(out, _variance(input, dim, unbiased, keepdim, correction, between).sqrt().to(real))
 
 
 def var_mean(
@@ -380,6 +381,8 @@ def std_mean(
 def _mean(input: Tensor, axes: Any, keepdim: bool) -> Tensor:
     """The mean by the sum that the variance has too, in double precision."""
     dtype = input.layout.dtype
+    if dtype.itemsize < dt.float32.itemsize:
+        return input.mean(axes, keepdim)  # in float32 already
     return input.mean(axes, keepdim, dtype=_precise(dtype)).to(dtype)
 
 
