@@ -58,7 +58,7 @@ class Compose:
     """Applies ``transforms`` one after another.
 
     Example:
-        >>> Compose([np.asarray, np.sum])([1, 2, 3]).item()
+        >>> Compose([flambeau.tensor, flambeau.sum])([1, 2, 3]).item()
         6
     """
 
