@@ -94,7 +94,6 @@ def _write_seen(target: TensorBase, value: TensorBase) -> None:
     if target.layout.numel:
         if value.layout.dtype is not target.layout.dtype:
             value = FUNCTIONS.cast(value, target.layout.dtype)
-        target.storage.materialize().changes()
         target._array()[...] = value._array()
     target.storage.version += 1
 

@@ -61,9 +61,8 @@ class Compilation:
         self._loaded: dict[str, _Entry] = {}
         self._compiled: dict[str, _Entry] = {}
         self._errors: list[Exception] = []
-        self._tasks: PriorityQueue[tuple[int, int, _Task | None]] = (
-            PriorityQueue()
-        )  # the longest first, so that no core is left with a long one
+        self._tasks: PriorityQueue[tuple[int, int, _Task | None]] = PriorityQueue()
+        """The longest first, so that no core is left with a long one."""
         self._threads: list[threading.Thread] = []
         self._quick = ExitStack()
 

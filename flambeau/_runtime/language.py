@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def is_inline(function: ast.FunctionDef) -> bool:
     return any(getattr(each, "id", "") == "inline" for each in function.decorator_list)
 
 
-class Statements:
+class Statements(ABC):
     """The lines of a function's IR. A language says what values and assignments are: ``_value``, ``_store`` and ``_bit``."""
 
     def __init__(self) -> None:
@@ -32,15 +33,17 @@ class Statements:
         self.count = 0
         self.loops: list[tuple[str, str]] = []
 
+    @abstractmethod
     def _value(self, expression: Any) -> Any:
-        raise NotImplementedError
+        """An expression."""
 
+    @abstractmethod
     def _store(self, target: Any, value: Any) -> None:
-        raise NotImplementedError
+        """An assignment."""
 
+    @abstractmethod
     def _bit(self, test: ast.expr) -> str:
         """A comparison, or whether something is not 0, as an ``i1``."""
-        raise NotImplementedError
 
     # -- statements ------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def share(storage: Storage) -> None:
         return
     flush_readers(storage)
     old = storage.materialize()
-    segment = Segment(_unnamed_file(storage.nbytes), storage.nbytes)
+    segment = Segment(unnamed_file(storage.nbytes), storage.nbytes)
     segment.array[:] = old.view(np.dtype(np.uint8), storage.nbytes)
     storage.buffer = adopt_array(segment.array).storage.buffer
     _remember(storage, segment)
@@ -92,12 +92,12 @@ def _remember(storage: Storage, segment: Segment) -> None:
     _storages[segment.identity] = storage
 
 
-def _unnamed_file(nbytes: int) -> int:
+def unnamed_file(nbytes: int) -> int:
     """The descriptor of a new file of zeros that is gone when nobody has it open any more."""
     if os.name == "nt":
         raise NotImplementedError("share_memory_: Windows has no files without a name; send tensors through a queue or a pipe instead")
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("flambeau-shared")
+        descriptor = os.memfd_create("flambeau")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
