@@ -15,9 +15,9 @@ from flambeau._tensor.tensor import Tensor
 
 
 class ComposedTensor(Tensor):
-    """A tensor whose elements are those of another one, ``_values``. Functions find it by the ``__torch_function__`` of its class."""
+    """A tensor whose elements are those of another one, ``_elements``. Functions find it by the ``__torch_function__`` of its class."""
 
-    _values: Tensor
+    _elements: Tensor
 
     @classmethod
     def _compose(cls, layout: Any, values: Tensor) -> Any:
@@ -26,7 +26,7 @@ class ComposedTensor(Tensor):
         made = object.__new__(cls)
         made.layout = layout
         made.base = None
-        made._values = values
+        made._elements = values
         return made
 
     def _with(self, values: Tensor) -> Any:
@@ -35,7 +35,7 @@ class ComposedTensor(Tensor):
 
     def _values_of(self, other: Any) -> Tensor:
         """The values of another tensor, a gradient, that is made as this one is."""
-        return other._values
+        return other._elements
 
     @property
     def storage(self) -> Any:  # type: ignore[override]
@@ -44,7 +44,7 @@ class ComposedTensor(Tensor):
     @property
     def device(self) -> Any:
         """The device of the values."""
-        return self._values.device
+        return self._elements.device
 
     def _refusal(self, what: str) -> NotImplementedError:
         kind = "nested" if self.is_nested else "sparse"
@@ -57,7 +57,7 @@ class ComposedTensor(Tensor):
     @property
     def node(self) -> Any:  # type: ignore[override]
         """The gradient node of the values, which is that of the tensor."""
-        return self._values.node
+        return self._elements.node
 
     @node.setter
     def node(self, value: Any) -> None:
@@ -65,27 +65,27 @@ class ComposedTensor(Tensor):
 
     @property
     def output_nr(self) -> int:  # type: ignore[override]
-        return self._values.output_nr
+        return self._elements.output_nr
 
     @property
     def grad(self) -> Any:
         """The gradient of the values, in a tensor like this one."""
-        return None if self._values.grad is None else self._with(self._values.grad)
+        return None if self._elements.grad is None else self._with(self._elements.grad)
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        self._values.grad = None if value is None else self._values_of(value)
+        self._elements.grad = None if value is None else self._values_of(value)
 
     @grad.deleter
     def grad(self) -> None:
-        self._values.grad = None
+        self._elements.grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
-        self._values.requires_grad_(requires_grad)
+        self._elements.requires_grad_(requires_grad)
         return self
 
     def retain_grad(self) -> None:
-        self._values.retain_grad()
+        self._elements.retain_grad()
 
     def register_hook(self, hook: Callable) -> HookHandle:
         """Call ``hook`` with the gradient, a tensor like this one; it may return another."""
@@ -95,13 +95,13 @@ class ComposedTensor(Tensor):
                 result = hook(self._with(grad))
             return None if result is None else self._values_of(result)
 
-        return self._values.register_hook(of_values)
+        return self._elements.register_hook(of_values)
 
     def detach(self) -> Any:
-        return self._with(self._values.detach())
+        return self._with(self._elements.detach())
 
     def detach_(self) -> Any:
-        self._values.detach_()
+        self._elements.detach_()
         return self
 
     @property
@@ -111,8 +111,8 @@ class ComposedTensor(Tensor):
     # -- conversion ------------------------------------------------------------------------------------------------
 
     def to(self, *args: Any, **options: Any) -> Any:
-        values = self._values.to(*[each._values if isinstance(each, ComposedTensor) else each for each in args], **options)
-        return self if values is self._values and not options.get("copy", False) else self._with(values)
+        values = self._elements.to(*[each._elements if isinstance(each, ComposedTensor) else each for each in args], **options)
+        return self if values is self._elements and not options.get("copy", False) else self._with(values)
 
     def __array__(self, *arguments: Any, **options: Any) -> Any:
         return self.numpy()

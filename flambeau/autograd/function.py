@@ -11,6 +11,7 @@ from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.views import ALIAS, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
+from flambeau._tensor.overriding import Enabled
 from flambeau._types import dtype as dt
 from flambeau.autograd.grad_mode import enable_grad
 from flambeau.autograd.saving import HOOKS, Packed
@@ -109,7 +110,8 @@ class FunctionNode(FunctionCtx):
             if grad is None and self.materialize_grads and layout is not None and layout.dtype.category >= dt.FLOAT:
                 grad = FUNCTIONS.zeros(layout)
             given.append(grad)
-        result = self._gradients(given)
+        with Enabled():  # as outside of a backward pass
+            result = self._gradients(given)
         found = result if isinstance(result, tuple) else (result,)
         if len(found) > len(self.inputs) and all(each is None for each in found[len(self.inputs) :]):
             found = found[: len(self.inputs)]

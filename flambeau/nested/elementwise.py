@@ -53,7 +53,7 @@ def in_place(func: Callable, self: Any, *args: Any, **kwargs: Any) -> Any:
             f"{func.__name__}: the elements of a nested tensor cannot be written into a dense one of size {list(self.shape)}"
         )
     fitted, options = _fitted(func, self, args, kwargs)
-    func(self._values, *fitted, **options)
+    func(self._elements, *fitted, **options)
     return self
 
 
@@ -64,7 +64,7 @@ def loss(func: Callable, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(f"{func.__name__}: rows that belong to no piece would count; call contiguous() on both arguments first")
     fitted, options = _fitted(func, like, args, kwargs)
     result = func(*fitted, **options)
-    return result if result.shape != like._values.shape else _like(like, result)
+    return result if result.shape != like._elements.shape else _like(like, result)
 
 
 def first_nested(args: Any, kwargs: Any) -> Any:
@@ -100,7 +100,7 @@ def _fit_jagged(name: str, like: JaggedTensor, other: Tensor) -> Tensor:
     if isinstance(other, JaggedTensor):
         if other._ragged is not like._ragged or other._dim != like._dim or other.dim() != like.dim():
             raise refusal(name, like, other)
-        return other._values
+        return other._elements
     if isinstance(other, NestedTensor):
         raise RuntimeError(f"{name}: a nested tensor of layout torch.jagged does not go with one of layout torch.strided")
     if not other.dim():
@@ -126,19 +126,19 @@ def _rows_of(name: str, like: JaggedTensor, other: Tensor) -> Tensor:
         return like.rows_back(rows)
     if other.shape[0] != count or other.shape[like._dim] != ragged.longest:
         raise refusal(name, like, other)
-    return like.like_padded(other)._values
+    return like.like_padded(other)._elements
 
 
 def _fit_strided(name: str, like: StridedNestedTensor, other: Tensor) -> Tensor:
     if isinstance(other, StridedNestedTensor):
         if other._sizes == like._sizes and other._order == like._order:
-            return other._values
+            return other._elements
         if other.sizes != like.sizes:
             raise RuntimeError(
                 f"{name} does not support broadcasting when given a NestedTensor: the pieces have sizes that differ, as in "
                 f"{_first_difference(like, other)}"
             )
-        return aligned(other, like)._values
+        return aligned(other, like)._elements
     if isinstance(other, NestedTensor):
         raise RuntimeError(f"{name}: a nested tensor of layout torch.strided does not go with one of layout torch.jagged")
     if not other.dim():
@@ -146,7 +146,7 @@ def _fit_strided(name: str, like: StridedNestedTensor, other: Tensor) -> Tensor:
     shape = (len(like._sizes), *largest(like))
     if other.dim() > len(shape) or any(size not in (1, wanted) for size, wanted in zip(reversed(other.shape), reversed(shape))):
         raise RuntimeError(f"{name}: a dense tensor of size {tuple(other.shape)} does not broadcast with the padded batch, of size {shape}")
-    return aligned(of_padded(other.expand(shape), like.sizes), like)._values
+    return aligned(of_padded(other.expand(shape), like.sizes), like)._elements
 
 
 def _first_difference(first: StridedNestedTensor, second: StridedNestedTensor) -> str:

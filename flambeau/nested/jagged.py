@@ -39,7 +39,7 @@ class JaggedTensor(NestedTensor):
     @property
     def _rows(self) -> int:
         """The number of rows of all pieces, and of those that belong to none."""
-        return self._values.layout.shape[self._dim - 1]
+        return self._elements.layout.shape[self._dim - 1]
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -61,15 +61,15 @@ class JaggedTensor(NestedTensor):
         return isinstance(other, JaggedTensor) and self.layout.shape == other.layout.shape
 
     def stride(self, dim: int | None = None) -> Any:
-        strides = (self._ragged.size * self._values.stride(self._dim - 1), *self._values.stride())
+        strides = (self._ragged.size * self._elements.stride(self._dim - 1), *self._elements.stride())
         return strides if dim is None else strides[dim]
 
     def storage_offset(self) -> int:
-        return self._values.storage_offset()
+        return self._elements.storage_offset()
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in memory in the order of ``values``, without gaps between pieces."""
-        return self._ragged.lengths is None and self._values.is_contiguous()
+        return self._ragged.lengths is None and self._elements.is_contiguous()
 
     @property
     def _max_seqlen(self) -> int:
@@ -99,20 +99,20 @@ class JaggedTensor(NestedTensor):
         ragged = self._ragged
         ragged.check(self._rows)
         along = self._dim - 1
-        return tuple([self._values.narrow(along, start, size) for start, size in zip(ragged.starts, ragged.sizes)])
+        return tuple([self._elements.narrow(along, start, size) for start, size in zip(ragged.starts, ragged.sizes)])
 
     # -- other forms of it -----------------------------------------------------------------------------------------
 
     def contiguous(self, memory_format: Any = None) -> JaggedTensor:
         """The same pieces without gaps between them."""
         if self._ragged.lengths is None:
-            return self if self._values.is_contiguous() else self._with(self._values.contiguous())
+            return self if self._elements.is_contiguous() else self._with(self._elements.contiguous())
         ragged = Ragged.of_sizes(self._ragged.sizes)
         return JaggedTensor.of(self._packed(), ragged, self._dim)
 
     def rows_first(self) -> Tensor:
         """The values with their ragged dimension as the first."""
-        return self._values if self._dim == 1 else self._values.movedim(self._dim - 1, 0)
+        return self._elements if self._dim == 1 else self._elements.movedim(self._dim - 1, 0)
 
     def rows_back(self, rows: Tensor) -> Tensor:
         """The way back from ``rows_first``."""
@@ -121,7 +121,7 @@ class JaggedTensor(NestedTensor):
     def _packed(self) -> Tensor:
         """The values without rows that belong to no piece."""
         if self._ragged.lengths is None:
-            return self._values
+            return self._elements
         rows = self.rows_first()
         inside = self._ragged.inside(self._rows)
         kept = inside.nonzero().squeeze(1)
@@ -155,9 +155,9 @@ class JaggedTensor(NestedTensor):
 
     def __deepcopy__(self, memo: dict) -> JaggedTensor:
         if id(self) not in memo:
-            memo[id(self)] = JaggedTensor.of(self._values.__deepcopy__(memo), self._ragged.__deepcopy__(memo), self._dim)
+            memo[id(self)] = JaggedTensor.of(self._elements.__deepcopy__(memo), self._ragged.__deepcopy__(memo), self._dim)
         return memo[id(self)]
 
     def parts(self) -> tuple:
         """Values, offsets, lengths, and which dimension is ragged."""
-        return self._values, self._ragged.offsets, self._ragged.lengths, self._dim
+        return self._elements, self._ragged.offsets, self._ragged.lengths, self._dim

@@ -32,7 +32,7 @@ def transpose(self: Any, dim0: int, dim1: int) -> Any:
     first, second = _inner("transpose", self, dim0), _inner("transpose", self, dim1)
     order = list(self._order)
     order[first], order[second] = order[second], order[first]
-    return StridedNestedTensor.of(self._values, self._sizes, tuple(order))
+    return StridedNestedTensor.of(self._elements, self._sizes, tuple(order))
 
 
 def matrix_transpose(self: Any) -> Any:
@@ -45,12 +45,12 @@ def permute(self: Any, *dims: Any) -> Any:
     order = [wrapped(self, dim) for dim in (dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)]
     if sorted(order) != list(range(self.dim())) or order[0] != 0:
         raise RuntimeError(f"permute: expected an order of the {self.dim()} dimensions that begins with 0, the pieces, got {order}")
-    return StridedNestedTensor.of(self._values, self._sizes, tuple([self._order[dim - 1] for dim in order[1:]]))
+    return StridedNestedTensor.of(self._elements, self._sizes, tuple([self._order[dim - 1] for dim in order[1:]]))
 
 
 def _resized(self: Any, sizes: Sequence[Sequence[int]]) -> Any:
     """The elements in pieces of other sizes, each with as many as before."""
-    return StridedNestedTensor.of(self.contiguous()._values, sizes)
+    return StridedNestedTensor.of(self.contiguous()._elements, sizes)
 
 
 def unsqueeze(self: Any, dim: int) -> Any:
@@ -121,7 +121,7 @@ def of_each(function: Callable[..., Tensor], *tensors: Any) -> Any:
 def _blocks(self: Any, place: int) -> Tensor | None:
     """The elements as (blocks, size, elements of a slice), if the pieces agree from a dimension on: then all are sliced at once."""
     shape = self.layout.shape[place + 1 :]
-    return None if None in shape else self.contiguous()._values.reshape(-1, shape[0], prod(shape[1:]))
+    return None if None in shape else self.contiguous()._elements.reshape(-1, shape[0], prod(shape[1:]))
 
 
 def _with_size(self: Any, place: int, *size: int) -> list[tuple[int, ...]]:
@@ -137,7 +137,7 @@ def select(self: Any, dim: int, index: int) -> Any:
             raise IndexError(f"index {index} is out of bounds for dimension 0 with size {count}")
         index %= count
         start = sum(prod(size) for size in self._sizes[:index])
-        piece = self._values.narrow(0, start, prod(self._sizes[index])).view(self._sizes[index])
+        piece = self._elements.narrow(0, start, prod(self._sizes[index])).view(self._sizes[index])
         return piece if self.is_contiguous() else piece.permute(self._order)
     place = _inner("select", self, dim)
     blocks = _blocks(self, place)
@@ -152,7 +152,7 @@ def narrow(self: Any, dim: int, start: int, length: int) -> Any:
         if not 0 <= start <= start + length <= len(self._sizes):
             raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds the number of pieces ({len(self._sizes)})")
         begins = [0, *itertools.accumulate(prod(size) for size in self._sizes)]
-        values = self._values.narrow(0, begins[start], begins[start + length] - begins[start])
+        values = self._elements.narrow(0, begins[start], begins[start + length] - begins[start])
         return StridedNestedTensor.of(values, self._sizes[start : start + length], self._order)
     place = _inner("narrow", self, dim)
     blocks = _blocks(self, place)
@@ -209,7 +209,9 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
             raise RuntimeError(f"cat(): expected nested tensors of layout torch.strided with {first.dim()} dimensions, got {each.layout}")
     if wrapped(first, dim) == 0:
         together = [each.contiguous() for each in tensors]
-        return StridedNestedTensor.of(flambeau.cat([each._values for each in together]), [size for each in together for size in each.sizes])
+        return StridedNestedTensor.of(
+            flambeau.cat([each._elements for each in together]), [size for each in together for size in each.sizes]
+        )
     place = _inner("cat", first, dim)
     if len({len(each._sizes) for each in tensors}) > 1:
         raise RuntimeError(f"cat(): expected as many pieces in each, got {[len(each._sizes) for each in tensors]}")

@@ -29,9 +29,9 @@ def linear(func: Callable, input: Tensor, weight: Tensor, bias: Tensor | None = 
         raise RuntimeError("linear: only the input may be a nested tensor; weight and bias must be dense")
     size = _require_regular_rows("linear", input)
     if isinstance(input, JaggedTensor):
-        return input._with(func(input._values, weight, bias))
+        return input._with(func(input._elements, weight, bias))
     input = input.contiguous()
-    rows = func(input._values.reshape(-1, size), weight, bias)
+    rows = func(input._elements.reshape(-1, size), weight, bias)
     sizes = [(*piece[:-1], rows.shape[-1]) for piece in input.sizes]
     return StridedNestedTensor.of(rows.reshape(-1), sizes)
 
@@ -42,8 +42,8 @@ def embedding(func: Callable, *args: Any, **options: Any) -> Any:
     if isinstance(indices, StridedNestedTensor):
         indices = indices.contiguous()
     rows = func(
-        *[indices._values if isinstance(each, NestedTensor) else each for each in args],
-        **{key: indices._values if isinstance(each, NestedTensor) else each for key, each in options.items()},
+        *[indices._elements if isinstance(each, NestedTensor) else each for each in args],
+        **{key: indices._elements if isinstance(each, NestedTensor) else each for key, each in options.items()},
     )
     if isinstance(indices, JaggedTensor):
         return indices._with(rows)
@@ -70,9 +70,9 @@ def matmul(func: Callable, self: Any, other: Any) -> Any:
     if nested._dim == inner:
         raise RuntimeError(not_supported(func.__name__, self, other) + ": pieces differ in the dimension that is summed over")
     if dense.dim() == 2 and nested is self:
-        return self._with(self._values @ other)
+        return self._with(self._elements @ other)
     if dense.dim() == 2 and nested._dim < nested.dim() - 2:
-        return nested._with(dense @ nested._values)
+        return nested._with(dense @ nested._elements)
     padded = (self.padded() if nested is self else self) @ (other.padded() if nested is other else other)
     if padded.dim() != nested.dim() or padded.shape[0] != len(nested._ragged):
         raise RuntimeError(not_supported(func.__name__, self, other))
@@ -93,7 +93,7 @@ def _over_rows(name: str, self: JaggedTensor, other: JaggedTensor) -> Any:
         return self.padded() @ other.padded()
     if self._dim == other._dim < last - 1:
         order = [self._dim - 1, *[dim for dim in range(last) if dim != self._dim - 1]]
-        product = self._values.permute(order) @ other._values.permute(order)
+        product = self._elements.permute(order) @ other._elements.permute(order)
         return self._with(product.movedim(0, self._dim - 1))
     raise RuntimeError(
         not_supported(name, self, other) + ", as the product would differ in two dimensions; for attention there is "

@@ -43,7 +43,7 @@ def reduce(func: Callable, self: Any, dim: Any = None, keepdim: bool = False, **
         dim = options.pop("axis")
     dims = None if dim is None or dim == () else [wrapped(self, each) for each in (dim if isinstance(dim, (tuple, list)) else (dim,))]
     if dims is None or len(set(dims)) == self.dim():
-        values = self._packed() if isinstance(self, JaggedTensor) else self.contiguous()._values
+        values = self._packed() if isinstance(self, JaggedTensor) else self.contiguous()._elements
         result = func(values, **options)
         return result.reshape((1,) * self.dim()) if keepdim and dims is not None else result
     if isinstance(self, JaggedTensor):
@@ -60,7 +60,7 @@ def _reduce_jagged(func: Callable, self: JaggedTensor, dims: list[int], keepdim:
             )
         inner = [dim - 1 for dim in dims]
         lost = 0 if keepdim else sum(dim < self._dim for dim in dims)
-        results = func(self._values, inner if several else inner[0], **_kept(name, keepdim), **options)
+        results = func(self._elements, inner if several else inner[0], **_kept(name, keepdim), **options)
         return _each(results, lambda result: JaggedTensor.of(result, self._ragged, self._dim - lost))
     if 0 in dims:
         inner = [dim - 1 for dim in dims if dim]
@@ -130,12 +130,12 @@ def softmax(func: Callable, input: Any, dim: int | None = None, *args: Any, **op
         raise RuntimeError(f"{func.__name__}() of a nested tensor needs a floating-point dtype, got {input.dtype}; dtype= converts it")
     if isinstance(input, JaggedTensor):
         if dim != input._dim:
-            return input._with(func(input._values, dim - 1, *args, **options))
+            return input._with(func(input._elements, dim - 1, *args, **options))
         if input._ragged.lengths is not None:
             return input.like_padded(func(input.padded(float("-inf")), dim, *args, **options))
         return _softmax_of_rows(input, func.__name__)
     if dim == input.dim() - 1 and input.is_contiguous() and input.layout.shape[-1]:
-        rows = input._values.reshape(-1, input.layout.shape[-1])
+        rows = input._elements.reshape(-1, input.layout.shape[-1])
         return input._with(func(rows, -1, *args, **options).reshape(-1))
     return of_padded(func(input.padded(float("-inf")), dim, *args, **options), input.sizes)
 
@@ -175,13 +175,13 @@ def along(func: Callable, *args: Any, **options: Any) -> Any:
             f"{name}() along dimension {given}, of pieces or in which they differ, is not implemented; use to_padded_tensor(), or unbind()"
         )
     inner: Any = [dim - 1 for dim in dims] if isinstance(given, (tuple, list)) else dims[0] - 1
-    others = [each._values if isinstance(each, NestedTensor) else each for each in args]
+    others = [each._elements if isinstance(each, NestedTensor) else each for each in args]
     if len(args) > place:
         others[place] = inner
     else:
         options["dim"] = inner
     results = func(*others, **options)
-    gone = self._values.dim() - (results[0] if isinstance(results, tuple) else results).dim()
+    gone = self._elements.dim() - (results[0] if isinstance(results, tuple) else results).dim()
     lost = sum(dim < self._dim for dim in dims) if gone else 0
     return _each(results, lambda result: JaggedTensor.of(result, self._ragged, self._dim - lost))
 
@@ -199,9 +199,9 @@ def layer_norm(func: Callable, input: Any, normalized_shape: Sequence[int], *arg
             f"Given normalized_shape={list(wanted)}, expected input of shape [*, {', '.join(map(str, wanted))}], got {shape}"
         )
     if isinstance(input, JaggedTensor):
-        return input._with(func(input._values, normalized_shape, *args, **options))
+        return input._with(func(input._elements, normalized_shape, *args, **options))
     input = input.contiguous()
-    return input._with(func(input._values.reshape(-1, *wanted), normalized_shape, *args, **options).reshape(-1))
+    return input._with(func(input._elements.reshape(-1, *wanted), normalized_shape, *args, **options).reshape(-1))
 
 
 def extremum(func: Callable, self: Any, other: Any = None, keepdim: bool = False, **options: Any) -> Any:

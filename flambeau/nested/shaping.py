@@ -44,7 +44,7 @@ def permute(self: JaggedTensor, *dims: Any) -> JaggedTensor:
         raise ValueError(f"permute: expected an order of the {self.dim()} dimensions, got {order}")
     if order[0] != 0:
         raise ValueError(f"Permute is not supported on the batch dimension for jagged NT, which must stay the first (dims={order})")
-    return JaggedTensor.of(self._values.permute([dim - 1 for dim in order[1:]]), self._ragged, order.index(self._dim))
+    return JaggedTensor.of(self._elements.permute([dim - 1 for dim in order[1:]]), self._ragged, order.index(self._dim))
 
 
 def transpose(self: JaggedTensor, dim0: int, dim1: int) -> JaggedTensor:
@@ -80,7 +80,7 @@ def unsqueeze(self: JaggedTensor, dim: int) -> JaggedTensor:
     dim %= dims
     if dim == 0:
         raise RuntimeError("unsqueeze(): not supported for NestedTensor on dim=0, before the pieces")
-    return JaggedTensor.of(self._values.unsqueeze(dim - 1), self._ragged, self._dim + (dim <= self._dim))
+    return JaggedTensor.of(self._elements.unsqueeze(dim - 1), self._ragged, self._dim + (dim <= self._dim))
 
 
 def squeeze(self: JaggedTensor, dim: Any = None) -> JaggedTensor:
@@ -89,8 +89,8 @@ def squeeze(self: JaggedTensor, dim: Any = None) -> JaggedTensor:
         raise NotImplementedError("squeeze() of a nested tensor needs the dimension")
     for each in sorted([wrapped(self, one) for one in (dim if isinstance(dim, (tuple, list)) else (dim,))], reverse=True):
         inner = _regular("squeeze", self, each)
-        if self._values.shape[inner] == 1:
-            self = JaggedTensor.of(self._values.squeeze(inner), self._ragged, self._dim - (each < self._dim))
+        if self._elements.shape[inner] == 1:
+            self = JaggedTensor.of(self._elements.squeeze(inner), self._ragged, self._dim - (each < self._dim))
     return self
 
 
@@ -100,7 +100,7 @@ def squeeze(self: JaggedTensor, dim: Any = None) -> JaggedTensor:
 def view(self: JaggedTensor, *shape: Any) -> Any:
     """Other sizes for the dimensions in which pieces agree: ``view(B, j, …)``, or -1 in the place of the ragged size."""
     if len(shape) == 1 and isinstance(shape[0], flambeau.dtype):
-        return self._with(self._values.view(shape[0]))
+        return self._with(self._elements.view(shape[0]))
     return _reshaped("view", self, shape)
 
 
@@ -115,10 +115,12 @@ def _reshaped(name: str, self: JaggedTensor, given: tuple) -> JaggedTensor:
     if len(sizes) < 2 or sizes[0] not in (-1, len(self._ragged)):
         raise refusal
     place = _ragged_place(self, sizes)
-    if place is None or prod(self._values.shape[: self._dim - 1]) != _product(sizes[1:place], prod(self._values.shape[: self._dim - 1])):
+    if place is None or prod(self._elements.shape[: self._dim - 1]) != _product(
+        sizes[1:place], prod(self._elements.shape[: self._dim - 1])
+    ):
         raise refusal
     inner = [*sizes[1:place], self._rows, *sizes[place + 1 :]]
-    values = self._values.view(inner) if name == "view" else self._values.reshape(inner)
+    values = self._elements.view(inner) if name == "view" else self._elements.reshape(inner)
     return JaggedTensor.of(values, self._ragged, place)
 
 
@@ -127,7 +129,7 @@ def _ragged_place(self: JaggedTensor, sizes: list) -> int | None:
     named = [place for place, size in enumerate(sizes) if isinstance(size, NestedInt)]
     if named:
         return named[0] if len(named) == 1 and sizes[named[0]] == self._ragged.size else None
-    before = prod(self._values.shape[: self._dim - 1])
+    before = prod(self._elements.shape[: self._dim - 1])
     return next((place for place, size in enumerate(sizes) if place and size == -1 and prod(sizes[1:place]) == before), None)
 
 
@@ -147,14 +149,14 @@ def flatten(self: JaggedTensor, start_dim: int = 0, end_dim: int = -1) -> Jagged
     start, end = wrapped(self, start_dim), wrapped(self, end_dim)
     for dim in range(start, end + 1):
         _regular("flatten", self, dim)
-    values = self._values.flatten(start - 1, end - 1)
+    values = self._elements.flatten(start - 1, end - 1)
     return JaggedTensor.of(values, self._ragged, self._dim - (end - start if end < self._dim else 0))
 
 
 def unflatten(self: JaggedTensor, dim: int, sizes: Sequence[int]) -> JaggedTensor:
     """A dimension in which pieces agree as several."""
     inner = _regular("unflatten", self, dim)
-    values = self._values.unflatten(inner, sizes)
+    values = self._elements.unflatten(inner, sizes)
     return JaggedTensor.of(values, self._ragged, self._dim + (len(sizes) - 1 if inner + 1 < self._dim else 0))
 
 
@@ -167,14 +169,14 @@ def expand(self: JaggedTensor, *sizes: Any) -> JaggedTensor:
             f"expand(): {tuple(self.layout.shape)} cannot be expanded to {tuple(wanted)}: pieces and their lengths must stay"
         )
     inner = [self._rows if dim == self._dim else size for dim, size in enumerate(wanted)][1:]
-    return self._with(self._values.expand(inner))
+    return self._with(self._elements.expand(inner))
 
 
 def expand_as(self: Tensor, other: Tensor) -> JaggedTensor:
     """The sizes of another tensor, of a dense one as well."""
     if isinstance(self, JaggedTensor):
         return expand(self, tuple(other.layout.shape))
-    return other._with(flambeau.zeros_like(other._values, dtype=self.dtype)) + self  # type: ignore[attr-defined]
+    return other._with(flambeau.zeros_like(other._elements, dtype=self.dtype)) + self  # type: ignore[attr-defined]
 
 
 # -- choices ---------------------------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def select(self: JaggedTensor, dim: int, index: int) -> Tensor:
     if wrapped(self, dim) == 0:
         return _piece(self, index)
     inner = _regular("select", self, dim)
-    return JaggedTensor.of(self._values.select(inner, index), self._ragged, self._dim - (inner + 1 < self._dim))
+    return JaggedTensor.of(self._elements.select(inner, index), self._ragged, self._dim - (inner + 1 < self._dim))
 
 
 def _piece(self: JaggedTensor, index: int) -> Tensor:
@@ -193,12 +195,12 @@ def _piece(self: JaggedTensor, index: int) -> Tensor:
     if not -len(ragged) <= index < len(ragged):
         raise IndexError(f"index {index} is out of range: the nested tensor has {len(ragged)} pieces")
     ragged.check(self._rows)
-    return self._values.narrow(self._dim - 1, ragged.starts[index], ragged.sizes[index])
+    return self._elements.narrow(self._dim - 1, ragged.starts[index], ragged.sizes[index])
 
 
 def narrow(self: JaggedTensor, dim: int, start: Any, length: int) -> JaggedTensor:
     """A range of indices in a dimension in which pieces agree."""
-    return self._with(self._values.narrow(_regular("narrow", self, dim), start, length))
+    return self._with(self._elements.narrow(_regular("narrow", self, dim), start, length))
 
 
 def pieces_of(self: JaggedTensor, start: int, stop: int) -> JaggedTensor:
@@ -208,7 +210,7 @@ def pieces_of(self: JaggedTensor, start: int, stop: int) -> JaggedTensor:
     begins, sizes = ragged.starts[start:stop], ragged.sizes[start:stop]
     first = begins[0] if begins else 0
     last = max([begin + size for begin, size in zip(begins, sizes)], default=first)
-    values = self._values.narrow(self._dim - 1, first, last - first)
+    values = self._elements.narrow(self._dim - 1, first, last - first)
     if ragged.lengths is None:
         return JaggedTensor.of(values, Ragged.of_sizes(sizes), self._dim)
     offsets = flambeau.tensor([*[begin - first for begin in begins], last - first])
@@ -250,7 +252,7 @@ def _sliced(self: JaggedTensor, dim: int, index: slice) -> JaggedTensor:
             raise RuntimeError(f"slice(): not supported for NestedTensor on dim=0 with a step of {step}")
         return pieces_of(self, start, max(stop, start))
     inner = _regular("slice", self, dim)
-    return self._with(self._values[(slice(None),) * inner + (index,)])
+    return self._with(self._elements[(slice(None),) * inner + (index,)])
 
 
 def chunk(self: JaggedTensor, chunks: int, dim: int = 0) -> tuple[JaggedTensor, ...]:
@@ -260,12 +262,12 @@ def chunk(self: JaggedTensor, chunks: int, dim: int = 0) -> tuple[JaggedTensor, 
             raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
         each = max(-(-len(self._ragged) // chunks), 1)
         return tuple([pieces_of(self, start, start + each) for start in range(0, len(self._ragged), each)])
-    return tuple([self._with(part) for part in self._values.chunk(chunks, _regular("chunk", self, dim))])
+    return tuple([self._with(part) for part in self._elements.chunk(chunks, _regular("chunk", self, dim))])
 
 
 def split(self: JaggedTensor, split_size: Any, dim: int = 0) -> tuple[JaggedTensor, ...]:
     """Parts of certain sizes of a dimension in which pieces agree."""
-    return tuple([self._with(part) for part in self._values.split(split_size, _regular("split", self, dim))])
+    return tuple([self._with(part) for part in self._elements.split(split_size, _regular("split", self, dim))])
 
 
 # -- several in one --------------------------------------------------------------------------------------------------
@@ -279,7 +281,7 @@ def _together(name: str, func: Callable, tensors: Sequence[Any], dim: int) -> Ja
             raise RuntimeError(
                 f"{name}(): expected nested tensors with the same pieces, got sizes {tuple(first.layout.shape)} and {tuple(each.layout.shape)}"
             )
-    return JaggedTensor.of(func([each._values for each in tensors], dim), first._ragged, first._dim)
+    return JaggedTensor.of(func([each._elements for each in tensors], dim), first._ragged, first._dim)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> JaggedTensor:
@@ -324,7 +326,7 @@ def pad(func: Callable, input: JaggedTensor, pad: Sequence[int], mode: str = "co
         input = _with_more_rows(input, *ragged, 0 if value is None else value)
         given[along] = (0, 0)
     others = [number for pair in given for number in pair]
-    return input._with(func(input._values, others, mode, value)) if any(others) else input
+    return input._with(func(input._elements, others, mode, value)) if any(others) else input
 
 
 def _with_more_rows(input: JaggedTensor, before: int, after: int, value: Any) -> JaggedTensor:

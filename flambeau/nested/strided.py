@@ -83,7 +83,7 @@ class StridedNestedTensor(NestedTensor):
         raise RuntimeError("a nested tensor of layout torch.strided has no strides; its pieces have (unbind())")
 
     def storage_offset(self) -> int:
-        return self._values.storage_offset()
+        return self._elements.storage_offset()
 
     def _nested_tensor_size(self) -> Tensor:
         """The shape of each piece, (B, dimensions)."""
@@ -108,7 +108,7 @@ class StridedNestedTensor(NestedTensor):
 
     def gradient_of_values(self, gradient: Any) -> Tensor:
         self._require_same("the gradient", gradient)
-        return aligned(gradient, self)._values
+        return aligned(gradient, self)._elements
 
     _values_of = gradient_of_values
 
@@ -116,7 +116,7 @@ class StridedNestedTensor(NestedTensor):
         if dim not in (0, -self.dim()):
             raise RuntimeError(f"unbind(): a nested tensor has pieces along dim=0, got dim={dim}")
         starts = [0, *itertools.accumulate(prod(size) for size in self._sizes)]
-        pieces = [self._values.narrow(0, start, prod(size)).view(size) for start, size in zip(starts, self._sizes)]
+        pieces = [self._elements.narrow(0, start, prod(size)).view(size) for start, size in zip(starts, self._sizes)]
         return tuple(pieces if self.is_contiguous() else [piece.permute(self._order) for piece in pieces])
 
     # -- other forms of it -----------------------------------------------------------------------------------------
@@ -139,14 +139,14 @@ class StridedNestedTensor(NestedTensor):
             in_memory[place] = size
         outer, block = _whole(self._sizes, tuple(in_memory))
         there, back = _places(*outer)
-        result = moved(self._values.reshape(-1, block), there, back)
+        result = moved(self._elements.reshape(-1, block), there, back)
         if padding != 0:
             result = result.masked_fill(~there[1].unsqueeze(1), padding)
         return result.reshape(len(self._sizes), *in_memory).permute(0, *[each + 1 for each in order])
 
     def parts(self) -> tuple:
         """Values, the shapes of the pieces in memory, and the order of their dimensions."""
-        return self._values, self._sizes, self._order
+        return self._elements, self._sizes, self._order
 
 
 def largest(tensor: StridedNestedTensor) -> list[int]:
@@ -166,8 +166,8 @@ def aligned(tensor: StridedNestedTensor, like: StridedNestedTensor) -> StridedNe
     if tensor._order == like._order:
         return tensor
     inverse = tuple(sorted(range(len(like._order)), key=like._order.__getitem__))
-    there = StridedNestedTensor.of(tensor._values, tensor._sizes, tuple([tensor._order[each] for each in inverse])).contiguous()
-    return StridedNestedTensor.of(there._values, there._sizes, like._order)
+    there = StridedNestedTensor.of(tensor._elements, tensor._sizes, tuple([tensor._order[each] for each in inverse])).contiguous()
+    return StridedNestedTensor.of(there._elements, there._sizes, like._order)
 
 
 # -- where elements go -----------------------------------------------------------------------------------------------

@@ -35,14 +35,14 @@ def _copy_(func: Callable, self: Any, source: Any, non_blocking: bool = False) -
         raise RuntimeError("copy_: the elements of a nested tensor are copied to one with pieces of the same sizes only")
     if not _lie_alike(self, source):
         raise RuntimeError("copy_: expected two nested tensors with pieces of the same sizes, at the same places of values()")
-    self._values.copy_(source._values)
+    self._elements.copy_(source._elements)
     return self
 
 
 def _lie_alike(first: NestedTensor, second: NestedTensor) -> bool:
     """Whether both have pieces of the same sizes, at the same places of their values."""
     if isinstance(first, JaggedTensor) and isinstance(second, JaggedTensor):
-        return first._dim == second._dim and first._values.shape == second._values.shape and first._ragged.divides_like(second._ragged)
+        return first._dim == second._dim and first._elements.shape == second._elements.shape and first._ragged.divides_like(second._ragged)
     if isinstance(first, StridedNestedTensor) and isinstance(second, StridedNestedTensor):
         return first._sizes == second._sizes and first._order == second._order
     return False
@@ -75,12 +75,12 @@ def _compared(func: Callable, first: Any, second: Any, *args: Any, **options: An
     first, second = first.contiguous(), second.contiguous()
     if isinstance(first, JaggedTensor):
         return func(first._packed(), second._packed(), *args, **options)
-    return func(first._values, second._values, *args, **options)
+    return func(first._elements, second._elements, *args, **options)
 
 
 def _new(func: Callable, self: Any, *args: Any, **options: Any) -> Tensor:
     """``new_zeros`` and the like make dense tensors."""
-    return func(self._values, *args, **options)
+    return func(self._elements, *args, **options)
 
 
 def _backward(

@@ -70,21 +70,21 @@ class NestedTensor(ComposedTensor):
 
     def values(self) -> Tensor:
         """The elements of all pieces, one piece after the other."""
-        return self._values
+        return self._elements
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
     def untyped_storage(self) -> Any:
-        return self._values.untyped_storage()
+        return self._elements.untyped_storage()
 
     def data_ptr(self) -> int:
-        return self._values.data_ptr()
+        return self._elements.data_ptr()
 
     def item(self) -> Any:
         """The one element as a Python number."""
         if self.numel() != 1:
             raise RuntimeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
-        return self.contiguous()._values.item()
+        return self.contiguous()._elements.item()
 
     def to_padded_tensor(self, padding: float, output_size: Any = None, out: Tensor | None = None) -> Tensor:
         """All pieces in one dense tensor; see ``flambeau.nested.to_padded_tensor``."""
@@ -117,7 +117,7 @@ class NestedTensor(ComposedTensor):
             RuntimeError: the pieces of the gradient are others.
         """
         self._require_same("the gradient", gradient)
-        return gradient._values
+        return gradient._elements
 
     _values_of = gradient_of_values
 
@@ -132,7 +132,7 @@ class NestedTensor(ComposedTensor):
     # -- copies and dtypes -----------------------------------------------------------------------------------------
 
     def type(self, dtype: Any = None, non_blocking: bool = False, **options: Any) -> Any:
-        return self._values.type() if dtype is None else self.to(self._values.type(dtype).dtype)
+        return self._elements.type() if dtype is None else self.to(self._elements.type(dtype).dtype)
 
     def type_as(self, other: Tensor) -> Any:
         return self.to(other.dtype)
@@ -141,7 +141,7 @@ class NestedTensor(ComposedTensor):
         return self
 
     def clone(self, *, memory_format: Any = None) -> Any:
-        return self._with(self._values.clone())
+        return self._with(self._elements.clone())
 
     def parts(self) -> tuple:
         """What the tensor is made of, for files."""
@@ -154,7 +154,7 @@ class NestedTensor(ComposedTensor):
 
     def __deepcopy__(self, memo: dict) -> Any:
         if id(self) not in memo:
-            memo[id(self)] = self._with(self._values.__deepcopy__(memo))
+            memo[id(self)] = self._with(self._elements.__deepcopy__(memo))
         return memo[id(self)]
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:

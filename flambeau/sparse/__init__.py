@@ -37,7 +37,7 @@ def as_sparse_gradcheck(gradcheck: Callable) -> Callable:
             dense = [each.to_dense() if isinstance(each, SparseTensor) else each for each in (results if several else [results])]
             return tuple(dense) if several else dense[0]
 
-        return gradcheck(of_values, [each._values if isinstance(each, SparseTensor) else each for each in inputs], **options)
+        return gradcheck(of_values, [each._elements if isinstance(each, SparseTensor) else each for each in inputs], **options)
 
     return checked
 

@@ -306,7 +306,7 @@ def _compressed(self: Tensor, kind: Kind) -> SparseCompressed:
     listed = listed.coalesce()
     outer, inner = listed._places
     starts = flambeau.searchsorted(outer.contiguous(), flambeau.arange(listed.shape[0] + 1))
-    return SparseCompressed.of(kind, starts, inner.contiguous(), listed._values, self.shape)
+    return SparseCompressed.of(kind, starts, inner.contiguous(), listed._elements, self.shape)
 
 
 def to_sparse_csr(self: Tensor, dense_dim: int | None = None) -> SparseCompressed:
@@ -346,7 +346,7 @@ def transposed(self: SparseCoo, dim0: int, dim1: int) -> SparseCoo:
     if dim1 < sparse:
         rows = list(range(sparse))
         rows[dim0], rows[dim1] = rows[dim1], rows[dim0]
-        return SparseCoo.of(self._places[rows], self._values, shape)
+        return SparseCoo.of(self._places[rows], self._elements, shape)
     if dim0 >= sparse:
-        return SparseCoo.of(self._places, self._values.transpose(dim0 - sparse + 1, dim1 - sparse + 1), shape, self._coalesced)
+        return SparseCoo.of(self._places, self._elements.transpose(dim0 - sparse + 1, dim1 - sparse + 1), shape, self._coalesced)
     raise RuntimeError("transpose: a sparse and a dense dimension cannot be exchanged")

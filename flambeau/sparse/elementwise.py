@@ -26,7 +26,7 @@ def each(name: str) -> Callable:
 
     def of_values(self: SparseTensor, *args: Any, **options: Any) -> Any:
         tensor = self if name in LINEAR or isinstance(self, SparseCompressed) else self.coalesce()  # type: ignore[attr-defined]
-        return tensor._with(function(tensor._values, *args, **options))
+        return tensor._with(function(tensor._elements, *args, **options))
 
     of_values.__name__ = name
     return of_values
@@ -66,7 +66,7 @@ def _sum(a: SparseTensor, b: SparseTensor) -> Any:
     if not isinstance(a, SparseCoo) or not isinstance(b, SparseCoo) or a.sparse_dim() != b.sparse_dim():
         raise RuntimeError(f"add: expected two tensors of the same layout, got {a.layout!r} and {b.layout!r}")
     dtype = flambeau.promote_types(a.dtype, b.dtype)
-    values = flambeau.cat([a._values.to(dtype), b._values.to(dtype)])
+    values = flambeau.cat([a._elements.to(dtype), b._elements.to(dtype)])
     both = SparseCoo.of(flambeau.cat([a._places, b._places], 1), values, a.shape)
     return both.coalesce() if a._coalesced and b._coalesced else both
 
@@ -83,7 +83,7 @@ def mul(self: Any, other: Any) -> Any:
     if not isinstance(self, SparseTensor):
         self, other = other, self
     if is_number(other):
-        return self._with(self._values * other)
+        return self._with(self._elements * other)
     if not isinstance(other, SparseTensor):
         if other.dim() > self.dim():
             raise RuntimeError(
@@ -91,7 +91,7 @@ def mul(self: Any, other: Any) -> Any:
             )
         listed = self.coordinates() if isinstance(self, SparseCompressed) else self
         there = other.expand(self.shape)[tuple(listed._places)] if listed.sparse_dim() else other
-        return self._with(self._values * there)
+        return self._with(self._elements * there)
     _same_shape("mul", self, other)
     if isinstance(self, SparseCompressed):
         return to_sparse(mul(self.coordinates(), to_sparse(other)).coalesce(), layout=self.layout.kind)  # type: ignore[attr-defined]
@@ -103,10 +103,10 @@ def _product(a: SparseCoo, b: SparseCoo) -> SparseCoo:
     sizes = a.shape[: a.sparse_dim()]
     ours, theirs = keys_of(a._places, sizes), keys_of(b._places, sizes)
     if not ours.numel() or not theirs.numel():
-        return SparseCoo.of(a._places[:, :0], a._values[:0] * b._values[:0], a.shape, True)
+        return SparseCoo.of(a._places[:, :0], a._elements[:0] * b._elements[:0], a.shape, True)
     found = flambeau.searchsorted(theirs, ours).clamp(max=theirs.numel() - 1)
     common = (theirs[found] == ours).nonzero().squeeze(1)
-    return SparseCoo.of(a._places[:, common], a._values[common] * b._values[found[common]], a.shape, True)
+    return SparseCoo.of(a._places[:, common], a._elements[common] * b._elements[found[common]], a.shape, True)
 
 
 def div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
@@ -114,7 +114,7 @@ def div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     if not isinstance(self, SparseTensor) or not is_number(other):
         raise RuntimeError("Sparse division requires a divisor that is a number, or a dense tensor with no dimensions")
     tensor = self if rounding_mode is None or isinstance(self, SparseCompressed) else self.coalesce()  # type: ignore[attr-defined]
-    return tensor._with(flambeau.div(tensor._values, other, rounding_mode=rounding_mode))
+    return tensor._with(flambeau.div(tensor._elements, other, rounding_mode=rounding_mode))
 
 
 def floor_divide(self: Any, other: Any) -> Any:
@@ -129,7 +129,7 @@ def power(self: Any, exponent: Any) -> Any:
     if not isinstance(exponent, Tensor) and exponent <= 0:
         raise RuntimeError("cannot raise zero to a power of zero or less at the positions that a sparse tensor leaves out; use to_dense()")
     tensor = self if isinstance(self, SparseCompressed) else self.coalesce()  # type: ignore[attr-defined]
-    return tensor._with(tensor._values**exponent)
+    return tensor._with(tensor._elements**exponent)
 
 
 def in_place(function: Callable) -> Callable:

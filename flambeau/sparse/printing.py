@@ -21,7 +21,7 @@ def text(tensor: SparseTensor) -> str:
     else:
         assert isinstance(tensor, SparseCoo)
         parts = [("indices", tensor._places)]
-    parts.append(("values", tensor._values))
+    parts.append(("values", tensor._elements))
     shown = ",\n       ".join(f"{name}={_part(part, len('tensor(=') + len(name))}" for name, part in parts)
     suffixes = [f"size={tuple(tensor.shape)}", f"nnz={tensor._nnz()}"]
     if tensor.dtype is not get_default_dtype() and not (

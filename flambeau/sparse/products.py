@@ -47,7 +47,7 @@ def mm(a: Tensor, b: Tensor, reduce: str = "sum") -> Any:
         return mm(b.t(), a.t()).t() if isinstance(b, SparseTensor) else flambeau.mm(a, b)
     listed = to_sparse_coo(a)
     rows, columns = listed._places
-    products = listed._values.unsqueeze(1) * b.index_select(0, columns)
+    products = listed._elements.unsqueeze(1) * b.index_select(0, columns)
     if reduce == "sum":
         return added(rows, products, a.shape[0])
     if reduce not in ("mean", "amax", "amin"):
@@ -74,7 +74,7 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
         raise RuntimeError(f"bmm: expected batches of matrices that fit, got sizes {list(a.shape)} and {list(b.shape)}")
     batch, row, column = a._places
     (count, n, m), k = a.shape, b.shape[2]
-    products = a._values.unsqueeze(1) * b.reshape(count * m, k).index_select(0, batch * m + column)
+    products = a._elements.unsqueeze(1) * b.reshape(count * m, k).index_select(0, batch * m + column)
     return added(batch * n + row, products, count * n).reshape(count, n, k)
 
 
@@ -103,7 +103,7 @@ def sampled_addmm(input: SparseTensor, mat1: Tensor, mat2: Tensor, *, beta: Any 
         )
     rows, columns = input.coordinates()._places
     products = (mat1.index_select(0, rows) * mat2.t().index_select(0, columns)).sum(1)
-    result = input._with(beta * input._values + alpha * products)
+    result = input._with(beta * input._elements + alpha * products)
     if out is None:
         return result
     if not isinstance(out, SparseCompressed) or out.dtype is not result.dtype:
@@ -138,7 +138,7 @@ def _sparse_by_sparse(a: SparseCoo, b: Tensor) -> SparseCoo:
     before = counts.cumsum(0) - counts
     there = starts[middle][pair] + flambeau.arange(pair.numel()) - before[pair]
     places = flambeau.stack([rows[pair], by_rows._plain.long()[there]])
-    return SparseCoo.of(places, a._values[pair] * by_rows._values[there], (a.shape[0], b.shape[1])).coalesce()
+    return SparseCoo.of(places, a._elements[pair] * by_rows._elements[there], (a.shape[0], b.shape[1])).coalesce()
 
 
 def transpose(self: Tensor, dim0: int, dim1: int) -> Any:
@@ -147,6 +147,6 @@ def transpose(self: Tensor, dim0: int, dim1: int) -> Any:
         if {dim0 % 2, dim1 % 2} != {0, 1}:
             return self
         kind = flambeau.sparse_csc if self.is_sparse_csr else flambeau.sparse_csr
-        return SparseCompressed.of(kind, self._starts, self._plain, self._values, self.shape[::-1])
+        return SparseCompressed.of(kind, self._starts, self._plain, self._elements, self.shape[::-1])
     assert isinstance(self, SparseCoo)
     return transposed(self, dim0, dim1)

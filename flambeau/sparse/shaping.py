@@ -21,6 +21,38 @@ def t(self: SparseTensor) -> Any:
     return transpose(self, 0, 1) if self.dim() == 2 else self
 
 
+def matrices_transposed(self: SparseTensor) -> Any:
+    """The last two dimensions exchanged.
+
+    Raises:
+        RuntimeError: there are fewer than two
+    """
+    if self.dim() < 2:
+        raise RuntimeError(f"a matrix is transposed, but this tensor has {self.dim()} dimensions")
+    return transpose(self, -2, -1)
+
+
+def adjoint(self: SparseTensor) -> Any:
+    """The last two dimensions exchanged, and the values conjugated."""
+    return matrices_transposed(self._with(self._elements.conj()))
+
+
+def h(self: SparseTensor) -> Any:
+    """The adjoint of one matrix.
+
+    Raises:
+        RuntimeError: these are several
+    """
+    if self.dim() != 2:
+        raise RuntimeError(f"H is the adjoint of one matrix, but this tensor has {self.dim()} dimensions; mH is that of each of a batch")
+    return adjoint(self)
+
+
+def reversed_dims(self: SparseTensor) -> Any:
+    """The dimensions in the opposite order."""
+    return permute(self, list(reversed(range(self.dim()))))
+
+
 def permute(self: SparseTensor, *dims: Any) -> Any:
     """The dimensions in another order."""
     order = list(dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)
@@ -47,8 +79,8 @@ def unsqueeze(self: SparseTensor, dim: int) -> SparseCoo:
     if dim <= listed.sparse_dim():
         places = listed._places
         row = places.new_zeros(1, places.shape[1])
-        return SparseCoo.of(flambeau.cat([places[:dim], row, places[dim:]]), listed._values, shape, listed._coalesced)
-    return SparseCoo.of(listed._places, listed._values.unsqueeze(dim - listed.sparse_dim() + 1), shape, listed._coalesced)
+        return SparseCoo.of(flambeau.cat([places[:dim], row, places[dim:]]), listed._elements, shape, listed._coalesced)
+    return SparseCoo.of(listed._places, listed._elements.unsqueeze(dim - listed.sparse_dim() + 1), shape, listed._coalesced)
 
 
 def _dim(self: Tensor, dim: int) -> int:
@@ -66,9 +98,9 @@ def select(self: SparseTensor, dim: int, index: int) -> Any:
     shape = (*self.shape[:dim], *self.shape[dim + 1 :])
     sparse = listed.sparse_dim()
     if dim >= sparse:
-        return SparseCoo.of(listed._places, listed._values.select(dim - sparse + 1, index), shape, listed._coalesced)
+        return SparseCoo.of(listed._places, listed._elements.select(dim - sparse + 1, index), shape, listed._coalesced)
     chosen = (listed._places[dim] == index % size).nonzero().squeeze(1)
-    values = listed._values[chosen]
+    values = listed._elements[chosen]
     if sparse == 1:
         return values.sum(0)
     places = flambeau.cat([listed._places[:dim], listed._places[dim + 1 :]])[:, chosen]
@@ -85,9 +117,9 @@ def index_select(self: SparseTensor, dim: int, index: Tensor) -> SparseCoo:
     shape = (*self.shape[:dim], index.numel(), *self.shape[dim + 1 :])
     sparse = listed.sparse_dim()
     if dim >= sparse:
-        return SparseCoo.of(listed._places, listed._values.index_select(dim - sparse + 1, index), shape, listed._coalesced)
+        return SparseCoo.of(listed._places, listed._elements.index_select(dim - sparse + 1, index), shape, listed._coalesced)
     order = listed._places[dim].argsort(stable=True)
-    places, values = listed._places[:, order], listed._values[order]
+    places, values = listed._places[:, order], listed._elements[order]
     starts = flambeau.searchsorted(places[dim].contiguous(), index)
     counts = flambeau.searchsorted(places[dim].contiguous(), index, right=True) - starts
     which = flambeau.repeat_interleave(flambeau.arange(index.numel()), counts)
@@ -106,12 +138,12 @@ def narrow_copy(self: SparseTensor, dim: int, start: int, length: int) -> Sparse
     shape = (*self.shape[:dim], length, *self.shape[dim + 1 :])
     sparse = listed.sparse_dim()
     if dim >= sparse:
-        return SparseCoo.of(listed._places, listed._values.narrow(dim - sparse + 1, start, length), shape, listed._coalesced)
+        return SparseCoo.of(listed._places, listed._elements.narrow(dim - sparse + 1, start, length), shape, listed._coalesced)
     row = listed._places[dim]
     chosen = ((row >= start) & (row < start + length)).nonzero().squeeze(1)
     rows = list(listed._places[:, chosen])
     rows[dim] = rows[dim] - start
-    return SparseCoo.of(flambeau.stack(rows), listed._values[chosen], shape, listed._coalesced)
+    return SparseCoo.of(flambeau.stack(rows), listed._elements[chosen], shape, listed._coalesced)
 
 
 def getitem(self: SparseTensor, index: Any) -> Any:
@@ -157,12 +189,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> SparseCo
         rows = list(each._places)
         if dim < sparse:
             rows[dim] = rows[dim] + sizes
-            values.append(each._values)
+            values.append(each._elements)
         else:
-            before, after = list(each._values.shape), list(each._values.shape)
+            before, after = list(each._elements.shape), list(each._elements.shape)
             before[dim - sparse + 1] = sizes
             after[dim - sparse + 1] = sum(other.shape[dim] for other in listed if other is not None) - sizes - each.shape[dim]
-            parts = [each._values.new_zeros(before), each._values, each._values.new_zeros(after)]
+            parts = [each._elements.new_zeros(before), each._elements, each._elements.new_zeros(after)]
             values.append(flambeau.cat(parts, dim - sparse + 1))
         places.append(flambeau.stack(rows))
         sizes += each.shape[dim]
@@ -187,7 +219,7 @@ def sum(input: Tensor, dim: Any = None, dtype: DType | None = None) -> Any:
     """
     if not isinstance(input, SparseTensor):
         return flambeau.sum(input, dim, dtype=dtype) if dim is not None else flambeau.sum(input, dtype=dtype)
-    values = input._values
+    values = input._elements
     if dim is None:
         return values.sum(dtype=dtype)
     input = to_sparse_coo(input)
@@ -228,7 +260,7 @@ def log_softmax(input: SparseTensor, dim: int, *, dtype: DType | None = None) ->
 def _softmax(input: SparseTensor, dim: int, dtype: DType | None, logarithm: bool) -> SparseTensor:
     tensor = to_sparse_coo(input).coalesce()
     dim, sparse = _dim(input, dim), tensor.sparse_dim()
-    values = tensor._values if dtype is None else tensor._values.to(dtype)
+    values = tensor._elements if dtype is None else tensor._elements.to(dtype)
     if dim >= sparse:
         function = flambeau.log_softmax if logarithm else flambeau.softmax
         return tensor._with(function(values, dim - sparse + 1))
@@ -248,14 +280,14 @@ def norm(self: SparseTensor, p: Any = "fro", dim: Any = None, keepdim: bool = Fa
     if dim is not None or p not in ("fro", None, 2, 2.0):
         raise NotImplementedError("norm of a sparse tensor: the Euclidean norm of all elements is implemented")
     tensor = self if isinstance(self, SparseCompressed) else to_sparse_coo(self).coalesce()
-    return flambeau.linalg.vector_norm(tensor._values, dtype=dtype)
+    return flambeau.linalg.vector_norm(tensor._elements, dtype=dtype)
 
 
 def any_element(self: SparseTensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether an element is not zero."""
     if dim is not None:
         raise NotImplementedError("any of a sparse tensor over a dimension is not implemented")
-    return self._values.any()
+    return self._elements.any()
 
 
 def spdiags(diagonals: Tensor, offsets: Tensor, shape: Sequence[int], layout: Any = None) -> Any:

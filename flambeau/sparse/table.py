@@ -26,13 +26,13 @@ def _converted(dtype: Any) -> Callable:
 
 def _empty_like(self: SparseTensor, *, dtype: Any = None, layout: Any = None, **options: Any) -> Any:
     return (
-        creation.sparse_coo_tensor(self.shape, dtype=dtype or self.dtype) if isinstance(self, SparseCoo) else self._with(self._values * 0)
+        creation.sparse_coo_tensor(self.shape, dtype=dtype or self.dtype) if isinstance(self, SparseCoo) else self._with(self._elements * 0)
     )
 
 
 def _zero_(self: SparseTensor) -> Any:
     empty = creation.sparse_coo_tensor(self.shape, dtype=self.dtype)
-    self.__dict__.update((empty if isinstance(self, SparseCoo) else self._with(flambeau.zeros_like(self._values))).__dict__)
+    self.__dict__.update((empty if isinstance(self, SparseCoo) else self._with(flambeau.zeros_like(self._elements))).__dict__)
     return self
 
 
@@ -51,7 +51,7 @@ def _add_(self: Any, other: Any, *, alpha: Any = 1) -> Any:
         return _add_to_sparse_(self, other, alpha=alpha)
     if tuple(self.shape) != tuple(other.shape):
         raise RuntimeError(f"add_: expected tensors of the same size, got {list(self.shape)} and {list(other.shape)}")
-    values = other._values.to(self.dtype)
+    values = other._elements.to(self.dtype)
     if other.sparse_dim() == 1:
         return self.index_add_(0, other._places[0], values, alpha=alpha)
     return self.index_put_(tuple(other._places), values if alpha == 1 else values * alpha, accumulate=True)
@@ -97,7 +97,7 @@ TABLE: dict[str, Callable] = {
     "add": elementwise.add, "sub": elementwise.sub, "subtract": elementwise.sub, "rsub": elementwise.rsub, "__rsub__": elementwise.rsub, "mul": elementwise.mul,
     "multiply": elementwise.mul, "div": elementwise.div, "divide": elementwise.div, "true_divide": elementwise.div, "floor_divide": elementwise.floor_divide,
     "pow": elementwise.power, "__pow__": elementwise.power, "mm": products.mm, "matmul": products.matmul, "__rmatmul__": _rmatmul, "mv": products.mv, "bmm": products.bmm,
-    "addmm": products.addmm, "addmv": _addmv, "hspmm": products.hspmm, "t": shaping.t, "transpose": products.transpose,
+    "addmm": products.addmm, "addmv": _addmv, "hspmm": products.hspmm, "t": shaping.t, "adjoint": shaping.adjoint, "transpose": products.transpose,
     "swapaxes": products.transpose, "swapdims": products.transpose, "permute": shaping.permute, "unsqueeze": shaping.unsqueeze, "select": shaping.select,
     "index_select": shaping.index_select, "narrow_copy": shaping.narrow_copy, "narrow": shaping.narrow_copy, "__getitem__": shaping.getitem, "cat": shaping.cat, "concat": shaping.cat,
     "concatenate": shaping.cat, "stack": shaping.stack, "sum": shaping.sum_method, "softmax": shaping.softmax, "log_softmax": shaping.log_softmax, "norm": shaping.norm,
@@ -113,7 +113,7 @@ TABLE.update({
     for name in ("abs", "mul", "div", "neg", "pow", "relu", "sqrt", "sin", "tanh", "square", "sign", "round", "floor", "ceil", "trunc", "log1p", "expm1")
 } | {"add_": _add_, "sub_": _sub_})  # fmt: skip
 
-_PROPERTIES: dict[str, Callable] = {"T": shaping.t, "mT": shaping.t}
+_PROPERTIES: dict[str, Callable] = {"T": shaping.reversed_dims, "mT": shaping.matrices_transposed, "mH": shaping.adjoint, "H": shaping.h}
 
 
 def call(func: Callable, args: tuple, kwargs: dict) -> Any:

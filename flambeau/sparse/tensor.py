@@ -68,11 +68,11 @@ class SparseTensor(ComposedTensor):
 
     def _nnz(self) -> int:
         """How many positions are specified."""
-        return self._values.shape[0]
+        return self._elements.shape[0]
 
     def dense_dim(self) -> int:
         """How many of the last dimensions each value has itself."""
-        return self._values.dim() - 1
+        return self._elements.dim() - 1
 
     def sparse_dim(self) -> int:
         """How many of the first dimensions are sparse."""
@@ -119,7 +119,7 @@ class SparseTensor(ComposedTensor):
 
     def type(self, dtype: Any = None, non_blocking: bool = False, **options: Any) -> Any:
         if dtype is None:
-            return self._values.type().replace("torch.", "torch.sparse.")
+            return self._elements.type().replace("torch.", "torch.sparse.")
         return self.to(dtype)
 
     def parts(self) -> tuple:
@@ -170,10 +170,10 @@ class SparseCoo(SparseTensor):
         sizes = self.shape[: self.sparse_dim()]
         keys = keys_of(self._places, sizes)
         if bool((keys[1:] > keys[:-1]).all()):
-            return SparseCoo.of(self._places, self._values, self.shape, True)
+            return SparseCoo.of(self._places, self._elements, self.shape, True)
         order = keys.argsort(stable=True)
         unique, group = flambeau.unique_consecutive(keys[order], return_inverse=True)
-        values = self._values[order]
+        values = self._elements[order]
         if unique.numel() == keys.numel():
             return SparseCoo.of(self._places[:, order], values, self.shape, True)
         if values.dtype == flambeau.bool:
@@ -198,10 +198,13 @@ class SparseCoo(SparseTensor):
             RuntimeError: the tensor is not coalesced.
         """
         self._require_coalesced("values")
-        return self._values
+        return self._elements
 
     def _indices(self) -> Tensor:
         return self._places
+
+    def _values(self) -> Tensor:
+        return self._elements
 
     places = _indices
 
@@ -210,7 +213,7 @@ class SparseCoo(SparseTensor):
             raise RuntimeError(f"Cannot get {name} on an uncoalesced tensor, please call .coalesce() first")
 
     def to_dense(self, dtype: DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
-        values = self._values if dtype is None else self._values.to(dtype)
+        values = self._elements if dtype is None else self._elements.to(dtype)
         sizes = self.shape[: self.sparse_dim()]
         if not sizes:
             return values.sum(0)
@@ -220,14 +223,14 @@ class SparseCoo(SparseTensor):
         return flat.reshape(self.shape)
 
     def clone(self, *, memory_format: Any = None) -> SparseCoo:
-        return SparseCoo.of(self._places.clone(), self._values.clone(), self.shape, self._coalesced)
+        return SparseCoo.of(self._places.clone(), self._elements.clone(), self.shape, self._coalesced)
 
     def parts(self) -> tuple:
         """What the tensor is made of."""
-        return self._places, self._values, self.shape, self._coalesced
+        return self._places, self._elements, self.shape, self._coalesced
 
     def __deepcopy__(self, memo: dict) -> SparseCoo:
-        copied = SparseCoo.of(self._places.clone(), self._values.__deepcopy__(memo), self.shape, self._coalesced)
+        copied = SparseCoo.of(self._places.clone(), self._elements.__deepcopy__(memo), self.shape, self._coalesced)
         return memo.setdefault(id(self), copied)
 
 
@@ -284,7 +287,7 @@ class SparseCompressed(SparseTensor):
 
     def values(self) -> Tensor:
         """The values, row by row (column by column)."""
-        return self._values
+        return self._elements
 
     def sparse_dim(self) -> int:
         return 2
@@ -299,7 +302,7 @@ class SparseCompressed(SparseTensor):
             outer = flambeau.repeat_interleave(flambeau.arange(counts.numel()), counts.long(), output_size=self._nnz())
             inner = self._plain.long()
             self._places = flambeau.stack([outer, inner] if self._kind is sparse_csr else [inner, outer])
-        return SparseCoo.of(self._places, self._values, self.shape, self._kind is sparse_csr)
+        return SparseCoo.of(self._places, self._elements, self.shape, self._kind is sparse_csr)
 
     def places(self) -> Tensor:
         return self.coordinates()._places
@@ -308,14 +311,14 @@ class SparseCompressed(SparseTensor):
         return self.coordinates().to_dense(dtype)
 
     def clone(self, *, memory_format: Any = None) -> SparseCompressed:
-        return SparseCompressed.of(self._kind, self._starts.clone(), self._plain.clone(), self._values.clone(), self.shape)
+        return SparseCompressed.of(self._kind, self._starts.clone(), self._plain.clone(), self._elements.clone(), self.shape)
 
     def parts(self) -> tuple:
         """What the tensor is made of."""
-        return self._starts, self._plain, self._values, self.shape
+        return self._starts, self._plain, self._elements, self.shape
 
     def __deepcopy__(self, memo: dict) -> SparseCompressed:
-        copied = SparseCompressed.of(self._kind, self._starts.clone(), self._plain.clone(), self._values.__deepcopy__(memo), self.shape)
+        copied = SparseCompressed.of(self._kind, self._starts.clone(), self._plain.clone(), self._elements.__deepcopy__(memo), self.shape)
         return memo.setdefault(id(self), copied)
 
 

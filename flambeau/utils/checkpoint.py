@@ -62,7 +62,7 @@ def checkpoint(
 
 def _plain(value: Any) -> Any:
     """The value, or of a sparse or nested tensor its values."""
-    return value._values if isinstance(value, ComposedTensor) else value
+    return value._elements if isinstance(value, ComposedTensor) else value
 
 
 def _leaves(outputs: Sequence[Any], given: Sequence[Tensor]) -> list[Tensor]:

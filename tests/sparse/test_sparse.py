@@ -187,6 +187,43 @@ def test_batches() -> None:
     torch.testing.assert_close(torch.bmm(a.to_sparse(), b), a @ b)
 
 
+def test_matrices_are_transposed_and_conjugated() -> None:
+    dense = torch.zeros(2, 3, 4)
+    dense[0, 1, 2], dense[1, 2, 0] = 1.0, 2.0
+    same(dense.to_sparse().mT, dense.mT)
+    same(dense.to_sparse().adjoint(), dense.mT)
+    same(dense.to_sparse().T, dense.permute(2, 1, 0))
+    values = torch.tensor([[0, 1 + 2j], [3j, 0], [0, -1]])
+    same(values.to_sparse().H, values.H)
+    same(values.to_sparse_csr().mH, values.mH)
+    with pytest.raises(RuntimeError, match="3 dimensions"):
+        dense.to_sparse().H  # noqa: B018
+    with pytest.raises(RuntimeError, match="1 dimensions"):
+        dense[0, 0].to_sparse().mT  # noqa: B018
+
+
+def test_parts_are_there_before_equal_positions_are_added_up() -> None:
+    made = uncoalesced()
+    assert torch.equal(made._values(), torch.tensor([3.0, 4.0, 5.0, -1.0]))
+    assert torch.equal(made._indices(), torch.tensor([[1, 0, 1, 1], [2, 0, 2, 0]]))
+
+
+def test_a_function_of_the_users_goes_backward_with_sparse_tensors() -> None:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, by, dense):
+            ctx.by = by
+            return by @ dense
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None, ctx.by.mT @ grad
+
+    by, dense = matrix(), torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
+    Product.apply(by.to_sparse(), dense).sum().backward()
+    assert torch.allclose(dense.grad, by.t() @ torch.ones(5, 2, dtype=torch.float64))
+
+
 def test_products_at_given_positions() -> None:
     where, a, b = matrix(4, 6).to_sparse_csr(), matrix(4, 3, 1), matrix(3, 6, 2)
     result = torch.sparse.sampled_addmm(where, a, b, beta=0.5, alpha=2.0)
