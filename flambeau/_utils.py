@@ -7,8 +7,26 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._serialization.nested import _rebuild_nested_tensor
+from flambeau._serialization.tensors import (
+    _rebuild_meta_tensor_no_storage,
+    _rebuild_parameter,
+    _rebuild_parameter_with_state,
+    _rebuild_qtensor,
+    _rebuild_sparse_tensor,
+    _rebuild_tensor,
+    _rebuild_tensor_v2,
+    _rebuild_tensor_v3,
+)
 
 __all__ = ["_flatten_dense_tensors", "_get_device_index", "_take_tensors", "_unflatten_dense_tensors"]
+__all__ += ["_rebuild_nested_tensor", "_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_qtensor", "_rebuild_sparse_tensor"]
+__all__ += [
+    "_rebuild_meta_tensor_no_storage",
+    "_rebuild_tensor",
+    "_rebuild_tensor_v2",
+    "_rebuild_tensor_v3",
+]  # pickles of PyTorch's name them
 
 
 def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:

@@ -19,6 +19,7 @@ from flambeau._serialization.archive import ALIGNMENT, FORMAT_VERSION, ArchiveRe
 from flambeau._serialization.files import FILE_LIKE, is_path, reading, writing
 from flambeau._serialization.names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
+from flambeau._serialization.tensors import get_layout as _get_layout  # noqa: F401 (which pickles that PyTorch wrote name)
 from flambeau._tape.storage import MetaStorage
 from flambeau._types.device import device as Device
 

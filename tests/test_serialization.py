@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import pickle
+import re
 import stat
 import zlib
 from collections import OrderedDict
@@ -66,6 +67,16 @@ TORCH_META = (
     '#fmI1RLa$|T2iVdtz1>K@`9qNno=oMWmR2dl&`)j-wTwZ;8Su8Hsp*>$=DI{<bN!wjt;<7O!<yOX>*lK5^ds{c;oVD$mAsRL>qBDmgi+8PdETcd9;i2G5Mr`61|($M*Cni'
     'rhOgJrrbYTp1GKKB7=@;oVp>3R}b1uxE3n2iSr{DoF6j5Np=3KJu!F={$L|wpvn62LF``=v6n9'
 )
+# pickle.dumps of [a transposed view, a bfloat16 Parameter, float64, Size([2]), a sparse identity, an empty meta tensor, a with an attribute]
+TORCH_PICKLE = (
+    'c-rliOKaOe5Xbeh4NenGLksOCrSza)jAJ`~oDxjQMSUhc=n@u1-b88@tyfwF95DD|*D1Pnd+VXceuI9deuP2~oz=s!!3n(@x>&NbJ3HF_{dZ=@+Si{YDQPEMkMA)O*iIEi%=JPZ-'
+    '$wyHja;vf81_RFpvyY{0%n`3SqOjDIp%Q%dBp0Yvw&Qn(;>qlSoOALNg6Ak%if=FhrgeE`0@5pb*#MlrNVtgCEcvRHwOV>#3mlP#6jp1pUPlhZo-J?GUj1~{l07YRGFD&=w!nIMx'
+    'lF!L#mFbrke%m3>^|MS}+t-g*Vq{v}kCiCVUY8oR$nNir|~NDfXEynM!uDh4LXRoE@i~Wh$FnVAE~3_B!=uyVh)UYfYN^wFePZjpA!YwRhm{gi5PyWvg107Tb6qZU^v#YYf--13u'
+    'wL+>i{_P^R3F4Ry+|;|*ZoVVeO0z`pS&=;HwQU$`~{lFyGggE@}8pvS-ptP9L=0OO9TJH?)|4!C;>@7>mF;;l}1x6|n?5m#;@p4$R(WzKrMpVL()z;?o~ovn=CEP46_PjMkx3y(`'
+    '@Vlk~IAe{GU$FN=K5Dq3O^oMikAy5x-77Jq5b`}RXa4pZhvV?vhA3DbjdDf6bLcX|?S*5dWLK4q<D%<0AknJUytdgwJXmq;uZo9Q4nYL208(WY}la`x&%lll;Bv=$fo-Rn50#w&J'
+    '%_LOzYVG<z9QqsEg+rgFm^%)>^DLz&#%GLA(?h*8Kh%&#tUSH@1m!s$(!8^ig-AnWeUY+212xe=IL@m;9uM(@xzD5!Boxzv;i%5jxcEMg8zI~O>TqXuP!?ckQjQ=y`Gi5a)jr|@<'
+    'Dn1%SN{SWv_}{'
+)
 # fmt: on
 
 
@@ -81,6 +92,19 @@ def round_trip(obj: Any, *, weights_only: bool | None = None, **options: Any) ->
 
 
 # ----------------------------------------------------------------------------------------------- PyTorch's files
+
+
+def test_reads_what_pytorch_has_pickled() -> None:
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:  # what `import torch` means in a script that runs on Flambeau
+            return super().find_class(re.sub(r"^torch\b", "flambeau", module), name)
+
+    columns, parameter, dtype, size, sparse, nowhere, noted = Unpickler(io.BytesIO(unpacked(TORCH_PICKLE))).load()
+    assert columns.tolist() == [[0, 3], [1, 4], [2, 5]] and noted.note == "kept" and noted.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert type(parameter) is nn.Parameter and parameter.dtype is flambeau.bfloat16 and parameter.tolist() == [1, 1]
+    assert dtype is flambeau.float64 and type(size) is flambeau.Size and size == (2,)
+    assert sparse.layout is flambeau.sparse_coo and sparse.to_dense().tolist() == [[1, 0], [0, 1]]
+    assert nowhere.device.type == "meta" and nowhere.shape == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau import _tensor
 from flambeau._ops.meta import nowhere
 from flambeau._ops.registry import new_tensor
 from flambeau._runtime import allocator
@@ -288,6 +289,8 @@ def get_layout(name: str) -> Kind:
     """The kind of layout of a name, ``"torch.sparse_coo"``."""
     return next(each for each in (strided, jagged, sparse_coo, sparse_csr, sparse_csc) if repr(each) == name)
 
+
+_tensor._rebuild_from_type_v2 = _rebuild_from_type_v2  # type: ignore[attr-defined]  # where PyTorch's pickles look for it
 
 _REBUILDERS = (
     _rebuild_tensor,

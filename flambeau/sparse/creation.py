@@ -55,7 +55,7 @@ class check_sparse_tensor_invariants:
 
 
 def sparse_coo_tensor(
-    indices: Any,
+    indices: Any = None,
     values: Any = None,
     size: Sequence[int] | None = None,
     *,
@@ -84,7 +84,9 @@ def sparse_coo_tensor(
                 [4., 0., 5.]])
     """
     if values is None:
-        shape = Size(indices)
+        if (indices is None) is (size is None):
+            raise TypeError("sparse_coo_tensor(): expected indices and values, or a size alone")
+        shape = Size(indices if size is None else size)
         empty = flambeau.zeros(len(shape), 0, dtype=flambeau.int64)
         return _coo(empty, flambeau.zeros(0, dtype=dtype or flambeau.get_default_dtype()), shape, requires_grad, True)
     indices, values = _listed(indices, _as_values(values, dtype))
