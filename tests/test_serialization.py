@@ -103,7 +103,7 @@ def test_reads_what_pytorch_has_pickled() -> None:
     assert columns.tolist() == [[0, 3], [1, 4], [2, 5]] and noted.note == "kept" and noted.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert type(parameter) is nn.Parameter and parameter.dtype is flambeau.bfloat16 and parameter.tolist() == [1, 1]
     assert dtype is flambeau.float64 and type(size) is flambeau.Size and size == (2,)
-    assert sparse.layout is flambeau.sparse_coo and sparse.to_dense().tolist() == [[1, 0], [0, 1]]
+    assert sparse.layout == flambeau.sparse_coo and sparse.to_dense().tolist() == [[1, 0], [0, 1]]
     assert nowhere.device.type == "meta" and nowhere.shape == (0, 3)
 
 
