@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import common_dtype, into, number
+from flambeau._ops.former import number_first
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
@@ -208,7 +209,7 @@ def conj(x: Any) -> Any:
 CONJ = unary("_conj", "conj", gradient=lambda grad: conj(grad))
 
 
-def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def add(input: Any, other: Any, *former: Any, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input + alpha * other``, element by element, broadcast and promoted together.
 
     Args:
@@ -220,6 +221,8 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
         >>> flambeau.add(flambeau.tensor([1, 2]), 10)
         tensor([11, 12])
     """
+    if former:
+        other, alpha = number_first("add", "alpha", other, *former)
     if alpha.__class__ is not int or alpha != 1:
         other = _scaled(input, other, alpha)
     if not (isinstance(input, TensorBase) and isinstance(other, TensorBase)):
@@ -228,7 +231,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
     return result if out is None else into(out, result)
 
 
-def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def sub(input: Any, other: Any, *former: Any, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input - alpha * other``, element by element; bool tensors are refused.
 
     Example::
@@ -236,6 +239,8 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
         >>> flambeau.sub(flambeau.tensor([1.0, 2.0]), 1)
         tensor([0., 1.])
     """
+    if former:
+        other, alpha = number_first("sub", "alpha", other, *former)
     if alpha.__class__ is not int or alpha != 1:
         other = _scaled(input, other, alpha)
     if not (isinstance(input, TensorBase) and isinstance(other, TensorBase)):
@@ -488,15 +493,19 @@ maximum, _ = binary_function(MAXIMUM, "The larger of two elements; NaN if either
 minimum, _ = binary_function(MINIMUM, "The smaller of two elements; NaN if either is.", numbers=())
 
 
-def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def add_(input: Tensor, other: Any, *former: Any, alpha: Any = 1) -> Tensor:
     """In-place version of ``add()``."""
+    if former:
+        other, alpha = number_first("add_", "alpha", other, *former)
     if alpha.__class__ is not int or alpha != 1:
         other = _scaled(input, other, alpha)
     return ADD.inplace(input, input, other if isinstance(other, TensorBase) else number(other))
 
 
-def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def sub_(input: Tensor, other: Any, *former: Any, alpha: Any = 1) -> Tensor:
     """In-place version of ``sub()``."""
+    if former:
+        other, alpha = number_first("sub_", "alpha", other, *former)
     if alpha.__class__ is not int or alpha != 1:
         other = _scaled(input, other, alpha)
     return SUB.inplace(input, input, other if isinstance(other, TensorBase) else number(other))

@@ -19,6 +19,7 @@ from flambeau._ops.elementwise import (
     unary,
     unary_function,
 )
+from flambeau._ops.former import number_first
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
@@ -427,23 +428,31 @@ LERP = _fused(
 )  # fmt: skip
 
 
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
+    if former:
+        tensor1, tensor2, value = number_first("addcmul", "value", tensor1, tensor2, *former)
     return into(out, ADDCMUL(input, tensor1, tensor2, number(value)))
 
 
-def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value: Any = 1) -> Tensor:
     """In-place version of ``addcmul()``."""
+    if former:
+        tensor1, tensor2, value = number_first("addcmul_", "value", tensor1, tensor2, *former)
     return ADDCMUL.inplace(self, self, tensor1, tensor2, number(value))
 
 
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: Tensor | None = None) -> Tensor:
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
+    if former:
+        tensor1, tensor2, value = number_first("addcdiv", "value", tensor1, tensor2, *former)
     return into(out, ADDCDIV(input, tensor1, tensor2, number(value)))
 
 
-def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value: Any = 1) -> Tensor:
     """In-place version of ``addcdiv()``."""
+    if former:
+        tensor1, tensor2, value = number_first("addcdiv_", "value", tensor1, tensor2, *former)
     return ADDCDIV.inplace(self, self, tensor1, tensor2, number(value))
 
 

@@ -68,7 +68,7 @@ def _with_hooks(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if self.__dict__.get("_stepping", "defaults" not in self.__dict__):
+        if self.__dict__.get("_stepping", "_optimizer_step_pre_hooks" not in self.__dict__):
             # The step() of a base class, called by a subclass; or of a class that holds an optimizer and never became one itself.
             return step(self, *args, **kwargs)
         self._stepping = self._opt_called = True  # the latter is for learning-rate schedulers, which come after a step
