@@ -16,24 +16,11 @@ from flambeau.fx._names import NAMESPACES, functions_of, public_names, snake_cas
 from flambeau.fx.graph import Graph
 from flambeau.fx.graph_module import GraphModule
 from flambeau.fx.node import Node, leaves
-from flambeau.fx.proxy import ParameterProxy, Proxy, TraceError
+from flambeau.fx.proxy import ParameterProxy, Proxy, TraceError, TracerBase
 from flambeau.nn import Module, Parameter, Sequential
 
 __all__ = ["Tracer", "is_fx_tracing", "symbolic_trace", "wrap"]
 
-_CONSTANTS = (
-    str,
-    int,
-    float,
-    complex,
-    bool,
-    type(None),
-    type(Ellipsis),
-    flambeau.dtype,
-    flambeau.device,
-    flambeau.layout,
-    flambeau.memory_format,
-)
 _wrapped: list[tuple[dict[str, Any], str]] = []
 """The globals in which functions are to be watched, and the functions' names."""
 _tracing = 0
@@ -67,7 +54,7 @@ def wrap(fn_or_name: str | Callable) -> str | Callable:
     return fn_or_name
 
 
-class Tracer:
+class Tracer(TracerBase):
     """Makes a graph of a module or a function; subclasses decide which modules are entered.
 
     Attributes:
@@ -89,7 +76,7 @@ class Tracer:
             self._more += [
                 each for name, each in vars(module).items() if callable(each) and not isinstance(each, type) and not name.startswith("_")
             ]
-        self.graph = Graph()
+        self.graph: Graph = Graph()
         self.root: Module = Module()
         self._attributes: dict[int, str] = {}
         self._paths: dict[int, str] = {}
@@ -99,24 +86,6 @@ class Tracer:
     def is_leaf_module(self, m: Module, module_qualified_name: str) -> bool:
         """Whether a call of a module is one node: for the modules of `torch.nn`, but for `Sequential`."""
         return type(m).__module__.startswith(("torch.nn", "flambeau.nn")) and not isinstance(m, Sequential)
-
-    def to_bool(self, obj: Proxy) -> bool:
-        """What `if` makes of a proxy."""
-        raise TraceError(
-            f"the program branches on the value of {obj.node}, which is not known while it is traced: use torch.where, or make the branch a function "
-            "that fx.wrap or Tracer.is_leaf_module keeps whole"
-        )
-
-    def iter(self, obj: Proxy) -> Iterator[Proxy]:
-        """What `for` makes of a proxy."""
-        raise TraceError(
-            f"the program iterates over {obj.node} (a loop, an assignment to several names, or *{obj.node} as arguments), whose length is not known while "
-            "it is traced: take its parts by index"
-        )
-
-    def keys(self, obj: Proxy) -> Any:
-        """What `**` makes of a proxy: a node for its keys."""
-        return self.create_proxy("call_method", "keys", (obj,), {})
 
     def path_of_module(self, mod: Module) -> str:
         """The path of a submodule below the root.
@@ -142,51 +111,18 @@ class Tracer:
     def create_node(
         self, kind: str, target: Any, args: tuple, kwargs: dict[str, Any], name: str | None = None, type_expr: Any = None
     ) -> Node:
-        """Add a node to the graph."""
+        """Add a node to the graph; a module's call is named after its path."""
         if name is None and kind == "call_module":
             name = snake_case(target.replace(".", "_") or type(self.root).__name__)
-        return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
-
-    def proxy(self, node: Node) -> Proxy:
-        """The proxy that stands for a node."""
-        return Proxy(node, self)
+        return super().create_node(kind, target, args, kwargs, name, type_expr)
 
     def parameter_proxy(self, node: Node, path: str, parameter: Parameter) -> Proxy:
         """The proxy that stands for a parameter's node."""
         return ParameterProxy(self, node, path, parameter)
 
-    def create_proxy(
-        self, kind: str, target: Any, args: tuple, kwargs: dict[str, Any], name: str | None = None, type_expr: Any = None,
-        proxy_factory_fn: Callable[[Node], Proxy] | None = None,
-    ) -> Proxy:  # fmt: skip
-        """Add a node with arguments that may hold proxies, and return its proxy."""
-        node = self.create_node(kind, target, self.create_arg(tuple(args)), self.create_arg(dict(kwargs)), name, type_expr)
-        return (proxy_factory_fn or self.proxy)(node)
-
     def create_arg(self, a: Any) -> Any:
-        """A value as the argument of a node.
-
-        Raises:
-            NotImplementedError: a graph cannot hold it
-        """
-        if isinstance(a, Proxy):
-            return a.node
-        if isinstance(a, Tensor):
-            return self._attribute(a)
-        if isinstance(a, tuple):
-            parts = [self.create_arg(part) for part in a]
-            return type(a)(*parts) if hasattr(a, "_fields") else tuple(parts)
-        if isinstance(a, list):
-            return [self.create_arg(part) for part in a]
-        if isinstance(a, dict):
-            return {key: self.create_arg(part) for key, part in a.items()}
-        if isinstance(a, slice):
-            return slice(self.create_arg(a.start), self.create_arg(a.stop), self.create_arg(a.step))
-        if isinstance(a, range):
-            return range(self.create_arg(a.start), self.create_arg(a.stop), self.create_arg(a.step))
-        if isinstance(a, (*_CONSTANTS, Node)) or callable(a):
-            return a
-        raise NotImplementedError(f"a {type(a).__name__} cannot be an argument of a node: {a!r}")
+        """A value as the argument of a node; tensors become attributes of the root."""
+        return self._attribute(a) if isinstance(a, Tensor) else super().create_arg(a)
 
     def _attribute(self, tensor: Tensor) -> Node:
         """The node of a tensor that is no argument: an attribute of the root, which it becomes if it is none yet."""

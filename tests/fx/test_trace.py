@@ -213,3 +213,33 @@ def test_methods_are_put_back_as_they_were():
     fx.symbolic_trace(lambda x: x * 2)
     assert {name for name, value in vars(torch.Tensor).items() if value is not before.get(name)} == set()
     assert torch.equal(x * x, x)
+
+
+def test_a_graph_is_written_with_proxies_alone():
+    graph = fx.Graph()
+    x = fx.Proxy(graph.placeholder("x"))
+    y = torch.sin(x) + x.view(-1).sum(dim=0)
+    graph.output(torch.cat([y, y]).node)
+    written = fx.GraphModule({}, graph)
+    assert [node.name for node in graph.nodes] == ["x", "sin", "view", "sum_1", "add", "cat", "output"]
+    x = torch.arange(3.0)
+    assert torch.equal(written(x), torch.cat([torch.sin(x) + 3, torch.sin(x) + 3]))
+
+
+def test_calls_are_replaced_by_what_they_are_made_of(net, x):
+    old, new = fx.symbolic_trace(net).graph, fx.Graph()
+    tracer, made = fx.proxy.GraphAppendingTracer(new), {}
+    for node in old.nodes:
+        if node.target in (torch.relu, F.relu):
+            value = fx.Proxy(made[node.args[0]], tracer)
+            made[node] = ((value > 0) * value).node
+        else:
+            made[node] = new.node_copy(node, lambda each: made[each])
+    assert torch.equal(fx.GraphModule(net, new)(x), net(x))
+    assert not any(node.target in (torch.relu, F.relu) for node in new.nodes)
+
+
+def test_a_graph_without_a_module_holds_no_tensors():
+    x = fx.Proxy(fx.Graph().placeholder("x"))
+    with pytest.raises(NotImplementedError, match="Tensor"):
+        x + torch.ones(2)
