@@ -402,13 +402,13 @@ def slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None
     return make_view(input, lay.slice_axis(input.layout, axis, first, length, step), SLICE, axis, first, step)
 
 
-def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int | Tensor) -> Tensor:
     """``length`` elements along ``dim`` from ``start``."""
     if not input.layout.shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
-    start = int(start)
+    start, length = int(start), int(length)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -size <= start <= size:

@@ -194,7 +194,7 @@ def _normal_laplace(p: Any, q: Any) -> Tensor:
 def _multivariate(p: Any, q: Any) -> Tensor:
     if p.event_shape != q.event_shape:
         raise ValueError("KL-divergence between two Multivariate Normals with different event shapes cannot be computed")
-    left, right = p._factor, q._factor
+    left, right = p._unbroadcasted_scale_tril, q._unbroadcasted_scale_tril
     log_ratio = right.diagonal(dim1=-2, dim2=-1).log().sum(-1) - left.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     shape = flambeau.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     solved = flambeau.linalg.solve_triangular(right.expand((*shape, -1, -1)), left.expand((*shape, -1, -1)), upper=False)
@@ -247,10 +247,12 @@ def _cauchy_cauchy(p: Any, q: Any) -> Tensor:
 
 @register_kl(Wishart, Wishart)
 def _wishart_wishart(p: Any, q: Any) -> Tensor:
-    half_p, half_q = (each._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) for each in (p, q))
+    half_p, half_q = (each._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1) for each in (p, q))
     size, difference = p.event_shape[-1], p.df - q.df
-    shape = flambeau.broadcast_shapes(p._factor.shape[:-2], q._factor.shape[:-2])
-    solved = flambeau.linalg.solve_triangular(q._factor.expand((*shape, -1, -1)), p._factor.expand((*shape, -1, -1)), upper=False)
+    shape = flambeau.broadcast_shapes(p._unbroadcasted_scale_tril.shape[:-2], q._unbroadcasted_scale_tril.shape[:-2])
+    solved = flambeau.linalg.solve_triangular(
+        q._unbroadcasted_scale_tril.expand((*shape, -1, -1)), p._unbroadcasted_scale_tril.expand((*shape, -1, -1)), upper=False
+    )
     digammas = flambeau.digamma((p.df.unsqueeze(-1) - flambeau.arange(size, dtype=p.df.dtype)) / 2).sum(-1)
     return (
         q.df * (half_q - half_p) + p.df / 2 * (solved.pow(2).sum((-2, -1)) - size)

@@ -46,28 +46,30 @@ class MultivariateNormal(Distribution):
         self.loc = loc.expand((*batch, -1))
         super().__init__(batch, self.loc.shape[-1:], validate_args=validate_args)
         if scale_tril is not None:
-            self._factor = scale_tril
+            self._unbroadcasted_scale_tril = scale_tril
         elif covariance_matrix is not None:
-            self._factor = flambeau.linalg.cholesky(covariance_matrix)
+            self._unbroadcasted_scale_tril = flambeau.linalg.cholesky(covariance_matrix)
         else:
-            self._factor = precision_to_scale_tril(matrix)
+            self._unbroadcasted_scale_tril = precision_to_scale_tril(matrix)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> MultivariateNormal:
         new = super().expand(batch_shape, _instance)
-        new._factor = self._factor  # type: ignore[attr-defined]
+        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril  # type: ignore[attr-defined]
         return new  # type: ignore[return-value]
 
     @lazy_property
     def scale_tril(self) -> Tensor:
-        return self._factor.expand(self._batch_shape + self._event_shape + self._event_shape)
+        return self._unbroadcasted_scale_tril.expand(self._batch_shape + self._event_shape + self._event_shape)
 
     @lazy_property
     def covariance_matrix(self) -> Tensor:
-        return (self._factor @ self._factor.mT).expand(self._batch_shape + self._event_shape + self._event_shape)
+        return (self._unbroadcasted_scale_tril @ self._unbroadcasted_scale_tril.mT).expand(
+            self._batch_shape + self._event_shape + self._event_shape
+        )
 
     @lazy_property
     def precision_matrix(self) -> Tensor:
-        return flambeau.cholesky_inverse(self._factor).expand(self._batch_shape + self._event_shape + self._event_shape)
+        return flambeau.cholesky_inverse(self._unbroadcasted_scale_tril).expand(self._batch_shape + self._event_shape + self._event_shape)
 
     @property
     def mean(self) -> Tensor:
@@ -79,19 +81,19 @@ class MultivariateNormal(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return self._factor.pow(2).sum(-1).expand(self._batch_shape + self._event_shape)
+        return self._unbroadcasted_scale_tril.pow(2).sum(-1).expand(self._batch_shape + self._event_shape)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         noise = _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device)
-        return self.loc + (self._factor @ noise.unsqueeze(-1)).squeeze(-1)
+        return self.loc + (self._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         difference = self._checked(value) - self.loc
-        half_log_det = self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (self._event_shape[0] * log(2 * pi) + mahalanobis(self._factor, difference)) - half_log_det
+        half_log_det = self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -0.5 * (self._event_shape[0] * log(2 * pi) + mahalanobis(self._unbroadcasted_scale_tril, difference)) - half_log_det
 
     def entropy(self) -> Tensor:
-        half_log_det = self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        half_log_det = self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return (0.5 * self._event_shape[0] * (1.0 + log(2 * pi)) + half_log_det).expand(self._batch_shape)
 
 

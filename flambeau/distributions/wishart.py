@@ -49,31 +49,31 @@ class Wishart(Distribution):
         if bool((self.df <= event[-1] - 1).any()):
             raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {event[-1] - 1}.")
         if scale_tril is not None:
-            self._factor = scale_tril
+            self._unbroadcasted_scale_tril = scale_tril
         elif covariance_matrix is not None:
-            self._factor = flambeau.linalg.cholesky(covariance_matrix)
+            self._unbroadcasted_scale_tril = flambeau.linalg.cholesky(covariance_matrix)
         else:
-            self._factor = precision_to_scale_tril(param)
+            self._unbroadcasted_scale_tril = precision_to_scale_tril(param)
         self._chi2 = Chi2(self.df.unsqueeze(-1) - flambeau.arange(event[-1], dtype=param.dtype).expand((*batch, -1)))
         super().__init__(batch, event, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Wishart:
         new = super().expand(batch_shape, _instance)
-        new._factor = self._factor  # type: ignore[attr-defined]
+        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril  # type: ignore[attr-defined]
         new._chi2 = self._chi2.expand((*batch_shape, self.event_shape[-1]))  # type: ignore[attr-defined]
         return new  # type: ignore[return-value]
 
     @lazy_property
     def scale_tril(self) -> Tensor:
-        return self._factor.expand(self._batch_shape + self._event_shape)
+        return self._unbroadcasted_scale_tril.expand(self._batch_shape + self._event_shape)
 
     @lazy_property
     def covariance_matrix(self) -> Tensor:
-        return (self._factor @ self._factor.mT).expand(self._batch_shape + self._event_shape)
+        return (self._unbroadcasted_scale_tril @ self._unbroadcasted_scale_tril.mT).expand(self._batch_shape + self._event_shape)
 
     @lazy_property
     def precision_matrix(self) -> Tensor:
-        return flambeau.cholesky_inverse(self._factor).expand(self._batch_shape + self._event_shape)
+        return flambeau.cholesky_inverse(self._unbroadcasted_scale_tril).expand(self._batch_shape + self._event_shape)
 
     @property
     def mean(self) -> Tensor:
@@ -91,23 +91,23 @@ class Wishart(Distribution):
         return self.df.view((*self._batch_shape, 1, 1)) * (v.pow(2) + diagonal.unsqueeze(-1) * diagonal.unsqueeze(-2))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        diagonal = self._chi2.rsample(sample_shape).clamp(min=flambeau.finfo(self._factor.dtype).tiny).sqrt()
+        diagonal = self._chi2.rsample(sample_shape).clamp(min=flambeau.finfo(self._unbroadcasted_scale_tril.dtype).tiny).sqrt()
         p = self._event_shape[-1]
-        below = flambeau.randn((*sample_shape, *self._batch_shape, p * (p - 1) // 2), dtype=self._factor.dtype)
-        factor = self._factor @ (flambeau.diag_embed(diagonal) + vec_to_tril_matrix(below, diag=-1))
+        below = flambeau.randn((*sample_shape, *self._batch_shape, p * (p - 1) // 2), dtype=self._unbroadcasted_scale_tril.dtype)
+        factor = self._unbroadcasted_scale_tril @ (flambeau.diag_embed(diagonal) + vec_to_tril_matrix(below, diag=-1))
         return factor @ factor.mT
 
     def log_prob(self, value: Tensor) -> Tensor:
         value = self._checked(value)
         nu, p = self.df, self._event_shape[-1]
-        half_log_det = self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        half_log_det = self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return (
             -nu * (p * log(2) / 2 + half_log_det) - flambeau.mvlgamma(nu / 2, p) + (nu - p - 1) / 2 * flambeau.linalg.slogdet(value).logabsdet
-            - flambeau.cholesky_solve(value, self._factor).diagonal(dim1=-2, dim2=-1).sum(dim=-1) / 2
+            - flambeau.cholesky_solve(value, self._unbroadcasted_scale_tril).diagonal(dim1=-2, dim2=-1).sum(dim=-1) / 2
         )  # fmt: skip
 
     def entropy(self) -> Tensor:
         nu, p = self.df, self._event_shape[-1]
-        half_log_det = self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        half_log_det = self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         digammas = flambeau.digamma(nu.unsqueeze(-1) / 2 - flambeau.arange(p, dtype=nu.dtype) / 2).sum(-1)
         return (p + 1) * (p * log(2) / 2 + half_log_det) + flambeau.mvlgamma(nu / 2, p) - (nu - p - 1) / 2 * (digammas) + nu * p / 2
