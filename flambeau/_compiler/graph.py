@@ -41,6 +41,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flambeau._compiler.node import Bound, Node, Rows, is_across
+from flambeau._compiler.parts import in_parts, parts_of
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -351,6 +352,9 @@ class Graph:
         attrs = (
             combine, layout.shape, layout.strides, layout.offset, tuple(index_strides), tuple(sizes), wraps, rows, tuple(errors), self.origin,
         )  # fmt: skip
+        axis, parts = parts_of(combine, layout, target.dtype, target.numel)
+        if parts > 1:
+            return in_parts(self, args, attrs, strides, axis, parts)
         return self.make("scatter", args, attrs, target.dtype, target.shape, strides)
 
     def update(self, target: Node, layout: Layout, value: Node) -> Node:
