@@ -65,6 +65,8 @@ MOST_INSTRUCTIONS = 1100
 MOST_INTERLEAVED = 4
 """The longest stride that is read with consecutive loads and shuffles."""
 
+STAGED = 4
+"""Columns of what is so many times larger than the second-level cache are copied for a gather (of what is twice as large, that is no faster)."""
 ROWS_INSIDE = 16
 """Rows of a tile for which what they have in common is computed once."""
 
@@ -138,6 +140,7 @@ class Nest:
         self._known: dict[tuple, int] = {}
         self._of_node: dict[int, int] = {}
         self.extras: dict[int, list[int]] = {}
+        self.reaches: dict[int, tuple[int, ...]] = {}  # of the indices of gathers, where they are known
         self._emit_nodes()
 
     # -- the body --------------------------------------------------------------------------------------------------
@@ -176,11 +179,13 @@ class Nest:
             return self._instr(
                 Instr("reduce", node.dtype, (self._read(node.args[0], self.cluster.dims[domain_key(node)]),), (node.attrs[0],))
             )
-        strides, offset, index_strides = node.attrs
+        strides, offset, index_strides, reach = node.attrs
         indices = tuple(self._read(index, dims) for index in node.args[1:])
         access = self._access(node.dtype, base_of(node.args[0])[0], digit_strides(dims, strides, self.cluster.extents), offset)
         near = tuple(stride == 1 for stride in index_strides)
-        return self._instr(Instr("gather", node.dtype, indices, (access, len(indices), near)), extra=list(index_strides))
+        number = self._instr(Instr("gather", node.dtype, indices, (access, len(indices), near)), extra=list(index_strides))
+        self.reaches[number] = reach
+        return number
 
     def _instr(self, instr: Instr, extra: list[int] | None = None) -> int:
         """Append an instruction (once, if it is pure)."""
@@ -335,9 +340,38 @@ class Nest:
         keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
         spec = LoopSpec(
-            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window
-        )
+            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
+            self._staged(outer, vector, sizes) if mode == "map" else (),
+        )  # fmt: skip
         return self._call(spec, order, sizes, outer, vector, reduced, run_digits)
+
+    def _staged(self, outer: list[int], vector: int | None, sizes: dict[int, int]) -> tuple[int, ...]:
+        """The gathers that are worth a copy of what they read (``loops/staging.py``): from columns of what is larger than the cache, if there are not
+        fewer rows of the result than half of the source's."""
+        if vector is None or not outer:
+            return ()
+        row, cache = outer[-1], targets.cache_sizes()[1]
+        found = []
+        for number, reach in self.reaches.items():
+            instr = self.body[number]
+            strides = self.accesses[instr.attrs[0]].strides
+            is_column = len(reach) == 1 and strides.get(vector) == 1 and row not in strides and self._moves(instr.args[0], vector)
+            if is_column and 2 * sizes[row] >= reach[0] and reach[0] * sizes[vector] * instr.dtype.itemsize > STAGED * cache:
+                found.append(number)
+        return tuple(found) if found and self._piece(found, 1, sizes[vector]) >= VECTOR else ()
+
+    def _piece(self, staged: Collection[int], places: int, most: int) -> int:
+        """How wide the pieces of staged gathers are: all of them fill half of a cache, and every core gets some."""
+        column = sum(self.reaches[number][0] * self.body[number].dtype.itemsize for number in staged)
+        shared = -(-most * places // targets.available_cores())
+        return min(targets.cache_sizes()[1] // 2 // column // VECTOR, -(-shared // VECTOR)) * VECTOR
+
+    def _moves(self, number: int, digit: int) -> bool:
+        """Whether an instruction depends on a digit."""
+        instr = self.body[number]
+        if any(digit in self.accesses[access].strides for access in accesses_of(instr)):
+            return True
+        return any(self._moves(argument, digit) for argument in instr.args)
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
@@ -489,6 +523,13 @@ class Nest:
             last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(vector_size * inner, 1), ROWS_INSIDE * rows_inside)))
             tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
+            if spec.staged:
+                params[parameters.extent] = last
+                params[parameters.piece] = piece = self._piece(spec.staged, places // last, vector_size)
+                for number, position in zip(spec.staged, parameters.staged, strict=True):
+                    params[position] = size = self.reaches[number][0]
+                    scratch += size * piece * self.body[number].dtype.itemsize
+                tiles, work = places // last * -(-vector_size // piece), last * piece * cost
         elif spec.mode == "tiled":
             rows = sizes[outer[-1]]
             tiles = places // rows * -(-rows // ROWS) * -(-vector_size // COLUMNS)
