@@ -94,15 +94,32 @@ def test_rows_are_shared_by_blocks_of_lanes_and_by_owners(monkeypatch: pytest.Mo
     monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: 8)
     for features in (3, 50, 200):
         write = lambda graph, target, value, index, features=features: (
-            rows(graph, graph.copy(target.reshape((100, features))), value, index, 11_000, features),
+            rows(graph, graph.copy(target.reshape((1000, features))), value, index, 11_000, features),
         )
-        planned = plan(write, dt.float64, 100 * features, 11_000 * features, 11_000)
+        planned = plan(write, dt.float64, 1000 * features, 11_000 * features, 11_000)
         assert kernels(planned)[-1].tiles > 5
         checked(
             planned,
-            draw.standard_normal(100 * features),
+            draw.standard_normal(1000 * features),
             draw.standard_normal(11_000 * features),
-            draw.integers(0, 100, 11_000).astype(float),
+            draw.integers(0, 1000, 11_000).astype(float),
+        )
+
+
+def test_many_steps_into_few_places_fall_into_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: 8)
+    for features, shapes in ((3, [(20, 3)]), (50, [(16, 20, 50), (20, 50)]), (700, [(20, 700)])):  # a step is left over
+        write = lambda graph, target, value, index, features=features: (
+            rows(graph, graph.copy(target.reshape((20, features))), value, index, 21_001, features),
+        )
+        planned = plan(write, dt.float64, 20 * features, 21_001 * features, 21_001)
+        assert [call.nodes[-1].shape for call in kernels(planned)] == shapes
+        checked(
+            planned,
+            draw.standard_normal(20 * features),
+            draw.standard_normal(21_001 * features),
+            draw.integers(0, 20, 21_001).astype(float),
         )
 
 
