@@ -15,7 +15,6 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from flambeau._compiler.node import Node
-from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
@@ -61,7 +60,15 @@ def in_parts(graph: Graph, args: tuple[Node, ...], attrs: tuple, strides: tuple[
 
 
 def _of_steps(
-    graph: Graph, args: tuple[Node, ...], attrs: tuple, axis: int, start: int, length: int, parts: int, target: Node, strides: tuple[int, ...]
+    graph: Graph,
+    args: tuple[Node, ...],
+    attrs: tuple,
+    axis: int,
+    start: int,
+    length: int,
+    parts: int,
+    target: Node,
+    strides: tuple[int, ...],
 ) -> Node:
     """A scatter of some steps along ``axis`` to ``target``; each part of them has a target of its own, if there are several."""
     combine, shape, moves, offset, index_strides, sizes, wraps, rows, errors, origin = attrs

@@ -68,7 +68,12 @@ def shared(body: Body) -> list[int]:
     """What all rows of a tile have in common and is dear, with what it is made of: it is computed before a vector's rows, which are the innermost
     loop then. (Places and weights for all channels of an image, say, or from where a row is gathered by a table.) Empty if each row is computed by
     itself."""
-    if not body.spec.outer or body.spec.mode != "map" or body.spec.staged or any(bounds_of(instr) or instr.op == "check" for instr in body.instructions):
+    if (
+        not body.spec.outer
+        or body.spec.mode != "map"
+        or body.spec.staged
+        or any(bounds_of(instr) or instr.op == "check" for instr in body.instructions)
+    ):
         return []
     row = body.spec.outer - 1
     found = [
