@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 
 def stage(body: Body, first: Value, last: Value) -> None:
     """Copy what the gathers of a tile read, along the vector digit from ``first`` to ``last``."""
-    f, start = body.f, body.scratch
-    pitch = body.parameter(body.parameters.piece)
     body.places[body.vector_digit], body.places[body.spec.outer - 1] = first, i64(0)
+    start = body.scratch
     for number, position in zip(body.spec.staged, body.parameters.staged, strict=True):
-        of, size, (stride,) = body.instructions[number].dtype, body.parameter(position), body.extras[number]
-        source = body.pointer(body.instructions[number].attrs[0])
-        nbytes = f.mul(f.sub(last, first), i64(of.itemsize))
+        start = _copied(body, number, body.parameter(position), start, first, last)
 
-        def row(base: Value, step: Value, row: Value) -> Value:
-            return body.element(base, f.mul(row, step), of)
 
-        pieces.copy_rows(f, size, lambda at: row(start, pitch, at), lambda at: row(source, stride, at), nbytes)
-        body.staged[number] = body.element(start, f.sub(i64(0), first), of), pitch
-        start = row(start, pitch, size)
+def _copied(body: Body, number: int, rows: Value, start: Value, first: Value, last: Value) -> Value:
+    """Copy what one gather reads to ``start``; returns where the copy ends."""
+    f, of, (stride,) = body.f, body.instructions[number].dtype, body.extras[number]
+    pitch, origin = body.parameter(body.parameters.piece), body.pointer(body.instructions[number].attrs[0])
+
+    def row(base: Value, step: Value, row: Value) -> Value:
+        return body.element(base, f.mul(row, step), of)
+
+    nbytes = f.mul(f.sub(last, first), i64(of.itemsize))
+    pieces.copy_rows(f, rows, lambda at: row(start, pitch, at), lambda at: row(origin, stride, at), nbytes)
+    body.staged[number] = body.element(start, f.sub(i64(0), first), of), pitch
+    return row(start, pitch, rows)
 
 
 def source(body: Body, number: int) -> tuple[Value, list[Value]]:
