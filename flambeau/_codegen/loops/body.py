@@ -52,6 +52,7 @@ class Body:
         self.plans: dict[tuple[str, DType], near.Plan] | None = (
             None  # by the name of the index and what is gathered, see ``tables.planning``
         )
+        self.masks: dict[str, Value] = {}  # conditions that all lanes share as masks of bits, by their names
         self.staged: dict[int, tuple[Value, Value]] = {}  # where the copies of staged gathers start, and how long their rows are
         self.counts: dict[str, Value] = {}  # how many lanes a mask keeps that keeps the first, by its name
         self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
@@ -241,10 +242,17 @@ class Body:
         if name == "copy":
             return operands[0]
         if name == "where":
-            condition = operands[0]
-            assert isinstance(condition, Value)
+            condition, otherwise, shared = operands[0], self.instructions[instr.args[2]], self.values[instr.args[0]]
+            assert isinstance(condition, Value) and isinstance(shared, Value)
+            is_zero = otherwise.op == "constant" and str(otherwise.attrs[-1]) in ("0", "0.0")
+            if width > 1 and is_zero and shared.text in self.masks:
+                return scalar.keep_if(f, self.masks[shared.text], operands[1])
             return scalar.select(f, condition, operands[1], operands[2])
-        return scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
+        found = scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
+        if instr.dtype is dtypes.bool and width == 1 and "avx512f" not in f.module.features:
+            assert isinstance(found, Value)
+            self.masks[found.text] = f.cast("sext", found, "i64")
+        return found
 
     # -- guards ----------------------------------------------------------------------------------------------------
 
