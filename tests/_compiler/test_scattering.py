@@ -154,6 +154,31 @@ def test_rows_that_are_often_written_are_gathered_in_scratch_memory(
         run(planned, np.zeros(size * features), np.zeros(count * features), indices.astype(float))
 
 
+@pytest.mark.parametrize("cores", [1, 3, 8])
+@pytest.mark.parametrize("combine", ["sum", "max"])
+@pytest.mark.parametrize("wraps", [False, True])
+def test_long_rows_are_taken_in_the_order_of_their_places(monkeypatch: pytest.MonkeyPatch, wraps: bool, combine: str, cores: int) -> None:
+    monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: cores)
+    sizes = targets.cache_sizes()
+    monkeypatch.setattr("flambeau._runtime.targets.cache_sizes", lambda: (sizes[0], 1 << 16, sizes[2]))
+    draw, count, size, features = np.random.default_rng(5), 333, 37, 261
+
+    def write(graph: Graph, target: Node, value: Node, index: Node) -> tuple[Node]:
+        layout = lay.layout((count, features), (0, 1), 0, dt.float64)
+        places = [graph.cast(index, dt.int64).reshape((count, 1)).expand((count, features))]
+        whole, rows = graph.copy(target.reshape((size, features))), value.reshape((count, features))
+        return (graph.scatter(whole, layout, places, [features], rows, combine, sizes=[size], wraps=wraps, errors=[error]),)
+
+    planned = plan(write, dt.float64, size * features, count * features, count)
+    (kernel,) = kernels(planned)
+    assert kernel.scratch_bytes == 8 * (1 + size + count)
+    index = draw.integers(-size if wraps else 0, size - 2, count).astype(float)  # some places are in no step
+    checked(planned, draw.standard_normal(size * features), draw.standard_normal(count * features), index)
+    index[[77, 200]] = size, size + 1
+    with pytest.raises(IndexError, match=f"{size} at {77 * features}"):
+        run(planned, np.zeros(size * features), np.zeros(count * features), index)
+
+
 def test_a_copy_is_made_by_the_tiles_that_write_it_and_zeros_are_not_made_before() -> None:
     write = lambda graph, target, value, index: (rows(graph, graph.copy(target.reshape((9, 8))), value, index, 5, 8),)
     planned = plan(write, dt.float64, 72, 40, 5)

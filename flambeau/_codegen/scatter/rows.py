@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from flambeau._codegen import pieces, scalar
 from flambeau._codegen.ir import Module, Value, constant, constant_vector, i64
@@ -31,7 +32,59 @@ class Rows(Tiles):
             self._gathered(place)
         else:
             self._start(place)
-            self.walk(place, self.steps, self._row)
+            if self.spec.ordered:
+                self._in_order(place)
+            else:
+                self.walk(place, self.steps, self._row)
+
+    def _in_order(self, place: Place) -> None:
+        """All steps of a tile, in the order of the places that they write."""
+        f, (step,) = self.f, self.steps
+        order, count = self._sorted(place)
+        last = f.sub(count, i64(1))
+        with f.loop(0, count) as loop:
+            following = f.intrinsic("smin", f.add(loop.index, i64(1)), last)
+            number, later = (f.load(f.offset(order, at, "i64"), "i64") for at in (loop.index, following))
+            self.gap = f.mul(f.sub(later, number), step[3])
+            self._row(self.moved(place, step, number))
+
+    def _sorted(self, place: Place) -> tuple[Value, Value]:
+        """The numbers of the steps that write to the tile's places, sorted by these (in scratch memory), and how many there are."""
+        f, size = self.f, self.sizes[0]
+        ends = f.parameters[4]  # where the steps of each place end, of those that were put in order; before that how many each place has
+        order = f.offset(ends, f.add(size, i64(1)), "i64")
+        f.fill(ends, f.mul(f.add(size, i64(1)), i64(8)))
+        with self._each_step(place) as (_, index):
+            at = f.offset(ends, f.add(index, i64(1)), "i64")
+            f.store(f.add(f.load(at, "i64"), i64(1)), at)
+        with f.loop(0, size, 1, [i64(0)]) as places:
+            at = f.offset(ends, f.add(places.index, i64(1)), "i64")
+            total = f.add(places.carried[0], f.load(at, "i64"))
+            f.store(total, at)
+            places.carry(total)
+        with self._each_step(place) as (number, index):
+            at = f.offset(ends, index, "i64")
+            end = f.load(at, "i64")
+            f.store(number, f.offset(order, end, "i64"))
+            f.store(f.add(end, i64(1)), at)
+        return order, places.carried[0]
+
+    @contextmanager
+    def _each_step(self, place: Place) -> Iterator[tuple[Value, Value]]:
+        """A loop over the steps whose place is the tile's: the step, and the index from the front. What is out of range is reported."""
+        f, (step,) = self.f, self.steps
+        with f.loop(0, step[0]) as steps:
+            here = self.moved(place, step, steps.index)
+            index = self.index(0, here.indices[0], 0, 1, None)
+            address, bad = self.addressed(0, index)
+            self.report(0, bad, here.position, i64(0), index)
+            keep = self.negated(bad)
+            if self.spec.owned:
+                keep = f.binary("and", keep, self._owned(address))
+            if self.spec.wraps:
+                index = f.select(f.compare("slt", index, 0), f.add(index, self.sizes[0]), index)
+            with f.when(keep):
+                yield steps.index, index
 
     def _ahead(self) -> Value | None:
         """How many steps ahead values (and indices of their own) are fetched: so many that a tile reads 4 KiB of values meanwhile.
