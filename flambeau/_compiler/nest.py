@@ -31,6 +31,7 @@ from flambeau._codegen.loops import (
 )
 from flambeau._codegen.loops.row import COSTLY
 from flambeau._codegen.loops.spec import accesses_of
+from flambeau._compiler import staging
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
 from flambeau._runtime import targets
@@ -65,8 +66,6 @@ MOST_INSTRUCTIONS = 1100
 MOST_INTERLEAVED = 4
 """The longest stride that is read with consecutive loads and shuffles."""
 
-STAGED = 4
-"""Columns of what is so many times larger than the second-level cache are copied for a gather (of what is twice as large, that is no faster)."""
 ROWS_INSIDE = 16
 """Rows of a tile for which what they have in common is computed once."""
 
@@ -341,37 +340,9 @@ class Nest:
         window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
-            self._staged(outer, vector, sizes) if mode == "map" else (),
+            staging.staged(self, outer, vector, sizes) if mode == "map" else (),
         )  # fmt: skip
         return self._call(spec, order, sizes, outer, vector, reduced, run_digits)
-
-    def _staged(self, outer: list[int], vector: int | None, sizes: dict[int, int]) -> tuple[int, ...]:
-        """The gathers that are worth a copy of what they read (``loops/staging.py``): from columns of what is larger than the cache, if there are not
-        fewer rows of the result than half of the source's."""
-        if vector is None or not outer:
-            return ()
-        row, cache = outer[-1], targets.cache_sizes()[1]
-        found = []
-        for number, reach in self.reaches.items():
-            instr = self.body[number]
-            strides = self.accesses[instr.attrs[0]].strides
-            is_column = len(reach) == 1 and strides.get(vector) == 1 and row not in strides and self._moves(instr.args[0], vector)
-            if is_column and 2 * sizes[row] >= reach[0] and reach[0] * sizes[vector] * instr.dtype.itemsize > STAGED * cache:
-                found.append(number)
-        return tuple(found) if found and self._piece(found, 1, sizes[vector]) >= VECTOR else ()
-
-    def _piece(self, staged: Collection[int], places: int, most: int) -> int:
-        """How wide the pieces of staged gathers are: all of them fill half of a cache, and every core gets some."""
-        column = sum(self.reaches[number][0] * self.body[number].dtype.itemsize for number in staged)
-        shared = -(-most * places // targets.available_cores())
-        return min(targets.cache_sizes()[1] // 2 // column // VECTOR, -(-shared // VECTOR)) * VECTOR
-
-    def _moves(self, number: int, digit: int) -> bool:
-        """Whether an instruction depends on a digit."""
-        instr = self.body[number]
-        if any(digit in self.accesses[access].strides for access in accesses_of(instr)):
-            return True
-        return any(self._moves(argument, digit) for argument in instr.args)
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
@@ -525,7 +496,7 @@ class Nest:
             tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
             if spec.staged:
                 params[parameters.extent] = last
-                params[parameters.piece] = piece = self._piece(spec.staged, places // last, vector_size)
+                params[parameters.piece] = piece = staging.piece(self, spec.staged, places // last, vector_size)
                 for number, position in zip(spec.staged, parameters.staged, strict=True):
                     params[position] = size = self.reaches[number][0]
                     scratch += size * piece * self.body[number].dtype.itemsize
