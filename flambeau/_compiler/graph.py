@@ -41,6 +41,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flambeau._compiler.node import Bound, Node, Rows, is_across
+from flambeau._compiler.parts import in_parts, parts_of
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -309,14 +310,16 @@ class Graph:
             order[axis] = inner
         return operand.permute(order)
 
-    def gather(self, source: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int]) -> Node:
+    def gather(
+        self, source: Node, layout: Layout, indices: Sequence[Node], index_strides: Sequence[int], *, sizes: Sequence[int] = ()
+    ) -> Node:
         """Elements of ``source``'s memory at ``layout`` plus, for each index, ``index * stride``.
 
-        The indices have the shape of the layout (int64) and must be in range: ``check`` them.
+        The indices have the shape of the layout (int64) and must be in range: ``check`` them. ``sizes`` says of how much, if that is known.
         """
         base = source.args[0] if source.kind == "view" else source
         args = (base, *[index.expand(layout.shape) for index in indices])
-        return self.make("gather", args, (layout.strides, layout.offset, tuple(index_strides)), base.dtype, layout.shape)
+        return self.make("gather", args, (layout.strides, layout.offset, tuple(index_strides), tuple(sizes)), base.dtype, layout.shape)
 
     def scatter(
         self,
@@ -351,6 +354,9 @@ class Graph:
         attrs = (
             combine, layout.shape, layout.strides, layout.offset, tuple(index_strides), tuple(sizes), wraps, rows, tuple(errors), self.origin,
         )  # fmt: skip
+        axis, parts = parts_of(combine, layout, target.dtype, target.numel)
+        if parts > 1:
+            return in_parts(self, args, attrs, strides, axis, parts)
         return self.make("scatter", args, attrs, target.dtype, target.shape, strides)
 
     def update(self, target: Node, layout: Layout, value: Node) -> Node:
@@ -505,7 +511,7 @@ def _rows_of(value: Node) -> tuple[Rows, Node, tuple[Node, ...]] | None:
         factor = (other,)
     if value.kind != "gather" or len(value.args) != 2 or value.shape[-1] < SHORT:
         return None
-    strides, offset, steps = value.attrs
+    strides, offset, steps, _ = value.attrs
     memory, *named = (*value.args, *factor)
     still = all(each.kind == "view" and not each.attrs[1] and each.strides[-1] == 0 for each in named)
     return (Rows(strides, offset, steps[0], bool(factor)), memory, tuple(named)) if still and strides[-1] == 1 else None

@@ -226,7 +226,7 @@ class Interpreter:
     # -- computed places -------------------------------------------------------------------------------------------
 
     def _gather(self, node: Node) -> np.ndarray:
-        strides, offset, index_strides = node.attrs
+        strides, offset, index_strides, _ = node.attrs
         return self.memory(node.args[0])[self._computed(node.shape, strides, offset, node.args[1:], index_strides)]
 
     def _computed(self, shape: tuple, strides: tuple, offset: int, indices: tuple[Node, ...], index_strides: tuple) -> np.ndarray:

@@ -31,6 +31,7 @@ from flambeau._codegen.loops import (
 )
 from flambeau._codegen.loops.row import COSTLY
 from flambeau._codegen.loops.spec import accesses_of
+from flambeau._compiler import staging
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
 from flambeau._runtime import targets
@@ -138,6 +139,7 @@ class Nest:
         self._known: dict[tuple, int] = {}
         self._of_node: dict[int, int] = {}
         self.extras: dict[int, list[int]] = {}
+        self.reaches: dict[int, tuple[int, ...]] = {}  # of the indices of gathers, where they are known
         self._emit_nodes()
 
     # -- the body --------------------------------------------------------------------------------------------------
@@ -176,11 +178,13 @@ class Nest:
             return self._instr(
                 Instr("reduce", node.dtype, (self._read(node.args[0], self.cluster.dims[domain_key(node)]),), (node.attrs[0],))
             )
-        strides, offset, index_strides = node.attrs
+        strides, offset, index_strides, reach = node.attrs
         indices = tuple(self._read(index, dims) for index in node.args[1:])
         access = self._access(node.dtype, base_of(node.args[0])[0], digit_strides(dims, strides, self.cluster.extents), offset)
         near = tuple(stride == 1 for stride in index_strides)
-        return self._instr(Instr("gather", node.dtype, indices, (access, len(indices), near)), extra=list(index_strides))
+        number = self._instr(Instr("gather", node.dtype, indices, (access, len(indices), near)), extra=list(index_strides))
+        self.reaches[number] = reach
+        return number
 
     def _instr(self, instr: Instr, extra: list[int] | None = None) -> int:
         """Append an instruction (once, if it is pure)."""
@@ -335,8 +339,9 @@ class Nest:
         keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
         spec = LoopSpec(
-            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window
-        )
+            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
+            staging.staged(self, outer, vector, sizes) if mode == "map" else (),
+        )  # fmt: skip
         return self._call(spec, order, sizes, outer, vector, reduced, run_digits)
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
@@ -489,6 +494,13 @@ class Nest:
             last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(vector_size * inner, 1), ROWS_INSIDE * rows_inside)))
             tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
+            if spec.staged:
+                params[parameters.extent] = last
+                params[parameters.piece] = piece = staging.piece(self, spec.staged, places // last, vector_size)
+                for number, position in zip(spec.staged, parameters.staged, strict=True):
+                    params[position] = size = self.reaches[number][0]
+                    scratch += size * piece * self.body[number].dtype.itemsize
+                tiles, work = places // last * -(-vector_size // piece), last * piece * cost
         elif spec.mode == "tiled":
             rows = sizes[outer[-1]]
             tiles = places // rows * -(-rows // ROWS) * -(-vector_size // COLUMNS)

@@ -27,6 +27,9 @@ _LONG_BYTES = 1 << 14
 _SKIPPED_BYTES = 512
 """Who skips every other row that is shorter reads it all the same: a million rows of 64 numbers take one thread 19 ms, each of two owners 30, and
 each of two threads that take a half of each row 27; of 100,000 rows of 128 numbers 13, 9 and 10."""
+_ORDERED_BYTES = 1 << 11
+"""Rows that are not shorter are read as fast in any order."""
+_ORDERED_STEPS = 1 << 18
 _ALL = 1 << 30
 _ROWS = 4
 """The least rows a thread should own, so that all have about as much to do."""
@@ -58,12 +61,13 @@ def _vector_digit(outer: list[_Digit], steps: list[_Digit]) -> _Digit | None:
 @dataclass(frozen=True)
 class _Shares:
     """How a scatter is shared: blocks of the vector digit, owners of places, how many of them one thread may take as one, and whether rows
-    are gathered in scratch memory."""
+    are gathered in scratch memory, or steps taken in the order of their places."""
 
     block: int = 1
     owners: int = 1
     together: int = 1
     gathers: bool = False
+    ordered: bool = False
 
 
 def _shares(node: Node, vector: _Digit | None, steps: int, sizes: Sequence[int], index_strides: Sequence[int], threads: int) -> _Shares:
@@ -78,7 +82,11 @@ def _shares(node: Node, vector: _Digit | None, steps: int, sizes: Sequence[int],
     if not any(vector[4:]):  # whole rows
         if threads == 2 and _BLOCK_BYTES <= extent * itemsize < _SKIPPED_BYTES:
             return _Shares(extent)
-        return _Shares(extent, threads, _ALL) if many and block * itemsize < _LONG_BYTES else _Shares(block, 1, _ALL)
+        target = rows * extent * itemsize
+        ordered = extent * itemsize >= _ORDERED_BYTES and 2 * rows <= steps <= _ORDERED_STEPS and 8 * target > targets.cache_sizes()[1]
+        if many and block * itemsize < _LONG_BYTES:
+            return _Shares(extent, threads, _ALL, ordered=ordered)
+        return _Shares(block, 1, _ALL, ordered=ordered and block * itemsize >= _ORDERED_BYTES)
     if many and threads // -(-extent // block) > 1:
         return _Shares(extent, threads, _ALL)
     if len(sizes) > 1 or vector[2] != 1 or steps < rows or index_strides[0] < extent:
@@ -122,6 +130,8 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     shares = _shares(node, vector, prod(digit[0] for digit in steps), sizes, index_strides, -(-threads // places))
     if places > 1:
         shares = replace(shares, together=1)
+    if shares.ordered and (node.attrs[0] == "set" or len(steps) > 1 or len(indices) > 1 or named):
+        shares = replace(shares, ordered=False)
     block, owners = shares.block, shares.owners
     blocks = -(-extent // block)
     move = max(1, index_strides[0]) if len(indices) == 1 else 1
@@ -148,12 +158,12 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     for dry in (True, False) if guarded and indices else (False,):
         spec = ScatterSpec(
             combine, node.dtype, tuple(index.dtype for index in indices), wraps, len(outer), len(steps), vector is not None, lanes,
-            len(named), owners > 1, "" if dry else start, shares.gathers and not dry, dry, features(),
+            len(named), owners > 1, "" if dry else start, shares.gathers and not dry, shares.ordered and not dry, dry, features(),
         )  # fmt: skip
         assert len(params) == ScatterParameters(spec).count
         name, text = scatter_kernel(spec)
         pitch = min(blocks, shares.together) * -(-block // LANES) * LANES + LANES
-        scratch = sizes[0] * pitch * node.dtype.itemsize if spec.gathers else 0
+        scratch = sizes[0] * pitch * node.dtype.itemsize if spec.gathers else 8 * (1 + sizes[0] + steps[0][0]) if spec.ordered else 0
         calls.append(KernelCall(name, text, list(params), list(buffers), tiles, grain, scratch, (node,)))
     return calls
 

@@ -126,7 +126,7 @@ def _fits(shape: tuple, strides: tuple, offset: int, base: Node) -> bool:
 
 
 def _gather(node: Node) -> str | None:
-    strides, _, index_strides = node.attrs
+    strides, _, index_strides, _ = node.attrs
     source, *indices = node.args
     if source.dtype is not node.dtype or source.kind == "view":
         return "it reads memory of its dtype"

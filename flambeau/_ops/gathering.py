@@ -38,7 +38,7 @@ def _lower_gather(graph: Graph, operands: list[Node], statics: tuple, layouts: t
         make = out_of_bounds(f"{name}()", dim, size, shape, within=index.shape, axes=range(len(shape)))
     index = check_range(graph, index, size, make).expand(shape)
     layout, stride = places_along(source.layout, shape, dim)
-    return graph.gather(source, layout, [index], [stride])
+    return graph.gather(source, layout, [index], [stride], sizes=[size])
 
 
 GATHER = Operator("gather", ("input", "index"), ("dim", "name"), infer=_infer_gather, lower=_lower_gather, keeps_origin=True)

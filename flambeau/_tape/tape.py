@@ -74,7 +74,7 @@ def set_share(share: Callable[[], None]) -> None:
 _native: Any = None
 _quick: Callable[[Tape], bool] = lambda tape: False
 """Flushes a tape in native code (``native/``) if that is nothing out of the ordinary, and says whether it did."""
-_flushes = 0
+_warmth = 0.0
 _go_native: Callable[[], Any] | None = None
 
 
@@ -84,11 +84,12 @@ def set_native(load: Callable[[], Any]) -> None:
     _go_native = load
 
 
-def _warm() -> None:
-    """Count a flush; the native code is loaded when there have been ``WARM``, if there is one thread only."""
-    global _flushes, _go_native, _native, _quick
-    _flushes += 1
-    if _flushes >= WARM and _share is not None and _go_native is not None and MAX_SLOTS >= 0:
+def warm(worth: float = 1.0) -> None:
+    """Count a flush, or what takes as much of the time of one in Python; the native code is loaded when there have been ``WARM``, if there is one
+    thread only."""
+    global _warmth, _go_native, _native, _quick
+    _warmth += worth
+    if _warmth >= WARM and _share is not None and _go_native is not None and MAX_SLOTS >= 0:
         load, _go_native = _go_native, None
         _native = load()
         if _native is not None:
@@ -326,7 +327,7 @@ class Tape:
                 self._commit(zip(program.results, run.results))
                 run.release()
                 if _native is None:
-                    _warm()
+                    warm()
                 elif recurs or cursor.depth < LONG:  # or nobody would see that a long one comes again
                     _keep_launch(cursor, alive, program)
             finally:

@@ -94,15 +94,32 @@ def test_rows_are_shared_by_blocks_of_lanes_and_by_owners(monkeypatch: pytest.Mo
     monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: 8)
     for features in (3, 50, 200):
         write = lambda graph, target, value, index, features=features: (
-            rows(graph, graph.copy(target.reshape((100, features))), value, index, 11_000, features),
+            rows(graph, graph.copy(target.reshape((1000, features))), value, index, 11_000, features),
         )
-        planned = plan(write, dt.float64, 100 * features, 11_000 * features, 11_000)
+        planned = plan(write, dt.float64, 1000 * features, 11_000 * features, 11_000)
         assert kernels(planned)[-1].tiles > 5
         checked(
             planned,
-            draw.standard_normal(100 * features),
+            draw.standard_normal(1000 * features),
             draw.standard_normal(11_000 * features),
-            draw.integers(0, 100, 11_000).astype(float),
+            draw.integers(0, 1000, 11_000).astype(float),
+        )
+
+
+def test_many_steps_into_few_places_fall_into_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: 8)
+    for features, shapes in ((3, [(20, 3)]), (50, [(16, 20, 50), (20, 50)]), (700, [(20, 700)])):  # a step is left over
+        write = lambda graph, target, value, index, features=features: (
+            rows(graph, graph.copy(target.reshape((20, features))), value, index, 21_001, features),
+        )
+        planned = plan(write, dt.float64, 20 * features, 21_001 * features, 21_001)
+        assert [call.nodes[-1].shape for call in kernels(planned)] == shapes
+        checked(
+            planned,
+            draw.standard_normal(20 * features),
+            draw.standard_normal(21_001 * features),
+            draw.integers(0, 20, 21_001).astype(float),
         )
 
 
@@ -135,6 +152,31 @@ def test_rows_that_are_often_written_are_gathered_in_scratch_memory(
     indices[77, 5:] = 99
     with pytest.raises(IndexError, match=f"99 at {77 * features + 5}"):
         run(planned, np.zeros(size * features), np.zeros(count * features), indices.astype(float))
+
+
+@pytest.mark.parametrize("cores", [1, 3, 8])
+@pytest.mark.parametrize("combine", ["sum", "max"])
+@pytest.mark.parametrize("wraps", [False, True])
+def test_long_rows_are_taken_in_the_order_of_their_places(monkeypatch: pytest.MonkeyPatch, wraps: bool, combine: str, cores: int) -> None:
+    monkeypatch.setattr("flambeau._runtime.targets.available_cores", lambda: cores)
+    sizes = targets.cache_sizes()
+    monkeypatch.setattr("flambeau._runtime.targets.cache_sizes", lambda: (sizes[0], 1 << 16, sizes[2]))
+    draw, count, size, features = np.random.default_rng(5), 333, 37, 261
+
+    def write(graph: Graph, target: Node, value: Node, index: Node) -> tuple[Node]:
+        layout = lay.layout((count, features), (0, 1), 0, dt.float64)
+        places = [graph.cast(index, dt.int64).reshape((count, 1)).expand((count, features))]
+        whole, rows = graph.copy(target.reshape((size, features))), value.reshape((count, features))
+        return (graph.scatter(whole, layout, places, [features], rows, combine, sizes=[size], wraps=wraps, errors=[error]),)
+
+    planned = plan(write, dt.float64, size * features, count * features, count)
+    (kernel,) = kernels(planned)
+    assert kernel.scratch_bytes == 8 * (1 + size + count)
+    index = draw.integers(-size if wraps else 0, size - 2, count).astype(float)  # some places are in no step
+    checked(planned, draw.standard_normal(size * features), draw.standard_normal(count * features), index)
+    index[[77, 200]] = size, size + 1
+    with pytest.raises(IndexError, match=f"{size} at {77 * features}"):
+        run(planned, np.zeros(size * features), np.zeros(count * features), index)
 
 
 def test_a_copy_is_made_by_the_tiles_that_write_it_and_zeros_are_not_made_before() -> None:

@@ -67,7 +67,7 @@ def make(kind: str, attrs: tuple, dtype: dt.dtype, shape: tuple, strides: tuple 
         ),
         (lambda: make("attention", (0, False, 1.0), dt.float32, (4, 4), args=lambda x: (x, x, x)), r"result 0 is .*\(3, 4\)"),
         (lambda: make("attention", (0, False, 1.0), dt.float32, (3, 4), args=lambda x: (x, x, x, x)), r"mask is of the shape \[3, 3\]"),
-        (lambda: make("gather", ((1,), 0, (1,)), dt.float32, (3,), args=lambda x: (x, x.sum((1,)))), "must be int64"),
+        (lambda: make("gather", ((1,), 0, (1,), ()), dt.float32, (3,), args=lambda x: (x, x.sum((1,)))), "must be int64"),
         (lambda: make("update", ((1,), 10), dt.float32, (3, 4), args=lambda x: (x, x.sum((1,)))), "writes outside"),
         (lambda: make("iota", (1,), dt.int64, (3,), args=lambda x: ()), "no axis 1"),
         (lambda: make("iota", (0,), dt.float32, (3,), args=lambda x: ()), "an index is int64"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau._runtime import targets
 from flambeau.autograd import gradcheck, gradgradcheck
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "complex64"]
@@ -112,15 +114,63 @@ def test_the_last_in_row_major_order_wins_on_any_number_of_threads() -> None:
         flambeau.set_num_threads(before)
 
 
-def test_sums_are_added_in_row_major_order() -> None:
-    values = np.random.default_rng(0).standard_normal(70_000).astype(np.float32)
-    index = index_of((70_000,), 7)
-    expected = np.zeros(7, np.float32)
+def in_order(start: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    sums = start.copy()
     for place, value in zip(index, values, strict=True):
-        expected[place] += value
-    assert np.array_equal(flambeau.zeros(7).scatter_add(0, flambeau.tensor(index), flambeau.tensor(values)).numpy(), expected)
-    rows = flambeau.tensor(values).unsqueeze(1).expand(-1, 5)
-    assert np.array_equal(flambeau.zeros(7, 5).index_add(0, flambeau.tensor(index), rows).numpy(), np.stack([expected] * 5, 1))
+        sums[place] += value
+    return sums
+
+
+@pytest.mark.parametrize("count, features, parts", [(30_000, 1, 1), (70_001, 1, 2), (70_001, 5, 8)])
+def test_sums_are_added_in_row_major_order_or_by_parts_of_it(count: int, features: int, parts: int) -> None:
+    draw, index, each = np.random.default_rng(0), index_of((count,), 7), count // parts
+    values, start = draw.standard_normal(count).astype(np.float32), np.ones(7, np.float32)
+    expected, last = start, 0
+    if parts > 1:
+        last = parts * each
+        zeros = np.zeros(7, np.float32)
+        sums = [in_order(zeros, index[first : first + each], values[first : first + each]) for first in range(0, last, each)]
+        while len(sums) > 1:  # the order of a sum of few
+            half = len(sums) // 2
+            sums = [one + other for one, other in zip(sums[:half], sums[half:], strict=True)]
+        expected = start + sums[0]
+    expected = in_order(expected, index[last:], values[last:])
+    rows = flambeau.tensor(values).unsqueeze(1).expand(-1, features)
+    before = flambeau.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            flambeau.set_num_threads(threads)
+            found = flambeau.ones(7, features).index_add(0, flambeau.tensor(index), rows)
+            assert np.array_equal(found.numpy(), np.stack([expected] * features, 1))
+    finally:
+        flambeau.set_num_threads(before)
+    if features == 1:
+        assert np.array_equal(flambeau.ones(7).scatter_add_(0, flambeau.tensor(index), flambeau.tensor(values)).numpy(), expected)
+
+
+def test_an_index_that_is_out_of_bounds_is_found_in_each_part() -> None:
+    for place in ([0, 5], [2, 70_000], [1, 69_999]):
+        index = flambeau.tensor(index_of((3, 70_001), 7))
+        index[tuple(place)] = 7
+        target = flambeau.zeros(3, 7)
+        with pytest.raises(IndexError, match=re.escape(f"at position {place}")):
+            target.scatter_add_(1, index, flambeau.ones(3, 70_001)).numpy()
+
+
+@pytest.mark.parametrize("shape, rows, axis", [((3000, 1003), 2500, 0), ((2, 3000, 1003), 1600, 1), ((70_000, 49), 40_000, 0)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_columns_of_what_is_larger_than_the_cache(monkeypatch: pytest.MonkeyPatch, shape: tuple, rows: int, axis: int, dtype: str) -> None:
+    first, _, third = targets.cache_sizes()
+    monkeypatch.setattr("flambeau._runtime.targets.cache_sizes", lambda: (first, 1 << 20, third))
+    size = tuple(rows if number == axis else extent for number, extent in enumerate(shape))
+    index, source = index_of(size, shape[axis]), data(shape, dtype, 1)
+    exact = source.to(flambeau.complex64).numpy()
+    expected = np.take_along_axis(exact, index, axis)
+    found = flambeau.gather(source, axis, flambeau.tensor(index))
+    assert np.array_equal(found.to(flambeau.complex64).numpy(), expected)
+    index[..., 700 % shape[-1]] = shape[axis]
+    with pytest.raises(IndexError, match="is out of bounds"):
+        flambeau.gather(source, axis, flambeau.tensor(index)).to(flambeau.complex64).numpy()
 
 
 def test_half_precision_is_rounded_once() -> None:

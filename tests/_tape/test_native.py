@@ -477,3 +477,19 @@ def test_random_numbers_are_those_of_python(python: Callable[[], None], size: in
             np.testing.assert_array_equal(each, expected)
     finally:
         random_kernels.run_at = before
+
+
+def test_a_process_that_only_makes_tensors_has_native_code_too() -> None:
+    script = """if True:
+        import flambeau
+        from flambeau._tape import native, tape
+        assert tape._native is None
+        for _ in range(16 * native.WARM + 1):
+            flambeau.rand(3)
+        assert tape._native is not None or tape._share is None
+        flambeau.manual_seed(0)
+        print(flambeau.rand(3).tolist())
+    """
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    flambeau.manual_seed(0)
+    assert found.stdout.strip() == str(flambeau.rand(3).tolist())

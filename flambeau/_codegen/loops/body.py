@@ -8,7 +8,7 @@ from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops import tables
+from flambeau._codegen.loops import staging, tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -52,6 +52,8 @@ class Body:
         self.plans: dict[tuple[str, DType], near.Plan] | None = (
             None  # by the name of the index and what is gathered, see ``tables.planning``
         )
+        self.masks: dict[str, Value] = {}  # conditions that all lanes share as masks of bits, by their names
+        self.staged: dict[int, tuple[Value, Value]] = {}  # where the copies of staged gathers start, and how long their rows are
         self.counts: dict[str, Value] = {}  # how many lanes a mask keeps that keeps the first, by its name
         self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
         self._analyse()
@@ -240,10 +242,17 @@ class Body:
         if name == "copy":
             return operands[0]
         if name == "where":
-            condition = operands[0]
-            assert isinstance(condition, Value)
+            condition, otherwise, shared = operands[0], self.instructions[instr.args[2]], self.values[instr.args[0]]
+            assert isinstance(condition, Value) and isinstance(shared, Value)
+            is_zero = otherwise.op == "constant" and str(otherwise.attrs[-1]) in ("0", "0.0")
+            if width > 1 and is_zero and shared.text in self.masks:
+                return scalar.keep_if(f, self.masks[shared.text], operands[1])
             return scalar.select(f, condition, operands[1], operands[2])
-        return scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
+        found = scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
+        if instr.dtype is dtypes.bool and width == 1 and "avx512f" not in f.module.features:
+            assert isinstance(found, Value)
+            self.masks[found.text] = f.cast("sext", found, "i64")
+        return found
 
     # -- guards ----------------------------------------------------------------------------------------------------
 
@@ -434,6 +443,8 @@ class Body:
         access = instr.attrs[0]
         if width > 1 and mask is None and "avx512f" not in f.module.features:
             return self._gather_each(number, indices, width)
+        if width > 1 and number in self.staged:
+            return staging.gather(self, number, indices[0], width, mask)
         steps = [self._lane_steps(access, width)] if width > 1 and self.spec.accesses[access].vector != 0 else []
         for index, stride, is_near in zip(indices, self.extras.get(number, ()), instr.attrs[2], strict=True):
             assert isinstance(index, Value)
@@ -449,12 +460,13 @@ class Body:
         """Elements one by one: without AVX-512 there are no products of 64-bit lanes, and loads through vectors of addresses are slow."""
         f, instr = self.f, self.instructions[number]
         access, _, near = instr.attrs
-        start, step = self.pointer(access), self.strides[access].get(self.vector_digit)
+        start, strides = staging.source(self, number) if number in self.staged else (self.pointer(access), self.extras.get(number, []))
+        step = self.strides[access].get(self.vector_digit)
         kind = self.spec.accesses[access].vector
         addresses = []
         for lane in range(width):
             address = i64(lane * kind) if kind >= 0 or step is None else f.mul(step, i64(lane))
-            for index, stride, is_near in zip(indices, self.extras.get(number, ()), near, strict=True):
+            for index, stride, is_near in zip(indices, strides, near, strict=True):
                 assert isinstance(index, Value)
                 place = self.read_again.get(index.text)
                 found = f.extract(index, lane) if place is None else f.load(f.offset(place, lane, "i64"), "i64")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau._codegen.ir import Value, i64
-from flambeau._codegen.loops import tables, window
+from flambeau._codegen.loops import staging, tables, window
 from flambeau._codegen.loops.body import EVERYTHING, LINES, NOTHING, Body
 from flambeau._codegen.loops.spec import BLOCK, EFFECTS, VECTOR, bounds_of
 
@@ -23,7 +23,8 @@ def emit_map(body: Body) -> None:
     """A nest of the mode ``map`` or ``window``."""
     f = body.f
     extent = body.extents[body.vector_digit]
-    blocks = f.binary("udiv", f.add(extent, BLOCK - 1), i64(BLOCK))
+    width = body.parameter(body.parameters.piece) if body.spec.staged else i64(BLOCK)
+    blocks = f.binary("udiv", f.add(extent, f.sub(width, i64(1))), width)
     known = dict(body.values)
     outer = list(range(body.spec.outer))
     tile_rows = body.parameter(body.parameters.extent)
@@ -35,10 +36,12 @@ def emit_map(body: Body) -> None:
         above = f.binary("udiv", place, groups)
         first_row = f.mul(f.sub(place, f.mul(above, groups)), tile_rows)
         body.unravel(above, outer[:-1])
-        first = f.mul(block, i64(BLOCK))
-        last = f.intrinsic("smin", f.add(first, BLOCK), extent)
+        first = f.mul(block, width)
+        last = f.intrinsic("smin", f.add(first, width), extent)
         _hoist(body, outer[:-1])
         end_row = f.intrinsic("smin", f.add(first_row, tile_rows), rows)
+        if body.spec.staged:
+            staging.stage(body, first, last)
         if shared(body):
             _emit_rows_inside(body, first, last, first_row, end_row)
         else:
@@ -65,7 +68,12 @@ def shared(body: Body) -> list[int]:
     """What all rows of a tile have in common and is dear, with what it is made of: it is computed before a vector's rows, which are the innermost
     loop then. (Places and weights for all channels of an image, say, or from where a row is gathered by a table.) Empty if each row is computed by
     itself."""
-    if not body.spec.outer or body.spec.mode != "map" or any(bounds_of(instr) or instr.op == "check" for instr in body.instructions):
+    if (
+        not body.spec.outer
+        or body.spec.mode != "map"
+        or body.spec.staged
+        or any(bounds_of(instr) or instr.op == "check" for instr in body.instructions)
+    ):
         return []
     row = body.spec.outer - 1
     found = [

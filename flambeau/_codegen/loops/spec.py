@@ -82,6 +82,7 @@ class LoopSpec:
         outer, reduced, run: how many digits of each sort there are (the vector digit is one of the run in ``row``, else on its own)
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases
+        staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
         window: the extents of the reduced digits and the run's, in a nest of that name (elsewhere they are not known before run time)
     """
 
@@ -95,6 +96,7 @@ class LoopSpec:
     features: tuple[str, ...] = ()
     keep: bool = False
     window: tuple[int, ...] = ()
+    staged: tuple[int, ...] = ()
 
     @property
     def digits(self) -> int:
@@ -118,7 +120,7 @@ class Parameters:
     """The order of a loop kernel's parameters, shared by the code that reads them and the code that writes them.
 
     ``[extent of each digit, lines in a tile of a map or vectors in one of a column or bytes of a kept row, for each access: slot and byte offset (or start), stride of
-    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, for a split: slot, byte offset,
+    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, if any are staged: positions of the vector digit in a tile, for each of them: rows of its source, for a split: slot, byte offset,
     results]``
     """
 
@@ -150,5 +152,7 @@ class Parameters:
             elif instr.op == "gather":
                 self.extra[number] = position
                 position += instr.attrs[1]
-        self.partial = position
-        self.count = position + (3 * sum(instr.op == "reduce" for instr in spec.body) if spec.split else 0)
+        self.piece = position
+        self.staged = range(position + 1, position + 1 + len(spec.staged))
+        self.partial = self.staged.stop if spec.staged else position
+        self.count = self.partial + (3 * sum(instr.op == "reduce" for instr in spec.body) if spec.split else 0)

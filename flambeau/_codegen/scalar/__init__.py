@@ -18,6 +18,7 @@ from flambeau._codegen.scalar.reference import convert as convert
 from flambeau._codegen.scalar.registers import Operand as Operand
 from flambeau._codegen.scalar.registers import element_address as element_address
 from flambeau._codegen.scalar.registers import from_memory as from_memory
+from flambeau._codegen.scalar.registers import keep_if as keep_if
 from flambeau._codegen.scalar.registers import load as load
 from flambeau._codegen.scalar.registers import load_each as load_each
 from flambeau._codegen.scalar.registers import load_strided as load_strided

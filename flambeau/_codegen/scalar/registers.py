@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flambeau._codegen.ir import Builder, Value, constant, constant_vector, vector
+from flambeau._codegen.ir import Builder, Value, bits, constant, constant_vector, vector
 from flambeau._codegen.scalar import halves
 from flambeau._types import dtype as types
 from flambeau._types.dtype import BOOL, COMPLEX, INTEGER, dtype
@@ -90,6 +90,17 @@ def _rounded(number: float, of: dtype) -> float:
 def select(builder: Builder, condition: Value, then: Operand, otherwise: Operand) -> Operand:
     """``then`` in the lanes where ``condition`` holds, else ``otherwise``."""
     return pack([builder.select(condition, a, b) for a, b in zip(unpack(then), unpack(otherwise), strict=True)])
+
+
+def keep_if(builder: Builder, mask: Value, operand: Operand) -> Operand:
+    """The operand where ``mask``, an ``i64`` for all lanes, is -1, and 0 where it is 0: the bits of both."""
+
+    def part(value: Value) -> Value:
+        of = f"i{bits(value.element)}"
+        masks = builder.splat(builder.cast("trunc", mask, of), value.width)
+        return builder.cast("bitcast", builder.binary("and", builder.cast("bitcast", value, masks.type), masks), value.type)
+
+    return pack([part(value) for value in unpack(operand)])
 
 
 def round_to(builder: Builder, operand: Operand, of: dtype) -> Operand:

@@ -8,7 +8,7 @@ definition, this is the short way. Nothing interrupts native code, so that Ctrl-
 Microseconds of a Zen 4, in Python and native: an addition is recorded in 1.2 and 0.24, one with autograd in 2.0 and 0.31; a flush of it
 takes 4.4 and 1.0.
 
-The code comes from the disk cache, and is loaded when a process has flushed ``WARM`` times: a short script never pays for it.
+The code comes from the disk cache, and is loaded when a process has flushed ``WARM`` times, or made many times as many tensors: a short script never pays for it.
 """
 
 from __future__ import annotations
