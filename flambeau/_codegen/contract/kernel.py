@@ -12,7 +12,7 @@ from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_ending
-from flambeau._codegen.contract.micro import emit_micro, row_choices
+from flambeau._codegen.contract.micro import Walk, emit_micro, row_choices
 from flambeau._codegen.contract.packing import Side, address, emit_pack, nest
 from flambeau._codegen.contract.parameters import Parameters, Reader, decomposed, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
@@ -158,8 +158,9 @@ class _Contraction:
             self.pairs = {side.name: amx.Pairs(module, parameters, self.tile, side) for side in packed}
         else:
             self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
+            is_tabled = structure.a.mode == "table"
             self.micro = {
-                (rows, masked, vectors): emit_micro(module, self.tile, rows, masked, True, structure.a.mode == "table", vectors)
+                (rows, masked, vectors): emit_micro(module, self.tile, rows, masked, True, is_tabled, vectors, self._walk())
                 for masked in self._masks()
                 for vectors in structure.vectors or (self.tile.vectors,)
                 for rows in self.tile.variants
@@ -180,6 +181,16 @@ class _Contraction:
         if self.tile.has_masks:
             return [True]
         return [False, True] if s.ragged else [False]
+
+    def _walk(self) -> Walk:
+        """What is known of the distances in the operands: of those in packed ones nearly all."""
+        a, tile = self.structure.a, self.tile
+        b = None if self.structure.b.mode == "place" else tile.pitch
+        if a.mode == "table" or (a.mode == "place" and not a.step):
+            return Walk(b=b)
+        if a.keeps_rows or a.mode in ("place", "rows"):
+            return Walk(None, tile.parts, b)
+        return Walk(tile.parts, tile.rows * tile.parts, b)
 
     def _scratch(self, name: str) -> Value:
         return self.f.offset(self.f.parameters[4], self.read(f"scratch.{name}"), "i8")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add
-from flambeau._codegen.ir import Builder, Module, Value
+from flambeau._codegen.ir import Builder, Module, Value, i64
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
+_UNROLLED = 4
+"""Steps that a kernel of all rows takes at a time if it knows how far apart they are."""
+
+
+class Walk(NamedTuple):
+    """The distances between rows of a, between steps of a, and between steps of b where the code may depend on them; ``None``: they are arguments."""
+
+    row: int | None = None
+    step: int | None = None
+    b: int | None = None
 
 
 def emit_micro(
-    module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False, tabled: bool = False, vectors: int | None = None
+    module: Module, tile: Tile, rows: int, masked: bool, adds: bool = False, tabled: bool = False, vectors: int | None = None, walk: Walk = Walk()
 ) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
@@ -21,15 +32,15 @@ def emit_micro(
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
     ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``. With fewer ``vectors`` than the tile has it computes
-    the first lanes only.
+    the first lanes only.  What ``walk`` knows it does not take from its arguments.
     """
-    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors)
+    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk)
     module.include(made)
     return made.functions[0].name
 
 
 @cache
-def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: bool, tabled: bool, vectors: int) -> Module:
+def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: bool, tabled: bool, vectors: int, walk: Walk) -> Module:
     """A module with one function, which many kernels have: writing it takes as long as writing the rest of a kernel."""
     module = Module(features)
     name = f"micro{rows}" + "_masked" * masked + f"_of_{vectors}" * (vectors < tile.vectors)
@@ -37,7 +48,7 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
     parameters = [("ptr", "a"), (of_a, "rs"), (of_a, "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
     parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked + [("i1", "more")] * adds
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
-    a, rs, ks, b, bs, k, start, ss, c, cs = f.parameters[:10]
+    _, _, _, b, _, k, start, ss, c, cs = f.parameters[:10]
     columns = range(vectors * tile.parts)
 
     sums = []
@@ -45,36 +56,39 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
         sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]
         start = f.offset(start, ss, tile.element)
     masks = [f.lane_mask(f.sub(f.parameters[10], v * tile.width), tile.width) for v in columns] if masked else []
-    if tabled:
-        lines = [f.offset(a, f.load(f.offset(rs, each, "i64"), "i64"), tile.element) for each in range(rows)]
-        reached, steps, moving = [(each, 0) for each in range(rows)], {}, [ks]
+    left = _Left(f, tile, rows, tabled, walk)
+    distance = f.parameters[4] if walk.b is None else i64(walk.b)
+
+    def steps(count: int, row: Value, moving: list[Value], sums: list[Value]) -> list[Value]:
+        """So many steps, and what the loop carries on."""
+        for number in range(count):
+            places = [f.offset(row, v * tile.width, tile.element) for v in columns]
+            right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
+            following: list[Value] = []
+            for place in left.places(moving, number):
+                broadcast = [f.splat(f.load(f.offset(place, part, tile.element), tile.element), tile.width) for part in range(tile.parts)]
+                for v in columns[:: tile.parts]:
+                    at = len(following)
+                    following += multiply_add(f, tile, broadcast, right[v : v + tile.parts], sums[at : at + tile.parts])
+            sums, row = following, f.offset(row, distance, tile.element)
+        return [row, *left.after(moving, count), *sums]
+
+    moves = len(left.start)
+    if walk.step is None or rows < tile.rows:
+        with f.repeat([k, b, *left.start, *sums]) as loop:
+            remaining, row, *rest = loop.carried
+            remaining = f.sub(remaining, 1)
+            loop.again(f.compare("sgt", remaining, 0), remaining, *steps(1, row, rest[:moves], rest[moves:]))
+        sums = loop.carried[2 + moves :]
     else:
-        anchor_rows, reached = anchors(rows)
-        steps = {reach: f.mul(rs, reach) for reach in _REACH[1:]}
-        moving = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchor_rows]
-    with f.repeat([k, b, *moving, *sums]) as loop:
-        left, row, *rest = loop.carried
-        moving, sums = rest[: len(moving)], rest[len(moving) :]
-        pointers = moving
-        if tabled:
-            here = f.load(moving[0], "i64")
-            pointers = [f.offset(line, here, tile.element) for line in lines]
-        places = [f.offset(row, v * tile.width, tile.element) for v in columns]
-        right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
-        following: list[Value] = []
-        for anchor, reach in reached:
-            place = f.offset(pointers[anchor], steps[reach], tile.element) if reach else pointers[anchor]
-            broadcast = [f.splat(f.load(f.offset(place, part, tile.element), tile.element), tile.width) for part in range(tile.parts)]
-            for v in columns[:: tile.parts]:
-                at = len(following)
-                following += multiply_add(f, tile, broadcast, right[v : v + tile.parts], sums[at : at + tile.parts])
-        left = f.sub(left, 1)
-        if tabled:
-            moving = [f.offset(moving[0], 1, "i64")]
-        else:
-            moving = [f.offset(pointer, ks, tile.element) for pointer in pointers]
-        loop.again(f.compare("sgt", left, 0), left, f.offset(row, bs, tile.element), *moving, *following)
-    sums = loop.carried[2 + len(moving) :]
+        whole = f.binary("and", k, i64(-_UNROLLED))
+        with f.loop(0, whole, _UNROLLED, [b, *left.start, *sums]) as several:
+            row, *rest = several.carried
+            several.carry(*steps(_UNROLLED, row, rest[:moves], rest[moves:]))
+        with f.loop(whole, k, 1, several.carried) as single:
+            row, *rest = single.carried
+            single.carry(*steps(1, row, rest[:moves], rest[moves:]))
+        sums = single.carried[1 + moves :]
     rows_of_c = [c]
     for _ in range(rows - 1):
         rows_of_c.append(f.offset(rows_of_c[-1], cs, tile.element))
@@ -82,6 +96,44 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
     add_up(f, tile, sums, places, f.parameters[-1] if adds else None)
     f.ret()
     return module
+
+
+class _Left:
+    """Where a micro-kernel finds its left operand: what it carries from step to step (``start``), and the places of a step's rows."""
+
+    def __init__(self, f: Builder, tile: Tile, rows: int, tabled: bool, walk: Walk) -> None:
+        self.f, self.tile, self.tabled, self.walk = f, tile, tabled, walk
+        a, rs, ks = f.parameters[:3]
+        self.rows = [(0, row) for row in range(rows)]  # of each the number of an address, and how many rows further it is
+        self.step = ks if walk.step is None else i64(walk.step)
+        if tabled:
+            self.lines = [f.offset(a, f.load(f.offset(rs, row, "i64"), "i64"), tile.element) for row in range(rows)]
+            self.start = [ks]
+        elif walk.row is not None:
+            self.start = [a]
+        else:
+            anchor_rows, self.rows = anchors(rows)
+            self.start = [f.offset(a, f.mul(rs, anchor), tile.element) for anchor in anchor_rows]
+            self.distances = {reach: f.mul(rs, reach) for reach in _REACH[1:]}
+
+    def places(self, moving: list[Value], number: int) -> list[Value]:
+        """The addresses of each row's element, ``number`` steps after those that are carried."""
+        f, element = self.f, self.tile.element
+        if self.tabled:
+            here = f.load(f.offset(moving[0], number, "i64"), "i64")
+            return [f.offset(line, here, element) for line in self.lines]
+        if number:
+            moving = self.after(moving, number)
+        if self.walk.row is not None:
+            return [f.offset(moving[0], further * self.walk.row, element) for _, further in self.rows]
+        return [f.offset(moving[anchor], self.distances[reach], element) if reach else moving[anchor] for anchor, reach in self.rows]
+
+    def after(self, moving: list[Value], count: int) -> list[Value]:
+        """What is carried, so many steps later."""
+        if self.tabled:
+            return [self.f.offset(moving[0], count, "i64")]
+        distance = self.step if count == 1 else i64(count * self.walk.step) if self.walk.step is not None else self.f.mul(self.step, count)
+        return [self.f.offset(pointer, distance, self.tile.element) for pointer in moving]
 
 
 def add_up(f: Builder, tile: Tile, chains: list[Value], places: list[Value], more: Value | None) -> None:

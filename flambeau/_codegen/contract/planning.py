@@ -218,7 +218,7 @@ class _Planner:
                 values |= {"a.row": row, "a.panel": 0, "a.rs": row, "a.ks": step}
             else:
                 values |= {"b.panel": tile.lanes, "b.ks": step}
-            return Side(name, column.dtype, "place")
+            return Side(name, column.dtype, "place", step=int(step == 1))
         columns = [column.index, *column.bounds]
         side = _describe_packing(
             name, column, choice.mode, self.normal.m if left else self.normal.n, projected(self.box, columns), self.blocking.chunk, values
@@ -425,7 +425,7 @@ class _Planner:
         code = packing(PackStructure(self.target, len(kept), len(lanes), side))
         cycles, scratch = choice.elements * choice.cost / tiles, 8 * own[f"{name}.capacity"] * (1 + side.bounds)
         self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch))
-        return Side(name, tile.compute, "panels")
+        return Side(name, tile.compute, "rows" if side.keeps_rows else "panels")
 
 
 def _panels(rows: int, tile: Tile) -> int:
