@@ -11,20 +11,19 @@ from functools import cache, partial
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
-from flambeau._codegen.contract.choice import Choice, Values
-from flambeau._codegen.contract.ending import Ending, dependence, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.choice import Choice
+from flambeau._codegen.contract.few_rows import Emitter, FewRows, axes_of, cheapest, described
+from flambeau._codegen.contract.kernel import Code, finished, instruction_sets
 from flambeau._codegen.contract.micro import add_up, anchors
-from flambeau._codegen.contract.normal import Axis, Normal
+from flambeau._codegen.contract.normal import Normal
 from flambeau._codegen.contract.packing import address
-from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
+from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.ir import Builder, Module, Value, constant, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._codegen.squares import transpose
 from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
-from flambeau._types.dtype import dtype
 
 _MOST_ROWS = (4, 8)
 """Rows that have registers for their sums beside a square, among 16 and among 32 (5 rows by 1024 x 4096: 1.40 ms packed, 0.91 so; 8: 1.38, 1.19)."""
@@ -42,57 +41,33 @@ _LINE = 64
 
 
 @dataclass(frozen=True)
-class Skinny:
-    """All that the code depends on: ``batch`` counts axes; ``is_wide`` says that there are at least as many columns as lanes; so many
-    chains go ``beside`` each other as long as there are so many whole ones."""
+class Skinny(FewRows):
+    """``is_wide`` says that there are at least as many columns as lanes; so many chains go ``beside`` each other as long as there are so many whole ones."""
 
-    target: Target
-    a: dtype
-    b: dtype
-    rows: int
-    batch: int
-    beside: int
-    is_wide: bool
-    ending: Ending
-    unsigned: str = ""
+    beside: int = 1
+    is_wide: bool = True
 
 
 def best_skinny(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
     """The way for few rows, if it fits."""
-    if tile.parts > 1:
-        return None
-    found = [choice for each in (normal, normal.swapped()) if (choice := _choice(contract, each, tile, target))]
-    return min(found, key=lambda choice: choice.cycles, default=None)
+    return cheapest(normal, lambda each: _choice(contract, each, tile, target)) if tile.parts == 1 else None
 
 
 def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
-    b = normal.b
-    if normal.a.bounds or b.bounds or not len(normal.m) == len(normal.n) == len(normal.k) == 1:
+    axes, a, b = axes_of(normal), normal.a, normal.b
+    if axes is None:
         return None
-    (m,), (n,), (k,) = normal.m, normal.n, normal.k
+    m, n, k = axes
     if m[0] > _MOST_ROWS[tile.has_masks] or k[b.index] != 1 or k[0] < tile.width:
         return None
-    out = normal.out.index
-    unit: Axis = (1,) + (0,) * (len(normal.names) - 1)
-    kinds = [(each.dtype, dependence(each.index, out, [m if m[0] > 1 else unit], [n])) for each in normal.others]
-    writes = len(contract.writes)
-    ending = Ending(normal.out.dtype, n[out] if n[out] in (1, 2) else 0, tuple(kinds[:writes]), tuple(kinds[writes:]), contract.epilogue)
-    values = Values()
-    axes = {f"batch{i}": axis for i, axis in enumerate(normal.batch)} | {"m": m, "n": n, "k": k}
-    for prefix, axis in axes.items():
-        for what, number in zip(normal.names, axis, strict=True):
-            values[f"{prefix}.{what}"] = number
-    blocks = -(-n[0] // tile.width)
-    values |= {"n.tiles": blocks, "k.chain": normal.chain}
-    for name, operand in (("a", normal.a.operand), ("b", b.operand), *contract.results_and_reads.items()):
-        values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
+    ending, values = described(contract, normal, tile.width)
     threads = targets.available_cores()
-    tiles = blocks * prod(axis[0] for axis in normal.batch)
+    tiles = values["n.tiles"] * prod(axis[0] for axis in normal.batch)
     squares = -(-k[0] // tile.width)
     beside = _chains_beside(tile, m[0], k[0], normal.chain, n[0] * k[0] * b.operand.dtype.itemsize, target)
     tile_cycles = 60 + squares * ((_CYCLES if beside == 1 else _CYCLES_OF_SEVERAL) * tile.width / 16 + (m[0] - 1) * 12)
     cycles = tile_cycles * (-(-tiles // threads) * threads)
-    structure = Skinny(target, normal.a.dtype, b.dtype, m[0], len(normal.batch), beside, n[0] >= tile.width, ending, normal.unsigned)
+    structure = Skinny(target, a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned, beside, n[0] >= tile.width)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
 
 
@@ -102,11 +77,12 @@ def _chains_beside(tile: Tile, rows: int, k: int, chain: int, nbytes: int, targe
     A short vector's chain waits for itself (4 cycles a step, in which two squares' shuffles can be done), and there are registers for more
     than one: 237 and 135 us for 1024 x 1024. Not lines of more rows (355): those of 1024 numbers are all in one set of the first-level cache,
     which has 8 ways on Zen; nor is the next block asked for early (190). A matrix beyond the third-level cache is read better by one chain and
-    with its next block asked for (4096 x 4096: 4.4 and 5.2 to 6.0 ms).
+    with its next block asked for (4096 x 4096: 4.4 and 5.2 to 6.0 ms). Long vectors' chains wait for themselves, too, if the matrix is in the second-level
+    cache (512 x 512: 28 and 25 us; 1024 x 1024: 167 and 171).
     """
     line = _LINE // tile.bytes
-    fits = not tile.has_masks and rows <= 2 and chain % line == 0 and tile.width > 2 and line % tile.width == 0
-    return _BESIDE if fits and k >= _BESIDE * chain and nbytes <= target.l3_bytes else 1
+    fits = rows <= 2 and chain % line == 0 and tile.width > 2 and line % tile.width == 0
+    return _BESIDE if fits and k >= _BESIDE * chain and nbytes <= (target.l2_bytes if tile.has_masks else target.l3_bytes) else 1
 
 
 @cache
@@ -117,46 +93,24 @@ def skinny(structure: Skinny) -> Code:
     return finished(module, parameters)
 
 
-class _Emitter:
+class _Emitter(Emitter):
     def __init__(self, module: Module, parameters: Parameters, structure: Skinny) -> None:
-        self.s, self.tile = structure, register_tile(structure.a, structure.target, structure.unsigned)
-        self.ending = emit_straight_ending(module, self.tile, structure.ending, 1)
-        self.f = module.function("kernel", SIGNATURE)
-        self.read = parameters.reader(self.f, self.f.parameters[1])
+        super().__init__(module, parameters, structure, 1)
+        self.s = structure
+        self.spill = self.f.alloca(self.tile.element, self.tile.width**2)
 
-    def emit(self) -> None:
+    def block(self) -> None:
         f, read, s, width = self.f, self.read, self.s, self.tile.width
-        _, _, begin, end, sums = f.parameters
-        dtypes = {"a": s.a, "b": s.b} | s.ending.dtypes
-        bases = {name: base_address(f, read, name) for name in dtypes}
-        self.spill = f.alloca(self.tile.element, width * width)
-        axes = [*[f"batch{i}" for i in range(s.batch)], "n"]
-        with f.loop(begin, end) as loop:
-            block, rest = f.binary("urem", loop.index, read("n.tiles")), f.binary("udiv", loop.index, read("n.tiles"))
-            lane = f.mul(block, width)
-            lanes = f.intrinsic("smin", f.sub(read("n.extent"), lane), i64(width))
-            indices = [*decomposed(f, read, "batch", s.batch, rest), lane]
-            at = {
-                name: address(f, base, dot(f, indices, read, [f"{axis}.{name}" for axis in axes]), dtypes[name])
-                for name, base in bases.items()
-                if name != "a"
-            }
-            self.a = address(f, bases["a"], dot(f, indices[:-1], read, [f"{axis}.a" for axis in axes[:-1]]), s.a)
-            # The last block reads columns of the one before if it has fewer than there are lanes, so that all lines are equally far apart.
-            shift = f.sub(i64(width), lanes) if s.is_wide else i64(0)
-            self.lines = _Lines(f, address(f, at["b"], f.mul(f.sub(i64(0), shift), read("n.b")), s.b), lanes, read("n.b"), s)
-            start: Value = i64(0)
-            if s.beside > 1:
-                start = self._whole_chains(sums)
-            with f.loop(start, read("k.extent"), read("k.chain")) as chain:
-                self._chain(chain.index, sums)
-            arguments = []
-            for name in s.ending.dtypes:
-                arguments += [at[name], read(f"m.{name}"), read(f"n.{name}")]
-            if s.is_wide:
-                self._move(sums, shift, lanes)
-            f.call(f"@{self.ending}", sums, i64(s.rows), lanes, *arguments)
-        f.ret()
+        # The last block reads columns of the one before if it has fewer than there are lanes, so that all lines are equally far apart.
+        shift = f.sub(i64(width), self.count) if s.is_wide else i64(0)
+        first = address(f, self.at["b"], f.mul(f.sub(i64(0), shift), read("n.b")), s.b)
+        self.lines = _Lines(f, first, self.count, read("n.b"), s)
+        start = self._whole_chains(self.sums) if s.beside > 1 else i64(0)
+        with f.loop(start, read("k.extent"), read("k.chain")) as chain:
+            self._chain(chain.index, self.sums)
+        if s.is_wide:
+            self._move(self.sums, shift, self.count)
+        self.finish(self.sums, i64(0), self.count)
 
     def _move(self, sums: Value, shift: Value, lanes: Value) -> None:
         """Put the last ``lanes`` of each row of the sums first, with zeros after them."""
