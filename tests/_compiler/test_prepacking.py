@@ -15,6 +15,7 @@ import pytest
 import flambeau
 from flambeau import nn
 from flambeau._compiler import prepacking
+from flambeau._runtime import targets
 from flambeau._tape.tape import LOCAL
 from flambeau._tape.trie import TRIE
 from flambeau.nn import functional as F
@@ -80,6 +81,10 @@ CASES = {
 }
 
 
+READ_WHERE_IT_LIES = ["one row"] * (targets.current().vector_bits == 512) + ["bfloat16"] * targets.current().has_amx
+"""With long vectors a row goes the way of few rows; what matrix registers read is packed each time."""
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("name", CASES)
 def test_results_are_those_of_weights_that_are_packed_each_time(name, layout):
@@ -95,7 +100,7 @@ def test_results_are_those_of_weights_that_are_packed_each_time(name, layout):
     assert all(each == first for each in others)
     if name not in ("attention", "recurrent"):
         assert evaluate(unkept(module), x, 1) == [first]
-        assert kept(module.weight)
+        assert bool(kept(module.weight)) != (name in READ_WHERE_IT_LIES)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])

@@ -32,8 +32,8 @@ _AHEAD = 3
 for the next block's lines, 4.07 asking for none, 3.65 four squares ahead; of 1024 x 1024 two squares are better by 5 %)."""
 _CYCLES = 90.0
 """To read and transpose a square of 16 x 16 and to multiply a row by it."""
-_CYCLES_OF_SEVERAL = 58.0
-"""The same where several chains go side by side."""
+_CYCLES_OF_SEVERAL = (58.0, 72.0)
+"""The same where several chains go side by side, of short vectors and of long ones."""
 _BESIDE = 2
 """Chains that go side by side where a vector is short."""
 _LINE = 64
@@ -65,7 +65,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     tiles = values["n.tiles"] * prod(axis[0] for axis in normal.batch)
     squares = -(-k[0] // tile.width)
     beside = _chains_beside(tile, m[0], k[0], normal.chain, n[0] * k[0] * b.operand.dtype.itemsize, target)
-    tile_cycles = 60 + squares * ((_CYCLES if beside == 1 else _CYCLES_OF_SEVERAL) * tile.width / 16 + (m[0] - 1) * 12)
+    tile_cycles = 60 + squares * ((_CYCLES if beside == 1 else _CYCLES_OF_SEVERAL[tile.has_masks]) * tile.width / 16 + (m[0] - 1) * 12)
     cycles = tile_cycles * (-(-tiles // threads) * threads)
     structure = Skinny(target, a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned, beside, n[0] >= tile.width)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
