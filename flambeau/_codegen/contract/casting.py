@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import prod
 
@@ -11,9 +12,9 @@ from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, p
 from flambeau._codegen.contract.casting_kernel import Casting, casting, one_vector
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence
-from flambeau._codegen.contract.normal import Axis, Normal, projected
+from flambeau._codegen.contract.normal import Normal, projected
 from flambeau._codegen.contract.packing import Side
-from flambeau._codegen.contract.pairs import Pair, Pairing
+from flambeau._codegen.contract.pairs import RUN, Pair, Pairing
 from flambeau._codegen.contract.sliding_kernel import Slide
 from flambeau._codegen.contract.stage import Contract
 from flambeau._runtime import targets
@@ -26,9 +27,7 @@ _CHAINS = 8
 """Sums that hide the latency of a multiply-add."""
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
-_RUN = 256
-"""Bytes of a pixel that a tile reads, at most, if more than one group has them."""
-_BORDER = 0.3
+_BORDER = 0.6
 """Cycles to copy a number with its border."""
 
 
@@ -59,25 +58,11 @@ class _Planner(Pairing):
         steps = self.k[0][0] if self.k else 1
         if self.k and normal.k[0] != self.k[0]:
             return None
-        self.group = self._groups(steps)
+        self.group = self.neighbours(steps, RUN // self.tile.bytes)
         copy = bordered(b, [*self.n, self.tall.axis, self.tall.tap, wide.axis, wide.tap, self.group, *self.k], self.tile)
         if copy is None or len(copy.coordinates) > 2 or (self.k and copy.stride(self.k[0]) != 1):
             return None
         return self._plan(copy, steps)
-
-    def _groups(self, steps: int) -> Axis:
-        """Take groups of channels that lie side by side out of the batch: a tile has so many that it reads some lines of each pixel."""
-        b = self.normal.b.index
-        place = next((i for i, axis in enumerate(self.batch) if axis[b] == steps), None)
-        if place is None:
-            return self.unit_axis
-        extent, *strides = self.batch[place]
-        most = max(1, _RUN // (steps * self.tile.bytes))
-        count = next(count for count in range(min(most, extent), 0, -1) if extent % count == 0)
-        self.batch[place] = (extent // count, *[stride * count for stride in strides])
-        if count == extent:
-            self.batch.pop(place)
-        return (count, *strides)
 
     def _alone(self) -> Pair:
         """An axis that nothing slides along, for an image of one dimension."""
@@ -107,7 +92,7 @@ class _Planner(Pairing):
         def tiles() -> int:
             return outside * images * -(-lane[0] // lane_block) * -(-tall.axis[0] // block)
 
-        while lane_block > width and groups * lane_block * taps * steps * tile.bytes > self.target.l2_bytes // 4:
+        while lane_block > width and groups * lane_block * taps * steps * tile.bytes > self.target.l2_bytes // 2:
             lane_block = -(-lane_block // (2 * width)) * width
         while block > max(down, _FEW_ROWS) and (numbers_of_band() * tile.bytes > self.target.l2_bytes // 4 or tiles() < enough):
             block = -(-block // 2)
@@ -118,7 +103,9 @@ class _Planner(Pairing):
         lane_tiles, tall_tiles = -(-lane[0] // lane_block), -(-tall.axis[0] // block)
 
         values, own = self._values(copy), Values()
-        weight = describe_side(normal, normal.a, normal.m, normal.chain, tile, left=False)
+        # Each run packs them: nothing is kept.
+        weights = replace(normal.a, operand=replace(normal.a.operand, stays=False))
+        weight = describe_side(normal, weights, normal.m, normal.chain, tile, left=False)
         k = projected(normal.k, [normal.a.index])
         side = describe_packing("w", normal.a, weight.mode, normal.m, k, k[0][0], own)
         packed = groups * lane_block * taps * steps

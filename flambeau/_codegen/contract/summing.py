@@ -14,14 +14,14 @@ from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence
 from flambeau._codegen.contract.normal import Normal
-from flambeau._codegen.contract.pairs import Pair, Pairing
+from flambeau._codegen.contract.pairs import RUN, Pair, Pairing
 from flambeau._codegen.contract.sliding_kernel import Slide
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.contract.summing_kernel import Summing, summing
 from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
 
-_COPY = {"lanes": 3.0, "steps": 10.0, "gather": 35.0}
+_COPY = {"lanes": 3.0, "pixels": 8.0, "steps": 10.0, "gather": 35.0}
 """Cycles to copy a vector, by what its operand's neighbours in memory are."""
 
 
@@ -62,6 +62,10 @@ class _Planner(Pairing):
                 return None
             self.lane, self.row = max(still, key=lambda axis: axis[0]), normal.m[0]
             self.batch.remove(self.lane)
+        # A few groups of channels that lie side by side are one tile's, if there are tiles enough.
+        groups = prod(axis[0] for axis in self.batch) * -(-self.lane[0] // self.tile.width) // (2 * targets.available_cores())
+        channels = self.row[0]
+        self.group = self.neighbours(channels, min(RUN // self.tile.bytes, groups * channels)) if self.casts else self.unit_axis
         wide = self.take()
         if wide is None or wide.slide.spread < 0:
             return None
@@ -81,7 +85,7 @@ class _Planner(Pairing):
         """Which neighbours either operand has in memory."""
         a, b, wide = self.normal.a.index, self.normal.b.index, self.wide
         if self.casts:
-            return "lanes", "lanes"
+            return "pixels", "pixels"
         of_a = "lanes" if self.lane[a] == 1 else "steps" if wide.tap[a] == 1 else "gather"
         is_plain = wide.unit == 1 and all(each in (0, 1) for each in wide.bounds)
         return of_a, "lanes" if self.lane[b] == 1 else "steps" if is_plain else "gather"
@@ -99,14 +103,16 @@ class _Planner(Pairing):
         threads = targets.available_cores()
         lane_tiles = -(-self.lane[0] // tile.width)
         outside = prod(axis[0] for axis in self.batch) * lane_tiles
-        m_block = self._rows_of_tile(rows, n * down * across * tall_chunks * wide_chunks * tile.pitch * tile.bytes, outside)
+        groups = self.group[0]
+        bytes_of_row = n * down * across * tall_chunks * wide_chunks * tile.pitch * tile.bytes
+        m_block = m if groups > 1 else self._rows_of_tile(rows, bytes_of_row, outside)
         m_tiles, panels = -(-m // m_block), m_block // rows
 
         needed = (wide.slide.taps - 1) * wide.slide.spread + (wide.axis[0] - 1) * wide.slide.pace + 1
         most = (wide.slide.taps - 1) * wide.slide.spread + (wide_chunks * across - 1) * wide.slide.pace + 1
-        pitch = -(-m_block // tile.width) * tile.width if self.casts else tile.width
+        pitch = -(-groups * m_block // tile.width) * tile.width if self.casts else tile.width
         line_a, line_b = (-(-length // tile.width) * tile.width * each for length, each in ((wide.slide.taps, tile.width), (most, pitch)))
-        rows_of_a = 1 if self.casts else m_block
+        rows_of_a = groups if self.casts else m_block
 
         def lines_of_b(block: int) -> int:
             return (block - 1) * tall.slide.spread + (tall_chunks * down - 1) * tall.slide.pace + 1
@@ -123,8 +129,8 @@ class _Planner(Pairing):
         blocks = k * -(-tall.slide.taps // block)
         steps = k * tall.slide.taps * wide.slide.taps
         copied = _COPY[order[0]] * rows_of_a * steps + _COPY[order[1]] * n * blocks * lines_of_b(block) * line_b / tile.width
-        walked = n * panels * tall_chunks * wide_chunks * (0.55 * results + 1.5) * steps
-        tile_cycles = copied + walked + n * m_block * tall.axis[0] * wide.axis[0] * 40
+        walked = groups * n * panels * tall_chunks * wide_chunks * (0.55 * results + 1.5) * steps
+        tile_cycles = copied + walked + groups * n * m_block * tall.axis[0] * wide.axis[0] * 40
         tiles = outside * m_tiles
 
         slides = (replace(each.slide, taps=1) for each in (tall, wide))  # how many there are is a parameter
@@ -140,7 +146,7 @@ class _Planner(Pairing):
             "tall.needed": (tall.axis[0] - 1) * tall.slide.pace + 1, "tall.seen": lines_of_b(1),
             "a.line": line_a, "a.plane": plane_a, "b.line": line_b, "b.plane": plane_b,
         }  # fmt: skip
-        sums = n * panels * tall_chunks * wide_chunks * results * tile.pitch
+        sums = groups * n * panels * tall_chunks * wide_chunks * results * tile.pitch
         scratch = self._scratch(values, {"a": rows_of_a * plane_a, "b": n * plane_b, "sums": sums, "chains": 0 if cut is None else sums})
         cycles = tile_cycles * (-(-tiles // threads) * threads)
         return Choice(normal, partial(summing, structure), values, tiles, tile_cycles, cycles, scratch)
@@ -187,7 +193,7 @@ class _Planner(Pairing):
         normal, values = self.normal, Values()
         groups = {"batch": self.batch, "n": self.n, "k": self.k}
         axes = {f"{name}{i}": axis for name, group in groups.items() for i, axis in enumerate(group)}
-        axes |= {"m": self.row, "lane": self.lane}
+        axes |= {"m": self.row, "lane": self.lane, "group": self.group}
         for name, pair in (("tall", self.tall), ("wide", self.wide)):
             axes |= {name: pair.axis, f"{name}.step": pair.tap}
             values |= {f"{name}.unit": pair.unit, f"{name}.unit.b": pair.unit, f"{name}.steps": pair.slide.taps}

@@ -193,8 +193,9 @@ class _Emitter:
         axes = [*[f"k{i}" for i in range(s.k)], "tall.step"]
         source = {name: address(f, at[name], dot(f, k, read, [f"{axis}.{name}" for axis in axes]), s.operand) for name in "ab"}
         shifts = [dot(f, k, read, [f"{axis}.bound{i}" for axis in axes], start) for i, start in enumerate(starts)]
-        with f.loop(0, i64(1) if s.unrolled else rows) as row, f.loop(0, tall) as line:
-            start = address(f, source["a"], dot(f, [row.index, line.index], read, ["m.a", "tall.step.a"]), s.operand)
+        of_a, several = ("group.a", read("group.extent")) if s.unrolled else ("m.a", rows)
+        with f.loop(0, tall) as line, f.loop(0, several) as row:
+            start = address(f, source["a"], dot(f, [row.index, line.index], read, [of_a, "tall.step.a"]), s.operand)
             place = f.offset(self.areas["a"], dot(f, [row.index, line.index], read, ["a.plane", "a.line"]), tile.element)
             self._line("a", start, place, (read("wide.steps"), read("wide.steps")), Value("true", "i1"), [], lanes)
         before_last = f.mul(f.sub(tall, 1), s.tall.spread)
@@ -213,19 +214,20 @@ class _Emitter:
             for i, each in still:
                 exists = f.binary("and", exists, f.compare("ult", each, read(f"bound{i}.extent")))
             start, place = address(f, source["b"], offset, s.operand), f.offset(self.areas["b"], place, tile.element)
-            vectors = f.intrinsic("smin", rows, i64(s.pitch)) if s.unrolled else i64(1)
-            with f.loop(0, vectors, tile.width) as first:
+            numbers = f.mul(read("group.extent"), rows) if s.unrolled else lanes
+            with f.loop(0, numbers, tile.width) as first:
                 start, place = address(f, start, first.index, s.operand), f.offset(place, first.index, tile.element)
-                valid = f.sub(rows, first.index) if s.unrolled else lanes
-                self._line("b", start, place, (read("wide.needed"), read("wide.seen")), exists, moving, valid)
+                self._line("b", start, place, (read("wide.needed"), read("wide.seen")), exists, moving, f.sub(numbers, first.index))
+        n_axes = [*n_axes, "group"]
         with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows, s.rows) as row:
             plane, panel = self._linear(n, n_axes), f.binary("udiv", row.index, i64(s.rows))
             with f.loop(0, read("tall.chunks")) as chunk, f.loop(0, read("wide.chunks")) as across:
-                b = dot(f, [plane, f.mul(chunk.index, s.down * s.tall.pace)], read, ["b.plane", "b.line"])
+                b = dot(f, [self._linear(n[:-1], n_axes[:-1]), f.mul(chunk.index, s.down * s.tall.pace)], read, ["b.plane", "b.line"])
                 b = f.offset(self.areas["b"], f.add(b, f.mul(across.index, s.across * s.wide.pace * s.pitch)), tile.element)
                 a = self.areas["a"]
                 if s.unrolled:
-                    b = f.offset(b, row.index, tile.element)
+                    b = f.offset(b, f.add(f.mul(n[-1], rows), row.index), tile.element)
+                    a = f.offset(a, f.mul(n[-1], read("a.plane")), tile.element)
                 else:
                     a = f.offset(a, f.mul(row.index, read("a.plane")), tile.element)
                 self._walk(b, a, k, tall, self._sums(plane, panel, chunk.index, across.index))
@@ -317,7 +319,7 @@ class _Emitter:
                 here = f.binary("and", here, f.compare("ult", coordinate, read(f"bound{i}.extent")))
             wanted = f.binary("and", mask, f.splat(here, tile.width))
             start = address(f, source, f.mul(loop.index, step), s.operand)
-            if order == "lanes":
+            if order != "gather":
                 value = registers.load(f, start, s.operand, tile.width, wanted)
             else:
                 value = registers.load_strided(f, start, lane, s.operand, tile.width, wanted)
@@ -361,7 +363,7 @@ class _Emitter:
 
     def _end(self, at: dict[str, Value], lanes: Value, rows: Value) -> None:
         f, read, s, tile = self.f, self.read, self.s, self.tile
-        n_axes = [f"n{i}" for i in range(s.n)]
+        n_axes = [*[f"n{i}" for i in range(s.n)], "group"]
         with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows) as m, f.loop(0, read("tall.extent")) as row:
             panel, r = f.binary("udiv", m.index, i64(s.rows)), f.binary("urem", m.index, i64(s.rows))
             chunk, i = f.binary("udiv", row.index, i64(s.down)), f.binary("urem", row.index, i64(s.down))
