@@ -113,20 +113,20 @@ class _Planner(Pairing):
         values |= {
             "w.length": k[0][0] * own["w.box0.scale"], "w.capacity": 2 * width, "steps": taps * steps, "k.count": steps,
             "k.chain": self._chain(steps), "k.copy": 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles, "tall.block": block, "lane.tiles": lane_tiles,
-            "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1], "tall.unit": units[0], "wide.unit": units[1],
+            "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1], "tall.unit": units[0],
             "band.low": low, "band.high": high,
         }  # fmt: skip
         scratch = self._scratch(values, {
             "band": numbers_of_band() * tile.bytes, "weights": packed * tile.bytes, "lanes": 8 * 2 * width, "sums": down * across * width * tile.bytes,
         })  # fmt: skip
         structure = Casting(
-            self.target, tall.slide, wide.slide, down, across, len(self.batch), len(self.n), side, border_of(copy, self.target), self._ending(),
+            self.target, tall.slide, wide.slide, down, across, units[1], len(self.batch), len(self.n), side, border_of(copy, self.target), self._ending(),
         )  # fmt: skip
 
         windows = groups * -(-block // down) * -(-wide.axis[0] // across) * (lane_block // width)
         tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * numbers_of_band() + 300
         threads, all_tiles = enough, tiles()
-        again = max(1.0, images * tall_tiles / (4 * threads))
+        again = max(1.0, images * tall_tiles / threads)  # a thread packs them once for its tiles of a group
         tile_cycles += weight.cost * packed / again
         cycles = tile_cycles * (-(-all_tiles // threads) * threads)
         return Choice(normal, partial(casting, structure), values, all_tiles, tile_cycles, cycles, scratch)
@@ -150,7 +150,7 @@ class _Planner(Pairing):
         tall, wide = self.tall.slide, self.wide.slide
         taps = tall.taps * wide.taps
         seen = len(list(tall.seen(down))) * len(list(wide.seen(across)))
-        step = max(0.53 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
+        step = max(0.57 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
         ending = 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
         return step * steps + 60 + ending * down * across
 
