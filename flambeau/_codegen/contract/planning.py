@@ -23,7 +23,7 @@ from flambeau._codegen.contract.passing import best_passing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
-from flambeau._codegen.contract.summing import best_summing
+from flambeau._codegen.contract.summing import best_casting_sums, best_summing
 from flambeau._runtime.targets import Target
 from flambeau._types import dtype as types
 
@@ -89,7 +89,8 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     if by_matrices:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
-    ways = (best_skinny,) if contract.unsigned else (best_sliding, best_casting, best_summing, best_skinny, best_passing)
+    of_windows = (best_sliding, best_casting, best_summing, best_casting_sums)
+    ways = (best_skinny,) if contract.unsigned else (*of_windows, best_skinny, best_passing)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:

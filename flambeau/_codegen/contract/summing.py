@@ -26,15 +26,19 @@ _COPY = {"lanes": 3.0, "pixels": 8.0, "steps": 10.0, "gather": 35.0}
 
 
 def best_summing(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
-    """The cheapest way of this kind, if there is one."""
+    """The cheapest way whose lanes are groups, if there is one."""
+    return _best(contract, normal, tile, target, casts=False)
+
+
+def best_casting_sums(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
+    """The cheapest way whose lanes are one group's channels and that broadcasts numbers of pixels, if there is one."""
+    return _best(contract, normal, tile, target, casts=True)
+
+
+def _best(contract: Contract, normal: Normal, tile: Tile, target: Target, casts: bool) -> Choice | None:
     if tile.parts > 1:
         return None
-    found = [
-        choice
-        for oriented in (normal, normal.swapped())
-        for casts in (False, True)
-        if (choice := _Planner(contract, oriented, tile, target, casts).choice())
-    ]
+    found = [choice for each in (normal, normal.swapped()) if (choice := _Planner(contract, each, tile, target, casts).choice())]
     return min(found, key=lambda choice: choice.cycles, default=None)
 
 
