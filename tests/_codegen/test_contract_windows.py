@@ -188,7 +188,15 @@ def test_what_padding_hides_is_not_multiplied(only, channels_last):
 
 @pytest.mark.parametrize(
     ("finder", "channels_last"),
-    [("best_sliding", False), ("best_sliding", True), ("best_casting", True), ("best_summing", False), ("best_casting_sums", True), ("best_skinny", False), ("best_passing", False)],
+    [
+        ("best_sliding", False),
+        ("best_sliding", True),
+        ("best_casting", True),
+        ("best_summing", False),
+        ("best_casting_sums", True),
+        ("best_skinny", False),
+        ("best_passing", False),
+    ],
 )
 @pytest.mark.parametrize("of", [types.float32, types.bfloat16], ids=lambda of: of.name)
 def test_endings(only, finder, channels_last, of):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -13,7 +14,6 @@ from flambeau._codegen.contract.casting_kernel import Casting, casting, one_vect
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence
 from flambeau._codegen.contract.normal import Normal, projected
-from flambeau._codegen.contract.packing import Side
 from flambeau._codegen.contract.pairs import RUN, Pair, Pairing
 from flambeau._codegen.contract.sliding_kernel import Slide
 from flambeau._codegen.contract.stage import Contract
@@ -69,67 +69,74 @@ class _Planner(Pairing):
         return Pair(Slide(1, 1, 1), self.unit_axis, self.unit_axis, 0, ())
 
     def _plan(self, copy: Bordered, steps: int) -> Choice | None:
-        normal, tile, tall, wide = self.normal, self.tile, self.tall, self.wide
-        strides = [copy.stride(pair.axis) for pair in (tall, wide)]
-        units = [stride // pair.slide.pace for stride, pair in zip(strides, (tall, wide), strict=True)]
-        if any(copy.stride(pair.tap) != unit * pair.slide.spread for pair, unit in zip((tall, wide), units, strict=True) if pair.slide.taps > 1):
+        normal, tile, tall, wide, groups = self.normal, self.tile, self.tall, self.wide, self.group[0]
+        pairs = (tall, wide)
+        strides = [copy.stride(pair.axis) for pair in pairs]
+        units = [stride // pair.slide.pace for stride, pair in zip(strides, pairs, strict=True)]
+        moves = [(copy.stride(pair.tap), unit * pair.slide.spread) for pair, unit in zip(pairs, units, strict=True) if pair.slide.taps > 1]
+        if any(move != expected for move, expected in moves):
             return None
-        taps = tall.slide.taps * wide.slide.taps
-        low = copy.origin + sum(unit * pair.slide.first for pair, unit in zip((tall, wide), units, strict=True))
-        groups = self.group[0]
-        along = sum(unit * pair.slide.reach for pair, unit in zip((tall, wide), units, strict=True))
+        low = copy.origin + sum(unit * pair.slide.first for pair, unit in zip(pairs, units, strict=True))
+        along = sum(unit * pair.slide.reach for pair, unit in zip(pairs, units, strict=True))
         high = low + along + (wide.axis[0] - 1) * strides[1] + groups * steps - 1
+        taps, (across, down), width, lanes = tall.slide.taps * wide.slide.taps, self._positions(), tile.width, normal.m[0][0]
 
-        across, down = self._positions()
-        lane = normal.m[0]
-        outside, images = prod(axis[0] for axis in self.batch), prod(axis[0] for axis in self.n)
-        width, enough = tile.width, targets.available_cores()
-        lane_block, block = -(-lane[0] // width) * width, tall.axis[0]
-
-        def numbers_of_band() -> int:
+        def numbers_of_band(block: int) -> int:
             return (((block - 1) * strides[0] + high - low) // copy.row + 2) * copy.row
 
-        def tiles() -> int:
-            return outside * images * -(-lane[0] // lane_block) * -(-tall.axis[0] // block)
+        block, lane_block = self._block(numbers_of_band, groups * taps * steps, down)
+        lane_tiles, tall_tiles, images = -(-lanes // lane_block), -(-tall.axis[0] // block), prod(axis[0] for axis in self.n)
+        tiles = prod(axis[0] for axis in self.batch) * images * lane_tiles * tall_tiles
+        band, packed = numbers_of_band(block), groups * lane_block * taps * steps
 
-        while lane_block > width and groups * lane_block * taps * steps * tile.bytes > self.target.l2_bytes // 2:
-            lane_block = -(-lane_block // (2 * width)) * width
-        while block > max(down, _FEW_ROWS) and (numbers_of_band() * tile.bytes > self.target.l2_bytes // 4 or tiles() < enough):
-            block = -(-block // 2)
-        if tall.axis[0] % block and tall.axis[0] % block < down:
-            block = tall.axis[0]
-        while lane_block > width and tiles() < enough:
-            lane_block = -(-lane_block // (2 * width)) * width
-        lane_tiles, tall_tiles = -(-lane[0] // lane_block), -(-tall.axis[0] // block)
-
-        values, own = self._values(copy), Values()
-        # Each run packs them: nothing is kept.
+        # Each run packs weights: nothing is kept.
         weights = replace(normal.a, operand=replace(normal.a.operand, stays=False))
-        weight = describe_side(normal, weights, normal.m, normal.chain, tile, left=False)
-        k = projected(normal.k, [normal.a.index])
-        side = describe_packing("w", normal.a, weight.mode, normal.m, k, k[0][0], own)
-        packed = groups * lane_block * taps * steps
-        values |= own | parameters_of(copy, "b")[0]
-        values |= {
-            "w.length": k[0][0] * own["w.box0.scale"], "w.capacity": 2 * width, "steps": taps * steps, "k.count": steps,
-            "k.chain": self._chain(steps), "k.copy": 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles, "tall.block": block, "lane.tiles": lane_tiles,
-            "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1], "tall.unit": units[0],
-            "band.low": low, "band.high": high,
+        way = describe_side(normal, weights, normal.m, normal.chain, tile, left=False)
+        values, k = self._values(copy), projected(normal.k, [normal.a.index])
+        side = describe_packing("w", normal.a, way.mode, normal.m, k, k[0][0], values)
+        values |= parameters_of(copy, "b")[0] | {
+            "w.length": k[0][0] * values["w.box0.scale"], "w.capacity": 2 * width, "steps": taps * steps, "k.count": steps,
+            "k.chain": normal.chain if self.k else steps, "k.copy": 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles,
+            "tall.block": block, "lane.tiles": lane_tiles, "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1],
+            "tall.unit": units[0], "band.low": low, "band.high": high,
         }  # fmt: skip
-        scratch = self._scratch(values, {
-            "band": numbers_of_band() * tile.bytes, "weights": packed * tile.bytes, "lanes": 8 * 2 * width, "sums": down * across * width * tile.bytes,
-        })  # fmt: skip
+        areas = {
+            "band": band * tile.bytes,
+            "weights": packed * tile.bytes,
+            "lanes": 8 * 2 * width,
+            "sums": down * across * width * tile.bytes,
+        }
+        scratch = self._scratch(values, areas)
         structure = Casting(
-            self.target, tall.slide, wide.slide, down, across, units[1], len(self.batch), len(self.n), side, border_of(copy, self.target), self._ending(),
+            self.target, tall.slide, wide.slide, down, across, units[1], len(self.batch), len(self.n), side, border_of(copy, self.target),
+            self._ending(),
         )  # fmt: skip
 
+        threads = targets.available_cores()
         windows = groups * -(-block // down) * -(-wide.axis[0] // across) * (lane_block // width)
-        tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * numbers_of_band() + 300
-        threads, all_tiles = enough, tiles()
         again = max(1.0, images * tall_tiles / threads)  # a thread packs them once for its tiles of a group
-        tile_cycles += weight.cost * packed / again
-        cycles = tile_cycles * (-(-all_tiles // threads) * threads)
-        return Choice(normal, partial(casting, structure), values, all_tiles, tile_cycles, cycles, scratch)
+        tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * band + way.cost * packed / again + 300
+        cycles = tile_cycles * (-(-tiles // threads) * threads)
+        return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch)
+
+    def _block(self, numbers_of_band: Callable[[int], int], weights: int, down: int) -> tuple[int, int]:
+        """Rows of positions and lanes of a tile: its band and its weights, so many a lane, stay in the second-level cache, and all threads have some."""
+        tall, lanes, width, l2_bytes = self.tall.axis[0], self.normal.m[0][0], self.tile.width, self.target.l2_bytes
+        outside, enough = prod(axis[0] for axis in (*self.batch, *self.n)), targets.available_cores()
+        block, lane_block = tall, -(-lanes // width) * width
+
+        def tiles() -> int:
+            return outside * -(-lanes // lane_block) * -(-tall // block)
+
+        while lane_block > width and lane_block * weights * self.tile.bytes > l2_bytes // 2:
+            lane_block = -(-lane_block // (2 * width)) * width
+        while block > max(down, _FEW_ROWS) and (numbers_of_band(block) * self.tile.bytes > l2_bytes // 4 or tiles() < enough):
+            block = -(-block // 2)
+        if tall % block and tall % block < down:
+            block = tall
+        while lane_block > width and tiles() < enough:
+            lane_block = -(-lane_block // (2 * width)) * width
+        return block, lane_block
 
     def _positions(self) -> tuple[int, int]:
         """Positions of a register tile across and down: they fill the registers that factors leave, or are enough to hide a latency."""
@@ -154,10 +161,6 @@ class _Planner(Pairing):
         ending = 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
         return step * steps + 60 + ending * down * across
 
-    def _chain(self, steps: int) -> int:
-        """Steps that make a chain."""
-        return self.normal.chain if self.k else steps
-
     def _ending(self) -> Ending:
         normal, lane = self.normal, self.normal.m[0]
         kinds = [(each.dtype, dependence(each.index, normal.out.index, [self.wide.axis], [lane])) for each in normal.others]
@@ -167,10 +170,11 @@ class _Planner(Pairing):
 
     def _values(self, copy: Bordered) -> Values:
         normal, values = self.normal, Values()
-        groups = {"batch": self.batch, "n": self.n, "m": normal.m, "tall": [self.tall.axis], "wide": [self.wide.axis], "group": [self.group]}
+        pairs = {"tall": [self.tall.axis], "wide": [self.wide.axis], "group": [self.group]}
+        groups = {"batch": self.batch, "n": self.n, "m": normal.m} | pairs
         for name, group in groups.items():
             for i, axis in enumerate(group):
-                prefix = name if name in ("tall", "wide", "group") else f"{name}{i}"
+                prefix = name if name in pairs else f"{name}{i}"
                 for what, number in zip(normal.names, axis, strict=True):
                     values[f"{prefix}.{'w' if what == 'a' else what}"] = number
                 if name == "n":

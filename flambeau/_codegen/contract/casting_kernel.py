@@ -164,7 +164,8 @@ class _Emitter:
             f.store(start, self.packed)
             with f.loop(0, read("group.extent")) as group, f.loop(0, lanes, tile.width) as loop:
                 count = f.intrinsic("smin", f.sub(lanes, loop.index), i64(tile.width))
-                fill(f, read, "m", 1, f.add(lane, loop.index), count, [TableColumn("w", f.mul(group.index, read("group.w")), self.areas["lanes"])])
+                offsets = TableColumn("w", f.mul(group.index, read("group.w")), self.areas["lanes"])
+                fill(f, read, "m", 1, f.add(lane, loop.index), count, [offsets])
                 arguments = [f.parameters[1], source, self._packed(group.index, loop.index), self.areas["lanes"], count, read("w.length")]
                 f.call(f"@{self.pack}", *arguments)
 

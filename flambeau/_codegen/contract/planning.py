@@ -9,8 +9,8 @@ from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, describe_packing, has_short_panel
-from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
+from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.ending import Ending, dependence
