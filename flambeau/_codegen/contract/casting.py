@@ -56,7 +56,7 @@ class _Planner(Pairing):
         if self.tall.slide.taps * wide.slide.taps > _MOST_TAPS:
             return None
         steps = self.k[0][0] if self.k else 1
-        if self.k and normal.k[0] != self.k[0]:
+        if self.k and (normal.k[0] != self.k[0] or self.k[0][b.index] != 1):
             return None
         self.group = self.neighbours(steps, RUN // self.tile.bytes)
         copy = bordered(b, [*self.n, self.tall.axis, self.tall.tap, wide.axis, wide.tap, self.group, *self.k], self.tile)
