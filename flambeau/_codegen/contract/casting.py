@@ -27,8 +27,8 @@ _CHAINS = 8
 """Sums that hide the latency of a multiply-add."""
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
-_BORDER = 0.6
-"""Cycles to copy a number with its border."""
+_BORDER, _STORE = 0.6, 0.6
+"""Cycles to copy a number with its border, and to write a packed one: one image had better find its weights packed, as the general kernel does."""
 
 
 def best_casting(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
@@ -115,7 +115,7 @@ class _Planner(Pairing):
         threads = targets.available_cores()
         windows = groups * -(-block // down) * -(-wide.axis[0] // across) * (lane_block // width)
         again = max(1.0, images * tall_tiles / threads)  # a thread packs them once for its tiles of a group
-        tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * band + way.cost * packed / again + 300
+        tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * band + (way.cost + _STORE) * packed / again + 300
         cycles = tile_cycles * (-(-tiles // threads) * threads)
         return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch)
 
