@@ -9,17 +9,21 @@ import pytest
 
 from flambeau._codegen.contract import Contract, Epilogue, Operand, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
+from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.normal import normalise
 from flambeau._codegen.contract.passing import best_passing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.sliding_kernel import Slide
-from flambeau._codegen.contract.summing import best_summing
+from flambeau._codegen.contract.summing import best_casting_sums, best_summing
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
 from tests._codegen.contractions import DTYPES, check, convolution, matmul, numbers, reference, run
 
-FINDERS = {"best_sliding": best_sliding, "best_summing": best_summing, "best_skinny": best_skinny, "best_passing": best_passing}
+FINDERS = {
+    "best_sliding": best_sliding, "best_casting": best_casting, "best_summing": best_summing, "best_casting_sums": best_casting_sums,
+    "best_skinny": best_skinny, "best_passing": best_passing,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -80,6 +84,19 @@ LONG_GRADIENTS = [
 """Their sums are cut along the samples, along the planes of a volume, along rows and along columns."""
 
 
+INNERMOST = [
+    (2, 128, 128, (5, 14), (3, 3), (1, 1), (1, 1), (1, 1), 8),
+    (3, 24, 40, (9, 37), (3, 3), (1, 1), (1, 1), (1, 1), 2),
+    (2, 48, 21, (12, 40), (5, 3), (2, 2), (2, 1), (1, 1), 3),
+    (2, 20, 20, (7, 3), (3, 3), (1, 1), (2, 2), (2, 2), 1),
+    (1, 60, 12, (5, 4), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 3, 17, (30, 30), (7, 7), (2, 2), (3, 3), (1, 1), 1),
+    (2, 12, 12, (2, 2), (3, 3), (1, 1), (1, 1), (1, 1), 2),
+    (2, 8, 24, (60,), (5,), (1,), (2,), (1,), 1),
+]
+"""Groups of several channels that are innermost: sums of several chains, few and many positions, groups and lanes that are no multiple of anything."""
+
+
 @pytest.mark.parametrize("split", [None, 1])
 @pytest.mark.parametrize("shape", [*LONG, *DEPTHWISE, *GROUPED, *DENSE], ids=str)
 def test_windows_slide(only, shape, split):
@@ -104,6 +121,23 @@ def test_gradients_by_the_weight(only, shape, channels_last):
     check(contract, split=1)
 
 
+@pytest.mark.parametrize("split", [None, 1])
+@pytest.mark.parametrize("shape", INNERMOST, ids=str)
+@pytest.mark.parametrize(("gradient", "finder"), [("", "best_casting"), ("weight", "best_casting_sums")])
+def test_numbers_of_pixels_are_broadcast(only, gradient, finder, shape, split):
+    contract = convolution(*shape, channels_last=True, gradient=gradient)
+    assert only(finder, contract)
+    check(contract, split=split)
+
+
+@pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
+def test_dtypes_of_pixels(only, of):
+    for gradient, finder in (("", "best_casting"), ("weight", "best_casting_sums")):
+        contract = convolution(2, 24, 20, (9, 13), (3, 3), (1, 1), (1, 1), (1, 1), 2, of, channels_last=True, gradient=gradient)
+        assert only(finder, contract)
+        check(contract)
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
 def test_dtypes_of_windows(only, of, channels_last):
@@ -115,9 +149,10 @@ def test_dtypes_of_windows(only, of, channels_last):
             check(contract)
 
 
-def test_a_flipped_kernel(only):
+@pytest.mark.parametrize(("finder", "groups"), [("best_sliding", 6), ("best_casting", 2)])
+def test_a_flipped_kernel(only, finder, groups):
     """The gradient by the input reads its windows backwards."""
-    contract = convolution(2, 6, 6, (12, 20), (3, 3), (1, 1), (2, 2), (1, 1), 6)
+    contract = convolution(2, 6, 6, (12, 20), (3, 3), (1, 1), (2, 2), (1, 1), groups, channels_last=finder == "best_casting")
     b = contract.b
     taps = slice(3, 5)  # batch, groups, channels in, then the places of the kernel
     move = sum(2 * stride for stride in b.strides[taps])
@@ -127,7 +162,7 @@ def test_a_flipped_kernel(only):
 
     bounds = tuple(replace(bound, coefficients=flipped(bound.coefficients), start=bound.start + 2) for bound in b.bounds)
     contract = replace(contract, b=replace(b, strides=flipped(b.strides), offset=b.offset + move, bounds=bounds))
-    assert only("best_sliding", contract)
+    assert only(finder, contract)
     check(contract)
 
 
@@ -153,7 +188,15 @@ def test_what_padding_hides_is_not_multiplied(only, channels_last):
 
 @pytest.mark.parametrize(
     ("finder", "channels_last"),
-    [("best_sliding", False), ("best_sliding", True), ("best_summing", False), ("best_skinny", False), ("best_passing", False)],
+    [
+        ("best_sliding", False),
+        ("best_sliding", True),
+        ("best_casting", True),
+        ("best_summing", False),
+        ("best_casting_sums", True),
+        ("best_skinny", False),
+        ("best_passing", False),
+    ],
 )
 @pytest.mark.parametrize("of", [types.float32, types.bfloat16], ids=lambda of: of.name)
 def test_endings(only, finder, channels_last, of):
@@ -163,8 +206,9 @@ def test_endings(only, finder, channels_last, of):
     if of_rows:
         plain = matmul(2, 40, 37, of, order="mk,nk,mn" if finder == "best_skinny" else "mk,kn,mn")
     else:
-        gradient = "weight" if finder == "best_summing" else ""
-        plain = convolution(2, 20, 20, (9, 21), (3, 3), (1, 1), (1, 1), (1, 1), 20, of, channels_last, gradient)
+        gradient = "weight" if finder in ("best_summing", "best_casting_sums") else ""
+        groups = 4 if finder.startswith("best_casting") else 20
+        plain = convolution(2, 20, 20, (9, 21), (3, 3), (1, 1), (1, 1), (1, 1), groups, of, channels_last, gradient)
     extents = plain.batch + plain.m + plain.n
     constant = tuple(int(axis == len(plain.batch) + len(plain.m) - 1 - (not of_rows)) for axis in range(len(extents)))
     compute = compute_dtype(of)
@@ -227,8 +271,9 @@ def test_rows_pass_by(only, m, k, n, of):
 @pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v2"])
 def test_other_targets(only, name):
     target = targets.named(name)
-    for gradient, finder in (("", "best_sliding"), ("weight", "best_summing")):
-        contract = convolution(1, 6, 6, (9, 17), (3, 3), (1, 1), (1, 1), (1, 1), 6, gradient=gradient)
+    for gradient, finder in (("", "best_sliding"), ("weight", "best_summing"), ("", "best_casting"), ("weight", "best_casting_sums")):
+        casts = finder.startswith("best_casting")
+        contract = convolution(1, 6, 6, (9, 17), (3, 3), (1, 1), (1, 1), (1, 1), 2 if casts else 6, channels_last=casts, gradient=gradient)
         assert only(finder, contract, target)
         check(contract, target)
     for length in (40, 1100):  # of 1100 terms several chains go side by side

@@ -14,8 +14,10 @@ from math import prod
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE, Band, band, bordered
 from flambeau._codegen.contract.chains import in_parts
+from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
+from flambeau._codegen.contract.packing import Side
 from flambeau._runtime import targets
 from flambeau._runtime.targets import Target
 
@@ -240,6 +242,29 @@ def neighbours_along(box: list[Axis], first: int, left: bool) -> int:
     if left:
         return last
     return max(range(len(box)), key=lambda axis: (box[axis][1] in (1, 2), box[axis][0] if axis else first, axis == last))
+
+
+def describe_packing(name: str, column: Column, mode: str, lanes: list[Axis], k: list[Axis], chunk: int, values: Values) -> Side:
+    """How an operand is packed over a box whose axes are ``k``, cut to ``chunk`` along the first; sets the parameters of that."""
+    box, scale = own_box(k)
+    free = 0
+    if mode == "lanes":
+        extents = [chunk * scale, *[axis[0] for axis in box[1:]]]
+        candidates = [position for position, axis in enumerate(box) if not any(axis[2:])]
+        if not candidates:
+            candidates = [len(box)]
+            box, extents = [*box, (1, 1) + (0,) * len(column.bounds)], [*extents, 1]
+        free = max(candidates, key=lambda position: extents[position])
+    values |= {f"{name}.box0.scale": scale, f"{name}.box0.steps": prod(axis[0] for axis in box[1:])}
+    for position, (extent, stride, *bounds) in enumerate(box):
+        values |= {f"{name}.box{position}.extent": extent, f"{name}.box{position}.stride": stride}
+        values |= {f"{name}.box{position}.bound{bound}": coefficient for bound, coefficient in enumerate(bounds)}
+    for number, bound in enumerate(column.operand.bounds):
+        values |= {f"{name}.bound{number}.start": bound.start, f"{name}.bound{number}.extent": bound.extent}
+    if mode == "steps":
+        free = neighbours_along(box, chunk * scale, name == "a")
+    step = {"lanes": lanes[-1][column.index], "steps": box[free][1], "gather": 1}[mode]
+    return Side(name, column.dtype, mode, len(column.bounds), len(box), free, step)
 
 
 def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Target) -> tuple[int, SideChoice, SideChoice]:

@@ -9,6 +9,8 @@ from flambeau._codegen.contract.normal import Axis, Normal
 from flambeau._codegen.contract.sliding_kernel import Slide
 
 _MOST_PACE, _MOST_SPREAD = 4, 64
+RUN = 256
+"""Bytes of a pixel that a tile reads, at most, if several groups have them: one line of each pixel is the latency of a cache for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,16 @@ class Pairing:
                 return None
             bounds.append(each)
         return Pair(slide, axis, tap, unit, tuple(bounds))
+
+    def neighbours(self, channels: int, most: int) -> Axis:
+        """Take groups whose channels lie side by side in the right operand out of the batch, a few with at ``most`` so many in all."""
+        b = self.normal.b.index
+        place = next((i for i, axis in enumerate(self.batch) if axis[b] == channels), None)
+        if place is None:
+            return self.unit_axis
+        extent, *strides = self.batch[place]
+        count = next(count for count in range(max(1, min(most // channels, extent)), 0, -1) if extent % count == 0)
+        self.batch[place] = (extent // count, *[stride * count for stride in strides])
+        if count == extent:
+            self.batch.pop(place)
+        return (count, *strides)

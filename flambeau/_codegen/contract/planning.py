@@ -8,8 +8,9 @@ from math import gcd, prod
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, has_short_panel, neighbours_along, own_box
+from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, describe_packing, has_short_panel
 from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
+from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.ending import Ending, dependence
@@ -22,7 +23,7 @@ from flambeau._codegen.contract.passing import best_passing
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
-from flambeau._codegen.contract.summing import best_summing
+from flambeau._codegen.contract.summing import best_casting_sums, best_summing
 from flambeau._runtime.targets import Target
 from flambeau._types import dtype as types
 
@@ -88,13 +89,14 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     if by_matrices:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
-    ways = (best_skinny,) if contract.unsigned else (best_sliding, best_summing, best_skinny, best_passing)
+    of_windows = (best_sliding, best_casting, best_summing, best_casting_sums)
+    ways = (best_skinny,) if contract.unsigned else (*of_windows, best_skinny, best_passing)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:
         return _Planner(contract, blocking, tile, target).plan()
     buffers = dict(zip(("a", "b"), ("b", "a") if special.normal.is_swapped else ("a", "b"), strict=True))
-    buffers |= {name: name for name in contract.results_and_reads}
+    buffers |= {name: name for name in contract.results_and_reads} | {"w": buffers["a"]}
     return ContractPlan([_call(special.code(), special.values, buffers, special.tiles, special.tile_cycles, special.scratch_bytes)], [])
 
 
@@ -220,7 +222,7 @@ class _Planner:
                 values |= {"b.panel": tile.lanes, "b.ks": step}
             return Side(name, column.dtype, "place", step=int(step == 1))
         columns = [column.index, *column.bounds]
-        side = _describe_packing(
+        side = describe_packing(
             name, column, choice.mode, self.normal.m if left else self.normal.n, projected(self.box, columns), self.blocking.chunk, values
         )
         values[f"{name}.rows"] = _rows_at_a_time(side, values[f"{name}.box0.stride"], self.target)
@@ -301,7 +303,7 @@ class _Planner:
         lanes, block = (normal.m, self.blocking.m_block) if name == "a" else (normal.n, self.blocking.n_block)
         columns = [column.index, *column.bounds]
         alone = replace(column, operand=replace(column.operand, dtype=types.int16))
-        side = _describe_packing(name, alone, choice.mode, lanes, projected(self.box, columns), self.blocking.chunk, own)
+        side = describe_packing(name, alone, choice.mode, lanes, projected(self.box, columns), self.blocking.chunk, own)
         side = replace(side, is_paired=True, is_direct=is_direct(normal, column, lanes, choice.mode))
         if side.is_direct:
             own[f"{name}.direct"] = 2 * (lanes[-1][column.index] if choice.mode == "steps" else own[f"{name}.box0.stride"])
@@ -379,7 +381,7 @@ class _Planner:
         columns = [column.index, *column.bounds]
         k, lanes = merged(projected(normal.k, columns)), merged(projected(normal.m if left else normal.n, columns))
         alone = Column(column.operand, 1, tuple(range(2, 1 + len(columns))))
-        side = _describe_packing(name, alone, choice.mode, lanes, k, k[0][0], own)
+        side = describe_packing(name, alone, choice.mode, lanes, k, k[0][0], own)
         layout = _layout(side, self.k, tile)
         values |= layout
         own |= layout
@@ -445,29 +447,6 @@ def _named(prefix: str, name: str, axis: Axis) -> Values:
     return {f"{prefix}.extent": extent, f"{prefix}.{name}": stride} | {
         f"{prefix}.{name}.bound{bound}": coefficient for bound, coefficient in enumerate(bounds)
     }
-
-
-def _describe_packing(name: str, column: Column, mode: str, lanes: list[Axis], k: list[Axis], chunk: int, values: Values) -> Side:
-    """How an operand is packed over a box whose axes are ``k``, cut to ``chunk`` along the first; sets the parameters of that."""
-    box, scale = own_box(k)
-    free = 0
-    if mode == "lanes":
-        extents = [chunk * scale, *[axis[0] for axis in box[1:]]]
-        candidates = [position for position, axis in enumerate(box) if not any(axis[2:])]
-        if not candidates:
-            candidates = [len(box)]
-            box, extents = [*box, (1, 1) + (0,) * len(column.bounds)], [*extents, 1]
-        free = max(candidates, key=lambda position: extents[position])
-    values |= {f"{name}.box0.scale": scale, f"{name}.box0.steps": prod(axis[0] for axis in box[1:])}
-    for position, (extent, stride, *bounds) in enumerate(box):
-        values |= {f"{name}.box{position}.extent": extent, f"{name}.box{position}.stride": stride}
-        values |= {f"{name}.box{position}.bound{bound}": coefficient for bound, coefficient in enumerate(bounds)}
-    for number, bound in enumerate(column.operand.bounds):
-        values |= {f"{name}.bound{number}.start": bound.start, f"{name}.bound{number}.extent": bound.extent}
-    if mode == "steps":
-        free = neighbours_along(box, chunk * scale, name == "a")
-    step = {"lanes": lanes[-1][column.index], "steps": box[free][1], "gather": 1}[mode]
-    return Side(name, column.dtype, mode, len(column.bounds), len(box), free, step)
 
 
 def _numbers_per_step(side: Side, tile: Tile) -> int:

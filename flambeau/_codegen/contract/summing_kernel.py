@@ -3,6 +3,9 @@
 Each group of channels has a result for each tap and a sum over all positions. What lies across the lanes is the batch (the groups): both
 operands are copied to scratch memory with the lanes innermost (transposed in registers where memory has the columns innermost), some
 rows at a time, and the sums of ``rows`` x taps stay in registers while the positions of a chain pass by.
+
+Where images have their channels innermost, the lanes may be one group's channels of the left operand. Then ``rows`` are channels of the right one, each
+number of which is broadcast, once for all the taps that see its pixel: ``unrolled`` places of the sum share what they see.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ class Summing:
     Of the pairs, position ``p`` is a result and tap ``t`` a place of the sum. A register tile has ``rows`` rows and ``down`` x ``across``
     results of the pairs. ``batch``, ``n`` and ``k`` count the axes outside; ``order`` says of either operand whether its neighbours in
     memory are ``lanes``, places of the sum along the wide pair (``steps``), or neither (``gather``). Chains are cut along the axis of
-    k with number ``cut``, or along the pairs if it is None.
+    k with number ``cut``, or along the pairs if it is None. Columns of the right operand are ``pitch`` numbers; they are rows' if so many places are
+    ``unrolled``, and else lanes'.
     """
 
     target: Target
@@ -48,6 +52,8 @@ class Summing:
     bounds: tuple[bool, ...]
     order: tuple[str, str]
     ending: Ending
+    pitch: int
+    unrolled: int = 0
 
 
 @cache
@@ -99,11 +105,53 @@ def _emit_walk(module: Module, tile: Tile, s: Summing) -> str:
     return "walk"
 
 
+def _emit_casting_walk(module: Module, tile: Tile, s: Summing) -> str:
+    """The same where rows are numbers of a pixel, which are broadcast."""
+    labels = [("ptr", "b"), ("i64", "b_row"), ("ptr", "a"), ("i64", "a_row"), ("i64", "a_plane"), ("i64", "tall"), ("i64", "wide")]
+    f = module.function("walk", [*labels, ("ptr", "start"), ("ptr", "sums"), ("i1", "more")], linkage="internal", attributes="noinline")
+    b, b_row, a, a_row, _, tall, wide, start, sums, more = f.parameters
+    results = [(r, i, j) for r in range(s.rows) for i in range(s.down) for j in range(s.across)]
+    starts, places = ([f.offset(base, number * tile.pitch, tile.element) for number in range(len(results))] for base in (start, sums))
+    whole = f.sub(wide, f.binary("urem", wide, i64(s.unrolled)))
+
+    def continued(lines: list[Value], side: Value, index: Value, count: int, chains: list[Value]) -> list[Value]:
+        """The chains after ``count`` places from ``index`` on: a pixel is read once for all results that see it."""
+        following = dict(zip(results, chains, strict=True))
+        side = f.offset(side, f.mul(index, tile.width), tile.element)
+        factors = [f.load(f.offset(side, place * tile.width, tile.element), tile.type) for place in range(count)]
+        seen: dict[int, list[tuple[int, int]]] = {}
+        for place in range(count):
+            for j in range(s.across):
+                seen.setdefault(place * s.wide.spread + j * s.wide.pace, []).append((place, j))
+        here = [f.offset(line, f.mul(index, s.wide.spread * s.pitch), tile.element) for line in lines]
+        for coordinate in sorted(seen):
+            for i, line in enumerate(here):
+                for r in range(s.rows):
+                    number = f.splat(f.load(f.offset(line, coordinate * s.pitch + r, tile.element), tile.element), tile.width)
+                    for place, j in seen[coordinate]:
+                        following[r, i, j] = multiply_add(f, tile, [factors[place]], [number], [following[r, i, j]])[0]
+        return [following[each] for each in results]
+
+    with f.repeat([tall, b, a, *[f.load(place, tile.type) for place in starts]]) as rows:
+        left, b_line, a_line, *chains = rows.carried
+        lines = [f.offset(b_line, f.mul(b_row, i * s.tall.pace), tile.element) for i in range(s.down)]
+        for first, stop, count in ((i64(0), whole, s.unrolled), (whole, wide, 1)):
+            with f.loop(first, stop, count, carried=chains) as loop:
+                loop.carry(*continued(lines, a_line, loop.index, count, loop.carried))
+            chains = loop.carried
+        left = f.sub(left, 1)
+        b_line = f.offset(b_line, f.mul(b_row, s.tall.spread), tile.element)
+        rows.again(f.compare("sgt", left, 0), left, b_line, f.offset(a_line, a_row, tile.element), *chains)
+    add_up(f, tile, rows.carried[3:], places, more)
+    f.ret()
+    return "walk"
+
+
 class _Emitter:
     def __init__(self, module: Module, parameters: Parameters, structure: Summing) -> None:
         self.s = s = structure
         self.tile = register_tile(s.operand, s.target)
-        self.walk = _emit_walk(module, self.tile, s)
+        self.walk = (_emit_casting_walk if s.unrolled else _emit_walk)(module, self.tile, s)
         self.ending = emit_straight_ending(module, self.tile, s.ending, 1)
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
@@ -145,8 +193,9 @@ class _Emitter:
         axes = [*[f"k{i}" for i in range(s.k)], "tall.step"]
         source = {name: address(f, at[name], dot(f, k, read, [f"{axis}.{name}" for axis in axes]), s.operand) for name in "ab"}
         shifts = [dot(f, k, read, [f"{axis}.bound{i}" for axis in axes], start) for i, start in enumerate(starts)]
-        with f.loop(0, rows) as row, f.loop(0, tall) as line:
-            start = address(f, source["a"], dot(f, [row.index, line.index], read, ["m.a", "tall.step.a"]), s.operand)
+        of_a, several = ("group.a", read("group.extent")) if s.unrolled else ("m.a", rows)
+        with f.loop(0, tall) as line, f.loop(0, several) as row:
+            start = address(f, source["a"], dot(f, [row.index, line.index], read, [of_a, "tall.step.a"]), s.operand)
             place = f.offset(self.areas["a"], dot(f, [row.index, line.index], read, ["a.plane", "a.line"]), tile.element)
             self._line("a", start, place, (read("wide.steps"), read("wide.steps")), Value("true", "i1"), [], lanes)
         before_last = f.mul(f.sub(tall, 1), s.tall.spread)
@@ -164,21 +213,23 @@ class _Emitter:
             exists = f.compare("slt", line.index, needed)
             for i, each in still:
                 exists = f.binary("and", exists, f.compare("ult", each, read(f"bound{i}.extent")))
-            self._line(
-                "b",
-                address(f, source["b"], offset, s.operand),
-                f.offset(self.areas["b"], place, tile.element),
-                (read("wide.needed"), read("wide.seen")),
-                exists,
-                moving,
-                lanes,
-            )
+            start, place = address(f, source["b"], offset, s.operand), f.offset(self.areas["b"], place, tile.element)
+            numbers = f.mul(read("group.extent"), rows) if s.unrolled else lanes
+            with f.loop(0, numbers, tile.width) as first:
+                start, place = address(f, start, first.index, s.operand), f.offset(place, first.index, tile.element)
+                self._line("b", start, place, (read("wide.needed"), read("wide.seen")), exists, moving, f.sub(numbers, first.index))
+        n_axes = [*n_axes, "group"]
         with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows, s.rows) as row:
             plane, panel = self._linear(n, n_axes), f.binary("udiv", row.index, i64(s.rows))
             with f.loop(0, read("tall.chunks")) as chunk, f.loop(0, read("wide.chunks")) as across:
-                b = dot(f, [plane, f.mul(chunk.index, s.down * s.tall.pace)], read, ["b.plane", "b.line"])
-                b = f.offset(self.areas["b"], f.add(b, f.mul(across.index, s.across * s.wide.pace * tile.width)), tile.element)
-                a = f.offset(self.areas["a"], f.mul(row.index, read("a.plane")), tile.element)
+                b = dot(f, [self._linear(n[:-1], n_axes[:-1]), f.mul(chunk.index, s.down * s.tall.pace)], read, ["b.plane", "b.line"])
+                b = f.offset(self.areas["b"], f.add(b, f.mul(across.index, s.across * s.wide.pace * s.pitch)), tile.element)
+                a = self.areas["a"]
+                if s.unrolled:
+                    b = f.offset(b, f.add(f.mul(n[-1], rows), row.index), tile.element)
+                    a = f.offset(a, f.mul(n[-1], read("a.plane")), tile.element)
+                else:
+                    a = f.offset(a, f.mul(row.index, read("a.plane")), tile.element)
                 self._walk(b, a, k, tall, self._sums(plane, panel, chunk.index, across.index))
 
     def _walk(self, b: Value, a: Value, k: list[Value], tall: Value, number: Value) -> None:
@@ -189,7 +240,7 @@ class _Emitter:
         with f.loop(0, tall, read("tall.piece")) as line, f.loop(0, read("wide.steps"), read("wide.piece")) as column:
             height = f.intrinsic("smin", f.sub(tall, line.index), read("tall.piece"))
             length = f.intrinsic("smin", f.sub(read("wide.steps"), column.index), read("wide.piece"))
-            place = f.add(f.mul(f.mul(line.index, s.tall.spread), read("b.line")), f.mul(column.index, s.wide.spread * tile.width))
+            place = f.add(f.mul(f.mul(line.index, s.tall.spread), read("b.line")), f.mul(column.index, s.wide.spread * s.pitch))
             start = f.add(f.mul(line.index, read("a.line")), f.mul(column.index, tile.width))
             arguments = [f.offset(b, place, tile.element), read("b.line")]
             arguments += [f.offset(a, start, tile.element), read("a.line"), read("a.plane")]
@@ -268,12 +319,13 @@ class _Emitter:
                 here = f.binary("and", here, f.compare("ult", coordinate, read(f"bound{i}.extent")))
             wanted = f.binary("and", mask, f.splat(here, tile.width))
             start = address(f, source, f.mul(loop.index, step), s.operand)
-            if order == "lanes":
+            if order != "gather":
                 value = registers.load(f, start, s.operand, tile.width, wanted)
             else:
                 value = registers.load_strided(f, start, lane, s.operand, tile.width, wanted)
                 value = registers.select(f, wanted, value, registers.splat_constant(s.operand, 0, tile.width))
-            f.store(widen(f, value, s.operand, tile.compute), f.offset(place, f.mul(loop.index, tile.width), tile.element))
+            pitch = tile.width if name == "a" else s.pitch
+            f.store(widen(f, value, s.operand, tile.compute), f.offset(place, f.mul(loop.index, pitch), tile.element))
 
     def _transposed(
         self,
@@ -311,7 +363,7 @@ class _Emitter:
 
     def _end(self, at: dict[str, Value], lanes: Value, rows: Value) -> None:
         f, read, s, tile = self.f, self.read, self.s, self.tile
-        n_axes = [f"n{i}" for i in range(s.n)]
+        n_axes = [*[f"n{i}" for i in range(s.n)], "group"]
         with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows) as m, f.loop(0, read("tall.extent")) as row:
             panel, r = f.binary("udiv", m.index, i64(s.rows)), f.binary("urem", m.index, i64(s.rows))
             chunk, i = f.binary("udiv", row.index, i64(s.down)), f.binary("urem", row.index, i64(s.down))

@@ -1,0 +1,193 @@
+"""Convolutions of images whose channels are innermost, with few results for each group of channels; see ``casting_kernel``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import prod
+
+from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.blocking import describe_packing, describe_side
+from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
+from flambeau._codegen.contract.casting_kernel import Casting, casting, one_vector
+from flambeau._codegen.contract.choice import Choice, Values
+from flambeau._codegen.contract.ending import Ending, dependence
+from flambeau._codegen.contract.normal import Normal, projected
+from flambeau._codegen.contract.pairs import RUN, Pair, Pairing
+from flambeau._codegen.contract.sliding_kernel import Slide
+from flambeau._codegen.contract.stage import Contract
+from flambeau._runtime import targets
+from flambeau._runtime.targets import Target
+
+_MOST_TAPS = 64
+_CODE = 1024
+"""Multiply-adds that are unrolled, at most."""
+_CHAINS = 8
+"""Sums that hide the latency of a multiply-add."""
+_FEW_ROWS = 4
+"""Rows of positions that a tile has at least: their band has two more."""
+_BORDER, _STORE = 0.6, 0.6
+"""Cycles to copy a number with its border, and to write a packed one: one image had better find its weights packed, as the general kernel does."""
+
+
+def best_casting(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
+    """The cheapest way of this kind, if there is one."""
+    if tile.parts > 1:
+        return None
+    found = [choice for each in (normal, normal.swapped()) if (choice := _Planner(contract, each, one_vector(tile), target).choice())]
+    return min(found, key=lambda choice: choice.cycles, default=None)
+
+
+class _Planner(Pairing):
+    def __init__(self, contract: Contract, normal: Normal, tile: Tile, target: Target) -> None:
+        super().__init__(normal)
+        self.contract, self.tile, self.target = contract, tile, target
+
+    def choice(self) -> Choice | None:
+        """The choice, or None if the axes do not pair up, or memory does not have the channels innermost."""
+        normal, b = self.normal, self.normal.b
+        if normal.a.bounds or len(normal.m) != 1 or normal.split or not b.bounds or any(axis[i] for axis in self.batch for i in b.bounds):
+            return None
+        wide, tall = self.take(), self.take()
+        if wide is None or len(self.k) > 1:
+            return None
+        self.wide, self.tall = wide, tall or self._alone()
+        if self.tall.slide.taps * wide.slide.taps > _MOST_TAPS:
+            return None
+        steps = self.k[0][0] if self.k else 1
+        if self.k and (normal.k[0] != self.k[0] or self.k[0][b.index] != 1):
+            return None
+        self.group = self.neighbours(steps, RUN // self.tile.bytes)
+        copy = bordered(b, [*self.n, self.tall.axis, self.tall.tap, wide.axis, wide.tap, self.group, *self.k], self.tile)
+        if copy is None or len(copy.coordinates) > 2 or (self.k and copy.stride(self.k[0]) != 1):
+            return None
+        return self._plan(copy, steps)
+
+    def _alone(self) -> Pair:
+        """An axis that nothing slides along, for an image of one dimension."""
+        return Pair(Slide(1, 1, 1), self.unit_axis, self.unit_axis, 0, ())
+
+    def _plan(self, copy: Bordered, steps: int) -> Choice | None:
+        normal, tile, tall, wide, groups = self.normal, self.tile, self.tall, self.wide, self.group[0]
+        pairs = (tall, wide)
+        strides = [copy.stride(pair.axis) for pair in pairs]
+        units = [stride // pair.slide.pace for stride, pair in zip(strides, pairs, strict=True)]
+        moves = [(copy.stride(pair.tap), unit * pair.slide.spread) for pair, unit in zip(pairs, units, strict=True) if pair.slide.taps > 1]
+        if any(move != expected for move, expected in moves):
+            return None
+        low = copy.origin + sum(unit * pair.slide.first for pair, unit in zip(pairs, units, strict=True))
+        along = sum(unit * pair.slide.reach for pair, unit in zip(pairs, units, strict=True))
+        high = low + along + (wide.axis[0] - 1) * strides[1] + groups * steps - 1
+        taps, (across, down), width, lanes = tall.slide.taps * wide.slide.taps, self._positions(), tile.width, normal.m[0][0]
+
+        def numbers_of_band(block: int) -> int:
+            return (((block - 1) * strides[0] + high - low) // copy.row + 2) * copy.row
+
+        block, lane_block = self._block(numbers_of_band, groups * taps * steps, down)
+        lane_tiles, tall_tiles, images = -(-lanes // lane_block), -(-tall.axis[0] // block), prod(axis[0] for axis in self.n)
+        tiles = prod(axis[0] for axis in self.batch) * images * lane_tiles * tall_tiles
+        band, packed = numbers_of_band(block), groups * lane_block * taps * steps
+
+        # Each run packs weights: nothing is kept.
+        weights = replace(normal.a, operand=replace(normal.a.operand, stays=False))
+        way = describe_side(normal, weights, normal.m, normal.chain, tile, left=False)
+        values, k = self._values(copy), projected(normal.k, [normal.a.index])
+        side = describe_packing("w", normal.a, way.mode, normal.m, k, k[0][0], values)
+        values |= parameters_of(copy, "b")[0] | {
+            "w.length": k[0][0] * values["w.box0.scale"], "w.capacity": 2 * width, "steps": taps * steps, "k.count": steps,
+            "k.chain": normal.chain if self.k else steps, "k.copy": 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles,
+            "tall.block": block, "lane.tiles": lane_tiles, "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1],
+            "tall.unit": units[0], "band.low": low, "band.high": high,
+        }  # fmt: skip
+        areas = {
+            "band": band * tile.bytes,
+            "weights": packed * tile.bytes,
+            "lanes": 8 * 2 * width,
+            "sums": down * across * width * tile.bytes,
+        }
+        scratch = self._scratch(values, areas)
+        structure = Casting(
+            self.target, tall.slide, wide.slide, down, across, units[1], len(self.batch), len(self.n), side, border_of(copy, self.target),
+            self._ending(),
+        )  # fmt: skip
+
+        threads = targets.available_cores()
+        windows = groups * -(-block // down) * -(-wide.axis[0] // across) * (lane_block // width)
+        again = max(1.0, images * tall_tiles / threads)  # a thread packs them once for its tiles of a group
+        tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * band + (way.cost + _STORE) * packed / again + 300
+        cycles = tile_cycles * (-(-tiles // threads) * threads)
+        return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch)
+
+    def _block(self, numbers_of_band: Callable[[int], int], weights: int, down: int) -> tuple[int, int]:
+        """Rows of positions and lanes of a tile: its band and its weights, so many a lane, stay in the second-level cache, and all threads have some."""
+        tall, lanes, width, l2_bytes = self.tall.axis[0], self.normal.m[0][0], self.tile.width, self.target.l2_bytes
+        outside, enough = prod(axis[0] for axis in (*self.batch, *self.n)), targets.available_cores()
+        block, lane_block = tall, -(-lanes // width) * width
+
+        def tiles() -> int:
+            return outside * -(-lanes // lane_block) * -(-tall // block)
+
+        while lane_block > width and lane_block * weights * self.tile.bytes > l2_bytes // 2:
+            lane_block = -(-lane_block // (2 * width)) * width
+        while block > max(down, _FEW_ROWS) and (numbers_of_band(block) * self.tile.bytes > l2_bytes // 4 or tiles() < enough):
+            block = -(-block // 2)
+        if tall % block and tall % block < down:
+            block = tall
+        while lane_block > width and tiles() < enough:
+            lane_block = -(-lane_block // (2 * width)) * width
+        return block, lane_block
+
+    def _positions(self) -> tuple[int, int]:
+        """Positions of a register tile across and down: they fill the registers that factors leave, or are enough to hide a latency."""
+        tall, wide = self.tall, self.wide
+        registers = self.target.vector_registers - 2
+        most = max(1, min(registers - wide.slide.taps, _CODE // (tall.slide.taps * wide.slide.taps)))
+        across = -(-wide.axis[0] // -(-wide.axis[0] // most))
+        down = 1
+        while across * down < _CHAINS and 2 * down <= tall.axis[0]:
+            factors = min(2 * down, tall.slide.taps) * wide.slide.taps
+            if 2 * down * across + factors > registers:
+                break
+            down *= 2
+        return across, down
+
+    def _cycles(self, down: int, across: int, steps: int) -> float:
+        """Those of a register tile: multiply-adds (as many as hide their latency, at least) or loads, whichever takes longer."""
+        tall, wide = self.tall.slide, self.wide.slide
+        taps = tall.taps * wide.taps
+        seen = len(list(tall.seen(down))) * len(list(wide.seen(across)))
+        step = max(0.57 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
+        ending = 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
+        return step * steps + 60 + ending * down * across
+
+    def _ending(self) -> Ending:
+        normal, lane = self.normal, self.normal.m[0]
+        kinds = [(each.dtype, dependence(each.index, normal.out.index, [self.wide.axis], [lane])) for each in normal.others]
+        writes = len(self.contract.writes)
+        step = lane[normal.out.index] if lane[normal.out.index] in (1, 2) else 0
+        return Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
+
+    def _values(self, copy: Bordered) -> Values:
+        normal, values = self.normal, Values()
+        pairs = {"tall": [self.tall.axis], "wide": [self.wide.axis], "group": [self.group]}
+        groups = {"batch": self.batch, "n": self.n, "m": normal.m} | pairs
+        for name, group in groups.items():
+            for i, axis in enumerate(group):
+                prefix = name if name in pairs else f"{name}{i}"
+                for what, number in zip(normal.names, axis, strict=True):
+                    values[f"{prefix}.{'w' if what == 'a' else what}"] = number
+                if name == "n":
+                    values[f"{prefix}.copy"] = copy.stride(axis)
+        values["w.bytes"] = normal.a.operand.offset * normal.a.dtype.itemsize
+        for name, operand in self.contract.results_and_reads.items():
+            values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
+        return values
+
+    def _scratch(self, values: Values, areas: dict[str, int]) -> int:
+        """Place what a thread keeps, some bytes of each; returns how many bytes that is."""
+        size = 0
+        for name, count in areas.items():
+            values[f"scratch.{name}"] = size
+            size += -(-count // 64) * 64
+        return size
