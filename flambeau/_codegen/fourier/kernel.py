@@ -24,6 +24,7 @@ from flambeau._codegen.fourier.passes import (
     emit_pass,
     emit_scatter,
 )
+from flambeau._codegen.fourier.short import Group, emit_first_of_two, emit_last_of_two
 from flambeau._codegen.ir import Module, Value, i64
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype as DType
@@ -36,9 +37,9 @@ class Transform:
     Attributes:
         dtype: of the parts
         radices: of the passes, in order
-        reads: how lines lie in the source: ``row`` (a tile is one of them), ``rows``, ``lanes`` (side by side), or ``reals``: as lanes do, but
+        reads: how lines lie in the source: ``row`` (a tile is one of them), ``short`` (some short rows), ``rows``, ``lanes`` (side by side), or ``reals``: as lanes do, but
             the parts of a complex number are two neighbours on a line of real ones
-        writes: ``row``, ``rows`` or ``lanes``
+        writes: ``row``, ``short``, ``rows`` or ``lanes``
         swaps: whether real and imaginary parts are exchanged as they are read and as they are written: both for the inverse transform
         fold: what is done to frequencies of real numbers, after the transform or, if it opens, before
         convolves: whether the passes, which are over a row, are those of the two transforms of a convolution
@@ -107,7 +108,10 @@ class _Kernel:
                 places = []
                 for name, base in (("source", source), ("target", target)):
                     places.append(self._moved(self._moved(base, outer, f"{name}.outer"), self.first, f"{name}.lane"))
-                self._block(*places)
+                if self.structure.reads == "short":
+                    self._short(*places)
+                else:
+                    self._block(*places)
         f.ret()
 
     def _moved(self, base: Value, count: Value, stride: str) -> Value:
@@ -191,6 +195,33 @@ class _Kernel:
             if odd:
                 one, two = two, one
         multiply(one, Kind(swapped=True), target, into, "chirp", count, count, True)
+
+    # -- short rows ------------------------------------------------------------------------------------------------
+
+    def _short(self, source: Value, target: Value) -> None:
+        structure, f, read, nothing = self.structure, self.f, self.read, i64(0)
+        group = Group(*structure.radices, self.numbers.width)
+        here = _Array(source, read("source.lane"), nothing)
+        result = _Array(target, read("target.lane"), nothing)
+        between = _Array(self.buffers[0], nothing, self.plane)
+        rows = _Array(self.buffers[1], read("length"), self.plane)
+        before, after = Kind(pairs=True, swapped=structure.swaps[0]), Kind(pairs=True, swapped=structure.swaps[1])
+        if self.opens:
+            with f.loop(0, self.here) as lines:
+                self._fold_row(_Array(self._moved(here.base, lines.index, "source.lane"), nothing, nothing), self._row_of(rows, lines.index))
+            here, before = rows, PLANES
+        name = emit_first_of_two(self.module, self.numbers, group, before)
+        self._call(name, here, between, self._table("first"), self.here)
+        name = emit_last_of_two(self.module, self.numbers, group, PLANES if self.folds else after, scales=not self.folds)
+        self._call(name, between, rows if self.folds else result, self.here, self.scale)
+        if self.folds:
+            count = f.mul(read("count_out"), 2 * structure.dtype.itemsize)
+            with f.loop(0, self.here) as lines:
+                self._fold_row(self._row_of(rows, lines.index), between)
+                f.copy(self._moved(target, lines.index, "target.lane"), between.base, count)
+
+    def _row_of(self, rows: _Array, index: Value) -> _Array:
+        return _Array(self.f.offset(rows.base, self.f.mul(index, rows.step), self.numbers.element), i64(0), rows.plane)
 
     # -- a block of lines ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,177 @@
+"""Short rows: two passes over a few rows at a time, whose lanes are numbers of one row or, where a row has not enough of them, of several.
+
+A row of ``n = a b`` numbers is transformed by a pass of radix a, whose lanes are neighbours p < b, and one of radix b, whose lanes are neighbours q < a; see
+``passes.py``. In between, the rows of a *group* lie in planes as ``[p][row][q]``, so that vectors are full wherever a and b divide them or fill them:
+rows come from memory and go there as they lie, and are transposed once, in registers, on their way into the planes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flambeau._codegen.fourier.butterflies import Complex, product, transform
+from flambeau._codegen.fourier.passes import PLANES, Function, Kind, Numbers
+from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
+from flambeau._codegen.squares import transpose
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows that are done together: a pass over c neighbours takes as many rows as fill a vector with them."""
+
+    a: int
+    b: int
+    width: int
+
+    @property
+    def n(self) -> int:
+        return self.a * self.b
+
+    @property
+    def rows(self) -> int:
+        return max(self.together(self.a), self.together(self.b))
+
+    def together(self, count: int) -> int:
+        return max(1, self.width // count) if self.width % count == 0 else 1
+
+    def runs(self, count: int) -> list[tuple[int, int]]:
+        """The first row and the first neighbour of each vector over ``count`` neighbours of all rows; those at an end overlap."""
+        starts = [*range(0, count - self.width + 1, self.width)] or [0]
+        if count > self.width and count % self.width:
+            starts.append(count - self.width)
+        return [(row, start) for row in range(0, self.rows, self.together(count)) for start in starts]
+
+
+def emit_first_of_two(module: Module, numbers: Numbers, group: Group, source: Kind) -> str:
+    """The first pass over ``rows`` rows, ``source_step`` apart; returns its name.
+
+    ``first(arrays, table, rows)``: the table is that of ``emit_first``. If there are more rows in a group than are left, the last one is repeated.
+    """
+    name = f"first{group.a}of{group.n}_{source.name}"
+    if module.has_function(name):
+        return name
+    function = Function(module, numbers, name, source, PLANES, [("ptr", "table"), ("i64", "rows")])
+    f, a, b, width = function.f, group.a, group.b, numbers.width
+    together, across = group.together(b), min(b, width)
+    with f.loop(0, function.given["rows"], group.rows) as groups:
+        lines = _lines(function, function.source.base, function.source.step, groups.index, group)
+        into = f.offset(function.target.base, f.mul(groups.index, group.n), numbers.element)
+        for row, p in group.runs(b):
+            x = [_load(function, source, lines[row : row + together], p + b * j, across, group) for j in range(a)]
+            y = transform(f, x)
+            for k in range(1, a):
+                places = [f.offset(function.given["table"], (2 * k - 2 + part) * b + p, numbers.element) for part in range(2)]
+                re, im = (_repeated(f, f.load(place, vector(numbers.element, across)), width) for place in places)
+                y[k] = product(f, y[k], (re, im))
+            columns = {lane: ((p + lane % across) * group.rows + row + lane // across) * a for lane in range(together * across)}
+            for part in range(2):
+                base = f.offset(into, f.parameters[5], numbers.element) if part else into
+                _store_columns(f, numbers, [number[part] for number in y], base, columns)
+    f.ret()
+    return name
+
+
+def emit_last_of_two(module: Module, numbers: Numbers, group: Group, target: Kind, *, scales: bool) -> str:
+    """The second pass over ``rows`` rows, which are written ``target_step`` apart; returns its name.
+
+    ``last(arrays, rows, scale)``. In planes up to a vector behind a row may be overwritten.
+    """
+    name = f"last{group.b}of{group.n}_{target.name}" + "_scaled" * scales
+    if module.has_function(name):
+        return name
+    function = Function(module, numbers, name, PLANES, target, [("i64", "rows"), ("i64", "scale")])
+    f, a, b = function.f, group.a, group.b
+    scale = function.scale() if scales else None
+    together = group.together(a)
+    with f.loop(0, function.given["rows"], group.rows) as groups:
+        lines = _lines(function, function.target.base, function.target.step, groups.index, group)
+        start = f.offset(function.source.base, f.mul(groups.index, group.n), numbers.element)
+        for row, q in group.runs(a):
+            places = [f.offset(start, (j * group.rows + row) * a + q, numbers.element) for j in range(b)]
+            for k, number in enumerate(transform(f, [function.source.load(place) for place in places])):
+                if scale is not None:
+                    number = f.mul(number[0], scale), f.mul(number[1], scale)
+                _store(function, target, number, lines[row : row + together], a * k + q, group)
+    f.ret()
+    return name
+
+
+# -- memory --------------------------------------------------------------------------------------------------------------
+
+
+def _lines(function: Function, base: Value, step: Value, first: Value, group: Group) -> list[Value]:
+    f, last = function.f, function.f.sub(function.given["rows"], 1)
+    rows = [f.intrinsic("smin", f.add(first, row), last) if row else first for row in range(group.rows)]
+    return [f.offset(base, f.mul(row, step), function.numbers.element) for row in rows]
+
+
+def _load(function: Function, kind: Kind, lines: Sequence[Value], at: int, across: int, group: Group) -> Complex:
+    """Numbers of each line, side by side; lanes beyond them may hold what follows in the row, but nothing from behind it."""
+    f, numbers = function.f, function.numbers
+    width = numbers.width
+    count = across if len(lines) > 1 else min(width, group.n - at)
+
+    def joined(places: Sequence[Value], size: int, whole: int) -> Value:
+        if whole == size * len(places):
+            pieces = [f.load(place, vector(numbers.element, size)) for place in places]
+        else:
+            mask = constant_vector("i1", [lane < size for lane in range(whole)])
+            pieces = [f.masked_load(place, mask, vector(numbers.element, whole)) for place in places]
+        while len(pieces) > 1:
+            pieces = [_joined(f, *pair) for pair in zip(pieces[::2], pieces[1::2], strict=True)]
+        return pieces[0]
+
+    if kind.pairs:
+        value = joined([f.offset(line, 2 * at, numbers.element) for line in lines], 2 * count, 2 * width)
+        re, im = (f.shuffle(value, value, range(part, 2 * width, 2)) for part in range(2))
+    else:
+        places = [f.offset(line, at, numbers.element) for line in lines]
+        re, im = (joined(each, count, width) for each in (places, [f.offset(each, function.source.plane, numbers.element) for each in places]))
+    return (im, re) if kind.swapped else (re, im)
+
+
+def _store(function: Function, kind: Kind, number: Complex, lines: Sequence[Value], at: int, group: Group) -> None:
+    """To each line as many numbers as it has in the lanes; what is too much is overwritten by what follows, but does not reach beyond the row."""
+    f, numbers = function.f, function.numbers
+    re, im = (number[1], number[0]) if kind.swapped else number
+    across = numbers.width // len(lines)
+    if not kind.pairs:
+        for line, first in zip(lines, range(0, numbers.width, across), strict=True):
+            for part, place in ((re, line), (im, f.offset(line, function.target.plane, numbers.element))):
+                piece = f.shuffle(part, part, range(first, first + across)) if across < numbers.width else part
+                f.store(piece, f.offset(place, at, numbers.element))
+        return
+    both = f.shuffle(re, im, [lane for pair in zip(range(numbers.width), range(numbers.width, 2 * numbers.width), strict=True) for lane in pair])
+    count = min(across, group.n - at)
+    for line, first in zip(lines, range(0, 2 * numbers.width, 2 * across), strict=True):
+        place = f.offset(line, 2 * at, numbers.element)
+        piece = f.shuffle(both, both, range(first, first + 2 * across)) if across < numbers.width else both
+        if count < across:
+            f.masked_store(piece, place, constant_vector("i1", [lane < 2 * count for lane in range(2 * across)]))
+        else:
+            f.store(piece, place)
+
+
+def _joined(f: Builder, left: Value, right: Value) -> Value:
+    return f.shuffle(left, right, range(left.width + right.width))
+
+
+def _repeated(f: Builder, value: Value, width: int) -> Value:
+    """The lanes again and again; if they do not fill a vector, what is left means nothing."""
+    return f.shuffle(value, value, [lane % value.width for lane in range(width)]) if value.width < width else value
+
+
+def _store_columns(f: Builder, numbers: Numbers, vectors: Sequence[Value], base: Value, columns: dict[int, int]) -> None:
+    """Lane l of the vectors at ``base + columns[l]``, in an order in which what is too much is overwritten."""
+    size, half = len(vectors), max(2, numbers.width // 2)
+    if size < half and half % size == 0:
+        half = size
+    nothing = Value("poison", numbers.type)
+    starts = range(0, size, half)
+    squares = [transpose(f, [*vectors[start : start + half], *[nothing] * (start + half - size)]) for start in starts]
+    for lane, column in sorted(columns.items(), key=lambda item: item[1]):
+        first = lane // half * half
+        for start, square in zip(starts, squares, strict=True):
+            piece = f.shuffle(square[lane % half], square[lane % half], range(first, first + half))
+            f.store(piece, f.offset(base, column + start, numbers.element))
