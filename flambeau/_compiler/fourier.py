@@ -29,8 +29,8 @@ _SHORT = 32
 _VECTORS = 2
 """At most so many vectors of lines make a tile."""
 _LINE = 64
-_LANES = 16
-_SHORT_ROWS = 2048
+_LANES = 8
+_SHORT_ROWS = 512
 """Numbers of the short rows that are a tile, at least."""
 
 
@@ -309,7 +309,7 @@ def lower(node: Node) -> list[KernelCall]:
         tiles = _by_block(node, job, radices, width)
     code = fourier(
         Transform(
-            target, part, radices, tiles.reads, tiles.writes, job.swaps, job.fold, what == "convolution", what == "first half", tiles.ragged, tiles.narrow
+            target, part, radices, tiles.reads, tiles.writes, job.swaps, job.fold, scale != 1.0, what == "convolution", what == "first half", tiles.ragged, tiles.narrow
         )
     )  # fmt: skip
     line = _LINE // part.itemsize

@@ -24,7 +24,7 @@ from flambeau._codegen.fourier.passes import (
     emit_pass,
     emit_scatter,
 )
-from flambeau._codegen.fourier.short import Group, emit_first_of_two, emit_last_of_two
+from flambeau._codegen.fourier.short import Group, emit_both, emit_first_of_two, emit_last_of_two
 from flambeau._codegen.ir import Module, Value, i64
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype as DType
@@ -42,6 +42,7 @@ class Transform:
         writes: ``row``, ``short``, ``rows`` or ``lanes``
         swaps: whether real and imaginary parts are exchanged as they are read and as they are written: both for the inverse transform
         fold: what is done to frequencies of real numbers, after the transform or, if it opens, before
+        scaled: whether there is a scale other than 1
         convolves: whether the passes, which are over a row, are those of the two transforms of a convolution
         turns: whether rows are multiplied by factors as they are written, as in the first half of a long transform
         ragged: whether lanes side by side must not be done twice, where they do not fill vectors, or are fewer than one has
@@ -55,6 +56,7 @@ class Transform:
     writes: str
     swaps: tuple[bool, bool] = (False, False)
     fold: Fold | None = None
+    scaled: bool = True
     convolves: bool = False
     turns: bool = False
     ragged: bool = False
@@ -90,6 +92,7 @@ class _Kernel:
         self.read = parameters.reader(self.f, self.f.parameters[1])
         self.opens = structure.fold is not None and structure.fold.opens
         self.folds = structure.fold is not None and not structure.fold.opens
+        self.scales = structure.scaled and not self.folds
 
     def emit(self) -> None:
         f, read = self.f, self.read
@@ -136,7 +139,7 @@ class _Kernel:
         elif self.opens:
             planes = _Array(free[0], nothing, self.plane)
             self._fold_row(here, planes)
-            self._passes(planes, PLANES, result, memory[1], free[::-1], scales=True)
+            self._passes(planes, PLANES, result, memory[1], free[::-1], scales=self.scales)
         elif self.folds:
             last = free[len(structure.radices) % 2 == 0]
             planes = _Array(last, nothing, self.plane)
@@ -147,7 +150,7 @@ class _Kernel:
             self._fold_row(planes, folded)
             self.f.copy(target, folded.base, self.f.mul(self.read("count_out"), 2 * structure.dtype.itemsize))
         else:
-            self._passes(here, memory[0], result, memory[1], free, scales=True)
+            self._passes(here, memory[0], result, memory[1], free, scales=self.scales)
 
     def _fold_row(self, source: _Array, target: _Array) -> None:
         assert self.structure.fold is not None
@@ -194,7 +197,7 @@ class _Kernel:
                 multiply(result, PLANES, result, Kind(swapped=True), "spectrum", length, length, False)
             if odd:
                 one, two = two, one
-        multiply(one, Kind(swapped=True), target, into, "chirp", count, count, True)
+        multiply(one, Kind(swapped=True), target, into, "chirp", count, count, self.scales)
 
     # -- short rows ------------------------------------------------------------------------------------------------
 
@@ -210,10 +213,15 @@ class _Kernel:
             with f.loop(0, self.here) as lines:
                 self._fold_row(_Array(self._moved(here.base, lines.index, "source.lane"), nothing, nothing), self._row_of(rows, lines.index))
             here, before = rows, PLANES
-        name = emit_first_of_two(self.module, self.numbers, group, before)
-        self._call(name, here, between, self._table("first"), self.here)
-        name = emit_last_of_two(self.module, self.numbers, group, PLANES if self.folds else after, scales=not self.folds)
-        self._call(name, between, rows if self.folds else result, self.here, self.scale)
+        to, after = (rows, PLANES) if self.folds else (result, after)
+        if group.stays:
+            name = emit_both(self.module, self.numbers, group, before, after, scales=self.scales)
+            self._call(name, here, to, self._table("first"), self.here, self.scale)
+        else:
+            name = emit_first_of_two(self.module, self.numbers, group, before)
+            self._call(name, here, between, self._table("first"), self.here)
+            name = emit_last_of_two(self.module, self.numbers, group, after, scales=self.scales)
+            self._call(name, between, to, self.here, self.scale)
         if self.folds:
             count = f.mul(read("count_out"), 2 * structure.dtype.itemsize)
             with f.loop(0, self.here) as lines:
@@ -247,7 +255,7 @@ class _Kernel:
                 return
             to = _Array(free[0], f.mul(s, radix), self.plane)
             into = Kind(swapped=structure.swaps[1] and last)
-            name = emit_pass(self.module, self.numbers, radix, kind, into, turns=not last, scales=last and not self.folds)
+            name = emit_pass(self.module, self.numbers, radix, kind, into, turns=not last, scales=last and self.scales)
             lanes = s if here.base in self.buffers else self.here
             self._call(name, here, to, f.mul(m, here.step), s, self._table(f"pass{number}"), m, lanes, self.scale)
             free.reverse()
@@ -277,7 +285,7 @@ class _Kernel:
         """The last pass, into lanes side by side in memory: for each of the numbers of ``s / pitch`` that are done, since rows lie apart there."""
         structure, read, f = self.structure, self.read, self.f
         into = Kind(pairs=True, swapped=structure.swaps[1], ragged=structure.ragged)
-        name = emit_pass(self.module, self.numbers, radix, kind, into, turns=False, scales=True)
+        name = emit_pass(self.module, self.numbers, radix, kind, into, turns=False, scales=self.scales)
         done = i64(1)
         for each in structure.radices[:-1]:
             done = f.mul(done, each)

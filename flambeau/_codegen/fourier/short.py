@@ -42,6 +42,49 @@ class Group:
             starts.append(count - self.width)
         return [(row, start) for row in range(0, self.rows, self.together(count)) for start in starts]
 
+    def columns(self, row: int, p: int) -> dict[int, int]:
+        """Where what lanes of the first pass hold begins in between, whose rows and neighbours start with these."""
+        across = min(self.b, self.width)
+        return {lane: ((p + lane % across) * self.rows + row + lane // across) * self.a for lane in range(self.together(self.b) * across)}
+
+    def places(self, row: int, q: int) -> list[int]:
+        """Where the vectors of the second pass begin in between."""
+        return [(j * self.rows + row) * self.a + q for j in range(self.b)]
+
+    @property
+    def stays(self) -> bool:
+        """Whether a group stays in registers from the first pass to the second."""
+        return not (self.a & self.a - 1 or self.b & self.b - 1) and self.n * self.rows <= 8 * self.width
+
+
+def emit_both(module: Module, numbers: Numbers, group: Group, source: Kind, target: Kind, *, scales: bool) -> str:
+    """Both passes over ``rows`` rows of groups that stay in registers; returns its name.
+
+    ``both(arrays, table, rows, scale)``; see ``emit_first_of_two`` and ``emit_last_of_two``.
+    """
+    name = f"both{group.a}of{group.n}_{source.name}_to_{target.name}" + "_scaled" * scales
+    if module.has_function(name):
+        return name
+    function = Function(module, numbers, name, source, target, [("ptr", "table"), ("i64", "rows"), ("i64", "scale")])
+    f, width = function.f, numbers.width
+    scale = function.scale() if scales else None
+    size = min(group.a, width)
+    with f.loop(0, function.given["rows"], group.rows) as groups:
+        lines = _lines(function, function.source.base, function.source.step, groups.index, group)
+        pieces: dict[int, tuple[int, Complex]] = {}  # of ``size`` numbers: by their position, the vectors that they are in, and where
+        for row, p in group.runs(group.b):
+            y = _first(function, source, lines, row, p, group)
+            for start in range(0, group.a, size):
+                squares = [transpose(f, [number[part] for number in y[start : start + size]]) for part in range(2)]
+                for lane, column in group.columns(row, p).items():
+                    pieces[column + start] = lane // size, (squares[0][lane % size], squares[1][lane % size])
+        lines = _lines(function, function.target.base, function.target.step, groups.index, group)
+        for row, q in group.runs(group.a):
+            x = [_gathered(f, [pieces[place + each] for each in range(0, width, size)], size) for place in group.places(row, q)]
+            _last(function, target, x, lines, row, q, group, scale)
+    f.ret()
+    return name
+
 
 def emit_first_of_two(module: Module, numbers: Numbers, group: Group, source: Kind) -> str:
     """The first pass over ``rows`` rows, ``source_step`` apart; returns its name.
@@ -52,22 +95,15 @@ def emit_first_of_two(module: Module, numbers: Numbers, group: Group, source: Ki
     if module.has_function(name):
         return name
     function = Function(module, numbers, name, source, PLANES, [("ptr", "table"), ("i64", "rows")])
-    f, a, b, width = function.f, group.a, group.b, numbers.width
-    together, across = group.together(b), min(b, width)
+    f = function.f
     with f.loop(0, function.given["rows"], group.rows) as groups:
         lines = _lines(function, function.source.base, function.source.step, groups.index, group)
         into = f.offset(function.target.base, f.mul(groups.index, group.n), numbers.element)
-        for row, p in group.runs(b):
-            x = [_load(function, source, lines[row : row + together], p + b * j, across, group) for j in range(a)]
-            y = transform(f, x)
-            for k in range(1, a):
-                places = [f.offset(function.given["table"], (2 * k - 2 + part) * b + p, numbers.element) for part in range(2)]
-                re, im = (_repeated(f, f.load(place, vector(numbers.element, across)), width) for place in places)
-                y[k] = product(f, y[k], (re, im))
-            columns = {lane: ((p + lane % across) * group.rows + row + lane // across) * a for lane in range(together * across)}
+        for row, p in group.runs(group.b):
+            y = _first(function, source, lines, row, p, group)
             for part in range(2):
                 base = f.offset(into, f.parameters[5], numbers.element) if part else into
-                _store_columns(f, numbers, [number[part] for number in y], base, columns)
+                _store_columns(f, numbers, [number[part] for number in y], base, group.columns(row, p))
     f.ret()
     return name
 
@@ -81,20 +117,53 @@ def emit_last_of_two(module: Module, numbers: Numbers, group: Group, target: Kin
     if module.has_function(name):
         return name
     function = Function(module, numbers, name, PLANES, target, [("i64", "rows"), ("i64", "scale")])
-    f, a, b = function.f, group.a, group.b
+    f = function.f
     scale = function.scale() if scales else None
-    together = group.together(a)
     with f.loop(0, function.given["rows"], group.rows) as groups:
         lines = _lines(function, function.target.base, function.target.step, groups.index, group)
         start = f.offset(function.source.base, f.mul(groups.index, group.n), numbers.element)
-        for row, q in group.runs(a):
-            places = [f.offset(start, (j * group.rows + row) * a + q, numbers.element) for j in range(b)]
-            for k, number in enumerate(transform(f, [function.source.load(place) for place in places])):
-                if scale is not None:
-                    number = f.mul(number[0], scale), f.mul(number[1], scale)
-                _store(function, target, number, lines[row : row + together], a * k + q, group)
+        for row, q in group.runs(group.a):
+            x = [function.source.load(f.offset(start, place, numbers.element)) for place in group.places(row, q)]
+            _last(function, target, x, lines, row, q, group, scale)
     f.ret()
     return name
+
+
+def _first(function: Function, source: Kind, lines: Sequence[Value], row: int, p: int, group: Group) -> list[Complex]:
+    """A radix of rows from ``row`` on and their neighbours from p on."""
+    f, numbers = function.f, function.numbers
+    across = min(group.b, numbers.width)
+    x = [_load(function, source, lines[row : row + group.together(group.b)], p + group.b * j, across, group) for j in range(group.a)]
+    y = transform(f, x)
+    for k in range(1, group.a):
+        places = [f.offset(function.given["table"], (2 * k - 2 + part) * group.b + p, numbers.element) for part in range(2)]
+        re, im = (_repeated(f, f.load(place, vector(numbers.element, across)), numbers.width) for place in places)
+        y[k] = product(f, y[k], (re, im))
+    return y
+
+
+def _last(
+    function: Function, target: Kind, x: Sequence[Complex], lines: Sequence[Value], row: int, q: int, group: Group, scale: Value | None
+) -> None:
+    """The second radix of rows from ``row`` on and their neighbours from q on, and where it goes."""
+    f = function.f
+    for k, number in enumerate(transform(f, x)):
+        if scale is not None:
+            number = f.mul(number[0], scale), f.mul(number[1], scale)
+        _store(function, target, number, lines[row : row + group.together(group.a)], group.a * k + q, group)
+
+
+def _gathered(f: Builder, pieces: Sequence[tuple[int, Complex]], size: int) -> Complex:
+    """A vector of pieces of ``size`` lanes, each of them one of those of a vector (of two different ones)."""
+    sources = list({number[0].text: number for _, number in pieces}.values())
+    order = []
+    for block, number in pieces:
+        first = block * size + (0 if number is sources[0] else number[0].width)
+        order += range(first, first + size)
+    if order == list(range(len(order))):
+        return sources[0]
+    re, im = (f.shuffle(sources[0][part], sources[-1][part], order) for part in range(2))
+    return re, im
 
 
 # -- memory --------------------------------------------------------------------------------------------------------------
