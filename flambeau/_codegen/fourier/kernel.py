@@ -133,7 +133,7 @@ class _Kernel:
         structure, nothing = self.structure, i64(0)
         free = list(self.buffers)
         memory = Kind(pairs=True, swapped=structure.swaps[0]), Kind(pairs=True, swapped=structure.swaps[1])
-        here, result = _Array(source, nothing, nothing), _Array(target, nothing, nothing)
+        here, result = _Array(source, self.read("source.outer"), nothing), _Array(target, self.read("target.outer"), nothing)
         if structure.convolves:
             self._convolve(here, result, *memory)
         elif self.opens:
@@ -170,7 +170,7 @@ class _Kernel:
             m = read(f"m{number}")
             inner = _Array(here.base, s, self.plane)
             if last:
-                name = emit_pass(module, numbers, radix, PLANES, into, turns=False, scales=scales)
+                name = emit_pass(module, numbers, radix, PLANES, into, turns=False, scales=scales, ahead=into.pairs)
                 self._call(name, inner, result, s, f.mul(s, 2) if into.pairs else s, self.table_base, i64(1), s, self.scale)
                 return
             to = _Array(free[number % 2], f.mul(s, radix), self.plane)

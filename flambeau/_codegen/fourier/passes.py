@@ -143,14 +143,16 @@ class Function:
         return f.splat(number if self.numbers.element == "double" else f.cast("fptrunc", number, "float"), self.numbers.width)
 
 
-def emit_pass(module: Module, numbers: Numbers, radix: int, source: Kind, target: Kind, *, turns: bool, scales: bool) -> str:
+def emit_pass(
+    module: Module, numbers: Numbers, radix: int, source: Kind, target: Kind, *, turns: bool, scales: bool, ahead: bool = False
+) -> str:
     """A pass whose lanes are neighbours q; returns its name.
 
     ``pass(arrays, source_leap, target_leap, table, m, s, scale)``: x[j] is ``source_leap`` behind x[j - 1], and y[k] ``target_leap`` behind y[k - 1]; the steps
-    are those of p. The table has ``exp(-2 pi i p k / n)`` for ``p < m`` and ``0 < k < r``, if it ``turns``. It can multiply by a scale. If s is less
+    are those of p, or to look ``ahead`` with a single p: what lies a step behind what is written is asked for. The table has ``exp(-2 pi i p k / n)`` for ``p < m`` and ``0 < k < r``, if it ``turns``. It can multiply by a scale. If s is less
     than a vector and nothing is ragged, a whole one is computed, and what it writes too much is overwritten by what follows.
     """
-    name = f"pass{radix}_{source.name}_to_{target.name}" + "_turned" * turns + "_scaled" * scales
+    name = f"pass{radix}_{source.name}_to_{target.name}" + "_turned" * turns + "_scaled" * scales + "_ahead" * ahead
     if module.has_function(name):
         return name
     more = [("i64", "source_leap"), ("i64", "target_leap"), ("ptr", "table"), ("i64", "m"), ("i64", "s"), ("i64", "scale")]
@@ -175,8 +177,17 @@ def emit_pass(module: Module, numbers: Numbers, radix: int, source: Kind, target
             if scale is not None:
                 number = f.mul(number[0], scale), f.mul(number[1], scale)
             function.target.store(number, place, mask if target.ragged else None)
+            if ahead:
+                _ask(function, f.offset(place, function.target.step, numbers.element), writes=True)
     f.ret()
     return name
+
+
+def _ask(function: Function, place: Value, *, writes: bool) -> None:
+    """Ask for a vector of pairs. They are some of many streams through a row, which a processor does not tell apart on its own."""
+    line = 64 // function.numbers.dtype.itemsize
+    for start in range(0, 2 * function.numbers.width, line):
+        function.f.prefetch(function.f.offset(place, start, function.numbers.element), writes=writes)
 
 
 def _along(function: Function, place: Value, leap: str, count: int) -> Iterator[Value]:
@@ -190,7 +201,7 @@ def _along(function: Function, place: Value, leap: str, count: int) -> Iterator[
 def emit_first(module: Module, numbers: Numbers, radix: int, source: Kind) -> str:
     """The first pass over a row of ``radix * m`` numbers, m at least a vector, into planes; its lanes are neighbours p. Returns its name.
 
-    ``first(arrays, source_leap, table, m)``: the table has for each ``0 < k < r`` the real parts of ``exp(-2 pi i p k / n)``, and then the imaginary ones, for all p. What
+    ``first(arrays, source_leap, table, m)``: pairs that lie ``source_step`` behind these are asked for. The table has for each ``0 < k < r`` the real parts of ``exp(-2 pi i p k / n)``, and then the imaginary ones, for all p. What
     lies after the row in the planes, up to a vector of it, is overwritten.
     """
     name = f"first{radix}_{source.name}"
@@ -200,7 +211,11 @@ def emit_first(module: Module, numbers: Numbers, radix: int, source: Kind) -> st
     f, m, width = function.f, function.given["m"], numbers.width
     with f.loop(0, m, width) as vectors:
         p = function.within(vectors.index, m)
-        x = [function.source.load(place) for place in _along(function, function.source.at(i64(0), p), "source_leap", radix)]
+        x = []
+        for place in _along(function, function.source.at(i64(0), p), "source_leap", radix):
+            x.append(function.source.load(place))
+            if source.pairs:
+                _ask(function, f.offset(place, function.source.step, numbers.element), writes=False)
         table = f.offset(function.given["table"], p, numbers.element)
         y = transform(f, x)
         for k in range(1, radix):
