@@ -307,9 +307,10 @@ def lower(node: Node) -> list[KernelCall]:
         tiles = _by_row(node, job)
     else:
         tiles = _by_block(node, job, radices, width)
+    ahead = node.args[0].numel * node.args[0].dtype.itemsize + node.numel * node.dtype.itemsize > target.l2_bytes
     code = fourier(
         Transform(
-            target, part, radices, tiles.reads, tiles.writes, job.swaps, job.fold, scale != 1.0, what == "convolution", what == "first half", tiles.ragged, tiles.narrow
+            target, part, radices, tiles.reads, tiles.writes, job.swaps, job.fold, scale != 1.0, ahead, what == "convolution", what == "first half", tiles.ragged, tiles.narrow
         )
     )  # fmt: skip
     line = _LINE // part.itemsize

@@ -43,6 +43,7 @@ class Transform:
         swaps: whether real and imaginary parts are exchanged as they are read and as they are written: both for the inverse transform
         fold: what is done to frequencies of real numbers, after the transform or, if it opens, before
         scaled: whether there is a scale other than 1
+        ahead: whether rows are asked for before their time
         convolves: whether the passes, which are over a row, are those of the two transforms of a convolution
         turns: whether rows are multiplied by factors as they are written, as in the first half of a long transform
         ragged: whether lanes side by side must not be done twice, where they do not fill vectors, or are fewer than one has
@@ -57,6 +58,7 @@ class Transform:
     swaps: tuple[bool, bool] = (False, False)
     fold: Fold | None = None
     scaled: bool = True
+    ahead: bool = False
     convolves: bool = False
     turns: bool = False
     ragged: bool = False
@@ -132,25 +134,25 @@ class _Kernel:
     def _row(self, source: Value, target: Value) -> None:
         structure, nothing = self.structure, i64(0)
         free = list(self.buffers)
-        memory = Kind(pairs=True, swapped=structure.swaps[0]), Kind(pairs=True, swapped=structure.swaps[1])
+        before, after = (Kind(pairs=True, swapped=swapped, ahead=structure.ahead) for swapped in structure.swaps)
         here, result = _Array(source, self.read("source.outer"), nothing), _Array(target, self.read("target.outer"), nothing)
         if structure.convolves:
-            self._convolve(here, result, *memory)
+            self._convolve(here, result, before, after)
         elif self.opens:
             planes = _Array(free[0], nothing, self.plane)
             self._fold_row(here, planes)
-            self._passes(planes, PLANES, result, memory[1], free[::-1], scales=self.scales)
+            self._passes(planes, PLANES, result, after, free[::-1], scales=self.scales)
         elif self.folds:
             last = free[len(structure.radices) % 2 == 0]
             planes = _Array(last, nothing, self.plane)
-            self._passes(here, memory[0], planes, PLANES, free, scales=False)
+            self._passes(here, before, planes, PLANES, free, scales=False)
             # By way of scratch memory: a fold writes from both ends, and rows of n / 2 + 1 numbers do not start where cache lines do. Both at
             # once took twice as long as all the rest.
             folded = _Array(free[len(structure.radices) % 2], nothing, nothing)
             self._fold_row(planes, folded)
             self.f.copy(target, folded.base, self.f.mul(self.read("count_out"), 2 * structure.dtype.itemsize))
         else:
-            self._passes(here, memory[0], result, memory[1], free, scales=self.scales)
+            self._passes(here, before, result, after, free, scales=self.scales)
 
     def _fold_row(self, source: _Array, target: _Array) -> None:
         assert self.structure.fold is not None
@@ -170,7 +172,7 @@ class _Kernel:
             m = read(f"m{number}")
             inner = _Array(here.base, s, self.plane)
             if last:
-                name = emit_pass(module, numbers, radix, PLANES, into, turns=False, scales=scales, ahead=into.pairs)
+                name = emit_pass(module, numbers, radix, PLANES, into, turns=False, scales=scales)
                 self._call(name, inner, result, s, f.mul(s, 2) if into.pairs else s, self.table_base, i64(1), s, self.scale)
                 return
             to = _Array(free[number % 2], f.mul(s, radix), self.plane)
@@ -208,7 +210,7 @@ class _Kernel:
         result = _Array(target, read("target.lane"), nothing)
         between = _Array(self.buffers[0], nothing, self.plane)
         rows = _Array(self.buffers[1], read("length"), self.plane)
-        before, after = Kind(pairs=True, swapped=structure.swaps[0]), Kind(pairs=True, swapped=structure.swaps[1])
+        before, after = (Kind(pairs=True, swapped=swapped, ahead=structure.ahead) for swapped in structure.swaps)
         if self.opens:
             with f.loop(0, self.here) as lines:
                 self._fold_row(_Array(self._moved(here.base, lines.index, "source.lane"), nothing, nothing), self._row_of(rows, lines.index))

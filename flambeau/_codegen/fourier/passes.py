@@ -92,15 +92,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Kind:
-    """What an array looks like to a pass; see ``Place``. What is ``ragged`` may have fewer lanes than vectors do."""
+    """What an array looks like to a pass; see ``Place``. What is ``ragged`` may have fewer lanes than vectors do.
+
+    Of rows that lie ``ahead`` the next are asked for, those that follow where a pass over rows is: they are many streams, which a processor does not tell
+    apart on its own.
+    """
 
     pairs: bool = False
     swapped: bool = False
     ragged: bool = False
+    ahead: bool = False
 
     @property
     def name(self) -> str:
-        return ("pairs" if self.pairs else "planes") + "_swapped" * self.swapped + "_ragged" * self.ragged
+        return ("pairs" if self.pairs else "planes") + "_swapped" * self.swapped + "_ragged" * self.ragged + "_ahead" * self.ahead
 
 
 PLANES = Kind()
@@ -143,16 +148,14 @@ class Function:
         return f.splat(number if self.numbers.element == "double" else f.cast("fptrunc", number, "float"), self.numbers.width)
 
 
-def emit_pass(
-    module: Module, numbers: Numbers, radix: int, source: Kind, target: Kind, *, turns: bool, scales: bool, ahead: bool = False
-) -> str:
+def emit_pass(module: Module, numbers: Numbers, radix: int, source: Kind, target: Kind, *, turns: bool, scales: bool) -> str:
     """A pass whose lanes are neighbours q; returns its name.
 
     ``pass(arrays, source_leap, target_leap, table, m, s, scale)``: x[j] is ``source_leap`` behind x[j - 1], and y[k] ``target_leap`` behind y[k - 1]; the steps
-    are those of p, or to look ``ahead`` with a single p: what lies a step behind what is written is asked for. The table has ``exp(-2 pi i p k / n)`` for ``p < m`` and ``0 < k < r``, if it ``turns``. It can multiply by a scale. If s is less
+    are those of p, of which there is one if the target looks ahead. The table has ``exp(-2 pi i p k / n)`` for ``p < m`` and ``0 < k < r``, if it ``turns``. It can multiply by a scale. If s is less
     than a vector and nothing is ragged, a whole one is computed, and what it writes too much is overwritten by what follows.
     """
-    name = f"pass{radix}_{source.name}_to_{target.name}" + "_turned" * turns + "_scaled" * scales + "_ahead" * ahead
+    name = f"pass{radix}_{source.name}_to_{target.name}" + "_turned" * turns + "_scaled" * scales
     if module.has_function(name):
         return name
     more = [("i64", "source_leap"), ("i64", "target_leap"), ("ptr", "table"), ("i64", "m"), ("i64", "s"), ("i64", "scale")]
@@ -177,16 +180,15 @@ def emit_pass(
             if scale is not None:
                 number = f.mul(number[0], scale), f.mul(number[1], scale)
             function.target.store(number, place, mask if target.ragged else None)
-            if ahead:
+            if target.ahead:
                 _ask(function, f.offset(place, function.target.step, numbers.element), writes=True)
     f.ret()
     return name
 
 
 def _ask(function: Function, place: Value, *, writes: bool) -> None:
-    """Ask for a vector of pairs. They are some of many streams through a row, which a processor does not tell apart on its own."""
-    line = 64 // function.numbers.dtype.itemsize
-    for start in range(0, 2 * function.numbers.width, line):
+    """Ask for a vector of pairs."""
+    for start in range(0, 2 * function.numbers.width, 64 // function.numbers.dtype.itemsize):
         function.f.prefetch(function.f.offset(place, start, function.numbers.element), writes=writes)
 
 
@@ -201,7 +203,7 @@ def _along(function: Function, place: Value, leap: str, count: int) -> Iterator[
 def emit_first(module: Module, numbers: Numbers, radix: int, source: Kind) -> str:
     """The first pass over a row of ``radix * m`` numbers, m at least a vector, into planes; its lanes are neighbours p. Returns its name.
 
-    ``first(arrays, source_leap, table, m)``: pairs that lie ``source_step`` behind these are asked for. The table has for each ``0 < k < r`` the real parts of ``exp(-2 pi i p k / n)``, and then the imaginary ones, for all p. What
+    ``first(arrays, source_leap, table, m)``: the table has for each ``0 < k < r`` the real parts of ``exp(-2 pi i p k / n)``, and then the imaginary ones, for all p. What
     lies after the row in the planes, up to a vector of it, is overwritten.
     """
     name = f"first{radix}_{source.name}"
@@ -214,7 +216,7 @@ def emit_first(module: Module, numbers: Numbers, radix: int, source: Kind) -> st
         x = []
         for place in _along(function, function.source.at(i64(0), p), "source_leap", radix):
             x.append(function.source.load(place))
-            if source.pairs:
+            if source.ahead:
                 _ask(function, f.offset(place, function.source.step, numbers.element), writes=False)
         table = f.offset(function.given["table"], p, numbers.element)
         y = transform(f, x)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flambeau._codegen.fourier.butterflies import Complex, product, transform
-from flambeau._codegen.fourier.passes import PLANES, Function, Kind, Numbers
+from flambeau._codegen.fourier.passes import PLANES, Function, Kind, Numbers, Place
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._codegen.squares import transpose
 
@@ -70,7 +70,7 @@ def emit_both(module: Module, numbers: Numbers, group: Group, source: Kind, targ
     scale = function.scale() if scales else None
     size = min(group.a, width)
     with f.loop(0, function.given["rows"], group.rows) as groups:
-        lines = _lines(function, function.source.base, function.source.step, groups.index, group)
+        lines = _lines(function, function.source, source, groups.index, group)
         pieces: dict[int, tuple[int, Complex]] = {}  # of ``size`` numbers: by their position, the vectors that they are in, and where
         for row, p in group.runs(group.b):
             y = _first(function, source, lines, row, p, group)
@@ -78,7 +78,7 @@ def emit_both(module: Module, numbers: Numbers, group: Group, source: Kind, targ
                 squares = [transpose(f, [number[part] for number in y[start : start + size]]) for part in range(2)]
                 for lane, column in group.columns(row, p).items():
                     pieces[column + start] = lane // size, (squares[0][lane % size], squares[1][lane % size])
-        lines = _lines(function, function.target.base, function.target.step, groups.index, group)
+        lines = _lines(function, function.target, target, groups.index, group, writes=True)
         for row, q in group.runs(group.a):
             x = [_gathered(f, [pieces[place + each] for each in range(0, width, size)], size) for place in group.places(row, q)]
             _last(function, target, x, lines, row, q, group, scale)
@@ -97,7 +97,7 @@ def emit_first_of_two(module: Module, numbers: Numbers, group: Group, source: Ki
     function = Function(module, numbers, name, source, PLANES, [("ptr", "table"), ("i64", "rows")])
     f = function.f
     with f.loop(0, function.given["rows"], group.rows) as groups:
-        lines = _lines(function, function.source.base, function.source.step, groups.index, group)
+        lines = _lines(function, function.source, source, groups.index, group)
         into = f.offset(function.target.base, f.mul(groups.index, group.n), numbers.element)
         for row, p in group.runs(group.b):
             y = _first(function, source, lines, row, p, group)
@@ -120,7 +120,7 @@ def emit_last_of_two(module: Module, numbers: Numbers, group: Group, target: Kin
     f = function.f
     scale = function.scale() if scales else None
     with f.loop(0, function.given["rows"], group.rows) as groups:
-        lines = _lines(function, function.target.base, function.target.step, groups.index, group)
+        lines = _lines(function, function.target, target, groups.index, group, writes=True)
         start = f.offset(function.source.base, f.mul(groups.index, group.n), numbers.element)
         for row, q in group.runs(group.a):
             x = [function.source.load(f.offset(start, place, numbers.element)) for place in group.places(row, q)]
@@ -169,10 +169,17 @@ def _gathered(f: Builder, pieces: Sequence[tuple[int, Complex]], size: int) -> C
 # -- memory --------------------------------------------------------------------------------------------------------------
 
 
-def _lines(function: Function, base: Value, step: Value, first: Value, group: Group) -> list[Value]:
-    f, last = function.f, function.f.sub(function.given["rows"], 1)
-    rows = [f.intrinsic("smin", f.add(first, row), last) if row else first for row in range(group.rows)]
-    return [f.offset(base, f.mul(row, step), function.numbers.element) for row in rows]
+def _lines(function: Function, place: Place, kind: Kind, first: Value, group: Group, *, writes: bool = False) -> list[Value]:
+    """Where the rows of a group are; to look ahead, as many rows behind them as there are given are asked for."""
+    f, element, count = function.f, function.numbers.element, function.given["rows"]
+    rows = [f.intrinsic("smin", f.add(first, row), f.sub(count, 1)) if row else first for row in range(group.rows)]
+    lines = [f.offset(place.base, f.mul(row, place.step), element) for row in rows]
+    if kind.ahead:
+        behind = f.mul(count, place.step)
+        for line in lines:
+            for start in range(0, 2 * group.n, 64 // function.numbers.dtype.itemsize):
+                f.prefetch(f.offset(f.offset(line, behind, element), start, element), writes=writes)
+    return lines
 
 
 def _load(function: Function, kind: Kind, lines: Sequence[Value], at: int, across: int, group: Group) -> Complex:
