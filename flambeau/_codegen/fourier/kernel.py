@@ -225,10 +225,8 @@ class _Kernel:
             name = emit_last_of_two(self.module, self.numbers, group, after, scales=self.scales)
             self._call(name, between, to, self.here, self.scale)
         if self.folds:
-            count = f.mul(read("count_out"), 2 * structure.dtype.itemsize)
             with f.loop(0, self.here) as lines:
-                self._fold_row(self._row_of(rows, lines.index), between)
-                f.copy(self._moved(target, lines.index, "target.lane"), between.base, count)
+                self._fold_row(self._row_of(rows, lines.index), _Array(self._moved(target, lines.index, "target.lane"), nothing, nothing))
 
     def _row_of(self, rows: _Array, index: Value) -> _Array:
         return _Array(self.f.offset(rows.base, self.f.mul(index, rows.step), self.numbers.element), i64(0), rows.plane)
