@@ -29,6 +29,8 @@ _SHARED = 256
 _COLUMNS = 56
 """Columns of a block that a thread updates, or solves for, at once: a few panels of the micro-kernels, so that a panel of rows is read from the
 first-level cache."""
+_ROTATED = 32
+"""Rows of the largest matrix that is rotated in lanes: it and its vectors take 128 KiB."""
 ALGORITHMS = {
     "lu": linear.lu,
     "cholesky": linear.cholesky,
@@ -104,9 +106,13 @@ def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
     return values, vectors
 
 
-def are_small(batch: int, size: int) -> bool:
-    """Whether rotations in lanes are the faster way to eigenvalues: few lanes are full where there are few matrices."""
-    return size <= (lanes.LARGEST if batch >= lanes.FEWEST else lanes.LARGEST // 2)
+def are_small(batch: int, size: int, dtype: DType) -> bool:
+    """Whether rotations in lanes are the faster way to eigenvalues, which take a time of ``size ** 3`` for as many matrices as a vector has lanes.
+
+    LAPACK takes about ``size ** 1.7`` for each: 24² are worth it from a quarter of the lanes on, 32² from half of them.
+    """
+    tiles = -(-batch // register_tile(dtype, targets.current()).width)
+    return size <= _ROTATED // 4 or (size <= _ROTATED and 144 * batch >= tiles * size**2)
 
 
 def permutation(graph: Graph, pivots: Node, rows: int) -> Node:
@@ -194,7 +200,7 @@ class _Lowering:
         self.values |= {"batch": batch, "rows": rows, "columns": columns, "steps": min(rows, columns)}
         size = rows * rows * width
         others = {"vectors": size, "moved": rows * width} if self.algorithm == "eigh" else {"factor": size}
-        scratch = self._areas("scratch", work=rows * columns * width, **others)
+        scratch = self._areas("scratch", work=rows * (columns + 1) * width, **others)
         return [self._call("lanes", -(-batch // width), max(1, 2048 // (rows * rows * columns)), scratch)]
 
     def _areas(self, prefix: str, start: int = 0, **sizes: int) -> int:

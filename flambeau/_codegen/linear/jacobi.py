@@ -27,7 +27,8 @@ class _Jacobi(Lanes):
     def _eigh(self) -> None:
         f, rows = self.f, self.rows
         size = f.mul(rows, rows)
-        self.a = self.load("a", size, "work")
+        self.pitch = f.binary("or", rows, 1)
+        self.a = f.offset(f.parameters[4], self.read("scratch.work"), "i8")
         self.vectors, self.moved = (f.offset(f.parameters[4], self.read(f"scratch.{name}"), "i8") for name in ("vectors", "moved"))
         self._start()
         with f.repeat([i64(SWEEPS)]) as sweeps:
@@ -42,19 +43,27 @@ class _Jacobi(Lanes):
         self.store(self.vectors, "to.vectors", size)
 
     def _start(self) -> None:
-        """The upper triangle like the lower one, and the identity as vectors."""
+        """Read the lower triangle, and take the identity as vectors."""
         f, rows = self.f, self.rows
+        places = self._places("a", f.mul(rows, rows), self.element)
         with f.loop(0, rows) as columns, f.loop(0, rows) as each:
             same = f.compare("eq", each.index, columns.index)
             one = f.splat(f.select(same, constant(self.element, 1.0), constant(self.element, 0.0)), self.width)
             f.store(one, self.at(self.vectors, each.index, columns.index))
-            with f.when(f.compare("sgt", each.index, columns.index)):
-                f.store(self.get(self.a, each.index, columns.index), self.at(self.a, columns.index, each.index))
+            with f.when(f.compare("sge", each.index, columns.index)):
+                index = f.add(f.mul(columns.index, rows), each.index)
+                f.store(f.gather(self._moved(places, index, self.element), self.mask, self.type), self._below(each.index, columns.index))
+
+    def _below(self, row: Value, column: Value) -> Value:
+        """The place of an element of the lower triangle, whose columns are an odd number of vectors apart: 32 of them would share too few places
+        of the first-level cache."""
+        return self.vector(self.a, self.f.add(self.f.mul(column, self.pitch), row))
 
     def _rotate(self, p: Value, q: Value) -> None:
         """Make the element (p, q) 0, in the lanes where it matters."""
         f, one = self.f, constant(self.type, 1.0)
-        between, first, second = self.get(self.a, p, q), self.get(self.a, p, p), self.get(self.a, q, q)
+        places = self._below(q, p), self._below(p, p), self._below(q, q)
+        between, first, second = (f.load(place, self.type) for place in places)
         size = f.intrinsic("fabs", between)
         resolution = constant(self.type, 2.0**-26 if self.element == "float" else 2.0**-55)
         bounds = [f.mul(f.intrinsic("fabs", each), resolution) for each in (first, second)]
@@ -69,36 +78,34 @@ class _Jacobi(Lanes):
             cosine = f.binary("fdiv", one, f.intrinsic("sqrt", f.fma(tangent, tangent, one)))
             sine = f.mul(tangent, cosine)
             half = f.binary("fdiv", sine, f.add(cosine, one))
+            with f.loop(0, p) as loop:
+                self._turn(self._below(p, loop.index), self._below(q, loop.index), sine, half)
+            with f.loop(f.add(p, 1), q) as loop:
+                self._turn(self._below(loop.index, p), self._below(q, loop.index), sine, half)
+            with f.loop(f.add(q, 1), self.rows) as loop:
+                self._turn(self._below(loop.index, p), self._below(loop.index, q), sine, half)
             with f.loop(0, self.rows) as loop:
-                row = loop.index
-                left, right = self._turned(self.a, row, p, q, sine, half)
-                f.store(left, self.at(self.a, p, row))
-                f.store(right, self.at(self.a, q, row))
-                self._turned(self.vectors, row, p, q, sine, half)
+                self._turn(self.at(self.vectors, loop.index, p), self.at(self.vectors, loop.index, q), sine, half)
             shift = f.mul(tangent, between)
-            f.store(f.sub(first, shift), self.at(self.a, p, p))
-            f.store(f.add(second, shift), self.at(self.a, q, q))
             rest = f.select(matters, constant(self.type, 0.0), between)
-            for row, column in ((p, q), (q, p)):
-                f.store(rest, self.at(self.a, row, column))
+            for number, place in zip((rest, f.sub(first, shift), f.add(second, shift)), places, strict=True):
+                f.store(number, place)
 
-    def _turned(self, area: Value, row: Value, p: Value, q: Value, sine: Value, half: Value) -> tuple[Value, Value]:
-        """Rotate the elements of a row in columns p and q, by what is added to them: a small angle then makes small errors.
+    def _turn(self, p: Value, q: Value, sine: Value, half: Value) -> None:
+        """Rotate two elements, by what is added to them: a small angle then makes small errors.
 
         ``half`` is the tangent of half the angle.
         """
         f = self.f
-        left, right = self.get(area, row, p), self.get(area, row, q)
-        turned = f.fma(f.neg(sine), f.fma(half, left, right), left), f.fma(sine, f.fma(f.neg(half), right, left), right)
-        f.store(turned[0], self.at(area, row, p))
-        f.store(turned[1], self.at(area, row, q))
-        return turned
+        left, right = f.load(p, self.type), f.load(q, self.type)
+        f.store(f.fma(f.neg(sine), f.fma(half, left, right), left), p)
+        f.store(f.fma(sine, f.fma(f.neg(half), right, left), right), q)
 
     def _sort(self) -> None:
         """Put the values in order, and the vectors with them; the values lie in ``moved`` then."""
         f, rows = self.f, self.rows
         with f.loop(0, rows) as places:
-            f.store(self.get(self.a, places.index, places.index), self.vector(self.moved, places.index))
+            f.store(f.load(self._below(places.index, places.index), self.type), self.vector(self.moved, places.index))
         with f.loop(0, rows) as places:
             here = places.index
             first = f.load(self.vector(self.moved, here), self.type)

@@ -62,7 +62,7 @@ def _infer_eigvalsh(operands: tuple, statics: tuple) -> Layout:
 def _are_small(a: Node) -> bool:
     from flambeau._compiler import linear
 
-    return linear.are_small(math.prod(a.shape[:-2]), a.shape[-1])
+    return linear.are_small(math.prod(a.shape[:-2]), a.shape[-1], a.dtype)
 
 
 def _lower_eigh(graph: Graph, operands: list[Node], uplo: str, name: str = "linalg.eigh") -> tuple[Node, Node]:
