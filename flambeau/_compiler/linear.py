@@ -29,8 +29,8 @@ _SHARED = 256
 _COLUMNS = 56
 """Columns of a block that a thread updates, or solves for, at once: a few panels of the micro-kernels, so that a panel of rows is read from the
 first-level cache."""
-_ROTATED = 32
-"""Rows of the largest matrix that is rotated in lanes: it and its vectors take 128 KiB."""
+_ROTATED = 48
+"""Rows of the largest matrix that is rotated in lanes: at 64² LAPACK is as fast."""
 ALGORITHMS = {
     "lu": linear.lu,
     "cholesky": linear.cholesky,
@@ -109,10 +109,10 @@ def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
 def are_small(batch: int, size: int, dtype: DType) -> bool:
     """Whether rotations in lanes are the faster way to eigenvalues, which take a time of ``size ** 3`` for as many matrices as a vector has lanes.
 
-    LAPACK takes about ``size ** 1.7`` for each: 24² are worth it from a quarter of the lanes on, 32² from half of them.
+    LAPACK takes about as long as ``size ** 2`` elements for each: a sixth of the lanes are worth it for 24², a third for 32², three quarters for 48².
     """
     tiles = -(-batch // register_tile(dtype, targets.current()).width)
-    return size <= _ROTATED // 4 or (size <= _ROTATED and 144 * batch >= tiles * size**2)
+    return size <= 8 or (size <= _ROTATED and 196 * batch >= tiles * size**2)
 
 
 def permutation(graph: Graph, pivots: Node, rows: int) -> Node:
