@@ -78,6 +78,14 @@ def cholesky(graph: Graph, a: Node) -> tuple[Node, Node]:
     return factor, info
 
 
+def triangle(graph: Graph, matrices: Node) -> tuple[Node, tuple[str, ...]]:
+    """Square matrices (*, rows, rows) for a ``substitution``, and what flags it: they stay as they are if they lie by rows."""
+    lying = graph.lying(matrices)
+    if lying.layout.contiguous:
+        return lying.reshape((prod(lying.shape[:-2]), *lying.shape[-2:])), ("turned",)
+    return columns_of(graph, matrices), ()
+
+
 def substitution(graph: Graph, a: Node, b: Node, *flags: str, pivots: Node | None = None) -> Node:
     """The solution, like b (batch, columns, rows), of systems with triangular a (batch, rows, rows); see ``_codegen.linear.substitution``."""
     flags = (*flags, "pivoted") if pivots is not None else flags
@@ -270,9 +278,9 @@ class _Lowering:
     # -- what is done to columns -----------------------------------------------------------------------------------
 
     def _substitution(self) -> list[KernelCall]:
-        rows = self.node.args[0].shape[2]
+        rows, width = self.node.args[0].shape[2], register_tile(self.dtype, self.target).width
         self.blocked = rows > linear.BLOCK
-        return self._columns(_COLUMNS, rows, rows, diagonal=linear.BLOCK**2)
+        return self._columns(_COLUMNS, rows, rows, diagonal=linear.BLOCK * (linear.BLOCK + width), negated=linear.BLOCK * _COLUMNS)
 
     def _reflection(self) -> list[KernelCall]:
         _, width, rows = self.node.args[0].shape

@@ -207,13 +207,17 @@ class Lanes:
                 pivots = f.gather(self._moved(places, steps.index, "i32"), self.mask, vector("i32", self.width))
                 partners = f.sub(f.cast("sext", pivots, vector("i64", self.width)), f.splat(i64(1), self.width))
                 self.exchange(work, self.count, steps.index, f.select(self.mask, partners, f.splat(steps.index, self.width)))
+
+        def element(row: Value, column: Value) -> Value:
+            return self.get(factor, *((column, row) if "turned" in flags else (row, column)))
+
         with f.loop(0, self.rows) as loop, f.loop(0, self.count) as columns:
             step = f.sub(f.sub(self.rows, loop.index), 1) if "upper" in flags else loop.index
             place = self.at(work, step, columns.index)
             number = f.load(place, self.type)
             if "unit" not in flags:
-                number = f.binary("fdiv", number, self.get(factor, step, step))
+                number = f.binary("fdiv", number, element(step, step))
                 f.store(number, place)
             start, stop = (i64(0), step) if "upper" in flags else (f.add(step, 1), self.rows)
-            self._subtract(lambda row, step=step: self.get(factor, row, step), number, work, columns.index, start, stop)
+            self._subtract(lambda row, step=step: element(row, step), number, work, columns.index, start, stop)
         self.store(work, "to.solution", size)

@@ -8,6 +8,7 @@ from flambeau._codegen.contract.kernel import Code
 from flambeau._codegen.ir import Value, constant, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
+from flambeau._codegen.linear.triangle import emit_triangle
 
 
 @cache
@@ -86,10 +87,14 @@ class _LU(Decomposition):
         count, target = f.sub(end, begin), self.at(self.work, begin, self.pitch)
         with f.loop(first, last) as steps:
             self.exchange(target, self.pitch, 0, count, steps.index, self.partner(self.pivots, steps.index))
-        with f.loop(first, last) as steps:
-            column, factors = self.at(self.work, steps.index, self.pitch), f.offset(target, steps.index, self.element)
-            self.eliminate(column, target, self.pitch, factors, self.pitch, count, steps.index, last)
-        if self.structure.blocked:
+        if not self.structure.blocked:
+            with f.loop(first, last) as steps:
+                column, factors = self.at(self.work, steps.index, self.pitch), f.offset(target, steps.index, self.element)
+                self.eliminate(column, target, self.pitch, factors, self.pitch, count, steps.index, last)
+        else:
+            triangle = emit_triangle(self, upper=False, unit=True)
+            corner, here = self.at(self.work, first, self.pitch, first), f.offset(target, first, self.element)
+            f.call(f"@{triangle}", corner, self.pitch, here, self.pitch, count, f.sub(last, first))
             factors, depth = f.offset(target, first, self.element), f.sub(last, first)
             self.multiply(last, self.rows, count, factors, self.pitch, 1, depth, self.packed, last, target, self.pitch)
 

@@ -72,6 +72,7 @@ def _reflection(flags: Sequence[str], columns: int, packed: np.ndarray, taus: np
 
 
 def _substitution(flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray, pivots: np.ndarray | None = None) -> tuple:
+    a = a.T if "turned" in flags else a
     a = np.triu(a) if "upper" in flags else np.tril(a)
     if "unit" in flags:
         np.fill_diagonal(a, 1)

@@ -58,7 +58,8 @@ def _lower_triangular(graph: Graph, operands: list[Node], upper: bool, left: boo
 
     a, b = operands if left else [each.transpose(-2, -1) for each in operands]  # X A = B is A^T X^T = B^T
     flags = ("upper",) * (upper is left) + ("unit",) * unitriangular
-    columns = linear.substitution(graph, linear.columns_of(graph, a), linear.columns_of(graph, b), *flags)
+    factor, turned = linear.triangle(graph, a)
+    columns = linear.substitution(graph, factor, linear.columns_of(graph, b), *flags, *turned)
     found = linear.matrices_of(columns, b.shape[:-2])
     return found if left else found.transpose(-2, -1)
 
@@ -125,8 +126,9 @@ def _lower_cholesky_solve(graph: Graph, operands: list[Node], upper: bool) -> No
 
     b, factor = operands
     lower, higher = (factor.transpose(-2, -1), factor) if upper else (factor, factor.transpose(-2, -1))
-    columns = linear.substitution(graph, linear.columns_of(graph, lower), linear.columns_of(graph, b))
-    return linear.matrices_of(linear.substitution(graph, linear.columns_of(graph, higher), columns, "upper"), b.shape[:-2])
+    (lower, first), (higher, second) = linear.triangle(graph, lower), linear.triangle(graph, higher)
+    columns = linear.substitution(graph, lower, linear.columns_of(graph, b), *first)
+    return linear.matrices_of(linear.substitution(graph, higher, columns, "upper", *second), b.shape[:-2])
 
 
 CHOLESKY_SOLVE = kernel_operator(
