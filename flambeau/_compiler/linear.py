@@ -92,6 +92,23 @@ def substitution(graph: Graph, a: Node, b: Node, *flags: str, pivots: Node | Non
     return _linear(graph, "substitution", flags, (a, b, *(() if pivots is None else (pivots,))), ((b.dtype, b.shape),))[0]
 
 
+def inverse(graph: Graph, packed: Node, pivots: Node) -> Node:
+    """The inverse, (batch, columns, rows), of matrices whose LU decomposition is given: ``U^-1 L^-1 P``, of which L^-1 has zeros that are not computed."""
+    batch, rows, _ = packed.shape
+    if _are_many(batch, rows):
+        one = graph.iota(packed.shape, 2).equals(graph.iota(packed.shape, 1))
+        lower = substitution(graph, packed, graph.cast(one, packed.dtype), "unit", pivots=pivots)
+        return substitution(graph, packed, lower, "upper")
+    result = ((packed.dtype, packed.shape),)
+    lower = _linear(graph, "substitution", ("unit", "identity"), (packed,), result)[0]
+    return _linear(graph, "substitution", ("upper", "ordered"), (packed, lower, permutation(graph, pivots, rows)), result)[0]
+
+
+def _are_many(batch: int, size: int) -> bool:
+    """Whether matrices are small, and enough of them to be a lane each."""
+    return size <= lanes.LARGEST and batch >= lanes.FEWEST
+
+
 def qr(graph: Graph, a: Node) -> tuple[Node, Node]:
     """R and reflections packed as (batch, columns, rows), and taus (batch, steps)."""
     batch, columns, rows = a.shape
@@ -198,7 +215,7 @@ class _Lowering:
             return []
         if self.algorithm in LANES:
             *_, (batch, columns, rows) = (each.shape for each in self.node.args[:2] if each.ndim == 3)
-            if self.algorithm not in ALGORITHMS or (max(rows, columns) <= lanes.LARGEST and batch >= lanes.FEWEST):
+            if self.algorithm not in ALGORITHMS or _are_many(batch, max(rows, columns)):
                 return self._many(batch, rows, columns)
         return getattr(self, "_" + self.algorithm)()
 

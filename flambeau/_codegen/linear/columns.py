@@ -130,6 +130,13 @@ class Columns:
                 mask = f.lane_mask(f.sub(rows, whole), self.width)
                 f.masked_store(f.load(f.offset(start, whole, self.element), type), f.offset(place, whole, self.element), mask)
 
+    def identity(self, target: Value, pitch: Value, first: Value, count: Value) -> None:
+        """Make so many columns those of the identity, from column ``first`` on."""
+        f = self.f
+        f.fill(target, f.mul(f.mul(pitch, count), i64(self.tile.bytes)))
+        with f.loop(0, count) as columns:
+            self.put(constant(self.element, 1.0), self.at(target, columns.index, pitch), f.add(first, columns.index))
+
     def exchange(self, base: Value, pitch: Value, first: Value | int, last: Value, row: Value, other: Value) -> None:
         """Exchange two rows in the columns from ``first`` to before ``last``."""
         f = self.f

@@ -85,8 +85,9 @@ class _LU(Decomposition):
         """Exchange rows, find the columns' part of U, and subtract products with it."""
         f = self.f
         count, target = f.sub(end, begin), self.at(self.work, begin, self.pitch)
-        with f.loop(first, last) as steps:
-            self.exchange(target, self.pitch, 0, count, steps.index, self.partner(self.pivots, steps.index))
+        with f.loop(0, count) as columns, f.loop(first, last) as steps:  # a column after the other: it stays in the first-level cache
+            column = self.at(target, columns.index, self.pitch)
+            self.exchange(column, self.pitch, 0, i64(1), steps.index, self.partner(self.pivots, steps.index))
         if not self.structure.blocked:
             with f.loop(first, last) as steps:
                 column, factors = self.at(self.work, steps.index, self.pitch), f.offset(target, steps.index, self.element)

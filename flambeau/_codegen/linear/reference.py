@@ -71,12 +71,20 @@ def _reflection(flags: Sequence[str], columns: int, packed: np.ndarray, taus: np
     return (product,)
 
 
-def _substitution(flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray, pivots: np.ndarray | None = None) -> tuple:
+def _substitution(
+    flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray | None = None, order: np.ndarray | None = None
+) -> tuple:
     a = a.T if "turned" in flags else a
     a = np.triu(a) if "upper" in flags else np.tril(a)
     if "unit" in flags:
         np.fill_diagonal(a, 1)
-    return (np.linalg.solve(a, b if pivots is None else _exchanged(b, pivots)),)
+    b = np.eye(len(a)) if b is None else b
+    if "pivoted" in flags and order is not None:
+        b = _exchanged(b, order)
+    found = np.linalg.solve(a, b)
+    if "ordered" in flags:
+        found[:, order] = found.copy()
+    return (found,)
 
 
 def _permutation(flags: Sequence[str], columns: int, pivots: np.ndarray) -> tuple:

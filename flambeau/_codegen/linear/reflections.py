@@ -277,9 +277,7 @@ class _Reflection(Reflections):
         if "identity" not in self.structure.flags:
             self.load(f.offset(self.buffer("b"), place, self.element), self.rows, self.rows, self.count, self.work, self.pitch)
             return
-        f.fill(self.work, f.mul(f.mul(self.pitch, self.count), i64(self.tile.bytes)))
-        with f.loop(0, self.count) as columns:
-            self.put(constant(self.element, 1.0), self.at(self.work, columns.index, self.pitch), f.add(self.first, columns.index))
+        self.identity(self.work, self.pitch, self.first, self.count)
 
     def _panel(self, first: Value, last: Value) -> None:
         """Apply a panel; the columns of the identity before it do not have its rows."""

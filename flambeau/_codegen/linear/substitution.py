@@ -18,7 +18,8 @@ def substitution(structure: Structure) -> Code:
     """The ``solution`` X of ``a X = b`` for a triangular ``a``, of which the other triangle does not matter.
 
     Flags: ``upper``, else a is lower triangular; ``unit``: its diagonal counts as ones; ``pivoted``: first rows of b are exchanged by ``pivots``;
-    ``turned``: a lies by rows.
+    ``turned``: a lies by rows; ``identity``: there is no b (and a is lower triangular), and panels before the first of a tile's columns are not looked at;
+    ``ordered``: column i of the solution is column ``pivots[i]`` (int64, from 0) of the result.
     A tile is a block of the columns of a matrix ``b``.
     """
     kernel = _Substitution(structure)
@@ -39,17 +40,33 @@ class _Substitution(Columns):
             first = f.mul(f.sub(tiles.index, f.mul(matrix, read("blocks"))), read("block"))
             self.count = self.smaller(f.sub(read("columns"), first), read("block"))
             place = f.mul(self.rows, f.add(f.mul(matrix, read("columns")), first))
-            source, target = (f.offset(self.buffer(name), place, self.element) for name in ("b", "to.solution"))
             self.factor = f.offset(self.buffer("a"), f.mul(matrix, f.mul(self.rows, self.rows)), self.element)
-            self.load(source, self.rows, self.rows, self.count, self.work, self.pitch)
-            if "pivoted" in self.structure.flags:
+            start = i64(0)
+            if "identity" in flags:
+                start = f.binary("sdiv", first, i64(BLOCK))
+                self.identity(self.work, self.pitch, first, self.count)
+            else:
+                self.load(f.offset(self.buffer("b"), place, self.element), self.rows, self.rows, self.count, self.work, self.pitch)
+            if "pivoted" in flags:
                 self._exchange(matrix)
             panels = f.binary("sdiv", f.add(self.rows, BLOCK - 1), i64(BLOCK))
-            with f.loop(0, panels) as loop:
+            with f.loop(start, panels) as loop:
                 panel = f.sub(f.sub(panels, loop.index), 1) if self.upper else loop.index
                 begin = f.mul(panel, BLOCK)
                 self._panel(begin, self.smaller(f.add(begin, BLOCK), self.rows))
-            self.store(self.work, self.pitch, self.rows, self.count, target, self.rows)
+            if "ordered" in flags:
+                self._order(matrix, first)
+            else:
+                self.store(self.work, self.pitch, self.rows, self.count, f.offset(self.buffer("to.solution"), place, self.element), self.rows)
+
+    def _order(self, matrix: Value, first: Value) -> None:
+        f = self.f
+        result = f.mul(matrix, f.mul(self.rows, self.rows))
+        order = f.offset(f.offset(self.buffer("pivots"), f.mul(matrix, self.rows), "i64"), first, "i64")
+        with f.loop(0, self.count) as columns:
+            column = f.load(f.offset(order, columns.index, "i64"), "i64")
+            target = f.offset(self.buffer("to.solution"), f.add(result, f.mul(column, self.rows)), self.element)
+            self.store(self.at(self.work, columns.index, self.pitch), self.pitch, self.rows, i64(1), target, self.rows)
 
     def _exchange(self, matrix: Value) -> None:
         f = self.f

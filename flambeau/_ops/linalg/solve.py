@@ -212,21 +212,24 @@ def _zero_pivot(what: str) -> Callable[[np.ndarray], tuple[int, str]]:
     return failure
 
 
-def _lower_solve(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
-    return _lower_system(graph, "torch.linalg.solve", "solve", *operands, check)
-
-
-def _lower_system(graph: Graph, name: str, what: str, a: Node, b: Node, check: bool) -> tuple[Node, Node]:
-    """The solution of ``A X = B`` and info."""
+def _lower_lu(graph: Graph, name: str, what: str, a: Node, check: bool) -> tuple[Node, Node, Node]:
+    """The packed LU decomposition, pivots, and info."""
     from flambeau._compiler import linear
 
-    batch = a.shape[:-2]
     packed, pivots, info = linear.lu(graph, linear.columns_of(graph, a))
-    info = info.reshape(batch)
+    info = info.reshape(a.shape[:-2])
     if check:
         refuse(graph, name, info, _singular(what))
+    return packed, pivots, info
+
+
+def _lower_solve(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
+    from flambeau._compiler import linear
+
+    a, b = operands
+    packed, pivots, info = _lower_lu(graph, "torch.linalg.solve", "solve", a, check)
     columns = linear.substitution(graph, packed, linear.columns_of(graph, b), "unit", pivots=pivots)
-    return linear.matrices_of(linear.substitution(graph, packed, columns, "upper"), batch), info
+    return linear.matrices_of(linear.substitution(graph, packed, columns, "upper"), a.shape[:-2]), info
 
 
 def _infer_solve(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
@@ -303,8 +306,10 @@ def _infer_inverse(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
 
 
 def _lower_inverse(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
-    a = operands[0]
-    return _lower_system(graph, "linalg.inv", "inversion", a, _identity(graph, a.shape, a.dtype), check)
+    from flambeau._compiler import linear
+
+    packed, pivots, info = _lower_lu(graph, "linalg.inv", "inversion", operands[0], check)
+    return linear.matrices_of(linear.inverse(graph, packed, pivots), operands[0].shape[:-2]), info
 
 
 INVERSE = kernel_operator(
@@ -405,8 +410,7 @@ def _lower_cofactors(graph: Graph, operands: list[Node]) -> Node:
     bad = _identity(graph, packed.shape, dt.bool) & packed.equals(0.0)
     packed = graph.dense(graph.where(bad, small, packed))
     product = _signed(graph, odd, graph.reduce("prod", graph.where(diagonal.equals(0.0), small, diagonal), (diagonal.ndim - 1,)))
-    columns = linear.columns_of(graph, _identity(graph, a.shape, a.dtype))
-    columns = linear.substitution(graph, packed, linear.substitution(graph, packed, columns, "unit", pivots=pivots), "upper")
+    columns = linear.inverse(graph, packed, pivots)
     return product.unsqueeze(product.ndim).unsqueeze(product.ndim + 1).expand(a.shape) * columns.reshape(a.shape)
 
 
