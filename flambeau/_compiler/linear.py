@@ -29,6 +29,8 @@ _SHARED = 256
 _COLUMNS = 56
 """Columns of a block that a thread updates, or solves for, at once: a few panels of the micro-kernels, so that a panel of rows is read from the
 first-level cache."""
+_FEW = 16
+"""So many columns are reflected by one reflection after the other: a panel of them would take longer to prepare."""
 _ROTATED = 48
 """Rows of the largest matrix that is rotated in lanes: at 64² LAPACK is as fast."""
 ALGORITHMS = {
@@ -301,7 +303,8 @@ class _Lowering:
 
     def _reflection(self) -> list[KernelCall]:
         _, width, rows = self.node.args[0].shape
-        self.blocked = max(rows, width) > linear.BLOCK
+        few = self.node.attrs[2][0][1][1] <= _FEW and "identity" not in self.flags
+        self.blocked = max(rows, width) > linear.BLOCK and not few
         steps = self.node.args[1].shape[1]
         self.values |= {"width": width, "steps": steps}
         return self._columns(2 * _COLUMNS, rows, steps)

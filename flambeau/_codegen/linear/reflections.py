@@ -293,7 +293,8 @@ class _Reflection(Reflections):
                 self.apply(f.offset(target, first, self.element), self.pitch, count)
             else:
                 size = f.sub(last, first)
-                self.load(self.source, self.rows, self.rows, size, self.v, self.pitch)
+                self.load(self.at(self.source, first, self.rows), self.rows, self.rows, size, self.v, self.pitch)
                 with f.loop(0, size) as steps:
-                    step = steps.index if adjoint else f.sub(f.sub(size, steps.index), 1)
-                    self.reflect(self.at(self.v, step, self.pitch), self.get(self.taus, step), step, self.rows, target, self.pitch, count)
+                    number = steps.index if adjoint else f.sub(f.sub(size, steps.index), 1)
+                    v, step = self.at(self.v, number, self.pitch), f.add(first, number)
+                    self.reflect(v, self.get(self.taus, step), step, self.rows, target, self.pitch, count)
