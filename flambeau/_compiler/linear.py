@@ -66,26 +66,32 @@ def matrices_of(columns: Node, batch: Sequence[int]) -> Node:
     return columns.reshape((*batch, *columns.shape[1:])).transpose(-2, -1)
 
 
-def lu(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
-    """The packed decomposition of (batch, columns, rows), pivots (batch, steps) from 1 (int32), and info (batch,) (int32)."""
+def as_they_lie(graph: Graph, matrices: Node) -> tuple[Node, ...]:
+    """Matrices (*, rows, columns) for a decomposition or a ``substitution``, and its flags: they are not copied if they lie by rows."""
+    lying = graph.lying(matrices)
+    if lying.layout.contiguous:
+        return lying.reshape((prod(lying.shape[:-2]), *lying.shape[-2:])), "turned"
+    return (columns_of(graph, matrices),)
+
+
+def _shape(a: Node, flags: Sequence[str]) -> tuple[int, int, int]:
+    """The batch, the columns and the rows of the matrices that an algorithm has as its first argument."""
     batch, columns, rows = a.shape
-    results = ((a.dtype, a.shape), (dt.int32, (batch, min(rows, columns))), (dt.int32, (batch,)))
-    packed, pivots, info = _linear(graph, "lu", (), (a,), results)
+    return (batch, rows, columns) if "turned" in flags else (batch, columns, rows)
+
+
+def lu(graph: Graph, a: Node, *flags: str) -> tuple[Node, Node, Node]:
+    """The packed decomposition of (batch, columns, rows), pivots (batch, steps) from 1 (int32), and info (batch,) (int32)."""
+    batch, columns, rows = shape = _shape(a, flags)
+    results = ((a.dtype, shape), (dt.int32, (batch, min(rows, columns))), (dt.int32, (batch,)))
+    packed, pivots, info = _linear(graph, "lu", flags, (a,), results)
     return packed, pivots, info
 
 
-def cholesky(graph: Graph, a: Node) -> tuple[Node, Node]:
+def cholesky(graph: Graph, a: Node, *flags: str) -> tuple[Node, Node]:
     """The lower factor of (batch, columns, rows), and info (batch,) (int32)."""
-    factor, info = _linear(graph, "cholesky", (), (a,), ((a.dtype, a.shape), (dt.int32, a.shape[:1])))
+    factor, info = _linear(graph, "cholesky", flags, (a,), ((a.dtype, a.shape), (dt.int32, a.shape[:1])))
     return factor, info
-
-
-def triangle(graph: Graph, matrices: Node) -> tuple[Node, tuple[str, ...]]:
-    """Square matrices (*, rows, rows) for a ``substitution``, and what flags it: they stay as they are if they lie by rows."""
-    lying = graph.lying(matrices)
-    if lying.layout.contiguous:
-        return lying.reshape((prod(lying.shape[:-2]), *lying.shape[-2:])), ("turned",)
-    return columns_of(graph, matrices), ()
 
 
 def substitution(graph: Graph, a: Node, b: Node, *flags: str, pivots: Node | None = None) -> Node:
@@ -111,10 +117,10 @@ def _are_many(batch: int, size: int) -> bool:
     return size <= lanes.LARGEST and batch >= lanes.FEWEST
 
 
-def qr(graph: Graph, a: Node) -> tuple[Node, Node]:
+def qr(graph: Graph, a: Node, *flags: str) -> tuple[Node, Node]:
     """R and reflections packed as (batch, columns, rows), and taus (batch, steps)."""
-    batch, columns, rows = a.shape
-    packed, taus = _linear(graph, "qr", (), (a,), ((a.dtype, a.shape), (a.dtype, (batch, min(rows, columns)))))
+    batch, columns, rows = shape = _shape(a, flags)
+    packed, taus = _linear(graph, "qr", flags, (a,), ((a.dtype, shape), (a.dtype, (batch, min(rows, columns)))))
     return packed, taus
 
 
@@ -216,7 +222,7 @@ class _Lowering:
         if not all(prod(shape) for _, shape in self.node.attrs[2]):
             return []
         if self.algorithm in LANES:
-            *_, (batch, columns, rows) = (each.shape for each in self.node.args[:2] if each.ndim == 3)
+            batch, columns, rows = self.node.attrs[2][-1][1] if self.algorithm in ("substitution", "eigh") else _shape(self.node.args[0], self.flags)
             if self.algorithm not in ALGORITHMS or _are_many(batch, max(rows, columns)):
                 return self._many(batch, rows, columns)
         return getattr(self, "_" + self.algorithm)()
@@ -266,7 +272,7 @@ class _Lowering:
     # -- decompositions --------------------------------------------------------------------------------------------
 
     def _decomposition(self) -> list[KernelCall]:
-        batch, columns, rows = self.node.args[0].shape
+        batch, columns, rows = _shape(self.node.args[0], self.flags)
         steps = min(rows, columns)
         self.blocked = max(rows, columns) > linear.BLOCK
         pitch = linear.pitch(rows, self.dtype, self.target, self.blocked)

@@ -18,7 +18,10 @@ def compute(algorithm: str, flags: Sequence[str], columns: int, *arrays: np.ndar
         "reflection": _reflection,
         "eigh": _eigh,
     }
-    results = [functions[algorithm](flags, columns, *each) for each in zip(*map(_turned, arrays), strict=True)]
+    matrices = [*map(_turned, arrays)]
+    if "turned" in flags:
+        matrices[0] = np.swapaxes(matrices[0], 1, 2)
+    results = [functions[algorithm](flags, columns, *each) for each in zip(*matrices, strict=True)]
     return tuple(_turned(np.stack(each)) for each in zip(*results, strict=True))
 
 
@@ -74,7 +77,6 @@ def _reflection(flags: Sequence[str], columns: int, packed: np.ndarray, taus: np
 def _substitution(
     flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray | None = None, order: np.ndarray | None = None
 ) -> tuple:
-    a = a.T if "turned" in flags else a
     a = np.triu(a) if "upper" in flags else np.tril(a)
     if "unit" in flags:
         np.fill_diagonal(a, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flambeau._codegen.ir import Builder, Value, constant_vector, i64, vector
+from flambeau._codegen.ir import Builder, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns
 from flambeau._codegen.squares import transpose
 
@@ -82,11 +82,10 @@ class _Triangle:
         return found
 
 
-def emit_turn(kernel: Columns, *, negated: bool) -> str:
+def emit_turn(kernel: Columns, *, negated: bool = False) -> str:
     """Bring as many rows as a vector has lanes into lines of the target, as columns; returns the function's name.
 
-    ``turn(source, source_pitch, rows, columns, target, target_pitch)``: lanes of other rows than there are repeat the last one, and whole vectors of
-    columns are written.
+    ``turn(source, source_pitch, rows, columns, target, target_pitch)``: lanes of other rows than there are become 0.
     """
     name = "turn" + "_negated" * negated
     module, width, element = kernel.module, kernel.width, kernel.element
@@ -95,13 +94,27 @@ def emit_turn(kernel: Columns, *, negated: bool) -> str:
     parameters = [("ptr", "source"), ("i64", "source_pitch"), ("i64", "rows"), ("i64", "columns"), ("ptr", "target"), ("i64", "target_pitch")]
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     source, pitch, rows, columns, target, target_pitch = f.parameters
-    last = f.sub(rows, 1)
-    lines = [f.offset(source, f.mul(f.intrinsic("smin", i64(row), last), pitch), element) for row in range(width)]
-    with f.loop(0, columns, width) as loop:
-        mask = f.lane_mask(f.sub(columns, loop.index), width)
-        numbers = [f.masked_load(f.offset(line, loop.index, element), mask, vector(element, width)) for line in lines]
+    lines = [f.offset(source, f.mul(pitch, row), element) for row in range(width)]
+    nothing = constant(vector("i1", width), 0)
+
+    def square(start: Value, whole: bool) -> None:
+        mask = constant(vector("i1", width), 1) if whole else f.lane_mask(f.sub(columns, start), width)
+        masks = [f.select(f.compare("sgt", rows, row), mask, nothing) for row in range(width)]
+        places = [f.offset(line, start, element) for line in lines]
+        numbers = [f.masked_load(place, each, vector(element, width)) for place, each in zip(places, masks, strict=True)]
         for number, column in enumerate(transpose(f, numbers)):
-            place = f.offset(target, f.mul(f.add(loop.index, number), target_pitch), element)
-            f.store(f.neg(column) if negated else column, place)
+            index = f.add(start, number)
+            place = f.offset(target, f.mul(index, target_pitch), element)
+            if whole:
+                f.store(f.neg(column) if negated else column, place)
+            else:
+                with f.when(f.compare("slt", index, columns)):
+                    f.store(f.neg(column) if negated else column, place)
+
+    full = f.binary("and", columns, i64(-width))
+    with f.loop(0, full, width) as loop:
+        square(loop.index, True)
+    with f.when(f.compare("slt", full, columns)):
+        square(full, False)
     f.ret()
     return name

@@ -137,7 +137,7 @@ def _triangle(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
     """Of a QR decomposition of matrices that are not wide: the packed reflections, taus, and R as its columns (with reflections below)."""
     from flambeau._compiler import linear
 
-    packed, taus = linear.qr(graph, linear.columns_of(graph, a))
+    packed, taus = linear.qr(graph, *linear.as_they_lie(graph, a))
     return packed, taus, graph.dense(packed.slice(2, 0, packed.shape[1]))
 
 

@@ -58,7 +58,7 @@ def _lower_triangular(graph: Graph, operands: list[Node], upper: bool, left: boo
 
     a, b = operands if left else [each.transpose(-2, -1) for each in operands]  # X A = B is A^T X^T = B^T
     flags = ("upper",) * (upper is left) + ("unit",) * unitriangular
-    factor, turned = linear.triangle(graph, a)
+    factor, *turned = linear.as_they_lie(graph, a)
     columns = linear.substitution(graph, factor, linear.columns_of(graph, b), *flags, *turned)
     found = linear.matrices_of(columns, b.shape[:-2])
     return found if left else found.transpose(-2, -1)
@@ -126,7 +126,7 @@ def _lower_cholesky_solve(graph: Graph, operands: list[Node], upper: bool) -> No
 
     b, factor = operands
     lower, higher = (factor.transpose(-2, -1), factor) if upper else (factor, factor.transpose(-2, -1))
-    (lower, first), (higher, second) = linear.triangle(graph, lower), linear.triangle(graph, higher)
+    (lower, *first), (higher, *second) = linear.as_they_lie(graph, lower), linear.as_they_lie(graph, higher)
     columns = linear.substitution(graph, lower, linear.columns_of(graph, b), *first)
     return linear.matrices_of(linear.substitution(graph, higher, columns, "upper", *second), b.shape[:-2])
 
@@ -216,7 +216,7 @@ def _lower_lu(graph: Graph, name: str, what: str, a: Node, check: bool) -> tuple
     """The packed LU decomposition, pivots, and info."""
     from flambeau._compiler import linear
 
-    packed, pivots, info = linear.lu(graph, linear.columns_of(graph, a))
+    packed, pivots, info = linear.lu(graph, *linear.as_they_lie(graph, a))
     info = info.reshape(a.shape[:-2])
     if check:
         refuse(graph, name, info, _singular(what))
@@ -374,7 +374,7 @@ def _lower_factors(graph: Graph, a: Node) -> tuple[Node, Node, Node, Node]:
     from flambeau._compiler import linear
 
     batch, size = a.shape[:-2], a.shape[-1]
-    packed, pivots, _ = linear.lu(graph, linear.columns_of(graph, a))
+    packed, pivots, _ = linear.lu(graph, *linear.as_they_lie(graph, a))
     count, step = packed.shape[0], packed.strides[0]
     diagonal = graph.view(packed, lay.layout((count, size), (step, size + 1), 0, a.dtype)).reshape((*batch, size))
     moved = graph.cast(pivots.differs(graph.cast(graph.iota(pivots.shape, 1) + 1, dt.int32)), dt.int64).sum((1,))
