@@ -42,7 +42,7 @@ ALGORITHMS = {
     "permutation": linear.permutation,
 }
 
-LANES = {"lu": lanes.lu, "cholesky": lanes.cholesky, "substitution": lanes.substitution, "eigh": jacobi.eigh}
+LANES = {"lu": lanes.lu, "cholesky": lanes.cholesky, "substitution": lanes.substitution, "eigh": jacobi.eigh, "singular": jacobi.singular}
 """The same for many small matrices."""
 
 
@@ -139,6 +139,17 @@ def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
     return values, vectors
 
 
+def singular(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
+    """Singular values (batch, columns) in decreasing order, and left (like a) and right vectors as columns, of (batch, columns, rows) that ``are_small``.
+
+    There are no more columns than rows; the left vectors of values that are 0 are 0.
+    """
+    batch, columns, _ = a.shape
+    results = ((a.dtype, (batch, columns)), (a.dtype, a.shape), (a.dtype, (batch, columns, columns)))
+    values, left, right = _linear(graph, "singular", (), (a,), results)
+    return values, left, right
+
+
 def are_small(batch: int, size: int, dtype: DType) -> bool:
     """Whether rotations in lanes are the faster way to eigenvalues, which take a time of ``size ** 3`` for as many matrices as a vector has lanes.
 
@@ -172,6 +183,7 @@ def operations(node: Node) -> int:
         return 4 * batch * columns * rows * node.args[1].shape[1]
     return {
         "eigh": 36 * node.args[0].numel * node.args[0].shape[2],
+        "singular": 60 * node.args[0].numel * node.args[0].shape[1],
         "cholesky": batch * rows**3 // 3,
         "substitution": batch * columns * rows**2,
         "permutation": 0,
@@ -188,6 +200,7 @@ _NAMES = {
     "qr": (("a",), ("packed", "taus")),
     "reflection": (("packed", "taus", "b"), ("product",)),
     "eigh": (("a",), ("values", "vectors")),
+    "singular": (("a",), ("values", "left", "vectors")),
 }
 """The operands and the results of each algorithm."""
 
@@ -222,7 +235,7 @@ class _Lowering:
         if not all(prod(shape) for _, shape in self.node.attrs[2]):
             return []
         if self.algorithm in LANES:
-            batch, columns, rows = self.node.attrs[2][-1][1] if self.algorithm in ("substitution", "eigh") else _shape(self.node.args[0], self.flags)
+            batch, columns, rows = self.node.attrs[2][0][1] if self.algorithm == "substitution" else _shape(self.node.args[0], self.flags)
             if self.algorithm not in ALGORITHMS or _are_many(batch, max(rows, columns)):
                 return self._many(batch, rows, columns)
         return getattr(self, "_" + self.algorithm)()
@@ -231,8 +244,8 @@ class _Lowering:
         """A call for many small matrices, a lane for each."""
         width = register_tile(self.dtype, self.target).width
         self.values |= {"batch": batch, "rows": rows, "columns": columns, "steps": min(rows, columns)}
-        size = rows * rows * width
-        others = {"vectors": size, "moved": rows * width} if self.algorithm == "eigh" else {"factor": size}
+        rotates = self.algorithm not in ALGORITHMS
+        others = {"vectors": columns * columns * width, "moved": columns * width} if rotates else {"factor": rows * rows * width}
         scratch = self._areas("scratch", work=rows * (columns + 1) * width, **others)
         return [self._call("lanes", -(-batch // width), max(1, 2048 // (rows * rows * columns)), scratch)]
 

@@ -17,6 +17,7 @@ def compute(algorithm: str, flags: Sequence[str], columns: int, *arrays: np.ndar
         "substitution": _substitution,
         "reflection": _reflection,
         "eigh": _eigh,
+        "singular": _singular,
     }
     matrices = [*map(_turned, arrays)]
     if "turned" in flags:
@@ -95,3 +96,8 @@ def _permutation(flags: Sequence[str], columns: int, pivots: np.ndarray) -> tupl
 
 def _eigh(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
     return tuple(np.linalg.eigh(a))
+
+
+def _singular(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
+    left, values, right = np.linalg.svd(a, full_matrices=False)
+    return values, left * (values > 0), right.T
