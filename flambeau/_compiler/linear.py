@@ -277,6 +277,8 @@ class _Lowering:
 
     def _own_areas(self, columns: int) -> dict[str, int]:
         """The numbers that a call needs for itself."""
+        if self.algorithm == "lu":
+            return {"order": self.values["rows"] + register_tile(self.dtype, self.target).width}
         if self.algorithm not in ("qr", "reflection"):
             return {}
         sums = max(linear.TOGETHER * linear.BLOCK, columns)
@@ -311,7 +313,7 @@ class _Lowering:
             rest = -(-(columns - last) // _COLUMNS)
             if rest:
                 calls.append(self._call("update", batch * rest, scratch=scratch, first=first, last=last, blocks=rest))
-        return [*calls, self._call("store", batch * blocks, blocks=blocks)]
+        return [*calls, self._call("store", batch * blocks, scratch=scratch, blocks=blocks)]
 
     # -- what is done to columns -----------------------------------------------------------------------------------
 

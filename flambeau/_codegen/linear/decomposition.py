@@ -109,6 +109,9 @@ class Decomposition(Columns):
 
     def _store(self, first: Value, last: Value) -> None:
         self.finish(first, last)
+        self.store_columns(first, last)
+
+    def store_columns(self, first: Value, last: Value) -> None:
         work, result = self.at(self.work, first, self.pitch), self.at(self.result, first, self.rows)
         self.store(work, self.pitch, self.rows, self.f.sub(last, first), result, self.rows)
 

@@ -99,13 +99,33 @@ class _LU(Decomposition):
             factors, depth = f.offset(target, first, self.element), f.sub(last, first)
             self.multiply(last, self.rows, count, factors, self.pitch, 1, depth, self.packed, last, target, self.pitch)
 
-    def finish(self, first: Value, last: Value) -> None:
-        """Exchange rows of L as the panels behind it did."""
+    def store_columns(self, first: Value, last: Value) -> None:
+        """Write columns, with rows of L in the order that the panels behind each made."""
         f = self.f
         if not self.structure.blocked:
+            super().store_columns(first, last)
             return
-        with f.loop(first, last) as columns:
-            behind = f.add(f.binary("and", columns.index, -BLOCK), BLOCK)
-            column = self.at(self.work, columns.index, self.pitch)
-            with f.loop(behind, self.steps) as steps:
-                self.exchange(column, self.pitch, 0, i64(1), steps.index, self.partner(self.pivots, steps.index))
+        order = self.scratch("order")
+        with f.loop(f.binary("and", first, -BLOCK), last, BLOCK) as panels:
+            behind = self.smaller(f.add(panels.index, BLOCK), self.rows)
+            self._order(order, behind)
+            begin = f.intrinsic("smax", first, panels.index)
+            count = f.sub(self.smaller(last, f.add(panels.index, BLOCK)), begin)
+            work, result = self.at(self.work, begin, self.pitch), self.at(self.result, begin, self.rows)
+            self.store(work, self.pitch, behind, count, result, self.rows)
+            with f.loop(0, count) as columns, f.loop(behind, self.rows, self.width) as rows:
+                mask = f.lane_mask(f.sub(self.rows, rows.index), self.width)
+                places = f.load(f.offset(order, rows.index, "i32"), vector("i32", self.width))
+                numbers = f.gather(f.offsets(self.at(work, columns.index, self.pitch), places, self.element), mask, self.tile.type)
+                f.masked_store(numbers, self.at(result, columns.index, self.rows, rows.index), mask)
+
+    def _order(self, order: Value, first: Value) -> None:
+        """The rows (int32) that the steps from ``first`` on bring to each place from there on."""
+        f = self.f
+        with f.loop(first, self.rows) as rows:
+            f.store(f.cast("trunc", rows.index, "i32"), f.offset(order, rows.index, "i32"))
+        with f.loop(first, self.steps) as steps:
+            places = f.offset(order, steps.index, "i32"), f.offset(order, self.partner(self.pivots, steps.index), "i32")
+            numbers = [f.load(place, "i32") for place in places]
+            for number, place in zip(reversed(numbers), places, strict=True):
+                f.store(number, place)
