@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from flambeau._codegen.contract.kernel import Code
-from flambeau._codegen.ir import Value, constant, i64, vector
+from flambeau._codegen.ir import Value, constant, constant_vector, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
 from flambeau._codegen.linear.triangle import emit_triangle
@@ -68,18 +68,18 @@ class _LU(Decomposition):
     def _pivot(self, column: Value, step: Value) -> Value:
         """The first row, from ``step`` on, with the largest element of a column."""
         f, width = self.f, self.width
-        best, places = constant(self.tile.type, -1.0), f.splat(step, width)
-        with f.loop(self.down(step), self.rows, width, [best, places]) as vectors:
+        start, end = (f.splat(f.cast("trunc", row, "i32"), width) for row in (step, self.rows))
+        with f.loop(self.down(step), self.rows, width, [constant(self.tile.type, -1.0), start]) as vectors:
             best, places = vectors.carried
-            here = self.lanes(vectors.index)
+            here = f.add(constant_vector("i32", range(width)), f.splat(f.cast("trunc", vectors.index, "i32"), width))
             size = f.intrinsic("fabs", f.load(f.offset(column, vectors.index, self.element), self.tile.type))
-            inside = f.binary("and", f.compare("sge", here, f.splat(step, width)), f.compare("slt", here, f.splat(self.rows, width)))
+            inside = f.binary("and", f.compare("sge", here, start), f.compare("slt", here, end))
             better = f.binary("and", f.compare("ogt", size, best), inside)
             vectors.carry(f.select(better, size, best), f.select(better, here, places))
         best, places = vectors.carried
         top = f.splat(f.intrinsic("vector.reduce.fmax", best, returns=self.element), width)
-        candidates = f.select(f.compare("oeq", best, top), places, constant(vector("i64", width), 1 << 62))
-        return f.intrinsic("vector.reduce.smin", candidates, returns="i64")
+        candidates = f.select(f.compare("oeq", best, top), places, constant(places.type, (1 << 31) - 1))
+        return f.cast("sext", f.intrinsic("vector.reduce.smin", candidates, returns="i32"), "i64")
 
     def update(self, first: Value, last: Value, begin: Value, end: Value) -> None:
         """Exchange rows, find the columns' part of U, and subtract products with it."""
