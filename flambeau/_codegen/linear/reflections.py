@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from flambeau._codegen.contract.kernel import Code, panels_of_rows
-from flambeau._codegen.ir import Value, constant, i64
+from flambeau._codegen.ir import Value, constant, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
 
@@ -211,12 +211,13 @@ class _QR(Reflections, Decomposition):
         f, width = self.f, self.width
         edge = self.down(step)
         inside = f.compare("sgt", self.lanes(edge), f.splat(step, width))
-        zero = constant(self.tile.type, 0.0)
-        with f.loop(edge, self.rows, width, [zero, inside]) as loop:
+        zero, bits = constant(self.tile.type, 0.0), "i32" if self.element == "float" else "i64"
+        whole = vector(bits, width)  # bits of sizes are in their order, with NaN behind infinity, and are compared in one cycle
+        with f.loop(edge, self.rows, width, [constant(whole, 0), inside]) as loop:
             most, inside = loop.carried
             size = f.intrinsic("fabs", f.select(inside, f.load(f.offset(column, loop.index, self.element), self.tile.type), zero))
-            loop.carry(f.intrinsic("maximum", most, size), constant(inside.type, 1))
-        below = f.intrinsic("vector.reduce.fmaximum", loop.carried[0], returns=self.element)
+            loop.carry(f.intrinsic("smax", most, f.cast("bitcast", size, whole)), constant(inside.type, 1))
+        below = f.cast("bitcast", f.intrinsic("vector.reduce.smax", loop.carried[0], returns=bits), self.element)
         return f.intrinsic("maximum", below, f.intrinsic("fabs", self.get(column, step))), below
 
     def _power(self, largest: Value) -> Value:
