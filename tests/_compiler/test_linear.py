@@ -142,7 +142,9 @@ def test_singular_values(size: tuple[int, int, int], dtype: DType) -> None:
     np.testing.assert_allclose(found, expected, atol=tolerance * expected.max())
     product = np.einsum("bj,bjr,bjc->bcr", found, left, right)
     np.testing.assert_allclose(product, a, atol=4 * tolerance * np.abs(a).max())
-    np.testing.assert_allclose(right @ np.swapaxes(right, 1, 2), np.broadcast_to(np.eye(size[1]), right[:, : size[1]].shape), atol=2 * tolerance)
+    np.testing.assert_allclose(
+        right @ np.swapaxes(right, 1, 2), np.broadcast_to(np.eye(size[1]), right[:, : size[1]].shape), atol=2 * tolerance
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)

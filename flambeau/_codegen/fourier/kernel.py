@@ -213,7 +213,9 @@ class _Kernel:
         before, after = (Kind(pairs=True, swapped=swapped, ahead=structure.ahead) for swapped in structure.swaps)
         if self.opens:
             with f.loop(0, self.here) as lines:
-                self._fold_row(_Array(self._moved(here.base, lines.index, "source.lane"), nothing, nothing), self._row_of(rows, lines.index))
+                self._fold_row(
+                    _Array(self._moved(here.base, lines.index, "source.lane"), nothing, nothing), self._row_of(rows, lines.index)
+                )
             here, before = rows, PLANES
         to, after = (rows, PLANES) if self.folds else (result, after)
         if group.stays:

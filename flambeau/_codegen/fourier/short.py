@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flambeau._codegen.fourier.butterflies import Complex, product, transform
 from flambeau._codegen.fourier.passes import PLANES, Function, Kind, Numbers, Place
-from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
+from flambeau._codegen.ir import Builder, Module, Value, constant_vector, vector
 from flambeau._codegen.squares import transpose
 
 
@@ -203,7 +203,8 @@ def _load(function: Function, kind: Kind, lines: Sequence[Value], at: int, acros
         re, im = (f.shuffle(value, value, range(part, 2 * width, 2)) for part in range(2))
     else:
         places = [f.offset(line, at, numbers.element) for line in lines]
-        re, im = (joined(each, count, width) for each in (places, [f.offset(each, function.source.plane, numbers.element) for each in places]))
+        others = [f.offset(place, function.source.plane, numbers.element) for place in places]
+        re, im = joined(places, count, width), joined(others, count, width)
     return (im, re) if kind.swapped else (re, im)
 
 
@@ -218,7 +219,7 @@ def _store(function: Function, kind: Kind, number: Complex, lines: Sequence[Valu
                 piece = f.shuffle(part, part, range(first, first + across)) if across < numbers.width else part
                 f.store(piece, f.offset(place, at, numbers.element))
         return
-    both = f.shuffle(re, im, [lane for pair in zip(range(numbers.width), range(numbers.width, 2 * numbers.width), strict=True) for lane in pair])
+    both = f.shuffle(re, im, [lane // 2 + lane % 2 * numbers.width for lane in range(2 * numbers.width)])
     count = min(across, group.n - at)
     for line, first in zip(lines, range(0, 2 * numbers.width, 2 * across), strict=True):
         place = f.offset(line, 2 * at, numbers.element)

@@ -264,11 +264,11 @@ class Columns:
         """
         f, tile = self.f, self.tile
         across, along = (each if isinstance(each, Value) else i64(each) for each in (across, along))
-        zeros = self.module.table(self.element, [0] * tile.pitch)
+        zeros, b_pitch = self.module.table(self.element, [0] * tile.pitch), packed_pitch or i64(tile.pitch)
         with f.when(f.compare("sgt", count, 0)), f.loop(first, last, tile.lanes) as rows:
             b = f.offset(packed, f.mul(f.sub(rows.index, packed_from), i64(1) if packed_pitch else depth), self.element)
             with panels_of_rows(f, tile, count) as (column, _, here):
                 start, place = f.offset(a, f.mul(column, across), self.element), self.at(target, column, pitch, rows.index)
                 for size, micro in self.micro.items():
                     with f.when(f.compare("eq", here, size)):
-                        f.call(f"@{micro}", start, across, along, b, packed_pitch or i64(tile.pitch), depth, zeros, i64(0), place, pitch, constant("i1", 1))
+                        f.call(f"@{micro}", start, across, along, b, b_pitch, depth, zeros, i64(0), place, pitch, constant("i1", 1))

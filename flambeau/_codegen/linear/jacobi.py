@@ -210,7 +210,8 @@ class _Singular(_Rotations):
         f = self.f
         starts = f.mul(p, self.rows), f.mul(q, self.rows)
         first, second, between = (self._product(*pair) for pair in ((starts[0], starts[0]), (starts[1], starts[1]), starts))
-        resolution = constant(self.type, 2.0**-22 if self.element == "float" else 2.0**-51)  # a product of columns has an error of some 2**-23
+        # A product of columns has an error of some 2**-23.
+        resolution = constant(self.type, 2.0**-22 if self.element == "float" else 2.0**-51)
         bound = f.mul(f.mul(f.intrinsic("sqrt", first), f.intrinsic("sqrt", second)), resolution)
         matters = f.compare("ogt", f.intrinsic("fabs", between), bound)
         some = f.cast("bitcast", matters, f"i{self.width}")

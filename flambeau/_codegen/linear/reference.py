@@ -75,9 +75,7 @@ def _reflection(flags: Sequence[str], columns: int, packed: np.ndarray, taus: np
     return (product,)
 
 
-def _substitution(
-    flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray | None = None, order: np.ndarray | None = None
-) -> tuple:
+def _substitution(flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray | None = None, order: np.ndarray | None = None) -> tuple:
     a = np.triu(a) if "upper" in flags else np.tril(a)
     if "unit" in flags:
         np.fill_diagonal(a, 1)

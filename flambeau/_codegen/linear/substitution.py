@@ -57,7 +57,9 @@ class _Substitution(Columns):
             if "ordered" in flags:
                 self._order(matrix, first)
             else:
-                self.store(self.work, self.pitch, self.rows, self.count, f.offset(self.buffer("to.solution"), place, self.element), self.rows)
+                self.store(
+                    self.work, self.pitch, self.rows, self.count, f.offset(self.buffer("to.solution"), place, self.element), self.rows
+                )
 
     def _order(self, matrix: Value, first: Value) -> None:
         f = self.f

@@ -91,7 +91,14 @@ def emit_turn(kernel: Columns, *, negated: bool = False) -> str:
     module, width, element = kernel.module, kernel.width, kernel.element
     if module.has_function(name):
         return name
-    parameters = [("ptr", "source"), ("i64", "source_pitch"), ("i64", "rows"), ("i64", "columns"), ("ptr", "target"), ("i64", "target_pitch")]
+    parameters = [
+        ("ptr", "source"),
+        ("i64", "source_pitch"),
+        ("i64", "rows"),
+        ("i64", "columns"),
+        ("ptr", "target"),
+        ("i64", "target_pitch"),
+    ]
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     source, pitch, rows, columns, target, target_pitch = f.parameters
     lines = [f.offset(source, f.mul(pitch, row), element) for row in range(width)]

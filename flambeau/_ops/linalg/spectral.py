@@ -216,6 +216,8 @@ SVD = host_operator(
     infer=_infer_svd,
     compute=converging("linalg.svd", lambda a, full: tuple(np.linalg.svd(a, full))),
 )
+
+
 def singular(graph: Graph, name: str, a: Node) -> tuple[Node, Node, Node]:
     """By rotations in lanes, of matrices that ``have_short_columns``: singular values, and both sides' vectors as ``(batch, vector, element)``."""
     from flambeau._compiler import linear
