@@ -158,7 +158,7 @@ def _gathered(f: Builder, pieces: Sequence[tuple[int, Complex]], size: int) -> C
     sources = list({number[0].text: number for _, number in pieces}.values())
     order = []
     for block, number in pieces:
-        first = block * size + (0 if number is sources[0] else number[0].width)
+        first = block * size + (0 if number[0].text == sources[0][0].text else number[0].width)
         order += range(first, first + size)
     if order == list(range(len(order))):
         return sources[0]
