@@ -13,7 +13,7 @@ from math import prod
 
 from flambeau._codegen.fourier.kernel import Transform, fourier
 from flambeau._codegen.fourier.passes import Fold
-from flambeau._compiler.frequencies import division, fills_rows, folds, sections
+from flambeau._compiler.frequencies import division, fills_rows, folds, is_short, sections
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
@@ -29,6 +29,9 @@ _SHORT = 32
 _VECTORS = 2
 """At most so many vectors of lines make a tile."""
 _LINE = 64
+_LANES = 8
+_SHORT_ROWS = 512
+"""Numbers of the short rows that are a tile, at least."""
 
 
 class Lines:
@@ -242,6 +245,15 @@ def _by_row(node: Node, job: _Job) -> _Tiles:
     return _Tiles("row", "row", False, (False, False), 1, 1, node.args[0].shape[0], values)
 
 
+def _by_short_rows(node: Node, job: _Job) -> _Tiles:
+    lines = [stride * count for stride, count in zip(job.stride, _lengths(node), strict=True)]
+    outer = node.args[0].shape[0]
+    block = max(_LANES, _SHORT_ROWS // job.length // _LANES * _LANES)
+    blocks = -(-outer // block)
+    values = {"source.lane": lines[0], "target.lane": lines[1], "lanes": outer, "blocks": blocks}
+    return _Tiles("short", "short", False, (False, False), block, block, blocks, values)
+
+
 def _lengths(node: Node) -> tuple[int, int]:
     """The size of the axis, of the source and of the result."""
     moves = node.attrs[-1]
@@ -288,11 +300,17 @@ def lower(node: Node) -> list[KernelCall]:
     job, target, part = _job(node), targets.current(), node.dtype.to_real()
     radices = division(job.length).radices
     width = target.lanes(8 * part.itemsize)
-    by_row = node.args[0].shape[2] == 1 and what != "first half" and fills_rows(job.length, radices)
-    tiles = _by_row(node, job) if by_row else _by_block(node, job, radices, width)
+    rows = node.args[0].shape[2] == 1 and what != "first half"
+    if rows and what != "convolution" and is_short(radices):
+        tiles = _by_short_rows(node, job)
+    elif rows and fills_rows(job.length, radices):
+        tiles = _by_row(node, job)
+    else:
+        tiles = _by_block(node, job, radices, width)
+    ahead = node.args[0].numel * node.args[0].dtype.itemsize + node.numel * node.dtype.itemsize > target.l2_bytes
     code = fourier(
         Transform(
-            target, part, radices, tiles.reads, tiles.writes, job.swaps, job.fold, what == "convolution", what == "first half", tiles.ragged, tiles.narrow
+            target, part, radices, tiles.reads, tiles.writes, job.swaps, job.fold, scale != 1.0, ahead, what == "convolution", what == "first half", tiles.ragged, tiles.narrow
         )
     )  # fmt: skip
     line = _LINE // part.itemsize

@@ -29,6 +29,10 @@ _SHARED = 256
 _COLUMNS = 56
 """Columns of a block that a thread updates, or solves for, at once: a few panels of the micro-kernels, so that a panel of rows is read from the
 first-level cache."""
+_FEW = 16
+"""So many columns are reflected by one reflection after the other: a panel of them would take longer to prepare."""
+_ROTATED = 48
+"""Rows of the largest matrix that is rotated in lanes: at 64² LAPACK is as fast."""
 ALGORITHMS = {
     "lu": linear.lu,
     "cholesky": linear.cholesky,
@@ -38,7 +42,7 @@ ALGORITHMS = {
     "permutation": linear.permutation,
 }
 
-LANES = {"lu": lanes.lu, "cholesky": lanes.cholesky, "substitution": lanes.substitution, "eigh": jacobi.eigh}
+LANES = {"lu": lanes.lu, "cholesky": lanes.cholesky, "substitution": lanes.substitution, "eigh": jacobi.eigh, "singular": jacobi.singular}
 """The same for many small matrices."""
 
 
@@ -62,17 +66,31 @@ def matrices_of(columns: Node, batch: Sequence[int]) -> Node:
     return columns.reshape((*batch, *columns.shape[1:])).transpose(-2, -1)
 
 
-def lu(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
-    """The packed decomposition of (batch, columns, rows), pivots (batch, steps) from 1 (int32), and info (batch,) (int32)."""
+def as_they_lie(graph: Graph, matrices: Node) -> tuple[Node, ...]:
+    """Matrices (*, rows, columns) for a decomposition or a ``substitution``, and its flags: they are not copied if they lie by rows."""
+    lying = graph.lying(matrices)
+    if lying.layout.contiguous:
+        return lying.reshape((prod(lying.shape[:-2]), *lying.shape[-2:])), "turned"
+    return (columns_of(graph, matrices),)
+
+
+def _shape(a: Node, flags: Sequence[str]) -> tuple[int, int, int]:
+    """The batch, the columns and the rows of the matrices that an algorithm has as its first argument."""
     batch, columns, rows = a.shape
-    results = ((a.dtype, a.shape), (dt.int32, (batch, min(rows, columns))), (dt.int32, (batch,)))
-    packed, pivots, info = _linear(graph, "lu", (), (a,), results)
+    return (batch, rows, columns) if "turned" in flags else (batch, columns, rows)
+
+
+def lu(graph: Graph, a: Node, *flags: str) -> tuple[Node, Node, Node]:
+    """The packed decomposition of (batch, columns, rows), pivots (batch, steps) from 1 (int32), and info (batch,) (int32)."""
+    batch, columns, rows = shape = _shape(a, flags)
+    results = ((a.dtype, shape), (dt.int32, (batch, min(rows, columns))), (dt.int32, (batch,)))
+    packed, pivots, info = _linear(graph, "lu", flags, (a,), results)
     return packed, pivots, info
 
 
-def cholesky(graph: Graph, a: Node) -> tuple[Node, Node]:
+def cholesky(graph: Graph, a: Node, *flags: str) -> tuple[Node, Node]:
     """The lower factor of (batch, columns, rows), and info (batch,) (int32)."""
-    factor, info = _linear(graph, "cholesky", (), (a,), ((a.dtype, a.shape), (dt.int32, a.shape[:1])))
+    factor, info = _linear(graph, "cholesky", flags, (a,), ((a.dtype, a.shape), (dt.int32, a.shape[:1])))
     return factor, info
 
 
@@ -82,10 +100,27 @@ def substitution(graph: Graph, a: Node, b: Node, *flags: str, pivots: Node | Non
     return _linear(graph, "substitution", flags, (a, b, *(() if pivots is None else (pivots,))), ((b.dtype, b.shape),))[0]
 
 
-def qr(graph: Graph, a: Node) -> tuple[Node, Node]:
+def inverse(graph: Graph, packed: Node, pivots: Node) -> Node:
+    """The inverse, (batch, columns, rows), of matrices whose LU decomposition is given: ``U^-1 L^-1 P``, of which L^-1 has zeros that are not computed."""
+    batch, rows, _ = packed.shape
+    if _are_many(batch, rows):
+        one = graph.iota(packed.shape, 2).equals(graph.iota(packed.shape, 1))
+        lower = substitution(graph, packed, graph.cast(one, packed.dtype), "unit", pivots=pivots)
+        return substitution(graph, packed, lower, "upper")
+    result = ((packed.dtype, packed.shape),)
+    lower = _linear(graph, "substitution", ("unit", "identity"), (packed,), result)[0]
+    return _linear(graph, "substitution", ("upper", "ordered"), (packed, lower, permutation(graph, pivots, rows)), result)[0]
+
+
+def _are_many(batch: int, size: int) -> bool:
+    """Whether matrices are small, and enough of them to be a lane each."""
+    return size <= lanes.LARGEST and batch >= lanes.FEWEST
+
+
+def qr(graph: Graph, a: Node, *flags: str) -> tuple[Node, Node]:
     """R and reflections packed as (batch, columns, rows), and taus (batch, steps)."""
-    batch, columns, rows = a.shape
-    packed, taus = _linear(graph, "qr", (), (a,), ((a.dtype, a.shape), (a.dtype, (batch, min(rows, columns)))))
+    batch, columns, rows = shape = _shape(a, flags)
+    packed, taus = _linear(graph, "qr", flags, (a,), ((a.dtype, shape), (a.dtype, (batch, min(rows, columns)))))
     return packed, taus
 
 
@@ -104,9 +139,24 @@ def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
     return values, vectors
 
 
-def are_small(batch: int, size: int) -> bool:
-    """Whether rotations in lanes are the faster way to eigenvalues: few lanes are full where there are few matrices."""
-    return size <= (lanes.LARGEST if batch >= lanes.FEWEST else lanes.LARGEST // 2)
+def singular(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
+    """Singular values (batch, columns) in decreasing order, and left (like a) and right vectors as columns, of (batch, columns, rows) that ``are_small``.
+
+    There are no more columns than rows; the left vectors of values that are 0 are 0.
+    """
+    batch, columns, _ = a.shape
+    results = ((a.dtype, (batch, columns)), (a.dtype, a.shape), (a.dtype, (batch, columns, columns)))
+    values, left, right = _linear(graph, "singular", (), (a,), results)
+    return values, left, right
+
+
+def are_small(batch: int, size: int, dtype: DType) -> bool:
+    """Whether rotations in lanes are the faster way to eigenvalues, which take a time of ``size ** 3`` for as many matrices as a vector has lanes.
+
+    LAPACK takes about as long as ``size ** 2`` elements for each: a sixth of the lanes are worth it for 24², a third for 32², three quarters for 48².
+    """
+    tiles = -(-batch // register_tile(dtype, targets.current()).width)
+    return size <= 8 or (size <= _ROTATED and 196 * batch >= tiles * size**2)
 
 
 def permutation(graph: Graph, pivots: Node, rows: int) -> Node:
@@ -133,6 +183,7 @@ def operations(node: Node) -> int:
         return 4 * batch * columns * rows * node.args[1].shape[1]
     return {
         "eigh": 36 * node.args[0].numel * node.args[0].shape[2],
+        "singular": 60 * node.args[0].numel * node.args[0].shape[1],
         "cholesky": batch * rows**3 // 3,
         "substitution": batch * columns * rows**2,
         "permutation": 0,
@@ -149,6 +200,7 @@ _NAMES = {
     "qr": (("a",), ("packed", "taus")),
     "reflection": (("packed", "taus", "b"), ("product",)),
     "eigh": (("a",), ("values", "vectors")),
+    "singular": (("a",), ("values", "left", "vectors")),
 }
 """The operands and the results of each algorithm."""
 
@@ -183,8 +235,8 @@ class _Lowering:
         if not all(prod(shape) for _, shape in self.node.attrs[2]):
             return []
         if self.algorithm in LANES:
-            *_, (batch, columns, rows) = (each.shape for each in self.node.args[:2] if each.ndim == 3)
-            if self.algorithm not in ALGORITHMS or (max(rows, columns) <= lanes.LARGEST and batch >= lanes.FEWEST):
+            batch, columns, rows = self.node.attrs[2][0][1] if self.algorithm == "substitution" else _shape(self.node.args[0], self.flags)
+            if self.algorithm not in ALGORITHMS or _are_many(batch, max(rows, columns)):
                 return self._many(batch, rows, columns)
         return getattr(self, "_" + self.algorithm)()
 
@@ -192,9 +244,9 @@ class _Lowering:
         """A call for many small matrices, a lane for each."""
         width = register_tile(self.dtype, self.target).width
         self.values |= {"batch": batch, "rows": rows, "columns": columns, "steps": min(rows, columns)}
-        size = rows * rows * width
-        others = {"vectors": size, "moved": rows * width} if self.algorithm == "eigh" else {"factor": size}
-        scratch = self._areas("scratch", work=rows * columns * width, **others)
+        rotates = self.algorithm not in ALGORITHMS
+        others = {"vectors": columns * columns * width, "moved": columns * width} if rotates else {"factor": rows * rows * width}
+        scratch = self._areas("scratch", work=rows * (columns + 1) * width, **others)
         return [self._call("lanes", -(-batch // width), max(1, 2048 // (rows * rows * columns)), scratch)]
 
     def _areas(self, prefix: str, start: int = 0, **sizes: int) -> int:
@@ -225,6 +277,8 @@ class _Lowering:
 
     def _own_areas(self, columns: int) -> dict[str, int]:
         """The numbers that a call needs for itself."""
+        if self.algorithm == "lu":
+            return {"order": self.values["rows"] + register_tile(self.dtype, self.target).width}
         if self.algorithm not in ("qr", "reflection"):
             return {}
         sums = max(linear.TOGETHER * linear.BLOCK, columns)
@@ -233,7 +287,7 @@ class _Lowering:
     # -- decompositions --------------------------------------------------------------------------------------------
 
     def _decomposition(self) -> list[KernelCall]:
-        batch, columns, rows = self.node.args[0].shape
+        batch, columns, rows = _shape(self.node.args[0], self.flags)
         steps = min(rows, columns)
         self.blocked = max(rows, columns) > linear.BLOCK
         pitch = linear.pitch(rows, self.dtype, self.target, self.blocked)
@@ -259,18 +313,19 @@ class _Lowering:
             rest = -(-(columns - last) // _COLUMNS)
             if rest:
                 calls.append(self._call("update", batch * rest, scratch=scratch, first=first, last=last, blocks=rest))
-        return [*calls, self._call("store", batch * blocks, blocks=blocks)]
+        return [*calls, self._call("store", batch * blocks, scratch=scratch, blocks=blocks)]
 
     # -- what is done to columns -----------------------------------------------------------------------------------
 
     def _substitution(self) -> list[KernelCall]:
-        rows = self.node.args[0].shape[2]
+        rows, width = self.node.args[0].shape[2], register_tile(self.dtype, self.target).width
         self.blocked = rows > linear.BLOCK
-        return self._columns(_COLUMNS, rows, rows, diagonal=linear.BLOCK**2)
+        return self._columns(_COLUMNS, rows, rows, diagonal=linear.BLOCK * (linear.BLOCK + width), negated=linear.BLOCK * _COLUMNS)
 
     def _reflection(self) -> list[KernelCall]:
         _, width, rows = self.node.args[0].shape
-        self.blocked = max(rows, width) > linear.BLOCK
+        few = self.node.attrs[2][0][1][1] <= _FEW and "identity" not in self.flags
+        self.blocked = max(rows, width) > linear.BLOCK and not few
         steps = self.node.args[1].shape[1]
         self.values |= {"width": width, "steps": steps}
         return self._columns(2 * _COLUMNS, rows, steps)

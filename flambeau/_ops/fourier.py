@@ -96,15 +96,14 @@ def _lower_c2c(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     if not layouts[0].numel:
         return graph.empty(layouts[0].dtype, layouts[0].shape)
     lines = Lines(graph, source)
-    _along_each(lines, dims, tables, forward, scale)
+    _along_each(lines, dims, tables, forward, scale, lines.is_last(dims))
     return lines.result()
 
 
-def _along_each(lines: Lines, dims: Sequence[int], tables: Sequence[Node], forward: bool, scale: float) -> None:
-    """Complex transforms along dimensions, the innermost in memory first; they become the innermost ones, if they are not."""
+def _along_each(lines: Lines, dims: Sequence[int], tables: Sequence[Node], forward: bool, scale: float, stays: bool) -> None:
+    """Complex transforms along dimensions, the innermost in memory first; they become the innermost ones, if they do not stay where they are."""
     from flambeau._compiler.fourier import complex_lines
 
-    stays = lines.is_last(dims)
     order = sorted(range(len(dims)), key=lambda number: lines.order.index(dims[number]), reverse=stays)
     for number in order:
         complex_lines(lines, dims[number], tables[number], forward, scale, not stays)
@@ -118,8 +117,9 @@ def _lower_r2c(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     if not layouts[0].numel:
         return graph.empty(layouts[0].dtype, layouts[0].shape)
     lines = Lines(graph, source)
+    stays = lines.is_last(dims)
     real_lines(lines, dims[-1], tables[-1], forward, scale)
-    _along_each(lines, dims[:-1], tables[:-1], forward, 1.0)
+    _along_each(lines, dims[:-1], tables[:-1], forward, 1.0, stays)
     return lines.result()
 
 
@@ -130,7 +130,8 @@ def _lower_c2r(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
     if not layouts[0].numel:
         return graph.empty(layouts[0].dtype, layouts[0].shape)
     lines = Lines(graph, source)
-    _along_each(lines, dims[:-1], tables[:-1], forward, 1.0)
+    stays = lines.is_last(dims)
+    _along_each(lines, dims[:-1], tables[:-1], forward, 1.0, stays)
     real_results(lines, dims[-1], tables[-1], forward, scale, size)
     return lines.result()
 

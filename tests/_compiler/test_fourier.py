@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau._compiler.frequencies import division, is_short
 from flambeau._compiler.interpret import Interpreter
 from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.plan import Plan
@@ -90,3 +91,38 @@ def test_kernels_do_what_nodes_mean(function: Callable[[flambeau.Tensor], flambe
     (slot,) = roots
     expected = Interpreter(graph, inputs, numbers).memory(roots[slot])
     np.testing.assert_allclose(result.numpy().reshape(-1), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("n", [n for n in range(32, 257) if is_short(division(n).radices)])
+def test_short_rows(n: int, dtype: type) -> None:
+    """Rows that do not fill groups, next to memory that must not be written."""
+    tolerance = 1e-6 if dtype is np.complex64 else 1e-14
+    for rows in (1, 7, 33):
+        values = np.random.default_rng(n).standard_normal((3, rows, 2 * n))
+        x = (values[0, :, :n] + 1j * values[1, :, :n]).astype(dtype)
+        x[1:2] = np.nan
+        real = values[2].astype(dtype(0).real.dtype)
+        expected = np.fft.fft(x.astype(np.complex128)), np.fft.ifft(x.astype(np.complex128)), np.fft.rfft(real.astype(np.float64)), real
+        y = flambeau.tensor(x)
+        half = flambeau.fft.rfft(flambeau.tensor(real))
+        found = flambeau.fft.fft(y), flambeau.fft.ifft(y), half, flambeau.fft.irfft(half, 2 * n)
+        for left, right in zip(found, expected, strict=True):
+            np.testing.assert_allclose(left.numpy(), right, atol=tolerance * np.nanmax(np.abs(right)))
+
+
+def test_short_rows_are_transformed_as_columns_are() -> None:
+    x = _numbers(35, 96, 224)
+    for n in (112, 128, 224):
+        rows = flambeau.fft.fft(x, n)
+        columns = flambeau.fft.fft(x.transpose(1, 2).contiguous(), n, dim=1)
+        np.testing.assert_array_equal(rows.numpy(), columns.numpy().swapaxes(1, 2))
+
+
+def test_real_transforms_of_the_innermost_axes_stay_in_order() -> None:
+    x = flambeau.randn(3, 32, 64)
+    x.numpy()
+    half = flambeau.fft.rfft2(x)
+    assert len(_planned(half).steps) == 2
+    half.numpy()
+    assert len(_planned(flambeau.fft.irfft2(half)).steps) == 2

@@ -86,6 +86,67 @@ def test_substitution(batch: int, size: int, columns: int, upper: bool, dtype: D
         agree(found, reference.compute("substitution", flags, columns, clean, b), dtype)
 
 
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64])
+@pytest.mark.parametrize("size", [*SIZES, (2, 150, 200), (9, 16, 16)])
+def test_matrices_that_lie_by_rows_are_decomposed_to_the_same_bits(size: tuple[int, int, int], dtype: DType) -> None:
+    a = values(*size, dtype=dtype)
+    rows = np.ascontiguousarray(np.swapaxes(a, 1, 2))
+    square = np.ascontiguousarray(a[:, : min(size[1:]), : min(size[1:])])
+    definite = square @ np.swapaxes(square, 1, 2) + np.eye(square.shape[1], dtype=dtype.numpy)
+    for algorithm, columns in (("lu", a), ("qr", a), ("cholesky", definite)):
+        turned = rows if columns is a else np.ascontiguousarray(np.swapaxes(columns, 1, 2))
+        found = computed(lambda graph, a, algorithm=algorithm: getattr(linear, algorithm)(graph, a, "turned"), turned)
+        for left, right in zip(found, computed(getattr(linear, algorithm), columns), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize(("batch", "size", "columns"), [(1, 1, 1), (7, 5, 3), (1, 33, 1), (2, 70, 17), (1, 129, 7), (1, 129, 60)])
+def test_a_triangle_that_lies_by_rows_gives_the_same_bits(batch: int, size: int, columns: int, upper: bool, dtype: DType) -> None:
+    a = values(batch, size, size, dtype=dtype) / size + 2 * np.eye(size, dtype=dtype.numpy)
+    b = values(batch, columns, size, dtype=dtype)
+    other = np.triu(np.ones((size, size), bool), 1)
+    a[:, other if upper else other.T] = np.nan
+    rows = np.ascontiguousarray(np.swapaxes(a, 1, 2))
+    for flags in (("upper",) * upper, ("upper",) * upper + ("unit",)):
+        expected = computed(lambda graph, a, b, flags=flags: (linear.substitution(graph, a, b, *flags),), a, b)
+        found = computed(lambda graph, a, b, flags=flags: (linear.substitution(graph, a, b, *flags, "turned"),), rows, b)
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64])
+@pytest.mark.parametrize(("batch", "size"), [(1, 1), (3, 5), (20, 7), (1, 33), (2, 64), (1, 129)])
+def test_an_inverse_is_two_substitutions_in_the_identity(batch: int, size: int, dtype: DType) -> None:
+    a = values(batch, size, size, dtype=dtype)
+
+    def write(graph: Graph, a: Node, one: Node) -> tuple[Node, ...]:
+        packed, pivots, _ = linear.lu(graph, a)
+        lower = linear.substitution(graph, packed, one, "unit", pivots=pivots)
+        return linear.inverse(graph, packed, pivots), linear.substitution(graph, packed, lower, "upper")
+
+    found, expected = computed(write, a, np.broadcast_to(np.eye(size, dtype=dtype.numpy), a.shape).copy())
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64])
+@pytest.mark.parametrize("size", [(20, 5, 5), (3, 4, 9), (17, 1, 6), (40, 20, 32)])
+def test_singular_values(size: tuple[int, int, int], dtype: DType) -> None:
+    a = values(*size, dtype=dtype)
+    a[1] = 0
+    if size[1] > 1:
+        a[2, 1] = a[2, 0]
+    found, left, right = computed(linear.singular, a)
+    tolerance = 2e-6 if dtype is dt.float32 else 1e-14
+    expected = reference.compute("singular", (), size[1], a)[0]
+    np.testing.assert_allclose(found, expected, atol=tolerance * expected.max())
+    product = np.einsum("bj,bjr,bjc->bcr", found, left, right)
+    np.testing.assert_allclose(product, a, atol=4 * tolerance * np.abs(a).max())
+    np.testing.assert_allclose(
+        right @ np.swapaxes(right, 1, 2), np.broadcast_to(np.eye(size[1]), right[:, : size[1]].shape), atol=2 * tolerance
+    )
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_reflections(size: tuple[int, int, int]) -> None:
     batch, columns, rows = size
@@ -118,12 +179,20 @@ def test_pivots_as_an_order() -> None:
         np.testing.assert_allclose(columns.T[rows], lower @ upper, atol=1e-12)
 
 
-@pytest.mark.parametrize("batch", [1, 20])
-def test_eigenvalues(batch: int) -> None:
-    a = values(batch, 5, 5)
-    found, _ = computed(linear.eigh, a)  # columns lie as rows would, so that the lower triangle is the upper one
+@pytest.mark.parametrize(("batch", "size"), [(1, 5), (20, 5), (9, 32), (3, 47)])
+def test_eigenvalues(batch: int, size: int) -> None:
+    a = values(batch, size, size)
+    found, vectors = computed(linear.eigh, a)  # columns lie as rows would, so that the lower triangle is the upper one
     np.testing.assert_allclose(found, np.linalg.eigvalsh(a, "U"), atol=1e-12)
-    np.testing.assert_allclose(reference.compute("eigh", (), 5, a)[0], found, atol=1e-12)
+    np.testing.assert_allclose(reference.compute("eigh", (), size, a)[0], found, atol=1e-12)
+    np.testing.assert_allclose(vectors @ np.swapaxes(vectors, 1, 2), np.broadcast_to(np.eye(size), a.shape), atol=1e-13)
+
+
+def test_rotations_are_for_enough_full_lanes() -> None:
+    assert linear.are_small(1, 8, dt.float32)
+    assert not linear.are_small(1, 15, dt.float32)
+    assert linear.are_small(1600, 48, dt.float32) or linear.register_tile(dt.float32, linear.targets.current()).width < 16
+    assert not linear.are_small(1600, 49, dt.float32)
 
 
 @pytest.mark.parametrize("algorithm", ["lu", "cholesky", "qr"])

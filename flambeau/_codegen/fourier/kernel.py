@@ -24,6 +24,7 @@ from flambeau._codegen.fourier.passes import (
     emit_pass,
     emit_scatter,
 )
+from flambeau._codegen.fourier.short import Group, emit_both, emit_first_of_two, emit_last_of_two
 from flambeau._codegen.ir import Module, Value, i64
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype as DType
@@ -36,11 +37,13 @@ class Transform:
     Attributes:
         dtype: of the parts
         radices: of the passes, in order
-        reads: how lines lie in the source: ``row`` (a tile is one of them), ``rows``, ``lanes`` (side by side), or ``reals``: as lanes do, but
+        reads: how lines lie in the source: ``row`` (a tile is one of them), ``short`` (some short rows), ``rows``, ``lanes`` (side by side), or ``reals``: as lanes do, but
             the parts of a complex number are two neighbours on a line of real ones
-        writes: ``row``, ``rows`` or ``lanes``
+        writes: ``row``, ``short``, ``rows`` or ``lanes``
         swaps: whether real and imaginary parts are exchanged as they are read and as they are written: both for the inverse transform
         fold: what is done to frequencies of real numbers, after the transform or, if it opens, before
+        scaled: whether there is a scale other than 1
+        ahead: whether rows are asked for before their time
         convolves: whether the passes, which are over a row, are those of the two transforms of a convolution
         turns: whether rows are multiplied by factors as they are written, as in the first half of a long transform
         ragged: whether lanes side by side must not be done twice, where they do not fill vectors, or are fewer than one has
@@ -54,6 +57,8 @@ class Transform:
     writes: str
     swaps: tuple[bool, bool] = (False, False)
     fold: Fold | None = None
+    scaled: bool = True
+    ahead: bool = False
     convolves: bool = False
     turns: bool = False
     ragged: bool = False
@@ -89,6 +94,7 @@ class _Kernel:
         self.read = parameters.reader(self.f, self.f.parameters[1])
         self.opens = structure.fold is not None and structure.fold.opens
         self.folds = structure.fold is not None and not structure.fold.opens
+        self.scales = structure.scaled and not self.folds
 
     def emit(self) -> None:
         f, read = self.f, self.read
@@ -107,7 +113,10 @@ class _Kernel:
                 places = []
                 for name, base in (("source", source), ("target", target)):
                     places.append(self._moved(self._moved(base, outer, f"{name}.outer"), self.first, f"{name}.lane"))
-                self._block(*places)
+                if self.structure.reads == "short":
+                    self._short(*places)
+                else:
+                    self._block(*places)
         f.ret()
 
     def _moved(self, base: Value, count: Value, stride: str) -> Value:
@@ -125,25 +134,25 @@ class _Kernel:
     def _row(self, source: Value, target: Value) -> None:
         structure, nothing = self.structure, i64(0)
         free = list(self.buffers)
-        memory = Kind(pairs=True, swapped=structure.swaps[0]), Kind(pairs=True, swapped=structure.swaps[1])
-        here, result = _Array(source, nothing, nothing), _Array(target, nothing, nothing)
+        before, after = (Kind(pairs=True, swapped=swapped, ahead=structure.ahead) for swapped in structure.swaps)
+        here, result = _Array(source, self.read("source.outer"), nothing), _Array(target, self.read("target.outer"), nothing)
         if structure.convolves:
-            self._convolve(here, result, *memory)
+            self._convolve(here, result, before, after)
         elif self.opens:
             planes = _Array(free[0], nothing, self.plane)
             self._fold_row(here, planes)
-            self._passes(planes, PLANES, result, memory[1], free[::-1], scales=True)
+            self._passes(planes, PLANES, result, after, free[::-1], scales=self.scales)
         elif self.folds:
             last = free[len(structure.radices) % 2 == 0]
             planes = _Array(last, nothing, self.plane)
-            self._passes(here, memory[0], planes, PLANES, free, scales=False)
+            self._passes(here, before, planes, PLANES, free, scales=False)
             # By way of scratch memory: a fold writes from both ends, and rows of n / 2 + 1 numbers do not start where cache lines do. Both at
             # once took twice as long as all the rest.
             folded = _Array(free[len(structure.radices) % 2], nothing, nothing)
             self._fold_row(planes, folded)
             self.f.copy(target, folded.base, self.f.mul(self.read("count_out"), 2 * structure.dtype.itemsize))
         else:
-            self._passes(here, memory[0], result, memory[1], free, scales=True)
+            self._passes(here, before, result, after, free, scales=self.scales)
 
     def _fold_row(self, source: _Array, target: _Array) -> None:
         assert self.structure.fold is not None
@@ -190,7 +199,39 @@ class _Kernel:
                 multiply(result, PLANES, result, Kind(swapped=True), "spectrum", length, length, False)
             if odd:
                 one, two = two, one
-        multiply(one, Kind(swapped=True), target, into, "chirp", count, count, True)
+        multiply(one, Kind(swapped=True), target, into, "chirp", count, count, self.scales)
+
+    # -- short rows ------------------------------------------------------------------------------------------------
+
+    def _short(self, source: Value, target: Value) -> None:
+        structure, f, read, nothing = self.structure, self.f, self.read, i64(0)
+        group = Group(*structure.radices, self.numbers.width)
+        here = _Array(source, read("source.lane"), nothing)
+        result = _Array(target, read("target.lane"), nothing)
+        between = _Array(self.buffers[0], nothing, self.plane)
+        rows = _Array(self.buffers[1], read("length"), self.plane)
+        before, after = (Kind(pairs=True, swapped=swapped, ahead=structure.ahead) for swapped in structure.swaps)
+        if self.opens:
+            with f.loop(0, self.here) as lines:
+                self._fold_row(
+                    _Array(self._moved(here.base, lines.index, "source.lane"), nothing, nothing), self._row_of(rows, lines.index)
+                )
+            here, before = rows, PLANES
+        to, after = (rows, PLANES) if self.folds else (result, after)
+        if group.stays:
+            name = emit_both(self.module, self.numbers, group, before, after, scales=self.scales)
+            self._call(name, here, to, self._table("first"), self.here, self.scale)
+        else:
+            name = emit_first_of_two(self.module, self.numbers, group, before)
+            self._call(name, here, between, self._table("first"), self.here)
+            name = emit_last_of_two(self.module, self.numbers, group, after, scales=self.scales)
+            self._call(name, between, to, self.here, self.scale)
+        if self.folds:
+            with f.loop(0, self.here) as lines:
+                self._fold_row(self._row_of(rows, lines.index), _Array(self._moved(target, lines.index, "target.lane"), nothing, nothing))
+
+    def _row_of(self, rows: _Array, index: Value) -> _Array:
+        return _Array(self.f.offset(rows.base, self.f.mul(index, rows.step), self.numbers.element), i64(0), rows.plane)
 
     # -- a block of lines ------------------------------------------------------------------------------------------
 
@@ -216,7 +257,7 @@ class _Kernel:
                 return
             to = _Array(free[0], f.mul(s, radix), self.plane)
             into = Kind(swapped=structure.swaps[1] and last)
-            name = emit_pass(self.module, self.numbers, radix, kind, into, turns=not last, scales=last and not self.folds)
+            name = emit_pass(self.module, self.numbers, radix, kind, into, turns=not last, scales=last and self.scales)
             lanes = s if here.base in self.buffers else self.here
             self._call(name, here, to, f.mul(m, here.step), s, self._table(f"pass{number}"), m, lanes, self.scale)
             free.reverse()
@@ -246,7 +287,7 @@ class _Kernel:
         """The last pass, into lanes side by side in memory: for each of the numbers of ``s / pitch`` that are done, since rows lie apart there."""
         structure, read, f = self.structure, self.read, self.f
         into = Kind(pairs=True, swapped=structure.swaps[1], ragged=structure.ragged)
-        name = emit_pass(self.module, self.numbers, radix, kind, into, turns=False, scales=True)
+        name = emit_pass(self.module, self.numbers, radix, kind, into, turns=False, scales=self.scales)
         done = i64(1)
         for each in structure.radices[:-1]:
             done = f.mul(done, each)

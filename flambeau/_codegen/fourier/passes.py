@@ -92,15 +92,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Kind:
-    """What an array looks like to a pass; see ``Place``. What is ``ragged`` may have fewer lanes than vectors do."""
+    """What an array looks like to a pass; see ``Place``. What is ``ragged`` may have fewer lanes than vectors do.
+
+    Of rows that lie ``ahead`` the next are asked for, those that follow where a pass over rows is: they are many streams, which a processor does not tell
+    apart on its own.
+    """
 
     pairs: bool = False
     swapped: bool = False
     ragged: bool = False
+    ahead: bool = False
 
     @property
     def name(self) -> str:
-        return ("pairs" if self.pairs else "planes") + "_swapped" * self.swapped + "_ragged" * self.ragged
+        return ("pairs" if self.pairs else "planes") + "_swapped" * self.swapped + "_ragged" * self.ragged + "_ahead" * self.ahead
 
 
 PLANES = Kind()
@@ -147,7 +152,7 @@ def emit_pass(module: Module, numbers: Numbers, radix: int, source: Kind, target
     """A pass whose lanes are neighbours q; returns its name.
 
     ``pass(arrays, source_leap, target_leap, table, m, s, scale)``: x[j] is ``source_leap`` behind x[j - 1], and y[k] ``target_leap`` behind y[k - 1]; the steps
-    are those of p. The table has ``exp(-2 pi i p k / n)`` for ``p < m`` and ``0 < k < r``, if it ``turns``. It can multiply by a scale. If s is less
+    are those of p, of which there is one if the target looks ahead. The table has ``exp(-2 pi i p k / n)`` for ``p < m`` and ``0 < k < r``, if it ``turns``. It can multiply by a scale. If s is less
     than a vector and nothing is ragged, a whole one is computed, and what it writes too much is overwritten by what follows.
     """
     name = f"pass{radix}_{source.name}_to_{target.name}" + "_turned" * turns + "_scaled" * scales
@@ -175,8 +180,16 @@ def emit_pass(module: Module, numbers: Numbers, radix: int, source: Kind, target
             if scale is not None:
                 number = f.mul(number[0], scale), f.mul(number[1], scale)
             function.target.store(number, place, mask if target.ragged else None)
+            if target.ahead:
+                _ask(function, f.offset(place, function.target.step, numbers.element), writes=True)
     f.ret()
     return name
+
+
+def _ask(function: Function, place: Value, *, writes: bool) -> None:
+    """Ask for a vector of pairs."""
+    for start in range(0, 2 * function.numbers.width, 64 // function.numbers.dtype.itemsize):
+        function.f.prefetch(function.f.offset(place, start, function.numbers.element), writes=writes)
 
 
 def _along(function: Function, place: Value, leap: str, count: int) -> Iterator[Value]:
@@ -200,7 +213,11 @@ def emit_first(module: Module, numbers: Numbers, radix: int, source: Kind) -> st
     f, m, width = function.f, function.given["m"], numbers.width
     with f.loop(0, m, width) as vectors:
         p = function.within(vectors.index, m)
-        x = [function.source.load(place) for place in _along(function, function.source.at(i64(0), p), "source_leap", radix)]
+        x = []
+        for place in _along(function, function.source.at(i64(0), p), "source_leap", radix):
+            x.append(function.source.load(place))
+            if source.ahead:
+                _ask(function, f.offset(place, function.source.step, numbers.element), writes=False)
         table = f.offset(function.given["table"], p, numbers.element)
         y = transform(f, x)
         for k in range(1, radix):

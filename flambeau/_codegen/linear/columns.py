@@ -130,6 +130,13 @@ class Columns:
                 mask = f.lane_mask(f.sub(rows, whole), self.width)
                 f.masked_store(f.load(f.offset(start, whole, self.element), type), f.offset(place, whole, self.element), mask)
 
+    def identity(self, target: Value, pitch: Value, first: Value, count: Value) -> None:
+        """Make so many columns those of the identity, from column ``first`` on."""
+        f = self.f
+        f.fill(target, f.mul(f.mul(pitch, count), i64(self.tile.bytes)))
+        with f.loop(0, count) as columns:
+            self.put(constant(self.element, 1.0), self.at(target, columns.index, pitch), f.add(first, columns.index))
+
     def exchange(self, base: Value, pitch: Value, first: Value | int, last: Value, row: Value, other: Value) -> None:
         """Exchange two rows in the columns from ``first`` to before ``last``."""
         f = self.f
@@ -246,21 +253,22 @@ class Columns:
             vectors.carry(constant(vector("i1", self.width), 1))
 
     def multiply(
-        self, first: Value, last: Value, count: Value, a: Value, across: Value | int, along: Value | int, depth: Value, packed: Value, packed_from: Value, target: Value, pitch: Value
+        self, first: Value, last: Value, count: Value, a: Value, across: Value | int, along: Value | int, depth: Value, packed: Value, packed_from: Value, target: Value, pitch: Value, packed_pitch: Value | None = None
     ) -> None:  # fmt: skip
         """Add products to the rows from ``first`` to before ``last`` of ``count`` columns; rows are whole register tiles.
 
         Args:
             a, across, along: the factors of a column's element, ``across`` from column to column, ``along`` from one to the next of ``depth``
             packed, packed_from: what ``pack`` made, and of which first row
+            packed_pitch: from one of ``depth`` to the next, if it is not packed but columns
         """
         f, tile = self.f, self.tile
         across, along = (each if isinstance(each, Value) else i64(each) for each in (across, along))
-        zeros = self.module.table(self.element, [0] * tile.pitch)
+        zeros, b_pitch = self.module.table(self.element, [0] * tile.pitch), packed_pitch or i64(tile.pitch)
         with f.when(f.compare("sgt", count, 0)), f.loop(first, last, tile.lanes) as rows:
-            b = f.offset(packed, f.mul(f.sub(rows.index, packed_from), depth), self.element)
+            b = f.offset(packed, f.mul(f.sub(rows.index, packed_from), i64(1) if packed_pitch else depth), self.element)
             with panels_of_rows(f, tile, count) as (column, _, here):
                 start, place = f.offset(a, f.mul(column, across), self.element), self.at(target, column, pitch, rows.index)
                 for size, micro in self.micro.items():
                     with f.when(f.compare("eq", here, size)):
-                        f.call(f"@{micro}", start, across, along, b, i64(tile.pitch), depth, zeros, i64(0), place, pitch, constant("i1", 1))
+                        f.call(f"@{micro}", start, across, along, b, b_pitch, depth, zeros, i64(0), place, pitch, constant("i1", 1))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.linear.columns import Columns, Structure
+from flambeau._codegen.linear.triangle import emit_turn
 
 
 class Decomposition(Columns):
-    """A kernel that decomposes each matrix ``a`` of a batch; ``info`` (int32) says of each what is wrong with it.
+    """A kernel that decomposes each matrix ``a`` of a batch, which lies by rows if ``turned``; ``info`` (int32) says of each what is wrong with it.
 
     Either a call decomposes *whole* matrices in scratch memory, a tile each, or threads share a large matrix in memory of the program: then
     there are calls for each *panel*, a tile for a matrix, and for the *update* after it, a tile for a block of columns.
@@ -95,13 +96,22 @@ class Decomposition(Columns):
 
     def _load(self, first: Value, last: Value) -> None:
         f = self.f
-        source, work = self.at(self.source, first, self.rows), self.at(self.work, first, self.pitch)
-        self.load(source, self.rows, self.rows, f.sub(last, first), work, self.pitch)
+        work, count = self.at(self.work, first, self.pitch), f.sub(last, first)
+        if "turned" in self.structure.flags:
+            with f.loop(0, self.pitch, self.width) as loop:
+                start, left = self.at(self.source, loop.index, self.count, first), f.sub(self.rows, loop.index)
+                target = f.offset(work, loop.index, self.element)
+                f.call(f"@{emit_turn(self)}", start, self.count, left, count, target, self.pitch)
+        else:
+            self.load(self.at(self.source, first, self.rows), self.rows, self.rows, count, work, self.pitch)
         with f.when(f.compare("eq", first, 0)):
             self.start()
 
     def _store(self, first: Value, last: Value) -> None:
         self.finish(first, last)
+        self.store_columns(first, last)
+
+    def store_columns(self, first: Value, last: Value) -> None:
         work, result = self.at(self.work, first, self.pitch), self.at(self.result, first, self.rows)
         self.store(work, self.pitch, self.rows, self.f.sub(last, first), result, self.rows)
 

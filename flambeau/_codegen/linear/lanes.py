@@ -84,6 +84,18 @@ class Lanes:
             f.store(numbers, self.vector(target, loop.index))
         return target
 
+    def load_matrix(self) -> Value:
+        """Read the matrices to decompose, whose rows lie together if they are ``turned``."""
+        f = self.f
+        if "turned" not in self.structure.flags:
+            return self.load("a", f.mul(self.rows, self.count), "work")
+        target = f.offset(f.parameters[4], self.read("scratch.work"), "i8")
+        places = self._places("a", f.mul(self.rows, self.count), self.element)
+        with f.loop(0, self.rows) as rows, f.loop(0, self.count) as columns:
+            index = f.add(f.mul(rows.index, self.count), columns.index)
+            f.store(f.gather(self._moved(places, index, self.element), self.mask, self.type), self.at(target, rows.index, columns.index))
+        return target
+
     def store(self, area: Value, name: str, size: Value) -> None:
         f = self.f
         places = self._places(name, size, self.element)
@@ -137,7 +149,7 @@ class Lanes:
 
     def _lu(self) -> None:
         f, steps = self.f, self.read("steps")
-        work = self.load("a", f.mul(self.rows, self.count), "work")
+        work = self.load_matrix()
         with f.loop(0, steps, 1, [self.zeros]) as loop:
             step, following = loop.index, f.add(loop.index, 1)
             partners = self._largest(work, step)
@@ -174,7 +186,7 @@ class Lanes:
     def _cholesky(self) -> None:
         f = self.f
         size = f.mul(self.rows, self.rows)
-        work = self.load("a", size, "work")
+        work = self.load_matrix()
         with f.loop(0, self.rows, 1, [self.zeros]) as loop:
             step, following = loop.index, f.add(loop.index, 1)
             with f.loop(step, self.rows) as rows:
@@ -207,13 +219,17 @@ class Lanes:
                 pivots = f.gather(self._moved(places, steps.index, "i32"), self.mask, vector("i32", self.width))
                 partners = f.sub(f.cast("sext", pivots, vector("i64", self.width)), f.splat(i64(1), self.width))
                 self.exchange(work, self.count, steps.index, f.select(self.mask, partners, f.splat(steps.index, self.width)))
+
+        def element(row: Value, column: Value) -> Value:
+            return self.get(factor, *((column, row) if "turned" in flags else (row, column)))
+
         with f.loop(0, self.rows) as loop, f.loop(0, self.count) as columns:
             step = f.sub(f.sub(self.rows, loop.index), 1) if "upper" in flags else loop.index
             place = self.at(work, step, columns.index)
             number = f.load(place, self.type)
             if "unit" not in flags:
-                number = f.binary("fdiv", number, self.get(factor, step, step))
+                number = f.binary("fdiv", number, element(step, step))
                 f.store(number, place)
             start, stop = (i64(0), step) if "upper" in flags else (f.add(step, 1), self.rows)
-            self._subtract(lambda row, step=step: self.get(factor, row, step), number, work, columns.index, start, stop)
+            self._subtract(lambda row, step=step: element(row, step), number, work, columns.index, start, stop)
         self.store(work, "to.solution", size)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from flambeau._codegen.contract.kernel import Code
-from flambeau._codegen.ir import Value, constant, i64, vector
+from flambeau._codegen.ir import Value, constant, constant_vector, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
+from flambeau._codegen.linear.triangle import emit_triangle
 
 
 @cache
@@ -67,39 +68,64 @@ class _LU(Decomposition):
     def _pivot(self, column: Value, step: Value) -> Value:
         """The first row, from ``step`` on, with the largest element of a column."""
         f, width = self.f, self.width
-        best, places = constant(self.tile.type, -1.0), f.splat(step, width)
-        with f.loop(self.down(step), self.rows, width, [best, places]) as vectors:
+        start, end = (f.splat(f.cast("trunc", row, "i32"), width) for row in (step, self.rows))
+        with f.loop(self.down(step), self.rows, width, [constant(self.tile.type, -1.0), start]) as vectors:
             best, places = vectors.carried
-            here = self.lanes(vectors.index)
+            here = f.add(constant_vector("i32", range(width)), f.splat(f.cast("trunc", vectors.index, "i32"), width))
             size = f.intrinsic("fabs", f.load(f.offset(column, vectors.index, self.element), self.tile.type))
-            inside = f.binary("and", f.compare("sge", here, f.splat(step, width)), f.compare("slt", here, f.splat(self.rows, width)))
+            inside = f.binary("and", f.compare("sge", here, start), f.compare("slt", here, end))
             better = f.binary("and", f.compare("ogt", size, best), inside)
             vectors.carry(f.select(better, size, best), f.select(better, here, places))
         best, places = vectors.carried
         top = f.splat(f.intrinsic("vector.reduce.fmax", best, returns=self.element), width)
-        candidates = f.select(f.compare("oeq", best, top), places, constant(vector("i64", width), 1 << 62))
-        return f.intrinsic("vector.reduce.smin", candidates, returns="i64")
+        candidates = f.select(f.compare("oeq", best, top), places, constant(places.type, (1 << 31) - 1))
+        return f.cast("sext", f.intrinsic("vector.reduce.smin", candidates, returns="i32"), "i64")
 
     def update(self, first: Value, last: Value, begin: Value, end: Value) -> None:
         """Exchange rows, find the columns' part of U, and subtract products with it."""
         f = self.f
         count, target = f.sub(end, begin), self.at(self.work, begin, self.pitch)
-        with f.loop(first, last) as steps:
-            self.exchange(target, self.pitch, 0, count, steps.index, self.partner(self.pivots, steps.index))
-        with f.loop(first, last) as steps:
-            column, factors = self.at(self.work, steps.index, self.pitch), f.offset(target, steps.index, self.element)
-            self.eliminate(column, target, self.pitch, factors, self.pitch, count, steps.index, last)
-        if self.structure.blocked:
+        with f.loop(0, count) as columns, f.loop(first, last) as steps:  # a column after the other: it stays in the first-level cache
+            column = self.at(target, columns.index, self.pitch)
+            self.exchange(column, self.pitch, 0, i64(1), steps.index, self.partner(self.pivots, steps.index))
+        if not self.structure.blocked:
+            with f.loop(first, last) as steps:
+                column, factors = self.at(self.work, steps.index, self.pitch), f.offset(target, steps.index, self.element)
+                self.eliminate(column, target, self.pitch, factors, self.pitch, count, steps.index, last)
+        else:
+            triangle = emit_triangle(self, upper=False, unit=True)
+            corner, here = self.at(self.work, first, self.pitch, first), f.offset(target, first, self.element)
+            f.call(f"@{triangle}", corner, self.pitch, here, self.pitch, count, f.sub(last, first))
             factors, depth = f.offset(target, first, self.element), f.sub(last, first)
             self.multiply(last, self.rows, count, factors, self.pitch, 1, depth, self.packed, last, target, self.pitch)
 
-    def finish(self, first: Value, last: Value) -> None:
-        """Exchange rows of L as the panels behind it did."""
+    def store_columns(self, first: Value, last: Value) -> None:
+        """Write columns, with rows of L in the order that the panels behind each made."""
         f = self.f
         if not self.structure.blocked:
+            super().store_columns(first, last)
             return
-        with f.loop(first, last) as columns:
-            behind = f.add(f.binary("and", columns.index, -BLOCK), BLOCK)
-            column = self.at(self.work, columns.index, self.pitch)
-            with f.loop(behind, self.steps) as steps:
-                self.exchange(column, self.pitch, 0, i64(1), steps.index, self.partner(self.pivots, steps.index))
+        order = self.scratch("order")
+        with f.loop(f.binary("and", first, -BLOCK), last, BLOCK) as panels:
+            behind = self.smaller(f.add(panels.index, BLOCK), self.rows)
+            self._order(order, behind)
+            begin = f.intrinsic("smax", first, panels.index)
+            count = f.sub(self.smaller(last, f.add(panels.index, BLOCK)), begin)
+            work, result = self.at(self.work, begin, self.pitch), self.at(self.result, begin, self.rows)
+            self.store(work, self.pitch, behind, count, result, self.rows)
+            with f.loop(0, count) as columns, f.loop(behind, self.rows, self.width) as rows:
+                mask = f.lane_mask(f.sub(self.rows, rows.index), self.width)
+                places = f.load(f.offset(order, rows.index, "i32"), vector("i32", self.width))
+                numbers = f.gather(f.offsets(self.at(work, columns.index, self.pitch), places, self.element), mask, self.tile.type)
+                f.masked_store(numbers, self.at(result, columns.index, self.rows, rows.index), mask)
+
+    def _order(self, order: Value, first: Value) -> None:
+        """The rows (int32) that the steps from ``first`` on bring to each place from there on."""
+        f = self.f
+        with f.loop(first, self.rows) as rows:
+            f.store(f.cast("trunc", rows.index, "i32"), f.offset(order, rows.index, "i32"))
+        with f.loop(first, self.steps) as steps:
+            places = f.offset(order, steps.index, "i32"), f.offset(order, self.partner(self.pivots, steps.index), "i32")
+            numbers = [f.load(place, "i32") for place in places]
+            for number, place in zip(reversed(numbers), places, strict=True):
+                f.store(number, place)

@@ -17,8 +17,12 @@ def compute(algorithm: str, flags: Sequence[str], columns: int, *arrays: np.ndar
         "substitution": _substitution,
         "reflection": _reflection,
         "eigh": _eigh,
+        "singular": _singular,
     }
-    results = [functions[algorithm](flags, columns, *each) for each in zip(*map(_turned, arrays), strict=True)]
+    matrices = [*map(_turned, arrays)]
+    if "turned" in flags:
+        matrices[0] = np.swapaxes(matrices[0], 1, 2)
+    results = [functions[algorithm](flags, columns, *each) for each in zip(*matrices, strict=True)]
     return tuple(_turned(np.stack(each)) for each in zip(*results, strict=True))
 
 
@@ -71,11 +75,17 @@ def _reflection(flags: Sequence[str], columns: int, packed: np.ndarray, taus: np
     return (product,)
 
 
-def _substitution(flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray, pivots: np.ndarray | None = None) -> tuple:
+def _substitution(flags: Sequence[str], columns: int, a: np.ndarray, b: np.ndarray | None = None, order: np.ndarray | None = None) -> tuple:
     a = np.triu(a) if "upper" in flags else np.tril(a)
     if "unit" in flags:
         np.fill_diagonal(a, 1)
-    return (np.linalg.solve(a, b if pivots is None else _exchanged(b, pivots)),)
+    b = np.eye(len(a)) if b is None else b
+    if "pivoted" in flags and order is not None:
+        b = _exchanged(b, order)
+    found = np.linalg.solve(a, b)
+    if "ordered" in flags:
+        found[:, order] = found.copy()
+    return (found,)
 
 
 def _permutation(flags: Sequence[str], columns: int, pivots: np.ndarray) -> tuple:
@@ -84,3 +94,8 @@ def _permutation(flags: Sequence[str], columns: int, pivots: np.ndarray) -> tupl
 
 def _eigh(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
     return tuple(np.linalg.eigh(a))
+
+
+def _singular(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
+    left, values, right = np.linalg.svd(a, full_matrices=False)
+    return values, left * (values > 0), right.T

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from flambeau._codegen.contract.kernel import Code, panels_of_rows
-from flambeau._codegen.ir import Value, constant, i64
+from flambeau._codegen.ir import Value, constant, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
 
@@ -211,12 +211,13 @@ class _QR(Reflections, Decomposition):
         f, width = self.f, self.width
         edge = self.down(step)
         inside = f.compare("sgt", self.lanes(edge), f.splat(step, width))
-        zero = constant(self.tile.type, 0.0)
-        with f.loop(edge, self.rows, width, [zero, inside]) as loop:
+        zero, bits = constant(self.tile.type, 0.0), "i32" if self.element == "float" else "i64"
+        whole = vector(bits, width)  # bits of sizes are in their order, with NaN behind infinity, and are compared in one cycle
+        with f.loop(edge, self.rows, width, [constant(whole, 0), inside]) as loop:
             most, inside = loop.carried
             size = f.intrinsic("fabs", f.select(inside, f.load(f.offset(column, loop.index, self.element), self.tile.type), zero))
-            loop.carry(f.intrinsic("maximum", most, size), constant(inside.type, 1))
-        below = f.intrinsic("vector.reduce.fmaximum", loop.carried[0], returns=self.element)
+            loop.carry(f.intrinsic("smax", most, f.cast("bitcast", size, whole)), constant(inside.type, 1))
+        below = f.cast("bitcast", f.intrinsic("vector.reduce.smax", loop.carried[0], returns=bits), self.element)
         return f.intrinsic("maximum", below, f.intrinsic("fabs", self.get(column, step))), below
 
     def _power(self, largest: Value) -> Value:
@@ -277,9 +278,7 @@ class _Reflection(Reflections):
         if "identity" not in self.structure.flags:
             self.load(f.offset(self.buffer("b"), place, self.element), self.rows, self.rows, self.count, self.work, self.pitch)
             return
-        f.fill(self.work, f.mul(f.mul(self.pitch, self.count), i64(self.tile.bytes)))
-        with f.loop(0, self.count) as columns:
-            self.put(constant(self.element, 1.0), self.at(self.work, columns.index, self.pitch), f.add(self.first, columns.index))
+        self.identity(self.work, self.pitch, self.first, self.count)
 
     def _panel(self, first: Value, last: Value) -> None:
         """Apply a panel; the columns of the identity before it do not have its rows."""
@@ -295,7 +294,8 @@ class _Reflection(Reflections):
                 self.apply(f.offset(target, first, self.element), self.pitch, count)
             else:
                 size = f.sub(last, first)
-                self.load(self.source, self.rows, self.rows, size, self.v, self.pitch)
+                self.load(self.at(self.source, first, self.rows), self.rows, self.rows, size, self.v, self.pitch)
                 with f.loop(0, size) as steps:
-                    step = steps.index if adjoint else f.sub(f.sub(size, steps.index), 1)
-                    self.reflect(self.at(self.v, step, self.pitch), self.get(self.taus, step), step, self.rows, target, self.pitch, count)
+                    number = steps.index if adjoint else f.sub(f.sub(size, steps.index), 1)
+                    v, step = self.at(self.v, number, self.pitch), f.add(first, number)
+                    self.reflect(v, self.get(self.taus, step), step, self.rows, target, self.pitch, count)

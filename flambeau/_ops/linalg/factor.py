@@ -51,7 +51,7 @@ def _lower_cholesky(graph: Graph, operands: list[Node], upper: bool, check: bool
 
     a = operands[0].transpose(-2, -1) if upper else operands[0]
     batch = a.shape[:-2]
-    columns, info = linear.cholesky(graph, linear.columns_of(graph, a))
+    columns, info = linear.cholesky(graph, *linear.as_they_lie(graph, a))
     factor, info = linear.matrices_of(columns, batch), info.reshape(batch)
     if check:
         refuse(graph, "linalg.cholesky", info, _not_definite)
@@ -152,7 +152,7 @@ def _lower_qr(graph: Graph, operands: list[Node], mode: str) -> tuple[Node, Node
     a = operands[0]
     *batch, rows, columns = a.shape
     inner = rows if mode == "complete" else min(rows, columns)
-    packed, taus = linear.qr(graph, linear.columns_of(graph, a))
+    packed, taus = linear.qr(graph, *linear.as_they_lie(graph, a))
     top = linear.matrices_of(packed, batch).slice(a.ndim - 2, 0, inner)
     above = graph.iota(top.shape, a.ndim - 2) <= graph.iota(top.shape, a.ndim - 1)
     q = graph.constant(0, a.dtype, (0,)) if mode == "r" else linear.matrices_of(linear.reflection(graph, packed, taus, inner), batch)
@@ -235,7 +235,7 @@ def _lower_geqrf(graph: Graph, operands: list[Node]) -> tuple[Node, Node]:
     from flambeau._compiler import linear
 
     *batch, rows, columns = operands[0].shape
-    packed, taus = linear.qr(graph, linear.columns_of(graph, operands[0]))
+    packed, taus = linear.qr(graph, *linear.as_they_lie(graph, operands[0]))
     return linear.matrices_of(packed, batch), taus.reshape((*batch, min(rows, columns)))
 
 
@@ -326,7 +326,7 @@ def _lower_lu(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, No
     from flambeau._compiler import linear
 
     *batch, rows, columns = operands[0].shape
-    packed, pivots, info = linear.lu(graph, linear.columns_of(graph, operands[0]))
+    packed, pivots, info = linear.lu(graph, *linear.as_they_lie(graph, operands[0]))
     info = info.reshape(tuple(batch))
     if check:
         refuse(graph, "torch.linalg.lu_factor", info, _zero_pivot)

@@ -20,8 +20,10 @@ from flambeau._ops.linalg.host import (
     host_operator,
     kernel_operator,
     may_look,
+    on_host,
 )
-from flambeau._ops.linalg.spectral import eigvalsh, svdvals
+from flambeau._ops.linalg.spectral import eigvalsh, have_short_columns, singular, svdvals
+from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.finfo import finfo
@@ -97,9 +99,24 @@ def _compute_pinv(a: np.ndarray, atol: np.ndarray, rtol: np.ndarray, hermitian: 
     return np.conj(np.swapaxes(vh, -1, -2)) @ (inverse[..., None] * np.conj(np.swapaxes(u, -1, -2)))
 
 
-PINV = host_operator(
-    "linalg_pinv", ("A", "atol", "rtol"), ("hermitian",), infer=_infer_pinv, compute=converging("linalg.pinv", _compute_pinv)
-)
+_on_host = on_host(converging("linalg.pinv", _compute_pinv))
+
+
+def _lower_pinv(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Any:
+    a, atol, rtol = operands
+    if statics[0] or not a.numel or a.dtype.is_complex or not have_short_columns(a):
+        return _on_host(graph, operands, statics, layouts)
+    values, left, right = singular(graph, "linalg.pinv", a)
+    batch, count = values.shape
+    least, relative = (each.expand(a.shape[:-2]).reshape((batch,)) for each in (atol, rtol))
+    bound = graph.map("maximum", relative * values.slice(1, 0, 1).reshape((batch,)), least).unsqueeze(1).expand(values.shape)
+    inverse = graph.where(values > bound, graph.constant(1.0, a.dtype, values.shape) / values, 0.0)
+    scaled = right * inverse.unsqueeze(2).expand(right.shape)
+    found = graph.contract(scaled.transpose(1, 2), left, batch=1, m=1, n=1, k=1)
+    return found.reshape(layouts[0].shape)
+
+
+PINV = Operator("linalg_pinv", ("A", "atol", "rtol"), ("hermitian",), infer=_infer_pinv, lower=_lower_pinv, keeps_origin=True)
 
 
 def _pinv_gradient(grad: Tensor, A: Tensor, result: Tensor) -> Tensor:
@@ -137,7 +154,7 @@ def _triangle(graph: Graph, a: Node) -> tuple[Node, Node, Node]:
     """Of a QR decomposition of matrices that are not wide: the packed reflections, taus, and R as its columns (with reflections below)."""
     from flambeau._compiler import linear
 
-    packed, taus = linear.qr(graph, linear.columns_of(graph, a))
+    packed, taus = linear.qr(graph, *linear.as_they_lie(graph, a))
     return packed, taus, graph.dense(packed.slice(2, 0, packed.shape[1]))
 
 

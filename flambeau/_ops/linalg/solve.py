@@ -58,7 +58,8 @@ def _lower_triangular(graph: Graph, operands: list[Node], upper: bool, left: boo
 
     a, b = operands if left else [each.transpose(-2, -1) for each in operands]  # X A = B is A^T X^T = B^T
     flags = ("upper",) * (upper is left) + ("unit",) * unitriangular
-    columns = linear.substitution(graph, linear.columns_of(graph, a), linear.columns_of(graph, b), *flags)
+    factor, *turned = linear.as_they_lie(graph, a)
+    columns = linear.substitution(graph, factor, linear.columns_of(graph, b), *flags, *turned)
     found = linear.matrices_of(columns, b.shape[:-2])
     return found if left else found.transpose(-2, -1)
 
@@ -125,8 +126,9 @@ def _lower_cholesky_solve(graph: Graph, operands: list[Node], upper: bool) -> No
 
     b, factor = operands
     lower, higher = (factor.transpose(-2, -1), factor) if upper else (factor, factor.transpose(-2, -1))
-    columns = linear.substitution(graph, linear.columns_of(graph, lower), linear.columns_of(graph, b))
-    return linear.matrices_of(linear.substitution(graph, linear.columns_of(graph, higher), columns, "upper"), b.shape[:-2])
+    (lower, *first), (higher, *second) = linear.as_they_lie(graph, lower), linear.as_they_lie(graph, higher)
+    columns = linear.substitution(graph, lower, linear.columns_of(graph, b), *first)
+    return linear.matrices_of(linear.substitution(graph, higher, columns, "upper", *second), b.shape[:-2])
 
 
 CHOLESKY_SOLVE = kernel_operator(
@@ -210,21 +212,24 @@ def _zero_pivot(what: str) -> Callable[[np.ndarray], tuple[int, str]]:
     return failure
 
 
-def _lower_solve(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
-    return _lower_system(graph, "torch.linalg.solve", "solve", *operands, check)
-
-
-def _lower_system(graph: Graph, name: str, what: str, a: Node, b: Node, check: bool) -> tuple[Node, Node]:
-    """The solution of ``A X = B`` and info."""
+def _lower_lu(graph: Graph, name: str, what: str, a: Node, check: bool) -> tuple[Node, Node, Node]:
+    """The packed LU decomposition, pivots, and info."""
     from flambeau._compiler import linear
 
-    batch = a.shape[:-2]
-    packed, pivots, info = linear.lu(graph, linear.columns_of(graph, a))
-    info = info.reshape(batch)
+    packed, pivots, info = linear.lu(graph, *linear.as_they_lie(graph, a))
+    info = info.reshape(a.shape[:-2])
     if check:
         refuse(graph, name, info, _singular(what))
+    return packed, pivots, info
+
+
+def _lower_solve(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
+    from flambeau._compiler import linear
+
+    a, b = operands
+    packed, pivots, info = _lower_lu(graph, "torch.linalg.solve", "solve", a, check)
     columns = linear.substitution(graph, packed, linear.columns_of(graph, b), "unit", pivots=pivots)
-    return linear.matrices_of(linear.substitution(graph, packed, columns, "upper"), batch), info
+    return linear.matrices_of(linear.substitution(graph, packed, columns, "upper"), a.shape[:-2]), info
 
 
 def _infer_solve(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
@@ -301,8 +306,10 @@ def _infer_inverse(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
 
 
 def _lower_inverse(graph: Graph, operands: list[Node], check: bool) -> tuple[Node, Node]:
-    a = operands[0]
-    return _lower_system(graph, "linalg.inv", "inversion", a, _identity(graph, a.shape, a.dtype), check)
+    from flambeau._compiler import linear
+
+    packed, pivots, info = _lower_lu(graph, "linalg.inv", "inversion", operands[0], check)
+    return linear.matrices_of(linear.inverse(graph, packed, pivots), operands[0].shape[:-2]), info
 
 
 INVERSE = kernel_operator(
@@ -367,7 +374,7 @@ def _lower_factors(graph: Graph, a: Node) -> tuple[Node, Node, Node, Node]:
     from flambeau._compiler import linear
 
     batch, size = a.shape[:-2], a.shape[-1]
-    packed, pivots, _ = linear.lu(graph, linear.columns_of(graph, a))
+    packed, pivots, _ = linear.lu(graph, *linear.as_they_lie(graph, a))
     count, step = packed.shape[0], packed.strides[0]
     diagonal = graph.view(packed, lay.layout((count, size), (step, size + 1), 0, a.dtype)).reshape((*batch, size))
     moved = graph.cast(pivots.differs(graph.cast(graph.iota(pivots.shape, 1) + 1, dt.int32)), dt.int64).sum((1,))
@@ -403,8 +410,7 @@ def _lower_cofactors(graph: Graph, operands: list[Node]) -> Node:
     bad = _identity(graph, packed.shape, dt.bool) & packed.equals(0.0)
     packed = graph.dense(graph.where(bad, small, packed))
     product = _signed(graph, odd, graph.reduce("prod", graph.where(diagonal.equals(0.0), small, diagonal), (diagonal.ndim - 1,)))
-    columns = linear.columns_of(graph, _identity(graph, a.shape, a.dtype))
-    columns = linear.substitution(graph, packed, linear.substitution(graph, packed, columns, "unit", pivots=pivots), "upper")
+    columns = linear.inverse(graph, packed, pivots)
     return product.unsqueeze(product.ndim).unsqueeze(product.ndim + 1).expand(a.shape) * columns.reshape(a.shape)
 
 

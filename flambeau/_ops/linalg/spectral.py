@@ -62,7 +62,7 @@ def _infer_eigvalsh(operands: tuple, statics: tuple) -> Layout:
 def _are_small(a: Node) -> bool:
     from flambeau._compiler import linear
 
-    return linear.are_small(math.prod(a.shape[:-2]), a.shape[-1])
+    return linear.are_small(math.prod(a.shape[:-2]), a.shape[-1], a.dtype)
 
 
 def _lower_eigh(graph: Graph, operands: list[Node], uplo: str, name: str = "linalg.eigh") -> tuple[Node, Node]:
@@ -216,8 +216,37 @@ SVD = host_operator(
     infer=_infer_svd,
     compute=converging("linalg.svd", lambda a, full: tuple(np.linalg.svd(a, full))),
 )
-SVDVALS = host_operator(
-    "linalg_svdvals", ("A",), infer=_infer_svdvals, compute=converging("linalg.svdvals", lambda a: np.linalg.svd(a, compute_uv=False))
+
+
+def singular(graph: Graph, name: str, a: Node) -> tuple[Node, Node, Node]:
+    """By rotations in lanes, of matrices that ``have_short_columns``: singular values, and both sides' vectors as ``(batch, vector, element)``."""
+    from flambeau._compiler import linear
+
+    refuse_infinite(graph, name, a)
+    rows, columns = a.shape[-2:]
+    values, left, right = linear.singular(graph, linear.columns_of(graph, a if rows >= columns else a.transpose(-2, -1)))
+    return (values, left, right) if rows >= columns else (values, right, left)
+
+
+def have_short_columns(a: Node) -> bool:
+    """Whether rotations in lanes are the faster way to singular values."""
+    from flambeau._compiler import linear
+
+    return linear.are_small(math.prod(a.shape[:-2]), max(a.shape[-2:]), a.dtype)
+
+
+def _lower_svdvals(graph: Graph, operands: list[Node]) -> Node:
+    a = operands[0]
+    return singular(graph, "linalg.svdvals", a)[0].reshape((*a.shape[:-2], min(a.shape[-2:])))
+
+
+SVDVALS = kernel_operator(
+    "linalg_svdvals",
+    ("A",),
+    infer=_infer_svdvals,
+    kernels=_lower_svdvals,
+    compute=converging("linalg.svdvals", lambda a: np.linalg.svd(a, compute_uv=False)),
+    suits=have_short_columns,
 )
 
 
