@@ -341,7 +341,8 @@ class Clustering:
         count = len(theirs)
         every = {digit for digit, extent in enumerate(first.extents) if extent > 1}
         mine = first.dims[node.index] if node.kind != "reduce" else None
-        if mine is None or {digit for digits in mine for digit in digits} != every:
+        reduced = first.reduced or frozenset()
+        if mine is None or {digit for digits in mine for digit in digits} not in (every, every - reduced):
             return None
         mapping: dict[int, int] = {}
         probe = -1 - node.index  # keeps `theirs` up to date while digits are split

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, bits, element_type, i64, vector
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, grouped, is_ordered, neutral, total_dtype
+from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, grouped, is_ordered, neutral, take, total_dtype
 from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import BOOL
@@ -359,7 +359,7 @@ class Column:
         for place, number in enumerate(phase.reductions):
             instr = self.spec.body[number]
             body.require(instr.args[0], VECTOR, mask)
-            lanes[place] = combine(self.f, instr, lanes[place], body.widened(instr.args[0], VECTOR))
+            lanes[place] = take(self.f, instr, lanes[place], body.widened(instr.args[0], VECTOR))
 
     def _positions(self, first: Value, last: Value, at: Callable[[Value], None]) -> None:
         """Loops over positions of the run, whose digits count as on a milometer."""

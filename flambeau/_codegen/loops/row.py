@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, fold, grouped, neutral, total_dtype
+from flambeau._codegen.loops.reducing import Chunks, add_to_total, fold, grouped, neutral, take, total_dtype
 from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec, accesses_of
+from flambeau._codegen.loops.spreading import spread
 
 COSTLY = frozenset((
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
@@ -185,7 +186,7 @@ class Row:
                 self._once_a_segment(needs)
                 start, size = segments.carried[0], body.extents[vector]
                 whole = f.binary("and", size, i64(-VECTOR))
-                with body.along(self.still):
+                with body.along(self.still), spread(body, needs):
                     for first, last in ((i64(0), whole), (whole, size)):
                         with f.loop(first, last, VECTOR) as vectors:
                             body.places[vector] = vectors.index
@@ -209,7 +210,7 @@ class Row:
         for digit in self.spec.run_digits:
             body.places[digit] = i64(0)
         whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
-        with body.along(self.still):
+        with body.along(self.still), spread(body, self._needs(reductions, stores)):
             with f.loop(first, whole, width, lanes) as vectors:
                 body.places[body.vector_digit] = vectors.index
                 vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
@@ -252,7 +253,7 @@ class Row:
             start = f.mul(segments.index, size)
             low = f.intrinsic("smax", start, first)
             high = f.intrinsic("smin", f.add(start, size), last)
-            with body.along(self.still), f.loop(f.binary("and", low, i64(-LANES)), high, LANES, segments.carried) as vectors:
+            with body.along(self.still), spread(body, needs), f.loop(f.binary("and", low, i64(-LANES)), high, LANES, segments.carried) as vectors:
                 body.places[vector] = f.sub(vectors.index, start)
                 before = f.intrinsic("smax", f.sub(low, vectors.index), i64(0))
                 mask = body.lanes_between(before, f.sub(high, vectors.index), LANES)
@@ -281,7 +282,7 @@ class Row:
         for instr, before in zip(instrs, grouped(instrs, lanes), strict=True):
             source = instr.args[0]
             body.require(source, width, mask)
-            after = combine(f, instr, before, body.widened(source, width))
+            after = take(f, instr, before, body.widened(source, width))
             result += scalar.unpack(after if mask is None else scalar.select(f, mask, after, before))
         for row, number in enumerate(self.kept):
             if number in body.values and number not in self.in_scratch:
