@@ -66,13 +66,6 @@ def _parts(axes: Shape, affine: Shape) -> tuple[Shape, Shape]:
     return tuple(axis for axis in axes if axis not in affine), tuple(axis for axis in axes if axis in affine)
 
 
-def _reduced(graph: Graph, kind: str, x: Node, steps: Sequence[Shape]) -> Node:
-    for axes in steps:
-        if axes:
-            x = graph.reduce(kind, x, axes, keepdim=True)
-    return x
-
-
 def _spread(graph: Graph, statistic: Node | None, shape: Shape, steps: Sequence[Shape]) -> Any:
     """A statistic (if there is one) as it is read for each element: in nested steps each channel has one of its own."""
     if statistic is None:
@@ -169,19 +162,23 @@ class _Backward:
         return self.graph.wide(self.operands[0]).reshape(self.shape), self.normalise(self.operands[1])
 
     def totals(self, axes: Shape, weight: Node | None) -> list[Node]:
-        """The sums over ``axes`` of ``g n`` and ``g``, each times a weight that was broadcast to the shape of the input."""
-        result = []
-        with self.graph.apart("norm: sums"):
+        """The sums over ``axes`` of ``g n`` and ``g``, each times a weight that was broadcast to the shape of the input.
+
+        Sums over the positions of a channel serve both gradients. Where there are none, each gradient computes what it adds: to keep the products is to
+        write and read as much as the input once more.
+        """
+        graph = self.graph
+        inner = self.positions if self.nested else axes
+        outer = tuple(axis for axis in axes if axis not in inner)
+        with graph.apart("norm: sums" if self.nested else f"norm: sums over {axes}"):
             grad, normal = self.grad_and_normal()
-            for each in (grad * normal, grad):
-                inner = self.positions if self.nested else axes
-                if weight is None or inner == self.positions:  # the weight is the same for all that is added
-                    total = _reduced(self.graph, "sum", each, (inner,))
-                    total = total if weight is None else total * _at_start(weight, inner)
-                else:
-                    total = _reduced(self.graph, "sum", each * weight, (inner,))
-                result.append(_reduced(self.graph, "sum", total, (tuple(axis for axis in axes if axis not in inner),)))
-        return result
+            level = weight is None or inner == self.positions  # the weight is the same for all that is added
+            if not level:
+                grad = grad * weight
+            totals = [graph.reduce("sum", each, inner, keepdim=True) for each in (grad * normal, grad)]
+            if level and weight is not None:
+                totals = [total * _at_start(weight, inner) for total in totals]
+            return [graph.reduce("sum", total, outer, keepdim=True) if outer else total for total in totals]
 
 
 def _at_start(weight: Node, axes: Shape) -> Node:
