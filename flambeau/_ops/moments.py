@@ -8,7 +8,6 @@ mean and the mean of what it leaves, with squares of elements divided by the lar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
