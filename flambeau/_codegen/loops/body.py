@@ -211,9 +211,8 @@ class Body:
     def spread(self, number: int, value: Operand, width: int) -> Operand:
         if scalar.unpack(value)[0].width == width:
             return value
-        if number in self.spreads:
-            return spreading.repeated(self, self.spreads[number], width)
-        return scalar.splat(self.f, value, self.instructions[number].dtype, width)
+        held = self.spreads.get(number)
+        return spreading.repeated(self, held, width) if held else scalar.splat(self.f, value, self.instructions[number].dtype, width)
 
     def compute(self, number: int, width: int, mask: Value | None) -> Operand:
         """The value of an instruction whose arguments are known."""
