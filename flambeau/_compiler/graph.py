@@ -12,7 +12,7 @@ A node is a whole array.  There are few kinds:
 ``view``        other indices for the same elements: ``out[i] = arg.memory[offset + sum(i * strides)]``; with *bounds*,
                 elements whose coordinates are out of range read as 0 (padding)
 ``gather``      ``out[i] = arg.memory[offset + sum(i * strides) + sum(index_k[i] * index_strides_k)]``
-``reduce``      sum, prod, max, min, any or all over some axes, in an order fixed by the shape
+``reduce``      sum, sum of ``squares``, prod, max, min, any or all over some axes, in an order fixed by the shape
 ``contract``    a sum of products over some axes: matrix products and convolutions
 ``attention``   a result of softmax(q kᵀ) v (or ``attention_backward``: of its gradient); those of the same arguments are computed together
 ``scan``        running sum, product, maximum, minimum or logarithm of the sum of exponentials along an axis
@@ -289,7 +289,7 @@ class Graph:
     # -- everything else -------------------------------------------------------------------------------------------
 
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
-        """Combine the elements along ``axes`` (sum, prod, max, min, any, all); max and min propagate NaN."""
+        """Combine the elements along ``axes`` (sum, squares, prod, max, min, any, all); max and min propagate NaN."""
         axes = tuple(sorted(axes))
         is_whole = all(axis in axes or size == 1 for axis, size in enumerate(operand.shape))
         if (is_whole or operand.numel >= TURNED) and is_across(operand.layout, axes):

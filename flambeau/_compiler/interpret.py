@@ -149,8 +149,11 @@ class Interpreter:
         source = self.value(node.args[0])
         if not source.size:
             return np.full(node.shape, encode(np.asarray(scalar.identity(kind, node.dtype)), node.dtype))
-        function = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all}[kind]
+        functions = {"sum": np.sum, "squares": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all}
+        function = functions[kind]
         wide = decode(source, node.args[0].dtype)
+        if kind == "squares":
+            wide = wide * wide
         return encode(np.asarray(function(wide, axis=axes)), node.dtype)
 
     def _scan(self, node: Node) -> np.ndarray:

@@ -11,7 +11,7 @@ from flambeau._compiler.node import Node
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
-REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all"))
+REDUCTIONS = frozenset(("sum", "squares", "prod", "max", "min", "any", "all"))
 SCANS = frozenset(("sum", "prod", "max", "min", "logaddexp"))
 COMBINATIONS = frozenset(("sum", "prod", "max", "min", "set"))
 TRANSFORMS = frozenset(("plain", "convolution", "fold", "open", "first half", "second half"))

@@ -3,10 +3,8 @@
 Each computes ``(x - E[x]) / sqrt(Var[x] + eps) * weight + bias``; they differ in the axes of the statistics, and the root-mean-square norm in
 that it takes 0 for the mean.
 
-Mean and variance are sums in float64, the variance by deviations from the mean; of float64 they are taken in two steps, a first mean and the mean of
-what it leaves, and squares are of elements divided by the largest, so that none overflows. The mean is taken off in two parts, so that all of its bits
-count: the statistics are right where the mean is a million standard deviations, and at 1e30. The rest of what is done for each element is in the
-compute dtype (float32 for half precision).
+Mean and variance (``moments.py``) are float64. The mean is taken off in two parts, so that all of its bits count: the statistics are right where the mean is
+a million standard deviations, and at 1e30. The rest of what is done for each element is in the compute dtype (float32 for half precision).
 
 Sources: Ioffe and Szegedy, arXiv:1502.03167; Wu and He, arXiv:1803.08494; Ba et al., arXiv:1607.06450; Zhang and Sennrich, arXiv:1910.07467.
 """
@@ -18,6 +16,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.copying import suggested_format
+from flambeau._ops.moments import kept, moments
 from flambeau._ops.operator import Operator
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
@@ -39,18 +38,14 @@ STATICS = ("shape", "axes", "affine", "centered")
 def _infer_norm(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
     shape, axes, *_ = statics
     source = operands[0]
-    kept = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-    precise, rounded = (lay.contiguous(kept, dtype) for dtype in (dt.float64, source.dtype.compute))
+    left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+    precise, rounded = (lay.contiguous(left, dtype) for dtype in (dt.float64, source.dtype.compute))
     return suggested_format(source).layout(lay.contiguous(source.shape, source.dtype)), precise, rounded, precise
 
 
 def _fit(graph: Graph, node: Node, shape: Shape, affine: Shape) -> Node:
     """A weight or bias, in the compute dtype, broadcast to ``shape``."""
     return graph.wide(node).reshape(tuple(shape[axis] if axis in affine else 1 for axis in range(len(shape)))).expand(shape)
-
-
-def _keep(shape: Shape, axes: Shape) -> Shape:
-    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
 
 
 def _steps(axes: Shape, affine: Shape, layout: Layout) -> tuple[Shape, ...]:
@@ -71,74 +66,30 @@ def _parts(axes: Shape, affine: Shape) -> tuple[Shape, Shape]:
     return tuple(axis for axis in axes if axis not in affine), tuple(axis for axis in axes if axis in affine)
 
 
-def _reduced(graph: Graph, kind: str, x: Node, steps: Sequence[Shape]) -> Node:
-    for axes in steps:
-        if axes:
-            x = graph.reduce(kind, x, axes, keepdim=True)
-    return x
-
-
 def _spread(graph: Graph, statistic: Node | None, shape: Shape, steps: Sequence[Shape]) -> Any:
     """A statistic (if there is one) as it is read for each element: in nested steps each channel has one of its own."""
     if statistic is None:
         return None
     if len(steps) > 1:
-        statistic = graph.copy(statistic.expand(_keep(shape, steps[0])))
+        statistic = graph.copy(statistic.expand(kept(shape, steps[0])))
     return statistic.expand(shape)
 
 
 def _lower_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
     shape, axes, affine, centered = statics
     inner, *channels = steps = _steps(axes, affine, layouts[0])
-    moments = _moments if layouts[2].dtype is dt.float32 else _scaled_moments
-    mean, variance = moments(graph, operands[0], shape, inner, centered)
+    mean, variance = moments(graph, operands[0].reshape(shape), inner, centered)
     for axes_left in channels:
         mean, variance = _together(graph, mean, variance, axes_left)
     rstd = graph.cast(graph.map("rsqrt", variance + graph.cast(operands[1], dt.float64)), layouts[2].dtype)
     normalise = _Normaliser(graph, mean if centered else None, rstd, shape, steps)
     with graph.apart("norm: result"):
         result = normalise(operands[0])
-        for number, operand in enumerate(operands[2:]):
-            fitted = _fit(graph, operand, shape, affine)
-            result = result * fitted if number == 0 else result + fitted
+        parameters = [_fit(graph, operand, shape, affine) for operand in operands[2:]]
+        if parameters:
+            result = result * parameters[0] if len(parameters) == 1 else graph.map("fma", result, *parameters)
         result = graph.cast(result, layouts[0].dtype).reshape(layouts[0].shape)
     return result, *(each.reshape(layouts[1].shape) for each in (mean, rstd, variance))
-
-
-def _moments(graph: Graph, operand: Node, shape: Shape, axes: Shape, centered: bool) -> tuple[Node, Node]:
-    """Mean and variance of float32 by sums in float64, which no square overflows."""
-    share = graph.constant(1.0, dt.float64) / float(prod(shape[axis] for axis in axes))
-    mean = left = graph.constant(0.0, dt.float64, _keep(shape, axes))
-    near = None
-    if centered:
-        with graph.apart("norm: mean"):
-            mean = graph.reduce("sum", graph.cast(graph.wide(operand).reshape(shape), dt.float64), axes, keepdim=True) * share
-        near = graph.cast(mean, dt.float32)
-        left = mean - graph.cast(near, dt.float64)
-    with graph.apart("norm: deviations"):
-        deviations = _less(graph.wide(operand).reshape(shape), near.expand(shape) if near is not None else None)
-        squares = graph.reduce("sum", graph.map("square", graph.cast(deviations, dt.float64)), axes, keepdim=True)
-    return mean, graph.map("maximum", squares * share - graph.map("square", left), 0.0)
-
-
-def _scaled_moments(graph: Graph, operand: Node, shape: Shape, axes: Shape, centered: bool) -> tuple[Node, Node]:
-    """Mean and variance of float64, by deviations that are divided by the largest element: a mean, and the mean of what it leaves."""
-    share = graph.constant(1.0, dt.float64) / float(prod(shape[axis] for axis in axes))
-    with graph.apart("norm: magnitude"):
-        x = operand.reshape(shape)
-        inverse = 1.0 / graph.reduce("max", graph.map("abs", x), axes, keepdim=True)
-        near = graph.reduce("sum", x, axes, keepdim=True) * share if centered else None
-    scale = graph.where(graph.map("isfinite", inverse) & (inverse > 0.0), inverse, 1.0)
-    with graph.apart("norm: deviations"):
-        scaled = _less(operand.reshape(shape), near.expand(shape) if near is not None else None) * scale.expand(shape)
-        squares = graph.reduce("sum", graph.map("square", scaled), axes, keepdim=True)
-        left = graph.reduce("sum", scaled, axes, keepdim=True) if centered else None
-    variance, unit = squares * share, 1.0 / scale
-    if near is None or left is None:
-        return graph.constant(0.0, dt.float64, _keep(shape, axes)), variance * unit * unit
-    left = left * share
-    variance = graph.map("maximum", variance - graph.map("square", left), 0.0)
-    return near + left * unit, variance * unit * unit
 
 
 def _together(graph: Graph, mean: Node, variance: Node, axes: Shape) -> tuple[Node, Node]:
@@ -203,7 +154,7 @@ class _Backward:
         many = prod(shape[axis] for axis in self.positions) >= FEW_POSITIONS
         self.nested = bool(self.positions and self.channels) and (many or _channels_last(operands[1].layout))
         self.steps = (self.positions, self.channels) if self.nested else (axes,)
-        mean, rstd = (operand.reshape(_keep(shape, axes)) for operand in operands[2:4])
+        mean, rstd = (operand.reshape(kept(shape, axes)) for operand in operands[2:4])
         self.normalise = _Normaliser(graph, mean if centered else None, rstd, shape, self.steps)
 
     def grad_and_normal(self) -> tuple[Node, Node]:
@@ -211,19 +162,23 @@ class _Backward:
         return self.graph.wide(self.operands[0]).reshape(self.shape), self.normalise(self.operands[1])
 
     def totals(self, axes: Shape, weight: Node | None) -> list[Node]:
-        """The sums over ``axes`` of ``g n`` and ``g``, each times a weight that was broadcast to the shape of the input."""
-        result = []
-        with self.graph.apart("norm: sums"):
+        """The sums over ``axes`` of ``g n`` and ``g``, each times a weight that was broadcast to the shape of the input.
+
+        Sums over the positions of a channel serve both gradients. Where there are none, each gradient computes what it adds: to keep the products is to
+        write and read as much as the input once more.
+        """
+        graph = self.graph
+        inner = self.positions if self.nested else axes
+        outer = tuple(axis for axis in axes if axis not in inner)
+        with graph.apart("norm: sums" if self.nested else f"norm: sums over {axes}"):
             grad, normal = self.grad_and_normal()
-            for each in (grad * normal, grad):
-                inner = self.positions if self.nested else axes
-                if weight is None or inner == self.positions:  # the weight is the same for all that is added
-                    total = _reduced(self.graph, "sum", each, (inner,))
-                    total = total if weight is None else total * _at_start(weight, inner)
-                else:
-                    total = _reduced(self.graph, "sum", each * weight, (inner,))
-                result.append(_reduced(self.graph, "sum", total, (tuple(axis for axis in axes if axis not in inner),)))
-        return result
+            level = weight is None or inner == self.positions  # the weight is the same for all that is added
+            if not level:
+                grad = grad * weight
+            totals = [graph.reduce("sum", each, inner, keepdim=True) for each in (grad * normal, grad)]
+            if level and weight is not None:
+                totals = [total * _at_start(weight, inner) for total in totals]
+            return [graph.reduce("sum", total, outer, keepdim=True) if outer else total for total in totals]
 
 
 def _at_start(weight: Node, axes: Shape) -> Node:
@@ -331,7 +286,7 @@ def _normal_again(input: Tensor, rstd: Tensor, statics: tuple) -> tuple[Tensor, 
     if centered:
         x = x - x.mean(axes, keepdim=True)
     variance = (x * x).mean(axes, keepdim=True)
-    eps = (1.0 / _precise(rstd, _keep(shape, axes)).square()).detach() - variance.detach()
+    eps = (1.0 / _precise(rstd, kept(shape, axes)).square()).detach() - variance.detach()
     scale = (variance + eps).rsqrt()
     return x * scale, scale
 

@@ -10,6 +10,7 @@ from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into, sizes
 from flambeau._ops.gathering import gather
+from flambeau._ops.moments import moments
 from flambeau._ops.operator import Operator
 from flambeau._ops.reduction import AMAX, AMIN, amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
 from flambeau._ops.registry import FUNCTIONS
@@ -256,10 +257,15 @@ def _precise(dtype: DType) -> DType:
 def _lower_var(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     """In double precision from the mean on, so that no square overflows and a mean of a million deviations costs no digits."""
     axes, keepdim, dtype, correction = statics
-    x = graph.cast(operands[0], _precise(operands[0].dtype))
-    count = math.prod(x.shape[axis] for axis in axes)
-    mean = x.sum(axes, keepdim=True) / float(count or 1)
-    total = _squares(graph, x - mean).sum(axes, keepdim=keepdim)
+    source = operands[0]
+    count = math.prod(source.shape[axis] for axis in axes)
+    if source.dtype.compute is dt.float32 and count:
+        _, variance = moments(graph, source, axes)
+        total = (variance * float(count)).reshape(layouts[0].shape)
+    else:
+        x = graph.cast(source, _precise(source.dtype))
+        mean = x.sum(axes, keepdim=True) / float(count or 1)
+        total = _squares(graph, x - mean).sum(axes, keepdim=keepdim)
     freedom = count - correction if count > correction else 0.0
     quotient = total / freedom if freedom else graph.map("div", total, graph.constant(0.0, total.dtype, total.shape))
     return graph.cast(quotient, dtype)

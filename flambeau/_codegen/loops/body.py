@@ -8,7 +8,7 @@ from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops import staging, tables
+from flambeau._codegen.loops import spreading, staging, tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -48,6 +48,7 @@ class Body:
         self.starts: dict[int, Value] = {}  # where accesses start, see ``along``
         self.rows: dict[int, Value] = {}  # the same of gathers whose indices stay where they are
         self.fixed: frozenset[int] = frozenset()
+        self.spreads: dict[int, Operand] = {}  # values of one lane in a register of lanes, see ``spreading``
         self.across: dict[int, Value] = {}  # rows of transposed blocks, for loads across the vector digit
         self.plans: dict[tuple[str, DType], near.Plan] | None = (
             None  # by the name of the index and what is gathered, see ``tables.planning``
@@ -210,7 +211,8 @@ class Body:
     def spread(self, number: int, value: Operand, width: int) -> Operand:
         if scalar.unpack(value)[0].width == width:
             return value
-        return scalar.splat(self.f, value, self.instructions[number].dtype, width)
+        held = self.spreads.get(number)
+        return spreading.repeated(self, held, width) if held else scalar.splat(self.f, value, self.instructions[number].dtype, width)
 
     def compute(self, number: int, width: int, mask: Value | None) -> Operand:
         """The value of an instruction whose arguments are known."""

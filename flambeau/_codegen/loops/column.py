@@ -7,14 +7,14 @@ known once for each result lies in a line of its own, a *slot*.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, bits, element_type, i64, vector
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, grouped, is_ordered, neutral, total_dtype
+from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, grouped, is_ordered, neutral, take, total_dtype
 from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import BOOL
@@ -30,6 +30,9 @@ ROWS = (8, 2)
 Zen 4: one by one 9 GB/s, by twos 13, by fours 18, by eights 24 (with tiles of 128 results 8, 11, 15 and 18)."""
 MOST_COPIES = 32
 """Instructions of a phase that are written out for several positions."""
+NEAR = 1 << 13
+"""The elements of a tile during which the next one is asked for: sums over the third of (32, 64, 56, 56), whose lanes jump about in 12 KB, took 1.3 times as
+long without, and those over the second twice as long with it."""
 APART = 33
 """Vectors between the lanes of two reductions: a load that lies a multiple of 4096 bytes from a store just before waits for it."""
 
@@ -91,6 +94,7 @@ class _Phase(NamedTuple):
         reductions, stores: what is due
         ordered: the reductions that have lanes
         once: what is computed for a position, whatever the result
+        needs: what is computed for a position and is not known before
         rows: how many positions of a lane are added together, the most first; the rest follow one by one
     """
 
@@ -98,6 +102,7 @@ class _Phase(NamedTuple):
     stores: list[int]
     ordered: list[int]
     once: list[int]
+    needs: list[int]
     rows: tuple[int, ...]
 
 
@@ -114,6 +119,7 @@ class Column:
         self.outer = frozenset(range(body.spec.outer))
         self.outside = self.outer | {body.vector_digit}
         self.slots: dict[int, Line] = {}
+        self.next: dict[int, Value] = {}  # where the next tile is, in digits
         self.passing: set[int] = set()  # what is known once for each result, and wanted only while it is computed
         reductions = [(number, instr) for number, instr in enumerate(self.spec.body) if instr.op == "reduce"]
         # An odd number of vectors from one lane to the next: lanes that lie a multiple of 4096 bytes apart would push each other out of the cache.
@@ -129,6 +135,7 @@ class Column:
         known = dict(body.values)
         self._prepare()
         with f.loop(body.begin, body.end) as tiles:
+            self._look_ahead(f.add(tiles.index, 1))
             row = f.binary("udiv", tiles.index, self.blocks)
             self._enter(row, f.sub(tiles.index, f.mul(row, self.blocks)))
             stored: set[int] = set()
@@ -137,6 +144,28 @@ class Column:
                 self._walk(phase)
                 self._at_results(phase + 1, stored)
             self._leave(known)
+
+    def _look_ahead(self, tile: Value) -> None:
+        """Remember where the results of another tile begin."""
+        body, f = self.body, self.f
+        row = f.binary("udiv", tile, self.blocks)
+        body.unravel(row, list(range(self.spec.outer)))
+        body.places[body.vector_digit] = f.mul(f.sub(tile, f.mul(row, self.blocks)), self.tile)
+        self.next = {digit: body.places[digit] for digit in self.outside}
+
+    def _distances(self, numbers: Iterable[int]) -> dict[int, Value]:
+        """How far the next tile lies from this one, for each access along memory that some instructions load at each position; 0 if tiles are large."""
+        body, f = self.body, self.f
+        is_near = f.compare("sle", f.mul(self.chunks.length, self.count), i64(NEAR))
+        loads = [self.spec.body[number] for number in numbers if self.spec.body[number].op == "load" and body.is_inner(number)]
+        result: dict[int, Value] = {}
+        for access in sorted({instr.attrs[0] for instr in loads if not instr.attrs[1] and self.spec.accesses[instr.attrs[0]].vector == 1}):
+            distance = f.sub(self.next[body.vector_digit], self.first)
+            for digit, stride in body.strides[access].items():
+                if digit in self.outer:
+                    distance = f.add(distance, f.mul(f.sub(self.next[digit], body.places[digit]), stride))
+            result[access] = f.select(is_near, distance, i64(0))
+        return result
 
     def _prepare(self) -> None:
         for number, line in self.neutral.items():
@@ -246,9 +275,11 @@ class Column:
                 first = self.slots.pop(number).load(i64(0))
                 body.values[number] = scalar.pack([f.extract(part, 0) for part in scalar.unpack(first)])
 
-    def _each_vector(self, numbers: Sequence[int], do: Callable[[int, Value], None]) -> None:
-        """Loops over the vectors that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
-        with self.f.loop(0, self.count, VECTOR) as vectors:
+    def _each_vector(
+        self, numbers: Sequence[int], do: Callable[[int, Value], None], start: Value | None = None, stop: Value | None = None
+    ) -> None:
+        """Loops over the vectors (of all results, or some) that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
+        with self.f.loop(start or i64(0), stop or self.count, VECTOR) as vectors:
             for number in numbers:
                 do(number, vectors.index)
 
@@ -270,8 +301,16 @@ class Column:
         phase = self._phase(reductions, stores)
         length = f.sub(last, first)
         halvings = self._halvings(length)
+        held = i64(0)  # results of which lanes are in registers
+        if phase.rows and not self.spec.reduced and phase.ordered == reductions:
+            is_short = f.compare("slt", length, i64(LANES * phase.rows[0]))
+            held = f.select(is_short, f.binary("and", self.count, i64(-VECTOR)), i64(0))
+            with f.when(is_short):
+                self._by_fours(phase, first, last)
         with f.loop(length, f.binary("shl", i64(1), halvings)) as lanes:  # lanes that no position belongs to
-            self._each_vector(phase.ordered, lambda number, at: self.lanes[number].store(self._start(number), at, lanes.index))
+            self._each_vector(
+                phase.ordered, lambda number, at: self.lanes[number].store(self._start(number), at, lanes.index), held, self.count
+            )
         others = [number for number in reductions if number not in phase.ordered]
         self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
 
@@ -279,7 +318,7 @@ class Column:
             if not phase.rows:
                 self._one_by_one(phase, is_first, first, first, last, self.across)
                 return carried
-            start, stop = first, f.select(f.compare("sge", self.count, VECTOR), last, first)
+            start, stop = first, f.select(f.compare("sge", f.sub(self.count, held), VECTOR), last, first)
             for rows in phase.rows:
                 whole = f.add(start, f.binary("and", f.sub(stop, start), i64(-LANES * rows)))
                 self._rows(phase, rows, is_first, start, whole, first)
@@ -289,7 +328,41 @@ class Column:
             return carried
 
         self.chunks.lines_of(first_line, last_line, [], line)
-        self._fold(phase.ordered, halvings)
+        self._fold(phase.ordered, halvings, held, self.count)
+        if held.text != "0":
+            self._fold(phase.ordered, i64(3), i64(0), held)
+
+    def _by_fours(self, phase: _Phase, first: Value, last: Value) -> None:
+        """A short run: four lanes at a time in registers, which are folded before they are stored. (The lanes of 16 positions were a store and a load of
+        memory each, and half of the time of an image of 4².)"""
+        body, f = self.body, self.f
+        instrs = [self.spec.body[number] for number in phase.reductions]
+        (run,) = self.spec.run_digits
+        ahead = self._distances(phase.needs) if self.next else {}
+
+        def at_vector(at: Value, _: Value | None) -> None:
+            self._recall(list(self.slots), at)
+            with body.along(digit for digit in range(self.spec.digits) if digit != run), f.loop(0, LANES // 4) as lanes:
+                found: list[list[Operand]] = []
+                for further in (0, LANES // 2, LANES // 4, LANES // 4 * 3):
+                    start = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
+                    with f.loop(f.add(f.add(first, lanes.index), further), last, LANES, start) as positions:
+                        known = dict(body.values)
+                        body.places[run] = positions.index
+                        for access, distance in ahead.items():
+                            of = self.spec.accesses[access].dtype
+                            assert of is not None
+                            f.prefetch(body.element(body.pointer(access), distance, of))
+                        after = grouped(instrs, positions.carried)
+                        self._at_position(phase, None, after)
+                        positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
+                        body.values = known
+                    found.append(grouped(instrs, positions.carried))
+                for number, instr, four in zip(phase.reductions, instrs, zip(*found, strict=True), strict=True):
+                    low, high = combine(f, instr, four[0], four[1]), combine(f, instr, four[2], four[3])
+                    self.lanes[number].store(combine(f, instr, low, high), at, lanes.index)
+
+        self._whole_vectors(at_vector)
 
     def _halvings(self, length: Value) -> Value:
         """How often lanes are folded by halves: as many lanes take part as positions have, at most ``LANES``, and a power of two."""
@@ -304,7 +377,9 @@ class Column:
         while rows and rows[0] > 2 and rows[0] * (len(needs) + len(reductions)) > MOST_COPIES:
             rows[0] //= 2
         ordered = [number for number in reductions if is_ordered(self.spec.body[number])]
-        return _Phase(reductions, stores, ordered, [number for number in needs if not body.is_vector(number)], tuple(dict.fromkeys(rows)))
+        return _Phase(
+            reductions, stores, ordered, [number for number in needs if not body.is_vector(number)], needs, tuple(dict.fromkeys(rows))
+        )
 
     def _is_fresh(self, is_first: Value, position: Value, first: Value) -> Value:
         """Whether nothing has been added to the lane of a position."""
@@ -359,7 +434,7 @@ class Column:
         for place, number in enumerate(phase.reductions):
             instr = self.spec.body[number]
             body.require(instr.args[0], VECTOR, mask)
-            lanes[place] = combine(self.f, instr, lanes[place], body.widened(instr.args[0], VECTOR))
+            lanes[place] = take(self.f, instr, lanes[place], body.widened(instr.args[0], VECTOR))
 
     def _positions(self, first: Value, last: Value, at: Callable[[Value], None]) -> None:
         """Loops over positions of the run, whose digits count as on a milometer."""
@@ -418,7 +493,7 @@ class Column:
             return line.load(at, i64(0))
         return line.load(at, lane, (is_fresh, self.neutral[number]))
 
-    def _fold(self, numbers: list[int], halvings: Value) -> None:
+    def _fold(self, numbers: list[int], halvings: Value, start: Value, stop: Value) -> None:
         """Combine lanes by halves, twice while a vector is in registers: the first with the one half of them further, and so on."""
         f = self.f
         if not numbers:
@@ -428,9 +503,9 @@ class Column:
             quarter = f.binary("lshr", f.binary("shl", i64(1), left), 2)
             with f.loop(0, quarter) as lanes:
                 places = [f.add(lanes.index, f.mul(quarter, number)) for number in (0, 2, 1, 3)]
-                self._each_vector(numbers, partial(self._fold_lanes, places))
+                self._each_vector(numbers, partial(self._fold_lanes, places), start, stop)
         with f.when(f.cast("trunc", halvings, "i1")):
-            self._each_vector(numbers, partial(self._fold_lanes, [i64(0), i64(1)]))
+            self._each_vector(numbers, partial(self._fold_lanes, [i64(0), i64(1)]), start, stop)
 
     def _fold_lanes(self, lanes: list[Value], number: int, at: Value) -> None:
         """Combine neighbours of a list of lanes, and neighbours of those, into the first."""

@@ -16,7 +16,7 @@ from flambeau._types.dtype import dtype as DType
 
 def total_dtype(instr: Instr) -> DType:
     """Chunks of sums and products are added up in double precision."""
-    if instr.attrs[0] in ("sum", "prod"):
+    if instr.attrs[0] in ("sum", "squares", "prod"):
         if instr.dtype.is_floating_point:
             return dt.float64
         if instr.dtype.is_complex:
@@ -34,7 +34,15 @@ def neutral(instr: Instr, of: DType, width: int) -> list[Value]:
     return scalar.unpack(scalar.splat_constant(of, scalar.identity(instr.attrs[0], of), width))
 
 
+def take(f: Builder, instr: Instr, lane: Operand, element: Operand) -> Operand:
+    """A lane and one more element."""
+    if instr.attrs[0] == "squares":
+        return scalar.emit(f, "fma", instr.dtype, element, element, lane)
+    return combine(f, instr, lane, element)
+
+
 def combine(f: Builder, instr: Instr, left: Operand, right: Operand) -> Operand:
+    """Two lanes."""
     return scalar.emit(f, COMBINE[instr.attrs[0]], instr.dtype, left, right)
 
 

@@ -20,7 +20,10 @@ STRIDED, ACROSS, REVERSED = -1, -2, -3
 EFFECTS = ("store", "check")
 """Instructions that give no value."""
 
-COMBINE = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
+COMBINE = {
+    "sum": "add", "squares": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and",
+}  # fmt: skip
+"""How lanes and chunks of a reduction are combined; elements are, too, but ``squares`` adds that of each by a fused multiply-add."""
 
 
 @dataclass(frozen=True)

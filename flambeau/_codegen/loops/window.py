@@ -13,7 +13,7 @@ from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops import tables
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import add_to_total, combine, neutral, total_dtype
+from flambeau._codegen.loops.reducing import add_to_total, combine, neutral, take, total_dtype
 from flambeau._codegen.loops.spec import EFFECTS, LANES, VECTOR
 from flambeau._codegen.scalar import Operand
 
@@ -92,10 +92,10 @@ def _add(body: Body, number: int, lanes: dict[int, Operand], lane: int, width: i
     instr = body.instructions[number]
     item = body.widened(instr.args[0], width if body.is_vector(number) else 1)
     if lane in lanes:
-        lanes[lane] = combine(body.f, instr, lanes[lane], item)
-    elif instr.dtype.is_complex:
+        lanes[lane] = take(body.f, instr, lanes[lane], item)
+    elif instr.dtype.is_complex or instr.attrs[0] == "squares":
         start = neutral(instr, instr.dtype, scalar.unpack(item)[0].width)
-        lanes[lane] = combine(body.f, instr, scalar.pack(start), item)
+        lanes[lane] = take(body.f, instr, scalar.pack(start), item)
     else:  # the neutral element only turns -0.0 into 0.0, which the total does again
         lanes[lane] = item
 

@@ -27,11 +27,11 @@ def _largest(of: dtype) -> float | int:
 
 
 def identity(reduction: str, of: dtype) -> float | int:
-    """The number that ``sum``, ``prod``, ``max``, ``min``, ``any`` or ``all`` of no elements of a dtype would be."""
+    """The number that ``sum``, ``squares``, ``prod``, ``max``, ``min``, ``any`` or ``all`` of no elements of a dtype would be."""
     if reduction in ("max", "min") and of.category > FLOAT:
         raise TypeError(f"{reduction} is not defined for {of}")
     if reduction == "max":
         return _smallest(of)
     if reduction == "min":
         return _largest(of)
-    return {"sum": 0, "any": 0, "prod": 1, "all": 1}[reduction]
+    return {"sum": 0, "squares": 0, "any": 0, "prod": 1, "all": 1}[reduction]

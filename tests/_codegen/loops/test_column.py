@@ -14,10 +14,16 @@ from tests._codegen.loops.order import lying, ordered_sum
 
 
 @pytest.mark.parametrize("results", [1, 2, 15, 16, 17, 127, 128, 129, 300])
-@pytest.mark.parametrize("length", [1, 16, 17, 31, 33, 330, 4097])
+@pytest.mark.parametrize("length", [1, 7, 16, 17, 31, 33, 49, 127, 128, 330, 4097])
 def test_columns_are_added_in_order(results: int, length: int) -> None:
     x = np.random.default_rng(results).standard_normal((length, results)).astype(np.float32)
     assert np.array_equal(flambeau.tensor(x).sum(0).numpy(), ordered_sum(x, (0,)))
+
+
+@pytest.mark.parametrize("length", [2, 24, 56, 255, 257])
+def test_columns_in_the_middle(length: int) -> None:
+    x = np.random.default_rng(length).standard_normal((3, length, 56)).astype(np.float32)
+    assert np.array_equal(flambeau.tensor(x).sum(1).numpy(), ordered_sum(x, (1,)))
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 5, 70), (2, 3, 9, 10), (3, 200, 11, 13), (1, 7, 130, 2), (9, 1, 2, 3)])
