@@ -73,7 +73,7 @@ def _sigmoid(graph: Graph, x: Node) -> Node:
     return graph.map("sigmoid", x)
 
 
-SILU = _activation("silu", lambda graph, x: x * _sigmoid(graph, x))
+SILU = _activation("silu", lambda graph, x: x * _sigmoid(graph, x) if x.dtype.is_complex else graph.map("silu", x))
 
 
 def _silu_gradient(grad: Tensor, input: Tensor) -> Tensor:
