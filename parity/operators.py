@@ -39,7 +39,7 @@ def operators() -> dict[str, Any]:
 
 def is_public(op: Any) -> bool:
     last = op.name.rpartition(".")[2]
-    hidden = last.startswith("_") and not last.endswith("__")
+    hidden = last.startswith("_") and not last.endswith("__") and op.op is not torch.segment_reduce
     return not hidden and op.formatted_name not in NOT_PUBLIC and "jiterator" not in op.name and bool(op.supported_dtypes("cpu"))
 
 

@@ -66,8 +66,10 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype:
     found = _TABLE.get(key)
     if found is not None:
         return found
-    if dtype.__class__ is type:  # one of Python's
-        return layout(shape, strides, offset, of_python(dtype))
+    if dtype.__class__ is not DType and (given := of_python(dtype)) is not dtype:
+        return layout(shape, strides, offset, given)
+    if isinstance(sum(shape) + sum(strides) + offset, float):  # native code takes them for ints
+        raise TypeError(f"sizes, strides and offsets must be ints, but got {shape}, {strides} and {offset}")
     self = Layout()
     self.shape, self.strides, self.offset, self.dtype = key
     self.ndim = len(shape)
