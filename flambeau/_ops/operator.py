@@ -238,7 +238,9 @@ class Operator:
         for position, operand in enumerate(operands):
             if operand.__class__ in PLAIN_NUMBERS:
                 name = self.names[min(position, len(self.names) - 1)]
-                raise TypeError(f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {operand.__class__.__name__}") from None
+                raise TypeError(
+                    f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {operand.__class__.__name__}"
+                ) from None
 
     def _node(self, operands: tuple, results: Sequence[TensorBase], record: Any, *, target: TensorBase | None = None) -> GradNode:
         """The gradient node of a call; ``target`` is the operand that an in-place call is about to overwrite."""

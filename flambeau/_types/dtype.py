@@ -160,13 +160,18 @@ _OF_PYTHON = {builtins.bool: bool, builtins.int: int64, builtins.float: float64,
 
 
 def of_python(given: Any) -> Any:
-    """A dtype as it is, or the one that holds the numbers of a class of Python's: ``int64`` for ``int``; ``None`` stays.
+    """A dtype as it is, or the one that holds the numbers of a class of Python's: ``int64`` for ``int``."""
+    return _OF_PYTHON.get(given, given) if given.__class__ is type else given
+
+
+def required(given: Any) -> dtype:
+    """A dtype from one, or from a class of Python's.
 
     Raises:
         TypeError: it is neither.
     """
-    found = _OF_PYTHON.get(given, given) if given.__class__ is type else given
-    if found is not None and not isinstance(found, dtype):
+    found = of_python(given)
+    if not isinstance(found, dtype):
         raise TypeError(f"argument 'dtype' must be torch.dtype, not {found.__class__.__name__} ({found!r})")
     return found
 

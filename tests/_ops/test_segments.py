@@ -55,13 +55,13 @@ def test_gradients(reduce):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (dict(reduce="sum"), "either lengths or offsets must be given"),
-        (dict(reduce="median", lengths=[6]), "must be one of sum, mean, prod, max, min, but got 'median'"),
-        (dict(reduce="sum", lengths=[7]), "must add up to the size of the dimension, 6"),
-        (dict(reduce="sum", lengths=[-1, 7]), "must not be negative"),
-        (dict(reduce="sum", lengths=[6.0]), "must be of int32 or int64"),
-        (dict(reduce="sum", lengths=[[6]]), "must have the dimensions of data before axis 0"),
-        (dict(reduce="sum", lengths=[6], indices=[0]), "not by indices"),
+        ({"reduce": "sum"}, "either lengths or offsets must be given"),
+        ({"reduce": "median", "lengths": [6]}, "must be one of sum, mean, prod, max, min, but got 'median'"),
+        ({"reduce": "sum", "lengths": [7]}, "must add up to the size of the dimension, 6"),
+        ({"reduce": "sum", "lengths": [-1, 7]}, "must not be negative"),
+        ({"reduce": "sum", "lengths": [6.0]}, "must be of int32 or int64"),
+        ({"reduce": "sum", "lengths": [[6]]}, "must have the dimensions of data before axis 0"),
+        ({"reduce": "sum", "lengths": [6], "indices": [0]}, "not by indices"),
     ],
 )
 def test_what_is_refused(call, message):
