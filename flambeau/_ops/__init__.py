@@ -36,6 +36,7 @@ from flambeau._ops import (
     sampling,
     scattering,
     scipy_special,
+    segments,
     shaping,
     slice_writing,
     softmax,
@@ -50,7 +51,7 @@ from flambeau._ops import nn as nn
 
 FAMILIES = (
     activation, attention, calculus, choice, composing, convolution, copying, counting, creation, elementwise, embedding, functions, gathering, indexing, inspecting, joining, linalg, loss, matrix,
-    normalization, norms, padding, pairs, pooling, products, quantization, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
+    normalization, norms, padding, pairs, pooling, products, quantization, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, segments, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
 

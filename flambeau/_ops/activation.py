@@ -45,6 +45,11 @@ def _no_bool(operands: tuple, statics: tuple) -> Layout:
     return infer_same(operands, statics)
 
 
+def _wide(input: Tensor) -> Tensor:
+    """The operand of a gradient's formula in the compute dtype, so that what half precision is rounded to is the formula's result alone."""
+    return FUNCTIONS.cast(input, input.layout.dtype.compute)
+
+
 def _gate(grad: Tensor, condition: Tensor) -> Tensor:
     return FUNCTIONS.where(condition, grad, 0.0)
 
@@ -73,10 +78,11 @@ def _sigmoid(graph: Graph, x: Node) -> Node:
     return graph.map("sigmoid", x)
 
 
-SILU = _activation("silu", lambda graph, x: x * _sigmoid(graph, x))
+SILU = _activation("silu", lambda graph, x: x * _sigmoid(graph, x) if x.dtype.is_complex else graph.map("silu", x))
 
 
 def _silu_gradient(grad: Tensor, input: Tensor) -> Tensor:
+    input = _wide(input)
     gate = input.sigmoid()
     return grad * (gate * (1 + input * (1 - gate)))
 
@@ -99,6 +105,7 @@ GELU = _activation("gelu", _gelu, statics=("approximate",))
 
 
 def _gelu_gradient(grad: Tensor, input: Tensor, approximate: str) -> Tensor:
+    input = _wide(input)
     if approximate == "tanh":
         inner = ((input + input * input * input * _TANH_CUBE) * _TANH_SCALE).tanh()
         slope = (1 - inner * inner) * ((1 + 3 * _TANH_CUBE * input * input) * _TANH_SCALE)
@@ -121,7 +128,7 @@ def _elu(graph: Graph, x: Node, alpha: Node, scale: Node, input_scale: Node) -> 
 
 ELU = _activation("elu", _elu, ("alpha", "scale", "input_scale")).gradient(
     input=lambda grad, input, alpha, scale, input_scale: FUNCTIONS.where(
-        input > 0, grad * scale, grad * ((input * input_scale).exp() * (alpha * scale * input_scale))
+        input > 0, grad * scale, grad * ((_wide(input) * input_scale).exp() * (alpha * scale * input_scale))
     )
 )
 LEAKY_RELU = _activation("leaky_relu", lambda graph, x, slope: _positive(graph, x, x, x * slope), ("negative_slope",)).gradient(
@@ -143,7 +150,7 @@ HARDSIGMOID = _activation("hardsigmoid", lambda graph, x: _clip6(graph, x + 3.0)
     input=lambda grad, input: _gate(grad / 6, (input > -3) & (input < 3))
 )
 HARDSWISH = _activation("hardswish", lambda graph, x: x * _clip6(graph, x + 3.0) / 6.0).gradient(
-    input=lambda grad, input: FUNCTIONS.where(input <= -3, 0.0, FUNCTIONS.where(input < 3, grad * (input / 3 + 0.5), grad))
+    input=lambda grad, input: FUNCTIONS.where(input <= -3, 0.0, FUNCTIONS.where(input < 3, grad * (_wide(input) / 3 + 0.5), grad))
 )
 
 
@@ -153,7 +160,7 @@ def _softplus(graph: Graph, x: Node, beta: Node, threshold: Node) -> Node:
 
 
 SOFTPLUS = _activation("softplus", _softplus, ("beta", "threshold")).gradient(
-    input=lambda grad, input, beta, threshold: FUNCTIONS.where(input * beta > threshold, grad, grad * (input * beta).sigmoid())
+    input=lambda grad, input, beta, threshold: FUNCTIONS.where(input * beta > threshold, grad, grad * (_wide(input) * beta).sigmoid())
 )
 
 
@@ -161,7 +168,7 @@ def _log_sigmoid(graph: Graph, x: Node) -> Node:
     return graph.map("minimum", x, 0.0) - graph.map("log1p", graph.map("exp", -graph.map("abs", x)))
 
 
-LOG_SIGMOID = _activation("log_sigmoid", _log_sigmoid).gradient(input=lambda grad, input: grad * (-input).sigmoid())
+LOG_SIGMOID = _activation("log_sigmoid", _log_sigmoid).gradient(input=lambda grad, input: grad * (-_wide(input)).sigmoid())
 
 
 def _mish(graph: Graph, x: Node) -> Node:
@@ -169,6 +176,7 @@ def _mish(graph: Graph, x: Node) -> Node:
 
 
 def _mish_gradient(grad: Tensor, input: Tensor) -> Tensor:
+    input = _wide(input)
     gate = input.sigmoid()
     inner = softplus(input).tanh()
     return grad * (inner + input * gate * (1 - inner * inner))

@@ -79,6 +79,18 @@ def number_range(dtype: DType) -> tuple[float, float]:
     return limits.min, limits.max
 
 
+def layout_of(name: str, input: Tensor) -> Layout:
+    """The layout of the argument ``input`` of a function.
+
+    Raises:
+        TypeError: it is no tensor.
+    """
+    try:
+        return input.layout
+    except AttributeError:
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {input.__class__.__name__}") from None
+
+
 def common_dtype(operands: Sequence[Layout | type]) -> DType:
     """The dtype in which the operands of a record meet."""
     return result_type(*[operand if isinstance(operand, type) else (operand.dtype, operand.ndim > 0) for operand in operands])
@@ -92,6 +104,8 @@ def into(out: Tensor | None, result: Any) -> Any:
         return tuple(into(target, each) for target, each in zip(out, result, strict=True))
     if not isinstance(out, TensorBase):
         raise TypeError(f"argument 'out' must be Tensor, not {out.__class__.__name__}")
+    if isinstance(result, tuple):
+        raise TypeError(f"argument 'out' must be tuple of {len(result)} Tensors, not Tensor")
     if (out.node is not None or result.node is not None) and _grad_enabled():
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."

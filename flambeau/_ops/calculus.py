@@ -20,6 +20,7 @@ from flambeau._ops.indexing import nonzero
 from flambeau._ops.joining import cat
 from flambeau._ops.linalg.norms import vector_norm
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -55,11 +56,13 @@ FREXP.gradient(input=lambda grad0, result1: grad0 / (2.0**result1).to(grad0.layo
 
 def frexp(input: Tensor, *, out: Any = None) -> Any:
     """Mantissa and exponent: ``input = mantissa * 2**exponent`` with ``0.5 <= |mantissa| < 1`` (0 for 0)."""
+    require_tensor("frexp", "input", input)
     return return_types.several(return_types.frexp, out, *FREXP(input))
 
 
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Complex numbers from absolute values and angles: ``abs * (cos(angle) + i sin(angle))``."""
+    require_tensor("polar", "abs", abs)
     for name, each in (("abs", abs), ("angle", angle)):
         if not isinstance(each, TensorBase):
             raise TypeError(f"polar(): argument '{name}' must be Tensor, not {each.__class__.__name__}")
@@ -105,6 +108,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         dim: the dimensions, by default all
         edge_order: 1, or 2 for differences that are exact for quadratics at the edges too
     """
+    require_tensor("gradient", "input", input)
     axes = (
         tuple(range(input.layout.ndim)) if dim is None else tuple(lay.wrap_axis(axis, input.layout.ndim) for axis in int_tuple(dim, "dim"))
     )
@@ -174,6 +178,7 @@ def _edge(outer: Tensor, middle: Tensor, far: Tensor, near: Any, next: Any) -> T
 
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None) -> Tensor:
     """Each slice along ``dim`` whose p-norm is larger than ``maxnorm`` scaled down to it."""
+    require_tensor("renorm", "input", input)
     if input.layout.ndim < 2:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.layout.ndim} dimensions")
     if p <= 0:
@@ -192,6 +197,7 @@ renorm_ = in_place(renorm)
 
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like ``input`` in which every element is ``value``: a number, or a tensor without dimensions."""
+    require_tensor("fill", "input", input)
     if isinstance(value, TensorBase) and value.layout.ndim:
         raise RuntimeError(f"fill only supports 0-dimension value tensor but got tensor with {value.layout.ndim} dimensions.")
     return FILL(input, value if isinstance(value, TensorBase) else number(value))
@@ -215,6 +221,7 @@ def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype
 
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
     """The first ``size`` positions of elements that are not 0, one a row; rows that are left over hold ``fill_value``."""
+    require_tensor("nonzero_static", "input", input)
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
     if input.storage.device is not CPU:
@@ -231,6 +238,7 @@ def histogramdd(input: Tensor, bins: Any, range: Sequence[float] | None = None, 
         bins: how many equal intervals there are along all or each of the dimensions, or the edges along each of them
         range: the lowest and highest edge of each dimension in turn; by default the extremes of the points
     """
+    require_tensor("histogramdd", "input", input)
     dtype = input.layout.dtype
     if not dtype.is_floating_point:
         raise RuntimeError(f"histogramdd: expected a floating-point tensor, not {dtype!r}")

@@ -40,6 +40,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All combinations of ``r`` elements of a vector, one a row, as ``itertools.combinations`` orders them."""
+    require_tensor("combinations", "input", input)
     if input.layout.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.layout.shape)}")
     if r < 0:
@@ -76,6 +77,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The Kronecker product: ``other``, scaled by each element of ``input``, as blocks."""
+    require_tensor("kron", "input", input)
     ndim = max(input.layout.ndim, other.layout.ndim)
     left, right = ((*(1,) * (ndim - x.layout.ndim), *x.layout.shape) for x in (input, other))
     spread_left = input.reshape([size for each in left for size in (each, 1)])
@@ -85,6 +87,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """The vector product along ``dim`` (by default the first dimension of size 3)."""
+    require_tensor("cross", "input", input)
     if dim is None:
         shape = input.layout.shape
         if 3 not in shape:
@@ -112,6 +115,7 @@ def vector_product(input: Tensor, other: Tensor, dim: int) -> Tensor:
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A copy rotated ``k`` times by 90 degrees in the plane of two dimensions, from the first towards the second."""
+    require_tensor("rot90", "input", input)
     axes = int_tuple(dims, "dims")
     ndim = input.layout.ndim
     if len(axes) != 2:
@@ -160,6 +164,7 @@ tril_indices, triu_indices = _triangle_indices("tril_indices", False), _triangle
 
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix of zeros with the elements on a diagonal."""
+    require_tensor("diagflat", "input", input)
     return shaping.diag_embed(input.reshape(-1), offset)
 
 
@@ -179,11 +184,13 @@ def _replaced(input: Tensor, part: Callable[[Tensor], Tensor], src: Tensor, name
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int, *, out: Tensor | None = None) -> Tensor:
     """A copy with ``src`` in the place of one slice along ``dim``."""
+    require_tensor("select_scatter", "input", input)
     return _replaced(input, lambda whole: views.select(whole, dim, index), src, "select_scatter", out)
 
 
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1, *, out: Tensor | None = None) -> Tensor:
     """A copy with ``src`` in the place of a diagonal."""
+    require_tensor("diagonal_scatter", "input", input)
     return _replaced(input, lambda whole: shaping.diagonal(whole, offset, dim1, dim2), src, "diagonal_scatter", out)
 
 
@@ -191,6 +198,7 @@ def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1, *, out: Tensor | None = None
 ) -> Tensor:
     """A copy with ``src`` in the place of ``input[start:end:step]`` along ``dim``."""
+    require_tensor("slice_scatter", "input", input)
     if step < 1:
         raise RuntimeError(f"slice_scatter(): slice step must be positive, but got {step}")
     axis = lay.wrap_axis(dim, input.layout.ndim)
@@ -202,6 +210,7 @@ def as_strided_scatter(
     input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None, *, out: Tensor | None = None
 ) -> Tensor:
     """A copy with ``src`` in the place of a strided part."""
+    require_tensor("as_strided_scatter", "input", input)
     return _replaced(input, lambda whole: views.as_strided(whole, size, stride, storage_offset), src, "as_strided_scatter", out)
 
 
@@ -239,6 +248,7 @@ for _name, _view in _VIEWS.items():
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces of the given sizes along ``dim``."""
+    require_tensor("split_with_sizes", "input", input)
     return joining.split(input, int_tuple(split_sizes, "split_sizes"), dim)
 
 
@@ -270,11 +280,13 @@ dsplit = _splitting("dsplit", 3, lambda ndim: 2)
 
 def unsafe_split(tensor: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     """As ``split``."""
+    require_tensor("unsafe_split", "tensor", tensor)
     return joining.split(tensor, split_size, dim)
 
 
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """As ``chunk``."""
+    require_tensor("unsafe_chunk", "input", input)
     return joining.chunk(input, chunks, dim)
 
 
@@ -283,11 +295,13 @@ def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]
 
 def argwhere(input: Tensor) -> Tensor:
     """The positions of the elements that are not 0, one a row."""
+    require_tensor("argwhere", "input", input)
     return input.nonzero()
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """The coordinates of row-major positions in a tensor of the given shape."""
+    require_tensor("unravel_index", "indices", indices)
     if indices.layout.dtype.category > dt.INTEGER or indices.layout.dtype is dt.bool:
         raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.layout.dtype!r}")
     found = []

@@ -18,6 +18,7 @@ from flambeau._ops.creation import from_array, new_empty, ones, tensor, zeros
 from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import require_tensor
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
 from flambeau._ops.sorting import sort
@@ -67,6 +68,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
         >>> flambeau.unique(flambeau.tensor([3, 1, 3]), return_counts=True)
         (tensor([1, 3]), tensor([1, 2]))
     """
+    require_tensor("unique", "input", input)
     axis = None if dim is None else lay.wrap_axis(dim, input.layout.ndim)
     if axis is not None and not input.layout.numel and 0 in (*input.layout.shape[:axis], *input.layout.shape[axis + 1 :]):
         raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
@@ -141,6 +143,7 @@ def _few_runs(line: Tensor, return_inverse: bool, return_counts: bool) -> list[T
 
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
     """The elements (or slices along ``dim``) that differ from the one before."""
+    require_tensor("unique_consecutive", "input", input)
     if dim is None and input.layout.numel:
         found, *rest = _runs(input.detach().reshape(-1), return_inverse, return_counts)
         if return_inverse:
@@ -247,6 +250,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
     Raises:
         RuntimeError: the shapes but for the last dimension differ, or the dtypes do.
     """
+    require_tensor("searchsorted", "sorted_sequence", sorted_sequence)
     if side not in (None, "left", "right"):
         raise RuntimeError(f"searchsorted(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
@@ -297,6 +301,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     Raises:
         RuntimeError: the input is no vector of non-negative integers, or ``weights`` has another shape.
     """
+    require_tensor("bincount", "input", input)
     layout = input.layout
     if layout.ndim != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
@@ -353,6 +358,7 @@ def _range(name: str, array: np.ndarray, low: float, high: float) -> tuple[float
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """How many elements lie in each of ``bins`` intervals of equal width between ``min`` and ``max`` (those of the data if equal)."""
+    require_tensor("histc", "input", input)
     if not input.layout.dtype.is_floating_point:
         raise NotImplementedError(f"histc: expected a floating-point tensor, not {input.layout.dtype!r}")
     if bins <= 0:
@@ -380,6 +386,7 @@ def histogram(
     Returns:
         A named tuple ``(hist, bin_edges)``; with ``density`` the counts are divided by their sum and the widths.
     """
+    require_tensor("histogram", "input", input)
     dtype = input.layout.dtype
     if not dtype.is_floating_point:
         raise RuntimeError(f"histogram: expected a floating-point tensor, not {dtype!r}")

@@ -223,7 +223,10 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
          out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor filled with a number; its dtype is the number's unless given."""
     value = fill_value if isinstance(fill_value, TensorBase) else number(fill_value)
-    dtype = dt.of_python(dtype) or (value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__))
+    if dtype is None:
+        dtype = value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__)
+    else:
+        dtype = dt.required(dtype)
     if not isinstance(value, TensorBase):
         value = number_for(dtype, value)
     result = _full(lay.contiguous(_check_sizes(int_tuple(size)), dtype), value, device)
@@ -321,7 +324,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         >>> flambeau.arange(1, 2.5, 0.5)
         tensor([1.0000, 1.5000, 2.0000])
     """
-    dtype = dt.of_python(dtype)
+    dtype = None if dtype is None else dt.required(dtype)
     if end is None:
         start, end = 0, start
     start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]

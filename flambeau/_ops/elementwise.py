@@ -268,6 +268,12 @@ def _scaled(input: Any, other: Any, alpha: Any) -> Any:
     return other * alpha
 
 
+def _unknown_rounding(given: Any) -> Exception:
+    return (RuntimeError if isinstance(given, str) else TypeError)(
+        f"div(): rounding_mode must be None, 'trunc' or 'floor', but got {given!r}"
+    )
+
+
 def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """``input / other``: true division, or rounded towards zero (``"trunc"``) or down (``"floor"``).
 
@@ -283,7 +289,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
     elif rounding_mode == "trunc":
         operator = TRUNC_DIVIDE
     else:
-        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+        raise _unknown_rounding(rounding_mode)
     input, other = _one_tensor("div", input, other)
     result = operator(input, other)
     return result if out is None else into(out, result)
@@ -513,7 +519,9 @@ def sub_(input: Tensor, other: Any, *former: Any, alpha: Any = 1) -> Tensor:
 
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """In-place version of ``div()``."""
-    operator = {None: DIV, "floor": FLOOR_DIVIDE, "trunc": TRUNC_DIVIDE}[rounding_mode]
+    operator = {None: DIV, "floor": FLOOR_DIVIDE, "trunc": TRUNC_DIVIDE}.get(rounding_mode)
+    if operator is None:
+        raise _unknown_rounding(rounding_mode)
     return operator.inplace(input, input, other if isinstance(other, TensorBase) else number(other))
 
 

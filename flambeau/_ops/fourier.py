@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau._compiler import frequencies
-from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.arguments import int_tuple, into, layout_of
 from flambeau._ops.creation import arange, from_array
 from flambeau._ops.joining import constant_pad_nd, roll
 from flambeau._ops.operator import Operator
@@ -207,7 +207,9 @@ def _real_dtype(name: str, dtype: DType, *, real: bool = False) -> DType:
 
 def _scale(name: str, norm: str | None, count: int, forward: bool) -> float:
     if norm not in (None, "backward", "forward", "ortho"):
-        raise RuntimeError(f"{name}: Invalid normalization mode: {norm!r}")
+        raise (RuntimeError if isinstance(norm, str) else TypeError)(
+            f"{name}: norm must be 'backward', 'forward' or 'ortho', but got {norm!r}"
+        )
     if norm == "ortho":
         return 1 / math.sqrt(count)
     return 1 / count if forward == (norm == "forward") else 1.0
@@ -312,9 +314,10 @@ def _family(stem: str, make: Callable[..., _Steps], forward: bool, doc: str, *, 
         return make(stem, layout, (axis,), (_size(stem, size),), norm, forward)
 
     def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Tensor | None = None) -> Tensor:
-        known = direct(input.layout, n, dim, norm) if input.layout.dtype.category >= dt.FLOAT else None
+        layout = layout_of(stem, input)
+        known = direct(layout, n, dim, norm) if layout.dtype.category >= dt.FLOAT else None
         if known is None:
-            return into(out, planned(input.layout, n, dim, norm).run(input))
+            return into(out, planned(layout, n, dim, norm).run(input))
         operator, tables, statics = known
         result = operator(input, *tables, statics=statics)
         return result if out is None else into(out, result)
@@ -328,10 +331,11 @@ def _family(stem: str, make: Callable[..., _Steps], forward: bool, doc: str, *, 
             *,
             out: Tensor | None = None,
         ) -> Tensor:
-            axes, sizes = _dims(name, input.layout, s, dim)
+            layout = layout_of(name, input)
+            axes, sizes = _dims(name, layout, s, dim)
             last_given = s is not None and int_tuple(s, "s")[-1:] not in ((-1,), ())
-            sizes = full(input.layout, axes, sizes, last_given, name)
-            return into(out, make(name, input.layout, axes, sizes, norm, forward).run(input))
+            sizes = full(layout, axes, sizes, last_given, name)
+            return into(out, make(name, layout, axes, sizes, norm, forward).run(input))
 
         return transform
 
@@ -372,8 +376,9 @@ def rfftfreq(
 
 
 def _shift(x: Tensor, dim: Any, amount: Callable[[int], int]) -> Tensor:
-    axes = tuple(range(x.layout.ndim)) if dim is None else int_tuple(dim, "dim")
-    return roll(x, [amount(x.layout.shape[lay.wrap_axis(axis, x.layout.ndim)]) for axis in axes], axes) if axes else x.clone()
+    layout = layout_of("fftshift" if amount(3) == 1 else "ifftshift", x)
+    axes = tuple(range(layout.ndim)) if dim is None else int_tuple(dim, "dim")
+    return roll(x, [amount(layout.shape[lay.wrap_axis(axis, layout.ndim)]) for axis in axes], axes) if axes else x.clone()
 
 
 def fftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:

@@ -412,12 +412,14 @@ def _lerp(graph: Graph, start: Node, end: Node, weight: Node) -> Node:
     """From the nearer end, so that both ends are exact."""
     if weight.dtype.is_complex:
         return start + weight * (end - start)
+    return nearer_end(graph, start, end, weight)
+
+
+def nearer_end(graph: Graph, start: Node, end: Node, weight: Node) -> Node:
+    """``lerp`` of real numbers, rounded twice."""
+    weight = weight.expand(start.shape) if weight.ndim == 0 and start.ndim else weight
     near = graph.map("abs", weight) < 0.5
-    return graph.where(
-        near.expand(start.shape) if near.shape != start.shape and near.ndim == 0 else near,
-        start + weight * (end - start),
-        end - (end - start) * (1.0 - weight),
-    )
+    return graph.map("fma", graph.where(near, weight, weight - 1.0), end - start, graph.where(near, start, end))
 
 
 LERP = _fused(

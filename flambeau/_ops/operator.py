@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 PLAIN_NUMBERS = frozenset((int, float, bool, complex))
 
+_OF_NUMBERS = (AttributeError, IndexError)
+"""What shape rules raise that find numbers only, or a number where they look for a layout."""
+
 _new = object.__new__
 _tensor_class: type[Tensor] = TensorBase  # type: ignore[assignment]
 
@@ -202,8 +205,10 @@ class Operator:
         except NoElements:
             tape.undo()
             single = results = None
-        except BaseException:
+        except BaseException as error:
             tape.undo()
+            if error.__class__ in _OF_NUMBERS:
+                self._refuse_numbers(operands)
             raise
         if single is not None:
             result = _new(_tensor_class)
@@ -227,6 +232,15 @@ class Operator:
         if slot >= tape.limit:
             tape.flush()
         return tuple(results)
+
+    def _refuse_numbers(self, operands: tuple) -> None:
+        """Say so where a shape rule failed because it found a number in place of a layout."""
+        for position, operand in enumerate(operands):
+            if operand.__class__ in PLAIN_NUMBERS:
+                name = self.names[min(position, len(self.names) - 1)]
+                raise TypeError(
+                    f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {operand.__class__.__name__}"
+                ) from None
 
     def _node(self, operands: tuple, results: Sequence[TensorBase], record: Any, *, target: TensorBase | None = None) -> GradNode:
         """The gradient node of a call; ``target`` is the operand that an in-place call is about to overwrite."""

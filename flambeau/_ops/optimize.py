@@ -11,6 +11,7 @@ from itertools import chain
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops.functions import nearer_end
 from flambeau._ops.operator import Operator
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -71,10 +72,7 @@ def _descent(keep: Any, numbers: Any, flags: tuple, gradient: Node, parameter: N
 
 
 def _lerp(graph: Graph, keep: Any, start: Node, end: Node, weight: Node) -> Node:
-    """From the nearer end, as ``lerp`` does."""
-    difference = end - start
-    near = (graph.map("abs", weight) < 0.5).expand(start.shape)
-    return keep(graph.where(near, start + weight * difference, end - difference * (1.0 - weight)))
+    return keep(nearer_end(graph, start, end, weight))
 
 
 def _sgd(graph: Graph, keep: Any, n: Any, flags: tuple, gradient: Node, parameter: Node, *state: Node) -> tuple[Node, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flambeau._ops.elementwise import conj
 from flambeau._ops.functions import complex
 from flambeau._ops.linalg.norms import vector_norm
+from flambeau._ops.positions import require_tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
@@ -20,6 +21,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
 
     ``fweights`` says how often each observation counts (integers), ``aweights`` how much.
     """
+    require_tensor("cov", "input", input)
     if input.layout.ndim > 2:
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.layout.ndim} dimensions")
     if input.layout.dtype is dt.bool:
@@ -62,6 +64,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
 
 def corrcoef(input: Tensor) -> Tensor:
     """The correlations of variables (rows): covariances divided by both standard deviations, at most 1 in absolute value."""
+    require_tensor("corrcoef", "input", input)
     if input.layout.ndim > 2:
         raise RuntimeError(
             f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.layout.ndim} dimensions"
@@ -90,6 +93,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "us
 
     Shapes: x1 ``(*, P, M)``, x2 ``(*, R, M)``, result ``(*, P, R)``.
     """
+    require_tensor("cdist", "x1", x1)
     if compute_mode is not None and compute_mode not in _COMPUTE_MODES:
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     for name, each in (("X1", x1), ("X2", x2)):

@@ -110,6 +110,10 @@ def trace(input: Tensor) -> Tensor:
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Sums of products over the last ``dims`` dimensions of ``a`` and the first of ``b``, or over the pairs given."""
     if isinstance(dims, int):
+        if dims > min(a.layout.ndim, b.layout.ndim):
+            raise RuntimeError(
+                f"tensordot expects tensors of at least dims (={dims}) dimensions, but got {list(a.layout.shape)} and {list(b.layout.shape)}"
+            )
         left, right = tuple(range(a.layout.ndim - dims, a.layout.ndim)), tuple(range(dims))
     else:
         left, right = (int_tuple(each, "dims") for each in dims)

@@ -13,6 +13,7 @@ from flambeau._ops import return_types
 from flambeau._ops.arguments import into
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
@@ -76,12 +77,14 @@ def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> T
 
 def cumsum(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The running sum along ``dim``."""
+    require_tensor("cumsum", "input", input)
     dim = dim if axis is None else axis
     return into(out, _scan(CUMSUM, input, dim, dtype))
 
 
 def cumprod(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The running product along ``dim``."""
+    require_tensor("cumprod", "input", input)
     dim = dim if axis is None else axis
     return into(out, _scan(CUMPROD, input, dim, dtype))
 
@@ -127,11 +130,13 @@ CUMMIN = Operator("cummin", ("input",), ("dim",), infer=_infer_extrema, lower=_l
 
 def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """The largest element so far along ``dim``, and where it is (the last of equals)."""
+    require_tensor("cummax", "input", input)
     return several(return_types.cummax, out, *CUMMAX(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
 
 
 def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """The smallest element so far along ``dim``, and where it is (the last of equals)."""
+    require_tensor("cummin", "input", input)
     return several(return_types.cummin, out, *CUMMIN(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
 
 
@@ -191,6 +196,7 @@ LOGCUMSUMEXP.gradient(input=_logcumsumexp_gradient)
 
 def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
+    require_tensor("logcumsumexp", "input", input)
     if input.layout.dtype.category < dt.FLOAT:
         raise RuntimeError(f"logcumsumexp(): expected a floating-point or complex tensor, not {input.layout.dtype!r}")
     return into(out, LOGCUMSUMEXP(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
@@ -210,6 +216,7 @@ def diff(
     axis: int | None = None,
 ) -> Tensor:
     """The differences of neighbours along ``dim``, taken ``n`` times; of bool, whether they differ."""
+    require_tensor("diff", "input", input)
     dim = dim if axis is None else axis
     if input.layout.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional")
@@ -262,12 +269,14 @@ def _areas(y: Tensor, x: Any, dx: Any, dim: int, name: str) -> tuple[Tensor, int
 
 def trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
     """The integral along ``dim`` by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
+    require_tensor("trapezoid", "y", y)
     areas, axis = _areas(y, x, dx, dim, "trapezoid")
     return areas.sum(axis) / 2.0
 
 
 def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
     """The running integral along ``dim`` by the trapezoidal rule."""
+    require_tensor("cumulative_trapezoid", "y", y)
     areas, axis = _areas(y, x, dx, dim, "cumulative_trapezoid")
     return cumsum(areas, axis) / 2.0
 

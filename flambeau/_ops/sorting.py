@@ -16,7 +16,7 @@ from flambeau._ops.arguments import apart, into
 from flambeau._ops.gathering import gather
 from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.operator import Operator
-from flambeau._ops.positions import places_along
+from flambeau._ops.positions import places_along, require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.return_types import several
 from flambeau._ops.scattering import scatter_add
@@ -137,6 +137,7 @@ def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | 
         >>> flambeau.tensor([3, 1, 2]).sort().indices
         tensor([1, 2, 0])
     """
+    require_tensor("sort", "input", input)
     dim = dim if axis is None else axis
     if dim.__class__ is bool:
         dim, descending = -1, dim
@@ -146,11 +147,13 @@ def sort(input: Tensor, dim: Any = -1, descending: bool = False, stable: bool | 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: int | None = None) -> Tensor:
     """The positions of the elements in order along ``dim``."""
+    require_tensor("argsort", "input", input)
     return sort(input.detach(), dim, descending, axis=axis).indices
 
 
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements in order along the first dimension."""
+    require_tensor("msort", "input", input)
     return into(out, sort(input, 0).values)
 
 
@@ -162,6 +165,7 @@ def topk(
     Raises:
         RuntimeError: there are fewer than ``k`` elements along ``dim``.
     """
+    require_tensor("topk", "input", input)
     dim = dim if axis is None else axis
     axis = _ordered("topk", input, dim)
     size = input.layout.shape[axis] if input.layout.shape else 1
@@ -189,6 +193,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     Raises:
         RuntimeError: ``k`` is below 1 or above the size of ``dim``.
     """
+    require_tensor("kthvalue", "input", input)
     axis = _ordered("kthvalue", input, dim)
     size = input.layout.shape[axis] if input.layout.shape else 1
     if size and not 1 <= k <= size:
@@ -221,6 +226,7 @@ median, nanmedian = _median("median", False), _median("nanmedian", True)
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along ``dim`` (the smallest of several), and the last place where it stands."""
+    require_tensor("mode", "input", input)
     return _one(MODE, return_types.mode, input, dim, keepdim, out)
 
 

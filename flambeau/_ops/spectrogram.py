@@ -12,6 +12,7 @@ from flambeau._ops.copying import view_as_real
 from flambeau._ops.creation import arange, ones
 from flambeau._ops.joining import constant_pad_nd
 from flambeau._ops.padding import pad_border
+from flambeau._ops.positions import require_tensor
 from flambeau._types import dtype as dt
 from flambeau._types.device import CPU
 from flambeau._types.layout import Layout
@@ -70,6 +71,7 @@ def stft(
         return_complex: must be given for a real signal; False gives real and imaginary parts in a last dimension of size 2
         align_to_window: without ``center``, whether the frames begin where their windows do
     """
+    require_tensor("stft", "input", input)
     source = input.layout
     hop = n_fft // 4 if hop_length is None else hop_length
     win = n_fft if win_length is None else win_length
@@ -161,6 +163,7 @@ def istft(
     Raises:
         RuntimeError: the sum of squared windows is 0 somewhere.
     """
+    require_tensor("istft", "input", input)
     source = input.layout
     hop = n_fft // 4 if hop_length is None else hop_length
     win = n_fft if win_length is None else win_length

@@ -164,6 +164,18 @@ def of_python(given: Any) -> Any:
     return _OF_PYTHON.get(given, given) if given.__class__ is type else given
 
 
+def required(given: Any) -> dtype:
+    """A dtype from one, or from a class of Python's.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    found = of_python(given)
+    if not isinstance(found, dtype):
+        raise TypeError(f"argument 'dtype' must be torch.dtype, not {found.__class__.__name__} ({found!r})")
+    return found
+
+
 def from_numpy(numpy: np.dtype) -> dtype:
     """The dtype of the elements of a NumPy array, whatever their byte order.
 

@@ -13,7 +13,7 @@ from operator import index
 from typing import Any
 
 from flambeau._types.dtype import dtype as DType
-from flambeau._types.dtype import of_python
+from flambeau._types.dtype import required
 
 _TABLE: dict[tuple, Layout] = {}
 _CONTIGUOUS: dict[tuple, Layout] = {}  # those of new tensors by shape and dtype, which every creation asks for
@@ -66,8 +66,10 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, dtype:
     found = _TABLE.get(key)
     if found is not None:
         return found
-    if dtype.__class__ is type:  # one of Python's
-        return layout(shape, strides, offset, of_python(dtype))
+    if dtype.__class__ is not DType and (given := required(dtype)) is not dtype:
+        return layout(shape, strides, offset, given)
+    if isinstance(sum(shape) + sum(strides) + offset, float):  # native code takes them for ints
+        raise TypeError(f"sizes, strides and offsets must be ints, but got {shape}, {strides} and {offset}")
     self = Layout()
     self.shape, self.strides, self.offset, self.dtype = key
     self.ndim = len(shape)
@@ -89,7 +91,7 @@ def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
     key = (shape, dtype)
     found = _CONTIGUOUS.get(key)
     if found is None:
-        dtype = of_python(dtype)
+        dtype = required(dtype)
         dtype.numpy  # noqa: B018 (a dtype of quantized tensors raises an error: an operator makes none)
         found = layout(shape, row_major(shape), 0, dtype)
         if found.numel * dtype.itemsize > _MOST:

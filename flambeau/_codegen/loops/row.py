@@ -18,7 +18,7 @@ from flambeau._codegen.loops.spreading import spread
 
 COSTLY = frozenset((
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
-    "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "gelu", "ndtr", "sigmoid", "pow", "lgamma", "digamma", "fmod", "remainder",
+    "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "gelu", "ndtr", "sigmoid", "silu", "pow", "lgamma", "digamma", "fmod", "remainder",
 ))  # fmt: skip
 """Scalar operators that are dearer than keeping their result in the second-level cache."""
 

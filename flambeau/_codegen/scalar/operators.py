@@ -201,6 +201,7 @@ _define("asinh", 1, np.arcsinh, float=vmath.asinh, complex=complex_functions.asi
 _define("acosh", 1, np.arccosh, float=vmath.acosh, complex=complex_functions.acosh)
 _define("atanh", 1, np.arctanh, float=vmath.atanh, complex=complex_functions.atanh)
 _define("sigmoid", 1, meaning.sigmoid, float=vmath.sigmoid, complex=complex_functions.sigmoid)
+_define("silu", 1, lambda x: x * meaning.sigmoid(x), float=vmath.silu)
 _define("atan2", 2, np.arctan2, float=vmath.atan2)
 _define("hypot", 2, np.hypot, float=vmath.hypot)
 _define("frexp_fraction", 1, lambda x: np.frexp(x)[0], float=floats.frexp_fraction)

@@ -24,6 +24,7 @@ from flambeau._codegen.vmath.exponential import exp as exp
 from flambeau._codegen.vmath.exponential import exp2 as exp2
 from flambeau._codegen.vmath.exponential import expm1 as expm1
 from flambeau._codegen.vmath.exponential import sigmoid as sigmoid
+from flambeau._codegen.vmath.exponential import silu as silu
 from flambeau._codegen.vmath.hyperbolic import acosh as acosh
 from flambeau._codegen.vmath.hyperbolic import asinh as asinh
 from flambeau._codegen.vmath.hyperbolic import atanh as atanh

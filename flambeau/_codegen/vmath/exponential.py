@@ -1,10 +1,11 @@
-"""exp, exp2, expm1 and sigmoid.
+"""exp, exp2, expm1, sigmoid and silu.
 
 All reduce ``x = n ln2 + r`` with ``|r| <= ln2/2``, use a polynomial in r, and scale by ``2**n``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -175,7 +176,18 @@ def expm1(x: Lanes) -> Lanes:
 
 def sigmoid(x: Lanes) -> Lanes:
     """``1 - q`` or ``e - e q`` with ``e = exp(-|x|)``, ``q = e / (1 + e)``, so that small results keep their precision."""
-    limits = _LIMITS[x.element]
-    e = _fading(_exp, -x.abs(), limits.normal, limits.underflow)  # at most 1
+    e = _exp_of_minus_magnitude(x)
     whole = (x < 0.0).select(e, x.constant(1.0))
     return (-whole).fma(e / (e + 1.0), whole)
+
+
+def silu(x: Lanes) -> Lanes:
+    """``x sigmoid(x)``, where x is positive with a rounding less than the product with the sigmoid."""
+    e = _exp_of_minus_magnitude(x)
+    whole = (x < 0.0).select(x * e, x)
+    return (x == math.inf).select(x, (-whole).fma(e / (e + 1.0), whole).copysign(x))
+
+
+def _exp_of_minus_magnitude(x: Lanes) -> Lanes:
+    limits = _LIMITS[x.element]
+    return _fading(_exp, -x.abs(), limits.normal, limits.underflow)  # at most 1

@@ -17,6 +17,8 @@ class Format:
     smallest_normal: float
     integer: float
     """Adding this leaves the nearest integer in the low bits of the sum."""
+    reciprocal: int
+    """Less the bits of a number, those of about its reciprocal."""
     ln2: tuple[float, float]
     log2e: tuple[float, float]
     log10e: tuple[float, float]
@@ -32,6 +34,7 @@ FORMATS = {
         bias=127,
         smallest_normal=2.0**-126,
         integer=1.5 * 2**23,
+        reciprocal=0x7EF311C3,
         ln2=(0.6931471824645996, -1.9046542121259336e-09),
         log2e=(1.4426950216293335, 1.925963033500011e-08),
         log10e=(0.4342944920063019, -1.0103049952192578e-08),
@@ -45,6 +48,7 @@ FORMATS = {
         bias=1023,
         smallest_normal=2.0**-1022,
         integer=1.5 * 2**52,
+        reciprocal=0x7FDE623822FC16E6,
         ln2=(0.6931471805599453, 2.3190468138462996e-17),
         log2e=(1.4426950408889634, 2.0355273740931033e-17),
         log10e=(0.4342944819032518, 1.098319650216765e-17),

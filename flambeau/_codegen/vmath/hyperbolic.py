@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flambeau._codegen.lanes import Lanes, polynomial
-from flambeau._codegen.vmath.exponential import exp_of_reduced, power_of_two, reduce, scale
+from flambeau._codegen.vmath.exponential import exp_of_reduced, expm1_of_reduced, power_of_two, reduce, scale
 from flambeau._codegen.vmath.formats import format_of
 from flambeau._codegen.vmath.logarithm import log_of_pair
 from flambeau._codegen.vmath.pairs import divide, fast_two_sum, two_product, two_sum
@@ -15,14 +15,18 @@ _TANH_IS_ONE = {"float": 9.125, "double": 19.5}
 _SINH_OVERFLOW = {"float": 90.0, "double": 711.0}
 
 _TANH = {
-    "float": (-0.3333331346511841, 0.13332433998584747, -0.053835202008485794, 0.020997291430830956, -0.006164343096315861),
+    "float": (
+        -0.33333295583724976, 0.13332346081733704, -0.05387984588742256, 0.021486669778823853, -0.007945985533297062,
+        0.002301187952980399, -0.000358378718374297,
+    ),
     "double": (
-        -0.3333333333333328, 0.13333333333323638, -0.053968253961976076, 0.021869488333628097, -0.008863231730456996,
-        0.003592083103543146, -0.0014554846586182983, 0.0005882025972290991, -0.00023276067563923958,
-        8.241989385955954e-05, -1.8937745463994206e-05,
+        -0.333333333333333, 0.1333333333333071, -0.0539682539673334, 0.021869488516528056, -0.0088632352612599,
+        0.0035921255852439903, -0.0014558189063604544, 0.0005899575782695721, -0.00023889821594622686, 9.63467229062808e-05,
+        -3.822302143709721e-05, 1.4434092782697184e-05, -4.863310815113855e-06, 1.319359193205451e-06, -2.4614939420027537e-07,
+        2.293341336095708e-08,
     ),
 }  # fmt: skip
-"""``tanh(x) = x + x**3 P(x**2)`` for ``|x| <= 9/16``."""
+"""``tanh(x) = x + x**3 P(x**2)`` for ``|x| <= 1``."""
 
 _SINH = {
     "float": (0.166667178273201, 0.008330223150551319, 0.00020376636530272663),
@@ -41,26 +45,27 @@ def tanh(x: Lanes) -> Lanes:
     large = 1.0 - 2.0 / (exp_of_reduced(r) * power_of_two(shifted) + 1.0)
     square = magnitude * magnitude
     small = (magnitude * square).fma(polynomial(square, _TANH[x.element]), magnitude)
-    return (magnitude < 0.5625).select(small, large).copysign(x)
+    return (magnitude < 1.0).select(small, large).copysign(x)
 
 
-def _half_exp(magnitude: Lanes) -> Lanes:
-    """``exp(x) / 2``, which overflows only where sinh and cosh do."""
+def _half_exp(magnitude: Lanes) -> tuple[Lanes, Lanes]:
+    """``exp(x) / 2`` as a pair, which overflows only where sinh and cosh do."""
     r, shifted = reduce(magnitude.at_most(_SINH_OVERFLOW[magnitude.element]))
-    return scale(exp_of_reduced(r), shifted - 1.0)
+    high, low = fast_two_sum(r.constant(1.0), expm1_of_reduced(r))
+    return scale(high, shifted - 1.0), scale(low, shifted - 1.0)
 
 
 def sinh(x: Lanes) -> Lanes:
     magnitude = x.abs()
-    half = _half_exp(magnitude)
+    half, rest = _half_exp(magnitude)
     square = magnitude * magnitude
     small = (magnitude * square).fma(polynomial(square, _SINH[x.element]), magnitude)
-    return (magnitude < 1.0).select(small, half - 0.25 / half).copysign(x)
+    return (magnitude < 1.0).select(small, half + (rest - 0.25 / half)).copysign(x)
 
 
 def cosh(x: Lanes) -> Lanes:
-    half = _half_exp(x.abs())
-    return half + 0.25 / half
+    half, rest = _half_exp(x.abs())
+    return half + (rest + 0.25 / half)
 
 
 def asinh(x: Lanes) -> Lanes:

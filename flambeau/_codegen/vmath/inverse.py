@@ -6,16 +6,22 @@ import math
 
 from flambeau._codegen.lanes import Lanes, polynomial
 from flambeau._codegen.vmath.formats import format_of
+from flambeau._codegen.vmath.pairs import fast_two_sum, rough_reciprocal
 
 _ATAN = {
-    "float": (-0.33333316445350647, 0.1999853104352951, -0.1424446851015091, 0.1059979498386383, -0.06091662496328354),
+    "float": (
+        -0.33333298563957214, 0.1999852955341339, -0.14264015853405, 0.10950877517461777, -0.08399280160665512,
+        0.05788050591945648, -0.031095542013645172, 0.010867544449865818, -0.0017824710812419653,
+    ),
     "double": (
-        -0.33333333333333326, 0.19999999999997095, -0.14285714285316392, 0.11111111083745044, -0.09090907985839294,
-        0.07692279200657946, -0.06666174680072265, 0.05876516483719558, -0.05215181794800591, 0.044905689247715846,
-        -0.03317512366072998, 0.014894045198540507,
+        -0.33333333333333287, 0.19999999999993529, -0.1428571428531797, 0.11111111096846275, -0.09090908760891162,
+        0.07692302514347236, -0.06666609098329176, 0.058818826840952486, -0.052602521459242595, 0.047480049463203416,
+        -0.04295390687035764, 0.03841631205599179, -0.03315749167162474, 0.026679616082449547, -0.01920000498469904,
+        0.011819755681224163, -0.005937945723283357, 0.0023058546269429958, -0.0006432557518946097, 0.0001139904599365609,
+        -9.596685305102685e-06,
     ),
 }  # fmt: skip
-"""``atan(t) = t + t**3 P(t**2)`` for ``|t| <= tan(pi/8)``."""
+"""``atan(t) = t + t**3 P(t**2)`` for ``|t| <= 1``."""
 
 _ASIN = {
     "float": (0.16666753590106964, 0.07495252043008804, 0.0454760380089283, 0.024152036756277084, 0.042212195694446564),
@@ -27,28 +33,26 @@ _ASIN = {
 }  # fmt: skip
 """``asin(x) = x + x**3 P(x**2)`` for ``|x| <= 1/2``."""
 
-_TAN_PI_8 = math.sqrt(2.0) - 1.0
-
 
 def _atan_of_ratio(y: Lanes, x: Lanes, negative: Lanes | None = None) -> Lanes:
     """The angle of the point ``(x, y)``, both at least 0; where ``negative``, of ``(-x, y)``."""
     of = format_of(x)
-    steep = y * _TAN_PI_8 > x
-    middle = ~steep & (x * _TAN_PI_8 < y)
-    t = steep.select(-x, middle.select(y - x, y)) / steep.select(y, middle.select(y + x, x))
-
-    def choose(flat: float, diagonal: float, upright: float) -> Lanes:
-        return steep.select(x.constant(upright), middle.select(x.constant(diagonal), flat))
-
-    high = choose(0.0, of.quarter_pi[0], of.half_pi[0])
-    low = choose(0.0, of.quarter_pi[1], of.half_pi[1])
+    steep = y > x
+    divisor = steep.select(y, x)
+    dividend = steep.select(-x, y)
+    t = dividend / divisor
+    rest = (-t).fma(divisor, dividend) * rough_reciprocal(divisor)
+    high = steep.select(x.constant(of.half_pi[0]), 0.0)
+    low = steep.select(x.constant(of.half_pi[1]), 0.0)
     if negative is not None:
         # pi minus the angle: other constants, and t with the other sign.
-        high = negative.select(choose(of.pi[0], of.three_quarter_pi[0], of.half_pi[0]), high)
-        low = negative.select(choose(of.pi[1], of.three_quarter_pi[1], of.half_pi[1]), low)
-        t = negative.select(-t, t)
+        high = negative.select(steep.select(x.constant(of.half_pi[0]), of.pi[0]), high)
+        low = negative.select(steep.select(x.constant(of.half_pi[1]), of.pi[1]), low)
+        t, rest = negative.select(-t, t), negative.select(-rest, rest)
     square = t * t
-    return high + (t + (t * square).fma(polynomial(square, _ATAN[x.element]), low))
+    low = (t * square).fma(polynomial(square, _ATAN[x.element]), low + rest)
+    high, error = fast_two_sum(high, t)
+    return high + (error + low)
 
 
 def atan(x: Lanes) -> Lanes:
@@ -65,10 +69,9 @@ def atan2(y: Lanes, x: Lanes) -> Lanes:
     magnified = 2.0 ** (of.bias // 2)
     factor = (larger < 1.0 / magnified).select(x.constant(magnified), 1.0)
     factor = (larger > 2.0 ** (of.bias - 2)).select(x.constant(0.25), factor)
-    both_infinite = (up == math.inf) & (across == math.inf)
-    both_zero = larger == 0.0
-    up_scaled = both_infinite.select(x.constant(1.0), up * factor)
-    across_scaled = (both_infinite | both_zero).select(x.constant(1.0), across * factor)
+    infinite, zero, one = larger == math.inf, x.constant(0.0), x.constant(1.0)
+    up_scaled = infinite.select((up == math.inf).select(one, zero), up * factor)
+    across_scaled = infinite.select((across == math.inf).select(one, zero), (larger == 0.0).select(one, across * factor))
     angle = _atan_of_ratio(up_scaled, across_scaled, x.as_integer() < 0)
     return (x.is_nan() | y.is_nan()).select(x + y, angle.copysign(y))
 
@@ -78,14 +81,17 @@ def _asin_parts(magnitude: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     small = magnitude <= 0.5
     halved = (1.0 - magnitude) * 0.5
     square = small.select(magnitude * magnitude, halved)
-    s = small.select(magnitude, halved.sqrt())
-    return small, s, (s * square) * polynomial(square, _ASIN[s.element])
+    root = halved.sqrt()
+    s = small.select(magnitude, root)
+    rest = small.select(0.0, (-root).fma(root, halved) * rough_reciprocal(root + root))
+    return small, s, (s * square).fma(polynomial(square, _ASIN[s.element]), rest)
 
 
 def asin(x: Lanes) -> Lanes:
-    high, low = format_of(x).half_pi[:2]
+    of = format_of(x)
     small, s, tail = _asin_parts(x.abs())
-    large = high - ((s + s) - (low - (tail + tail)))
+    high, error = fast_two_sum(x.constant(of.half_pi[0]), -(s + s))
+    large = high + (error + (of.half_pi[1] - (tail + tail)))
     return (x == 0.0).select(x, small.select(s + tail, large).copysign(x))
 
 

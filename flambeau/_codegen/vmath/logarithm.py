@@ -81,10 +81,11 @@ def log1p_tail(f: Lanes) -> Lanes:
     return s.fma(half + square * polynomial(square, _DOUBLE_LOG1P), -half)
 
 
-def _sum(f: Lanes, k: Lanes) -> Lanes:
-    """``k ln2 + log(1 + f)``."""
+def _sum(f: Lanes, k: Lanes, rest: Lanes | None = None) -> Lanes:
+    """``k ln2 + log(1 + f + rest)``."""
     high, low = SHORT_LN2[f.element]
-    return k.fma(high, f + k.fma(low, log1p_tail(f)))
+    tail = log1p_tail(f) if rest is None else rest + log1p_tail(f + rest)
+    return k.fma(high, f + k.fma(low, tail))
 
 
 def _scaled_sum(f: Lanes, k: Lanes, per_k: tuple[float, ...], per_log: tuple[float, float]) -> Lanes:
@@ -121,7 +122,7 @@ def log_of_pair(x: Pair) -> Lanes:
     mantissa, k = split(high)
     # Beyond, the low part no longer counts, and this would not be a normal number.
     scale = ((of.bias - k.at_most(of.bias - 1)) << of.mantissa).as_float()
-    return _sum(low.fma(scale, mantissa - 1.0), k.to_float() + more)
+    return _sum(mantissa - 1.0, k.to_float() + more, low * scale)
 
 
 def short_log_parts(x: Lanes) -> tuple[Lanes, Lanes]:

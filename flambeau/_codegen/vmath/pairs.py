@@ -6,6 +6,7 @@ T. J. Dekker, "A floating-point technique for extending the available precision"
 from __future__ import annotations
 
 from flambeau._codegen.lanes import Lanes
+from flambeau._codegen.vmath.formats import format_of
 
 Pair = tuple[Lanes, Lanes]
 
@@ -38,3 +39,8 @@ def divide(a: Pair, b: Pair) -> Pair:
     high = a[0] / b[0]
     rest = (-high).fma(b[1], (-high).fma(b[0], a[0]) + a[1])
     return fast_two_sum(high, rest / b[0])
+
+
+def rough_reciprocal(x: Lanes) -> Lanes:
+    """``1 / x`` of a positive normal number to an eighth, in one subtraction: enough for what is a rounding error and is divided by x."""
+    return (x.as_integer().constant(format_of(x).reciprocal) - x.as_integer()).as_float()

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import math
-
 from flambeau._codegen.lanes import Lanes, polynomial, rarely
 from flambeau._codegen.vmath.formats import format_of
 from flambeau._codegen.vmath.pairs import fast_two_sum, two_product, two_sum
@@ -50,33 +48,24 @@ _TAN = {
 """``tan(r) = r + r**3 P(r**2)``."""
 
 
-def _reduce(x: Lanes, with_low: bool) -> tuple[Lanes, Lanes | None, Lanes]:
-    """``(high, low, n)`` with ``x = n pi/2 + high + low``; n is an integer modulo 4 in its low bits.
-
-    Without a low part the error of r is half a unit in its last place.
-    """
+def _reduce(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """``(high, low, n)`` with ``x = n pi/2 + high + low``; n is an integer modulo 4 in its low bits."""
     of = format_of(x)
     shifted = x.fma(_TWO_OVER_PI[x.element], of.integer)
     n = -(shifted - of.integer)
     first, second, third = of.half_pi
-    rest = n.fma(first, x)  # exact
-    large = x.abs() > _LARGE[x.element]
-    if not with_low:
-        high, n = rarely(large, [n.fma(third, n.fma(second, rest)), shifted.as_integer()], lambda: reduce_large(x, large)[::2])
-        return high, None, n
     product, error = two_product(n, second)
-    high, low = two_sum(rest, product)
-    high, low = fast_two_sum(high, n.fma(third, low + error))
+    high, low = two_sum(n.fma(first, x), product)  # which of the two is the larger depends on x; the other one's product is exact
+    low = n.fma(third, low + error)
+    large = x.abs() > _LARGE[x.element]
     high, low, n = rarely(large, [high, low, shifted.as_integer()], lambda: reduce_large(x, large))
     return high, low, n
 
 
-def _sin_cos(r: Lanes, low: Lanes | None) -> tuple[Lanes, Lanes]:
+def _sin_cos(r: Lanes, low: Lanes) -> tuple[Lanes, Lanes]:
     """sin and cos of ``r + low``, ``|r| <= pi/4``."""
     square = r * r
     sin, cos = polynomial(square, _SIN[r.element]), polynomial(square, _COS[r.element])
-    if low is None:
-        return (r * square).fma(sin, r), (square * square).fma(cos, square.fma(-0.5, 1.0))
     half = square * 0.5
     one_minus_half = 1.0 - half
     rounding = (1.0 - one_minus_half) - half
@@ -91,7 +80,7 @@ def _sign(n: Lanes, x: Lanes) -> Lanes:
 
 
 def sin(x: Lanes) -> Lanes:
-    high, low, n = _reduce(x, with_low=x.element == "double")
+    high, low, n = _reduce(x)
     sin, cos = _sin_cos(high, low)
     result = ((n & 1) == 0).select(sin, cos)
     result = (result.as_integer() ^ _sign(n, x)).as_float()
@@ -99,7 +88,7 @@ def sin(x: Lanes) -> Lanes:
 
 
 def cos(x: Lanes) -> Lanes:
-    high, low, n = _reduce(x, with_low=x.element == "double")
+    high, low, n = _reduce(x)
     sin, cos = _sin_cos(high, low)
     result = ((n & 1) == 0).select(cos, sin)
     return (result.as_integer() ^ _sign(n + 1, x)).as_float()
@@ -107,7 +96,7 @@ def cos(x: Lanes) -> Lanes:
 
 def sin_cos(x: Lanes) -> tuple[Lanes, Lanes]:
     """Both, for one reduction."""
-    high, low, n = _reduce(x, with_low=x.element == "double")
+    high, low, n = _reduce(x)
     sin, cos = _sin_cos(high, low)
     even = (n & 1) == 0
     results = [(even.select(sin, cos), n), (even.select(cos, sin), n + 1)]
@@ -116,11 +105,13 @@ def sin_cos(x: Lanes) -> tuple[Lanes, Lanes]:
 
 def tan(x: Lanes) -> Lanes:
     """``tan(r)``, or ``-1 / tan(r)`` where n is odd."""
-    r, low, n = _reduce(x, with_low=True)
+    r, low, n = _reduce(x)
     square = r * r
     tail = (r * square).fma(polynomial(square, _TAN[r.element]), low.fma(square, low))
-    tangent = r + tail
-    result = ((n & 1) == 0).select(tangent, -1.0 / tangent)
+    tangent, error = fast_two_sum(r, tail)
+    inverse = -1.0 / tangent
+    inverse = inverse.fma(inverse.fma(error, inverse.fma(tangent, 1.0)), inverse)
+    result = ((n & 1) == 0).select(tangent, inverse)
     return (x == 0.0).select(x, result)
 
 
@@ -130,8 +121,10 @@ def sin_cos_pi(x: Lanes) -> tuple[Lanes, Lanes]:
     distance = x - nearest
     size = distance.abs()
     far = size > 0.25
-    r = far.select(0.5 - size, size) * math.pi
-    sin, cos = _sin_cos(r, r.constant(0.0) if r.element == "double" else None)
+    turn = far.select(0.5 - size, size)
+    pi, rest = format_of(x).pi
+    r, low = two_product(turn, pi)
+    sin, cos = _sin_cos(r, turn.fma(rest, low))
     half = nearest * 0.5
     sign = (half.trunc() != half).select(x.constant(-1.0), 1.0)
     return far.select(cos, sin).copysign(distance) * sign, far.select(sin, cos) * sign

@@ -82,7 +82,11 @@ def check_square(name: str, operand: Any, letter: str = "A") -> None:
 
 
 def layout_of(operand: Any) -> Layout:
-    return operand.layout if isinstance(operand, TensorBase) else operand
+    if isinstance(operand, TensorBase):
+        return operand.layout
+    if not isinstance(operand, Layout):
+        raise TypeError(f"expected a matrix as a Tensor, but got {operand.__class__.__name__}")
+    return operand
 
 
 def broadcast_batches(*matrices: Tensor) -> tuple[Tensor, ...]:

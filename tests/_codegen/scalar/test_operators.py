@@ -20,7 +20,7 @@ TOLERANCE = {
     types.complex64: 4e-7,
     types.complex128: 1e-14,
 }
-ABSOLUTE = {"logaddexp": 2e-7, "lgamma": 2e-15, "digamma": 5e-15, "ldexp": 1e-44, "gelu": 1e-7}
+ABSOLUTE = {"logaddexp": 2e-7, "lgamma": 2e-15, "digamma": 5e-15, "ldexp": 1e-44, "silu": 1e-43, "gelu": 1e-7}
 ABSOLUTE.update(dict.fromkeys(("j0", "j1", "y0", "y1"), 3e-14))
 """What is lost where two terms cancel, or to subnormal numbers."""
 LOOSE = {"erfc": 1e-13, "i0": 1e-15, "i0e": 2e-15, "i1": 4e-15, "i1e": 4e-15, "gelu": 4e-7, "ndtr": 1e-5, "lgamma": 1e-15, "digamma": 5e-15}

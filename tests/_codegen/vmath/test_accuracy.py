@@ -33,20 +33,20 @@ UNARY = {
     "log": Case(np.log, 1.0, 0.9),
     "log2": Case(np.log2, 1.1, 1.1),
     "log10": Case(np.log10, 1.0, 1.0),
-    "log1p": Case(np.log1p, 1.6, 1.5),
+    "log1p": Case(np.log1p, 1.0, 0.9),
     "sigmoid": Case(_sigmoid, 1.7, 1.7),
-    "tanh": Case(np.tanh, 1.6, 1.6),
-    "sinh": Case(np.sinh, 1.7, 1.7),
-    "cosh": Case(np.cosh, 1.4, 1.4),
-    "asinh": Case(np.arcsinh, 1.6, 1.6),
-    "acosh": Case(np.arccosh, 1.5, 1.5),
-    "atanh": Case(np.arctanh, 1.6, 1.6),
-    "sin": Case(np.sin, 1.7, 0.8),
-    "cos": Case(np.cos, 1.7, 0.8),
-    "tan": Case(np.tan, 1.9, 1.7),
-    "asin": Case(np.arcsin, 1.7, 1.6),
-    "acos": Case(np.arccos, 1.1, 1.1),
-    "atan": Case(np.arctan, 1.9, 1.9),
+    "tanh": Case(np.tanh, 1.0, 1.0),
+    "sinh": Case(np.sinh, 1.0, 1.0),
+    "cosh": Case(np.cosh, 1.0, 1.0),
+    "asinh": Case(np.arcsinh, 1.1, 1.0),
+    "acosh": Case(np.arccosh, 1.0, 1.0),
+    "atanh": Case(np.arctanh, 1.1, 0.9),
+    "sin": Case(np.sin, 0.8, 0.8),
+    "cos": Case(np.cos, 0.8, 0.8),
+    "tan": Case(np.tan, 1.2, 1.0),
+    "asin": Case(np.arcsin, 0.7, 0.7),
+    "acos": Case(np.arccos, 0.8, 0.8),
+    "atan": Case(np.arctan, 1.1, 1.1),
 }
 FLOAT32_ONLY = {  # NumPy has them in no precision beyond float64
     "erf": Case(scipy.special.erf, 1.2),
@@ -57,7 +57,7 @@ FLOAT32_ONLY = {  # NumPy has them in no precision beyond float64
     "i1": Case(scipy.special.i1, 0.6),
     "i1e": Case(scipy.special.i1e, 0.6),
 }
-BINARY = {"pow": Case(np.power, 0.6, 1.1), "atan2": Case(np.arctan2, 2.0, 2.0), "hypot": Case(np.hypot, 0.6, 1.0)}
+BINARY = {"pow": Case(np.power, 0.6, 1.1), "atan2": Case(np.arctan2, 1.2, 1.2), "hypot": Case(np.hypot, 0.6, 1.0)}
 
 needs_extended_precision = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant <= 60, reason="long double is no wider than double on this platform"
@@ -115,6 +115,13 @@ def test_the_normal_distribution():
     np.testing.assert_allclose(gelu, wide * exact, rtol=4e-7, atol=1e-7)
     np.testing.assert_allclose(run_lanes(vmath.ndtr, wide), exact, rtol=2e-13)
     np.testing.assert_array_equal(run_lanes(vmath.gelu, np.array([-1e30, -13.0], np.float32)), [0, 0])
+
+
+def test_silu():
+    """To a few units, but for what is lost where exp gives a subnormal number."""
+    for x, bound in ((np.linspace(-85, 120, 400_001).astype(np.float32), 2.3), (np.linspace(-700, 800, 100_001), 2.3)):
+        wide = x.astype(np.longdouble)
+        check(vmath.silu, wide * _sigmoid(wide), bound, x)
 
 
 def _doubles() -> np.ndarray:

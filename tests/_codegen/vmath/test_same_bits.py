@@ -16,7 +16,7 @@ from flambeau._codegen import vmath
 from tests._codegen.elementwise import run_lanes
 
 UNARY = [
-    *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "tanh", "sinh", "cosh", "asinh", "acosh", "atanh"),
+    *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sigmoid", "silu", "tanh", "sinh", "cosh", "asinh", "acosh", "atanh"),
     *("sin", "cos", "tan", "sinpi", "asin", "acos", "atan", "erf", "erfc", "erfinv", "lgamma", "digamma", "i0", "i0e"),
     *("i1", "i1e", "gelu", "ndtr"),
 ]
