@@ -22,6 +22,12 @@ EFFECTS = ("store", "check")
 
 COMBINE = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
 
+COSTLY = frozenset((
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
+    "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "gelu", "ndtr", "sigmoid", "pow", "lgamma", "digamma", "fmod", "remainder",
+))  # fmt: skip
+"""Scalar operators that are dearer than keeping their result in the second-level cache."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -81,7 +87,7 @@ class LoopSpec:
         mode: the shape of the nest: ``map``, ``window``, ``tiled``, ``row`` or ``column``
         outer, reduced, run: how many digits of each sort there are (the vector digit is one of the run in ``row``, else on its own)
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
-        keep: whether a row may be kept in scratch memory between phases
+        keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         window: the extents of the reduced digits and the run's, in a nest of that name (elsewhere they are not known before run time)
     """
 
