@@ -38,6 +38,8 @@ MAX_NODES = 96
 MAX_BUFFERS = 28
 _FAR = 8
 """So many steps of elementwise work are followed to see when a value is wanted."""
+MOST_OF_UPDATE = 6
+"""So many steps of an update may be done where its gradient is added up."""
 SPLIT_ELEMENTS = 1 << 15
 """A reduction of at least this many elements is split into chunks that threads share, if it has too few tiles for all of them."""
 TILES_PER_CORE = 4
@@ -46,14 +48,15 @@ COLUMN_RESULTS = 64
 
 
 class Clustering:
-    """Assigns every needed node that is computed in loops, and every other step, to a cluster."""
+    """Assigns every needed node that is computed in loops, and every other step, to a cluster. Nodes of ``overwriting`` replace inputs."""
 
-    def __init__(self, needed: Sequence[Node], roots: Collection[Node]) -> None:
+    def __init__(self, needed: Sequence[Node], roots: Collection[Node], overwriting: Collection[int] = ()) -> None:
         self.clusters: list[Cluster | None] = []
         self.home: dict[int, Cluster] = {}
         self.readers: dict[int, list[Node]] = {}
         self._together: dict[Any, Cluster] = {}
         self._roots = {node.index for node in roots}
+        self._overwriting = overwriting
         self._users: dict[int, list[Node]] = {}
         for node in needed:
             for argument in node.args:
@@ -118,7 +121,7 @@ class Clustering:
     def _place(self, node: Node) -> None:
         """Put a node into the cluster of an argument, merging the clusters of several, or into a new one."""
         for cluster in sorted(self.sources(node), key=lambda each: -each.number):
-            if not self._is_for_later(node, cluster) and self._join(node, cluster):
+            if not self._is_for_later(node, cluster) and not self._starts_update(node, cluster) and self._join(node, cluster):
                 for other in self.sources(node):
                     if other is not self.home[node.index]:
                         self._merge(self.home[node.index], other, node)
@@ -149,6 +152,27 @@ class Clustering:
             or (user.kind in ("map", "cast", "view") and self._is_used_later(user, cluster, depth - 1))
             for user in users
         )
+
+    def _starts_update(self, node: Node, cluster: Cluster) -> bool:
+        """Whether a node is the first of many that update an input by a result of the cluster's reductions, as Adam's are by a bias's gradient.
+
+        As contractions do, reductions take along what is short: they and updates are a kernel each, and not one of each reduction.
+        """
+        if cluster.reduced is None or not self._overwriting or len(node.args) == 0:
+            return False
+        if not all(self._after_reduction(cluster, base) for base, _ in map(base_of, node.args) if self.home.get(base.index) is cluster):
+            return False
+        found = {node.index: node}
+        pending = [node]
+        while pending:
+            for user in self._users.get(pending.pop().index, ()):
+                if user.kind not in ("map", "cast"):
+                    return False
+                if user.index not in found:
+                    found[user.index] = user
+                    pending.append(user)
+        length = sum(each.kind != "cast" for each in found.values())
+        return length > MOST_OF_UPDATE and not found.keys().isdisjoint(self._overwriting)
 
     def _join_sibling(self, node: Node) -> bool:
         """Put a reduction into a cluster that reads the same memory at the same positions and reduces alike."""
@@ -372,16 +396,16 @@ class Clustering:
                 mapping[digit] = first.digit(1)
         return mapping
 
-    def order(self, overwriting: Collection[int] = ()) -> list[Cluster]:
+    def order(self) -> list[Cluster]:
         """The clusters so that each comes after those that it depends on, otherwise by their first node.
 
-        Those with nodes of ``overwriting`` wait for what can fail, unless that depends on them.
+        Those that overwrite inputs wait for what can fail, unless that depends on them.
         """
         clusters = [cluster for cluster in self.clusters if cluster is not None]
         risks = [cluster for cluster in clusters if any(node.kind in RISKS for node in cluster.nodes)]
         before = reduce(or_, (cluster.ancestors | 1 << cluster.number for cluster in risks), 0)
         free = [cluster for cluster in clusters if risks and not before >> cluster.number & 1]
-        waits = {cluster.number for cluster in free if any(node.index in overwriting for node in cluster.nodes)}
+        waits = {cluster.number for cluster in free if any(node.index in self._overwriting for node in cluster.nodes)}
         done = 0
         result: list[Cluster] = []
         blocked: list[Cluster] = []
