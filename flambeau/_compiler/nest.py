@@ -57,9 +57,9 @@ ENOUGH = 1 << 16
 COSTLIER = 32
 """As so many elements counts one of a row for each costly function of it and each reduction but the first: as rows 500 softmaxes of 5 take 55 µs, written
 out 12. (Of the 64 rows of 10 that a small classifier has, 4 µs are not worth a kernel.)"""
-MOST_ROLLED, LEAST_ROLLED = 1 << 15, 14
-"""Of fewer elements the positions of a short row are a loop if so many costly functions were to be written out: cross entropy of 2,700 rows of 7 takes up to
-12 µs longer (of 80), of 64 rows of 10 as long, and its kernel 25 ms and not 125 to be compiled."""
+MOST_ROLLED, LEAST_ROLLED = 1 << 14, 14
+"""Of fewer elements the positions of a short row are a loop if so many costly functions were to be written out: cross entropy of 1,600 rows of 10 takes up to
+10 µs longer (of 80), of 64 as long, and its kernel 25 ms and not 125 to be compiled."""
 MOST_OF_MANY, MANY = 32, 1 << 22
 """With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
 MOST_INSTRUCTIONS = 1100
