@@ -24,8 +24,8 @@ _SWITCH_SECONDS = 5e-4
 """How long a thread that has compiled something waits until the one that plans lets it have Python's lock (5 ms otherwise, in which it could compile
 half a kernel, and it waits for the lock four times a kernel)."""
 
-_TOGETHER = 40_000
-"""So many characters of IR are worth a module of LLVM's, in which each function costs 0.3 ms, and 1.9 if it is alone: some 1,000 lines, or 30 ms."""
+_TOGETHER = 60_000
+"""So many characters of IR are worth a module of LLVM's, in which each function costs 0.3 ms, and 1.9 if it is alone: some 1,200 lines, or 40 ms."""
 
 _lock = threading.RLock()
 _addresses: dict[str, int] = {}
@@ -136,23 +136,25 @@ class Compilation:
                 self._errors.append(error)
 
     def _take(self) -> list[_Task]:
-        """Wait for a kernel; and more, if they are short and enough are left for the others. None if there is nothing more to come."""
+        """Wait for a kernel; and more, if they are short, enough are left for the others, and none calls another. None if there is nothing more to come."""
         *_, task = self._tasks.get()
         if task is None:
             return []
         with self._tasks.mutex:
             left = len(task.rest) - sum(length for length, *_ in self._tasks.queue if length < 0)
-        tasks, room = [task], min(_TOGETHER, left // (2 * targets.available_cores() + 1)) - len(task.rest)
+        tasks, called = [task], set(task.parts)
+        room = min(_TOGETHER, left // (2 * targets.available_cores() or 1)) - len(task.rest)
         while room > 0 and image.is_understood(targets.current().triple):
             try:
                 entry = self._tasks.get_nowait()
             except Empty:
                 break
             *_, task = entry
-            if task is None:
+            if task is None or task.name in called or any(each.name in task.parts for each in tasks):
                 self._tasks.put(entry)
                 break
             tasks.append(task)
+            called.update(task.parts)
             room -= len(task.rest)
         return tasks
 

@@ -28,6 +28,7 @@ _PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG")
 _OPT_LEVEL = 1
 """Of the code generator. Level 2 takes a sixth longer, and micro-kernels have the same instructions (AVX2 and AVX-512)."""
 
+# Tables of jumps would lie beside other functions' constants, and refer to all of their code.
 _DEFINITION = re.compile(r"^(define [^\n]*@([\w.]+)\([^\n]*) \{$", re.MULTILINE)
 
 _POINTER, _TEXT = ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p)
@@ -165,8 +166,8 @@ class Compiler:
         return self._emit((ir,), as_object=False).decode()
 
     def _emit(self, modules: Sequence[str], as_object: bool) -> bytes:
-        if len(modules) > 1:
-            modules = [_DEFINITION.sub(rf'\1 section ".text.{number}.\2" {{', ir) for number, ir in enumerate(modules)]
+        section = ' section ".text.{}.\\2"' if len(modules) > 1 else ""
+        modules = [_DEFINITION.sub(rf'\1 "no-jump-tables"="true"{section.format(number)} {{', ir) for number, ir in enumerate(modules)]
         with _parsed(modules, self._target) as module:
             self._clean_up(module)
             message = ctypes.c_char_p()
