@@ -145,7 +145,7 @@ class Nest:
     # -- the body --------------------------------------------------------------------------------------------------
 
     def _emit_nodes(self) -> None:
-        checks = 0
+        checks, checked = 0, set()
         for node in self.cluster.nodes:
             if node.kind == "update":
                 dims = self.cluster.dims[node.index]
@@ -159,7 +159,9 @@ class Nest:
                 steps = lay.row_major(node.shape)
                 position = self._access(None, None, digit_strides(dims, steps, self.cluster.extents), 0)
                 arguments = tuple(self._read(argument, dims) for argument in node.args)
-                self._instr(Instr("check", dt.bool, arguments, (position, checks)))
+                if (arguments, position) not in checked:  # the backward pass checks what the forward pass does
+                    checked.add((arguments, position))
+                    self._instr(Instr("check", dt.bool, arguments, (position, checks)))
                 checks += 1
                 continue
             number = self._node(node)
