@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from flambeau._codegen import faults, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
@@ -38,8 +39,7 @@ FETCHED = 4 * LANES
 """How many elements ahead the places that a row is written to are fetched."""
 
 
-@dataclass(frozen=True)
-class ScatterSpec:
+class ScatterSpec(NamedTuple):
     """The structure of a scatter kernel.
 
     Attributes:

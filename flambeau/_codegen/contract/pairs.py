@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 from flambeau._codegen.contract.normal import Axis, Normal
 from flambeau._codegen.contract.sliding_kernel import Slide
@@ -11,8 +11,7 @@ from flambeau._codegen.contract.sliding_kernel import Slide
 _MOST_PACE, _MOST_SPREAD = 4, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """An axis of the output, the axis of k that slides along it, and what a unit of their coordinate adds to address and bounds."""
 
     slide: Slide

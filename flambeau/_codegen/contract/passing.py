@@ -7,9 +7,9 @@ the matrix is read as it lies. A partial sum that is stored and loaded again sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.choice import Choice, Values
@@ -35,8 +35,7 @@ _BYTES_A_CYCLE = 16.0
 """How fast the matrix passes."""
 
 
-@dataclass(frozen=True)
-class Passing:
+class Passing(NamedTuple):
     """All that the code depends on: ``batch`` counts axes."""
 
     target: Target

@@ -6,9 +6,9 @@ multiplied and added as it comes. The sums are the usual chains, one a lane, a c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.choice import Choice, Values
@@ -39,8 +39,7 @@ _LINE = 64
 """Bytes of a line of the caches."""
 
 
-@dataclass(frozen=True)
-class Skinny:
+class Skinny(NamedTuple):
     """All that the code depends on: ``batch`` counts axes; ``is_wide`` says that there are at least as many columns as lanes; so many
     chains go ``beside`` each other as long as there are so many whole ones."""
 

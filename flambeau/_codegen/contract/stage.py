@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flambeau._codegen.ir import Builder
 from flambeau._codegen.scalar import registers
 from flambeau._types.dtype import dtype
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """A padded coordinate: an access reads 0 unless ``0 <= start + sum(coefficients[i] * index[i]) < extent``."""
 
     coefficients: tuple[int, ...]
@@ -42,8 +42,7 @@ class Operand:
     stays: bool = False
 
 
-@dataclass(frozen=True)
-class Epilogue:
+class Epilogue(NamedTuple):
     """What becomes of an element once its chain has ended.
 
     ``body(builder, value, reads)`` gets the sum in the compute dtype and one operand for each of the contraction's ``reads``

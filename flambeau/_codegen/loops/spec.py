@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._types.dtype import dtype as DType
 
@@ -29,8 +29,7 @@ COSTLY = frozenset((
 """Scalar operators that are dearer than keeping their result in the second-level cache."""
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """An affine function of the digits: a place in memory (``dtype`` is set) or a number (an index, a coordinate).
 
     Attributes:
@@ -49,8 +48,7 @@ class Access:
     stream: bool = False
 
 
-@dataclass(frozen=True)
-class Instr:
+class Instr(NamedTuple):
     """One step for one element.
 
     ``op`` is ``load`` (attrs: access, coordinates that must be in bounds, or else 0 is read), ``inside`` (such coordinates), ``index`` (access), ``number`` (class of the number), ``constant`` (number as text),
@@ -79,8 +77,7 @@ def accesses_of(instr: Instr) -> tuple[int, ...]:
     return (instr.attrs[0],) if instr.op in ("index", "gather", *EFFECTS) else ()
 
 
-@dataclass(frozen=True)
-class LoopSpec:
+class LoopSpec(NamedTuple):
     """The structure of a loop kernel; equal specs share a kernel.
 
     Attributes:

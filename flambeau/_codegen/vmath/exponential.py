@@ -6,7 +6,7 @@ All reduce ``x = n ln2 + r`` with ``|r| <= ln2/2``, use a polynomial in r, and s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._codegen.ir import Value
 from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
@@ -16,8 +16,7 @@ Scale = Callable[[Lanes, Lanes], Lanes]
 """How a number is multiplied by ``2**n``: ``scale``, or ``_scale_normal``."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
+class _Limits(NamedTuple):
     overflow: float
     """A little above where exp overflows."""
     large: float
