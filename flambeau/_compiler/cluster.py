@@ -61,6 +61,13 @@ class Clustering:
         for node in needed:
             for argument in node.args:
                 self._users.setdefault(argument.index, []).append(node)
+        self._updating: set[int] = set()
+        """Nodes that only lead, by elementwise steps, to what replaces inputs."""
+        for node in reversed(needed) if overwriting else ():
+            users = self._users.get(node.index, ())
+            ends = node.index in overwriting if not users else all(user.index in self._updating for user in users)
+            if ends and node.kind in ("map", "cast"):
+                self._updating.add(node.index)
         in_memory = set(self._roots)
         for node in needed:
             if node.kind in ("gather", "update"):  # loops, but they reach into the memory of what they read from or write to
@@ -158,21 +165,16 @@ class Clustering:
 
         As contractions do, reductions take along what is short: they and updates are a kernel each, and not one of each reduction.
         """
-        if cluster.reduced is None or not self._overwriting or len(node.args) == 0:
+        if node.index not in self._updating or cluster.reduced is None:
             return False
         if not all(self._after_reduction(cluster, base) for base, _ in map(base_of, node.args) if self.home.get(base.index) is cluster):
             return False
-        found = {node.index: node}
-        pending = [node]
-        while pending:
-            for user in self._users.get(pending.pop().index, ()):
-                if user.kind not in ("map", "cast"):
-                    return False
-                if user.index not in found:
-                    found[user.index] = user
-                    pending.append(user)
-        length = sum(each.kind != "cast" for each in found.values())
-        return length > MOST_OF_UPDATE and not found.keys().isdisjoint(self._overwriting)
+        found, pending = {node.index: node}, [node]
+        while pending and len(found) <= 2 * MOST_OF_UPDATE:
+            new = [user for user in self._users.get(pending.pop().index, ()) if user.index not in found]
+            found.update((user.index, user) for user in new)
+            pending += new
+        return sum(each.kind != "cast" for each in found.values()) > MOST_OF_UPDATE
 
     def _join_sibling(self, node: Node) -> bool:
         """Put a reduction into a cluster that reads the same memory at the same positions and reduces alike."""

@@ -42,7 +42,8 @@ class Operand:
     stays: bool = False
 
 
-class Epilogue(NamedTuple):
+@dataclass(frozen=True)
+class Epilogue:
     """What becomes of an element once its chain has ended.
 
     ``body(builder, value, reads)`` gets the sum in the compute dtype and one operand for each of the contraction's ``reads``
