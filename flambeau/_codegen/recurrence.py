@@ -11,8 +11,8 @@ that has no row at a step keeps its state.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from flambeau._codegen import scalar
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
@@ -25,8 +25,7 @@ from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
 
-@dataclass(frozen=True)
-class Recurrence:
+class Recurrence(NamedTuple):
     """All that the code of a kernel depends on.
 
     Attributes:

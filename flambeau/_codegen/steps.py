@@ -7,8 +7,7 @@ A rule is written once and used on numbers of every kind: registers of a kernel,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Number = Any
 Numbers = Sequence[Number]
@@ -16,8 +15,7 @@ Call = Callable[..., Number]
 """``call("sigmoid", x)``, ``call("tanh", x)``, ``call("relu", x)``, and ``call("gate", x, y)``: ``x`` where ``y > 0``, else 0."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step of a kind of network.
 
     Attributes:

@@ -38,6 +38,8 @@ MAX_NODES = 96
 MAX_BUFFERS = 28
 _FAR = 8
 """So many steps of elementwise work are followed to see when a value is wanted."""
+MOST_OF_UPDATE = 6
+"""So many steps of an update may be done where its gradient is added up."""
 SPLIT_ELEMENTS = 1 << 15
 """A reduction of at least this many elements is split into chunks that threads share, if it has too few tiles for all of them."""
 TILES_PER_CORE = 4
@@ -46,18 +48,26 @@ COLUMN_RESULTS = 64
 
 
 class Clustering:
-    """Assigns every needed node that is computed in loops, and every other step, to a cluster."""
+    """Assigns every needed node that is computed in loops, and every other step, to a cluster. Nodes of ``overwriting`` replace inputs."""
 
-    def __init__(self, needed: Sequence[Node], roots: Collection[Node]) -> None:
+    def __init__(self, needed: Sequence[Node], roots: Collection[Node], overwriting: Collection[int] = ()) -> None:
         self.clusters: list[Cluster | None] = []
         self.home: dict[int, Cluster] = {}
         self.readers: dict[int, list[Node]] = {}
         self._together: dict[Any, Cluster] = {}
         self._roots = {node.index for node in roots}
+        self._overwriting = overwriting
         self._users: dict[int, list[Node]] = {}
         for node in needed:
             for argument in node.args:
                 self._users.setdefault(argument.index, []).append(node)
+        self._updating: set[int] = set()
+        """Nodes that only lead, by elementwise steps, to what replaces inputs."""
+        for node in reversed(needed) if overwriting else ():
+            users = self._users.get(node.index, ())
+            ends = node.index in overwriting if not users else all(user.index in self._updating for user in users)
+            if ends and node.kind in ("map", "cast"):
+                self._updating.add(node.index)
         in_memory = set(self._roots)
         for node in needed:
             if node.kind in ("gather", "update"):  # loops, but they reach into the memory of what they read from or write to
@@ -118,7 +128,7 @@ class Clustering:
     def _place(self, node: Node) -> None:
         """Put a node into the cluster of an argument, merging the clusters of several, or into a new one."""
         for cluster in sorted(self.sources(node), key=lambda each: -each.number):
-            if not self._is_for_later(node, cluster) and self._join(node, cluster):
+            if not self._is_for_later(node, cluster) and not self._starts_update(node, cluster) and self._join(node, cluster):
                 for other in self.sources(node):
                     if other is not self.home[node.index]:
                         self._merge(self.home[node.index], other, node)
@@ -157,6 +167,22 @@ class Clustering:
         """Whether a reduction is over other axes than the reductions of a cluster of arrays of the same shape."""
         others = {each.attrs[1] for each in cluster.nodes if each.kind == "reduce" and each.args[0].shape == node.args[0].shape}
         return bool(others) and node.attrs[1] not in others
+
+    def _starts_update(self, node: Node, cluster: Cluster) -> bool:
+        """Whether a node is the first of many that update an input by a result of the cluster's reductions, as Adam's are by a bias's gradient.
+
+        As contractions do, reductions take along what is short: they and updates are a kernel each, and not one of each reduction.
+        """
+        if node.index not in self._updating or cluster.reduced is None:
+            return False
+        if not all(self._after_reduction(cluster, base) for base, _ in map(base_of, node.args) if self.home.get(base.index) is cluster):
+            return False
+        found, pending = {node.index: node}, [node]
+        while pending and len(found) <= 2 * MOST_OF_UPDATE:
+            new = [user for user in self._users.get(pending.pop().index, ()) if user.index not in found]
+            found.update((user.index, user) for user in new)
+            pending += new
+        return sum(each.kind != "cast" for each in found.values()) > MOST_OF_UPDATE
 
     def _join_sibling(self, node: Node) -> bool:
         """Put a reduction into a cluster that reads the same memory at the same positions and reduces alike."""
@@ -381,16 +407,16 @@ class Clustering:
                 mapping[digit] = first.digit(1)
         return mapping
 
-    def order(self, overwriting: Collection[int] = ()) -> list[Cluster]:
+    def order(self) -> list[Cluster]:
         """The clusters so that each comes after those that it depends on, otherwise by their first node.
 
-        Those with nodes of ``overwriting`` wait for what can fail, unless that depends on them.
+        Those that overwrite inputs wait for what can fail, unless that depends on them.
         """
         clusters = [cluster for cluster in self.clusters if cluster is not None]
         risks = [cluster for cluster in clusters if any(node.kind in RISKS for node in cluster.nodes)]
         before = reduce(or_, (cluster.ancestors | 1 << cluster.number for cluster in risks), 0)
         free = [cluster for cluster in clusters if risks and not before >> cluster.number & 1]
-        waits = {cluster.number for cluster in free if any(node.index in overwriting for node in cluster.nodes)}
+        waits = {cluster.number for cluster in free if any(node.index in self._overwriting for node in cluster.nodes)}
         done = 0
         result: list[Cluster] = []
         blocked: list[Cluster] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import compress, pairwise, product
 from math import prod
 
 from flambeau._codegen import loops
@@ -29,8 +29,7 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
-from flambeau._codegen.loops.row import COSTLY
-from flambeau._codegen.loops.spec import accesses_of
+from flambeau._codegen.loops.spec import COSTLY, accesses_of
 from flambeau._compiler import staging
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
@@ -59,6 +58,9 @@ ENOUGH = 1 << 16
 COSTLIER = 32
 """As so many elements counts one of a row for each costly function of it and each reduction but the first: as rows 500 softmaxes of 5 take 55 µs, written
 out 12. (Of the 64 rows of 10 that a small classifier has, 4 µs are not worth a kernel.)"""
+MOST_ROLLED, LEAST_ROLLED = 1 << 14, 14
+"""Of fewer elements the positions of a short row are a loop if so many costly functions were to be written out: cross entropy of 1,600 rows of 10 takes up to
+10 µs longer (of 80), of 64 as long, and its kernel 25 ms and not 125 to be compiled."""
 MOST_OF_MANY, MANY = 32, 1 << 22
 """With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
 MOST_INSTRUCTIONS = 1100
@@ -145,7 +147,7 @@ class Nest:
     # -- the body --------------------------------------------------------------------------------------------------
 
     def _emit_nodes(self) -> None:
-        checks = 0
+        checks, checked = 0, set()
         for node in self.cluster.nodes:
             if node.kind == "update":
                 dims = self.cluster.dims[node.index]
@@ -159,7 +161,9 @@ class Nest:
                 steps = lay.row_major(node.shape)
                 position = self._access(None, None, digit_strides(dims, steps, self.cluster.extents), 0)
                 arguments = tuple(self._read(argument, dims) for argument in node.args)
-                self._instr(Instr("check", dt.bool, arguments, (position, checks)))
+                if (arguments, position) not in checked:  # the backward pass checks what the forward pass does
+                    checked.add((arguments, position))
+                    self._instr(Instr("check", dt.bool, arguments, (position, checks)))
                 checks += 1
                 continue
             number = self._node(node)
@@ -336,8 +340,11 @@ class Nest:
             )
             for each in self.accesses
         )
-        keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
+        if window:
+            keep = prod(sizes.values()) < MOST_ROLLED and self._functions((*reduced, *run_digits), prod(window)) >= LEAST_ROLLED
+        else:
+            keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (),
@@ -367,7 +374,7 @@ class Nest:
         if wide is not None and not self.cluster.closed:
             positions = prod(sizes[digit] for digit in (*reduced, *run))
             most = self._most_written(outer, [*reduced, *run], sizes, is_row) if positions > 1 else 1
-            if 0 < positions <= most and positions * self._repeated((*reduced, *run)) <= MOST_INSTRUCTIONS:
+            if 0 < positions <= most and positions * len(self._repeated((*reduced, *run))) <= MOST_INSTRUCTIONS:
                 return "window", wide
         return ("row", run[-1]) if is_row else ("column", best)
 
@@ -381,13 +388,17 @@ class Nest:
             return MOST_OF_ROW if volume * (1 + COSTLIER * (costly - 1)) >= ENOUGH else 1
         return 1 if volume < ENOUGH else MOST_PLAIN if volume < MANY else MOST_OF_MANY
 
-    def _repeated(self, inner: Collection[int]) -> int:
-        """How many instructions must be done at each position of some digits."""
+    def _repeated(self, inner: Collection[int]) -> list[Instr]:
+        """The instructions that must be done at each position of some digits."""
         moves: list[bool] = []
         for instr in self.body:
             reads = any(self.accesses[access].strides.keys() & inner for access in accesses_of(instr))
             moves.append(reads or any(moves[argument] and self.body[argument].op != "reduce" for argument in instr.args))
-        return sum(moves)
+        return list(compress(self.body, moves))
+
+    def _functions(self, inner: Collection[int], positions: int) -> int:
+        """How many costly functions a nest has that writes out so many positions of some digits."""
+        return positions * sum(instr.op == "map" and instr.attrs[0] in COSTLY for instr in self._repeated(inner))
 
     def _slides(self, outer: list[int], reduced: list[int], sizes: dict[int, int]) -> bool:
         """Whether what is reduced is a window: of several digits, at the border of something, at a few places from a table (what users give is no

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -18,8 +17,7 @@ MAX_UNIFORM = 8
 """How deep an expression of numbers may be that is computed again wherever it is used."""
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """A coordinate that must be in range: ``0 <= start + sum(coefficients * index) < extent``."""
 
     coefficients: tuple[int, ...]
@@ -27,8 +25,7 @@ class Bound:
     extent: int
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """How a scatter reads its value, if that is rows of memory: ``memory[offset + sum(i * strides) + place[i] * step]``, times a factor if it is
     ``scaled``. Place and factor, which are the last arguments, do not move along the last axis."""
 

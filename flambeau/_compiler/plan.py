@@ -88,12 +88,13 @@ class Plan:
         self._compile = compile
         self.weights = frozenset(weights)
         self.needed = self._find_needed()
-        self.clustering = Clustering(self.needed, self.roots.values())
+        overwriting = {roots[slot].index for slot, replaced in alive if replaced >= 0}
+        self.clustering = Clustering(self.needed, self.roots.values(), overwriting)
         if any(node.kind == "contract" for node in self.needed):
             from flambeau._compiler import contraction
 
             contraction.absorb(self.clustering)
-        self.order = self.clustering.order({roots[slot].index for slot, replaced in alive if replaced >= 0})
+        self.order = self.clustering.order()
         self.step_of = {node.index: step for step, cluster in enumerate(self.order) for node in cluster.nodes}
         self.readers = self._find_readers()
         self.places: dict[int, Place] = {}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QIIq")
 _RELOCATABLE, _X86_64 = 1, 62
 _WRITE, _ALLOCATE = 1, 2
-_SYMBOLS, _RELOCATIONS, _NO_BITS, _UNWIND = 2, 4, 8, 0x70000001
+_SYMBOLS, _RELOCATIONS, _NO_BITS = 2, 4, 8
 _PC32, _PLT32 = 2, 4
 
 
@@ -43,52 +43,91 @@ class _Section(NamedTuple):
     align: int
 
 
+class _Reference(NamedTuple):
+    """A place in a section that holds an address: how, and of what, which lies in the section ``home`` (0 if in no section of the file)."""
+
+    offset: int
+    kind: int
+    addend: int
+    home: int
+    value: int
+    label: str
+
+
+def is_understood(triple: str) -> bool:
+    """Whether images can be made of object files for a target."""
+    return triple.startswith("x86_64") and "linux" in triple
+
+
 def is_image(code: bytes) -> bool:
     """Whether these bytes are an image, not an object file."""
     return code[: len(_MAGIC)] == _MAGIC
 
 
 def flatten(code: bytes, name: str) -> bytes | None:
-    """The image of an object file that defines the function ``name``; ``None`` if the file holds what an image cannot express."""
+    """The image of the function ``name`` of an object file, with all that it refers to; ``None`` if that is more than an image can express."""
     sections = _sections(code)
+    references = {section.info: _references(sections, section) for section in sections if section.kind == _RELOCATIONS}
+    entry = _defined(sections, name)
+    if entry is None:
+        return None
     placed = {}
     memory = bytearray()
-    for number, section in enumerate(sections):
-        if not section.flags & _ALLOCATE or section.kind == _UNWIND or section.name == ".eh_frame":
-            continue
-        if section.flags & _WRITE or section.kind == _NO_BITS or section.align > _ALIGN:
+    for number in _reached(references, entry[0]):
+        section = sections[number]
+        if not section.flags & _ALLOCATE or section.flags & _WRITE or section.kind == _NO_BITS or section.align > _ALIGN:
             return None
         memory += bytes(-len(memory) % max(section.align, 1))
         placed[number] = len(memory)
         memory += section.content
     memory += bytes(-len(memory) % 16)
     stubs_at, stubs = len(memory), {}
-    entry = None
+    for number, start in placed.items():
+        for each in references.get(number, ()):
+            if each.kind not in (_PC32, _PLT32):
+                return None
+            if each.home in placed:
+                goal = placed[each.home] + each.value
+            elif each.home == 0 and each.kind == _PLT32:
+                goal = stubs_at + _STUB.size * stubs.setdefault(each.label, len(stubs))
+            else:
+                return None
+            at = start + each.offset
+            struct.pack_into("<i", memory, at, goal + each.addend - at)
+    names = "\0".join(stubs).encode()
+    memory += _STUB.pack(*_STUB_CODE, 0) * len(stubs)
+    return _IMAGE.pack(_MAGIC, placed[entry[0]] + entry[1], stubs_at, len(names)) + names + memory
+
+
+def _references(sections: Sequence[_Section], relocations: _Section) -> list[_Reference]:
+    """What a section refers to."""
+    symbols = sections[relocations.link]
+    labels = sections[symbols.link].content
+    found = []
+    for offset, kind, index, addend in _RELOCATION.iter_unpack(relocations.content):
+        label, _, _, home, value, _ = _SYMBOL.unpack_from(symbols.content, index * _SYMBOL.size)
+        found.append(_Reference(offset, kind, addend, home, value, _text(labels, label)))
+    return found
+
+
+def _defined(sections: Sequence[_Section], name: str) -> tuple[int, int] | None:
+    """The section of a function that others may call, and its place there."""
     for section in sections:
         if section.kind == _SYMBOLS:
             for label, info, _, home, value, _ in _SYMBOL.iter_unpack(section.content):
-                if info >> 4 and home in placed and _text(sections[section.link].content, label) == name:
-                    entry = placed[home] + value
-        if section.kind != _RELOCATIONS or section.info not in placed:
-            continue
-        symbols = sections[section.link]
-        for offset, kind, index, addend in _RELOCATION.iter_unpack(section.content):
-            label, _, _, home, value, _ = _SYMBOL.unpack_from(symbols.content, index * _SYMBOL.size)
-            if kind not in (_PC32, _PLT32):
-                return None
-            if home in placed:
-                goal = placed[home] + value
-            elif home == 0 and kind == _PLT32:
-                goal = stubs_at + _STUB.size * stubs.setdefault(_text(sections[symbols.link].content, label), len(stubs))
-            else:
-                return None
-            at = placed[section.info] + offset
-            struct.pack_into("<i", memory, at, goal + addend - at)
-    if entry is None:
-        return None
-    names = "\0".join(stubs).encode()
-    memory += _STUB.pack(*_STUB_CODE, 0) * len(stubs)
-    return _IMAGE.pack(_MAGIC, entry, stubs_at, len(names)) + names + memory
+                if info >> 4 and 0 < home < len(sections) and _text(sections[section.link].content, label) == name:
+                    return home, value
+    return None
+
+
+def _reached(references: Mapping[int, Sequence[_Reference]], start: int) -> list[int]:
+    """The sections that one refers to, and those that these refer to, and so on, in order."""
+    found, pending = {start}, [start]
+    while pending:
+        new = {each.home for each in references.get(pending.pop(), ()) if each.home} - found
+        found |= new
+        pending += new
+    return sorted(found)
 
 
 def imports(image: bytes) -> list[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import itertools
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ _PASSES = ("AlwaysInliner", "SROA", "SimplifyCFG")
 
 _OPT_LEVEL = 1
 """Of the code generator. Level 2 takes a sixth longer, and micro-kernels have the same instructions (AVX2 and AVX-512)."""
+
+# Tables of jumps would lie beside other functions' constants, and refer to all of their code.
+_DEFINITION = re.compile(r"^(define [^\n]*@([\w.]+)\([^\n]*) \{$", re.MULTILINE)
 
 _POINTER, _TEXT = ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p)
 _NAMES = [ctypes.c_char_p] * 3
@@ -50,6 +54,7 @@ _SIGNATURES = {
     "SetDataLayout": (None, _POINTER, ctypes.c_char_p),
     "SetTarget": (None, _POINTER, ctypes.c_char_p),
     "VerifyModule": (ctypes.c_bool, _POINTER, _TEXT),
+    "LinkModules": (ctypes.c_int, _POINTER, _POINTER, _TEXT),
     "DisposeModule": (None, _POINTER),
     "CreatePipelineTuningOptions": (_POINTER,),
     "DisposePipelineTuningOptions": (None, _POINTER),
@@ -149,18 +154,21 @@ class Compiler:
         self._layout = _text_of("CopyStringRepOfTargetData", data).encode()
         _call["DisposeTargetData"](data)
 
-    def object_code(self, ir: str) -> bytes:
-        """The object file that ``ir`` compiles to; ``ValueError`` says what is wrong with malformed IR."""
-        return self._emit(ir, as_object=True)
+    def object_code(self, *modules: str) -> bytes:
+        """The object file that modules of IR compile to; ``ValueError`` says what is wrong with malformed IR.
+
+        If there are several, each function has a section of its own.
+        """
+        return self._emit(modules, as_object=True)
 
     def assembly(self, ir: str) -> str:
         """The assembly text of what ``object_code`` returns."""
-        return self._emit(ir, as_object=False).decode()
+        return self._emit((ir,), as_object=False).decode()
 
-    def _emit(self, ir: str, as_object: bool) -> bytes:
-        with _parsed(ir) as module:
-            _call["SetDataLayout"](module, self._layout)
-            _call["SetTarget"](module, self._triple)
+    def _emit(self, modules: Sequence[str], as_object: bool) -> bytes:
+        section = ' section ".text.{}.\\2"' if len(modules) > 1 else ""
+        modules = [_DEFINITION.sub(rf'\1 "no-jump-tables"="true"{section.format(number)} {{', ir) for number, ir in enumerate(modules)]
+        with _parsed(modules, self._target) as module:
             self._clean_up(module)
             message = ctypes.c_char_p()
             buffer = _call["TargetMachineEmitToMemory"](self._machine, module, int(as_object), ctypes.byref(message))
@@ -170,6 +178,10 @@ class Compiler:
                 return ctypes.string_at(_call["GetBufferStart"](buffer), _call["GetBufferSize"](buffer))
             finally:
                 _call["DisposeMemoryBuffer"](buffer)
+
+    def _target(self, module: int) -> None:
+        _call["SetDataLayout"](module, self._layout)
+        _call["SetTarget"](module, self._triple)
 
     def _clean_up(self, module: int) -> None:
         options = _call["CreatePipelineTuningOptions"]()
@@ -221,21 +233,27 @@ def _immortal(value: Any) -> Any:
 
 
 @contextmanager
-def _parsed(ir: str) -> Iterator[int]:
-    """A verified module in a context of its own."""
+def _parsed(texts: Sequence[str], prepare: Callable[[int], None]) -> Iterator[int]:
+    """A verified module, made of those of some texts, in a context of its own."""
     message = ctypes.c_char_p()
     context = _call["ContextCreate"]()
+    modules: list[int] = []
     try:
-        module = _call["ParseAssembly"](context, ir.encode(), ctypes.byref(message))
-        if not module:
-            raise ValueError(f"malformed LLVM IR: {_take(message)}")
-        try:
+        for text in texts:
+            module = _call["ParseAssembly"](context, text.encode(), ctypes.byref(message))
+            if not module:
+                raise ValueError(f"malformed LLVM IR: {_take(message)}")
+            modules.append(module)
             if _call["VerifyModule"](module, ctypes.byref(message)):
                 raise ValueError(f"invalid LLVM IR: {_take(message)}")
-            yield module
-        finally:
-            _call["DisposeModule"](module)
+            prepare(module)
+        while len(modules) > 1:
+            if _call["LinkModules"](modules[0], modules.pop(1), ctypes.byref(message)):  # which disposes of the second
+                raise ValueError(f"LLVM cannot put modules together: {_take(message)}")
+        yield modules[0]
     finally:
+        for module in modules:
+            _call["DisposeModule"](module)
         _call["ContextDispose"](context)
 
 

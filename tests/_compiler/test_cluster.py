@@ -180,6 +180,18 @@ def needed(roots: list[Node]) -> list[Node]:
     return [seen[index] for index in sorted(seen)]
 
 
+@pytest.mark.parametrize(("steps", "count"), [(3, 1), (9, 2)])
+def test_a_sum_takes_along_a_short_update(steps: int, count: int) -> None:
+    """A long one has a loop of its own, which all updates of its kind share, unless it updates nothing."""
+    graph = Graph()
+    weight = table(graph, 60, slot=1)
+    result = table(graph, 50, 60).sum((0,)) * weight
+    for _ in range(steps):
+        result = graph.map("exp", result)
+    assert len(Clustering(graph.nodes, [result], {result.index}).order()) == count
+    assert len(Clustering(graph.nodes, [result]).order()) == 1
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_clusters_run_after_what_they_read(seed: int) -> None:
     graph, roots = random_graph(seed)

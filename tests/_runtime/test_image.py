@@ -123,6 +123,18 @@ def test_several_lie_together_and_stay_apart() -> None:
     assert call(addresses["lookup"], 2) == 33
 
 
+def test_functions_of_one_object_file_become_an_image_each() -> None:
+    from flambeau._runtime.llvm import Compiler
+
+    code = Compiler(targets.current()).object_code(_TABLE, _SWITCH, scale("by_two", 2.0))
+    images = {name: image.flatten(code, name) for name in ("lookup", "choose", "by_two")}
+    assert all(images.values())
+    addresses = image.load({name: made or b"" for name, made in images.items()}, {})
+    assert [call(addresses["lookup"], number) for number in range(4)] == [13, 23, 33, 43]
+    assert [call(addresses["choose"], number) for number in (0, 2, 3, 9)] == [7, 100, 9, 0]
+    assert image.imports(images["lookup"] or b"") == [], "what another function calls is no part of it"
+
+
 def test_code_is_not_writable() -> None:
     address = image.load({"lookup": made(_TABLE, "lookup")}, {})["lookup"]
     for line in Path("/proc/self/maps").read_text().splitlines():

@@ -44,9 +44,9 @@ def test_longest_kernels_come_first_and_the_interval_of_switches_comes_back(cach
     compile_one = jit._compile
     monkeypatch.setattr(jit.targets, "available_cores", lambda: 0)
 
-    def note(task: jit._Task) -> jit._Entry:
-        compiled.append(task.name)
-        return compile_one(task)
+    def note(tasks: list[jit._Task]) -> dict[str, jit._Entry]:
+        compiled.extend(task.name for task in tasks)
+        return compile_one(tasks)
 
     monkeypatch.setattr(jit, "_compile", note)
     names = [fresh_name() for _ in range(3)]
@@ -85,6 +85,15 @@ def test_wrong_ir_is_an_error_that_says_why(cache_home: Path, body: str, message
         jit.compile_kernels({name: f"define void @{name}() {{\n  {body}\n}}"})
     good = fresh_name()
     assert apply(jit.compile_kernels({good: scale(good, 2.0)})[good], 4.0) == 8.0  # the compiler survived
+
+
+def test_wrong_ir_among_others_is_named(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short kernels are compiled together, until one of them cannot be."""
+    monkeypatch.setattr(jit.targets, "available_cores", lambda: 0)
+    good, bad, other = (fresh_name() for _ in range(3))
+    with pytest.raises(ValueError, match=f"kernel '{bad}': malformed"):
+        jit.compile_kernels({good: scale(good, 2.0), bad: f"define void @{bad}() {{\n  ret i32 0\n}}", other: scale(other, 3.0)})
+    assert apply(jit.compile_kernels({other: scale(other, 3.0)})[other], 4.0) == 12.0
 
 
 def test_missing_symbol_is_an_error_and_not_the_end(cache_home: Path, capfd: pytest.CaptureFixture[str]) -> None:

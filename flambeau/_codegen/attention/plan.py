@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.attention.backward import backward_kernel
 from flambeau._codegen.attention.blocks import round_up
@@ -26,8 +26,7 @@ _WORK = 1 << 20
 """Multiply-adds that a thread should claim at once, at least."""
 
 
-@dataclass(frozen=True)
-class Extents:
+class Extents(NamedTuple):
     """``q`` is (batch, queries, features), ``k`` (batch, keys, features), ``v`` (batch, keys, values); each at least 1."""
 
     batch: tuple[int, ...]
@@ -37,8 +36,7 @@ class Extents:
     values: int
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """An operand's place: strides for the axes of the batch, for rows, and for what is in a row; all in elements."""
 
     dtype: dtype
@@ -46,8 +44,7 @@ class Operand:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A kernel call that ``writes`` some operands. ``params`` lack their buffers: ``(position, operand)`` says where an operand's table slot
     goes, and that the byte offset of its memory is to be added to the next number."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._runtime.targets import Target
@@ -19,8 +20,7 @@ LANES = 32
 """A row's weights are added in so many lanes, as every sum (``docs/design/0003-reductions.md``)."""
 
 
-@dataclass(frozen=True)
-class Mask:
+class Mask(NamedTuple):
     """What is added to the scores (or, if bool, says which count); ``adjacent`` if keys are neighbours in memory."""
 
     dtype: dtype

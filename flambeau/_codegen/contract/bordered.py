@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile, widen
 from flambeau._codegen.contract.normal import Axis, Column
@@ -37,8 +38,7 @@ class Coordinate:
     placed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bordered:
+class Bordered(NamedTuple):
     """How an operand is copied: ``outer`` axes as ``(extent, stride)``, coordinates from the outermost on, and the length of a ``run``."""
 
     column: Column
@@ -89,8 +89,7 @@ class Bordered:
         return [bounds[i].start for i in self.bounds]
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(NamedTuple):
     """What some rows of a contraction read of a bordered copy: a tile may copy that alone, to where it stays near.
 
     ``low`` and ``high`` are the first and the last number of the copy that row 0 reads; ``rows`` are the axes of the rows as ``(extent,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
 from flambeau._codegen.contract.normal import Axis, merged, projected
@@ -13,8 +13,7 @@ from flambeau._codegen.scalar import registers
 from flambeau._types.dtype import dtype
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """All that the code of an epilogue depends on.
 
     ``step`` is the distance of neighbouring columns in the output if they can be stored as vectors (1 or 2), else 0.  Each of the

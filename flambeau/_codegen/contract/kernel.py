@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
@@ -26,8 +27,7 @@ SIGNATURE = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     """A kernel: its name, its IR, and the names of its parameters in the order of the ``params`` array."""
 
     name: str
@@ -35,8 +35,7 @@ class Code:
     parameters: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Structure:
+class Structure(NamedTuple):
     """All that the code of a contraction depends on; extents, strides and blocking are run-time parameters.
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
@@ -93,8 +92,7 @@ def base_address(f: Builder, read: Reader, name: str) -> Value:
     return f.offset(start, read(f"{name}.bytes"), "i8")
 
 
-@dataclass(frozen=True)
-class TableColumn:
+class TableColumn(NamedTuple):
     """A table to fill for a group of axes: which strides, from which start, where."""
 
     what: str
@@ -139,8 +137,7 @@ def panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value,
         loop.again(f.compare("slt", row, rows), row, f.add(panel, 1))
 
 
-@dataclass(frozen=True)
-class _Flags:
+class _Flags(NamedTuple):
     """Of a block of k: whether chains start and end with it; if they end, whether to add them to others, and whether sums finish."""
 
     starts: Value

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, widen
 from flambeau._codegen.contract.parameters import Parameters, Reader, dot
@@ -25,8 +26,7 @@ from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
 
-@dataclass(frozen=True)
-class Border:
+class Border(NamedTuple):
     """All that the code depends on that copies an operand with its border (``bordered``).
 
     ``axes`` counts the outer axes and the coordinates but the last, ``coordinates`` the latter.

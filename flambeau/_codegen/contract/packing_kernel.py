@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
@@ -24,8 +24,7 @@ from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._runtime.targets import Target
 
 
-@dataclass(frozen=True)
-class PackStructure:
+class PackStructure(NamedTuple):
     """All that the code of a packing call depends on: ``batch`` and ``lanes`` count axes of the operand.
 
     For matrix registers each block of k is packed for itself, and ``outer`` counts the axes of k outside the blocks.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 from flambeau._codegen.contract.normal import Axis, Normal
 from flambeau._codegen.contract.sliding_kernel import Slide
@@ -13,8 +13,7 @@ RUN = 256
 """Bytes of a pixel that a tile reads, at most, if several groups have them: one line of each pixel is the latency of a cache for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """An axis of the output, the axis of k that slides along it, and what a unit of their coordinate adds to address and bounds."""
 
     slide: Slide

@@ -6,9 +6,9 @@ few, copying is most of the time; here the input is copied once and read at each
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE
@@ -47,8 +47,7 @@ def best_sliding(contract: Contract, normal: Normal, tile: Tile, target: Target)
     return min(found, key=lambda choice: choice.cycles, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
+class _Sizes(NamedTuple):
     """Sizes of a tile: its register tiles, which positions of the ``tall`` pair it has, and its band."""
 
     rows: int

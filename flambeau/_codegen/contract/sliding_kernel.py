@@ -15,8 +15,8 @@ lies, all lanes of a few columns at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
@@ -33,8 +33,7 @@ _AHEAD = 4
 """Steps of k ahead of which lines of the input are asked for: a step reads a few rows, on pages of its own, which no prefetcher follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slide:
+class Slide(NamedTuple):
     """Position ``p`` and tap ``t`` of a pair of axes read the input at coordinate ``p * pace + t * spread``."""
 
     taps: int
@@ -60,8 +59,7 @@ class Slide:
             yield coordinate, pairs[coordinate]
 
 
-@dataclass(frozen=True)
-class Sliding:
+class Sliding(NamedTuple):
     """All that the code depends on.
 
     ``batch``, ``n`` and ``k`` count the axes outside; ``bounds`` says of each bound whether it depends on the wide pair. The left

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flambeau._codegen.ir import Builder
 from flambeau._codegen.scalar import registers
 from flambeau._types.dtype import dtype
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """A padded coordinate: an access reads 0 unless ``0 <= start + sum(coefficients[i] * index[i]) < extent``."""
 
     coefficients: tuple[int, ...]

@@ -137,7 +137,7 @@ class _Planner(Pairing):
         tile_cycles = copied + walked + groups * n * m_block * tall.axis[0] * wide.axis[0] * 40
         tiles = outside * m_tiles
 
-        slides = (replace(each.slide, taps=1) for each in (tall, wide))  # how many there are is a parameter
+        slides = (each.slide._replace(taps=1) for each in (tall, wide))  # how many there are is a parameter
         structure = Summing(
             self.target, normal.b.dtype, *slides, rows, down, across, len(self.batch), len(self.n), len(self.k), cut,
             tuple(each != 0 for each in wide.bounds), order, self._ending(), pitch, self._unrolled(results) if self.casts else 0,

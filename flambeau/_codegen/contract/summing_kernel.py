@@ -10,8 +10,8 @@ number of which is broadcast, once for all the taps that see its pixel: ``unroll
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
@@ -27,8 +27,7 @@ from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
 
-@dataclass(frozen=True)
-class Summing:
+class Summing(NamedTuple):
     """All that the code depends on.
 
     Of the pairs, position ``p`` is a result and tap ``t`` a place of the sum. A register tile has ``rows`` rows and ``down`` x ``across``

@@ -14,7 +14,7 @@ from flambeau._codegen.loops.spec import BLOCK, EFFECTS, VECTOR, bounds_of
 
 AtVector = Callable[[Body, int, "Value | None"], None]
 LIGHT = 14
-"""Instructions up to which two vectors at once are better than one."""
+"""Instructions up to which two vectors at once are better than one, unless they are of 64 bits."""
 SHARED = 12
 """So many vector instructions that rows have in common are worth a loop over rows inside of that over vectors."""
 
@@ -117,7 +117,8 @@ def _emit_line(body: Body, first: Value, last: Value) -> None:
     f = body.f
     is_window = body.spec.mode == "window"
     do = window.at_vector if is_window else at_vector
-    is_light = len(body.instructions) <= LIGHT and not is_window and not tables.indices(body)
+    is_narrow = all(instr.dtype.itemsize <= 4 for number, instr in enumerate(body.instructions) if body.is_vector(number))
+    is_light = len(body.instructions) <= LIGHT and is_narrow and not is_window and not tables.indices(body)
     width = VECTOR * (2 if is_light else 1)
     if any(map(bounds_of, body.instructions)):
         _emit_bounded(body, first, last, width, do)

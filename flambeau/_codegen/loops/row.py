@@ -13,14 +13,8 @@ from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.reducing import Chunks, add_to_total, fold, grouped, neutral, take, total_dtype
-from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec, accesses_of
+from flambeau._codegen.loops.spec import CHUNK, COSTLY, EFFECTS, LANES, VECTOR, LoopSpec, accesses_of
 from flambeau._codegen.loops.spreading import spread
-
-COSTLY = frozenset((
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
-    "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "gelu", "ndtr", "sigmoid", "silu", "pow", "lgamma", "digamma", "fmod", "remainder",
-))  # fmt: skip
-"""Scalar operators that are dearer than keeping their result in the second-level cache."""
 
 LINE = 64
 """Bytes of a cache line."""

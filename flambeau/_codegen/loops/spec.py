@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._types.dtype import dtype as DType
 
@@ -25,9 +25,14 @@ COMBINE = {
 }  # fmt: skip
 """How lanes and chunks of a reduction are combined; elements are, too, but ``squares`` adds that of each by a fused multiply-add."""
 
+COSTLY = frozenset((
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
+    "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "gelu", "ndtr", "sigmoid", "silu", "pow", "lgamma", "digamma", "fmod", "remainder",
+))  # fmt: skip
+"""Scalar operators that are dearer than keeping their result in the second-level cache."""
 
-@dataclass(frozen=True)
-class Access:
+
+class Access(NamedTuple):
     """An affine function of the digits: a place in memory (``dtype`` is set) or a number (an index, a coordinate).
 
     Attributes:
@@ -46,8 +51,7 @@ class Access:
     stream: bool = False
 
 
-@dataclass(frozen=True)
-class Instr:
+class Instr(NamedTuple):
     """One step for one element.
 
     ``op`` is ``load`` (attrs: access, coordinates that must be in bounds, or else 0 is read), ``inside`` (such coordinates), ``index`` (access), ``number`` (class of the number), ``constant`` (number as text),
@@ -76,15 +80,14 @@ def accesses_of(instr: Instr) -> tuple[int, ...]:
     return (instr.attrs[0],) if instr.op in ("index", "gather", *EFFECTS) else ()
 
 
-@dataclass(frozen=True)
-class LoopSpec:
+class LoopSpec(NamedTuple):
     """The structure of a loop kernel; equal specs share a kernel.
 
     Attributes:
         mode: the shape of the nest: ``map``, ``window``, ``tiled``, ``row`` or ``column``
         outer, reduced, run: how many digits of each sort there are (the vector digit is one of the run in ``row``, else on its own)
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
-        keep: whether a row may be kept in scratch memory between phases
+        keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
         window: the extents of the reduced digits and the run's, in a nest of that name (elsewhere they are not known before run time)
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from flambeau._types.dtype import BOOL, COMPLEX, FLOAT, INTEGER, dtype
 Body = Callable[..., Lanes | Complex]
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarOp:
+class ScalarOp(NamedTuple):
     """One operator on elements.
 
     Attributes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._types.dtype import dtype as DType
 
 LANES = 16
 
 
-@dataclass(frozen=True)
-class ScatterSpec:
+class ScatterSpec(NamedTuple):
     """The structure of a scatter kernel.
 
     Attributes:

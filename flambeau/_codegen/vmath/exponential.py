@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._codegen.ir import Value
 from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
@@ -17,8 +17,7 @@ Scale = Callable[[Lanes, Lanes], Lanes]
 """How a number is multiplied by ``2**n``: ``scale``, or ``_scale_normal``."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
+class _Limits(NamedTuple):
     overflow: float
     """A little above where exp overflows."""
     large: float

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flambeau._codegen.lanes import Lanes
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One float format.  A pair is a constant as ``high + low`` with both rounded to the format."""
 
     mantissa: int

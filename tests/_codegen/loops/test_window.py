@@ -105,6 +105,29 @@ def test_short_rows_of_which_functions_are_computed(monkeypatch: pytest.MonkeyPa
     assert found[1:] == ["row"]
 
 
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.float64, flambeau.bfloat16])
+@pytest.mark.parametrize("length", [8, 10, 16])
+def test_positions_that_are_a_loop(monkeypatch: pytest.MonkeyPatch, dtype: flambeau.dtype, length: int) -> None:
+    """Bits do not depend on whether functions are written out, in whole vectors and in what is left of a line."""
+    rng = np.random.default_rng(length)
+    logits, bias = (flambeau.tensor(rng.standard_normal(shape)).to(dtype) for shape in ((37, length), (length,)))
+    target = flambeau.tensor(rng.integers(0, length, 37))
+
+    def results() -> list[np.ndarray]:
+        TRIE.clear()
+        inputs = [each.clone().requires_grad_() for each in (logits, bias)]
+        logarithms = F.log_softmax(inputs[0] * 1.5 + inputs[1], 1)
+        loss = F.nll_loss(logarithms.where(logarithms > -3, logarithms * 0.5), target)
+        return [each.detach().double().numpy() for each in (loss, logarithms, *flambeau.autograd.grad(loss, inputs))]
+
+    monkeypatch.setattr(nest, "LEAST_ROLLED", 1)
+    rolled = results()
+    monkeypatch.setattr(nest, "MOST_ROLLED", 0)
+    written_out = results()
+    assert all(map(np.array_equal, rolled, written_out))
+    assert all(np.isfinite(each).all() for each in rolled)
+
+
 def test_images_and_pixels_of_a_batch_norm_are_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     found = modes(monkeypatch)
     for batch in (3, 5):
