@@ -6,7 +6,6 @@ across the lanes, and a position's window is read where it lies.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from math import prod
 
