@@ -103,6 +103,7 @@ _LATER = {
     "SymBool": "_symbolic",
     "SymFloat": "_symbolic",
     "SymInt": "_symbolic",
+    "TypedStorage": "storage",
     "UntypedStorage": "storage",
     "_C": "",
     "_dynamo": "",

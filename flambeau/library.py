@@ -414,7 +414,7 @@ def opcheck(op: Any, args: tuple, kwargs: dict | None = None, **options: Any) ->
     results = found(*args, **named)
     outputs = [each for each in (results if isinstance(results, (tuple, list)) else (results,)) if isinstance(each, Tensor)]
     given = [each for each in tree_leaves((args, named)) if isinstance(each, Tensor)]
-    assert not any(each.storage is one.storage for each in outputs for one in given), (
+    assert not any(each.memory is one.memory for each in outputs for one in given), (
         f"{found._qualname} returns an argument, or a view of one"
     )
     if found._fake is not None:

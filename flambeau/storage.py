@@ -5,9 +5,10 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+from flambeau._tensor.storages import TypedStorage as TypedStorage
 from flambeau._tensor.storages import UntypedStorage as UntypedStorage
 
-__all__ = ["UntypedStorage"]
+__all__ = ["TypedStorage", "UntypedStorage"]
 
 
 def _load_from_bytes(data: bytes) -> Any:

@@ -134,7 +134,7 @@ def apart(out: Any, *others: Tensor, name: str, shape: tuple[int, ...] | None = 
         low, high = _reach(layout)
         for other in others:
             start, end = _reach(other.layout)
-            if other.storage is each.storage and start < high and low < end:
+            if other.memory is each.memory and start < high and low < end:
                 raise RuntimeError(
                     "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. "
                     f"Please clone() the tensor before performing the operation. ({name} with out= of shape {list(each.layout.shape)})"

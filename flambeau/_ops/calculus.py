@@ -224,7 +224,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
     require_tensor("nonzero_static", "input", input)
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
-    if input.storage.device is not CPU:
+    if input.memory.device is not CPU:
         return into(out, input.new_empty((size, input.layout.ndim), dtype=dt.int64))
     found = nonzero(input)[:size]
     rest = found.new_full((size - found.layout.shape[0], input.layout.ndim), fill_value)

@@ -90,13 +90,13 @@ def _vector(positions: np.ndarray) -> Tensor:
     if not positions.size or not positions.flags.c_contiguous:
         return from_array(positions)
     result = adopt_array(positions)
-    result.storage.exported = False
+    result.memory.exported = False
     return result
 
 
 def _without_record(*tensors: Tensor) -> bool:
     """Whether what is computed of tensors at once needs no record: they have memory, and no gradient flows to any of them."""
-    if LOCAL.tape.batched or any(tensor.storage.device is not CPU for tensor in tensors):
+    if LOCAL.tape.batched or any(tensor.memory.device is not CPU for tensor in tensors):
         return False
     return not LOCAL.tape.grad or all(tensor.node is None for tensor in tensors)
 

@@ -137,7 +137,7 @@ def to_other_device(input: Tensor, dtype: DType, memory_format: memory_format = 
     Raises:
         NoElements: it is one on the meta device, from which nothing can be copied
     """
-    if input.storage.device is not CPU:
+    if input.memory.device is not CPU:
         raise NoElements()
     layout = memory_format.layout(input.layout)
     return meta.moved(TO, (input,), (lay.layout(layout.shape, layout.strides, 0, dtype),))

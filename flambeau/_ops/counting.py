@@ -363,7 +363,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
         raise NotImplementedError(f"histc: expected a floating-point tensor, not {input.layout.dtype!r}")
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
-    if input.storage.device is not CPU:
+    if input.memory.device is not CPU:
         return into(out, input.new_empty(bins))
     array = _values(input).reshape(-1)
     low, high = _range("histc", array, number(min), number(max))

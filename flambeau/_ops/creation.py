@@ -40,7 +40,7 @@ Place = str | Device | None
 def _options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: Any = None) -> Tensor:
     if layout is not None:
         require_strided(layout)
-    if device is not None and is_meta(device) and tensor.storage.device is CPU:
+    if device is not None and is_meta(device) and tensor.memory.device is CPU:
         tensor = nowhere(tensor.layout)
     if requires_grad:
         if tensor.layout.dtype.category < dt.FLOAT:
@@ -74,7 +74,7 @@ def new_empty(layout: Layout, device: Place = None) -> Tensor:
         return nowhere(layout)
     made = _fresh(layout)
     if LOCAL.tape.batched:
-        LOCAL.tape.note(made.storage)
+        LOCAL.tape.note(made.memory)
     return made
 
 
@@ -111,7 +111,7 @@ def from_array(array: np.ndarray, dtype: DType | None = None) -> Tensor:
     dtype = dtype or dt.from_numpy(array.dtype)
     result = new_empty(lay.contiguous(array.shape, dtype))
     if array.size:
-        buffer = result.storage.buffer
+        buffer = result.memory.buffer
         assert buffer is not None
         buffer.view(dtype.numpy, array.size).reshape(array.shape)[...] = array
     return result
@@ -235,7 +235,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
 
 def place_of(input: Tensor, device: Place) -> Place:
     """The device that a tensor like another one is to be made on."""
-    return input.storage.device if device is None else device
+    return input.memory.device if device is None else device
 
 
 def _like(input: Tensor, dtype: DType | None, memory_format: Any) -> Layout:

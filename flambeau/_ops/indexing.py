@@ -126,7 +126,7 @@ def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
             if item.layout.dtype.category > dt.INTEGER or (item.layout.ndim and item.layout.dtype not in (dt.int64, dt.int32)):
                 raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.layout.dtype!r}")
             if (
-                item.layout.ndim == 0 and not item.storage.pending and item.storage.device is CPU
+                item.layout.ndim == 0 and not item.memory.pending and item.memory.device is CPU
             ):  # a pending one stays a tensor, so that the program stays in one piece
                 item = int(item.item())
         elif item is not None and item.__class__ not in (int, slice):
@@ -164,7 +164,7 @@ def _expand_masks(self: Tensor, items: list[Any], values: Any) -> list[Any]:
                         f"The shape of the mask {list(shape)} at index {offset} does not match the shape of the indexed tensor {list(self.layout.shape)} at index {axis + offset}"
                     )
             axis += len(shape)
-            if item.storage.device is not CPU and values is not None:
+            if item.memory.device is not CPU and values is not None:
                 result.extend(_somewhere(item, values, self.layout.ndim - axis))
             else:
                 result.extend(item.nonzero(as_tuple=True))
@@ -565,7 +565,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     few = insert_few(input, mask, source)
     if few is not None:
         return few
-    if mask.storage.device is CPU:
+    if mask.memory.device is CPU:
         flat = mask.expand(shape).reshape(-1).nonzero(as_tuple=True)[0]
     else:  # as many as there may be
         flat = mask.new_empty(min(math.prod(shape), source.layout.numel), dtype=dt.int64)

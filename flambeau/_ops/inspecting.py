@@ -22,9 +22,9 @@ def is_tensor(obj: Any) -> bool:
 
 def is_storage(obj: Any) -> bool:
     """Whether an object is a storage."""
-    from flambeau._tensor.storages import UntypedStorage
+    from flambeau._tensor.storages import TypedStorage, UntypedStorage
 
-    return isinstance(obj, UntypedStorage)
+    return isinstance(obj, (TypedStorage, UntypedStorage))
 
 
 def numel(input: Tensor) -> int:
@@ -86,7 +86,7 @@ def holds_everywhere(condition: Tensor) -> bool:
 
     It does on the meta device, where there are no elements that it could not hold for.
     """
-    if condition.storage.device is not CPU:
+    if condition.memory.device is not CPU:
         return True
     tape = LOCAL.tape
     return tape.everywhere(condition, holds_everywhere) if tape.batched else bool(condition.all())

@@ -84,16 +84,16 @@ def _apart(view: Tensor) -> Tensor:
     layout, tape = view.layout, LOCAL.tape
     if tape.grad or tape.batched or tape.entered is not None or not layout.contiguous or layout.numel * layout.dtype.itemsize > _SMALL:
         return view
-    view.storage.materialize()
+    view.memory.materialize()
     made = new_empty(lay.contiguous(layout.shape, layout.dtype))
-    assert made.storage.buffer is not None
-    _copy_elements(view, made.storage.buffer.address)
+    assert made.memory.buffer is not None
+    _copy_elements(view, made.memory.buffer.address)
     return made
 
 
 def _copy_elements(tensor: TensorBase, to: int) -> int:
     """Copy elements that lie in memory, in order; how many bytes they are."""
-    buffer, layout = tensor.storage.buffer, tensor.layout
+    buffer, layout = tensor.memory.buffer, tensor.layout
     assert buffer is not None
     size = layout.dtype.itemsize
     ctypes.memmove(to, buffer.address + layout.offset * size, layout.numel * size)
@@ -113,8 +113,8 @@ def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
     if not whole or not result.contiguous or result.numel * result.dtype.itemsize > _SMALL:
         return CAT(*tensors, statics=(axis,))
     made = new_empty(result)
-    assert made.storage.buffer is not None
-    to = made.storage.buffer.address
+    assert made.memory.buffer is not None
+    to = made.memory.buffer.address
     for tensor in tensors:
         to += _copy_elements(tensor, to)
     return made
@@ -122,7 +122,7 @@ def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
 
 def _lies_in_memory(tensor: TensorBase) -> bool:
     """Whether the elements are known, in order, and without history."""
-    storage, layout = tensor.storage, tensor.layout
+    storage, layout = tensor.memory, tensor.layout
     known = storage.tape is None or storage.slot in storage.tape.inputs
     return known and storage.buffer is not None and storage.error is None and tensor.node is None and layout.contiguous
 

@@ -70,9 +70,9 @@ def call(op: Operator, operands: tuple, statics: tuple) -> Any:
         RuntimeError: another one is not: a tensor with dimensions that the caller passed, and that is not written over nor an index
     """
     strangers = {
-        id(operand.storage): name
+        id(operand.memory): name
         for name, operand in zip(_names(op, len(operands)), operands, strict=True)
-        if isinstance(operand, TensorBase) and operand.storage.device is CPU and operand.layout.ndim and name not in _INDICES
+        if isinstance(operand, TensorBase) and operand.memory.device is CPU and operand.layout.ndim and name not in _INDICES
     }
     if strangers:
         for each in _passed(op):
@@ -104,7 +104,7 @@ def _passed(op: Operator) -> Iterator[Storage]:
     frame = sys._getframe(2)
     while True:
         if frame.f_code is PYTHON_INPLACE.__code__:
-            if frame.f_locals["target"].storage.device is CPU:
+            if frame.f_locals["target"].memory.device is CPU:
                 raise NoElements(f"{op.name}_() on the CPU cannot be given a tensor on the meta device, which has no elements to be copied")
             return
         if frame.f_back is None or not is_inside(frame.f_back.f_globals.get("__name__", "")):
@@ -118,7 +118,7 @@ def _passed(op: Operator) -> Iterator[Storage]:
 def _storages(value: Any) -> Iterator[Storage]:
     """The storages of all tensors in a value: itself, nested sequences and dictionaries, and what a module holds."""
     if isinstance(value, TensorBase):
-        yield value.storage
+        yield value.memory
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _storages(each)
@@ -134,9 +134,9 @@ def write(target: TensorBase, value: TensorBase) -> None:
     Raises:
         NoElements: the target is not
     """
-    if target.storage.device is CPU:
+    if target.memory.device is CPU:
         raise NoElements(f"there are no elements to be copied out of a meta tensor of shape {list(value.layout.shape)}")
-    target.storage.version += 1
+    target.memory.version += 1
 
 
 class _Here(threading.local):

@@ -174,7 +174,7 @@ class Operator:
                     _push(tape.numbers, operand)
                 else:
                     try:
-                        storage = operand.storage
+                        storage = operand.memory
                     except AttributeError:
                         raise TypeError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
                     key.append(storage.slot if storage.tape is tape else tape.enter(storage))
@@ -212,7 +212,7 @@ class Operator:
             raise
         if single is not None:
             result = _new(_tensor_class)
-            result.storage = storage
+            result.memory = storage
             result.layout = single
             result.output_nr = 0
             result.base = None
@@ -261,7 +261,7 @@ class Operator:
         for position in record.saves:
             if position < 0:
                 result = results[~position]
-                storage = result.storage
+                storage = result.memory
                 saved.append((storage, result.layout, ~position, storage.version))
                 continue
             operand = operands[position]
@@ -271,7 +271,7 @@ class Operator:
             if operand is target:
                 operand = OPERATORS["clone"](operand.detach())
                 operand.node, operand.output_nr = target.node, target.output_nr
-            storage = operand.storage
+            storage = operand.memory
             saved.append((operand, storage, storage.version))
         node = _new(GradNode)
         node.op = self
@@ -300,7 +300,7 @@ class Operator:
         try:
             result = self(*operands, statics=statics)
             first = result[0] if type(result) is tuple else result
-            record = tape.latest if first.storage.device is CPU else _meta().record(self, operands, statics)
+            record = tape.latest if first.memory.device is CPU else _meta().record(self, operands, statics)
             check_result(target, first.layout, self.name + "_")
             requires, node = False, None
             if grad:
@@ -313,7 +313,7 @@ class Operator:
                 node = self._node(operands, results, record, target=target)
                 if ("result", 0) in self._plan(_mask(node.inputs), len(node.inputs)):
                     node.saved = tuple(
-                        (target.storage, target.layout, 0, target.storage.version + 1)
+                        (target.memory, target.layout, 0, target.memory.version + 1)
                         if isinstance(each, tuple) and len(each) == 4 and each[2] == 0
                         else each
                         for each in node.saved
@@ -351,11 +351,11 @@ class Operator:
                 for number in numbers:
                     _push(tape.numbers, number)
                 enter = tape.enter
-                slots = [storage.slot if storage.tape is tape else enter(storage) for storage in [tensor.storage for tensor in tensors]]
+                slots = [storage.slot if storage.tape is tape else enter(storage) for storage in [tensor.memory for tensor in tensors]]
                 key = (self, statics, *[number.__class__ for number in numbers], *slots, *[tensor.layout for tensor in tensors])
                 record = tape.cursor.get(key)
                 if record is None:
-                    if len({id(tensor.storage) for tensor in tensors}) < len(tensors):
+                    if len({id(tensor.memory) for tensor in tensors}) < len(tensors):
                         tape.undo()
                         return False
                     record = tape.extend(key, self, statics, _operand_spec(tape, (*numbers, *tensors)), None)
@@ -371,7 +371,7 @@ class Operator:
                 raise
             others = []
             for target, layout, nbytes in zip(targets, record.layouts, record.sizes):
-                storage = target.storage
+                storage = target.memory
                 if target.layout is layout and storage.nbytes == nbytes and storage.tape is tape:
                     # What ``write`` does where the result is all of the storage, without a tensor for it.
                     replaced[slot] = old = storage.slot
@@ -421,7 +421,7 @@ class Operator:
                 tensor, storage, version = item
                 if storage.version != version:
                     raise _changed(self, tensor.layout, storage, version)
-                if tensor.storage is not storage:
+                if tensor.memory is not storage:
                     replacement = new_tensor(storage, tensor.layout)
                     replacement.node, replacement.output_nr = tensor.node, tensor.output_nr
                     tensor = replacement
@@ -583,7 +583,7 @@ def _operand_spec(tape: Any, operands: tuple) -> tuple:
     slot = tape.cursor.slots
     for operand in operands:
         if isinstance(operand, TensorBase):
-            storage = operand.storage
+            storage = operand.memory
             if storage.tape is tape:
                 spec.append((storage.slot, operand.layout))
                 slot = max(slot, storage.slot + 1)

@@ -121,7 +121,7 @@ def spread(index: Tensor, dim: int, shape: tuple[int, ...]) -> Tensor:
         full = (*shape[:dim], layout.numel, *shape[dim + 1 :])
         strides = tuple([layout.strides[0] if axis == dim else 0 for axis in range(len(full))])
         spread = layout.memo["spread", dim, shape] = lay.layout(full, strides, layout.offset, layout.dtype)
-    return new_tensor(index.storage, spread)
+    return new_tensor(index.memory, spread)
 
 
 def require_tensor(name: str, what: str, value: Any) -> None:

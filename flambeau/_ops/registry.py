@@ -35,7 +35,7 @@ def tensor_class() -> Any:
 def new_tensor(storage: Storage, layout: Layout) -> Tensor:
     """A tensor without history over a storage."""
     tensor = _new(_tensor_class)
-    tensor.storage = storage
+    tensor.memory = storage
     tensor.layout = layout
     tensor.node = None
     tensor.output_nr = 0

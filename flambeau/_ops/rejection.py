@@ -31,7 +31,7 @@ def _drawn(name: str, generator: Generator | None, *parameters: Tensor, more: tu
     """Samples of the distributions of each element of the parameters, which have one shape and dtype."""
     if LOCAL.tape.batched:
         return LOCAL.tape.each(lambda *each: _drawn(name, generator, *each, more=more), *parameters)
-    if parameters[0].storage.device is not CPU:
+    if parameters[0].memory.device is not CPU:
         return empty_like(parameters[0], memory_format=contiguous_format)
     dtype = parameters[0].dtype
     wide = dt.float64 if dtype is dt.float64 else dt.float32

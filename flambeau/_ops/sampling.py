@@ -132,12 +132,12 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: 
     """
     check_writable(self, name)
     layout = self.layout
-    if LOCAL.tape.batched and self.storage.device is CPU:
+    if LOCAL.tape.batched and self.memory.device is CPU:
         LOCAL.tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw, write_to))
         return self
     if layout.numel == 0:
         return self
-    if self.storage.device is CPU:
+    if self.memory.device is CPU:
         _draw_into(self, draw, write_to)
     else:  # nothing is drawn
         write(self, self)
@@ -148,7 +148,7 @@ def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: 
 
 def _draw_into(self: Tensor, draw: Callable[[int], np.ndarray], write_to: Callable[[int, int], None] | None) -> None:
     """Draw numbers straight into the memory of a tensor if it is nobody else's, or into memory that it gets instead."""
-    layout, storage = self.layout, self.storage
+    layout, storage = self.layout, self.memory
     whole = not storage.exported and layout.dense and layout.offset == 0 and storage.nbytes == layout.numel * layout.dtype.itemsize
     if whole and storage.tape is None and getrefcount(storage.buffer) == 2:  # nobody else reads the memory, nor will any record
         assert storage.buffer is not None
@@ -170,7 +170,7 @@ def _draw_into(self: Tensor, draw: Callable[[int], np.ndarray], write_to: Callab
 
 def _swap(target: Tensor, drawn: Tensor) -> None:
     """Give the drawn memory to a tensor that it fills completely: nothing needs to be copied."""
-    storage = target.storage
+    storage = target.memory
     with recording_lock():
         if storage.tape is not None and storage.tape is not LOCAL.tape:
             storage.materialize()  # pending in another thread
@@ -178,7 +178,7 @@ def _swap(target: Tensor, drawn: Tensor) -> None:
             storage.tape.values[storage.slot] = None
         storage.tape = None
         storage.slot = -1
-        storage.buffer = drawn.storage.buffer
+        storage.buffer = drawn.memory.buffer
         storage.error = None
         storage.version += not is_unseen(target)
 
@@ -220,7 +220,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by 1 with probability ``p`` (a number, or a tensor of them), else 0."""
-    if isinstance(p, TensorBase) and self.storage.device is not CPU:
+    if isinstance(p, TensorBase) and self.memory.device is not CPU:
         chances = 0.0
     elif isinstance(p, TensorBase):
         wide = p.detach().to(dt.float64 if p.layout.dtype is dt.float64 else dt.float32)  # the stream depends on it
@@ -289,8 +289,8 @@ def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
 
 def _address(fresh: Tensor) -> int:
     """Where the elements of a tensor lie that has memory already."""
-    assert fresh.storage.buffer is not None
-    return fresh.storage.buffer.address
+    assert fresh.memory.buffer is not None
+    return fresh.memory.buffer.address
 
 
 def rand(
@@ -308,7 +308,7 @@ def rand(
     if named:
         size = named_sizes("rand", "size", size, named)
     result = _new(size, dtype, device)
-    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.storage.device is CPU:
+    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.memory.device is CPU:
         streams.write_uniform(_engine(generator), _address(result), result.layout.numel, result.layout.dtype)
     else:
         uniform_(result, generator=generator)
@@ -330,7 +330,7 @@ def randn(
     if named:
         size = named_sizes("randn", "size", size, named)
     result = _new(size, dtype, device)
-    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.storage.device is CPU:
+    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.memory.device is CPU:
         streams.write_normal(_engine(generator), _address(result), result.layout.numel, 0.0, 1.0, result.layout.dtype)
     else:
         normal_(result, generator=generator)
@@ -365,7 +365,7 @@ def randint(
         and streams.has_short_range(low, high)
         and result.layout.numel
         and not LOCAL.tape.batched
-        and result.storage.device is CPU
+        and result.memory.device is CPU
     ):
         streams.write_integers(_engine(generator), _address(result), result.layout.numel, low, high)
         return into(out, _options(result, requires_grad, None, layout))
@@ -502,7 +502,7 @@ def multinomial(
     if input.layout.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     _floating(input, "multinomial")
-    if input.storage.device is not CPU:
+    if input.memory.device is not CPU:
         return into(out, nowhere(lay.contiguous((*input.layout.shape[:-1], num_samples), dt.int64)))
     if LOCAL.tape.batched:
         return LOCAL.tape.each(lambda input: multinomial(input, num_samples, replacement, generator=generator), input)
@@ -541,7 +541,7 @@ DROPOUT.gradient(input=lambda grad, mask, scale: DROPOUT(grad, mask, scale))
 def _mask(input: Tensor, p: float) -> Tensor:
     """True for what is kept. It is drawn in the order in which the elements of the result lie in memory."""
     layout = input.layout
-    if input.storage.device is not CPU:
+    if input.memory.device is not CPU:
         return nowhere(lay.contiguous(layout.shape, dt.bool))
     if LOCAL.tape.batched:
         return LOCAL.tape.draw(lambda shape: _drawn_mask(lay.contiguous(shape, dt.bool), p), layout.shape)

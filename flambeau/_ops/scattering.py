@@ -200,7 +200,7 @@ def check_out(out: Tensor | None, input: Tensor, *others: Any, name: str) -> Non
         return
     if out.layout.dtype is not input.layout.dtype:
         raise RuntimeError(f"{name}(): Expected out tensor to have dtype {input.layout.dtype!r}, but got {out.layout.dtype!r} instead")
-    same = out.storage is input.storage and out.layout is input.layout
+    same = out.memory is input.memory and out.layout is input.layout
     read = [each for each in (*(() if same else (input,)), *others) if isinstance(each, TensorBase)]
     apart(out, *read, name=name, shape=input.layout.shape)
 

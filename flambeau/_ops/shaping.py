@@ -145,7 +145,7 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None)
 
 def _grow(self: Tensor, nbytes: int) -> None:
     """Make the storage of a tensor at least so large."""
-    storage = self.storage
+    storage = self.memory
     if nbytes <= storage.nbytes:
         return
     if storage.device is not CPU:
@@ -156,7 +156,7 @@ def _grow(self: Tensor, nbytes: int) -> None:
     if storage.nbytes:
         flat = new_tensor(storage, lay.contiguous((storage.nbytes // itemsize,), self.layout.dtype))
         larger[: storage.nbytes // itemsize] = flat
-    adopt(storage, larger.storage)
+    adopt(storage, larger.memory)
     storage.nbytes = nbytes
 
 
@@ -202,7 +202,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     shape = list(input.layout.shape[:-1])
     for axis in sorted((first, second)):
         shape.insert(axis, size)
-    result = FUNCTIONS.zeros(lay.contiguous(tuple(shape), input.layout.dtype), input.storage.device)
+    result = FUNCTIONS.zeros(lay.contiguous(tuple(shape), input.layout.dtype), input.memory.device)
     diagonal(result, offset, first, second).copy_(input)
     return result
 
@@ -396,7 +396,7 @@ def repeat_interleave(
         input, dim = input.reshape(-1), 0
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
-    if isinstance(repeats, TensorBase) and repeats.storage.device is not CPU and output_size is not None:
+    if isinstance(repeats, TensorBase) and repeats.memory.device is not CPU and output_size is not None:
         return index_select(input, axis, repeats.new_empty(output_size))
     counts = repeats if isinstance(repeats, int) else repeats.tolist()
     if isinstance(counts, int) or len(counts) == 1:

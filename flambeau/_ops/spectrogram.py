@@ -184,7 +184,7 @@ def istft(
     end = total - start if length is None else start + length
     signal, envelope = signal[:, start:end], envelope[:, start:end]
     least = envelope.detach().abs().min()
-    if least.storage.device is CPU and not float(least) > 1e-11:
+    if least.memory.device is CPU and not float(least) > 1e-11:
         raise RuntimeError(f"{what}: window overlap add min: {float(least)}; the windows must cover every sample")
     signal = signal / envelope
     if length is not None and end > total:

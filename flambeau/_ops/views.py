@@ -51,7 +51,7 @@ def make_view(source: Tensor, layout: Layout, operator: ViewOperator, *statics: 
 
 def _make_view(source: Tensor, layout: Layout, operator: ViewOperator, statics: tuple) -> Tensor:
     """What ``make_view`` does until native code does it (``_tape/native/``; 0.9 and 0.4 µs)."""
-    view = new_tensor(source.storage, layout)
+    view = new_tensor(source.memory, layout)
     if LOCAL.tape.grad or is_unseen(source):
         base = source if source.base is None else source.base
         view.base = base
@@ -113,10 +113,10 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)}")
     layout = lay.layout(size, stride, offset, input.layout.dtype)
     needed = layout.extent * layout.dtype.itemsize
-    if needed > input.storage.nbytes:
+    if needed > input.memory.nbytes:
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {layout.dtype.itemsize} "
-            f"requiring a storage size of {needed} are out of bounds for storage of size {input.storage.nbytes}"
+            f"requiring a storage size of {needed} are out of bounds for storage of size {input.memory.nbytes}"
         )
     return make_view(input, layout, AS_STRIDED, size, stride, offset)
 
@@ -449,14 +449,14 @@ def detach(self: Tensor) -> Tensor:
     """A tensor that shares the memory but has no history and does not require grad."""
     if LOCAL.tape.batched:
         return LOCAL.tape.detached(self)
-    return new_tensor(self.storage, self.layout)
+    return new_tensor(self.memory, self.layout)
 
 
 def data(self: Tensor) -> Tensor:
     """What ``detach`` gives, except that autograd does not see what is written through it."""
     shown = detach(self)
     if not LOCAL.tape.batched:
-        shown.base = new_tensor(self.storage, self.layout)
+        shown.base = new_tensor(self.memory, self.layout)
         shown.base.node = UNSEEN
     return shown
 
@@ -484,7 +484,7 @@ def view_as_dtype(self: Tensor, dtype: dt.dtype) -> Tensor:
         shape = (*shape[:-1], shape[-1] * old // new)
         strides = (*[stride * old // new for stride in strides[:-1]], 1)
         offset = offset * old // new
-    return new_tensor(self.storage, lay.layout(shape, strides, offset, dtype))
+    return new_tensor(self.memory, lay.layout(shape, strides, offset, dtype))
 
 
 PUBLIC = ("as_strided", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "select", "narrow", "broadcast_to")

@@ -60,8 +60,8 @@ def write(target: TensorBase, value: TensorBase) -> None:
         LOCAL.tape.write(target, value)
         return
     layout = target.layout
-    storage = target.storage
-    if storage.device is not CPU or value.storage.device is not CPU:
+    storage = target.memory
+    if storage.device is not CPU or value.memory.device is not CPU:
         from flambeau._ops import meta
 
         meta.write(target, value)
@@ -69,10 +69,10 @@ def write(target: TensorBase, value: TensorBase) -> None:
     covers = layout.dense and layout.offset == 0 and layout.numel * layout.dtype.itemsize == storage.nbytes
     if covers:
         source = value
-        fresh = value.storage.tape is LOCAL.tape and value.storage.slot not in LOCAL.tape.inputs
-        if value.layout is not layout or not fresh or value.storage is storage:
+        fresh = value.memory.tape is LOCAL.tape and value.memory.slot not in LOCAL.tape.inputs
+        if value.layout is not layout or not fresh or value.memory is storage:
             source = OPERATORS["_write_all"](value, statics=(layout,))
-        adopt(storage, source.storage)
+        adopt(storage, source.memory)
     elif storage.exported and storage.is_seen:
         _write_seen(target, value)
     elif layout.numel:
@@ -80,7 +80,7 @@ def write(target: TensorBase, value: TensorBase) -> None:
         if not lay.may_overlap(layout):
             layout.memo[storage.nbytes] = flat  # native code does the next write of this kind
         base = new_tensor(storage, flat)
-        adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).storage)
+        adopt(storage, OPERATORS["_write_part"](base, value, statics=(layout,)).memory)
     else:
         storage.version += 1
     if is_unseen(target):
@@ -95,7 +95,7 @@ def _write_seen(target: TensorBase, value: TensorBase) -> None:
         if value.layout.dtype is not target.layout.dtype:
             value = FUNCTIONS.cast(value, target.layout.dtype)
         target._array()[...] = value._array()
-    target.storage.version += 1
+    target.memory.version += 1
 
 
 _CELLS: dict[dt.dtype, tuple[Any, tuple[type, ...]]] = {
@@ -114,7 +114,7 @@ def write_number(target: TensorBase, number: Any) -> bool:
     A place is part of a program. Where such writes go to few places (by size of the memory), they are left to be recorded with all else; if to
     ever new ones, as in a loop that fills a matrix, no program would come again.
     """
-    layout, storage = target.layout, target.storage
+    layout, storage = target.layout, target.memory
     cell, kinds = _CELLS.get(layout.dtype, (None, ()))
     if layout.numel != 1 or storage.nbytes == layout.dtype.itemsize or number.__class__ not in kinds:
         return False

@@ -28,7 +28,7 @@ class Storages:
         Raises:
             RuntimeError: the storage is there with another dtype; files have one dtype per storage.
         """
-        key = self._keys.setdefault(id(reference.storage), str(len(self._keys)))
+        key = self._keys.setdefault(id(reference.memory), str(len(self._keys)))
         known = self.by_key.setdefault(key, reference)
         if known.type is not reference.type:
             raise RuntimeError(

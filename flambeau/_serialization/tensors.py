@@ -61,19 +61,19 @@ _STORAGE_TYPES |= {
 class StorageReference:
     """A storage on its way into a file."""
 
-    __slots__ = ("storage", "type")
+    __slots__ = ("memory", "type")
 
     def __init__(self, storage: Storage, type: StorageType) -> None:
-        self.storage = storage
+        self.memory = storage
         self.type = type
 
     @property
     def numel(self) -> int:
-        return self.storage.nbytes // self.type.dtype.itemsize
+        return self.memory.nbytes // self.type.dtype.itemsize
 
     def data(self) -> memoryview:
         """The bytes, computed if they were pending."""
-        return self.storage.materialize().view(np.uint8, self.storage.nbytes).data
+        return self.memory.materialize().view(np.uint8, self.memory.nbytes).data
 
 
 class LoadedStorage:
@@ -153,7 +153,7 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
         return nested.reduce_nested(tensor)
     layout = tensor.layout
     if tensor.is_quantized:
-        storage = StorageReference(tensor.storage, _STORAGE_TYPES[layout.dtype])
+        storage = StorageReference(tensor.memory, _STORAGE_TYPES[layout.dtype])
         return _rebuild_qtensor, (storage, layout.offset, layout.shape, layout.strides, tensor.parts()[1], False, OrderedDict())
     if not isinstance(layout, Layout):
         return _rebuild_sparse_tensor, (layout.kind, tensor.parts())
@@ -162,9 +162,9 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
     if tensor.is_meta:
         function, arguments = _rebuild_meta_tensor_no_storage, (layout.dtype, layout.shape, layout.strides, tensor.requires_grad)
     elif storage_type is not None:
-        function, arguments = _rebuild_tensor_v2, (StorageReference(tensor.storage, storage_type), *arguments)
+        function, arguments = _rebuild_tensor_v2, (StorageReference(tensor.memory, storage_type), *arguments)
     else:
-        function, arguments = _rebuild_tensor_v3, (StorageReference(tensor.storage, _UNTYPED), *arguments, layout.dtype)
+        function, arguments = _rebuild_tensor_v3, (StorageReference(tensor.memory, _UNTYPED), *arguments, layout.dtype)
     if cls is Tensor and not state:
         return function, arguments
     return _rebuild_from_type_v2, (function, cls, arguments, state)

@@ -147,16 +147,16 @@ class TensorBase:
     """What the recording path knows of a tensor; ``flambeau.Tensor`` adds the methods.
 
     Attributes:
-        storage: the bytes
+        memory: the bytes
         layout: how the elements lie in them
         node: the gradient node whose output the tensor is, or ``None``; a leaf that requires grad has an accumulator
         output_nr: which output of ``node``
         base: the tensor that this one is a view of, for autograd; ``None`` if it is no differentiable view
     """
 
-    __slots__ = ("__dict__", "__weakref__", "base", "layout", "node", "output_nr", "storage")
+    __slots__ = ("__dict__", "__weakref__", "base", "layout", "memory", "node", "output_nr")
 
-    storage: Storage
+    memory: Storage
     layout: Layout
     base: TensorBase | None
     output_nr: int

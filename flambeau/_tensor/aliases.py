@@ -82,18 +82,18 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
 
 def share_memory_(self: Tensor) -> Tensor:
     """Move the storage to memory that other processes read and write, too: those forked from now on, and those that the tensor is sent to."""
-    sharing.share(self.storage)
+    sharing.share(self.memory)
     return self
 
 
 def is_shared(self: Tensor) -> bool:
     """Whether the storage lies in memory that other processes can share."""
-    return sharing.segment_of(self.storage) is not None
+    return sharing.segment_of(self.memory) is not None
 
 
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both tensors are the same window of the same storage."""
-    return self.storage is tensor.storage and self.layout is tensor.layout
+    return self.memory is tensor.memory and self.layout is tensor.layout
 
 
 def dim_order(self: Tensor) -> tuple[int, ...]:

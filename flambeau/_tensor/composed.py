@@ -38,7 +38,7 @@ class ComposedTensor(Tensor):
         return other._elements
 
     @property
-    def storage(self) -> Any:  # type: ignore[override]
+    def memory(self) -> Any:  # type: ignore[override]
         raise self._refusal("what was called")
 
     @property

@@ -24,7 +24,7 @@ def item(tensor: TensorBase) -> Any:
     layout = tensor.layout
     if layout.numel != 1:
         raise RuntimeError(f"a Tensor with {layout.numel} elements cannot be converted to Scalar")
-    buffer = tensor.storage.materialize()
+    buffer = tensor.memory.materialize()
     dtype = layout.dtype
     cell = _CELLS.get(dtype)
     if cell is not None:

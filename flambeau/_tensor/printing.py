@@ -108,11 +108,11 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
 
     A subclass that a user defined shows its own name.
     """
-    if tensor.storage.tape is not None and tensor.storage.tape.batched:
-        return tensor.storage.tape.described(tensor)
+    if tensor.memory.tape is not None and tensor.memory.tape.batched:
+        return tensor.memory.tape.described(tensor)
     grad_fn = tensor.grad_fn
     return format_tensor(
-        tensor._array() if tensor.storage.device is CPU else None,
+        tensor._array() if tensor.memory.device is CPU else None,
         tensor.dtype,
         requires_grad=tensor.requires_grad,
         grad_fn=None if grad_fn is None else grad_fn.name(),

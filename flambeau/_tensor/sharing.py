@@ -64,7 +64,7 @@ def share(storage: Storage) -> None:
     old = storage.materialize()
     segment = Segment(unnamed_file(storage.nbytes), storage.nbytes)
     segment.array[:] = old.view(np.dtype(np.uint8), storage.nbytes)
-    storage.buffer = adopt_array(segment.array).storage.buffer
+    storage.buffer = adopt_array(segment.array).memory.buffer
     _remember(storage, segment)
 
 
@@ -73,7 +73,7 @@ def attach(descriptor: int, nbytes: int) -> Storage:
     storage = _storages.get(_identity(descriptor))
     if storage is None:
         segment = Segment(descriptor, nbytes)
-        storage = adopt_array(segment.array).storage
+        storage = adopt_array(segment.array).memory
         _remember(storage, segment)
     elif descriptor != _segments[storage].descriptor:  # a process that was started with tensors is given each descriptor once
         os.close(descriptor)

@@ -30,7 +30,7 @@ from flambeau._tensor.items import item as _item
 from flambeau._tensor.quantized import QuantizedMethods
 from flambeau._tensor.size import Size
 from flambeau._tensor.sparse import SparseMethods
-from flambeau._tensor.storages import UntypedStorage
+from flambeau._tensor.storages import UntypedStorage, typed_storage
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.device import CPU, is_meta
@@ -65,7 +65,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         if overriding.is_asked(cls):
             overriding.activate()
         made = object.__new__(cls)
-        made.storage, made.layout, made.node, made.output_nr, made.base = self.storage, self.layout, self.node, self.output_nr, self.base
+        made.memory, made.layout, made.node, made.output_nr, made.base = self.memory, self.layout, self.node, self.output_nr, self.base
         return made
 
     @classmethod
@@ -102,7 +102,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     @property
     def device(self) -> Device:
         """Where the tensor lives."""
-        return self.storage.device
+        return self.memory.device
 
     @property
     def is_cpu(self) -> bool:
@@ -127,7 +127,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     def untyped_storage(self) -> UntypedStorage:
         """The bytes behind the tensor."""
-        return UntypedStorage(self.storage)
+        return UntypedStorage(self.memory)
 
     def numel(self) -> int:
         """The number of elements."""
@@ -197,9 +197,9 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     def data_ptr(self) -> int:
         """The address of the first element (which computes it, if it is pending); 0 if there is none, or on the meta device."""
-        if self.layout.numel == 0 or (self.storage.device is not CPU and not _asks_for_us(sys._getframe(1))):
+        if self.layout.numel == 0 or (self.memory.device is not CPU and not _asks_for_us(sys._getframe(1))):
             return 0
-        return self.storage.pin() + self.layout.offset * self.layout.dtype.itemsize
+        return self.memory.pin() + self.layout.offset * self.layout.dtype.itemsize
 
     # -- autograd --------------------------------------------------------------------------------------------------
 
@@ -295,13 +295,13 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, TensorBase):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if value.storage.device is not self.storage.device:
+        if value.memory.device is not self.memory.device:
             raise RuntimeError(
                 f"the data of a tensor on the device {self.device} cannot become those on {value.device}: make a new tensor or parameter of them "
                 "(for a whole module: module.to_empty(device=...), or load_state_dict(..., assign=True))"
             )
-        value.storage.weight = getattr(self.storage, "weight", False)
-        self.storage = value.storage
+        value.memory.weight = getattr(self.memory, "weight", False)
+        self.memory = value.memory
         self.layout = value.layout
 
     def register_hook(self, hook: Callable) -> HookHandle:
@@ -335,7 +335,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     @property
     def _version(self) -> int:
-        return self.storage.version
+        return self.memory.version
 
     @property
     def _base(self) -> Any:
@@ -350,9 +350,9 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """The elements as a NumPy array on the tensor's own memory (what NumPy lacks as its bits)."""
         layout = self.layout
         dtype = layout.dtype
-        if layout.numel == 0 and self.storage.device is CPU:
+        if layout.numel == 0 and self.memory.device is CPU:
             return np.empty(layout.shape, dtype.numpy)
-        return self.storage.materialize().array(layout.shape, dtype.numpy, layout.offset * dtype.itemsize, layout.byte_strides)
+        return self.memory.materialize().array(layout.shape, dtype.numpy, layout.offset * dtype.itemsize, layout.byte_strides)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The tensor as a NumPy array that shares its memory.
@@ -401,7 +401,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
             elif not isinstance(argument, (bool, type(None))):
                 raise TypeError(f"to() received an invalid combination of arguments: {argument.__class__.__name__}")
         dtype = dt.of_python(dtype)
-        if device is not None and is_meta(device) is (self.storage.device is CPU):
+        if device is not None and is_meta(device) is (self.memory.device is CPU):
             return copying.to_other_device(self, dtype or self.layout.dtype, memory_format)
         return copying.cast(self, dtype or self.layout.dtype, copy=copy, memory_format=memory_format)
 
@@ -434,7 +434,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         if overriding.is_asked(cls):
             overriding.activate()
         made = object.__new__(cls)
-        made.storage, made.layout, made.output_nr, made.base = data.storage, data.layout, 0, None
+        made.memory, made.layout, made.output_nr, made.base = data.memory, data.layout, 0, None
         made.node = AccumulateGrad(made) if requires_grad else None
         return made
 
@@ -461,9 +461,9 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     def __reduce_ex__(self, protocol: Any) -> tuple:
         layout = self.layout
         if self.device is not CPU:
-            return _rebuild_meta, (type(self), self.storage.nbytes, layout, self.requires_grad)
-        buffer = self.storage.materialize() if self.storage.nbytes else None
-        raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.storage.nbytes).tobytes()
+            return _rebuild_meta, (type(self), self.memory.nbytes, layout, self.requires_grad)
+        buffer = self.memory.materialize() if self.memory.nbytes else None
+        raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.memory.nbytes).tobytes()
         return _rebuild, (type(self), raw, layout, self.requires_grad)
 
     # -- Python's protocols ----------------------------------------------------------------------------------------
@@ -563,7 +563,7 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     if tensor.layout.dtype in dt.NO_NUMPY:
         raise TypeError(f"NumPy has no {tensor.layout.dtype!r}: convert the tensor to {tensor.layout.dtype.compute!r} first")
     array = tensor._array()
-    tensor.storage.export(array)
+    tensor.memory.export(array)
     return array
 
 
@@ -584,6 +584,7 @@ def _rebuild_meta(cls: type, nbytes: int, layout: lay.Layout, requires_grad: boo
 Tensor.polygamma = ops.special._polygamma_method
 Tensor.polygamma_ = ops.special._polygamma_inplace
 Tensor.where = choice._method
+Tensor.storage = typed_storage
 Tensor.new_empty = ops.creation._new_empty
 Tensor.new_empty_strided = ops.creation.new_empty_strided
 Tensor.new_tensor = ops.creation.new_tensor_

@@ -217,9 +217,9 @@ def _laid_out(grad: TensorBase, layout: Layout) -> TensorBase:
 def _own(grad: TensorBase) -> TensorBase:
     """A gradient that nobody else holds: ``y = a + b`` gives both operands the same one, a hook may return a tensor of the user's, and
     leaves add to theirs in place."""
-    unshared = getrefcount(grad) <= _HOLDERS and getrefcount(grad.storage) <= _STORAGE_HOLDERS
+    unshared = getrefcount(grad) <= _HOLDERS and getrefcount(grad.memory) <= _STORAGE_HOLDERS
     if unshared and grad.base is None and grad.layout.dense and grad.layout.offset == 0:
-        return new_tensor(grad.storage, grad.layout)
+        return new_tensor(grad.memory, grad.layout)
     return OPERATORS["clone"](grad.detach())
 
 

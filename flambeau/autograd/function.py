@@ -309,8 +309,8 @@ def _saved(tensor: Tensor | None, results: tuple, node: FunctionNode) -> Any:
     if HOOKS.stack:
         return Packed(tensor, None if own else edge)
     if own:
-        return new_tensor(tensor.storage, tensor.layout), tensor.storage, tensor.storage.version, tensor.output_nr
-    return tensor, tensor.storage, tensor.storage.version, None
+        return new_tensor(tensor.memory, tensor.layout), tensor.memory, tensor.memory.version, tensor.output_nr
+    return tensor, tensor.memory, tensor.memory.version, None
 
 
 def once_differentiable(function: Callable) -> Callable:

@@ -113,7 +113,7 @@ def get_gradient_edge(tensor: Any) -> GradientEdge:
 def increment_version(tensor: Any) -> None:
     """Count a write of a tensor (or of several) that autograd has not seen."""
     for each in (tensor,) if isinstance(tensor, TensorBase) else tensor:
-        each.storage.version += 1
+        each.memory.version += 1
 
 
 # -- hooks on several gradients --------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def survey(
     strangers: dict[Storage, int] = {}
     for output, grad in zip(outputs, grads, strict=True):
         node = output.node
-        if node is None or not isinstance(output, TensorBase) or output.layout.__class__ is not Layout or output.storage.device is not CPU:
+        if node is None or not isinstance(output, TensorBase) or output.layout.__class__ is not Layout or output.memory.device is not CPU:
             return None
         if node not in places:
             places[node] = len(nodes)
@@ -97,7 +97,7 @@ def survey(
         if grad is None:
             key.append(None)
         elif isinstance(grad, TensorBase) and grad.layout.__class__ is Layout:
-            key += (_slot(grad.storage, tape, strangers), grad.layout)
+            key += (_slot(grad.memory, tape, strangers), grad.layout)
         else:
             return None
     for node in nodes:  # which grows on the way
@@ -136,7 +136,7 @@ def survey(
                 if len(item) == 3:
                     tensor, storage, version = item
                     layout = tensor.layout
-                    if tensor.storage is not storage or not _plain(tensor.__class__):
+                    if tensor.memory is not storage or not _plain(tensor.__class__):
                         return None
                 else:
                     storage, layout, _, version = item
@@ -299,7 +299,7 @@ def _recorded(tape: Tape, found: Survey, start: TrieNode, first: int, entered: S
     for number, grad in enumerate(gradients):
         if grad is None:
             continue
-        storage = grad.storage
+        storage = grad.memory
         if storage.tape is not tape or storage.slot not in results or grad.layout.__class__ is not Layout:
             return None
         kept[storage.slot] = storage.nbytes

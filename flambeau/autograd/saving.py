@@ -74,7 +74,7 @@ class Packed:
     def __init__(self, tensor: TensorBase, edge: tuple[Any, int] | None) -> None:
         pack, self.unpack = HOOKS.stack[-1]
         self.edge = edge
-        self.handle = _unrecorded(pack, new_tensor(tensor.storage, tensor.layout))
+        self.handle = _unrecorded(pack, new_tensor(tensor.memory, tensor.layout))
 
     def tensor(self) -> TensorBase:
         """The tensor, with its place in the graph.
@@ -85,7 +85,7 @@ class Packed:
         found = _unrecorded(self.unpack, self.handle)
         if not isinstance(found, TensorBase):
             raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}")
-        tensor = new_tensor(found.storage, found.layout)
+        tensor = new_tensor(found.memory, found.layout)
         if self.edge is not None:
             tensor.node, tensor.output_nr = self.edge
         return tensor
@@ -137,10 +137,10 @@ class PackedNode(GradNode):
 def _unpacked(item: Any) -> Any:
     if item.__class__ is Packed:
         tensor = item.tensor()
-        return tensor, tensor.storage, tensor.storage.version
+        return tensor, tensor.memory, tensor.memory.version
     if item.__class__ is _PackedResult:
         tensor = item.packed.tensor()
-        return tensor.storage, tensor.layout, item.number, tensor.storage.version
+        return tensor.memory, tensor.layout, item.number, tensor.memory.version
     return item
 
 

@@ -45,11 +45,11 @@ class Targets:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.arrays: list[numpy.ndarray] = []
         self._copies: list[tuple[numpy.ndarray, numpy.ndarray]] = []
-        self._buffers = [tensor.storage.materialize() for tensor in tensors if tensor.layout.numel]
+        self._buffers = [tensor.memory.materialize() for tensor in tensors if tensor.layout.numel]
         for tensor in tensors:
-            flush_readers(tensor.storage)
+            flush_readers(tensor.memory)
             array = tensor._array()
-            tensor.storage.version += 1
+            tensor.memory.version += 1
             flat = array.reshape(-1)
             self.arrays.append(flat)
             if not array.flags.c_contiguous:

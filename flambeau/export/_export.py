@@ -269,7 +269,7 @@ def _left_as_it_was(mod: Module, tracing: Tracing, state: dict[str, Tensor]) -> 
     """Undo what the module does to its buffers, its attributes and the random generator, and note what it assigns to buffers."""
     with flambeau.no_grad():
         copies = {path: buffer.detach().clone() for path, buffer in mod.named_buffers()}
-    versions = {path: tensor.storage.version for path, tensor in state.items()}
+    versions = {path: tensor.memory.version for path, tensor in state.items()}
     attributes = [(module, name, value) for module in mod.modules() for name, value in vars(module).items() if isinstance(value, Tensor)]
     buffers = [(module, name, value) for module in mod.modules() for name, value in module._buffers.items()]
     paths = {id(tensor): path for path, tensor in state.items()}
@@ -295,7 +295,7 @@ def _left_as_it_was(mod: Module, tracing: Tracing, state: dict[str, Tensor]) -> 
             module._buffers[name] = value
         with flambeau.no_grad():
             for path, copied in copies.items():
-                if state[path].storage.version != versions[path]:
+                if state[path].memory.version != versions[path]:
                     state[path].detach().copy_(copied)
         flambeau.set_rng_state(generator)
         flambeau.set_grad_enabled(grad)

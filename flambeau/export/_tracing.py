@@ -182,7 +182,7 @@ class Tracing(TorchFunctionMode, Recorder):
         found = self._known.get(id(tensor))
         if found is not None:
             return found
-        if tensor.storage.tape is not None or not tensor.is_leaf:
+        if tensor.memory.tape is not None or not tensor.is_leaf:
             if self._depth:
                 raise _Opaque
             raise UserError(

@@ -20,7 +20,7 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
 
 def without_history(tensor: Tensor) -> Tensor:
     """The tensor without the history that it has here; to those who differentiate outside of ``vmap`` it stays what it is, unlike ``detach()``."""
-    return new_tensor(tensor.storage, tensor.layout)
+    return new_tensor(tensor.memory, tensor.layout)
 
 
 def tracked(tree: Any) -> tuple[list[Tensor], Any]:

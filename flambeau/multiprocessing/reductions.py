@@ -38,7 +38,7 @@ def reduce_tensor(tensor: flambeau.Tensor) -> tuple:
             "a tensor that requires grad and is the result of an operator cannot be sent to another process, since autograd does not cross processes: "
             "send tensor.detach()"
         )
-    storage = tensor.storage
+    storage = tensor.memory
     sharing.share(storage)
     segment = sharing.segment_of(storage)
     if segment is None:  # nothing to share: no elements

@@ -13,7 +13,7 @@ __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter
 
 def _leaf(cls: type, data: Tensor, requires_grad: bool) -> Any:
     """A leaf of class ``cls`` that shares the storage of ``data``."""
-    data.storage.weight = True
+    data.memory.weight = True
     return data.detach().as_subclass(cls).requires_grad_(requires_grad)
 
 
@@ -48,7 +48,7 @@ class Parameter(Tensor, metaclass=_ParameterClass):
             raise TypeError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
         if cls is Parameter and not type.__instancecheck__(Parameter, data) and _is_of_a_user(type(data)):
             marked: Any = data.detach().requires_grad_(requires_grad)
-            marked._is_param = marked.storage.weight = True
+            marked._is_param = marked.memory.weight = True
             return marked
         return _leaf(cls, data, requires_grad)
 

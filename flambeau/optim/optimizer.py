@@ -372,7 +372,7 @@ class Numbers:
         It is the same one, changed in place as PyTorch's are, if it was made here, nobody else has it, and nothing that is recorded has
         yet to read it: to make a new one would be a fifth of what a small step costs.
         """
-        value, known, storage = float(self.round(value)), self._last.get(id(tensor)), tensor.storage
+        value, known, storage = float(self.round(value)), self._last.get(id(tensor)), tensor.memory
         mine = known is not None and known.version == storage.version and known.holders == holders
         if not mine or value in self._made or storage.tape is not None or storage.exported or tensor.layout.dtype is not self._dtype:
             return self.make(value, holders)

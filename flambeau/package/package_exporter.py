@@ -366,7 +366,7 @@ class PackageExporter:
                 self._records[name.replace(".", "/") + ("/__init__.py" if entry.is_package else ".py")] = entry.source.encode()
         records = dict(self._records)
         for key, reference in self._storages.by_key.items():
-            records[f".data/{key}.storage"] = bytes(reference.data())
+            records[f".data/{key}.memory"] = bytes(reference.data())
         records[".data/extern_modules"] = "".join(f"{name}\n" for name in self.externed_modules()).encode()
         records[".data/python_version"] = platform.python_version().encode()
         records[".data/version"] = b"6\n"

@@ -233,7 +233,7 @@ class PackageImporter(Importer):
         return unpickler.load()
 
     def _storage(self, storage_type: StorageType, key: str, numel: int) -> LoadedStorage:
-        record = f".data/{key}.storage" if f".data/{key}.storage" in self._records else f".data/{key}"
+        record = f".data/{key}.memory" if f".data/{key}.memory" in self._records else f".data/{key}"
         nbytes = self._records.size(record)
         if numel * storage_type.dtype.itemsize != nbytes:
             raise RuntimeError(f"record {record} has {nbytes} bytes, but the object expects {numel} elements of {storage_type.dtype!r}")

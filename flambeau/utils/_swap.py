@@ -10,7 +10,7 @@ from flambeau._tape.storage import TensorBase
 
 __all__ = ["swap_tensors"]
 
-_FIELDS = ("storage", "layout", "node", "output_nr", "base", "__class__", "__dict__")
+_FIELDS = ("memory", "layout", "node", "output_nr", "base", "__class__", "__dict__")
 
 
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:

@@ -34,7 +34,7 @@ def new_programs() -> None:
 
 def kept(weight: flambeau.Tensor) -> list[int]:
     """Bytes of all that is kept of a weight, and has been filled."""
-    packed = getattr(weight.storage.buffer, "packed", None)
+    packed = getattr(weight.memory.buffer, "packed", None)
     return [each.buffer.nbytes for each in packed.values() if each is not None and each.ready] if isinstance(packed, dict) else []
 
 
@@ -239,7 +239,7 @@ def test_weights_that_are_too_much_to_keep_are_read_where_they_lie(monkeypatch):
     module, x = nn.Linear(512, 496), flambeau.randn(9, 512)
     monkeypatch.setattr(prepacking, "MOST_KEPT", sum(each.nbytes for each in prepacking._expected) + module.weight.nbytes - 1)
     evaluate(module, x)
-    assert not getattr(module.weight.storage.buffer, "packed", None)
+    assert not getattr(module.weight.memory.buffer, "packed", None)
 
 
 def test_small_weights_and_plain_tensors_are_not_kept():

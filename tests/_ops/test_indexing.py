@@ -203,7 +203,7 @@ def test_one_value_where_a_condition_holds_waits() -> None:
     x = flambeau.tensor(numbers)
     x[x > 5] = -1
     x[flambeau.tensor([True, False, True])] = flambeau.tensor(7)
-    assert x.storage.pending
+    assert x.memory.pending
     numbers[numbers > 5] = -1
     numbers[[0, 2]] = 7
     np.testing.assert_array_equal(x.numpy(), numbers)

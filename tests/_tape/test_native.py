@@ -79,7 +79,7 @@ def test_both_walk_the_same_path(python: Callable[[], None]) -> None:
     def path() -> object:
         results = record()
         node = LOCAL.tape.cursor
-        assert all(each.storage.pending for each in results[:2])
+        assert all(each.memory.pending for each in results[:2])
         flambeau.flush()
         return node
 
@@ -97,7 +97,7 @@ def test_native_code_is_in_use() -> None:
     (x + 1).tolist()
     y = x + 1
     assert tapes._quick(LOCAL.tape) is True
-    assert not y.storage.pending and y.tolist() == [2.0] * 3
+    assert not y.memory.pending and y.tolist() == [2.0] * 3
 
 
 def test_histories_are_those_of_python(python: Callable[[], None]) -> None:
@@ -292,7 +292,7 @@ def test_nothing_is_held_or_let_go_too_often() -> None:
 
     for _ in range(5):
         work()
-    watched = (None, False, (), float, flambeau.Tensor, tapes.Storage, x, x.storage, x.layout, OPERATORS["add"], LOCAL.tape)
+    watched = (None, False, (), float, flambeau.Tensor, tapes.Storage, x, x.memory, x.layout, OPERATORS["add"], LOCAL.tape)
     gc.collect()
     before = [sys.getrefcount(each) for each in watched]
     for _ in range(100):

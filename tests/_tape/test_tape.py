@@ -272,9 +272,9 @@ def test_a_foreign_array_is_read_when_the_call_is_made(count: int) -> None:
 def test_a_large_foreign_array_flushes_a_small_one_does_not() -> None:
     small, large = flambeau.from_numpy(np.ones(4)), flambeau.from_numpy(np.ones(tapes.SNAPSHOT_BYTES // 8 + 1))
     y = small + 1
-    assert y.storage.pending
+    assert y.memory.pending
     z = large + 1
-    assert not z.storage.pending and not y.storage.pending
+    assert not z.memory.pending and not y.memory.pending
 
 
 def test_in_place_operators_write_the_foreign_array_at_once() -> None:
@@ -443,7 +443,7 @@ def test_an_interrupt_leaves_everything_pending(monkeypatch: pytest.MonkeyPatch)
     interrupted(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         flambeau.flush()
-    assert y.storage.pending and x.storage.pending and values.storage.pending
+    assert y.memory.pending and x.memory.pending and values.memory.pending
     z = values + 1
     assert z.tolist() == [3.0, 5.0, 11.0]
     assert (y.tolist(), x.tolist()) == ([10.0, 2.0, 4.0], [5.0, 7.0, 2.0])
@@ -493,17 +493,17 @@ def test_memory_that_nobody_looks_at_any_more_is_ours_again() -> None:
     view = x.numpy()[1:]
     doubled = x * 2
     view[0, 0] = 7.0
-    assert x.storage.is_seen and doubled[1, 0] == 6.0 and x[1, 0] == 7.0
+    assert x.memory.is_seen and doubled[1, 0] == 6.0 and x[1, 0] == 7.0
     seen = memoryview(view)
     del view
     x.add_(1)
-    assert x.storage.is_seen and seen[0, 0] == 8.0
+    assert x.memory.is_seen and seen[0, 0] == 8.0
     del seen
-    assert not x.storage.is_seen
-    address = x.storage.buffer.address
+    assert not x.memory.is_seen
+    address = x.memory.buffer.address
     first, second = x.numpy(), x.numpy()
     del first
     x.add_(1)
-    assert second[1, 0] == x[1, 0] == 9.0 and x.storage.buffer.address == address
+    assert second[1, 0] == x[1, 0] == 9.0 and x.memory.buffer.address == address
     del second
-    assert (x + 1)[1, 0] == 10.0 and x.storage.exported is False
+    assert (x + 1)[1, 0] == 10.0 and x.memory.exported is False

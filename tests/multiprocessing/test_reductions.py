@@ -104,8 +104,8 @@ def test_nothing_to_share():
 def test_memory_goes_back():
     descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
     tensor = flambeau.ones(1000).share_memory_()
-    again = sharing.attach(os.dup(sharing.segment_of(tensor.storage).descriptor), 4000)
-    assert again is tensor.storage
+    again = sharing.attach(os.dup(sharing.segment_of(tensor.memory).descriptor), 4000)
+    assert again is tensor.memory
     del tensor, again
     gc.collect()
     if descriptors is not None:

@@ -84,4 +84,4 @@ def with_ones(samples: Tensor, ndim: int) -> Tensor:
         return reshape(samples, layout.shape[0], *(1,) * missing, *layout.shape[1:])
     strides = (layout.strides[0], *(0,) * missing, *layout.strides[1:])
     shape = (layout.shape[0], *(1,) * missing, *layout.shape[1:])
-    return new_tensor(samples.storage, lay.layout(shape, strides, layout.offset, layout.dtype))
+    return new_tensor(samples.memory, lay.layout(shape, strides, layout.offset, layout.dtype))

@@ -127,7 +127,7 @@ class Level(Tape):
 
     def holds(self, tensor: Any) -> bool:
         """Whether a tensor (or anything else) is one of this level, which differs from sample to sample."""
-        return isinstance(tensor, TensorBase) and tensor.storage.tape is self
+        return isinstance(tensor, TensorBase) and tensor.memory.tape is self
 
     def one_of(self, tensor: Tensor, dim: int, shared: bool = True) -> Tensor:
         """The tensor of one sample, of all that lie along a dimension of ``tensor``."""
@@ -139,12 +139,12 @@ class Level(Tape):
     def wrap(self, samples: Tensor, layout: Layout, shared: bool = False) -> Tensor:
         """The tensor of one sample with this layout."""
         tensor = self._result(samples, layout, (layout.numel if layout.dense else layout.extent) * layout.dtype.itemsize)
-        tensor.storage.slot.shared = shared
+        tensor.memory.slot.shared = shared
         return tensor
 
     def samples(self, tensor: Tensor) -> Tensor:
         """All samples, ``(B, *shape)``, of a tensor that this level holds; called outside."""
-        return tensor.storage.slot.read(tensor.layout)
+        return tensor.memory.slot.read(tensor.layout)
 
     def spread(self, tensor: Tensor) -> Tensor:
         """All samples of any tensor; called outside."""
@@ -160,7 +160,7 @@ class Level(Tape):
 
     def shown(self, tensor: Tensor) -> Tensor:
         """A tensor that is the same for all samples as it is seen outside: without a history that leads to leaves of in here alone."""
-        return tensor if tensor.node is None or not self._is_own(tensor.node) else new_tensor(tensor.storage, tensor.layout)
+        return tensor if tensor.node is None or not self._is_own(tensor.node) else new_tensor(tensor.memory, tensor.layout)
 
     def _is_own(self, root: Any) -> bool:
         known = self._own
@@ -210,7 +210,7 @@ class Level(Tape):
                 key.append(operand.__class__)
             else:
                 try:
-                    layout, storage = operand.layout, operand.storage
+                    layout, storage = operand.layout, operand.memory
                 except AttributeError:
                     raise TypeError(f"{op.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
                 key.append(layout)
@@ -260,21 +260,21 @@ class Level(Tape):
         """A call with the same for all samples."""
         result = self.outside(Operator.__call__, op, *operands, statics=statics)
         for each in result if result.__class__ is tuple else (result,):
-            self.made.add(each.storage)
+            self.made.add(each.memory)
         return result
 
     def detached(self, tensor: Tensor) -> Tensor:
         """What ``detach`` does in a mapped function."""
         if not self.holds(tensor):
             return self.outside(detach, tensor)
-        storage = tensor.storage
+        storage = tensor.memory
         alias = Storage(None, storage.nbytes, self, Detached(storage.slot))
         alias.error, alias.version = NoSingleValue, storage.version
         return new_tensor(alias, tensor.layout)
 
     def is_tracked(self, tensor: Any) -> bool:
         """Whether somebody outside differentiates by what a tensor of this level depends on."""
-        return self.outer.grad and self.holds(tensor) and tensor.storage.slot.tensor.node is not None
+        return self.outer.grad and self.holds(tensor) and tensor.memory.slot.tensor.node is not None
 
     def by_rule(self, rule: Callable, args: tuple, grad: bool) -> Any:
         """What a rule ``rule(info, in_dims, *args)`` for all samples returns with its ``out_dims``, as tensors of one sample."""
@@ -315,11 +315,11 @@ class Level(Tape):
 
     def _copy(self, tensor: Tensor) -> Tensor:
         """A tensor as it is now, for calls that save it."""
-        samples: Samples = tensor.storage.slot
+        samples: Samples = tensor.memory.slot
         if samples.shared:
             copy = self.wrap(self.outside(lambda: CLONE(self.samples(tensor))), tensor.layout)
         else:
-            storage = Storage(None, tensor.storage.nbytes, self, Samples(samples.tensor, samples.layout))
+            storage = Storage(None, tensor.memory.nbytes, self, Samples(samples.tensor, samples.layout))
             copy = new_tensor(storage, tensor.layout)
         copy.node, copy.output_nr = tensor.node, tensor.output_nr
         return copy
@@ -332,16 +332,16 @@ class Level(Tape):
                 return
             self._take(target, "a write")
         self.outside(self._write, target, value)
-        target.storage.version += 1
+        target.memory.version += 1
 
     def _write(self, target: Tensor, value: Tensor) -> None:
-        samples: Samples = target.storage.slot
+        samples: Samples = target.memory.slot
         all_values = self.spread(value)
         if samples.shared:
             place = samples.read(target.layout)
             COPY.inplace(place, place, all_values)
         else:
-            samples.replace(target.layout, all_values, target.storage.nbytes // target.layout.dtype.itemsize)
+            samples.replace(target.layout, all_values, target.memory.nbytes // target.layout.dtype.itemsize)
 
     def _take(self, target: Tensor, name: str) -> None:
         """Let a tensor that was the same for all samples be one that differs.
@@ -349,7 +349,7 @@ class Level(Tape):
         Raises:
             RuntimeError: it was not made in here, so that others would see one sample's elements in it.
         """
-        storage = target.storage
+        storage = target.memory
         if storage not in self.made or storage.exported:
             raise RuntimeError(
                 f"vmap: {name} would put what differs from sample to sample into a tensor of shape {list(target.layout.shape)} that is not "
@@ -381,7 +381,7 @@ class Level(Tape):
         self.check_random()
         if self.randomness == "same":
             result = self.outside(make, shape)
-            self.made.add(result.storage)
+            self.made.add(result.memory)
             return result
         drawn = self.outside(make, (self.size, *shape))
         return self.wrap(drawn, lay.contiguous(shape, drawn.layout.dtype))

@@ -52,7 +52,7 @@ class Samples:
             shown = self._shown(layout)
             assert shown is not None
         if self.tensor.node is None and not self.shared:
-            return new_tensor(self.tensor.storage, shown)
+            return new_tensor(self.tensor.memory, shown)
         return make_view(self.tensor, shown, SHOWN, self.layout, layout)
 
     def _shown(self, layout: Layout) -> Layout | None:

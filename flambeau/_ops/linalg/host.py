@@ -57,8 +57,8 @@ def compute(tensor: Any) -> None:
     tape = LOCAL.tape
     if tape.batched:
         tape.compute(tensor, compute)
-    elif tensor.storage.device is CPU:
-        tensor.storage.materialize()
+    elif tensor.memory.device is CPU:
+        tensor.memory.materialize()
 
 
 def may_look(tensor: Tensor) -> bool:

@@ -70,7 +70,7 @@ _FIELDS = {
     ),
     "Trie": ("root", "size"),
     "Storage": ("buffer", "error", "exported", "nbytes", "slot", "tape", "version"),
-    "Tensor": ("base", "layout", "node", "output_nr", "storage"),
+    "Tensor": ("base", "layout", "memory", "node", "output_nr"),
     "Layout": ("contiguous", "dense", "dtype", "memo", "numel", "offset", "shape", "strides"),
     "Operator": ("keeps_origin", "native"),
     "DType": ("category", "itemsize", "numpy"),

@@ -74,7 +74,7 @@ def numpy(address, tensor: Tensor):
     """``_numpy`` of ``_tensor/tensor.py``."""
     state: State = PyLong_AsSsize_t(address)
     layout: Layout = tensor.layout
-    storage: Storage = tensor.storage
+    storage: Storage = tensor.memory
     if storage == 0 or layout == 0 or tensor.node != state.none or class_of(storage) != state.storage or class_of(layout) != state.layout:
         return call_with(state.numpy, tensor)
     dtype: DType = layout.dtype

@@ -40,7 +40,7 @@ def fill_storage(storage: NewStorage, buffer, nbytes, tape, slot, state: State):
 
 
 def fill_tensor(tensor: NewTensor, storage, layout, state: State):
-    tensor.storage = storage
+    tensor.memory = storage
     tensor.layout = new(layout)
     tensor.output_nr = PyLong_FromSsize_t(0)
     tensor.base = new(state.none)

@@ -249,7 +249,7 @@ def item(address, tensor: Tensor):
     layout: Layout = tensor.layout
     if class_of(layout) != state.layout or PyLong_AsSsize_t(layout.numel) != 1 or (layout.dtype != state.float32 and layout.dtype != state.int64):
         return call_with(state.item, tensor)
-    buffer: Buffer = materialize(address, tensor.storage)
+    buffer: Buffer = materialize(address, tensor.memory)
     if buffer == 0:
         return 0
     start = PyLong_AsSsize_t(buffer.address)

@@ -47,7 +47,7 @@ def size_in_key(operand: Tensor, tape: Tape, state: State):
         return PyErr_Occurred() == 0
     if kind != state.tensor and PyType_IsSubtype(kind, state.tensor_base) == 0:
         return 0
-    storage: Storage = operand.storage
+    storage: Storage = operand.memory
     if storage == 0 or operand.node == 0:
         return 0
     if storage.tape != tape and not enter(tape, storage, state):
@@ -100,7 +100,7 @@ def matches(record: Record, operator, statics, arguments, count, state: State):
             if PyTuple_GetItem(known, 1) != class_of(operand):
                 return 0
         else:
-            storage: Storage = operand.storage
+            storage: Storage = operand.memory
             slot = PyTuple_GetItem(known, 0)
             if PyTuple_GetItem(known, 1) != operand.layout:
                 return 0
@@ -134,7 +134,7 @@ def fill_key(key, operator, statics, arguments, count, origin, state: State):
             PyTuple_SetItem(key, size, new(class_of(operand)))
             size += 1
         else:
-            source: Storage = operand.storage
+            source: Storage = operand.memory
             PyTuple_SetItem(key, size, new(source.slot))
             PyTuple_SetItem(key, size + 1, new(operand.layout))
             size += 2
@@ -200,7 +200,7 @@ def gradient(operator, arguments, count, record: Record, results, state: State):
             result: Tensor = results
             if record.single == state.none:
                 result = PyTuple_GetItem(results, ~position)
-            storage: Storage = result.storage
+            storage: Storage = result.memory
             item = PyTuple_New(4)
             PyTuple_SetItem(item, 0, new(storage))
             PyTuple_SetItem(item, 1, new(result.layout))
@@ -211,7 +211,7 @@ def gradient(operator, arguments, count, record: Record, results, state: State):
             if is_number(operand, state):
                 item = new(operand)
             else:
-                storage = operand.storage
+                storage = operand.memory
                 item = PyTuple_New(3)
                 PyTuple_SetItem(item, 0, new(operand))
                 PyTuple_SetItem(item, 1, new(storage))
@@ -232,7 +232,7 @@ def finish_several(operator, arguments, count, record: Record, results, tracked,
     index = 0
     while index < PyTuple_Size(results):
         result: Tensor = PyTuple_GetItem(results, index)
-        PyList_Append(tape.values, result.storage)
+        PyList_Append(tape.values, result.memory)
         index += 1
     if tracked:
         node = gradient(operator, arguments, count, record, results, state)
@@ -364,7 +364,7 @@ def is_plain(target: Tensor, tape: Tape, state: State):
     """Whether a tensor may be written without a word to autograd or to others that see its memory."""
     if class_of(target) != state.tensor and PyType_IsSubtype(class_of(target), state.tensor_base) == 0:
         return 0
-    storage: Storage = target.storage
+    storage: Storage = target.memory
     if storage == 0 or storage.exported != state.false or class_of(target.layout) != state.layout:
         return 0
     if tape.grad != state.false:
@@ -385,13 +385,13 @@ def is_unseen(target: Tensor, state: State):
 def uncount(target: Tensor, state: State):
     """Take a write out of the version's count that autograd does not see."""
     if is_unseen(target, state):
-        storage: Storage = target.storage
+        storage: Storage = target.memory
         storage.version = PyLong_FromLongLong(PyLong_AsSsize_t(storage.version) - 1)
 
 
 def covers(target: Tensor, state: State):
     """Whether a tensor shows each element of its memory once."""
-    storage: Storage = target.storage
+    storage: Storage = target.memory
     layout: Layout = target.layout
     dtype: DType = layout.dtype
     nbytes = PyLong_AsSsize_t(layout.numel) * PyLong_AsSsize_t(dtype.itemsize)
@@ -422,7 +422,7 @@ def write_part(operator, target: Tensor, flat, operands, count, names, tape: Tap
     value = record(operator, operands, count, names)
     if value == 0:
         return 0
-    storage: Storage = target.storage
+    storage: Storage = target.memory
     base = PyType_GenericAlloc(state.tensor, 0)
     if base == 0 or not fits(value, target, state):
         Py_DecRef(base)
@@ -445,7 +445,7 @@ def write_part(operator, target: Tensor, flat, operands, count, names, tape: Tap
     Py_DecRef(given)
     if whole == 0:
         return 0
-    made: Storage = whole.storage
+    made: Storage = whole.memory
     if made.tape == tape and storage.tape == tape:
         PyDict_SetItem(tape.replaced, made.slot, storage.slot)
         PyList_SetItem(tape.values, PyLong_AsSsize_t(storage.slot), new(state.none))
@@ -475,7 +475,7 @@ def inplace(operator: Operator, arguments, count, names):
     if is_recording(tape, state) and count > 1 and count <= 60 and statics != 0:
         target = at(arguments)
         if is_plain(target, tape, state):  # before a storage is made an input, which Python would not do for what it refuses
-            storage: Storage = target.storage
+            storage: Storage = target.memory
             layout: Layout = target.layout
             flat = 0
             whole = covers(target, state)
@@ -521,7 +521,7 @@ def overwrite(operator: Operator, arguments, count):
     index = 0
     while index < operands and plain:
         tensor: Tensor = PyList_GetItem(tensors, index)
-        storage: Storage = tensor.storage
+        storage: Storage = tensor.memory
         plain = storage.tape == tape or enter(tape, storage, state)
         PyTuple_SetItem(key, 2 + scalars + index, new(storage.slot))
         PyTuple_SetItem(key, 2 + scalars + operands + index, new(tensor.layout))
@@ -536,7 +536,7 @@ def overwrite(operator: Operator, arguments, count):
     index = 0
     while plain and index < results:
         tensor = PyList_GetItem(targets, index)
-        storage = tensor.storage
+        storage = tensor.memory
         plain = storage.tape == tape and tensor.layout == PyTuple_GetItem(record.layouts, index)
         if plain:
             plain = PyLong_AsSsize_t(storage.nbytes) == PyLong_AsSsize_t(PyTuple_GetItem(record.sizes, index))
@@ -551,7 +551,7 @@ def overwrite(operator: Operator, arguments, count):
     index = 0
     while index < results:
         tensor = PyList_GetItem(targets, index)
-        storage = tensor.storage
+        storage = tensor.memory
         replace(tape, storage, slot + index, state)
         index += 1
     tape.cursor = new(record)

@@ -84,7 +84,7 @@ def make_view(address, arguments, count):
     if tensor == 0:
         PyErr_Clear()
         return call_all(state.make_view, arguments, 4)
-    fill_tensor(tensor, new(source.storage), layout, state)
+    fill_tensor(tensor, new(source.memory), layout, state)
     if views != 0:
         tensor.base = new(base)
         reference = PyWeakref_NewRef(tensor, 0)
@@ -130,7 +130,7 @@ def largest(address, tensor: Tensor):
     count = PyLong_AsSsize_t(layout.numel)
     if layout.contiguous == state.false or layout.dtype != state.int64 or count > 1000:
         return call_with(state.largest, tensor)
-    buffer: Buffer = materialize(address, tensor.storage)
+    buffer: Buffer = materialize(address, tensor.memory)
     if buffer == 0:
         return 0
     place = PyLong_AsSsize_t(buffer.address) + 8 * PyLong_AsSsize_t(layout.offset)

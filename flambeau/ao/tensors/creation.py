@@ -65,7 +65,7 @@ def _own(parameter: Any) -> Any:
     """A scale or zero point that nobody writes into: the number that a tensor has, or if it is still to be computed a copy of the tensor."""
     if not isinstance(parameter, Tensor):
         return parameter
-    return parameter.detach().reshape(()).clone() if parameter.storage.pending else parameter.item()
+    return parameter.detach().reshape(()).clone() if parameter.memory.pending else parameter.item()
 
 
 def quantize_per_channel(input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: DType) -> QuantizedTensor:
@@ -85,7 +85,7 @@ def quantize_per_channel(input: Tensor, scales: Tensor, zero_points: Tensor, axi
     _check(input, dtype)
     check_channels(input, scales, zero_points, axis)
     low, high = LIMITS[dtype]
-    if not zero_points.dtype.is_floating_point and not zero_points.storage.pending:
+    if not zero_points.dtype.is_floating_point and not zero_points.memory.pending:
         for channel, zero_point in enumerate(zero_points.tolist()):
             if not low <= zero_point <= high:
                 raise RuntimeError(

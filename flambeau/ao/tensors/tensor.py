@@ -119,8 +119,8 @@ class QuantizedTensor(Tensor):
     base: Any = None
 
     @property
-    def storage(self) -> Any:  # type: ignore[override]
-        return self._integers.storage
+    def memory(self) -> Any:  # type: ignore[override]
+        return self._integers.memory
 
     @property
     def layout(self) -> Layout:  # type: ignore[override]

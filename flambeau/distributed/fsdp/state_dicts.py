@@ -60,10 +60,10 @@ def whole_state(module: FullyShardedDataParallel, destination: Any, prefix: str)
     with module.summon_full_params(module, writeback=False):
         state = _plain_state(module._fsdp_wrapped_module)
         only_first = getattr(module._settings.state_dict_config, "rank0_only", False) and distributed.get_rank() != 0
-        trained = {id(each.storage) for each in module._fsdp_wrapped_module.parameters()}
+        trained = {id(each.memory) for each in module._fsdp_wrapped_module.parameters()}
         mesh = row_of(module.process_group) if kind is StateDictType.SHARDED_STATE_DICT else None
         for name, value in state.items() if not only_first else ():
-            if isinstance(value, Tensor) and not isinstance(value, DTensor) and id(value.storage) in trained:
+            if isinstance(value, Tensor) and not isinstance(value, DTensor) and id(value.memory) in trained:
                 value = shared_out(value, mesh) if mesh is not None else value.detach().clone()
             found[prefix + without_wrappers(name)] = value
         flambeau.flush()

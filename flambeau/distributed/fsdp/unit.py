@@ -35,7 +35,7 @@ class Gathered:
 
     def __init__(self, unit: Unit, tensors: Sequence[Tensor], trains: Sequence[bool]) -> None:
         self._unit = weakref.ref(unit)
-        self.storages = [tensor.storage for tensor in tensors]
+        self.storages = [tensor.memory for tensor in tensors]
         self._trains = list(trains)
 
     def release(self, all_of_them: bool = True) -> None:
@@ -53,7 +53,7 @@ class Gathered:
         with flambeau.no_grad():
             for storage, tensor in zip(self.storages, unit.gather()):
                 if storage.buffer is None:
-                    storage.buffer, storage.error = tensor.storage.materialize(), None
+                    storage.buffer, storage.error = tensor.memory.materialize(), None
         unit.to_release.append(self)
 
 

@@ -73,7 +73,7 @@ def distribute_tensor(
     piece = move(data, mesh, tensor.shape, whole, wanted)
     if mesh.get_coordinate() is None:
         piece = data.new_empty(0)
-    if piece.storage is tensor.storage or piece.storage.nbytes > piece.numel() * piece.element_size():
+    if piece.memory is tensor.memory or piece.memory.nbytes > piece.numel() * piece.element_size():
         piece = piece.clone()
     return wrap(piece, DTensorSpec(mesh, wanted, tensor.shape, tensor.stride())).requires_grad_(tensor.requires_grad)
 

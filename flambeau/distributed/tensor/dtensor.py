@@ -281,7 +281,7 @@ class DTensor(Tensor):
     def data(self, value: Any) -> None:
         if not isinstance(value, DTensor):
             raise TypeError(f"the data of a DTensor is a DTensor, not a {type(value).__name__}")
-        self.storage, self.layout = value.storage, value.layout
+        self.memory, self.layout = value.memory, value.layout
         self.__dict__["_spec"] = value._spec
 
     # -- copies -------------------------------------------------------------------------------------------------------
@@ -327,14 +327,14 @@ def wrap(local: Tensor, spec: DTensorSpec) -> DTensor:
     """The distributed tensor of which ``local`` is this process's piece, with its history."""
     overriding.activate()
     made = object.__new__(DTensor)
-    made.storage, made.layout, made.node, made.output_nr, made.base = local.storage, local.layout, local.node, local.output_nr, None
+    made.memory, made.layout, made.node, made.output_nr, made.base = local.memory, local.layout, local.node, local.output_nr, None
     made.__dict__["_spec"] = spec
     return made
 
 
 def local_of(tensor: DTensor) -> Tensor:
     """This process's piece with its history, in which no exchange is recorded."""
-    local: Any = new_tensor(tensor.storage, tensor.layout)
+    local: Any = new_tensor(tensor.memory, tensor.layout)
     local.node, local.output_nr = tensor.node, tensor.output_nr
     return local
 

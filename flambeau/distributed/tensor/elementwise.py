@@ -135,7 +135,7 @@ def changed(target: DTensor, run_in_place: Callable[[], Any]) -> DTensor:
     """Run what changes a tensor's piece in place, and give the tensor the history of what came of it."""
     result = run_in_place()
     if isinstance(result, Tensor):
-        target.storage, target.layout = result.storage, result.layout
+        target.memory, target.layout = result.memory, result.layout
         if (result.node is not target.node and not target.is_leaf) or (result.node is not None and target.node is None):
             target.node, target.output_nr = result.node, result.output_nr
     return target

@@ -183,13 +183,13 @@ class DistributedDataParallel(Module, Joinable):
 
     def _before_pass(self) -> Callable[[], None]:
         """Remember the gradients that there are; what is returned exchanges those that a pass has made or changed."""
-        before = [(each._grad, -1 if each._grad is None else each._grad.storage.version) for _, each in self._named]
+        before = [(each._grad, -1 if each._grad is None else each._grad.memory.version) for _, each in self._named]
 
         def after() -> None:
             if not self._expects_pass:
                 return
             used = [
-                each._grad is not None and (each._grad is not grad or grad.storage.version != version)
+                each._grad is not None and (each._grad is not grad or grad.memory.version != version)
                 for (_, each), (grad, version) in zip(self._named, before)
             ]
             if any(used):

@@ -25,7 +25,7 @@ def is_array(value) -> bool:
 
 def is_ready(value) -> bool:
     """Whether the elements can be read without computing anything; of one of ours, it is known from its storage."""
-    storage: Any = getattr(value, "storage", None)
+    storage: Any = getattr(value, "memory", None)
     if not hasattr(storage, "tape"):
         return True
     # A flush clears the tape first and sets the buffer, or the error, later.

@@ -152,8 +152,8 @@ class _Graph:
         if isinstance(model, flambeau.nn.Module):
             self._find_modules(model)
         for name, tensor in self._named(model, arguments):
-            if tensor.storage not in self._producers:
-                self._producers[tensor.storage] = self._add(f"input/{name}", "IO Node", [], [tuple(tensor.shape)])
+            if tensor.memory not in self._producers:
+                self._producers[tensor.memory] = self._add(f"input/{name}", "IO Node", [], [tuple(tensor.shape)])
 
     def _find_modules(self, model: flambeau.nn.Module) -> None:
         paths = {"": self.root}
@@ -164,7 +164,7 @@ class _Graph:
             self.scopes[module] = paths[name]
             for kind, tensors in (("Parameter", module.named_parameters(recurse=False)), ("Buffer", module.named_buffers(recurse=False))):
                 for attribute, tensor in tensors:
-                    self._owners.setdefault(tensor.storage, (f"{paths[name]}/{attribute}", kind, tuple(tensor.shape)))
+                    self._owners.setdefault(tensor.memory, (f"{paths[name]}/{attribute}", kind, tuple(tensor.shape)))
 
     @staticmethod
     def _named(model: Callable, arguments: tuple) -> Iterator[tuple[str, flambeau.Tensor]]:
@@ -197,7 +197,7 @@ class _Graph:
                 if storage is not None and slot in names:
                     self._producers[storage] = names[slot]
         for name, tensor in outputs:
-            producer = self._producers.get(tensor.storage) or self._source(tensor.storage, tensor.layout, self.root)
+            producer = self._producers.get(tensor.memory) or self._source(tensor.memory, tensor.layout, self.root)
             self._add(f"output/{'output.1' if name == 'output' else name}", "IO Node", [producer], [tuple(tensor.shape)])
 
     def _operator(self, record: TrieNode, part: _Segment, names: dict[int, str], scope: str) -> None:

@@ -36,7 +36,7 @@ class Pending:
         tape = "another thread's"
 
     def __init__(self, number: float) -> None:
-        self.number, self.storage = number, Pending.Storage()
+        self.number, self.memory = number, Pending.Storage()
         self.shape, self.dtype, self.asked = (), "float32", False
 
     def detach(self) -> Pending:
@@ -48,7 +48,7 @@ class Pending:
         return 1
 
     def compute(self) -> None:
-        self.storage.tape, self.storage.buffer = None, b""
+        self.memory.tape, self.memory.buffer = None, b""
 
     def item(self) -> float:
         self.asked = True

@@ -245,10 +245,10 @@ def test_tensors_of_ours(log_dir, read_events):
     loss = (x * 0.5).sum()
     with SummaryWriter(log_dir) as summary_writer:
         summary_writer.add_scalar("loss", loss, 1)
-        assert loss.storage.pending
+        assert loss.memory.pending
         summary_writer.add_histogram("x", x * 2, 1)
         summary_writer.add_image("image", x.to(flambeau.bfloat16), 1)
-        assert loss.storage.pending
+        assert loss.memory.pending
         loss += 1
         summary_writer.add_scalar("loss", loss, 2)
         summary_writer.add_scalar("half", flambeau.ones(1).to(flambeau.bfloat16), 2)

@@ -16,5 +16,5 @@ def owned(array: np.ndarray) -> flambeau.Tensor:
     once. An array that was made a line ago and is used by nobody else is ordinary memory.
     """
     tensor = flambeau.from_numpy(array)
-    tensor.storage.exported = False
+    tensor.memory.exported = False
     return tensor
