@@ -177,6 +177,20 @@ def int_tuple(value: Any, name: str = "size") -> tuple[int, ...]:
     return tuple(result)
 
 
+def whole(value: Any, name: str) -> int:
+    """A Python int from anything that is one: NumPy integers and integer tensors of one element too.
+
+    Raises:
+        TypeError: it is none
+    """
+    if value.__class__ is int:
+        return value
+    try:
+        return value.__index__()
+    except (AttributeError, TypeError):
+        raise TypeError(f"argument '{name}' must be int, not {value.__class__.__name__}") from None
+
+
 def sizes(args: tuple, name: str = "size") -> tuple[int, ...]:
     """The sizes given as ``f(2, 3)`` or ``f((2, 3))``."""
     if args.__class__ is tuple and _INT.issuperset(map(type, args)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
-from flambeau._ops.arguments import in_place, int_tuple, into, number
+from flambeau._ops.arguments import in_place, int_tuple, into, number, whole
 from flambeau._ops.copying import FILL
 from flambeau._ops.creation import empty_strided, from_array, linspace
 from flambeau._ops.functions import complex
@@ -83,7 +83,8 @@ def logspace(
     out: Tensor | None = None, layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """``steps`` numbers from ``base**start`` to ``base**end``, whose logarithms are evenly spaced, both ends included."""
-    if isinstance(steps, int) and steps < 0:
+    steps = whole(steps, "steps")
+    if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dt.of_python(dtype) or get_default_dtype()
     if is_meta(device):  # nobody needs to know from where to where

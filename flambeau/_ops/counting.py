@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import return_types
-from flambeau._ops.arguments import into, number
+from flambeau._ops.arguments import into, number, whole
 from flambeau._ops.conditions import FEW, copied
 from flambeau._ops.creation import from_array, new_empty, ones, tensor, zeros
 from flambeau._ops.inspecting import holds_everywhere
@@ -307,6 +307,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if layout.dtype.category > dt.INTEGER:
         raise RuntimeError(f"bincount: expected an integer tensor, not {layout.dtype!r}")
+    minlength = whole(minlength, "minlength")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     if weights is not None and weights.layout.shape != layout.shape:

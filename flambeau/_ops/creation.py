@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes
+from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes, whole
 from flambeau._ops.meta import HERE, nowhere
 from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
@@ -364,7 +364,8 @@ def eye(
     pin_memory: bool = False,
 ) -> Tensor:
     """A matrix with ones on the diagonal and zeros elsewhere."""
-    columns = n if m is None else m
+    n = whole(n, "n")
+    columns = n if m is None else whole(m, "m")
     if n < 0 or columns < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, columns)}")
     rows, place = (arange(size, device=device) for size in (n, columns))
@@ -388,8 +389,7 @@ def linspace(
     if is_meta(device):  # nobody needs to know from where to where
         start, end = 0, 0
     start, end = (each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end))
-    if not hasattr(steps, "__index__"):
-        raise TypeError(f"linspace(): argument 'steps' must be int, not {steps.__class__.__name__}")
+    steps = whole(steps, "steps")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dt.of_python(dtype) or get_default_dtype()

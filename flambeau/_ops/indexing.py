@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import views
-from flambeau._ops.arguments import apart, into, number, number_for, number_range
+from flambeau._ops.arguments import apart, into, number, number_for, number_range, whole
 from flambeau._ops.conditions import insert_few, nonzero, select_few
 from flambeau._ops.copying import FILL
 from flambeau._ops.operator import Operator
@@ -107,12 +107,7 @@ def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
             if (kind.category == dt.INTEGER and kind is not dt.uint8) or (kind.category >= dt.FLOAT and not item.layout.numel):
                 item = item.to(dt.int64)
         elif isinstance(item, slice):
-            item = slice(
-                *[
-                    None if bound is None else bound if bound.__class__ is int else bound.__index__()
-                    for bound in (item.start, item.stop, item.step)
-                ]
-            )
+            item = slice(*[None if bound is None else whole(bound, "slice") for bound in (item.start, item.stop, item.step)])
         if item is Ellipsis:
             if ellipsis >= 0:
                 raise IndexError("an index can only have a single ellipsis ('...')")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes
+from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes, whole
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.creation import from_array, new_empty
 from flambeau._ops.operator import Operator
@@ -177,8 +177,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     """Views of pieces along ``dim``: each of the given size (the last may be smaller), or of the given sizes."""
     axis = lay.wrap_axis(dim, tensor.layout.ndim)
     size = tensor.layout.shape[axis]
-    if isinstance(split_size_or_sections, int):
-        step = split_size_or_sections
+    if not isinstance(split_size_or_sections, (tuple, list)):
+        step = whole(split_size_or_sections, "split_size")
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         lengths = tuple([min(step, size - start) for start in range(0, size, step)]) if size else (0,)
@@ -196,6 +196,7 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
 def chunk(input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of equal size along ``dim`` (the last may be smaller), as views."""
     dim = dim if axis is None else axis
+    chunks = whole(chunks, "chunks")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = input.layout.shape[lay.wrap_axis(dim, input.layout.ndim)]
@@ -212,8 +213,8 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     size = input.layout.shape[axis]
     if isinstance(indices_or_sections, TensorBase):
         indices_or_sections = indices_or_sections.tolist()
-    if isinstance(indices_or_sections, int):
-        count = indices_or_sections
+    if not isinstance(indices_or_sections, (tuple, list)):
+        count = whole(indices_or_sections, "sections")
         if count <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {count}")
         return split(input, [size // count + (position < size % count) for position in range(count)], axis)
@@ -292,7 +293,7 @@ def _distinct(dims: Sequence[int], ndim: int) -> Sequence[int]:
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved by ``shifts`` along the dimensions, those that fall off the end coming in at the start."""
     shift = int_tuple(shifts, "shifts")
-    if dims is None or (not isinstance(dims, int) and not len(tuple(dims))):
+    if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         if len(shift) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift)}, dims:0")
         return roll(input.reshape(-1), shift, (0,)).reshape(input.layout.shape)

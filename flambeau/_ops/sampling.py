@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import creation
-from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first
+from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, whole
 from flambeau._ops.copying import contiguous_format
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty, place_of
 from flambeau._ops.meta import nowhere
@@ -384,6 +384,7 @@ def randperm(
     pin_memory: bool = False,
 ) -> Tensor:
     """The numbers from 0 to ``n - 1`` in random order."""
+    n = whole(n, "n")
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     dtype = dt.of_python(dtype)

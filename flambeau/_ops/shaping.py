@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import views
-from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.arguments import int_tuple, into, whole
 from flambeau._ops.arguments import sizes as as_sizes
 from flambeau._ops.joining import cat, flip
 from flambeau._ops.operator import Operator
@@ -209,6 +209,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The diagonal of a matrix, or the matrix of a diagonal."""
+    diagonal = whole(diagonal, "diagonal")
     if input.layout.ndim == 1:
         return into(out, diag_embed(input, diagonal))
     if input.layout.ndim != 2:
@@ -242,22 +243,22 @@ TRIU = Operator("triu", ("input",), ("diagonal",), infer=_infer_triangle, lower=
 
 def tril(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The elements on and below a diagonal of each matrix, the others 0."""
-    return into(out, TRIL(input, statics=(diagonal,)))
+    return into(out, TRIL(input, statics=(whole(diagonal, "diagonal"),)))
 
 
 def triu(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The elements on and above a diagonal of each matrix, the others 0."""
-    return into(out, TRIU(input, statics=(diagonal,)))
+    return into(out, TRIU(input, statics=(whole(diagonal, "diagonal"),)))
 
 
 def tril_(self: Tensor, diagonal: int = 0) -> Tensor:
     """In-place version of ``tril()``."""
-    return TRIL.inplace(self, self, statics=(diagonal,))
+    return TRIL.inplace(self, self, statics=(whole(diagonal, "diagonal"),))
 
 
 def triu_(self: Tensor, diagonal: int = 0) -> Tensor:
     """In-place version of ``triu()``."""
-    return TRIU.inplace(self, self, statics=(diagonal,))
+    return TRIU.inplace(self, self, statics=(whole(diagonal, "diagonal"),))
 
 
 # -- windows ---------------------------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """The view of all windows of ``size`` elements along a dimension, ``step`` apart, the window as the last dimension."""
     if self.layout.ndim == 0:
         return self.reshape(1)
-    axis = lay.wrap_axis(dimension, self.layout.ndim)
+    axis, size, step = lay.wrap_axis(dimension, self.layout.ndim), whole(size, "size"), whole(step, "step")
     if size < 0 or size > self.layout.shape[axis]:
         raise RuntimeError(f"maximum size for tensor at dimension {axis} is {self.layout.shape[axis]} but size is {size}")
     if step <= 0:

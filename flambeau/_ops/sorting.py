@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import return_types
-from flambeau._ops.arguments import apart, into
+from flambeau._ops.arguments import apart, into, whole
 from flambeau._ops.gathering import gather
 from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.operator import Operator
@@ -169,6 +169,7 @@ def topk(
     dim = dim if axis is None else axis
     axis = _ordered("topk", input, dim)
     size = input.layout.shape[axis] if input.layout.shape else 1
+    k = whole(k, "k")
     if not 0 <= k <= size:
         raise RuntimeError(f"topk(): selected index k out of range: k (={k}) must be between 0 and {size}, the size of dimension {dim}")
     return several(return_types.topk, out, *TOPK(input, statics=(axis, k, largest)))
@@ -196,6 +197,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     require_tensor("kthvalue", "input", input)
     axis = _ordered("kthvalue", input, dim)
     size = input.layout.shape[axis] if input.layout.shape else 1
+    k = whole(k, "k")
     if size and not 1 <= k <= size:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k (={k}) must be between 1 and {size}")
     return _one(KTHVALUE, return_types.kthvalue, input, dim, keepdim, out, k)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.arguments import int_tuple, sizes
+from flambeau._ops.arguments import int_tuple, sizes, whole
 from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
 from flambeau._ops.operator import Operator
 from flambeau._ops.origin import user_line
@@ -408,7 +408,7 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int | Tensor) -
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
-    start, length = int(start), int(length)
+    start, length = whole(start, "start"), whole(length, "length")
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -size <= start <= size:

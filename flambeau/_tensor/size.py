@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from typing import Any
+
+from flambeau._ops.arguments import int_tuple
+
+_INT = frozenset((int,))
 
 
 class Size(tuple):
@@ -16,6 +21,15 @@ class Size(tuple):
     """
 
     __slots__ = ()
+
+    def __new__(cls, sizes: Iterable = ()) -> Size:
+        """A size of ints, or of what counts as such: NumPy's integers, integer tensors of one element.
+
+        Raises:
+            TypeError: it holds something else
+        """
+        made = tuple.__new__(cls, sizes)
+        return made if _INT.issuperset(map(type, made)) else tuple.__new__(cls, int_tuple(tuple(made)))
 
     def __repr__(self) -> str:
         return f"torch.Size([{', '.join(map(str, self))}])"

@@ -78,12 +78,12 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     @property
     def shape(self) -> Size:
         """The sizes of the dimensions."""
-        return Size(self.layout.shape)
+        return tuple.__new__(Size, self.layout.shape)
 
     def size(self, dim: int | None = None) -> Any:
         """The sizes of all dimensions, or of one."""
         if dim is None:
-            return Size(self.layout.shape)
+            return tuple.__new__(Size, self.layout.shape)
         return self.layout.shape[lay.wrap_axis(dim, self.layout.ndim)]
 
     def stride(self, dim: int | None = None) -> Any:

@@ -185,7 +185,7 @@ def wrap_axes(axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     """Axes counted from the front, in increasing order; ``None`` or none at all means all of them."""
     if axes is None:
         return tuple(range(ndim))
-    if isinstance(axes, int) or not hasattr(axes, "__iter__"):
+    if isinstance(axes, int) or hasattr(axes, "__index__") or not hasattr(axes, "__iter__"):
         if axes.__class__ is int and -ndim <= axes < ndim:
             return (axes % ndim,)
         axis = wrap_axis(axes, ndim)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flambeau
 from flambeau._ops import encoding
 from flambeau._ops import nn as ops
+from flambeau._ops.arguments import whole
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
@@ -22,6 +23,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """
     if tensor.dtype != flambeau.int64:
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
+    num_classes = whole(num_classes, "num_classes")
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
