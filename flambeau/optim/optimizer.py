@@ -570,7 +570,7 @@ def zeros_like(parameter: Tensor, negative: bool = False) -> Tensor:
     state = flambeau.empty_like(parameter, memory_format=flambeau.preserve_format)
     if state.is_meta:
         return state
-    buffer = state.storage.materialize()
+    buffer = state.memory.materialize()
     if negative:
         size = state.layout.dtype.itemsize
         buffer.view(f"u{size}").fill(1 << (8 * size - 1))
