@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import joining, shaping, views
-from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.arguments import int_tuple, into, whole
 from flambeau._ops.copying import TO
 from flambeau._ops.creation import _options, from_array, new_empty, zeros
 from flambeau._ops.gathering import index_select
@@ -145,6 +145,7 @@ def _up_to_diagonal(rows: int, columns: int, offset: int) -> int:
 
 def _triangle_indices(name: str, upper: bool) -> Callable:
     def function(row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None, layout: Any = None) -> Tensor:
+        row, col, offset = whole(row, "row"), whole(col, "col"), whole(offset, "offset")
         if row < 0 or col < 0:
             raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
         offset = min(max(offset, -row), col)  # beyond these nothing changes

@@ -122,7 +122,7 @@ class Tracer(TracerBase):
 
     def create_arg(self, a: Any) -> Any:
         """A value as the argument of a node; tensors become attributes of the root."""
-        return self._attribute(a) if isinstance(a, Tensor) else super().create_arg(a)
+        return self._attribute(a) if isinstance(a, Tensor) and not isinstance(a, Proxy) else super().create_arg(a)
 
     def _attribute(self, tensor: Tensor) -> Node:
         """The node of a tensor that is no argument: an attribute of the root, which it becomes if it is none yet."""

@@ -160,7 +160,7 @@ def test_a_flipped_kernel(only, finder, groups):
     def flipped(values: tuple[int, ...]) -> tuple[int, ...]:
         return (*values[:3], *[-value for value in values[taps]], *values[5:])
 
-    bounds = tuple(replace(bound, coefficients=flipped(bound.coefficients), start=bound.start + 2) for bound in b.bounds)
+    bounds = tuple(bound._replace(coefficients=flipped(bound.coefficients), start=bound.start + 2) for bound in b.bounds)
     contract = replace(contract, b=replace(b, strides=flipped(b.strides), offset=b.offset + move, bounds=bounds))
     assert only(finder, contract)
     check(contract)

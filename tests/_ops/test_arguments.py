@@ -55,7 +55,7 @@ def test_sizes_and_offsets_are_ints():
         lambda: flambeau.tril_indices(1.5, 3, 0),
         lambda: flambeau.stft(flambeau.ones(4, 64), n_fft=16, hop_length=1.5, center=False, return_complex=True),
     ):
-        with pytest.raises(TypeError, match="must be ints"):
+        with pytest.raises(TypeError, match="must be int"):
             call()
 
 
