@@ -17,6 +17,7 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.finfo import finfo, iinfo
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import result_type
+from flambeau._types.symbolic import SymInt
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
@@ -178,13 +179,13 @@ def int_tuple(value: Any, name: str = "size") -> tuple[int, ...]:
 
 
 def whole(value: Any, name: str) -> int:
-    """A Python int from anything that is one: NumPy integers and integer tensors of one element too.
+    """A Python int from anything that is one: NumPy integers and integer tensors of one element too. Sizes that are not known stay what they are.
 
     Raises:
         TypeError: it is none
     """
-    if value.__class__ is int:
-        return value
+    if value.__class__ is int or isinstance(value, SymInt):
+        return value  # type: ignore[return-value]
     try:
         return value.__index__()
     except (AttributeError, TypeError):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any
 
-from flambeau._ops.arguments import int_tuple
+from flambeau._ops.arguments import whole
 
 _INT = frozenset((int,))
 
@@ -23,13 +23,13 @@ class Size(tuple):
     __slots__ = ()
 
     def __new__(cls, sizes: Iterable = ()) -> Size:
-        """A size of ints, or of what counts as such: NumPy's integers, integer tensors of one element.
+        """A size of ints, or of what counts as such: NumPy's integers, integer tensors of one element, sizes that are not known.
 
         Raises:
             TypeError: it holds something else
         """
         made = tuple.__new__(cls, sizes)
-        return made if _INT.issuperset(map(type, made)) else tuple.__new__(cls, int_tuple(tuple(made)))
+        return made if _INT.issuperset(map(type, made)) else tuple.__new__(cls, [whole(size, "size") for size in made])
 
     def __repr__(self) -> str:
         return f"torch.Size([{', '.join(map(str, self))}])"

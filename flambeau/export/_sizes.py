@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau._dynamo.exc import UserError
-from flambeau._symbolic import SymFloat, SymInt
+from flambeau._types.symbolic import SymFloat, SymInt
 
 __all__ = ["FreeFloat", "FreeInt", "Recorder", "plain"]
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import flambeau
-from flambeau._symbolic import SymInt
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.symbolic import SymInt
 from flambeau.nested.moving import Places
 
 _numbers = itertools.count(1)

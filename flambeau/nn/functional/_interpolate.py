@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 import flambeau
-from flambeau._ops.arguments import int_tuple
+from flambeau._ops.arguments import whole
 from flambeau._ops.resampling import Rule, resample
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -98,7 +98,7 @@ def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[i
             f"{list(input.shape[2:])} and {what} of {values}. Give one number, or one for each of the {n} dimensions."
         )
     if size is not None:
-        return int_tuple(values, "size"), None
+        return tuple(whole(value, "size") for value in values), None
     return tuple(math.floor(old * factor) for old, factor in zip(input.shape[2:], values)), values
 
 
