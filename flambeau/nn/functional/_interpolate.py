@@ -14,6 +14,7 @@ import flambeau
 from flambeau._ops.arguments import whole
 from flambeau._ops.resampling import Rule, resample
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.symbolic import SymInt
 from flambeau.nn.functional._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4, "lanczos": 4}
@@ -98,6 +99,8 @@ def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[i
             f"{list(input.shape[2:])} and {what} of {values}. Give one number, or one for each of the {n} dimensions."
         )
     if size is not None:
+        if any(isinstance(value, SymInt) for value in values):
+            raise TypeError("interpolate() needs to know its sizes")
         return tuple(whole(value, "size") for value in values), None
     return tuple(math.floor(old * factor) for old, factor in zip(input.shape[2:], values)), values
 
