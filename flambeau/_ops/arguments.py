@@ -80,18 +80,6 @@ def number_range(dtype: DType) -> tuple[float, float]:
     return limits.min, limits.max
 
 
-def layout_of(name: str, input: Tensor) -> Layout:
-    """The layout of the argument ``input`` of a function.
-
-    Raises:
-        TypeError: it is no tensor.
-    """
-    try:
-        return input.layout
-    except AttributeError:
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {input.__class__.__name__}") from None
-
-
 def common_dtype(operands: Sequence[Layout | type]) -> DType:
     """The dtype in which the operands of a record meet."""
     return result_type(*[operand if isinstance(operand, type) else (operand.dtype, operand.ndim > 0) for operand in operands])

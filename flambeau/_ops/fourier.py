@@ -15,10 +15,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau._compiler import frequencies
-from flambeau._ops.arguments import int_tuple, into, layout_of
+from flambeau._ops.arguments import int_tuple, into
 from flambeau._ops.creation import arange, from_array
 from flambeau._ops.joining import constant_pad_nd, roll
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import require_tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -314,7 +315,8 @@ def _family(stem: str, make: Callable[..., _Steps], forward: bool, doc: str, *, 
         return make(stem, layout, (axis,), (_size(stem, size),), norm, forward)
 
     def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Tensor | None = None) -> Tensor:
-        layout = layout_of(stem, input)
+        require_tensor(stem, "input", input)
+        layout = input.layout
         known = direct(layout, n, dim, norm) if layout.dtype.category >= dt.FLOAT else None
         if known is None:
             return into(out, planned(layout, n, dim, norm).run(input))
@@ -331,7 +333,8 @@ def _family(stem: str, make: Callable[..., _Steps], forward: bool, doc: str, *, 
             *,
             out: Tensor | None = None,
         ) -> Tensor:
-            layout = layout_of(name, input)
+            require_tensor(name, "input", input)
+            layout = input.layout
             axes, sizes = _dims(name, layout, s, dim)
             last_given = s is not None and int_tuple(s, "s")[-1:] not in ((-1,), ())
             sizes = full(layout, axes, sizes, last_given, name)
@@ -376,7 +379,8 @@ def rfftfreq(
 
 
 def _shift(x: Tensor, dim: Any, amount: Callable[[int], int]) -> Tensor:
-    layout = layout_of("fftshift" if amount(3) == 1 else "ifftshift", x)
+    require_tensor("fftshift" if amount(3) == 1 else "ifftshift", "input", x)
+    layout = x.layout
     axes = tuple(range(layout.ndim)) if dim is None else int_tuple(dim, "dim")
     return roll(x, [amount(layout.shape[lay.wrap_axis(axis, layout.ndim)]) for axis in axes], axes) if axes else x.clone()
 

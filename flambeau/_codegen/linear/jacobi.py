@@ -6,6 +6,7 @@ matrix that has come to its end is rotated no more, so that its bits do not depe
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 
 from flambeau._codegen.contract.kernel import Code
@@ -32,7 +33,7 @@ def eigh(structure: Structure) -> Code:
     return _Jacobi(structure).code("_eigh")
 
 
-class _Rotations(Lanes):
+class _Rotations(Lanes, ABC):
     """What both have in common; ``moved`` is a vector that is not 0 in lanes that a sweep has rotated, and holds the values in the end."""
 
     def _find_areas(self) -> None:
@@ -52,8 +53,9 @@ class _Rotations(Lanes):
             moved = f.cast("bitcast", f.compare("une", f.load(self.moved, self.type), 0.0), f"i{self.width}")
             sweeps.again(f.binary("and", f.compare("ne", moved, 0), f.compare("sgt", left, 0)), left)
 
+    @abstractmethod
     def _rotate(self, p: Value, q: Value) -> None:
-        raise NotImplementedError
+        """Rotate two columns if they matter, and say so in ``moved``."""
 
     def _angle(self, matters: Value, first: Value, second: Value, between: Value) -> tuple[Value, Value, Value]:
         """The tangent and the sine of the angle that makes what is ``between`` two numbers on the diagonal 0, and the tangent of half of it; 0 where it does
