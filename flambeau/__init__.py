@@ -111,6 +111,7 @@ _LATER = {
     "_tensor_str": "",
     "_utils": "",
     "__config__": "",
+    "__future__": "",
     "accelerator": "",
     "amp": "",
     "autocast": "amp.autocast_mode",

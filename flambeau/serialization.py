@@ -7,6 +7,7 @@ import mmap as memory_map
 import os
 import pickle
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -23,7 +24,16 @@ from flambeau._serialization.tensors import get_layout as _get_layout  # noqa: F
 from flambeau._tape.storage import MetaStorage
 from flambeau._types.device import device as Device
 
-__all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
+__all__ = [
+    "add_safe_globals",
+    "clear_safe_globals",
+    "get_safe_globals",
+    "get_unsafe_globals_in_checkpoint",
+    "load",
+    "safe_globals",
+    "save",
+    "skip_data",
+]
 
 DEFAULT_PROTOCOL = 2
 
@@ -82,7 +92,7 @@ def save(
         if not _disable_byteorder_record:
             archive.write("byteorder", sys.byteorder.encode())
         for key, reference in storages.by_key.items():
-            archive.write(f"data/{key}", reference.data())
+            archive.write(f"data/{key}", bytes(reference.data().nbytes) if skip_data.active() else reference.data())
         archive.close()
 
 
@@ -158,6 +168,52 @@ def load(
         return legacy.load(stream, unpickle, restore)
 
 
+def get_unsafe_globals_in_checkpoint(f: FILE_LIKE) -> list[str]:
+    """The names in a file that ``load`` with ``weights_only`` would refuse; the file is only looked at.
+
+    Raises:
+        ValueError: the file is not of the present format (a zip archive).
+
+    Example:
+        >>> import io
+        >>> buffer = io.BytesIO()
+        >>> flambeau.save(flambeau.nn.Linear(2, 2), buffer)
+        >>> flambeau.serialization.get_unsafe_globals_in_checkpoint(buffer)
+        ['torch.nn.modules.linear.Linear']
+    """
+    with reading(f) as stream:
+        stream.seek(0)
+        if stream.read(4) != b"PK\x03\x04":
+            raise ValueError("expected a file of the present format (a zip archive): save it anew")
+        return unpickling.unsafe_globals(io.BytesIO(ArchiveReader(stream).read("data.pkl")))
+
+
+class skip_data:
+    """A context in which ``save`` writes zeros in the place of all elements, and ``load`` reads none: the tensors that it returns are uninitialised.
+
+    A file's layout, or a program that fills such files by other means, needs no elements.
+
+    Args:
+        materialize_fake_tensors: for PyTorch's sake
+    """
+
+    _here = threading.local()
+
+    def __init__(self, materialize_fake_tensors: bool = False) -> None:
+        self.materialize_fake_tensors = materialize_fake_tensors
+
+    @classmethod
+    def active(cls) -> bool:
+        """Whether this thread is within such a context."""
+        return getattr(cls._here, "depth", 0) > 0
+
+    def __enter__(self) -> None:
+        self._here.depth = getattr(self._here, "depth", 0) + 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._here.depth -= 1
+
+
 def _load_archive(
     archive: ArchiveReader, unpickle: Callable[[BinaryIO, Callable], Any], restore: Restore, mapped_file: BinaryIO | None, nowhere: bool
 ) -> Any:
@@ -186,6 +242,8 @@ def _load_archive(
                 return storages[key]
             if storage is None:
                 storage = LoadedStorage.empty(nbytes, storage_type.dtype)
+                if skip_data.active():
+                    return storages.setdefault(key, restore(storage, location))
                 archive.read_into(record, storage.data().data)
             if byteorder != sys.byteorder:
                 storage.swap_bytes()

@@ -436,3 +436,45 @@ def test_permissions_are_kept(tmp_path: Path) -> None:
     path.chmod(0o600)
     save(2, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and load(path) == 2
+
+
+def names_in(buffer: io.BytesIO) -> list[str]:
+    return flambeau.serialization.get_unsafe_globals_in_checkpoint(buffer)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_whole_module_names_its_classes_only(protocol: int) -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 1))
+    buffer = io.BytesIO()
+    save({"net": net, "epoch": 3}, buffer, pickle_protocol=protocol)
+    classes = [nn.Sequential, nn.Linear, nn.BatchNorm1d]
+    assert names_in(buffer) == [f"{each.__module__.replace('flambeau', 'torch')}.{each.__name__}" for each in classes]
+    buffer.seek(0)
+    with safe_globals(classes):
+        assert names_in(buffer) == []
+        buffer.seek(0)
+        loaded = load(buffer)["net"]
+    assert loaded[0].weight is loaded[0]._parameters["weight"] and flambeau.equal(loaded[0].weight, net[0].weight)
+
+
+def test_what_a_file_names_is_told_without_building_it() -> None:
+    buffer = io.BytesIO()
+    save([Fraction(1, 2), os.path.join, flambeau.ones(2)], buffer)
+    assert names_in(buffer) == ["fractions.Fraction", "posixpath.join"]
+    with pytest.raises(ValueError, match="present format"):
+        names_in(io.BytesIO(pickle.dumps(1)))
+
+
+def test_data_is_skipped() -> None:
+    whole, empty = io.BytesIO(), io.BytesIO()
+    state = {"weight": flambeau.arange(1.0, 1000), "bias": flambeau.ones(3)}
+    save(state, whole)
+    with flambeau.serialization.skip_data():
+        save(state, empty)
+        whole.seek(0)
+        assert {name: value.shape for name, value in load(whole).items()} == {"weight": (999,), "bias": (3,)}
+    assert len(empty.getvalue()) == len(whole.getvalue())
+    empty.seek(0)
+    assert not any(value.any() for value in load(empty).values())
+    whole.seek(0)
+    assert flambeau.equal(load(whole)["weight"], state["weight"])

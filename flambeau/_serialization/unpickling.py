@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 2's names, which protocol 2 uses
 from collections import Counter, OrderedDict
@@ -45,6 +46,32 @@ def load_weights(stream: BinaryIO, persistent_load: PersistentLoad, encoding: st
         return _WeightsReader(stream, persistent_load, encoding).load()
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
         raise pickle.UnpicklingError(f"the pickle is damaged, or made for other versions of what it names: {error}") from error
+
+
+def unsafe_globals(stream: BinaryIO) -> list[str]:
+    """What a pickle names that ``load_weights`` would refuse, in the order in which it is named; nothing is built."""
+    words: list[str] = []
+    found: dict[str, None] = {}
+    memo: dict[int, str] = {}
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "GLOBAL":
+            words += argument.split(" ", 1)
+        elif opcode.name in ("BINGET", "LONG_BINGET", "GET"):
+            words.append(memo.get(int(argument), ""))
+        elif opcode.name == "MEMOIZE":
+            memo[len(memo)] = words[-1] if words else ""
+        elif opcode.name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[int(argument)] = words[-1] if words else ""
+        elif isinstance(argument, str):
+            words.append(argument)
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
+            module, name = words[-2:]
+            module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+            try:
+                names.safe(module, name)
+            except KeyError:
+                found[f"{module}.{name}"] = None
+    return list(found)
 
 
 class _WeightsReader:

@@ -199,8 +199,15 @@ class Node:
 
 
 def _text(arguments: Argument) -> str:
-    """Arguments with a percent sign before each node."""
-    return repr(map_arg(arguments, lambda node: _Named(f"%{node.name}")))
+    """Arguments as PyTorch prints them: a percent sign before each node, and keys as they are."""
+    return repr(_named(map_arg(arguments, lambda node: _Named(f"%{node.name}"))))
+
+
+def _named(arguments: Argument) -> Argument:
+    """Arguments whose dictionaries have keys that print without quotes."""
+    if isinstance(arguments, dict):
+        return {_Named(key): _named(value) for key, value in arguments.items()}
+    return type(arguments)(map(_named, arguments)) if type(arguments) in (tuple, list) else arguments
 
 
 class _Named(str):

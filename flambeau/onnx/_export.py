@@ -173,15 +173,28 @@ def _constant(g: Builder, leaf: Any) -> Any:
 
 
 def _outputs(g: Builder, results: list[Value], names: list[str]) -> list[Value]:
-    """The results under names of their own: an input, or one value twice, may be among them."""
+    """The results under the names of outputs: that of a node takes the name, and a copy of an input, or of a value that is an output already, gets it."""
     if len(names) > len(results):
         raise ValueError(f"{len(names)} output_names, but the module gives {len(results)} tensors")
     outputs = []
     for number, result in enumerate(results):
         made = Value(names[number] if number < len(names) else g.names.create("output"), result.example)
-        g.nodes.append(g.onnx.helper.make_node("Identity", [result.name], [made.name]))
+        if any(result.name in node.output for node in g.nodes) and all(result.name != taken.name for taken in results[:number]):
+            _rename(g, result.name, made.name)
+        else:
+            known = next((output.name for taken, output in zip(results, outputs, strict=False) if taken.name == result.name), result.name)
+            g.nodes.append(g.onnx.helper.make_node("Identity", [known], [made.name]))
         outputs.append(made)
     return outputs
+
+
+def _rename(g: Builder, old: str, new: str) -> None:
+    """Give a value of the graph another name, wherever it is made or used."""
+    for node in g.nodes:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new
 
 
 def _model(g: Builder, inputs: list[Value], outputs: list[Value], name: str, version: int, dynamic_axes: Mapping[str, Any]) -> Any:

@@ -107,6 +107,11 @@ def test_interpreter_and_shapes(net, x):
         fx.Interpreter(traced).run()
 
 
+def test_arguments_in_the_text_of_a_graph():
+    graph = fx.symbolic_trace(lambda x: torch.clamp(torch.cat([x, x], dim=0), min=0.5)).graph
+    assert "(args = ([%x, %x],), kwargs = {dim: 0})" in str(graph) and "(args = (%cat,), kwargs = {min: 0.5})" in str(graph)
+
+
 def test_changing_a_graph():
     traced = fx.symbolic_trace(lambda x, y: torch.relu(torch.add(x, y)))
     for node in traced.graph.nodes:

@@ -144,6 +144,17 @@ def test_names_axes_and_file(tmp_path):
     assert buffer.getvalue() == (tmp_path / "net.onnx").read_bytes()
 
 
+def test_outputs_are_copies_only_where_they_have_to_be():
+    def function(x):
+        y = x.relu()
+        return y, y, x, y + 1
+
+    for names in (["a", "b", "c", "d"], ["Relu", "relu", "add", "Add"]):
+        model = check(module_of(function, 1), example(2, 3), output_names=names)
+        assert [output.name for output in model.graph.output] == names
+        assert [node.op_type for node in model.graph.node] == ["Relu", "Add", "Identity", "Identity"]
+
+
 def test_several_arguments_and_structures():
     class Net(nn.Module):
         def forward(self, pair, scale=2.0, mask=None, *, shift):

@@ -11,6 +11,9 @@ from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import of_python
 from flambeau.nn.parameter import Parameter, is_lazy
 
+OVERWRITES = SWAPS = False
+"""What `__future__` sets."""
+
 
 class Conversion:
     """The part of :class:`Module` that changes all tensors or all submodules at once. Everything works in place."""
@@ -20,7 +23,7 @@ class Conversion:
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Replaces the data of every parameter, its gradient and every buffer by ``fn`` of it.
 
-        Parameters keep their identity, unless they go to another device: then there are new ones in their places.
+        Parameters keep their identity, unless they go to another device: then there are new ones in their places (see `__future__`).
         """
         if recurse:
             for module in self.children():
@@ -31,7 +34,9 @@ class Conversion:
                     made = fn(parameter)
                     # Assigned anew: its dtype or device may have changed together with the parameter's.
                     gradient, parameter.grad = parameter.grad, None
-                    if made.device == parameter.device:
+                    if SWAPS:
+                        flambeau.utils.swap_tensors(parameter, _moved(parameter, made))
+                    elif made.device == parameter.device and not OVERWRITES:
                         parameter.data = made
                     else:
                         parameter = self._parameters[name] = _moved(parameter, made)

@@ -83,5 +83,5 @@ class Members(dict):
         return self
 
     def __reduce__(self) -> tuple:
-        # Copies and pickles are plain dictionaries; Module.__setstate__ makes them reflect again.
+        # Copies are plain dictionaries; Module.__setstate__ makes them reflect again.
         return dict, (dict(self),)

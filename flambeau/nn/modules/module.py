@@ -262,6 +262,17 @@ class Module(Hooks, StateDict, Conversion, Traversal):
         reflected = {name for kind in KINDS for name in self.__dict__.get(kind, ())}
         return {name: value for name, value in self.__dict__.items() if name not in reflected}
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As PyTorch's pickles hold modules: members are in plain dictionaries, and not attributes besides."""
+        reduced = super().__reduce_ex__(protocol)
+        state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+        if not isinstance(state, dict):
+            return reduced
+        members = {kind: dict(state[kind]) for kind in KINDS if isinstance(state.get(kind), Members)}
+        shown = {name: value for each in members.values() for name, value in each.items()}
+        state = {name: value for name, value in state.items() if name not in shown or shown[name] is not value} | members
+        return *reduced[:2], state, *reduced[3:]
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         attributes = self.__dict__
         attributes.update(state)

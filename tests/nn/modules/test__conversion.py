@@ -180,3 +180,31 @@ def test_parametrizations_and_graphs():
     assert traced(flambeau.empty(2, 3, device="meta")).shape == (2, 4)
     program = flambeau.export.export(nn.Linear(3, 4, device="meta"), (flambeau.empty(2, 3, device="meta"),))
     assert program.module()(flambeau.empty(2, 3, device="meta")).shape == (2, 4)
+
+
+@pytest.fixture
+def conversion():
+    """`__future__`, whose settings are put back afterwards."""
+    yield flambeau.__future__
+    flambeau.__future__.set_overwrite_module_params_on_conversion(False)
+    flambeau.__future__.set_swap_module_params_on_conversion(False)
+
+
+def test_parameters_are_overwritten_on_request(conversion):
+    conversion.set_overwrite_module_params_on_conversion(True)
+    assert conversion.get_overwrite_module_params_on_conversion()
+    layer = nn.Linear(2, 2)
+    old = layer.weight
+    layer.double()
+    assert layer.weight is not old and old.dtype is flambeau.float32 and layer.weight.dtype is flambeau.float64
+
+
+def test_parameters_are_swapped_on_request(conversion):
+    conversion.set_swap_module_params_on_conversion(True)
+    assert conversion.get_swap_module_params_on_conversion()
+    layer = nn.Linear(2, 2)
+    weight = layer.weight
+    layer(flambeau.ones(1, 2)).sum().backward()
+    layer.double()
+    assert layer.weight is weight and weight.dtype is weight.grad.dtype is flambeau.float64
+    assert layer.to("meta").weight is weight and weight.is_meta and isinstance(weight, nn.Parameter)
