@@ -10,9 +10,26 @@ from typing import Any
 import flambeau
 
 _FAMILIES = ("linalg", "special", "fft")
+
+
+def _convolution_backward(
+    grad_output: Any, input: Any, weight: Any, bias_sizes: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int,
+    output_mask: tuple[bool, bool, bool],
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The gradients of a convolution by its input, its weight and its bias, as far as they are wanted."""
+    with flambeau.enable_grad():
+        input, weight = (each.detach().requires_grad_(wanted) for each, wanted in zip((input, weight), output_mask, strict=False))
+        bias = flambeau.zeros(grad_output.shape[1], dtype=grad_output.dtype, requires_grad=output_mask[2])
+        result = flambeau.convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+    wanted = [each for each in (input, weight, bias) if each.requires_grad]
+    grads = iter(flambeau.autograd.grad(result, wanted, grad_output) if wanted else ())
+    return tuple([next(grads) if each.requires_grad else None for each in (input, weight, bias)])  # type: ignore[return-value]
+
+
 _INNER = {
     "_to_copy": lambda self, **options: self.to(copy=True, **options),
     "_pin_memory": lambda self, device=None: self.pin_memory(device),
+    "convolution_backward": _convolution_backward,
     "alias": lambda self: self.view_as(self),
     "slice": lambda self, dim=0, start=None, end=None, step=1: self[(slice(None),) * (dim % self.dim()) + (slice(start, end, step),)],
     "index": lambda self, indices: self[tuple(slice(None) if each is None else each for each in indices)],

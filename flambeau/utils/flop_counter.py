@@ -1,95 +1,201 @@
-"""How many arithmetic operations the products of a program take."""
+"""How many arithmetic operations the products of a program take, module by module."""
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import ExitStack
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from flambeau._compiler.explain import ProgramReport, operations, watched
+from flambeau import ops
+from flambeau._compiler.explain import operations
 from flambeau._ops import meta
-from flambeau.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from flambeau._tape.tape import LOCAL, Tape
+from flambeau.nn import Module
+from flambeau.utils.module_tracker import ModuleTracker
 
 __all__ = ["FlopCounterMode"]
 
-PRODUCTS = ("attention", "contract", "recur")
-"""How the names of operators begin that are made of products."""
+_PRODUCTS = ("attention", "contract")
+"""How the names of operations begin that are made of products."""
+_UNITS = ("", "K", "M", "B", "T")
 
 
 class FlopCounterMode:
-    """Counts, within a context, the operations of the kernels of matrix products, convolutions, attention and recurrent layers, as they are
-    really run: a multiply-add is two, and what is fused into such a kernel (a bias, an activation) counts, too. On the meta device, where no
-    kernels run, it counts those of each product by itself.
+    """Counts, within a context, the operations of matrix products, convolutions, attention and recurrent layers, forward and backward, on the
+    CPU and on the meta device. A multiply-add is two. What a call takes is counted when it is made, whether anybody wants its result
+    or not.
+
+    Counts are those of PyTorch's formulas, but for the gradient by the weights of a convolution in groups, which PyTorch counts as if there
+    were no groups, and for products by vectors, attention and recurrent layers, which it does not count on the CPU.
+    (https://docs.pytorch.org/docs/stable/torch.utils.html)
 
     Args:
-        mods, depth, custom_mapping: for PyTorch's sake: kernels do not know of modules
+        mods: for PyTorch's sake: all modules that are called are told apart
+        depth: how many levels of modules the table shows
         display: print the table at the end
+        custom_mapping: must be ``None``
+
+    Raises:
+        NotImplementedError: there is a custom mapping: formulas are those of the operators that are recorded, not of PyTorch's
 
     Example:
         >>> import flambeau
         >>> from flambeau.utils.flop_counter import FlopCounterMode
+        >>> layer = flambeau.nn.Linear(5, 6)
         >>> with FlopCounterMode(display=False) as counter:
-        ...     _ = flambeau.ones(4, 5) @ flambeau.ones(5, 6)
-        >>> counter.get_total_flops()
-        240
+        ...     layer(flambeau.ones(4, 5)).sum().backward()
+        >>> counter.get_total_flops(), counter.get_flop_counts()["Linear"]
+        (480, {<OpOverloadPacket(op='aten.addmm')>: 240, <OpOverloadPacket(op='aten.mm')>: 240})
     """
 
     def __init__(self, mods: Any = None, depth: int = 2, display: bool = True, custom_mapping: Any = None) -> None:
+        if custom_mapping is not None:
+            raise NotImplementedError("custom_mapping: what Flambeau records are its own operators, which PyTorch's formulas do not fit")
+        self.depth = depth
         self.display = display
-        self.flop_counts: Counter[str] = Counter()
+        self.flop_counts: dict[str, dict[Any, int]] = {}
         self._watching = ExitStack()
 
     def __enter__(self) -> FlopCounterMode:
-        self.flop_counts.clear()
-        self._flush = self._watching.enter_context(watched(self._add))
-        self._kept: list[Any] = []
-        self._depth = 0
-        self._known: dict[Any, list[tuple[str, int]]] = {}
-        meta.OBSERVERS.append(self._add_call)
-        self._watching.callback(meta.OBSERVERS.remove, self._add_call)
-        for handle in (register_module_forward_pre_hook(self._begin), register_module_forward_hook(self._end, always_call=True)):
-            self._watching.enter_context(handle)
+        self.flop_counts = defaultdict(lambda: defaultdict(int), {"Global": defaultdict(int)})
+        self._tape = LOCAL.tape.root
+        self._seen = self._tape.cursor
+        self._tracker = self._watching.enter_context(_Tracker(self._settle))
+        self._watching.enter_context(_flushes(self._tape, self._flushed))
+        self._watching.enter_context(_observer(self._add))
         return self
 
-    def _begin(self, module: Any, args: Any) -> None:
-        self._depth += 1
-
-    def _end(self, module: Any, args: Any, output: Any) -> None:
-        """Keep what a module returns to the program, which may not: a result that nobody can reach is not computed."""
-        self._depth -= 1
-        if not self._depth:
-            self._kept.append(output)
-
     def __exit__(self, *exc: object) -> None:
-        with self._watching:
-            self._flush()
-        self._kept.clear()
+        self._settle()
+        self._watching.close()
         if self.display:
             print(self.get_table())
 
-    def _add(self, program: ProgramReport) -> None:
-        for kernel in program.kernels:
-            if products := [operator for operator in kernel.operators if operator.startswith(PRODUCTS)]:
-                self.flop_counts[", ".join(products)] += kernel.flops
+    def _flushed(self) -> None:
+        """Count what was recorded until now: the tape begins anew."""
+        self._settle()
+        self._seen = None
 
-    def _add_call(self, call: Any) -> None:
-        """Count a call on the meta device."""
-        known = self._known.get(call)
-        if known is None:
-            known = self._known[call] = [(name, flops) for name, flops in operations(call) if name.startswith(PRODUCTS)]
-        for name, flops in known:
-            self.flop_counts[name] += flops
+    def _settle(self) -> None:
+        """Count what was recorded since the last time."""
+        here = self._tape.cursor
+        node = here
+        while node is not None and node is not self._seen and node.parent is not None:
+            self._add(node)
+            node = node.parent
+        self._seen = here
+
+    def _add(self, record: Any) -> None:
+        flops = _flops(record)
+        if flops:
+            name = _name(record, self._tracker.is_bw)
+            for module in self._tracker.parents:
+                self.flop_counts[module][name] += flops
 
     def get_total_flops(self) -> int:
         """All of them."""
-        return self.flop_counts.total()
+        return sum(self.flop_counts["Global"].values())
 
-    def get_flop_counts(self) -> dict[str, dict[str, int]]:
-        """The operations of each product, by its sizes."""
-        return {"Global": dict(self.flop_counts)}
+    def get_flop_counts(self) -> dict[str, dict[Any, int]]:
+        """The operations of each operator, by the names of the modules that it ran in (those inside of others count for both)."""
+        return {module: dict(counts) for module, counts in self.flop_counts.items()}
 
     def get_table(self, depth: int | None = None) -> str:
-        """The operations of each product, the largest first, as text."""
-        rows = [("Global", self.get_total_flops()), *self.flop_counts.most_common()]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:{width}}  {flops:>15,}" for name, flops in rows)
+        """The operations of modules and of their operators, and their share, as text."""
+        depth = self.depth if depth is None else depth
+        total = max(1, self.get_total_flops())
+        rows = [("Module", "FLOP", "% Total")]
+        for module in sorted(self.flop_counts, key=lambda name: (name != "Global", name)):
+            if module.count(".") < depth:
+                counts = self.flop_counts[module]
+                for name, flops in ((module, sum(counts.values())), *((f" - {operator}", flops) for operator, flops in counts.items())):
+                    indent = " " * module.count(".")
+                    rows.append((indent + name, _short(flops), f"{flops / total:.2%}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        rows.insert(1, tuple(["-" * width for width in widths]))  # type: ignore[arg-type]
+        return "\n".join(f"{name:<{widths[0]}}  {flops:>{widths[1]}}  {share:>{widths[2]}}" for name, flops, share in rows)
+
+
+class _Tracker(ModuleTracker):
+    """Knows the modules that are running, and says before that changes."""
+
+    def __init__(self, changes: Callable[[], None]) -> None:
+        super().__init__()
+        self._changes = changes
+
+    def _begin(self, module: Module, args: Any) -> None:
+        self._changes()
+        super()._begin(module, args)
+
+    def _end(self, module: Module, args: Any, output: Any) -> None:
+        self._changes()
+        super()._end(module, args, output)
+
+    def _on_gradients(self, tensors: list[Any], step: Callable[[], None]) -> None:
+        def change() -> None:
+            self._changes()
+            step()
+
+        super()._on_gradients(tensors, change)
+
+
+@contextmanager
+def _flushes(tape: Tape, before: Callable[[], None]) -> Iterator[None]:
+    """Call a function before the tape computes what it has recorded, and begins anew."""
+    flush = Tape.flush
+
+    def flush_and_tell(self: Tape) -> None:
+        if self is tape:
+            before()
+        flush(self)
+
+    Tape.flush = flush_and_tell  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Tape.flush = flush  # type: ignore[method-assign]
+
+
+@contextmanager
+def _observer(observe: Callable[[Any], None]) -> Iterator[None]:
+    """Tell of calls on the meta device, which no tape records."""
+    meta.OBSERVERS.append(observe)
+    try:
+        yield
+    finally:
+        meta.OBSERVERS.remove(observe)
+
+
+def _flops(record: Any) -> int:
+    """What one call takes."""
+    if record.op.name.startswith("_recurrence"):
+        rows, weight = (kind for _, kind in record.operands[:2])
+        return 2 * rows.shape[0] * math.prod(weight.shape)
+    if record.op.name == "conv_transpose":  # each element of the input times the weights that it meets, also those that padding cuts off
+        image, weight = (kind for _, kind in record.operands[:2])
+        return 2 * image.shape[0] * math.prod(image.shape[2:]) * math.prod(weight.shape)
+    return sum(flops for name, flops in operations(record) if name.startswith(_PRODUCTS))
+
+
+def _name(record: Any, is_backward: bool) -> Any:
+    """PyTorch's operator that a record is."""
+    name = record.op.name
+    if name == "bmm":
+        name = "mm" if math.prod(record.layouts[0].shape[:-2]) == 1 else "bmm"
+    elif name == "linear":
+        name = "mm" if len(record.operands) < 3 else "addmm"
+    elif name.startswith("conv"):
+        name = "convolution_backward" if is_backward or name == "convolution_weight" else "convolution"
+    elif name.startswith("_recurrence"):
+        name = record.statics[0].lower()
+    elif name == "_scaled_dot_product_attention_backward":
+        name = "scaled_dot_product_attention"
+    return getattr(ops.aten, name)
+
+
+def _short(flops: int) -> str:
+    """A count with three decimals and a unit: ``14.184K``."""
+    unit = min(len(_UNITS) - 1, max(0, len(str(flops)) - 1) // 3)
+    return f"{flops / 1000**unit:.3f}{_UNITS[unit]}" if unit else str(flops)
