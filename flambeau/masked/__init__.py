@@ -15,8 +15,8 @@ from flambeau import Tensor
 from flambeau import dtype as DType
 
 __all__ = [
-    "amax", "amin", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logaddexp", "logsumexp", "mean", "median", "norm", "normalize", "prod", "softmax", "softmin", "std",
-    "sum", "var",
+    "MaskedTensor", "amax", "amin", "argmax", "argmin", "as_masked_tensor", "cumprod", "cumsum", "is_masked_tensor", "log_softmax", "logaddexp", "logsumexp", "masked_tensor",
+    "mean", "median", "norm", "normalize", "prod", "softmax", "softmin", "std", "sum", "var",
 ]  # fmt: skip
 
 Axes = int | Sequence[int] | None
@@ -289,3 +289,14 @@ def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype:
     _floating("normalize", dtype)
     size = norm(input, ord, dim, keepdim=True, dtype=dtype, mask=mask)
     return _filled(input.to(dtype), mask, 0) / flambeau.maximum(size, flambeau.scalar_tensor(eps, dtype=size.dtype))
+
+
+_TENSORS = ("MaskedTensor", "as_masked_tensor", "is_masked_tensor", "masked_tensor")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _TENSORS:
+        from flambeau.masked import maskedtensor
+
+        return getattr(maskedtensor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
