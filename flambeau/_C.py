@@ -51,6 +51,34 @@ class PyTorchFileReader:
         return self._reader.offset(name)
 
 
+class DispatchKeySet:
+    """Some of the keys that PyTorch's dispatcher goes by, of which there is none here: for those that name some beforehand."""
+
+    def __init__(self, key: str) -> None:
+        self.keys = frozenset({key})
+
+    def __or__(self, other: DispatchKeySet) -> DispatchKeySet:
+        both = DispatchKeySet("")
+        both.keys = self.keys | other.keys
+        return both
+
+    def has(self, key: str) -> bool:
+        """Whether a key is among them."""
+        return key in self.keys
+
+
+class _Names:
+    """Any attribute is its own name."""
+
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return name
+
+
+DispatchKey = _Names()
+"""The keys, by their names."""
+
 _nn = SimpleNamespace(_parse_to=_parse_to)
 
 

@@ -1,5 +1,8 @@
 """Make `torch` and `torchvision` name Flambeau's modules, in this process and in the processes that it starts.
 
+A torchvision that is installed keeps its name: it is written in Python, but for operators that `flambeau/vision/_library.py` defines, and has more
+models, transforms and data sets than `flambeau.vision`, which takes its place where it is missing.
+
 An import hook answers for both names before the import system looks for installed packages. It returns Flambeau's own
 module objects (`torch.nn is flambeau.nn`), so nothing exists twice. Child processes inherit the hook through `PYTHONPATH`:
 `_site/sitecustomize.py` runs when a child starts and calls `install_as_torch` there.
@@ -17,14 +20,16 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 __all__ = ["install_as_torch"]
 
-ALIASES = {"torch": "flambeau", "torchvision": "flambeau.vision"}
+ALIASES = {"torch": "flambeau"}
+if PathFinder.find_spec("torchvision") is None:
+    ALIASES["torchvision"] = "flambeau.vision"
 
 _PACKAGE = Path(__file__).resolve().parent
 _SITE = str(_PACKAGE / "_site")
@@ -37,7 +42,7 @@ def install_as_torch() -> None:
     again changes nothing.
 
     Raises:
-        RuntimeError: if the real PyTorch or torchvision has been imported in this process already.
+        RuntimeError: if the real PyTorch has been imported in this process already.
 
     Example:
         >>> import flambeau

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,49 @@ from flambeau import serialization
 
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
 
+try:
+    from tqdm import tqdm
+except ImportError:
+
+    class tqdm:  # type: ignore[no-redef]
+        """How far something is, on stderr: what this module, and packages that take it from here, need of the package `tqdm`, if that is not there."""
+
+        def __init__(
+            self, iterable: Any = None, *, total: int | None = None, desc: str = "", disable: bool = False, **options: Any
+        ) -> None:
+            self.iterable, self.desc, self.disable, self.n = iterable, desc, disable, 0
+            self.total = total if total is not None or iterable is None else len(iterable)
+
+        def __iter__(self) -> Iterator[Any]:
+            with self:
+                for each in self.iterable:
+                    yield each
+                    self.update()
+
+        def update(self, n: int = 1) -> None:
+            """So much more is done."""
+            self.n += n
+            if not self.disable:
+                share = f"{self.n / self.total:4.0%} of {self.total:,}" if self.total else f"{self.n:,}"
+                print(f"\r{self.desc}: {share}", end="", file=sys.stderr)
+
+        def set_description(self, desc: str) -> None:
+            """Say what is going on."""
+            self.desc = desc
+
+        def close(self) -> None:
+            """End the line."""
+            if not self.disable:
+                print(file=sys.stderr)
+            self.disable = True
+
+        def __enter__(self) -> tqdm:
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            self.close()
+
+
 HASH_REGEX = re.compile(r"-([a-f0-9]{8,})\.")
 _PIECE = 128 << 10
 _folder: str | None = None
@@ -30,10 +73,13 @@ _folder: str | None = None
 
 def get_dir() -> str:
     """Where files are kept: what `set_dir` said, or `hub` in `$TORCH_HOME`, or `$XDG_CACHE_HOME/torch/hub`, `~/.cache/torch/hub` without it."""
-    if _folder is not None:
-        return _folder
+    return _folder if _folder is not None else os.path.join(_get_torch_home(), "hub")
+
+
+def _get_torch_home() -> str:
+    """Where PyTorch's packages keep what they download."""
     home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    return os.path.join(os.path.expanduser(home), "hub")
+    return os.path.expanduser(home)
 
 
 def set_dir(d: str | os.PathLike) -> None:
@@ -64,14 +110,13 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
         urlopen(Request(url, headers={"User-Agent": "flambeau.hub"})) as response,
         tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file,
     ):
+        size = int(response.headers.get("Content-Length") or 0) or None
         try:
-            size, done = int(response.headers.get("Content-Length") or 0), 0
-            while piece := response.read(_PIECE):
-                file.write(piece)
-                digest.update(piece)
-                done += len(piece)
-                if progress and size and sys.stderr.isatty():
-                    print(f"\r{target.name}: {done / size:4.0%} of {size / 1e6:.1f} MB", end="", file=sys.stderr)
+            with tqdm(total=size, desc=target.name, disable=not (progress and sys.stderr.isatty()), unit="B", unit_scale=True) as shown:
+                while piece := response.read(_PIECE):
+                    file.write(piece)
+                    digest.update(piece)
+                    shown.update(len(piece))
             file.close()
             if hash_prefix is not None and not digest.hexdigest().startswith(hash_prefix):
                 raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{digest.hexdigest()[: len(hash_prefix)]}")')
@@ -79,8 +124,6 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
         except BaseException:
             os.unlink(file.name)
             raise
-    if progress and sys.stderr.isatty():
-        print(file=sys.stderr)
 
 
 def load_state_dict_from_url(

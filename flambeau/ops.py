@@ -5,6 +5,7 @@ An overload is a way to call the same function: which one is named makes no diff
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import flambeau
@@ -170,10 +171,18 @@ aten = _Aten()
 
 
 def load_library(path: Any) -> None:
-    """Raises ``NotImplementedError``: operators written in C++ are made for PyTorch's own library."""
-    raise NotImplementedError(
-        f"{path}: operators in compiled libraries cannot be loaded; define them in Python with torch.library.custom_op"
-    )
+    """Define the operators of one of torchvision's libraries.
+
+    Raises:
+        OSError: it is another one: operators written in C++ are made for PyTorch's own library
+    """
+    file = Path(path)
+    if file.parent.name == "torchvision":
+        from flambeau.vision._library import LIBRARIES
+
+        if define := LIBRARIES.get(file.name.partition(".")[0]):
+            return define()
+    raise OSError(f"{path}: operators in compiled libraries cannot be loaded; define them in Python with torch.library.custom_op")
 
 
 def __getattr__(name: str) -> Namespace:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import sys
 
 import pytest
 
@@ -67,3 +69,16 @@ def test_wrong_hash_leaves_nothing(folder):
     with pytest.raises(RuntimeError, match="invalid hash"):
         hub.load_state_dict_from_url(source.as_uri(), check_hash=True, progress=False)
     assert not list((folder / "hub" / "checkpoints").iterdir())
+
+
+def test_progress_without_its_package(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.delitem(sys.modules, "flambeau.hub")
+    tqdm = importlib.import_module("flambeau.hub").tqdm
+    assert list(tqdm([1, 2, 3], desc="three")) == [1, 2, 3]
+    with tqdm(total=10) as shown:
+        shown.update(5)
+    with tqdm(total=10, disable=True) as shown:
+        shown.update(5)
+    lines = capsys.readouterr().err.replace("\r", "|").splitlines()
+    assert lines == ["|three:  33% of 3|three:  67% of 3|three: 100% of 3", "|:  50% of 10"]

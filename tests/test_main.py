@@ -41,6 +41,18 @@ def script(tmp_path: Path):
     return write
 
 
+def test_an_installed_torchvision_keeps_its_name(script, tmp_path):
+    script(
+        "import torch\nfrom torchvision import inner\nprint(inner.double(torch.ones(1)).item(), __name__)", "site/torchvision/__init__.py"
+    )
+    script("def double(x): return x * 2", "site/torchvision/inner.py")
+    script("Metadata-Version: 2.1\nName: torchvision\nVersion: 9.9\n", "site/torchvision-9.9.dist-info/METADATA")
+    path = script("import importlib.metadata, torchvision\nprint(importlib.metadata.version('torchvision'), torchvision.__file__)")
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "site")])}
+    expected = f"2.0 torchvision\n9.9 {tmp_path / 'site' / 'torchvision' / '__init__.py'}"
+    assert output(run(path, cwd=tmp_path, **environment)) == expected
+
+
 def test_torch_is_flambeau(script, tmp_path):
     path = script("""
         import sys

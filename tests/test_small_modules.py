@@ -129,3 +129,25 @@ def test_numpys_names_of_arguments() -> None:
     assert flambeau.softmax(x, axis=1).sum(axis=1).tolist() == pytest.approx([1.0, 1.0]) and x.unsqueeze(axis=0).shape == (1, 2, 3)
     with pytest.raises(TypeError):
         flambeau.cumsum(x)
+
+
+def test_names_of_dispatch_keys():
+    from flambeau._C import DispatchKey, DispatchKeySet
+
+    keys = DispatchKeySet(DispatchKey.AutocastCPU) | DispatchKeySet(DispatchKey.AutocastCUDA)
+    assert keys.has("AutocastCPU") and keys.has(DispatchKey.AutocastCUDA) and not keys.has("CPU")
+
+
+def test_what_packages_of_vision_import():
+    from flambeau._custom_ops import get_ctx
+    from flambeau._dynamo.utils import is_compile_supported
+    from flambeau.fx.graph_module import _CodeOnlyModule, _copy_attr
+    from flambeau.onnx.symbolic_helper import parse_args
+
+    layer, made = flambeau.nn.Sequential(flambeau.nn.Linear(2, 3)), flambeau.nn.Module()
+    _copy_attr(layer, made, "0.weight")
+    copied = _CodeOnlyModule(dict(layer.__dict__))
+    assert made.get_parameter("0.weight") is layer[0].weight and copied.get_submodule("0") is layer[0]
+    assert is_compile_supported("cpu") and not is_compile_supported("cuda") and parse_args("v")(len) is len
+    with pytest.raises(RuntimeError, match="depend on data"):
+        get_ctx()

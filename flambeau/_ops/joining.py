@@ -206,9 +206,15 @@ def chunk(input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None) 
     return split(input, step, dim)
 
 
-def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
-    """Pieces along ``dim``: so many, as equal as possible, or cut at the given indices."""
+def tensor_split(
+    input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None, axis: int | None = None
+) -> tuple[Tensor, ...]:
+    """Pieces along ``dim``: so many, as equal as possible, or cut at the given indices; those have names of their own, too."""
     dim = dim if axis is None else axis
+    given = [each for each in (indices_or_sections, indices, sections) if each is not None]
+    if len(given) != 1:
+        raise TypeError(f"tensor_split() takes indices or sections, and got {len(given)} of them")
+    indices_or_sections = given[0]
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
     if isinstance(indices_or_sections, TensorBase):

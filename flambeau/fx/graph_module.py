@@ -159,6 +159,23 @@ class GraphModule(Module):
         return _rebuild, (targets, self.code, names, type(self).__name__, self.training)
 
 
+_USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
+"""The key in a graph module's `meta` of attributes that copies keep."""
+
+
+class _CodeOnlyModule(Module):
+    """A module with these attributes."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        super().__init__()
+        self.__setstate__(body)
+
+
+def _copy_attr(from_module: Module, to_module: Module, target: str) -> None:
+    """Put what a module has at a path at the same path of another."""
+    GraphModule._adopt(to_module, target, fetch(from_module, target))  # type: ignore[arg-type]
+
+
 def _rebuild(targets: dict[str, Any], code: str, names: dict[str, Any], class_name: str, training: bool) -> GraphModule:
     """A module from its code, which is traced again with every submodule as a leaf."""
     from flambeau.fx._symbolic_trace import Tracer

@@ -53,6 +53,9 @@ def script_if_tracing(fn: Callable) -> Callable:
     return fn
 
 
+_script_if_tracing = script_if_tracing
+
+
 def export(fn: Callable) -> Callable:
     """The method itself."""
     return fn

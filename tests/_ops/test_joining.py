@@ -74,3 +74,13 @@ def test_which_samples_are_drawn_is_no_part_of_a_program(monkeypatch: pytest.Mon
     for _ in range(5):
         step()
     assert len(planned) == known
+
+
+def test_tensor_split_by_name():
+    x = flambeau.arange(6)
+    assert [each.tolist() for each in x.tensor_split(indices=[2, 4])] == [[0, 1], [2, 3], [4, 5]]
+    assert [each.tolist() for each in flambeau.tensor_split(x, sections=2)] == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(TypeError, match="takes indices or sections"):
+        x.tensor_split(2, indices=[1])
+    with pytest.raises(TypeError, match="takes indices or sections"):
+        x.tensor_split()

@@ -9,6 +9,8 @@ from flambeau.vision.ops.boxes import box_iou as box_iou
 from flambeau.vision.ops.boxes import clip_boxes_to_image as clip_boxes_to_image
 from flambeau.vision.ops.boxes import nms as nms
 from flambeau.vision.ops.boxes import remove_small_boxes as remove_small_boxes
+from flambeau.vision.ops.deform_conv import DeformConv2d as DeformConv2d
+from flambeau.vision.ops.deform_conv import deform_conv2d as deform_conv2d
 from flambeau.vision.ops.misc import FrozenBatchNorm2d as FrozenBatchNorm2d
 from flambeau.vision.ops.overlap import generalized_box_iou as generalized_box_iou
 from flambeau.vision.ops.overlap import generalized_box_iou_loss as generalized_box_iou_loss
@@ -20,6 +22,6 @@ from flambeau.vision.ops.roi_align import roi_pool as roi_pool
 from flambeau.vision.ops.roi_align import roi_align as roi_align  # isort: skip  (after its module, whose name it takes)
 
 __all__ = [
-    "FrozenBatchNorm2d", "RoIAlign", "RoIPool", "batched_nms", "box_area", "box_convert", "box_iou", "clip_boxes_to_image", "generalized_box_iou",
-    "generalized_box_iou_loss", "nms", "remove_small_boxes", "roi_align", "roi_pool", "sigmoid_focal_loss",
+    "DeformConv2d", "FrozenBatchNorm2d", "RoIAlign", "RoIPool", "batched_nms", "box_area", "box_convert", "box_iou", "clip_boxes_to_image", "deform_conv2d",
+    "generalized_box_iou", "generalized_box_iou_loss", "nms", "remove_small_boxes", "roi_align", "roi_pool", "sigmoid_focal_loss",
 ]  # fmt: skip

@@ -90,10 +90,13 @@ def roi_pool(input: Tensor, boxes: Any, output_size: int | tuple[int, int], spat
 
     Args and result are :func:`roi_align`'s.
     """
-    cells = _pair(output_size)
-    rows = _rows(input, boxes)
+    return pooled(input, _rows(input, boxes), _pair(output_size), spatial_scale)[0]
+
+
+def pooled(input: Tensor, rows: Tensor, cells: tuple[int, int], spatial_scale: float) -> tuple[Tensor, Tensor]:
+    """The maxima of cells, and which pixel of the image (int32, -1 for none) each is."""
     height, width = input.shape[2:]
-    result = []
+    values, places = [], []
     for image, *corners in rows.tolist():
         left, top, right, bottom = (_rounded(corner * spatial_scale) for corner in corners)
         down = _edges(top, max(bottom - top + 1, 1), cells[0], height)
@@ -101,10 +104,18 @@ def roi_pool(input: Tensor, boxes: Any, output_size: int | tuple[int, int], spat
         for y1, y2 in down:
             for x1, x2 in across:
                 cell = input[int(image), :, y1:y2, x1:x2]
-                result.append(cell.amax((1, 2)) if cell.numel() else input.new_zeros(input.shape[1]))
-    if not result:
-        return input.new_zeros(0, input.shape[1], *cells)
-    return flambeau.stack(result).reshape(-1, *cells, input.shape[1]).permute(0, 3, 1, 2).contiguous()
+                if cell.numel():
+                    value, place = cell.flatten(1).max(1)
+                    values.append(value)
+                    places.append((y1 + place // (x2 - x1)) * width + x1 + place % (x2 - x1))
+                else:
+                    values.append(input.new_zeros(input.shape[1]))
+                    places.append(flambeau.full((input.shape[1],), -1))
+    if not values:
+        empty = input.new_zeros(0, input.shape[1], *cells)
+        return empty, empty.int()
+    shaped = [flambeau.stack(each).reshape(-1, *cells, input.shape[1]).permute(0, 3, 1, 2).contiguous() for each in (values, places)]
+    return shaped[0], shaped[1].int()
 
 
 def _rounded(number: float) -> int:
