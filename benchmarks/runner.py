@@ -92,6 +92,8 @@ def figures(torch: ModuleType, side: str, request: dict[str, Any], unmapped: flo
     workload = all_workloads()[request["key"]]
     call = workload.setup(torch)
     if side == "torch-compile":
+        # Random numbers as without it (its own are others), so that results can be compared.
+        torch._inductor.config.fallback_random = True
         call = torch.compile(call)
     begin = time.perf_counter()
     results = list(read(call()))
