@@ -40,6 +40,8 @@ ALGORITHMS = {
     "substitution": linear.substitution,
     "reflection": linear.reflection,
     "permutation": linear.permutation,
+    "tridiagonal": linear.tridiagonal,
+    "merge": linear.merge,
 }
 
 LANES = {"lu": lanes.lu, "cholesky": lanes.cholesky, "substitution": lanes.substitution, "eigh": jacobi.eigh, "singular": jacobi.singular}
@@ -159,6 +161,24 @@ def are_small(batch: int, size: int, dtype: DType) -> bool:
     return size <= 8 or (size <= _ROTATED and 196 * batch >= tiles * size**2)
 
 
+def tridiagonal(graph: Graph, a: Node) -> tuple[Node, ...]:
+    """Of symmetric matrices (batch, n, n), whose lower triangle is used, times ``scale`` (batch,): reflections packed as (batch, n - 1, n - 1), their taus
+    (batch, n - 1), the diagonal (batch, n) and what is beside it (batch, n - 1) of their tridiagonal form, and scale.
+    """
+    batch, size, _ = a.shape
+    shapes = ((batch, size - 1, size - 1), (batch, size - 1), (batch, size), (batch, size - 1), (batch,))
+    return _linear(graph, "tridiagonal", (), (a,), tuple((a.dtype, shape) for shape in shapes))
+
+
+def merge(graph: Graph, d: Node, w: Node) -> tuple[Node, Node]:
+    """Eigenvalues (batch, n) in increasing order, and vectors (batch, element, vector), of ``diag(d) + w w^T`` with d and w (batch, n) (float64).
+
+    Each half of d is in increasing order.
+    """
+    values, vectors = _linear(graph, "merge", (), (d, w), ((d.dtype, d.shape), (d.dtype, (*d.shape, d.shape[1]))))
+    return values, vectors
+
+
 def permutation(graph: Graph, pivots: Node, rows: int) -> Node:
     """The order of rows (batch, rows) (int64) that pivots (batch, steps) make, from 0."""
     return _linear(graph, "permutation", (), (pivots,), ((dt.int64, (pivots.shape[0], rows)),))[0]
@@ -187,6 +207,8 @@ def operations(node: Node) -> int:
         "cholesky": batch * rows**3 // 3,
         "substitution": batch * columns * rows**2,
         "permutation": 0,
+        "tridiagonal": 4 * batch * columns**3 // 3,
+        "merge": 100 * batch * columns**2,
     }[algorithm]
 
 
@@ -201,6 +223,8 @@ _NAMES = {
     "reflection": (("packed", "taus", "b"), ("product",)),
     "eigh": (("a",), ("values", "vectors")),
     "singular": (("a",), ("values", "left", "vectors")),
+    "tridiagonal": (("a",), ("packed", "taus", "diagonal", "beside", "scale")),
+    "merge": (("a", "w"), ("values", "vectors")),
 }
 """The operands and the results of each algorithm."""
 
@@ -340,6 +364,28 @@ class _Lowering:
         start = self._areas("scratch", work=pitch * block, **areas, **self._own_areas(block))
         scratch = self._areas("area", start, **self._panel_areas(rows))
         return [self._call("whole", batch * blocks, max(1, 4096 // (rows * steps * block)), scratch)]
+
+    def _tridiagonal(self) -> list[KernelCall]:
+        batch, size, _ = self.node.args[0].shape
+        self.blocked = size > linear.BLOCK
+        pitch = linear.pitch(size, self.dtype, self.target, self.blocked)
+        self.values |= {"rows": size, "pitch": pitch}
+        lanes = register_tile(self.dtype, self.target).lanes
+        areas = {"both": 3 * linear.BLOCK * pitch, "packed": (size + lanes) * 2 * linear.BLOCK, "sums": 2 * linear.BLOCK}
+        return [self._call("whole", batch, 1, self._areas("scratch", work=pitch * (size + linear.COLUMNS_OF_SYMMETRIC), **areas))]
+
+    def _merge(self) -> list[KernelCall]:
+        batch, size = self.node.args[0].shape
+        width = register_tile(self.dtype, self.target).width
+        blocks = -(-size // width)
+        padded = (blocks + 2) * width
+        work = self._areas("area", **dict.fromkeys(linear.RESULTS, padded), total=1)
+        self.places["work"], self.temporaries["work"] = "work", batch * work
+        self.values |= {"rows": size, "blocks": blocks, "work.size": work}
+        scratch = self._areas("scratch", column=size * width)
+        grain = max(1, 512 // size)
+        calls = [self._call("sort", batch, max(1, 4096 // size))]
+        return [*calls, *(self._call(part, batch * blocks, grain, scratch) for part in ("roots", "weights", "vectors"))]
 
     def _permutation(self) -> list[KernelCall]:
         batch, steps = self.node.args[0].shape

@@ -13,7 +13,11 @@ from flambeau._codegen.linear.columns import Structure as Structure
 from flambeau._codegen.linear.columns import pitch as pitch
 from flambeau._codegen.linear.lu import lu as lu
 from flambeau._codegen.linear.lu import permutation as permutation
+from flambeau._codegen.linear.merging import RESULTS as RESULTS
+from flambeau._codegen.linear.merging import merge as merge
 from flambeau._codegen.linear.reflections import TOGETHER as TOGETHER
 from flambeau._codegen.linear.reflections import qr as qr
 from flambeau._codegen.linear.reflections import reflection as reflection
 from flambeau._codegen.linear.substitution import substitution as substitution
+from flambeau._codegen.linear.tridiagonal import TOGETHER as COLUMNS_OF_SYMMETRIC
+from flambeau._codegen.linear.tridiagonal import tridiagonal as tridiagonal

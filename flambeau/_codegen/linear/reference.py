@@ -18,6 +18,8 @@ def compute(algorithm: str, flags: Sequence[str], columns: int, *arrays: np.ndar
         "reflection": _reflection,
         "eigh": _eigh,
         "singular": _singular,
+        "tridiagonal": _tridiagonal,
+        "merge": _merge,
     }
     matrices = [*map(_turned, arrays)]
     if "turned" in flags:
@@ -99,3 +101,24 @@ def _eigh(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
 def _singular(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
     left, values, right = np.linalg.svd(a, full_matrices=False)
     return values, left * (values > 0), right.T
+
+
+def _tridiagonal(flags: Sequence[str], columns: int, a: np.ndarray) -> tuple:
+    size = len(a)
+    below = np.tril(a, -1)
+    a = np.tril(a) + below.T
+    largest = np.abs(a).max()
+    scale = 2.0 ** -np.floor(np.log2(largest)) if largest else 1.0
+    a, packed, taus = a * scale, np.zeros((size - 1, size - 1)), np.zeros(size - 1)
+    for step in range(size - 1):
+        raw, tau = np.linalg.qr(a[step + 1 :, step : step + 1], "raw")
+        v = np.concatenate((np.zeros(step + 1), [1], raw[0, 1:]))
+        packed[step:, step], taus[step] = raw[0], tau[0]
+        h = np.eye(size) - tau[0] * np.outer(v, v)
+        a = h @ a @ h
+    return packed, taus, np.diag(a).copy(), np.diag(a, -1).copy(), np.array(scale)
+
+
+def _merge(flags: Sequence[str], columns: int, d: np.ndarray, w: np.ndarray) -> tuple:
+    values, vectors = np.linalg.eigh(np.diag(d) + np.outer(w, w))
+    return values, vectors.T

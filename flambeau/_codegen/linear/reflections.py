@@ -173,24 +173,7 @@ class Reflections(Columns):
             self._products(self.sums, i64(BLOCK), here, self.t, i64(BLOCK), self.scaled)
             self.multiply(i64(0), self.length, here, self.scaled, i64(BLOCK), 1, self.size, self.packed, i64(0), columns, pitch)
 
-
-class _QR(Reflections, Decomposition):
-    name = "packed"
-
-    def attach(self, matrix: Value) -> None:
-        self.taus = self.f.offset(self.buffer("to.taus"), self.f.mul(matrix, self.steps), self.element)
-
-    def panel(self, first: Value, last: Value) -> None:
-        f, rows = self.f, self.rows
-        with f.loop(first, last) as loop:
-            step, following = loop.index, f.add(loop.index, 1)
-            column, right = self.at(self.work, step, self.pitch), self.at(self.work, following, self.pitch)
-            tau = self._reflection(column, step)
-            self.put(tau, self.taus, step)
-            self.reflect(column, tau, step, rows, right, self.pitch, f.sub(last, following))
-        if self.structure.blocked:
-            with f.when(f.compare("slt", last, self.count)):
-                self.prepare(self.work, self.pitch, first, last, rows, self.taus, adjoint=True)
+    # -- one reflection -----------------------------------------------------------------------------------------------
 
     def _reflection(self, column: Value, step: Value) -> Value:
         """Make what is below the diagonal in a column v and the diagonal element that of R; gives tau, which is 0 if all was 0 below."""
@@ -238,6 +221,25 @@ class _QR(Reflections, Decomposition):
             number = f.mul(number, scales)
             loop.carry(f.fma(number, number, total), constant(inside.type, 1))
         return f.halved("fadd", loop.carried[0], 1)
+
+
+class _QR(Reflections, Decomposition):
+    name = "packed"
+
+    def attach(self, matrix: Value) -> None:
+        self.taus = self.f.offset(self.buffer("to.taus"), self.f.mul(matrix, self.steps), self.element)
+
+    def panel(self, first: Value, last: Value) -> None:
+        f, rows = self.f, self.rows
+        with f.loop(first, last) as loop:
+            step, following = loop.index, f.add(loop.index, 1)
+            column, right = self.at(self.work, step, self.pitch), self.at(self.work, following, self.pitch)
+            tau = self._reflection(column, step)
+            self.put(tau, self.taus, step)
+            self.reflect(column, tau, step, rows, right, self.pitch, f.sub(last, following))
+        if self.structure.blocked:
+            with f.when(f.compare("slt", last, self.count)):
+                self.prepare(self.work, self.pitch, first, last, rows, self.taus, adjoint=True)
 
     def update(self, first: Value, last: Value, begin: Value, end: Value) -> None:
         if self.structure.blocked:

@@ -59,19 +59,21 @@ def _infer_eigvalsh(operands: tuple, statics: tuple) -> Layout:
     return lay.contiguous(operands[0].shape[:-1], operands[0].dtype.to_real())
 
 
-def _are_small(a: Node) -> bool:
-    from flambeau._compiler import linear
-
-    return linear.are_small(math.prod(a.shape[:-2]), a.shape[-1], a.dtype)
-
-
-def _lower_eigh(graph: Graph, operands: list[Node], uplo: str, name: str = "linalg.eigh") -> tuple[Node, Node]:
-    from flambeau._compiler import linear
+def _lower_eigh(graph: Graph, operands: list[Node], uplo: str) -> tuple[Node, Node]:
+    from flambeau._compiler import linear, spectra
 
     a = operands[0]
-    refuse_infinite(graph, name, a)
-    values, vectors = linear.eigh(graph, linear.columns_of(graph, a if uplo == "L" else a.transpose(-2, -1)))
+    refuse_infinite(graph, "linalg.eigh", a)
+    values, vectors = spectra.eigh(graph, linear.columns_of(graph, a if uplo == "L" else a.transpose(-2, -1)))
     return values.reshape(a.shape[:-1]), linear.matrices_of(vectors, a.shape[:-2])
+
+
+def _lower_eigvalsh(graph: Graph, operands: list[Node], uplo: str) -> Node:
+    from flambeau._compiler import linear, spectra
+
+    a = operands[0]
+    refuse_infinite(graph, "linalg.eigvalsh", a)
+    return spectra.eigvalsh(graph, linear.columns_of(graph, a if uplo == "L" else a.transpose(-2, -1))).reshape(a.shape[:-1])
 
 
 EIGH = kernel_operator(
@@ -81,16 +83,14 @@ EIGH = kernel_operator(
     infer=_infer_eigh,
     kernels=_lower_eigh,
     compute=converging("linalg.eigh", lambda a, uplo: tuple(np.linalg.eigh(a, uplo))),
-    suits=_are_small,
 )
 EIGVALSH = kernel_operator(
     "linalg_eigvalsh",
     ("A",),
     ("UPLO",),
     infer=_infer_eigvalsh,
-    kernels=lambda graph, operands, uplo: _lower_eigh(graph, operands, uplo, "linalg.eigvalsh")[0],
+    kernels=_lower_eigvalsh,
     compute=converging("linalg.eigvalsh", np.linalg.eigvalsh),
-    suits=_are_small,
 )
 
 
