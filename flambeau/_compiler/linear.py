@@ -170,13 +170,14 @@ def tridiagonal(graph: Graph, a: Node) -> tuple[Node, ...]:
     return _linear(graph, "tridiagonal", (), (a,), tuple((a.dtype, shape) for shape in shapes))
 
 
-def merge(graph: Graph, d: Node, w: Node) -> tuple[Node, Node]:
-    """Eigenvalues (batch, n) in increasing order, and vectors (batch, element, vector), of ``diag(d) + w w^T`` with d and w (batch, n) (float64).
-
-    Each half of d is in increasing order.
+def merge(graph: Graph, d: Node, edges: Node, joint: Node, *flags: str) -> tuple[Node, Node, Node]:
+    """Eigenvalues (batch, n) in increasing order, vectors (batch, element, vector), and the first and last row of these (batch, 2, n), of two halves d (batch, n) with
+    the edges (batch, 2, 2, n / 2) of their vectors, which meet in ``joint`` (batch,): see ``_codegen.linear.merging``.
     """
-    values, vectors = _linear(graph, "merge", (), (d, w), ((d.dtype, d.shape), (d.dtype, (*d.shape, d.shape[1]))))
-    return values, vectors
+    batch, size = d.shape
+    results = tuple((d.dtype, shape) for shape in (d.shape, (batch, size, size), (batch, 2, size)))
+    values, vectors, ends = _linear(graph, "merge", flags, (d, edges, joint), results)
+    return values, vectors, ends
 
 
 def permutation(graph: Graph, pivots: Node, rows: int) -> Node:
@@ -202,8 +203,8 @@ def operations(node: Node) -> int:
     if algorithm == "reflection":
         return 4 * batch * columns * rows * node.args[1].shape[1]
     return {
-        "eigh": 36 * node.args[0].numel * node.args[0].shape[2],
-        "singular": 60 * node.args[0].numel * node.args[0].shape[1],
+        "eigh": 36 * batch * columns**3,
+        "singular": 60 * prod(results[1][1]) * columns,
         "cholesky": batch * rows**3 // 3,
         "substitution": batch * columns * rows**2,
         "permutation": 0,
@@ -224,7 +225,7 @@ _NAMES = {
     "eigh": (("a",), ("values", "vectors")),
     "singular": (("a",), ("values", "left", "vectors")),
     "tridiagonal": (("a",), ("packed", "taus", "diagonal", "beside", "scale")),
-    "merge": (("a", "w"), ("values", "vectors")),
+    "merge": (("a", "edges", "joint"), ("values", "vectors", "edges")),
 }
 """The operands and the results of each algorithm."""
 

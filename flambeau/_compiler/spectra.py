@@ -12,6 +12,8 @@ from flambeau._compiler import linear
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.node import Node
 from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
 
 _LEAF = 16
 """Rows of the largest tridiagonal matrix that is rotated: 8 of them are lanes, and take as long as one."""
@@ -22,7 +24,7 @@ def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
     if _are_small(a):
         return linear.eigh(graph, a)
     packed, taus, values, columns = _divided(graph, a, vectors=True)
-    columns = graph.cast(columns, a.dtype)
+    columns = _rounded(graph, columns, a.dtype)
     turned = linear.reflection(graph, packed, taus, graph.dense(columns.slice(2, 1, a.shape[1] - 1)))
     return values, graph.concat((columns.slice(2, 0, 1), turned), 2)
 
@@ -32,6 +34,38 @@ def eigvalsh(graph: Graph, a: Node) -> Node:
     return linear.eigh(graph, a)[0] if _are_small(a) else _divided(graph, a, vectors=False)[2]
 
 
+def svd(graph: Graph, a: Node, full: bool) -> tuple[Node, Node, Node]:
+    """Singular values (batch, n) in decreasing order, and left (batch, n, or m if ``full``, m) and right vectors (batch, n, n) as columns, of float32 (batch, n, m), n <= m.
+
+    Right vectors V are those of ``A^T A``, which is computed in float64, where what is lost is below what a float32 tells apart. ``A V`` is ``U S``: QR makes it
+    orthogonal also where S is almost 0, and what its R has beside the diagonal is rounding errors, since columns come in the order of their norms.
+    """
+    values, right = eigh(graph, _negative_gram(graph, a))
+    right = _rounded(graph, right, a.dtype)
+    packed, taus = linear.qr(graph, graph.dense(graph.contract(right, a, batch=1)))
+    batch, count, rows = a.shape
+    step = packed.strides[0]
+    diagonal = graph.view(packed, lay.layout((batch, count), (step, rows + 1), 0, a.dtype))
+    left = linear.reflection(graph, packed, taus, rows if full else count)
+    signs = graph.where(diagonal < 0.0, -1.0, graph.constant(1.0, a.dtype, diagonal.shape))
+    if full and rows > count:
+        signs = graph.concat((signs, graph.constant(1.0, a.dtype, (batch, rows - count))), 1)
+    left = left * signs.unsqueeze(2).expand(left.shape)
+    return graph.scan("min", graph.map("abs", diagonal), 1), left, right
+
+
+def svdvals(graph: Graph, a: Node) -> Node:
+    """The singular values alone."""
+    squares = -eigvalsh(graph, _negative_gram(graph, a))
+    return graph.cast(graph.map("sqrt", graph.map("maximum", squares, 0.0)), a.dtype)
+
+
+def _negative_gram(graph: Graph, a: Node) -> Node:
+    """``-A^T A``, whose eigenvalues come in the order of singular values."""
+    wide = graph.cast(a, dt.float64)
+    return graph.contract(-wide, wide.transpose(1, 2), batch=1)
+
+
 def _are_small(a: Node) -> bool:
     return linear.are_small(a.shape[0], a.shape[1], a.dtype)
 
@@ -39,13 +73,14 @@ def _are_small(a: Node) -> bool:
 def _divided(graph: Graph, a: Node, vectors: bool) -> tuple[Node, ...]:
     """The reflections that make a matrix tridiagonal, the eigenvalues, and the vectors of the tridiagonal matrix."""
     packed, taus, diagonal, beside, scale = linear.tridiagonal(graph, a)
-    values, columns = _conquer(graph, graph.cast(diagonal, dt.float64), graph.cast(beside, dt.float64), vectors)
+    values, columns = _conquer(graph, graph.cast(diagonal, dt.float64), graph.cast(beside, dt.float64), vectors, a.dtype)
     values = graph.cast(values / graph.cast(scale, dt.float64).unsqueeze(1).expand(values.shape), a.dtype)
     return packed, taus, values, columns
 
 
-def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool) -> tuple[Node, Node]:
-    """Eigenvalues, and vectors (or nothing useful) as columns, of tridiagonal matrices (batch, n) and (batch, n - 1) in float64.
+def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool, dtype: DType) -> tuple[Node, Node]:
+    """Eigenvalues, and vectors as columns (batch, n, at least n elements), or nothing useful, of tridiagonal matrices (batch, n) and (batch, n - 1) in float64; vectors are rounded to ``dtype``
+    before the last product.
 
     A matrix is that of two halves and ``|e| (1, s) (1, s)^T`` in the rows where they meet, with e the element between them and s its sign.
     """
@@ -56,14 +91,20 @@ def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool) -> tuple
     cut = graph.where(_every(graph, beside.shape, leaf), graph.map("abs", beside), 0.0)
     diagonal = diagonal - cut - graph.pad(cut.slice(1, 0, whole - 1), (0, 1), (0, 0))
     values, columns = _leaves(graph, diagonal.reshape((batch * parts, leaf)), beside.reshape((batch * parts, leaf)))
-    edges = (columns.slice(2, 0, 1), columns.slice(2, leaf - 1, 1))
-    ends = graph.concat([each.transpose(1, 2) for each in edges], 1)
+    edges = graph.concat([columns.slice(2, row, 1).transpose(1, 2) for row in (0, leaf - 1)], 1)
     while leaf < whole:
-        joints = beside.slice(1, leaf - 1, whole // (2 * leaf), 2 * leaf).reshape((values.shape[0] // 2,))
-        values, columns, ends = _merged(graph, values, columns, ends, joints, vectors)
+        count, joints = values.shape[0] // 2, beside.slice(1, leaf - 1, whole // (2 * leaf), 2 * leaf)
+        pairs = values.reshape((count, 2 * leaf)), edges.reshape((count, 2, 2, leaf)), graph.dense(joints).reshape((count,))
+        values, turn, edges = linear.merge(graph, *pairs, *(() if vectors else ("edges",)))
+        if vectors:
+            turn, halves = turn.reshape((count, 2, leaf, 2 * leaf)), columns.reshape((count, 2, leaf, leaf))
+            if 2 * leaf == whole:
+                turn, halves = (_rounded(graph, each, dtype) for each in (turn, halves))
+            found = graph.contract(turn.transpose(2, 3), halves, batch=2, order=(0, 2, 1, 3))
+            columns = found.permute((0, 2, 1, 3)).reshape((count, 2 * leaf, 2 * leaf))
         leaf *= 2
     values = graph.dense(values.reshape((batch, whole)).slice(1, 0, size))
-    return values, graph.dense(columns.slice(1, 0, size).slice(2, 0, size)) if vectors else columns
+    return values, columns.slice(1, 0, size) if vectors else columns
 
 
 def _division(size: int) -> tuple[int, int]:
@@ -95,19 +136,8 @@ def _leaves(graph: Graph, diagonal: Node, beside: Node) -> tuple[Node, Node]:
     return linear.eigh(graph, graph.dense(graph.where(row.equals(column), diagonal.unsqueeze(2).expand(shape), lower)))
 
 
-def _merged(graph: Graph, values: Node, columns: Node, ends: Node, joints: Node, vectors: bool) -> tuple[Node, Node, Node]:
-    """Neighbouring matrices as one; ``joints`` are the elements between them."""
-    count, half = joints.shape[0], values.shape[1]
-    sides = ends.reshape((count, 2, 2, half))
-    last, first = sides.select(1, 0).select(1, 1), sides.select(1, 1).select(1, 0)
-    root = graph.map("sqrt", graph.map("abs", joints)).unsqueeze(1).expand((count, half))
-    negative = (joints < 0.0).unsqueeze(1).expand((count, half))
-    w = graph.concat((last * root, graph.where(negative, -first, first) * root), 1)
-    values, turn = linear.merge(graph, graph.dense(values.reshape((count, 2 * half))), w)
-    turn = turn.reshape((count, 2, half, 2 * half)).transpose(2, 3)
-    outer = graph.dense(graph.concat([sides.slice(1, side, 1).select(2, side) for side in range(2)], 1))
-    ends = graph.contract(turn, outer, batch=2, m=1, n=0, k=1)
-    if vectors:
-        found = graph.contract(turn, columns.reshape((count, 2, half, half)), batch=2, order=(0, 2, 1, 3))
-        columns = found.permute((0, 2, 1, 3)).reshape((count, 2 * half, 2 * half))
-    return values, columns, ends
+def _rounded(graph: Graph, vectors: Node, dtype: DType) -> Node:
+    """Vectors of norm 1 in a dtype; what would be next to the smallest numbers of float32, with which processors are slow, is 0."""
+    if dtype is vectors.dtype:
+        return vectors
+    return graph.where(graph.map("abs", vectors) < 2.0**-50, 0.0, graph.cast(vectors, dtype))

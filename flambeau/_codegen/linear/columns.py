@@ -241,15 +241,16 @@ class Columns:
         f.ret()
         return name
 
-    def divide(self, column: Value, row: Value, rows: Value, divisor: Value) -> None:
-        """Divide the elements of a column below ``row`` by a number."""
+    def divide(self, column: Value, row: Value, rows: Value, divisor: Value, factor: Value | None = None) -> None:
+        """Divide the elements of a column below ``row``, times a ``factor``, by a number."""
         f = self.f
         edge, scale = self.down(row), f.splat(divisor, self.width)
         inside = f.compare("sgt", self.lanes(edge), f.splat(row, self.width))
         with f.loop(edge, rows, self.width, [inside]) as vectors:
             place = f.offset(column, vectors.index, self.element)
             old = f.load(place, self.tile.type)
-            f.store(f.select(vectors.carried[0], f.binary("fdiv", old, scale), old), place)
+            new = old if factor is None else f.mul(old, f.splat(factor, self.width))
+            f.store(f.select(vectors.carried[0], f.binary("fdiv", new, scale), old), place)
             vectors.carry(constant(vector("i1", self.width), 1))
 
     def multiply(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from flambeau._codegen.contract.kernel import Code
-from flambeau._codegen.ir import Value, constant, constant_vector, i64, vector
+from flambeau._codegen.ir import Value, constant, i64
 from flambeau._codegen.linear.columns import Columns, Structure
 
 APART = 2.0**-110
@@ -28,8 +28,10 @@ the w that belongs to the eigenvalues."""
 
 @cache
 def merge(structure: Structure) -> Code:
-    """``values`` in increasing order, and ``vectors`` as rows (of the element's number, as it was given), from two sorted halves of ``a`` and from ``w``, all float64.
+    """``values`` in increasing order, and ``vectors`` (element, vector), of what two halves ``a`` (eigenvalues in increasing order) and ``joint``, the element between them,
+    make together; all float64.
 
+    ``edges`` are the first and the last row of vectors: those of each half as an operand, of the whole as a result. With the flag ``edges`` vectors are not wanted.
     Parts: ``sort``, a tile for each problem; ``roots``, ``weights`` and ``vectors``, one for each vector of eigenvalues.
     """
     kernel = _Merge(structure)
@@ -83,16 +85,18 @@ class _Merge(Columns):
     def _sort(self) -> None:
         """Both halves in one order; what follows behind is never the nearest of anything."""
         f, size = self.f, self.size
-        half, start = f.binary("lshr", size, 1), f.mul(self.problem, size)
-        values, weights = (f.offset(self.buffer(name), start, self.element) for name in ("a", "w"))
-        least = constant(self.element, LEAST)
+        half = f.binary("lshr", size, 1)
+        values = f.offset(self.buffer("a"), f.mul(self.problem, size), self.element)
+        below, above = self._edges(half, near=True)
+        least, joint = constant(self.element, LEAST), self.get(self.buffer("joint"), self.problem)
+        root, signed = f.intrinsic("sqrt", f.intrinsic("fabs", joint)), f.intrinsic("copysign", constant(self.element, 1.0), joint)
         with f.loop(0, size, 1, [i64(0), half, constant(self.element, 0.0)]) as loop:
             left, right, total = loop.carried
             last = f.sub(size, 1)
             ordered = f.compare("ole", self.get(values, self.smaller(left, last)), self.get(values, self.smaller(right, last)))
             takes = f.binary("and", f.compare("slt", left, half), f.binary("or", f.compare("sge", right, size), ordered))
             place = f.select(takes, left, right)
-            weight = self.get(weights, place)
+            weight = f.mul(root, f.select(takes, self.get(below, place), f.mul(signed, self.get(above, place))))
             weight = f.intrinsic("copysign", f.intrinsic("maxnum", f.intrinsic("fabs", weight), least), weight)
             square = f.mul(weight, weight)
             self.put(self.get(values, place), self.areas["d"], loop.index)
@@ -106,6 +110,13 @@ class _Merge(Columns):
         with f.loop(size, f.add(self.down(size), 2 * self.width)) as loop:
             self.put(greatest, self.areas["d"], loop.index)
             self.put(constant(self.element, 0.0), self.areas["q"], loop.index)
+
+    def _edges(self, half: Value, *, near: bool) -> tuple[Value, Value]:
+        """A row of each half's vectors, by the number of the element in both halves: the rows that meet if ``near``, else the first and the last of all."""
+        f = self.f
+        rows = f.offset(self.buffer("edges"), f.mul(f.mul(self.problem, half), 4), self.element)
+        first, second = (f.mul(half, 1 if near else 0), f.mul(half, 2 if near else 3))
+        return f.offset(rows, first, self.element), f.offset(rows, f.sub(second, half), self.element)
 
     def _roots(self) -> None:
         f, type = self.f, self.double
@@ -206,25 +217,33 @@ class _Merge(Columns):
         with f.loop(0, self.size, 1, [one]) as loop:
             index = self._index(loop.index)
             own = f.compare("eq", self.lane, f.splat(loop.index, self.width))
-            root = f.add(self._apart(self._each("base", loop.index), self._each("pole", loop.index), mine, self.number), self._each("tau", loop.index))
+            root = f.add(
+                self._apart(self._each("base", loop.index), self._each("pole", loop.index), mine, self.number),
+                self._each("tau", loop.index),
+            )
             other = f.select(own, one, self._apart(self._each("d", loop.index), index, mine, self.number))
             loop.carry(f.mul(loop.carried[0], f.binary("fdiv", root, other)))
         size = f.intrinsic("sqrt", f.intrinsic("fabs", loop.carried[0]))
         self._keep(f.intrinsic("copysign", size, self._mine("w")), "hat")
 
     def _vectors(self) -> None:
-        f, size = self.f, self.size
+        f, size, zero = self.f, self.size, constant(self.double, 0.0)
         base, pole, tau = (self._mine(name) for name in ("base", "pole", "tau"))
         column = self.scratch("column")
-        with f.loop(0, size, 1, [constant(self.double, 0.0)]) as loop:
+        with f.loop(0, size, 1, [zero]) as loop:
             distance = f.sub(self._apart(self._each("d", loop.index), self._index(loop.index), base, pole), tau)
             number = f.binary("fdiv", self._each("hat", loop.index), distance)
-            f.store(number, f.offset(column, f.mul(loop.index, self.width), self.element))
+            row = f.load(f.offset(self.areas["place"], loop.index, "i64"), "i64")
+            f.store(number, f.offset(column, f.mul(row, self.width), self.element))
             loop.carry(f.fma(number, number, loop.carried[0]))
         inverse = f.binary("fdiv", constant(self.double, 1.0), f.intrinsic("sqrt", loop.carried[0]))
-        mask = f.lane_mask(f.sub(size, self.first), self.width)
+        mask, half = f.lane_mask(f.sub(size, self.first), self.width), f.binary("lshr", size, 1)
         target = f.offset(self.buffer("to.vectors"), f.add(f.mul(f.mul(self.problem, size), size), self.first), self.element)
-        with f.loop(0, size) as loop:
-            row = f.load(f.offset(self.areas["place"], loop.index, "i64"), "i64")
-            number = f.load(f.offset(column, f.mul(loop.index, self.width), self.element), self.double)
-            f.masked_store(f.mul(number, inverse), f.offset(target, f.mul(row, size), self.element), mask)
+        edges = f.offset(self.buffer("to.edges"), f.add(f.mul(f.mul(self.problem, size), 2), self.first), self.element)
+        for number, (row, start) in enumerate(zip(self._edges(half, near=False), (i64(0), half), strict=True)):
+            with f.loop(start, f.add(start, half), 1, [zero]) as loop:
+                each = f.mul(f.load(f.offset(column, f.mul(loop.index, self.width), self.element), self.double), inverse)
+                if "edges" not in self.structure.flags:
+                    f.masked_store(each, f.offset(target, f.mul(loop.index, size), self.element), mask)
+                loop.carry(f.fma(each, f.splat(self.get(row, loop.index), self.width), loop.carried[0]))
+            f.masked_store(loop.carried[0], f.offset(edges, f.mul(size, number), self.element), mask)

@@ -179,14 +179,13 @@ class Reflections(Columns):
         """Make what is below the diagonal in a column v and the diagonal element that of R; gives tau, which is 0 if all was 0 below."""
         f = self.f
         largest, below = self._largest(column, step)
-        alpha = self.get(column, step)
         scale = self._power(largest)
-        length = f.binary("fdiv", f.intrinsic("sqrt", self._squares(column, step, scale)), scale)
-        beta = f.neg(f.intrinsic("copysign", length, alpha))
+        alpha = f.mul(self.get(column, step), scale)
+        beta = f.neg(f.intrinsic("copysign", f.intrinsic("sqrt", self._squares(column, step, scale)), alpha))
         some = f.compare("une", below, 0.0)
         with f.when(some):
-            self.divide(column, step, self.rows, f.sub(alpha, beta))
-            self.put(beta, column, step)
+            self.divide(column, step, self.rows, f.sub(alpha, beta), scale)
+            self.put(f.binary("fdiv", beta, scale), column, step)
         return f.select(some, f.binary("fdiv", f.sub(beta, alpha), beta), constant(self.element, 0.0))
 
     def _largest(self, column: Value, step: Value) -> tuple[Value, Value]:

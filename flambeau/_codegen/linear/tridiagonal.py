@@ -41,7 +41,9 @@ class _Tridiagonal(Reflections):
         with f.loop(f.parameters[2], f.parameters[3]) as tiles:
             matrix = tiles.index
             square = f.mul(self.rows, self.rows)
-            self.load(f.offset(self.buffer("a"), f.mul(matrix, square), self.element), self.rows, self.rows, self.rows, self.work, self.pitch)
+            self.load(
+                f.offset(self.buffer("a"), f.mul(matrix, square), self.element), self.rows, self.rows, self.rows, self.work, self.pitch
+            )
             f.fill(self.at(self.work, self.rows, self.pitch), f.mul(self.pitch, i64(TOGETHER * self.tile.bytes)))
             f.fill(self.both, f.mul(self.pitch, i64(3 * BLOCK * self.tile.bytes)))
             self._scale(f.offset(self.buffer("to.scale"), matrix, self.element))

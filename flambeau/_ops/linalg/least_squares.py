@@ -22,7 +22,7 @@ from flambeau._ops.linalg.host import (
     may_look,
     on_host,
 )
-from flambeau._ops.linalg.spectral import eigvalsh, have_short_columns, singular, svdvals
+from flambeau._ops.linalg.spectral import eigvalsh, has_singular_kernels, singular, svdvals
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -104,7 +104,7 @@ _on_host = on_host(converging("linalg.pinv", _compute_pinv))
 
 def _lower_pinv(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Any:
     a, atol, rtol = operands
-    if statics[0] or not a.numel or a.dtype.is_complex or not have_short_columns(a):
+    if statics[0] or not a.numel or a.dtype.is_complex or not has_singular_kernels(a):
         return _on_host(graph, operands, statics, layouts)
     values, left, right = singular(graph, "linalg.pinv", a)
     batch, count = values.shape

@@ -28,6 +28,7 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.shaping import diag_embed
 from flambeau._tape.tape import LOCAL
+from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -209,35 +210,61 @@ def _infer_svdvals(operands: tuple, statics: tuple) -> Layout:
     return lay.contiguous((*batch, min(rows, columns)), operands[0].dtype.to_real())
 
 
-SVD = host_operator(
-    "linalg_svd",
-    ("A",),
-    ("full_matrices",),
-    infer=_infer_svd,
-    compute=converging("linalg.svd", lambda a, full: tuple(np.linalg.svd(a, full))),
-)
+def has_singular_kernels(a: Node) -> bool:
+    """Whether singular values are ours: those of float32, and those of float64 that rotations in lanes find."""
+    return a.dtype is dt.float32 or _are_short(a)
 
 
-def singular(graph: Graph, name: str, a: Node) -> tuple[Node, Node, Node]:
-    """By rotations in lanes, of matrices that ``have_short_columns``: singular values, and both sides' vectors as ``(batch, vector, element)``."""
-    from flambeau._compiler import linear
-
-    refuse_infinite(graph, name, a)
-    rows, columns = a.shape[-2:]
-    values, left, right = linear.singular(graph, linear.columns_of(graph, a if rows >= columns else a.transpose(-2, -1)))
-    return (values, left, right) if rows >= columns else (values, right, left)
-
-
-def have_short_columns(a: Node) -> bool:
-    """Whether rotations in lanes are the faster way to singular values."""
+def _are_short(a: Node) -> bool:
     from flambeau._compiler import linear
 
     return linear.are_small(math.prod(a.shape[:-2]), max(a.shape[-2:]), a.dtype)
 
 
-def _lower_svdvals(graph: Graph, operands: list[Node]) -> Node:
+def singular(graph: Graph, name: str, a: Node) -> tuple[Node, Node, Node]:
+    """Singular values, and both sides' vectors as ``(batch, vector, element)``, of matrices that ``has_singular_kernels``; vectors of values that are 0 may be 0."""
+    from flambeau._compiler import linear, spectra
+
+    refuse_infinite(graph, name, a)
+    rows, columns = a.shape[-2:]
+    standing = linear.columns_of(graph, a if rows >= columns else a.transpose(-2, -1))
+    values, left, right = linear.singular(graph, standing) if _are_short(a) else spectra.svd(graph, standing, full=False)
+    return (values, left, right) if rows >= columns else (values, right, left)
+
+
+def _lower_svd(graph: Graph, operands: list[Node], full: bool) -> tuple[Node, Node, Node]:
+    from flambeau._compiler import linear, spectra
+
     a = operands[0]
-    return singular(graph, "linalg.svdvals", a)[0].reshape((*a.shape[:-2], min(a.shape[-2:])))
+    refuse_infinite(graph, "linalg.svd", a)
+    batch, (rows, columns) = a.shape[:-2], a.shape[-2:]
+    values, left, right = spectra.svd(graph, linear.columns_of(graph, a if rows >= columns else a.transpose(-2, -1)), full)
+    if rows < columns:
+        left, right = right, left
+    right = right.reshape((*batch, *right.shape[1:]))
+    return linear.matrices_of(left, batch), values.reshape((*batch, values.shape[1])), right
+
+
+SVD = kernel_operator(
+    "linalg_svd",
+    ("A",),
+    ("full_matrices",),
+    infer=_infer_svd,
+    kernels=_lower_svd,
+    compute=converging("linalg.svd", lambda a, full: tuple(np.linalg.svd(a, full))),
+    suits=lambda a: a.dtype is dt.float32,
+)
+
+
+def _lower_svdvals(graph: Graph, operands: list[Node]) -> Node:
+    from flambeau._compiler import linear, spectra
+
+    a = operands[0]
+    rows, columns = a.shape[-2:]
+    refuse_infinite(graph, "linalg.svdvals", a)
+    standing = linear.columns_of(graph, a if rows >= columns else a.transpose(-2, -1))
+    values = linear.singular(graph, standing)[0] if _are_short(a) else spectra.svdvals(graph, standing)
+    return values.reshape((*a.shape[:-2], values.shape[1]))
 
 
 SVDVALS = kernel_operator(
@@ -246,7 +273,7 @@ SVDVALS = kernel_operator(
     infer=_infer_svdvals,
     kernels=_lower_svdvals,
     compute=converging("linalg.svdvals", lambda a: np.linalg.svd(a, compute_uv=False)),
-    suits=have_short_columns,
+    suits=has_singular_kernels,
 )
 
 
