@@ -29,6 +29,8 @@ _SHARED = 256
 _COLUMNS = 56
 """Columns of a block that a thread updates, or solves for, at once: a few panels of the micro-kernels, so that a panel of rows is read from the
 first-level cache."""
+_REFLECTED = 8 * _COLUMNS
+"""Columns that are reflected at once, unless there are threads for less: all panels are prepared for each block of them (with a quarter of these 512² took a fifth longer)."""
 _FEW = 16
 """So many columns are reflected by one reflection after the other: a panel of them would take longer to prepare."""
 _ROTATED = 48
@@ -353,7 +355,9 @@ class _Lowering:
         self.blocked = max(rows, width) > linear.BLOCK and not few
         steps = self.node.args[1].shape[1]
         self.values |= {"width": width, "steps": steps}
-        return self._columns(2 * _COLUMNS, rows, steps)
+        columns = self.node.attrs[2][0][1][1]
+        blocks = min(max(-(-columns // _REFLECTED), targets.available_cores()), -(-columns // (2 * _COLUMNS)))
+        return self._columns(-(-columns // blocks), rows, steps)
 
     def _columns(self, most: int, rows: int, steps: int, **areas: int) -> list[KernelCall]:
         """A call that computes columns of the result, ``most`` of them a tile."""
@@ -373,7 +377,7 @@ class _Lowering:
         self.values |= {"rows": size, "pitch": pitch}
         lanes = register_tile(self.dtype, self.target).lanes
         areas = {"both": 3 * linear.BLOCK * pitch, "packed": (size + lanes) * 2 * linear.BLOCK, "sums": 2 * linear.BLOCK}
-        return [self._call("whole", batch, 1, self._areas("scratch", work=pitch * (size + linear.COLUMNS_OF_SYMMETRIC), **areas))]
+        return [self._call("whole", batch, 1, self._areas("scratch", work=pitch * (size + linear.GROUP), **areas))]
 
     def _merge(self) -> list[KernelCall]:
         batch, size = self.node.args[0].shape

@@ -1,7 +1,7 @@
 """Eigenvalues and vectors of symmetric matrices by divide and conquer, and singular values by these.
 
 Before: ``eigh`` of a matrix of 128 by 128.
-After: a call that makes it tridiagonal, one that rotates 8 tridiagonal matrices of 16² in lanes, three times the calls that merge two neighbours and a product of
+After: a call that makes it tridiagonal, one that rotates 16 tridiagonal matrices of 8² in lanes, four times the calls that merge two neighbours and a product of
 matrices, and one that applies the reflections. All but the first and the last is in float64: equal eigenvalues, and numbers that do not matter, need no case of their own
 (``_codegen/linear/merging.py``).
 """
@@ -15,8 +15,8 @@ from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 
-_LEAF = 16
-"""Rows of the largest tridiagonal matrix that is rotated: 8 of them are lanes, and take as long as one."""
+_LEAF = 8
+"""Rows of the largest tridiagonal matrix that is rotated, a matrix a lane."""
 
 
 def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
@@ -63,7 +63,7 @@ def svdvals(graph: Graph, a: Node) -> Node:
 def _negative_gram(graph: Graph, a: Node) -> Node:
     """``-A^T A``, whose eigenvalues come in the order of singular values."""
     wide = graph.cast(a, dt.float64)
-    return graph.contract(-wide, wide.transpose(1, 2), batch=1)
+    return -graph.contract(wide, wide.transpose(1, 2), batch=1)
 
 
 def _are_small(a: Node) -> bool:

@@ -19,5 +19,5 @@ from flambeau._codegen.linear.reflections import TOGETHER as TOGETHER
 from flambeau._codegen.linear.reflections import qr as qr
 from flambeau._codegen.linear.reflections import reflection as reflection
 from flambeau._codegen.linear.substitution import substitution as substitution
-from flambeau._codegen.linear.tridiagonal import TOGETHER as COLUMNS_OF_SYMMETRIC
+from flambeau._codegen.linear.tridiagonal import GROUP as GROUP
 from flambeau._codegen.linear.tridiagonal import tridiagonal as tridiagonal

@@ -15,7 +15,7 @@ from flambeau._codegen.ir import Value, constant, i64
 from flambeau._codegen.linear.columns import BLOCK, Structure
 from flambeau._codegen.linear.reflections import Reflections
 
-TOGETHER = 4
+GROUP = 4
 """Columns of the matrix that are multiplied by a vector at once, both as columns and as rows: an element is loaded once for both."""
 _UPDATED = 56
 """Columns that an update takes together: above their first row there is nothing to do."""
@@ -44,7 +44,7 @@ class _Tridiagonal(Reflections):
             self.load(
                 f.offset(self.buffer("a"), f.mul(matrix, square), self.element), self.rows, self.rows, self.rows, self.work, self.pitch
             )
-            f.fill(self.at(self.work, self.rows, self.pitch), f.mul(self.pitch, i64(TOGETHER * self.tile.bytes)))
+            f.fill(self.at(self.work, self.rows, self.pitch), f.mul(self.pitch, i64(GROUP * self.tile.bytes)))
             f.fill(self.both, f.mul(self.pitch, i64(3 * BLOCK * self.tile.bytes)))
             self._scale(f.offset(self.buffer("to.scale"), matrix, self.element))
             self.diagonal = f.offset(self.buffer("to.diagonal"), f.mul(matrix, self.rows), self.element)
@@ -163,7 +163,7 @@ class _Tridiagonal(Reflections):
         f = self.module.function(name, parameters, linkage="internal", attributes="noinline")
         matrix, pitch, x, y, start, rows = f.parameters
         type, width, zero = self.tile.type, self.width, constant(self.tile.type, 0.0)
-        together = min(TOGETHER, width)
+        together = min(GROUP, width)
         with f.loop(f.binary("and", start, -together), rows, together) as groups:
             numbers = [f.add(groups.index, each) for each in range(together)]
             places = [f.offset(matrix, f.mul(number, pitch), self.element) for number in numbers]
