@@ -206,7 +206,7 @@ def operations(node: Node) -> int:
         return 4 * batch * columns * rows * node.args[1].shape[1]
     return {
         "eigh": 36 * batch * columns**3,
-        "singular": 60 * prod(results[1][1]) * columns,
+        "singular": 60 * node.args[0].numel * columns,
         "cholesky": batch * rows**3 // 3,
         "substitution": batch * columns * rows**2,
         "permutation": 0,
@@ -351,7 +351,7 @@ class _Lowering:
 
     def _reflection(self) -> list[KernelCall]:
         _, width, rows = self.node.args[0].shape
-        few = self.node.attrs[2][0][1][1] <= _FEW and "identity" not in self.flags
+        few = self.node.attrs[2][0][1][1] <= (linear.BLOCK if "identity" in self.flags else _FEW)
         self.blocked = max(rows, width) > linear.BLOCK and not few
         steps = self.node.args[1].shape[1]
         self.values |= {"width": width, "steps": steps}

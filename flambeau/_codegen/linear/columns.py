@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets, panels_of_rows
@@ -241,16 +242,24 @@ class Columns:
         f.ret()
         return name
 
-    def divide(self, column: Value, row: Value, rows: Value, divisor: Value, factor: Value | None = None) -> None:
-        """Divide the elements of a column below ``row``, times a ``factor``, by a number."""
-        f = self.f
-        edge, scale = self.down(row), f.splat(divisor, self.width)
+    def divide(self, column: Value, row: Value, rows: Value, divisor: Value) -> None:
+        """Divide the elements of a column below ``row`` by a number."""
+        scale = self.f.splat(divisor, self.width)
+        self._below(column, row, rows, lambda old: self.f.binary("fdiv", old, scale))
+
+    def scale(self, column: Value, row: Value, rows: Value, *factors: Value) -> None:
+        """Multiply the elements of a column below ``row`` by numbers, one after the other."""
+        spread = [self.f.splat(factor, self.width) for factor in factors]
+        self._below(column, row, rows, lambda old: reduce(self.f.mul, spread, old))
+
+    def _below(self, column: Value, row: Value, rows: Value, what: Callable[[Value], Value]) -> None:
+        """Replace the elements of a column below ``row``."""
+        f, edge = self.f, self.down(row)
         inside = f.compare("sgt", self.lanes(edge), f.splat(row, self.width))
         with f.loop(edge, rows, self.width, [inside]) as vectors:
             place = f.offset(column, vectors.index, self.element)
             old = f.load(place, self.tile.type)
-            new = old if factor is None else f.mul(old, f.splat(factor, self.width))
-            f.store(f.select(vectors.carried[0], f.binary("fdiv", new, scale), old), place)
+            f.store(f.select(vectors.carried[0], what(old), old), place)
             vectors.carry(constant(vector("i1", self.width), 1))
 
     def multiply(

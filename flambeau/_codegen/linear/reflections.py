@@ -16,6 +16,9 @@ from flambeau._codegen.linear.decomposition import Decomposition
 TOGETHER = 56
 """Columns that the reflections of a panel are applied to at once."""
 
+NEAR = 8
+"""Columns of a panel that are reflected by as many reflections one after the other: they stay in the first-level cache."""
+
 CHAIN = 32
 """Terms of a chain of multiply-adds in products with reflections: with one chain for 512 rows, ``Q R`` was twice as far from A."""
 
@@ -184,7 +187,7 @@ class Reflections(Columns):
         beta = f.neg(f.intrinsic("copysign", f.intrinsic("sqrt", self._squares(column, step, scale)), alpha))
         some = f.compare("une", below, 0.0)
         with f.when(some):
-            self.divide(column, step, self.rows, f.sub(alpha, beta), scale)
+            self.scale(column, step, self.rows, scale, f.binary("fdiv", constant(self.element, 1.0), f.sub(alpha, beta)))
             self.put(f.binary("fdiv", beta, scale), column, step)
         return f.select(some, f.binary("fdiv", f.sub(beta, alpha), beta), constant(self.element, 0.0))
 
@@ -230,12 +233,19 @@ class _QR(Reflections, Decomposition):
 
     def panel(self, first: Value, last: Value) -> None:
         f, rows = self.f, self.rows
-        with f.loop(first, last) as loop:
-            step, following = loop.index, f.add(loop.index, 1)
-            column, right = self.at(self.work, step, self.pitch), self.at(self.work, following, self.pitch)
-            tau = self._reflection(column, step)
-            self.put(tau, self.taus, step)
-            self.reflect(column, tau, step, rows, right, self.pitch, f.sub(last, following))
+        with f.loop(first, last, NEAR) as groups:
+            end = self.smaller(f.add(groups.index, NEAR), last)
+            with f.loop(groups.index, end) as loop:
+                step, following = loop.index, f.add(loop.index, 1)
+                column, right = self.at(self.work, step, self.pitch), self.at(self.work, following, self.pitch)
+                tau = self._reflection(column, step)
+                self.put(tau, self.taus, step)
+                self.reflect(column, tau, step, rows, right, self.pitch, f.sub(end, following))
+            with f.loop(end, last, NEAR) as columns:
+                here = self.smaller(f.sub(last, columns.index), i64(NEAR))
+                with f.loop(groups.index, end) as steps:
+                    column, target = self.at(self.work, steps.index, self.pitch), self.at(self.work, columns.index, self.pitch)
+                    self.reflect(column, self.get(self.taus, steps.index), steps.index, rows, target, self.pitch, here)
         if self.structure.blocked:
             with f.when(f.compare("slt", last, self.count)):
                 self.prepare(self.work, self.pitch, first, last, rows, self.taus, adjoint=True)
@@ -294,9 +304,18 @@ class _Reflection(Reflections):
                 self.prepare(self.source, self.rows, first, last, self.rows, self.taus, adjoint)
                 self.apply(f.offset(target, first, self.element), self.pitch, count)
             else:
-                size = f.sub(last, first)
-                self.load(self.at(self.source, first, self.rows), self.rows, self.rows, size, self.v, self.pitch)
-                with f.loop(0, size) as steps:
-                    number = steps.index if adjoint else f.sub(f.sub(size, steps.index), 1)
-                    v, step = self.at(self.v, number, self.pitch), f.add(first, number)
-                    self.reflect(v, self.get(self.taus, step), step, self.rows, target, self.pitch, count)
+                self._one_by_one(first, f.sub(last, first), target, count, f.add(self.first, begin))
+
+    def _one_by_one(self, first: Value, size: Value, target: Value, count: Value, number: Value) -> None:
+        """Apply ``size`` reflections to columns, of which the first has this ``number``: a few of them stay in the first-level cache meanwhile."""
+        f, flags = self.f, self.structure.flags
+        self.load(self.at(self.source, first, self.rows), self.rows, self.rows, size, self.v, self.pitch)
+        with f.loop(0, count, NEAR) as columns:
+            here = self.smaller(f.sub(count, columns.index), i64(NEAR))
+            with f.loop(0, size) as steps:
+                index = steps.index if "adjoint" in flags else f.sub(f.sub(size, steps.index), 1)
+                step, behind = f.add(first, index), f.add(number, f.add(columns.index, here))
+                # Columns of the identity have nothing yet in the rows of reflections behind them.
+                with f.when(f.compare("slt", step, behind) if "identity" in flags else constant("i1", 1)):
+                    v, tau = self.at(self.v, index, self.pitch), self.get(self.taus, step)
+                    self.reflect(v, tau, step, self.rows, self.at(target, columns.index, self.pitch), self.pitch, here)
