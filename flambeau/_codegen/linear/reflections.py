@@ -12,6 +12,7 @@ from flambeau._codegen.contract.kernel import Code, panels_of_rows
 from flambeau._codegen.ir import Value, constant, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
+from flambeau._codegen.linear.triangle import emit_turn
 
 TOGETHER = 56
 """Columns that the reflections of a panel are applied to at once."""
@@ -117,14 +118,13 @@ class Reflections(Columns):
         size, length = f.sub(last, first), f.sub(rows, first)
         self.length, self.size, self.v_pitch = length, size, self.read("v.pitch")
         self.load(self.at(source, first, pitch, first), pitch, length, size, self.v, self.v_pitch)
-        f.fill(self.lines, f.mul(length, i64(BLOCK * self.tile.bytes)))
         with f.loop(0, size) as columns:
             column = self.at(self.v, columns.index, self.v_pitch)
-            with f.loop(0, columns.index) as above:
-                self.put(constant(self.element, 0.0), column, above.index)
+            f.fill(column, f.mul(columns.index, i64(self.tile.bytes)))
             self.put(constant(self.element, 1.0), column, columns.index)
-            with f.loop(columns.index, length) as down:
-                self.put(self.get(column, down.index), self.lines, f.add(f.mul(down.index, BLOCK), columns.index))
+        for row in range(0, BLOCK, self.width):
+            start, lines = self.at(self.v, row, self.v_pitch), f.offset(self.lines, row, self.element)
+            f.call(f"@{emit_turn(self)}", start, self.v_pitch, f.sub(size, row), length, lines, i64(BLOCK))
         self.pack(self.v, self.v_pitch, i64(0), length, size, self.packed)
         self._triangle(f.offset(taus, first, self.element), adjoint)
 
