@@ -174,7 +174,7 @@ def tridiagonal(graph: Graph, a: Node) -> tuple[Node, ...]:
 
 def merge(graph: Graph, d: Node, edges: Node, joint: Node, *flags: str) -> tuple[Node, Node, Node]:
     """Eigenvalues (batch, n) in increasing order, vectors (batch, element, vector), and the first and last row of these (batch, 2, n), of two halves d (batch, n) with
-    the edges (batch, 2, 2, n / 2) of their vectors, which meet in ``joint`` (batch,): see ``_codegen.linear.merging``.
+    the edges (batch, 2, 2, n / 2) of their vectors, which meet in ``joint`` (batch, 1): see ``_codegen.linear.merging``.
     """
     batch, size = d.shape
     results = tuple((d.dtype, shape) for shape in (d.shape, (batch, size, size), (batch, 2, size)))

@@ -51,13 +51,17 @@ def svd(graph: Graph, a: Node, full: bool) -> tuple[Node, Node, Node]:
     if full and rows > count:
         signs = graph.concat((signs, graph.constant(1.0, a.dtype, (batch, rows - count))), 1)
     left = left * signs.unsqueeze(2).expand(left.shape)
-    return graph.scan("min", graph.map("abs", diagonal), 1), left, right
+    return _roots(graph, values, a.dtype), left, right
 
 
 def svdvals(graph: Graph, a: Node) -> Node:
     """The singular values alone."""
-    squares = -eigvalsh(graph, _negative_gram(graph, a))
-    return graph.cast(graph.map("sqrt", graph.map("maximum", squares, 0.0)), a.dtype)
+    return _roots(graph, eigvalsh(graph, _negative_gram(graph, a)), a.dtype)
+
+
+def _roots(graph: Graph, values: Node, dtype: DType) -> Node:
+    """The singular values that these eigenvalues belong to."""
+    return graph.cast(graph.map("sqrt", graph.map("maximum", -values, 0.0)), dtype)
 
 
 def _negative_gram(graph: Graph, a: Node) -> Node:
@@ -94,7 +98,7 @@ def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool, dtype: D
     edges = graph.concat([columns.slice(2, row, 1).transpose(1, 2) for row in (0, leaf - 1)], 1)
     while leaf < whole:
         count, joints = values.shape[0] // 2, beside.slice(1, leaf - 1, whole // (2 * leaf), 2 * leaf)
-        pairs = values.reshape((count, 2 * leaf)), edges.reshape((count, 2, 2, leaf)), graph.dense(joints).reshape((count,))
+        pairs = values.reshape((count, 2 * leaf)), edges.reshape((count, 2, 2, leaf)), graph.dense(joints).reshape((count, 1))
         values, turn, edges = linear.merge(graph, *pairs, *(() if vectors else ("edges",)))
         if vectors:
             turn, halves = turn.reshape((count, 2, leaf, 2 * leaf)), columns.reshape((count, 2, leaf, leaf))
@@ -103,7 +107,9 @@ def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool, dtype: D
             found = graph.contract(turn.transpose(2, 3), halves, batch=2, order=(0, 2, 1, 3))
             columns = found.permute((0, 2, 1, 3)).reshape((count, 2 * leaf, 2 * leaf))
         leaf *= 2
-    values = graph.dense(values.reshape((batch, whole)).slice(1, 0, size))
+    values = graph.scan(
+        "max", graph.dense(values.reshape((batch, whole)).slice(1, 0, size)), 1
+    )  # those of clusters may be out of order by their last bits
     return values, columns.slice(1, 0, size) if vectors else columns
 
 

@@ -10,6 +10,7 @@ Both are far below what a float64 tells apart, and far above its smallest number
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -90,8 +91,8 @@ class _Merge(Columns):
         below, above = self._edges(half, near=True)
         least, joint = constant(self.element, LEAST), self.get(self.buffer("joint"), self.problem)
         root, signed = f.intrinsic("sqrt", f.intrinsic("fabs", joint)), f.intrinsic("copysign", constant(self.element, 1.0), joint)
-        with f.loop(0, size, 1, [i64(0), half, constant(self.element, 0.0)]) as loop:
-            left, right, total = loop.carried
+        with f.loop(0, size, 1, [i64(0), half, constant(self.element, 0.0), constant(self.element, -math.inf)]) as loop:
+            left, right, total, most = loop.carried
             last = f.sub(size, 1)
             ordered = f.compare("ole", self.get(values, self.smaller(left, last)), self.get(values, self.smaller(right, last)))
             takes = f.binary("and", f.compare("slt", left, half), f.binary("or", f.compare("sge", right, size), ordered))
@@ -99,16 +100,19 @@ class _Merge(Columns):
             weight = f.mul(root, f.select(takes, self.get(below, place), f.mul(signed, self.get(above, place))))
             weight = f.intrinsic("copysign", f.intrinsic("maxnum", f.intrinsic("fabs", weight), least), weight)
             square = f.mul(weight, weight)
-            self.put(self.get(values, place), self.areas["d"], loop.index)
+            most = f.intrinsic(
+                "maxnum", most, self.get(values, place)
+            )  # eigenvalues of a cluster may be in the wrong order by their last bits
+            self.put(most, self.areas["d"], loop.index)
             self.put(weight, self.areas["w"], loop.index)
             self.put(square, self.areas["q"], loop.index)
             f.store(place, f.offset(self.areas["place"], loop.index, "i64"))
             one = f.cast("zext", takes, "i64")
-            loop.carry(f.add(left, one), f.add(right, f.sub(i64(1), one)), f.add(total, square))
-        self.put(loop.carried[2], self.areas["total"], i64(0))
-        greatest = self.get(self.areas["d"], f.sub(size, 1))
+            loop.carry(f.add(left, one), f.add(right, f.sub(i64(1), one)), f.add(total, square), most)
+        _, _, total, most = loop.carried
+        self.put(total, self.areas["total"], i64(0))
         with f.loop(size, f.add(self.down(size), 2 * self.width)) as loop:
-            self.put(greatest, self.areas["d"], loop.index)
+            self.put(most, self.areas["d"], loop.index)
             self.put(constant(self.element, 0.0), self.areas["q"], loop.index)
 
     def _edges(self, half: Value, *, near: bool) -> tuple[Value, Value]:
