@@ -19,19 +19,25 @@ _LEAF = 8
 """Rows of the largest tridiagonal matrix that is rotated, a matrix a lane."""
 
 
-def eigh(graph: Graph, a: Node) -> tuple[Node, Node]:
-    """Eigenvalues (batch, n) in increasing order, and vectors as columns (batch, n, n), of (batch, n, n), whose lower triangle is used."""
+def eigh(graph: Graph, a: Node, dtype: DType | None = None) -> tuple[Node, Node]:
+    """Eigenvalues (batch, n) in increasing order, and vectors as columns (batch, n, n), of (batch, n, n), whose lower triangle is used.
+
+    Vectors may be in another dtype.
+    """
+    dtype = dtype or a.dtype
     if _are_small(a):
-        return linear.eigh(graph, a)
-    packed, taus, values, columns = _divided(graph, a, vectors=True)
-    columns = _rounded(graph, columns, a.dtype)
+        values, columns = linear.eigh(graph, a)
+        return values, _rounded(graph, columns, dtype)
+    packed, taus, values, columns = _divided(graph, a, dtype)
+    columns = _rounded(graph, columns, dtype)
+    packed, taus = (graph.cast(each, dtype) for each in (packed, taus))
     turned = linear.reflection(graph, packed, taus, graph.dense(columns.slice(2, 1, a.shape[1] - 1)))
     return values, graph.concat((columns.slice(2, 0, 1), turned), 2)
 
 
 def eigvalsh(graph: Graph, a: Node) -> Node:
     """The eigenvalues alone."""
-    return linear.eigh(graph, a)[0] if _are_small(a) else _divided(graph, a, vectors=False)[2]
+    return linear.eigh(graph, a)[0] if _are_small(a) else _divided(graph, a, None)[2]
 
 
 def svd(graph: Graph, a: Node, full: bool) -> tuple[Node, Node, Node]:
@@ -40,8 +46,7 @@ def svd(graph: Graph, a: Node, full: bool) -> tuple[Node, Node, Node]:
     Right vectors V are those of ``A^T A``, which is computed in float64, where what is lost is below what a float32 tells apart. ``A V`` is ``U S``: QR makes it
     orthogonal also where S is almost 0, and what its R has beside the diagonal is rounding errors, since columns come in the order of their norms.
     """
-    values, right = eigh(graph, _negative_gram(graph, a))
-    right = _rounded(graph, right, a.dtype)
+    values, right = eigh(graph, _negative_gram(graph, a), a.dtype)
     packed, taus = linear.qr(graph, graph.dense(graph.contract(right, a, batch=1)))
     batch, count, rows = a.shape
     step = packed.strides[0]
@@ -74,17 +79,18 @@ def _are_small(a: Node) -> bool:
     return linear.are_small(a.shape[0], a.shape[1], a.dtype)
 
 
-def _divided(graph: Graph, a: Node, vectors: bool) -> tuple[Node, ...]:
-    """The reflections that make a matrix tridiagonal, the eigenvalues, and the vectors of the tridiagonal matrix."""
+def _divided(graph: Graph, a: Node, dtype: DType | None) -> tuple[Node, ...]:
+    """The reflections that make a matrix tridiagonal, the eigenvalues, and the vectors of the tridiagonal matrix, if there is a dtype for them."""
     packed, taus, diagonal, beside, scale = linear.tridiagonal(graph, a)
-    values, columns = _conquer(graph, graph.cast(diagonal, dt.float64), graph.cast(beside, dt.float64), vectors, a.dtype)
+    values, columns = _conquer(graph, graph.cast(diagonal, dt.float64), graph.cast(beside, dt.float64), dtype)
     values = graph.cast(values / graph.cast(scale, dt.float64).unsqueeze(1).expand(values.shape), a.dtype)
     return packed, taus, values, columns
 
 
-def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool, dtype: DType) -> tuple[Node, Node]:
-    """Eigenvalues, and vectors as columns (batch, n, at least n elements), or nothing useful, of tridiagonal matrices (batch, n) and (batch, n - 1) in float64; vectors are rounded to ``dtype``
-    before the last product.
+def _conquer(graph: Graph, diagonal: Node, beside: Node, dtype: DType | None) -> tuple[Node, Node]:
+    """Eigenvalues, and vectors as columns (batch, n, at least n elements), of tridiagonal matrices (batch, n) and (batch, n - 1) in float64.
+
+    Vectors are rounded to ``dtype`` before the last product; without one they are not computed, and what stands for them means nothing.
 
     A matrix is that of two halves and ``|e| (1, s) (1, s)^T`` in the rows where they meet, with e the element between them and s its sign.
     """
@@ -99,8 +105,8 @@ def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool, dtype: D
     while leaf < whole:
         count, joints = values.shape[0] // 2, beside.slice(1, leaf - 1, whole // (2 * leaf), 2 * leaf)
         pairs = values.reshape((count, 2 * leaf)), edges.reshape((count, 2, 2, leaf)), graph.dense(joints).reshape((count, 1))
-        values, turn, edges = linear.merge(graph, *pairs, *(() if vectors else ("edges",)))
-        if vectors:
+        values, turn, edges = linear.merge(graph, *pairs, *(() if dtype else ("edges",)))
+        if dtype:
             turn, halves = turn.reshape((count, 2, leaf, 2 * leaf)), columns.reshape((count, 2, leaf, leaf))
             if 2 * leaf == whole:
                 turn, halves = (_rounded(graph, each, dtype) for each in (turn, halves))
@@ -110,7 +116,7 @@ def _conquer(graph: Graph, diagonal: Node, beside: Node, vectors: bool, dtype: D
     values = graph.scan(
         "max", graph.dense(values.reshape((batch, whole)).slice(1, 0, size)), 1
     )  # those of clusters may be out of order by their last bits
-    return values, columns.slice(1, 0, size) if vectors else columns
+    return values, columns.slice(1, 0, size) if dtype else columns
 
 
 def _division(size: int) -> tuple[int, int]:
