@@ -1,4 +1,4 @@
-"""Kernels of linear algebra: LU, Cholesky and QR decompositions, and triangular systems, of real matrices.
+"""Kernels of linear algebra: LU, Cholesky and QR decompositions, triangular systems and eigenvalues, of real matrices.
 
 A matrix lies in memory column after column, so that lanes go down the rows, and each column begins at a multiple of a vector: ``columns.py``
 has what all kernels do with such matrices. Up to ``BLOCK`` columns (a *panel*) are decomposed one after the other; what a panel does to the columns
