@@ -55,7 +55,7 @@ def _scaled_moments(graph: Graph, x: Node, axes: Shape, centered: bool) -> tuple
     share = graph.constant(1.0, dt.float64) / float(prod(x.shape[axis] for axis in axes))
     with graph.apart("moments: magnitude"):
         inverse = 1.0 / graph.reduce("max", graph.map("abs", x), axes, keepdim=True)
-        near = graph.reduce("sum", x, axes, keepdim=True) * share if centered else None
+        near = _if_finite(graph, graph.reduce("sum", x, axes, keepdim=True) * share) if centered else None
     scale = graph.where(graph.map("isfinite", inverse) & (inverse > 0.0), inverse, 1.0)
     with graph.apart("moments: deviations"):
         scaled = (x if near is None else x - near.expand(x.shape)) * scale.expand(x.shape)
@@ -78,7 +78,11 @@ def _first(graph: Graph, x: Node, axes: Shape, shape: Shape) -> Node:
     steps = tuple(0 if axis in axes else step for axis, step in enumerate(source.strides))
     base = source.args[0] if source.kind == "view" else source
     found = _read(graph, base, lay.layout(shape, steps, source.layout.offset, x.dtype), 0)
-    return graph.cast(found, dt.float64)
+    return _if_finite(graph, graph.cast(found, dt.float64))
+
+
+def _if_finite(graph: Graph, x: Node) -> Node:
+    return graph.where(graph.map("isfinite", x), x, 0.0)
 
 
 def _read(graph: Graph, base: Node, layout: Layout, depth: int) -> Node:

@@ -36,14 +36,15 @@ _BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 13
 
 
 def _hurwitz(s: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """The sum of ``(q + k) ** -s`` over all k from 0: term by term up to 10, the rest by Euler and Maclaurin's formula.
+    """The sum of ``(q + k) ** -s`` over all k from 0: term by term up to ``10 + s``, the rest by Euler and Maclaurin's formula, whose terms grow with s.
 
-    Below -16384 there would be too many terms; the result is NaN.
+    From ``s = 60`` on what is beyond 70 does not count. Below -16384 there would be too many terms; the result is NaN.
     """
     s, q = np.broadcast_arrays(s.astype(np.float64), q.astype(np.float64))
     with np.errstate(all="ignore"):
         total, a = np.zeros(q.shape), np.where(q < -16384, np.nan, q)
-        while (small := a <= 10).any():
+        enough = 10 + np.clip(s, 0, 60)
+        while (small := a <= enough).any():
             total = total + np.where(small, a**-s, 0.0)
             a = np.where(small, a + 1, a)
         power = a**-s

@@ -346,8 +346,8 @@ def std(
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     real = input.layout.dtype.to_real()
-    between = dt.float64 if real is dt.float32 else real  # the variance of 1e-30 or 1e30 is no float32
-    return into(out, _variance(input, dim, unbiased, keepdim, correction, between).sqrt().to(real))
+    # The variance of 1e-30 or 1e30 is no float32, nor bfloat16, and in half precision the root would be that of a rounded number.
+    return into(out, _variance(input, dim, unbiased, keepdim, correction, dt.float64).sqrt().to(real))
 
 
 def var_mean(
@@ -387,8 +387,6 @@ def std_mean(
 def _mean(input: Tensor, axes: Any, keepdim: bool) -> Tensor:
     """The mean by the sum that the variance has too, in double precision."""
     dtype = input.layout.dtype
-    if dtype.itemsize < dt.float32.itemsize:
-        return input.mean(axes, keepdim)  # in float32 already
     return input.mean(axes, keepdim, dtype=_precise(dtype)).to(dtype)
 
 

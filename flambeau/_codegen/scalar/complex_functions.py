@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 
 from flambeau._codegen import vmath
-from flambeau._codegen.lanes import Lanes
-from flambeau._codegen.scalar.complexes import Complex, add, conjugate, multiply, negate, reciprocal
+from flambeau._codegen.lanes import Lanes, rarely
+from flambeau._codegen.scalar.complexes import Complex, add, conjugate, divide, multiply, reciprocal
 
 Function = Callable[..., Complex]
 
@@ -36,6 +36,37 @@ def _rotated(function: Function) -> Function:
     return rotated
 
 
+def _except(where: Callable[[Complex], Lanes], rare: Function) -> Callable[[Function], Function]:
+    """A function that ``rare`` stands for at some complex128 numbers: where a square, a sum or a quotient on the way is no float64. Complex64 has none."""
+
+    def decorated(function: Function) -> Function:
+        def either(z: Complex) -> Complex:
+            result = function(z)
+            return result if z.re.element != "double" else Complex(*rarely(where(z), result, lambda: rare(z)))
+
+        return either
+
+    return decorated
+
+
+def _larger(z: Complex) -> Lanes:
+    re, im = z.re.abs(), z.im.abs()
+    return (re < im).select(im, re)
+
+
+def _is_extreme(z: Complex) -> Lanes:
+    """Whether squares may overflow, or have few bits."""
+    size = _larger(z)
+    return ((size > 2.0**500) & (size < math.inf)) | ((size < 2.0**-500) & (size > 0.0))
+
+
+def _moderate(z: Complex) -> tuple[Complex, Lanes]:
+    """What is extreme, times a power of two, and its exponent."""
+    exponent = (_larger(z) > 1.0).select(z.re.constant(-600.0), 600.0)
+    factor = (exponent < 0.0).select(z.re.constant(2.0**-600), 2.0**600)
+    return Complex(z.re * factor, z.im * factor), exponent
+
+
 def _constant(like: Complex, re: float, im: float = 0.0) -> Complex:
     return Complex(like.re.constant(re), like.re.constant(im))
 
@@ -52,6 +83,7 @@ def angle(z: Complex) -> Lanes:
     return vmath.atan2(z.im, z.re)
 
 
+@_in_double
 def sign(z: Complex) -> Complex:
     """``z / |z|``, and 0 at 0."""
     size = absolute(z)
@@ -66,6 +98,7 @@ def exp(z: Complex) -> Complex:
     return Complex(size * vmath.cos(z.im), im)
 
 
+@_in_double
 def exp2(z: Complex) -> Complex:
     return exp(_scaled(z, math.log(2.0)))
 
@@ -78,6 +111,12 @@ def expm1(z: Complex) -> Complex:
     return Complex(re, vmath.exp(z.re) * vmath.sin(z.im))
 
 
+def _log_of_extreme(z: Complex) -> Complex:
+    moderate, exponent = _moderate(z)
+    return Complex(exponent.fma(-math.log(2.0), vmath.log(absolute(moderate))), angle(z))
+
+
+@_except(_is_extreme, _log_of_extreme)
 @_in_double
 def log(z: Complex) -> Complex:
     re, im = z.re.abs(), z.im.abs()
@@ -107,8 +146,15 @@ def log10(z: Complex) -> Complex:
     return _scaled(log(z), 1.0 / math.log(10.0))
 
 
+def _sqrt_of_extreme(z: Complex) -> Complex:
+    moderate, exponent = _moderate(z)
+    factor = (exponent < 0.0).select(z.re.constant(2.0**300), 2.0**-300)
+    root = _usual_sqrt(moderate)
+    return Complex(root.re * factor, root.im * factor)
+
+
 @_in_double
-def sqrt(z: Complex) -> Complex:
+def _usual_sqrt(z: Complex) -> Complex:
     re = z.re.abs()
     size = absolute(z)
     main = (re * 0.5 + size * 0.5).sqrt()
@@ -122,13 +168,20 @@ def sqrt(z: Complex) -> Complex:
     return Complex(result_re, result_im.copysign(z.im))
 
 
+sqrt = _except(_is_extreme, _sqrt_of_extreme)(_usual_sqrt)
+
+
 def rsqrt(z: Complex) -> Complex:
     return reciprocal(sqrt(z))
 
 
 @_in_double
 def sigmoid(z: Complex) -> Complex:
-    return reciprocal(add(exp(negate(z)), _constant(z, 1.0)))
+    """``1 / (1 + e)`` or ``e / (1 + e)`` of the exponential that is at most 1."""
+    right = z.re >= 0.0
+    e = exp(Complex(-z.re.abs(), right.select(-z.im, z.im)))
+    above = Complex(right.select(z.re.constant(1.0), e.re), right.select(z.re.constant(0.0), e.im))
+    return divide(above, add(e, _constant(z, 1.0)))
 
 
 @_in_double
@@ -205,6 +258,21 @@ def acosh(z: Complex) -> Complex:
 asinh = _rotated(asin)
 
 
+def _beyond_atanh(z: Complex) -> Lanes:
+    """Where z is huge, or so close to 1 or -1 that the square of its distance is 0."""
+    size = _larger(z)
+    return ((size > 2.0**500) & (size < math.inf)) | ((z.re.abs() == 1.0) & (z.im.abs() < 2.0**-500) & (z.im != 0.0))
+
+
+def _extreme_atanh(z: Complex) -> Complex:
+    """``1 / z`` and half of pi; next to 1 ``log(2 / |z - 1|) / 2`` and an eighth of a turn."""
+    huge = _larger(z) > 2.0
+    near = (math.log(2.0) - vmath.log(z.im.abs())) * 0.5
+    re = huge.select(reciprocal(z).re, near).copysign(z.re)
+    return Complex(re, huge.select(z.re.constant(math.pi / 2), math.pi / 4).copysign(z.im))
+
+
+@_except(_beyond_atanh, _extreme_atanh)
 @_in_double
 def atanh(z: Complex) -> Complex:
     magnitude = z.re.abs()

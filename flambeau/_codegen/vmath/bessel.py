@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 from flambeau._codegen.lanes import Lanes, polynomial
-from flambeau._codegen.vmath.exponential import exp
+from flambeau._codegen.vmath.exponential import exp, exp_of_reduced, reduce, scale
 from flambeau._codegen.vmath.formats import in_double
 from flambeau._codegen.vmath.logarithm import log
 from flambeau._codegen.vmath.trigonometric import sin_cos
@@ -191,8 +191,8 @@ def _modified_second_kind(x: Lanes, order: int, *, scaled: bool) -> Lanes:
     if scaled:
         near = near * exp(bounded)
     else:
-        root = exp(beyond * -0.5)  # so that the product becomes subnormal, and exp(-x) not before it
-        far = root * far * root
+        r, shifted = reduce(-beyond.at_most(760.0))
+        far = scale(exp_of_reduced(r) * far, shifted)  # the product becomes subnormal, and exp(-x) not before it
     result = (x <= 2.0).select(near, (x == math.inf).select(x.constant(0.0), far))
     return _on_positive(x, result, math.inf)
 

@@ -78,6 +78,9 @@ _SHORT_ERFINV_TAIL = (
 )  # fmt: skip
 """``erfinv(x) = x P(sqrt(w) - 13/4)`` beyond, for float32."""
 
+_HALF_ROOT_PI = (0.886226925452758, -3.8332932499128993e-17)
+"""``sqrt(pi) / 2``, and what it lacks."""
+
 _NORMAL_TAIL = (
     0.14133134484291077, -0.22806978225708008, 0.11313512921333313, -0.024548364803195, -0.005118155851960182,
     0.0029429795686155558, 0.0008014310733415186, -0.00033141043968498707, -0.0001563560654176399,
@@ -210,11 +213,11 @@ def _precise_erfinv(x: Lanes) -> Lanes:
     square = (logarithm * (-1.0 / a)) / ((centre * centre - logarithm * (1.0 / a)).sqrt() + centre)
     with builder.loop(0, 3, carried=[square.sqrt().value]) as loop:
         y = x.of(loop.carried[0])
-        small = y.fma(polynomial(y * y, _ERF["double"]), y)
-        error = (y < 0.75).select(small - magnitude, complement - _precise_erfc_of_large(y.at_least(0.75)))
+        small = y.fma(polynomial(y * y, _ERF["double"]), y - magnitude)  # a difference that is exact in the last step
+        error = (y < 0.75).select(small, complement - _precise_erfc_of_large(y.at_least(0.75)))
         step = error * exp(y * y) * (math.sqrt(math.pi) / 2.0)
         loop.carry((y - step / step.fma(y, 1.0)).value)
     y = x.of(loop.carried[0])
     # Below, erf(y) is 2 y / sqrt(pi) to the last place, and the square above may be subnormal.
-    y = (magnitude < 2.0**-28).select(magnitude * (math.sqrt(math.pi) / 2.0), y)
+    y = (magnitude < 2.0**-28).select(magnitude.fma(_HALF_ROOT_PI[0], magnitude * _HALF_ROOT_PI[1]), y)
     return x.is_nan().select(x, _at_ends(magnitude, y).copysign(x))

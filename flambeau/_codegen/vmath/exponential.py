@@ -12,6 +12,7 @@ from typing import NamedTuple
 from flambeau._codegen.ir import Value
 from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
 from flambeau._codegen.vmath.formats import Format, format_of
+from flambeau._codegen.vmath.pairs import fast_two_sum, two_product
 
 Scale = Callable[[Lanes, Lanes], Lanes]
 """How a number is multiplied by ``2**n``: ``scale``, or ``_scale_normal``."""
@@ -163,12 +164,22 @@ def short_exp(x: Lanes) -> Lanes:
 
 
 def expm1(x: Lanes) -> Lanes:
-    """``2**n (exp(r) - 1) + (2**n - 1)``; n is shared by two factors, since ``2**n`` overflows before the result does."""
+    """``2**n (exp(r) - 1) + (2**n - 1)``; n is shared by two factors, since ``2**n`` overflows before the result does.
+
+    The sum cancels: what r and ``exp(r) - 1`` are rounded by is kept.
+    """
+    of = format_of(x)
     limits = _LIMITS[x.element]
-    r, shifted = reduce(x.at_most(limits.overflow).at_least(limits.minus_one))
-    small = expm1_of_reduced(r)
+    bounded = x.at_most(limits.overflow).at_least(limits.minus_one)
+    shifted = bounded.fma(of.log2e[0], of.integer)
+    n = shifted - of.integer
+    whole, part = two_product(n, of.ln2[0])
+    r, rest = fast_two_sum(bounded - whole, -n.fma(of.ln2[1], part))
+    small, rest = fast_two_sum(r, (r * r).fma(polynomial(r, _EXPM1[r.element]), rest))
     half = power_of_two(shifted - 1.0)
-    result = small.fma(half, half - 0.5) * 2.0
+    whole = half - 0.5
+    high = small.fma(half, whole)
+    result = (high + rest.fma(half, small.fma(half, whole - high))) * 2.0
     # Where n is 0 the sum is exact but its halves may be subnormal.
     return (half == 0.5).select((x == 0.0).select(x, small), result)
 

@@ -28,7 +28,7 @@ def _short_power(x: Lanes, y: Lanes) -> Lanes:
     return short_exp2(exponent.at_most(200.0).at_least(-200.0)).convert("fptrunc", "float")
 
 
-def _logarithm(x: Lanes) -> Pair:
+def log_pair(x: Lanes) -> Pair:
     """The natural logarithm of a positive double, to some 66 bits."""
     mantissa, k = reduce(x)
     one = x.constant(1.0)
@@ -44,7 +44,7 @@ def _logarithm(x: Lanes) -> Pair:
 
 def _power(x: Lanes, y: Lanes) -> Lanes:
     """``x ** y`` of positive doubles."""
-    logarithm, low = _logarithm(x)
+    logarithm, low = log_pair(x)
     exponent, error = two_product(y, logarithm)
     low = y.fma(low, error)
     bounded = exponent.at_most(710.0).at_least(-746.0)
