@@ -209,6 +209,25 @@ def conj(x: Any) -> Any:
 CONJ = unary("_conj", "conj", gradient=lambda grad: conj(grad))
 
 
+def _scaled_sum(name: str, scaled: Callable) -> Operator:
+    """``input + alpha * other`` or ``input - alpha * other`` of floating point, rounded once."""
+
+    def infer(operands: tuple, statics: tuple) -> Layout:
+        return infer_same(operands[:2], statics)
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        dtype = layouts[0].dtype
+        # In half precision alpha is rounded to it first, as any number that is added.
+        x, other, alpha = (graph.cast(graph.cast(operand, dtype), dtype.compute) for operand in operands)
+        return graph.cast(graph.map("fma", scaled(alpha), other, x), dtype)
+
+    return Operator(f"_{name}_scaled", ("input", "other", "alpha"), infer=infer, lower=lower, grad_name=f"{name.capitalize()}Backward0")
+
+
+ADD_SCALED = _scaled_sum("add", lambda alpha: alpha).gradient(input=lambda grad: grad, other=lambda grad, alpha: grad * alpha)
+SUB_SCALED = _scaled_sum("sub", lambda alpha: -alpha).gradient(input=lambda grad: grad, other=lambda grad, alpha: grad * -alpha)
+
+
 def add(input: Any, other: Any, *former: Any, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input + alpha * other``, element by element, broadcast and promoted together.
 
@@ -223,11 +242,9 @@ def add(input: Any, other: Any, *former: Any, alpha: Any = 1, out: Tensor | None
     """
     if former:
         other, alpha = number_first("add", "alpha", other, *former)
-    if alpha.__class__ is not int or alpha != 1:
-        other = _scaled(input, other, alpha)
     if not (isinstance(input, TensorBase) and isinstance(other, TensorBase)):
         input, other = _one_tensor("add", input, other)
-    result = ADD(input, other)
+    result = ADD(input, other) if alpha.__class__ is int and alpha == 1 else _with_alpha(ADD, ADD_SCALED, input, other, alpha)
     return result if out is None else into(out, result)
 
 
@@ -241,11 +258,9 @@ def sub(input: Any, other: Any, *former: Any, alpha: Any = 1, out: Tensor | None
     """
     if former:
         other, alpha = number_first("sub", "alpha", other, *former)
-    if alpha.__class__ is not int or alpha != 1:
-        other = _scaled(input, other, alpha)
     if not (isinstance(input, TensorBase) and isinstance(other, TensorBase)):
         input, other = _one_tensor("sub", input, other)
-    result = SUB(input, other)
+    result = SUB(input, other) if alpha.__class__ is int and alpha == 1 else _with_alpha(SUB, SUB_SCALED, input, other, alpha)
     return result if out is None else into(out, result)
 
 
@@ -256,16 +271,18 @@ def _one_tensor(name: str, input: Any, other: Any) -> tuple[Any, Any]:
     return input, other
 
 
-def _scaled(input: Any, other: Any, alpha: Any) -> Any:
+def _with_alpha(plain: Operator, scaled: Operator, input: Any, other: Any, alpha: Any, in_place: bool = False) -> Tensor:
+    """A sum or difference with ``alpha`` times ``other``: one operator of floating point, and a product first of other dtypes."""
     alpha = number(alpha)
-    dtype = common_dtype([each.layout if isinstance(each, TensorBase) else each.__class__ for each in (number(input), number(other))])
+    dtype = common_dtype([each.layout if isinstance(each, TensorBase) else each.__class__ for each in (input, other)])
     if alpha.__class__ is bool and dtype is not dt.bool:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if alpha.__class__ in (float, complex) and dtype.category < dt.FLOAT:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     if alpha.__class__ is complex and not dtype.is_complex:
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
-    return other * alpha
+    operator, operands = (scaled, (input, other, alpha)) if dtype.category == dt.FLOAT else (plain, (input, other * alpha))
+    return operator.inplace(input, *operands) if in_place else operator(*operands)
 
 
 def _unknown_rounding(given: Any) -> Exception:
@@ -503,18 +520,20 @@ def add_(input: Tensor, other: Any, *former: Any, alpha: Any = 1) -> Tensor:
     """In-place version of ``add()``."""
     if former:
         other, alpha = number_first("add_", "alpha", other, *former)
-    if alpha.__class__ is not int or alpha != 1:
-        other = _scaled(input, other, alpha)
-    return ADD.inplace(input, input, other if isinstance(other, TensorBase) else number(other))
+    other = other if isinstance(other, TensorBase) else number(other)
+    if alpha.__class__ is int and alpha == 1:
+        return ADD.inplace(input, input, other)
+    return _with_alpha(ADD, ADD_SCALED, input, other, alpha, in_place=True)
 
 
 def sub_(input: Tensor, other: Any, *former: Any, alpha: Any = 1) -> Tensor:
     """In-place version of ``sub()``."""
     if former:
         other, alpha = number_first("sub_", "alpha", other, *former)
-    if alpha.__class__ is not int or alpha != 1:
-        other = _scaled(input, other, alpha)
-    return SUB.inplace(input, input, other if isinstance(other, TensorBase) else number(other))
+    other = other if isinstance(other, TensorBase) else number(other)
+    if alpha.__class__ is int and alpha == 1:
+        return SUB.inplace(input, input, other)
+    return _with_alpha(SUB, SUB_SCALED, input, other, alpha, in_place=True)
 
 
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:

@@ -224,7 +224,7 @@ def isin(call: Call) -> Any:
 # -- the table -------------------------------------------------------------------------------------------------------------
 
 BROADCAST = (
-    "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "angle", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",
+    "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "_add_scaled", "angle", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",
     "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clamp", "clamp_max", "clamp_min",
     "clone", "complex", "_conj", "copysign", "cos", "cosh", "digamma", "div", "elu", "eq", "erf", "erfc", "erfinv", "exp", "exp2",
     "expm1", "_fixed_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "gcd", "ge", "gelu", "gt", "hardshrink",
@@ -235,7 +235,7 @@ BROADCAST = (
     "softshrink", "special_airy_ai", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1", "special_entr", "special_erfcx",
     "special_log_ndtr", "special_modified_bessel_i0", "special_modified_bessel_i1", "special_modified_bessel_k0",
     "special_modified_bessel_k1", "special_ndtri", "special_scaled_modified_bessel_k0", "special_scaled_modified_bessel_k1",
-    "special_spherical_bessel_j0", "_sqrt", "sqrt", "square", "sub", "tan", "tanh", "threshold", "trunc", "trunc_divide", "zeta",
+    "special_spherical_bessel_j0", "_sqrt", "sqrt", "square", "sub", "_sub_scaled", "tan", "tanh", "threshold", "trunc", "trunc_divide", "zeta",
 )  # fmt: skip
 
 LEADING = (
