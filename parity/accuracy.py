@@ -174,6 +174,7 @@ class Measurement(OperatorCheck):
         """Measure the samples as they are drawn from a seed; those on which the sides do not agree at all are left out."""
         for generator in (torch.manual_seed, np.random.seed, random.seed):
             generator(number)
+        self.seed = number + 1  # a gradient of a view depends on what is pulled back, and on nothing that is drawn
         self.comparison.begin()
         differentiable = self.op.supports_autograd and dtype in self.op.supported_backward_dtypes("cpu")
         samples = self.op.sample_inputs("cpu", dtype, requires_grad=differentiable, set_seed=False)
