@@ -261,7 +261,7 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     ),
     "copysign": (
         infer_float,
-        lambda grad, input, result: FUNCTIONS.where(input == 0, 0.0, grad * result / input),
+        lambda grad, input, result: grad * FUNCTIONS.where(input == 0, 0.0, result / input),
         lambda grad: grad * 0,
         "The magnitude of ``input`` with the sign of ``other``.",
     ),
@@ -277,7 +277,7 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
         lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))),
         "The smaller of two elements; NaN only if both are.",
     ),
-    "nextafter": (_infer_next, lambda grad: grad * 0, lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
+    "nextafter": (_infer_next, lambda grad, input, other: FUNCTIONS.where(input == other, 0.0, grad), lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
     "logaddexp": (
         infer_float,
         lambda grad, input, other: grad * (input - other).sigmoid(),

@@ -164,12 +164,25 @@ def _x_times(name: str, input: Any, other: Any, logarithm: Any) -> Tensor:
     return FUNCTIONS.where(zero, 0.0, input * logarithm(safe))
 
 
+def _lower_logit(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    x = graph.cast(operands[0], layouts[0].dtype.compute)
+    return graph.cast(graph.map("log", x / (1.0 - x)), layouts[0].dtype)
+
+
+LOGIT = unary(
+    "logit",
+    infer=infer_float,
+    lower=_lower_logit,
+    gradient=lambda grad, input: FUNCTIONS.where((input < 0) | (input > 1), math.nan, grad / (input * (1 - input))),
+)
+
+
 def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:
     """``log(input / (1 - input))``, the inverse of ``sigmoid``; with ``eps``, of the input moved into ``[eps, 1 - eps]``."""
     x = _floating(input)
     if eps is not None:
         x = functions.clamp(x, eps, 1 - eps)
-    return into(out, basic.log(x / (1 - x)))
+    return into(out, LOGIT(x))
 
 
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -229,7 +229,7 @@ BROADCAST = (
     "clone", "complex", "_conj", "copysign", "cos", "cosh", "digamma", "div", "elu", "eq", "erf", "erfc", "erfinv", "exp", "exp2",
     "expm1", "_fixed_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "gcd", "ge", "gelu", "gt", "hardshrink",
     "hardsigmoid", "hardswish", "hardtanh", "heaviside", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "isfinite", "isinf",
-    "isnan", "lcm", "le", "leaky_relu", "lerp", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logaddexp", "logical_and",
+    "isnan", "lcm", "le", "leaky_relu", "lerp", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logaddexp", "logit", "logical_and",
     "logical_not", "logical_or", "logical_xor", "lt", "maximum", "minimum", "mish", "mul", "ndtr", "ne", "neg", "nextafter", "polygamma", "pow",
     "reciprocal", "relu", "remainder", "round", "rsqrt", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinh", "softplus",
     "softshrink", "special_airy_ai", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1", "special_entr", "special_erfcx",
