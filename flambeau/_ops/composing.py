@@ -11,12 +11,11 @@ import numpy as np
 from flambeau._ops import joining, shaping, views
 from flambeau._ops.arguments import int_tuple, into, whole
 from flambeau._ops.copying import TO
-from flambeau._ops.functions import addcmul
 from flambeau._ops.creation import _options, from_array, new_empty, zeros
+from flambeau._ops.functions import addcmul
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, stack
 from flambeau._ops.positions import require_tensor
-from flambeau._ops.registry import FUNCTIONS
 from flambeau._runtime import places
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -110,9 +109,7 @@ def vector_product(input: Tensor, other: Tensor, dim: int) -> Tensor:
     input, other = shaping.broadcast_tensors(input, other)
     left, right = input.unbind(axis), other.unbind(axis)
     # Of a difference of products, which may cancel, only one product is rounded.
-    parts = [
-        addcmul(left[(k + 1) % 3] * right[(k + 2) % 3], left[(k + 2) % 3], right[(k + 1) % 3], value=-1) for k in range(3)
-    ]
+    parts = [addcmul(left[(k + 1) % 3] * right[(k + 2) % 3], left[(k + 2) % 3], right[(k + 1) % 3], value=-1) for k in range(3)]
     return stack(parts, axis)
 
 

@@ -277,7 +277,12 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
         lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))),
         "The smaller of two elements; NaN only if both are.",
     ),
-    "nextafter": (_infer_next, lambda grad, input, other: FUNCTIONS.where(input == other, 0.0, grad), lambda grad: grad * 0, "The next number from ``input`` towards ``other``."),
+    "nextafter": (
+        _infer_next,
+        lambda grad, input, other: FUNCTIONS.where(input == other, 0.0, grad),
+        lambda grad: grad * 0,
+        "The next number from ``input`` towards ``other``.",
+    ),
     "logaddexp": (
         infer_float,
         lambda grad, input, other: grad * (input - other).sigmoid(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Callable
 
 import numpy as np
@@ -143,3 +144,60 @@ def test_dtypes_that_an_operator_does_not_take_are_refused_at_the_call(call):
         call(z)
     with pytest.raises(NotImplementedError):
         call(z.to("meta"))
+
+
+def test_sums_with_alpha_are_rounded_once() -> None:
+    random = np.random.default_rng(3)
+    x, y = random.normal(size=(64, 9)).astype(np.float32), random.normal(size=9).astype(np.float32)
+    wide = y.astype(np.float64) * np.float32(1.7)
+    a, b = flambeau.tensor(x), flambeau.tensor(y)
+    for sign, function, in_place in ((1, flambeau.add, a.clone().add_), (-1, flambeau.sub, a.clone().sub_)):
+        exact = (x + sign * wide).astype(np.float32)  # the sum in double precision is exact to 29 bits more
+        np.testing.assert_allclose(function(a, b, alpha=1.7).numpy(), exact, rtol=0, atol=0)
+        np.testing.assert_array_equal(in_place(b, alpha=1.7).numpy(), exact)
+    a.requires_grad_()
+    b.requires_grad_()
+    result = flambeau.sub(a, b, alpha=2.5)
+    assert result.grad_fn.name() == "SubBackward0"
+    result.sum().backward()
+    assert (a.grad == 1).all() and (b.grad == -2.5 * 64).all()
+    assert flambeau.add(flambeau.tensor([1, 2]), flambeau.tensor([3, 4]), alpha=2).tolist() == [7, 10]
+    half = flambeau.add(flambeau.tensor([1.0], dtype=flambeau.bfloat16), flambeau.tensor([3.0], dtype=flambeau.bfloat16), alpha=1 / 3)
+    assert half.item() == 2.0
+    with pytest.raises(RuntimeError, match="must not be a floating point number"):
+        flambeau.add(flambeau.tensor([1]), flambeau.tensor([2]), alpha=0.5)
+
+
+def test_complex_functions_of_huge_and_tiny_numbers() -> None:
+    extremes = [
+        complex(1.5e308, 1.5e308),
+        complex(3e-310, 3e-310),
+        complex(-1e200, 1e-200),
+        complex(1, 1e-200),
+        complex(1, -1e-300),
+        1e300j,
+    ]
+    z = flambeau.tensor(extremes, dtype=flambeau.complex128)
+    for name in ("log", "sqrt", "atanh", "atan"):
+        exact = [getattr(cmath, name)(number) for number in extremes]
+        np.testing.assert_allclose(getattr(z, name)().numpy(), exact, rtol=1e-14, err_msg=name)
+    for dtype in (flambeau.complex64, flambeau.complex128):
+        assert flambeau.tensor([-1000 + 1j, -1e4 - 2j], dtype=dtype).sigmoid().tolist() == [0, 0]
+        np.testing.assert_allclose(flambeau.tensor([1000 + 1j, 0.5 + 0j], dtype=dtype).sigmoid().numpy(), [1, 0.62245933], rtol=1e-6)
+
+
+def test_gradients_that_are_passed_on() -> None:
+    """Of nextafter where there is a step, and of logit where there is a logarithm."""
+    x = flambeau.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    flambeau.nextafter(x, flambeau.tensor([2.0, 1.0, 3.0])).backward(flambeau.tensor([1.0, 2.0, 3.0]))
+    assert x.grad.tolist() == [1, 2, 0]
+    y = flambeau.tensor([0.5, -1.0, 2.0, 0.0], requires_grad=True)
+    flambeau.logit(y).sum().backward()
+    np.testing.assert_array_equal(y.grad.numpy(), [4, np.nan, np.nan, np.inf])
+
+
+def test_hurwitz_zeta_of_large_exponents() -> None:
+    scipy_special = pytest.importorskip("scipy.special")
+    s, q = np.array([22.953, 26.9, 6.48, 6.15, 1.5, 70.0]), np.array([6.5668, 28.8, 7.29, 5.917, 3.0, 11.0])
+    found = flambeau.special.zeta(flambeau.tensor(s), flambeau.tensor(q)).numpy()
+    np.testing.assert_allclose(found, scipy_special.zeta(s, q), rtol=2e-14)

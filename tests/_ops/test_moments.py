@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -91,3 +92,26 @@ def test_one_kernel_has_the_sum_and_its_norm() -> None:
     x, t = flambeau.randn(4, 64, 7, 9), flambeau.randn(4, 64)
     with flambeau.no_grad():
         assert len(flambeau.explain(lambda: functional.group_norm(x + t[:, :, None, None], 8)).kernels) == 1
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.float64])
+@pytest.mark.parametrize(
+    "row", [[math.inf, 1, 2, 3], [1, -math.inf, 2, 3], [math.inf, -math.inf, 1, 2], [math.nan, 1, 2, 3], [math.inf] * 4]
+)
+def test_the_mean_of_what_is_not_finite(row: list[float], dtype: flambeau.dtype) -> None:
+    """An infinity at the start of a row, which stands for its mean, is no other than one behind it."""
+    x = flambeau.tensor(row, dtype=dtype)
+    for values in (x[:, None], x[:, None] + flambeau.zeros(4, 3, dtype=dtype)):  # rows and columns
+        mean, variance = flambeau.zeros(values.shape[1], dtype=dtype), flambeau.ones(values.shape[1], dtype=dtype)
+        flambeau.nn.functional.batch_norm(values, mean, variance, training=True, momentum=1.0)
+        np.testing.assert_array_equal(mean.numpy(), np.full(mean.shape, sum(row)))
+        assert np.isnan(variance.numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.bfloat16, flambeau.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_deviations_whose_squares_are_out_of_range(scale: float, dtype: flambeau.dtype) -> None:
+    x = flambeau.tensor([1.0, 2.0, 4.0, 8.0], dtype=dtype) * scale
+    exact = np.std(x.double().numpy(), ddof=1)
+    assert abs(x.std().item() / exact - 1) <= flambeau.finfo(dtype).eps
+    assert abs(flambeau.std_mean(x)[1].item() / x.double().mean().item() - 1) <= flambeau.finfo(dtype).eps
