@@ -239,7 +239,7 @@ _BITWISE = {
 }
 
 
-def _infer_next(operands: tuple, statics: tuple) -> Layout:
+def _next(operands: tuple, statics: tuple) -> Layout:
     result = infer_same(operands, statics)
     if result.dtype in dt.FLOAT8:
         raise NotImplementedError(f"nextafter is not implemented for {result.dtype!r}")
@@ -277,12 +277,7 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
         lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))),
         "The smaller of two elements; NaN only if both are.",
     ),
-    "nextafter": (
-        _infer_next,
-        lambda grad, input, other: FUNCTIONS.where(input == other, 0.0, grad),
-        lambda grad: grad * 0,
-        "The next number from ``input`` towards ``other``.",
-    ),
+    "nextafter": (_next, lambda grad, input, other: _take(grad, input != other), lambda grad: grad * 0, "Next number towards ``other``."),
     "logaddexp": (
         infer_float,
         lambda grad, input, other: grad * (input - other).sigmoid(),
