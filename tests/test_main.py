@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -152,6 +153,21 @@ def test_child_processes_follow(script, tmp_path):
             subprocess.run([sys.executable, "-c", grandchild], check=True)
     """)
     assert output(run(path, cwd=tmp_path)).split() == ["fork", "flambeau", "spawn", "flambeau", "flambeau"]
+
+
+def test_package_in_an_archive(script, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", ROOT, "flambeau")
+    path = script("""
+        import subprocess, sys
+        import torch
+        layer = torch.nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        layer(torch.randn(4, 3)).sum().backward()
+        optimizer.step()
+        subprocess.run([sys.executable, "-c", "import torch; print(torch.__file__)"], check=True)
+    """)
+    result = run(path, cwd=tmp_path, PYTHONPATH=archive)
+    assert output(result) == os.path.join(archive, "flambeau", "__init__.py") and not result.stderr
 
 
 def test_children_do_not_import_flambeau_unless_they_say_torch(tmp_path):

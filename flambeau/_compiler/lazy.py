@@ -76,7 +76,7 @@ def _plan(
 
 
 def program_key(path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: Sequence[int] = ()) -> str | None:
-    """What names the program in the disk cache; ``None`` if something in its records has no name that lasts longer than the process."""
+    """What names the program in the disk cache; ``None`` if something in its records, or what it follows from, has no name that lasts."""
     layouts: dict[Layout, int] = {}
     number = lambda layout: layout.__name__ if isinstance(layout, type) else layouts.setdefault(layout, len(layouts))
     records = []
@@ -91,7 +91,10 @@ def program_key(path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: 
         content = marshal.dumps((tuple(records), tuple(map(_named, layouts)), tuple(alive), tuple(weights)), _MARSHAL)
     except (AttributeError, ValueError):
         return None
-    digest = hashlib.sha256(_surroundings())
+    surroundings = _surroundings()
+    if surroundings is None:
+        return None
+    digest = hashlib.sha256(surroundings)
     digest.update(b"%d\0" % get_num_threads())
     digest.update(content)
     return digest.hexdigest()
@@ -111,9 +114,17 @@ def _named(static: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _surroundings() -> bytes:
-    """What programs follow from besides their records: our sources, and the sizes that plans are made for."""
-    files = sorted(_source_files())
+def _surroundings() -> bytes | None:
+    """What programs follow from besides their records: our sources, and the sizes that plans are made for.
+
+    ``None`` where there are no sources, as in an archive or a frozen application: nothing would tell one version's programs from another's.
+    """
+    try:
+        files = sorted(_source_files())
+    except OSError:
+        return None
+    if not files:
+        return None
     state = [(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) for path, status in files]
     known = hashlib.sha256(repr(state).encode()).hexdigest()
     digest = cache.get("sources", known)  # reading a hundred files takes longer than asking whether they have changed

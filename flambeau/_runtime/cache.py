@@ -5,7 +5,7 @@ it holds is run. An entry is a file: magic, length, SHA-256 of the content, cont
 renamed), so that any number of processes may share a cache; an entry that is damaged, or that somebody else owns, counts
 as missing and is written again. A key means the same on this processor with this LLVM only.
 
-``FLAMBEAU_CACHE=off`` turns it off, and a home that cannot be written does so silently. ``FLAMBEAU_CACHE_MB`` bounds its size
+``FLAMBEAU_CACHE=off`` turns it off, and so does, silently, a home that is not there or cannot be written. ``FLAMBEAU_CACHE_MB`` bounds its size
 (512): entries that have not been used for longest go first.
 """
 
@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from . import targets
+from . import environment, targets
 
 VERSION = 5
 """Part of every key: raise it whenever what an entry means changes."""
@@ -71,7 +71,7 @@ def put(kind: str, key: str, content: bytes) -> None:
         return
     _puts += 1
     if _puts % _PUTS_BETWEEN_TRIMS == 0 or (_puts == 1 and _is_old(directory / _TRIMMED)):
-        trim(int(os.environ.get("FLAMBEAU_CACHE_MB", "512")) << 20)
+        trim(environment.whole_number("FLAMBEAU_CACHE_MB", least=0, default=512) << 20)
 
 
 def trim(limit: int) -> None:
@@ -115,8 +115,10 @@ def _directory() -> Path | None:
     """The cache's directory if it is on and safe to use."""
     if os.environ.get("FLAMBEAU_CACHE", "").lower() in ("off", "0"):
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return _checked(os.path.join(home, "flambeau"))
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(home):  # the XDG specification has relative paths ignored
+        home = os.path.join(os.path.expanduser("~"), ".cache")
+    return _checked(os.path.join(home, "flambeau")) if os.path.isabs(home) else None  # a user that nobody knows has no home
 
 
 @lru_cache(maxsize=8)

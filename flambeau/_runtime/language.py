@@ -10,13 +10,12 @@ import ast
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 
 def symbol(prefix: str, said: bytes, definition: str) -> str:
     """A name that follows from what is said and from the files that define the language, so that code in the disk cache needs no IR."""
-    said += Path(definition).read_bytes() + Path(__file__).read_bytes()
+    said += __loader__.get_data(definition) + __loader__.get_data(__file__)  # which may lie in an archive
     return f"{prefix}_{hashlib.sha256(said).hexdigest()[:16]}"
 
 

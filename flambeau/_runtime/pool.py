@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from . import runner, targets
+from . import environment, runner, targets
 
 
 class Call(NamedTuple):
@@ -197,11 +197,11 @@ def set_num_threads(count: int) -> None:
 
 
 def _default_threads() -> int:
-    for variable in ("FLAMBEAU_NUM_THREADS", "OMP_NUM_THREADS"):
-        text = os.environ.get(variable, "").strip()
-        if text.isdecimal() and int(text) > 0:
-            return min(int(text), runner.MAX_THREADS)
-    return min(targets.available_cores(), runner.MAX_THREADS)
+    count = environment.whole_number("FLAMBEAU_NUM_THREADS", least=1, default=0)
+    if not count:
+        text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each level of nesting
+        count = int(text) if text.isdecimal() else 0
+    return min(count or targets.available_cores(), runner.MAX_THREADS)
 
 
 def _before_fork() -> None:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from importlib.machinery import PathFinder, SourceFileLoader
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 _here = Path(__file__).resolve().parent
 
 
 def _install_alias() -> None:
-    # Loaded by its path: importing `flambeau._alias` would import the whole package in every child.
+    # Found in its folder: importing `flambeau._alias` would import the whole package in every child.
     if "flambeau._alias" not in sys.modules:
-        spec = importlib.util.spec_from_loader("flambeau._alias", SourceFileLoader("flambeau._alias", str(_here.parent / "_alias.py")))
+        spec = PathFinder.find_spec("flambeau._alias", [str(_here.parent)])
         assert spec is not None and spec.loader is not None
         sys.modules["flambeau._alias"] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

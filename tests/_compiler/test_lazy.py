@@ -106,6 +106,18 @@ def test_every_source_that_programs_follow_from_counts() -> None:
     assert {"_ops/reduction.py", "_codegen/contract/kernel.py", "_compiler/lazy.py", "_runtime/llvm.py", "_types/layout.py"} <= files
 
 
+def test_without_sources_nothing_is_kept(x: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy, "__file__", str(tmp_path / "_compiler" / "lazy.py"))
+    for rooms in ((), lazy._ROOMS):  # as in an archive, and where there is nothing but compiled modules
+        for room in rooms:
+            (tmp_path / room).mkdir()
+        lazy._surroundings.cache_clear()
+        assert key_of(lambda: x + 1) is None
+    monkeypatch.undo()
+    lazy._surroundings.cache_clear()
+    assert key_of(lambda: x + 1) is not None
+
+
 def _same(operands: tuple, statics: tuple) -> Any:
     return operands[0]
 

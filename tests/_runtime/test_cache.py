@@ -40,6 +40,19 @@ def test_default_place_is_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(entries(tmp_path / ".cache" / "flambeau")) == 1
 
 
+def test_relative_places_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    cache.put("plan", "a", b"content")
+    assert cache.get("plan", "a") == b"content"
+    assert len(entries(tmp_path / "home" / ".cache" / "flambeau")) == 1
+    monkeypatch.setattr(cache.os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
+    cache.put("plan", "b", b"content")
+    assert cache.get("plan", "b") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -178,6 +191,15 @@ def test_putting_keeps_the_size_within_its_bound(cache_home: Path, monkeypatch: 
     for number in range(40):
         cache.put("plan", str(number), bytes(100_000))
     assert sum(entry.stat().st_size for entry in entries(cache_home)) < (1 << 20) + 4 * 110_000
+
+
+@pytest.mark.parametrize("size", ["much", "-5", "0.5"])
+def test_size_that_is_no_number_is_warned_about(size: str, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAMBEAU_CACHE_MB", size)
+    monkeypatch.setattr(cache, "_PUTS_BETWEEN_TRIMS", 1)
+    with pytest.warns(RuntimeWarning, match=f"FLAMBEAU_CACHE_MB must be a whole number of at least 0, but is '{size}'"):
+        cache.put("plan", "a", b"content")
+    assert cache.get("plan", "a") == b"content"
 
 
 def test_first_entry_of_a_process_looks_through_the_cache_once_an_hour(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

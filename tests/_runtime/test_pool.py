@@ -192,7 +192,16 @@ def test_number_of_threads_comes_from_the_environment(python: Callable[..., str]
     source = "from flambeau._runtime import pool\nprint(pool.get_num_threads())"
     assert python(source, FLAMBEAU_NUM_THREADS="3", OMP_NUM_THREADS="5").strip() == "3"
     assert python(source, FLAMBEAU_NUM_THREADS="", OMP_NUM_THREADS="5").strip() == "5"
-    assert python(source, FLAMBEAU_NUM_THREADS="many", OMP_NUM_THREADS="0").strip() == str(len(os.sched_getaffinity(0)))
+    assert python(source, FLAMBEAU_NUM_THREADS="", OMP_NUM_THREADS="5,2").strip() == "5"
+    assert python(source, FLAMBEAU_NUM_THREADS="", OMP_NUM_THREADS="many").strip() == str(len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize("count", ["many", "0", "-1", "1.5"])
+def test_impossible_number_of_threads_in_the_environment(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAMBEAU_NUM_THREADS", count)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with pytest.warns(RuntimeWarning, match=f"FLAMBEAU_NUM_THREADS must be a whole number of at least 1, but is '{count}'"):
+        assert pool._default_threads() == 3
 
 
 _USE = """
