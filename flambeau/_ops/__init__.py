@@ -47,6 +47,7 @@ from flambeau._ops import (
     views,
     windows,
 )  # fmt: skip
+from flambeau._ops import locking as locking
 from flambeau._ops import nn as nn
 
 FAMILIES = (

@@ -7,10 +7,7 @@ numbers that enter arithmetic) and its *statics* (hashable attributes that shape
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -21,7 +18,7 @@ from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
 from flambeau._ops.writing import check_result, check_writable, rebase, show, write
 from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import NoElements, Storage, TensorBase
-from flambeau._tape.tape import LOCAL, recording_lock, set_share
+from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types.device import CPU
 from flambeau._types.dtype import FLOAT
 from flambeau._types.layout import Layout
@@ -196,11 +193,7 @@ class Operator:
                 storage = Storage(None, record.nbytes, tape, slot)
                 values.append(storage)
             else:
-                results = []
-                for layout, nbytes in zip(record.layouts, record.sizes):
-                    storage = Storage(None, nbytes, tape, len(values))
-                    values.append(storage)
-                    results.append(new_tensor(storage, layout))
+                results = _several_results(tape, record)
             tape.cursor = record  # last: up to here the call can be undone
         except NoElements:
             tape.undo()
@@ -400,14 +393,44 @@ class Operator:
                 "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if "
                 f"you need to backward through the graph a second time or if you need to access saved tensors after calling backward. (in {self.grad_name})"
             )
+        operands = node.record.operands
+        names = self.names
+        last = len(names) - 1
+        values = self._values(node, grads)
+        found: list[Any] = []
+        together: dict[Callable, tuple] = {}
+        for position, edge in enumerate(node.inputs):
+            name = names[position] if position < last else names[last]
+            if edge is None or name not in self._formulas:
+                found.append(None)
+                continue
+            formula, parameters = self._formulas[name]
+            if self.variadic and position >= last:
+                values["position"] = position - last
+                values["shapes"] = [operand[1].shape for operand in operands[last:]]
+            if formula in together:
+                grad = together[formula][position]
+            else:
+                grad = formula(*[values[parameter] if parameter in values else self._extra(parameter, node) for parameter in parameters])
+                if grad.__class__ is tuple:
+                    together[formula] = grad
+                    grad = grad[position]
+            if grad is not None:
+                layout = operands[position][1]
+                if grad.layout.shape != layout.shape or grad.layout.dtype is not layout.dtype:
+                    grad = fit(grad, layout)
+            found.append(grad)
+        return tuple(found)
+
+    def _values(self, node: GradNode, grads: tuple) -> dict[str, Any]:
+        """What formulas may ask for by name: static attributes, what was saved (which must not have changed), and the gradients of the results."""
         record = node.record
         layouts = record.layouts
-        operands = record.operands
         names = self.names
         last = len(names) - 1
         values: dict[str, Any] = dict(zip(self.statics, record.statics))
-        if len(operands) <= last:
-            values.update(dict.fromkeys(names[len(operands) :]))  # optional operands that were not given
+        if len(record.operands) <= last:
+            values.update(dict.fromkeys(names[len(record.operands) :]))  # optional operands that were not given
         for (name, position), item in zip(self._plan(_mask(node.inputs), len(node.inputs)), node.saved):
             if name == "result":
                 storage, layout, number, version = item
@@ -436,30 +459,7 @@ class Operator:
             for number, layout in enumerate(layouts):
                 grad = grads[number]
                 values[f"grad{number}"] = FUNCTIONS.zeros(layout) if grad is None and layout.dtype.category >= FLOAT else grad
-        found: list[Any] = []
-        together: dict[Callable, tuple] = {}
-        for position, edge in enumerate(node.inputs):
-            name = names[position] if position < last else names[last]
-            if edge is None or name not in self._formulas:
-                found.append(None)
-                continue
-            formula, parameters = self._formulas[name]
-            if self.variadic and position >= last:
-                values["position"] = position - last
-                values["shapes"] = [operand[1].shape for operand in operands[last:]]
-            if formula in together:
-                grad = together[formula][position]
-            else:
-                grad = formula(*[values[parameter] if parameter in values else self._extra(parameter, node) for parameter in parameters])
-                if grad.__class__ is tuple:
-                    together[formula] = grad
-                    grad = grad[position]
-            if grad is not None:
-                layout = operands[position][1]
-                if grad.layout.shape != layout.shape or grad.layout.dtype is not layout.dtype:
-                    grad = fit(grad, layout)
-            found.append(grad)
-        return tuple(found)
+        return values
 
     def saved(self, node: GradNode) -> Iterator[tuple[str, Any]]:
         """The name and value of each attribute of a call and of each tensor or number that was saved of it; the first operand is ``self``."""
@@ -498,44 +498,7 @@ def finish_write(operator: Operator, target: Tensor, result: Any) -> Tensor:
 
 
 PYTHON_CALL, PYTHON_INPLACE = Operator.__call__, Operator.inplace
-"""What a call is in Python, which native code may stand in for (``native.py``)."""
-
-
-def _record_under_lock() -> None:
-    """Let all calls hold the lock of the tapes from now on, and wait until the calls that other threads began without it have ended.
-
-    A call in place holds it from its reading to its writing, so that it takes nothing back that another thread wrote meanwhile.
-    """
-    unguarded, unguarded_inplace = PYTHON_CALL, PYTHON_INPLACE
-
-    def call(self: Operator, *operands: Any, statics: tuple = ()) -> Any:
-        with recording_lock():
-            return unguarded(self, *operands, statics=statics)
-
-    def inplace(self: Operator, target: Tensor, *operands: Any, statics: tuple = ()) -> Tensor:
-        with recording_lock():
-            return unguarded_inplace(self, target, *operands, statics=statics)
-
-    call.__doc__, inplace.__doc__ = unguarded.__doc__, unguarded_inplace.__doc__
-    Operator.__call__, Operator.inplace = call, inplace  # type: ignore[method-assign]
-    if NATIVE.state is not None:
-        NATIVE.state.hold("generic", call)
-        NATIVE.state.hold("generic_inplace", inplace)
-    own = get_ident()
-    while any(_runs(frame, unguarded.__code__) for thread, frame in sys._current_frames().items() if thread != own):
-        time.sleep(1e-4)
-
-
-def _runs(frame: Any, code: Any) -> bool:
-    """Whether a call of ``code`` is among the callers of a frame, and is not one that holds the lock."""
-    while frame is not None:
-        if frame.f_code is code and (frame.f_back is None or frame.f_back.f_code is not Operator.__call__.__code__):
-            return True
-        frame = frame.f_back
-    return False
-
-
-set_share(_record_under_lock)
+"""What a call is in Python, which native code may stand in for (``native.py``), and which other threads may make hold a lock (``locking.py``)."""
 
 
 def _mask(edges: Sequence[Any]) -> int:
@@ -559,6 +522,16 @@ def _changed(op: Operator, layout: Layout, storage: Storage, version: int) -> Ru
         f"[{layout.dtype!r} {list(layout.shape)}], which is needed by {op.grad_name}, is at version {storage.version}; expected version {version} instead. "
         "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
     )
+
+
+def _several_results(tape: Any, record: Any) -> list[TensorBase]:
+    """The tensors of a call with several results, in the tape's next slots."""
+    results = []
+    for layout, nbytes in zip(record.layouts, record.sizes):
+        storage = Storage(None, nbytes, tape, len(tape.values))
+        tape.values.append(storage)
+        results.append(new_tensor(storage, layout))
+    return results
 
 
 def _push(numbers: list, operand: Any) -> None:
