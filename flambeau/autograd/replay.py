@@ -86,20 +86,8 @@ def survey(
     places: dict[Any, int] = {}  # of the nodes, by the nodes
     leaves: list[TensorBase] = []
     strangers: dict[Storage, int] = {}
-    for output, grad in zip(outputs, grads, strict=True):
-        node = output.node
-        if node is None or not isinstance(output, TensorBase) or output.layout.__class__ is not Layout or output.memory.device is not CPU:
-            return None
-        if node not in places:
-            places[node] = len(nodes)
-            nodes.append(node)
-        key += (places[node], output.output_nr, output.layout)
-        if grad is None:
-            key.append(None)
-        elif isinstance(grad, TensorBase) and grad.layout.__class__ is Layout:
-            key += (_slot(grad.memory, tape, strangers), grad.layout)
-        else:
-            return None
+    if not _begins_with(key, nodes, places, strangers, tape, outputs, grads):
+        return None
     for node in nodes:  # which grows on the way
         if node.hooks is not None:
             return None
@@ -152,6 +140,33 @@ def survey(
         for node, number in wanted:
             key += (places.get(node, -1), number)
     return Survey(tuple(key), nodes, leaves, list(strangers))
+
+
+def _begins_with(
+    key: list[Any],
+    nodes: list[Any],
+    places: dict[Any, int],
+    strangers: dict[Storage, int],
+    tape: Tape,
+    outputs: Sequence[TensorBase],
+    grads: Sequence[TensorBase | None],
+) -> bool:
+    """Begin a survey with the outputs and what is given of their gradients; whether they are such as can be surveyed."""
+    for output, grad in zip(outputs, grads, strict=True):
+        node = output.node
+        if node is None or not isinstance(output, TensorBase) or output.layout.__class__ is not Layout or output.memory.device is not CPU:
+            return False
+        if node not in places:
+            places[node] = len(nodes)
+            nodes.append(node)
+        key += (places[node], output.output_nr, output.layout)
+        if grad is None:
+            key.append(None)
+        elif isinstance(grad, TensorBase) and grad.layout.__class__ is Layout:
+            key += (_slot(grad.memory, tape, strangers), grad.layout)
+        else:
+            return False
+    return True
 
 
 _OPERATORS = frozenset((Operator, autocast.Casting))

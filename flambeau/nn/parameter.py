@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import flambeau
@@ -177,3 +178,19 @@ class UninitializedBuffer(UninitializedTensorMixin, Buffer):
 def is_lazy(tensor: Any) -> bool:
     """Whether ``tensor`` is a parameter or buffer that has no shape yet."""
     return isinstance(tensor, UninitializedTensorMixin)
+
+
+def clear_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
+    """Remove the gradients of parameters, or fill them with zeros that have no history."""
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if set_to_none:
+            parameter.grad = None
+        else:
+            if gradient.grad_fn is not None:
+                gradient.detach_()
+            else:
+                gradient.requires_grad_(False)
+            gradient.zero_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flambeau
@@ -80,7 +81,7 @@ class LBFGS(Optimizer):
             real.add_(part.view_as(real), alpha=step)
             offset += real.numel()
 
-    def _evaluate_at(self, closure: Callable, start: list[Tensor], step: float, direction: Tensor) -> tuple[float, Tensor]:
+    def _evaluate_at(self, closure: Callable, start: list[Tensor], direction: Tensor, step: float) -> tuple[float, Tensor]:
         """Loss and gradient at ``start`` + ``step`` · ``direction``; the parameters are ``start`` again afterwards."""
         self._move(step, direction)
         loss = float(closure())
@@ -137,15 +138,8 @@ class LBFGS(Optimizer):
             previous_loss, calls = loss, 0
             if group["line_search_fn"] is not None:
                 start = [parameter.clone() for parameter in self._params]
-                loss, gradient, step, calls = strong_wolfe(
-                    lambda t, start=start, direction=direction: self._evaluate_at(closure, start, t, direction),
-                    step,
-                    direction,
-                    loss,
-                    gradient,
-                    slope,
-                    max_calls=max_eval - evaluations,
-                )
+                at = partial(self._evaluate_at, closure, start, direction)
+                loss, gradient, step, calls = strong_wolfe(at, step, direction, loss, gradient, slope, max_calls=max_eval - evaluations)
                 self._move(step, direction)
                 state["t"] = step
             else:

@@ -21,6 +21,7 @@ from flambeau._types.dtype import COMPLEX
 from flambeau._types.layout import Layout
 from flambeau.nn.hooks import RemovableHandle
 from flambeau.nn.modules.module import typename
+from flambeau.nn.parameter import clear_gradients
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
@@ -140,18 +141,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Removes the gradients of all parameters, or fills them with zeros if ``set_to_none`` is off."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                if set_to_none:
-                    parameter.grad = None
-                else:
-                    if gradient.grad_fn is not None:
-                        gradient.detach_()
-                    else:
-                        gradient.requires_grad_(False)
-                    gradient.zero_()
+            clear_gradients(group["params"], set_to_none)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group: a dictionary with ``"params"`` and whatever settings differ from the defaults.

@@ -9,7 +9,7 @@ from typing import Any
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import of_python
-from flambeau.nn.parameter import Parameter, is_lazy
+from flambeau.nn.parameter import Parameter, clear_gradients, is_lazy
 
 OVERWRITES = SWAPS = False
 """What `__future__` sets."""
@@ -160,18 +160,7 @@ class Conversion:
         """Removes every parameter's gradient, or fills it with zeros if ``set_to_none`` is off."""
         if getattr(self, "_is_replica", False):
             warnings.warn("zero_grad() has no effect on a replica of a module: call it on the original", stacklevel=2)
-        for parameter in self.parameters():
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            if set_to_none:
-                parameter.grad = None
-            else:
-                if gradient.grad_fn is not None:
-                    gradient.detach_()
-                else:
-                    gradient.requires_grad_(False)
-                gradient.zero_()
+        clear_gradients(self.parameters(), set_to_none)
 
 
 def _moved(parameter: Any, made: Tensor) -> Any:

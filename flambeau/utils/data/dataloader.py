@@ -98,16 +98,7 @@ class DataLoader(Generic[T_co]):
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
-        if num_workers < 0:
-            raise ValueError(f"num_workers should be non-negative, but got {num_workers}; 0 loads in the main process")
-        if timeout < 0:
-            raise ValueError(f"timeout should be non-negative, but got {timeout}")
-        if num_workers == 0 and prefetch_factor is not None:
-            raise ValueError(f"prefetch_factor (={prefetch_factor}) needs worker processes: let num_workers be greater than 0")
-        if prefetch_factor is not None and prefetch_factor < 1:
-            raise ValueError(f"prefetch_factor should be a positive number of batches, but got {prefetch_factor}")
-        if persistent_workers and num_workers == 0:
-            raise ValueError("persistent_workers option needs num_workers > 0")
+        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = 2 if num_workers > 0 and prefetch_factor is None else prefetch_factor
@@ -216,6 +207,19 @@ class DataLoader(Generic[T_co]):
                 "processors only: more workers than that slow loading down.",
                 stacklevel=3,
             )
+
+
+def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool) -> None:
+    if num_workers < 0:
+        raise ValueError(f"num_workers should be non-negative, but got {num_workers}; 0 loads in the main process")
+    if timeout < 0:
+        raise ValueError(f"timeout should be non-negative, but got {timeout}")
+    if num_workers == 0 and prefetch_factor is not None:
+        raise ValueError(f"prefetch_factor (={prefetch_factor}) needs worker processes: let num_workers be greater than 0")
+    if prefetch_factor is not None and prefetch_factor < 1:
+        raise ValueError(f"prefetch_factor should be a positive number of batches, but got {prefetch_factor}")
+    if persistent_workers and num_workers == 0:
+        raise ValueError("persistent_workers option needs num_workers > 0")
 
 
 def _check_order_is_left_to_the_dataset(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
