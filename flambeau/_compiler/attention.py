@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 
 from flambeau._codegen import attention
-from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import layout as lay

@@ -19,9 +19,10 @@ from flambeau._codegen import scalar
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow
 from flambeau._codegen.ir import Builder
 from flambeau._codegen.loops import Instr
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import Clustering
 from flambeau._compiler.digits import Cluster, digit_strides, interval
-from flambeau._compiler.nest import KernelCall, Nest
+from flambeau._compiler.nest import Nest
 from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.prepacking import LEAST_KEPT
 from flambeau._runtime import targets

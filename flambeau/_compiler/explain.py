@@ -21,10 +21,10 @@ from typing import Any
 
 from flambeau._codegen import serial
 from flambeau._compiler import attention, limits
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES
 from flambeau._compiler.graph import build
 from flambeau._compiler.limits import Limits
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.plan import HostStep, Plan
 from flambeau._compiler.program import CompiledProgram, HostCall, Run

@@ -13,9 +13,9 @@ from math import prod
 
 from flambeau._codegen.fourier.kernel import Transform, fourier
 from flambeau._codegen.fourier.passes import Fold
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.frequencies import division, fills_rows, folds, is_short, sections
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import layout as lay

@@ -16,8 +16,8 @@ from flambeau._codegen import linear
 from flambeau._codegen.contract.arithmetic import register_tile
 from flambeau._codegen.contract.kernel import Code
 from flambeau._codegen.linear import jacobi, lanes
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt

@@ -8,7 +8,7 @@ that a kernel of that structure needs: extents, strides, buffers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress, pairwise, product
 from math import prod
@@ -31,6 +31,7 @@ from flambeau._codegen.loops import (
 )
 from flambeau._codegen.loops.spec import COSTLY, accesses_of
 from flambeau._compiler import staging
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
 from flambeau._runtime import targets
@@ -76,26 +77,6 @@ _SIZE_DTYPES = (dt.float32, dt.float64, dt.int64, dt.int32)
 
 
 @dataclass
-class KernelCall:
-    """A call of a kernel whose buffers are still nodes (or named temporaries).
-
-    ``buffers`` lists ``(position, buffer)``: the parameter at ``position`` is the buffer's table slot, and its byte offset is added to the next.
-    ``keeps`` lists operands that it may keep packed: which, bytes, the key of the way of packing, and the parameters for how and where.
-    """
-
-    name: str
-    source: str
-    params: list[int]
-    buffers: list[tuple[int, Node | str]]
-    tiles: int
-    grain: int = 1
-    scratch_bytes: int = 0
-    nodes: tuple[Node, ...] = ()
-    temporaries: dict[str, int] = field(default_factory=dict)
-    keeps: list[tuple[Node, int, str, int, int]] = field(default_factory=list)
-
-
-@dataclass
 class _Affine:
     """An affine function of a cluster's digits: a place in a buffer, or a number."""
 
@@ -104,6 +85,30 @@ class _Affine:
     strides: dict[int, int]
     offset: int
     weight: int = 1
+
+
+@dataclass
+class _Walk:
+    """How loops go over the digits of a cluster: in ``order``, each for its size; ``vector`` (if there is one) along the lanes."""
+
+    order: list[int | None]
+    sizes: dict[int, int]
+    outer: list[int]
+    vector: int | None
+    reduced: list[int]
+    run: list[int]
+
+    @property
+    def places(self) -> int:
+        return prod(self.sizes[digit] for digit in self.outer)
+
+    @property
+    def across(self) -> int:
+        return 1 if self.vector is None else self.sizes[self.vector]
+
+    @property
+    def inner(self) -> int:
+        return prod(self.sizes[digit] for digit in (*self.reduced, *self.run))
 
 
 @lru_cache(maxsize=1)
@@ -349,7 +354,7 @@ class Nest:
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (),
         )  # fmt: skip
-        return self._call(spec, order, sizes, outer, vector, reduced, run_digits)
+        return self._call(spec, _Walk(order, sizes, outer, vector, reduced, run_digits))
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
@@ -473,13 +478,12 @@ class Nest:
             return REVERSED
         return stride if 0 <= stride <= MOST_INTERLEAVED else STRIDED
 
-    def _call(
-        self, spec: LoopSpec, order: list, sizes: dict[int, int], outer: list[int], vector: int | None, reduced: list[int], run: list[int]
-    ) -> list[KernelCall]:
+    def _call(self, spec: LoopSpec, walk: _Walk) -> list[KernelCall]:
+        """The call of a kernel, and those that combine its parts if it has some."""
         parameters = Parameters(spec)
         params = [0] * parameters.count
         buffers: list[tuple[int, Node | str]] = []
-        params[: len(order)] = [1 if digit is None else sizes[digit] for digit in order]
+        params[: len(walk.order)] = [1 if digit is None else walk.sizes[digit] for digit in walk.order]
         for (start, strides), each in zip(parameters.access, self.accesses, strict=True):
             if each.dtype is None:
                 params[start + 1] = each.offset
@@ -488,65 +492,65 @@ class Nest:
                 buffers.append((start, each.buffer))
                 params[start + 1] = each.offset * each.dtype.itemsize
             for position, at in strides.items():
-                params[at] = each.strides[order[position]]
+                params[at] = each.strides[walk.order[position]]
         for number, at in parameters.streams.items():
-            params[at] = int(self._streams(self.accesses[number], vector, run, sizes))
+            params[at] = int(self._streams(self.accesses[number], walk.vector, walk.run, walk.sizes))
         for number, position in parameters.extra.items():
             for at, value in enumerate(self.extras[number]):
                 params[position + at] = value
-        places = prod(sizes[digit] for digit in outer)
-        vector_size = 1 if vector is None else sizes[vector]
-        inner = prod(sizes[digit] for digit in (*reduced, *run))
-        cost = 1 + len(self.body)
-        scratch = 0
         name, source, kept, rows_inside = loops.kernel(spec)
-        if spec.mode in ("map", "window"):
-            blocks = -(-vector_size // BLOCK)
-            last = max(1, sizes[outer[-1]]) if outer else 1
-            params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(vector_size * inner, 1), ROWS_INSIDE * rows_inside)))
-            tiles, work = places // last * -(-last // rows) * blocks, rows * min(vector_size, BLOCK) * inner * cost
-            if spec.staged:
-                params[parameters.extent] = last
-                params[parameters.piece] = piece = staging.piece(self, spec.staged, places // last, vector_size)
-                for number, position in zip(spec.staged, parameters.staged, strict=True):
-                    params[position] = size = self.reaches[number][0]
-                    scratch += size * piece * self.body[number].dtype.itemsize
-                tiles, work = places // last * -(-vector_size // piece), last * piece * cost
-        elif spec.mode == "tiled":
-            rows = sizes[outer[-1]]
-            tiles = places // rows * -(-rows // ROWS) * -(-vector_size // COLUMNS)
-            work = min(rows, ROWS) * min(vector_size, COLUMNS) * cost
-        elif spec.mode == "row":
-            tiles, work = places, inner * cost
-            params[parameters.extent] = pitch = -(-inner * 8 // 64) * 64
-            scratch = kept * pitch
-        else:
-            parts = -(-inner // CHUNK) if spec.split else 1
-            vectors = _tile_vectors(loops.most_vectors(spec), vector_size, places * parts)
-            params[parameters.extent] = vectors
-            tiles, work = places * -(-vector_size // (VECTOR * vectors)), inner * VECTOR * vectors * cost
+        tiles, work, scratch = self._tiles(spec, parameters, params, walk, kept, rows_inside)
         temporaries: dict[str, int] = {}
         combine: list[KernelCall] = []
         if spec.split:
-            tiles, work, combine = self._split(
-                spec,
-                parameters,
-                params,
-                buffers,
-                sizes,
-                tiles,
-                places * (vector_size if spec.mode == "column" else 1),
-                reduced,
-                run,
-                temporaries,
-            )
+            tiles, work, combine = self._split(spec, parameters, params, buffers, walk, tiles, temporaries)
         nodes = tuple(self.cluster.nodes)
         grain = max(1, _WORK // max(work, 1))
         return [KernelCall(name, source, params, buffers, tiles, grain, scratch, nodes, temporaries), *combine]
 
-    def _split(self, spec: LoopSpec, parameters: Parameters, params: list[int], buffers: list, sizes: dict[int, int], tiles: int, results: int,
-               reduced: list[int], run: list[int], temporaries: dict[str, int]) -> tuple[int, int, list[KernelCall]]:  # fmt: skip
+    def _tiles(
+        self, spec: LoopSpec, parameters: Parameters, params: list[int], walk: _Walk, kept: int, rows_inside: int
+    ) -> tuple[int, int, int]:
+        """How many tiles there are, the work of one, and the scratch memory that it needs; how large a tile is becomes a parameter."""
+        sizes, outer, places, across, inner = walk.sizes, walk.outer, walk.places, walk.across, walk.inner
+        cost = 1 + len(self.body)
+        if spec.staged:
+            last = max(1, sizes[outer[-1]]) if outer else 1
+            params[parameters.extent] = last
+            params[parameters.piece] = piece = staging.piece(self, spec.staged, places // last, across)
+            scratch = 0
+            for number, position in zip(spec.staged, parameters.staged, strict=True):
+                params[position] = size = self.reaches[number][0]
+                scratch += size * piece * self.body[number].dtype.itemsize
+            return places // last * -(-across // piece), last * piece * cost, scratch
+        if spec.mode in ("map", "window"):
+            last = max(1, sizes[outer[-1]]) if outer else 1
+            params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(across * inner, 1), ROWS_INSIDE * rows_inside)))
+            return places // last * -(-last // rows) * -(-across // BLOCK), rows * min(across, BLOCK) * inner * cost, 0
+        if spec.mode == "tiled":
+            rows = sizes[outer[-1]]
+            return places // rows * -(-rows // ROWS) * -(-across // COLUMNS), min(rows, ROWS) * min(across, COLUMNS) * cost, 0
+        if spec.mode == "row":
+            params[parameters.extent] = pitch = -(-inner * 8 // 64) * 64
+            return places, inner * cost, kept * pitch
+        parts = -(-inner // CHUNK) if spec.split else 1
+        vectors = _tile_vectors(loops.most_vectors(spec), across, places * parts)
+        params[parameters.extent] = vectors
+        return places * -(-across // (VECTOR * vectors)), inner * VECTOR * vectors * cost, 0
+
+    def _split(
+        self,
+        spec: LoopSpec,
+        parameters: Parameters,
+        params: list[int],
+        buffers: list[tuple[int, Node | str]],
+        walk: _Walk,
+        tiles: int,
+        temporaries: dict[str, int],
+    ) -> tuple[int, int, list[KernelCall]]:
         """Buffers for the partial results of each reduction, and the calls that combine them."""
+        sizes, reduced, run = walk.sizes, walk.reduced, walk.run
+        results = walk.places * (walk.across if spec.mode == "column" else 1)
         length = prod(sizes[digit] for digit in run)
         parts = -(-prod(sizes[digit] for digit in reduced) // max(1, CHUNK // length)) * -(-length // CHUNK)
         combine = []

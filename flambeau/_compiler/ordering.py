@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from flambeau._codegen import merging, sorting
-from flambeau._compiler.nest import KernelCall
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.node import Node, base_of
 
 

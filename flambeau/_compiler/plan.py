@@ -20,10 +20,11 @@ from operator import attrgetter
 from typing import Any
 
 from flambeau._codegen import serial
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
 from flambeau._compiler.digits import Cluster, digit_strides
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import KernelCall, Nest, features
+from flambeau._compiler.nest import Nest, features
 from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.prepacking import LEAST_KEPT, PackedOperand
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall

@@ -13,9 +13,10 @@ from math import prod
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Module, Value, bits
 from flambeau._codegen.scalar import registers
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION
 from flambeau._compiler.limits import Limits
-from flambeau._compiler.nest import MOST_INTERLEAVED, KernelCall, features
+from flambeau._compiler.nest import MOST_INTERLEAVED, features
 from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt

@@ -13,8 +13,8 @@ from flambeau._codegen.contract.arithmetic import register_tile
 from flambeau._codegen.contract.chains import cut
 from flambeau._codegen.recurrence import Recurrence, names, recurrence
 from flambeau._codegen.steps import STEPS
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt

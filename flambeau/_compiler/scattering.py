@@ -12,7 +12,8 @@ from math import prod
 
 from flambeau._codegen import serial
 from flambeau._codegen.scatter import LANES, ScatterParameters, ScatterSpec, scatter_kernel
-from flambeau._compiler.nest import KernelCall, features
+from flambeau._compiler.calls import KernelCall
+from flambeau._compiler.nest import features
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import layout as lay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m parity.packages", description=__doc__).parse_args()
     ours = run([sys.executable, "-W", "ignore", "-m", "flambeau", str(TRIALS)])
     theirs = run([sys.executable, "-W", "ignore", str(TRIALS)])
     wrong = 0

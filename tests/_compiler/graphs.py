@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from flambeau._compiler import graph as graphs
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node
 from flambeau._compiler.plan import Plan
 from flambeau._compiler.program import CompiledProgram

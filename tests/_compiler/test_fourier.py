@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.frequencies import division, is_short
 from flambeau._compiler.interpret import Interpreter
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.plan import Plan
 from flambeau._compiler.verify import verify
 from tests._compiler import graphs

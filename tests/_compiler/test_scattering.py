@@ -7,9 +7,9 @@ import pytest
 
 import flambeau
 from flambeau._codegen import sorting
+from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.interpret import Interpreter
-from flambeau._compiler.nest import KernelCall
 from flambeau._compiler.node import Node
 from flambeau._compiler.plan import Plan
 from flambeau._compiler.verify import verify
