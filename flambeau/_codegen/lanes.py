@@ -231,10 +231,6 @@ class Lanes:
         """An IR conversion to ``element``: ``x.convert("fptosi", "i32")``."""
         return Lanes(self.builder, self.builder.cast(opcode, self.value, vector(element, self.width)), signed)
 
-    def to_integer(self) -> Lanes:
-        """A float whose value is an integer in range, as a signed integer of as many bits."""
-        return self.convert("fptosi", f"i{self.bits}")
-
     def to_float(self) -> Lanes:
         """An integer as a float of as many bits, rounded."""
         return self.convert("sitofp" if self.signed else "uitofp", {32: "float", 64: "double"}[self.bits])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.operator import PLAIN_NUMBERS, Operator
+from flambeau._ops.operator import PLAIN_NUMBERS
 from flambeau._ops.writing import check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -207,17 +207,6 @@ def named_sizes(name: str, keyword: str, args: tuple, named: dict[str, Any]) -> 
     if named:
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
     return args
-
-
-def method_pair(function: Callable, operator: Operator) -> Callable:
-    """The in-place method (``add_``) of a function whose operator has the same operands."""
-
-    def inplace(self: Tensor, *args: Any) -> Tensor:
-        return operator.inplace(self, self, *[number(argument) for argument in args])
-
-    inplace.__name__ = inplace.__qualname__ = function.__name__ + "_"
-    inplace.__doc__ = f"In-place version of ``{function.__name__}()``."
-    return inplace
 
 
 def optional_first(name: str, keys: Sequence[str], args: Sequence[Any], named: dict[str, Any]) -> list[Any]:

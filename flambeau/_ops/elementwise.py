@@ -452,8 +452,6 @@ GE = binary("ge", infer=infer_bool)
 
 # -- unary functions -------------------------------------------------------------------------------------------------
 
-_HALF_SQRT_PI = math.sqrt(math.pi) / 2
-
 EXP = unary("exp", infer=infer_float, gradient=lambda grad, result: grad * conj(result))
 LOG = unary("log", infer=infer_float, gradient=lambda grad, input: grad / conj(input))
 SQRT = unary("sqrt", infer=infer_float, gradient=lambda grad, result: grad / (2 * conj(result)))
