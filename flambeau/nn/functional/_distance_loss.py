@@ -43,7 +43,7 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Computes \\|x - t\\|.
+    """Computes |x - t|.
 
     Args:
         input: x, any shape.
@@ -88,7 +88,7 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """Computes d² / (2 ``beta``) where d = \\|x - t\\| < ``beta``, and d - ``beta`` / 2 elsewhere.
+    """Computes d² / (2 ``beta``) where d = |x - t| < ``beta``, and d - ``beta`` / 2 elsewhere.
 
     Raises:
         RuntimeError: ``beta`` is negative.
@@ -108,7 +108,7 @@ def _huber(difference: Tensor, delta: float) -> Tensor:
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
-    """Computes d² / 2 where d = \\|x - t\\| ≤ ``delta``, and ``delta`` (d - ``delta`` / 2) elsewhere.
+    """Computes d² / 2 where d = |x - t| ≤ ``delta``, and ``delta`` (d - ``delta`` / 2) elsewhere.
 
     Raises:
         RuntimeError: ``delta`` is not positive.

@@ -261,7 +261,7 @@ class LogSigmoid(Module):
 
 
 class Softsign(Module):
-    """Computes x / (1 + \\|x\\|)."""
+    """Computes x / (1 + |x|)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softsign(input)
@@ -304,7 +304,7 @@ class Softshrink(Module):
 
 
 class Hardshrink(Module):
-    """Computes x where \\|x\\| > ``lambd`` and 0 elsewhere."""
+    """Computes x where |x| > ``lambd`` and 0 elsewhere."""
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()

@@ -68,7 +68,7 @@ class _WeightedLoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """The absolute error \\|x - t\\|."""
+    """The absolute error |x - t|."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
@@ -87,7 +87,7 @@ class MSELoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """d² / (2 ``beta``) where d = \\|x - t\\| < ``beta``, and d - ``beta`` / 2 elsewhere."""
+    """d² / (2 ``beta``) where d = |x - t| < ``beta``, and d - ``beta`` / 2 elsewhere."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """d² / 2 where d = \\|x - t\\| ≤ ``delta``, and ``delta`` (d - ``delta`` / 2) elsewhere."""
+    """d² / 2 where d = |x - t| ≤ ``delta``, and ``delta`` (d - ``delta`` / 2) elsewhere."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         if not isinstance(delta, (float, int)):

@@ -466,7 +466,23 @@ class RNNCell(RNNCellBase):
 
 
 class LSTMCell(RNNCellBase):
-    """One step of an :class:`LSTM`; the state is a pair (h, c)."""
+    """One step of an :class:`LSTM`; the state is a pair (h, c), of zeros if it is not given.
+
+    Args:
+        input_size: the size of x.
+        hidden_size: the size of h and c.
+        bias: whether there are biases.
+        device: where the parameters lie.
+        dtype: their dtype.
+
+    Shape:
+        (N, input_size) and a pair of (N, hidden_size) to a pair of (N, hidden_size), all with or without N.
+
+    Example:
+        >>> h, c = flambeau.nn.LSTMCell(10, 20)(flambeau.zeros(3, 10))
+        >>> h.shape, c.shape
+        (torch.Size([3, 20]), torch.Size([3, 20]))
+    """
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
@@ -476,7 +492,22 @@ class LSTMCell(RNNCellBase):
 
 
 class GRUCell(RNNCellBase):
-    """One step of a :class:`GRU`."""
+    """One step of a :class:`GRU`; the state h is zeros if it is not given.
+
+    Args:
+        input_size: the size of x.
+        hidden_size: the size of h.
+        bias: whether there are biases.
+        device: where the parameters lie.
+        dtype: their dtype.
+
+    Shape:
+        (N, input_size) and (N, hidden_size) to (N, hidden_size), all with or without N.
+
+    Example:
+        >>> flambeau.nn.GRUCell(10, 20)(flambeau.zeros(3, 10)).shape
+        torch.Size([3, 20])
+    """
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
