@@ -478,7 +478,7 @@ class Graph:
         if node.dtype is not layout.dtype:
             node = self.cast(node, layout.dtype)
         if node.shape != layout.shape:
-            raise ValueError(f"lowering gave {node}, but the shape rule said {layout}")
+            raise ValueError(f"lowering gave {node}, but the shape rule said {layout!r}")
         if node.kind == "view":
             base = node.args[0]
             same = node.attrs == (0, ()) and node.strides == layout.strides and layout.dense and base.numel == node.numel

@@ -38,6 +38,9 @@ class Layout:
     def __repr__(self) -> str:
         return f"Layout({self.shape}, {self.strides}, {self.offset}, {self.dtype.name})"
 
+    def __str__(self) -> str:
+        return "torch.strided"  # what programs print of ``tensor.layout``
+
     def __reduce__(self) -> tuple:
         return layout, (self.shape, self.strides, self.offset, self.dtype)
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 
-class layout:
+class _LayoutClass(type):
+    """Lets what ``tensor.layout`` is be a ``torch.layout``."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return super().__instancecheck__(instance) or isinstance(instance, (Layout, ComposedLayout))
+
+
+class layout(metaclass=_LayoutClass):
     """How a tensor keeps its elements.
 
-    ``tensor.layout`` says more than its kind: the sizes and strides themselves. It equals its kind.
+    ``tensor.layout`` says more than its kind: the sizes and strides themselves. It equals its kind, and is printed as it.
     """
 
     __slots__ = ("name",)
@@ -25,12 +33,35 @@ class layout:
         return self.name
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, (layout, Layout)):
-            return self is other or (self is strided and isinstance(other, Layout))
-        return NotImplemented  # the layout of a sparse tensor knows its kind
+        if isinstance(other, ComposedLayout):
+            return self is other.kind
+        return self is other or (self is strided and isinstance(other, Layout))
 
     def __hash__(self) -> int:
         return id(self)
+
+
+class ComposedLayout:
+    """What stands in the place of a ``Layout`` where a tensor is made of others: shape, dtype and the kind of layout, which it equals."""
+
+    __slots__ = ("dtype", "kind", "ndim", "offset", "shape", "strides")
+
+    def __init__(self, kind: layout, shape: tuple, dtype: DType, strides: tuple) -> None:
+        self.kind = kind
+        self.shape = shape
+        self.dtype = dtype
+        self.ndim = len(shape)
+        self.strides = strides
+        self.offset = 0
+
+    def __repr__(self) -> str:
+        return repr(self.kind)
+
+    def __eq__(self, other: object) -> bool:
+        return self.kind is (other.kind if isinstance(other, ComposedLayout) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
 
 
 strided = layout("strided")

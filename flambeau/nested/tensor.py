@@ -14,36 +14,23 @@ from typing import Any
 from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.strided import ComposedLayout
 from flambeau._types.strided import layout as Kind
 
 
-class NestedLayout:
-    """What stands in the place of a ``Layout``: shape, dtype and the kind of layout, which it equals."""
+class NestedLayout(ComposedLayout):
+    """The layout of a nested tensor, whose elements are those of all pieces."""
 
-    __slots__ = ("count", "dtype", "kind", "ndim", "offset", "shape", "strides")
+    __slots__ = ("count",)
 
     def __init__(self, kind: Kind, shape: tuple, dtype: DType, count: int | Callable[[], int]) -> None:
-        self.kind = kind
-        self.shape = shape
-        self.dtype = dtype
-        self.ndim = len(shape)
+        super().__init__(kind, shape, dtype, ())
         self.count = count
-        self.strides: tuple = ()
-        self.offset = 0
 
     @property
     def numel(self) -> int:
         """The number of elements of all pieces."""
         return self.count if isinstance(self.count, int) else self.count()
-
-    def __repr__(self) -> str:
-        return repr(self.kind)
-
-    def __eq__(self, other: object) -> bool:
-        return self.kind is (other.kind if isinstance(other, NestedLayout) else other)
-
-    def __hash__(self) -> int:
-        return hash(self.kind)
 
 
 class NestedTensor(ComposedTensor):

@@ -17,32 +17,18 @@ from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.size import Size
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.dtype import dtype as DType
-from flambeau._types.strided import described, sparse_coo, sparse_csc, sparse_csr
+from flambeau._types.strided import ComposedLayout, described, sparse_coo, sparse_csc, sparse_csr
 from flambeau._types.strided import layout as Kind
 
 
-class SparseLayout:
-    """What stands in the place of a ``Layout``: shape, dtype and the kind of layout, which it equals."""
+class SparseLayout(ComposedLayout):
+    """The layout of a sparse tensor, whose elements are counted with the zeros."""
 
-    __slots__ = ("dtype", "kind", "ndim", "numel", "offset", "shape", "strides")
+    __slots__ = ("numel",)
 
     def __init__(self, kind: Kind, shape: Sequence[int], dtype: DType) -> None:
-        self.kind = kind
-        self.shape = tuple(shape)
-        self.dtype = dtype
-        self.ndim = len(self.shape)
+        super().__init__(kind, tuple(shape), dtype, (0,) * len(shape))
         self.numel = Size(self.shape).numel()
-        self.strides = (0,) * self.ndim
-        self.offset = 0
-
-    def __repr__(self) -> str:
-        return repr(self.kind)
-
-    def __eq__(self, other: object) -> bool:
-        return self.kind is (other.kind if isinstance(other, SparseLayout) else other)
-
-    def __hash__(self) -> int:
-        return hash(self.kind)
 
 
 class SparseTensor(ComposedTensor):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import flambeau
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 
@@ -53,3 +54,16 @@ def test_more_than_can_be_counted(shape: tuple[int, ...]) -> None:
         with pytest.raises(RuntimeError, match=r"a tensor of shape .* would have \d+ (bytes|elements)"):
             lay.contiguous(shape, dt.float32)
     assert lay.contiguous((1 << 60,), dt.float32).numel == 1 << 60
+
+
+def test_a_tensors_layout_is_one_of_torchs() -> None:
+    dense = flambeau.ones(2, 3)
+    nested = flambeau.nested.nested_tensor([dense, dense], layout=flambeau.jagged)
+    kinds = {dense: "strided", dense.to_sparse(): "sparse_coo", dense.to_sparse_csr(): "sparse_csr", nested: "jagged"}
+    for tensor, name in kinds.items():
+        kind = getattr(flambeau, name)
+        assert isinstance(tensor.layout, flambeau.layout) and isinstance(kind, flambeau.layout)
+        assert str(tensor.layout) == f"{tensor.layout}" == repr(kind) == f"torch.{name}"
+        assert [other for other in kinds.values() if tensor.layout == getattr(flambeau, other)] == [name]
+        assert [other for other in kinds.values() if getattr(flambeau, other) == tensor.layout] == [name]
+    assert not isinstance("strided", flambeau.layout) and flambeau.strided != "strided"
