@@ -1,8 +1,10 @@
-"""The examples, run as a reader would run them: in processes of their own, with `torch` meaning Flambeau."""
+"""The examples, run as a reader would run them: in processes of their own, with `torch` meaning Flambeau; and what the text that they illustrate says besides."""
 
 from __future__ import annotations
 
 import gzip
+import importlib
+import inspect
 import os
 import re
 import struct
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import flambeau
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -69,6 +73,50 @@ def test_scatter_examples_print_the_tensors_of_the_text(tmp_path):
     one_hot = "tensor([[0., 1., 0., 0., 0.],\n        [0., 0., 0., 1., 0.]])\n"
     assert output(run("seed/scatter_rows.py", cwd=tmp_path)) == rows
     assert output(run("seed/scatter_one_hot.py", cwd=tmp_path)) == one_hot
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    {
+        "nn.Conv2d": "in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode='zeros', device=None, dtype=None",
+        "nn.ConvTranspose2d": "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None",
+        "nn.GroupNorm": "num_groups, num_channels, eps=1e-05, affine=True, device=None, dtype=None",
+        "utils.tensorboard.writer.SummaryWriter": "log_dir=None, comment='', purge_step=None, max_queue=10, flush_secs=120, filename_suffix=''",
+    }.items(),
+)
+def test_arguments_are_those_of_the_text(name, arguments):
+    module, _, layer = name.rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(f"flambeau.{module}"), layer)).parameters.values()
+    written = [
+        parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters if parameter.kind != parameter.KEYWORD_ONLY
+    ]
+    assert ", ".join(map(str, written)) == arguments
+
+
+def test_writer_has_the_attributes_of_the_text(tmp_path):
+    writer = flambeau.utils.tensorboard.SummaryWriter(tmp_path / "logs", max_queue=5, flush_secs=60, filename_suffix=".x")
+    assert (writer.purge_step, writer.max_queue, writer.flush_secs, writer.filename_suffix) == (None, 5, 60, ".x")
+    assert writer.log_dir == writer.get_logdir() == tmp_path / "logs"
+    assert writer._get_file_writer() is writer.file_writer and list(writer.all_writers.values()) == [writer.file_writer]
+    positive = [1e-12]
+    while positive[-1] * 1.1 < 1e20:
+        positive.append(positive[-1] * 1.1)
+    assert writer.default_bins == [*(-v for v in reversed(positive)), 0, *positive]
+    writer.close()
+    assert writer.file_writer is None and writer.all_writers is None
+
+
+def test_chapters_of_the_text_are_modules():
+    chapters = """
+        nn nn.functional amp autograd library cuda backends distributed distributed.algorithms.join distributed.elastic distributed.fsdp
+        distributed.optim distributions fft futures fx hub jit linalg monitor special overrides package profiler nn.init onnx optim
+        distributed.algorithms.ddp_comm_hooks distributed.pipelining quantization ao.quantization distributed.rpc random nested sparse storage
+        testing utils.benchmark utils.bottleneck utils.checkpoint utils.cpp_extension utils.data utils.dlpack utils.mobile_optimizer
+        utils.model_zoo utils.tensorboard __config__
+    """
+    for chapter in chapters.split():
+        assert importlib.import_module(f"flambeau.{chapter}").__doc__, chapter
+    assert flambeau.finfo(flambeau.float32).eps == 2.0**-23 and flambeau.iinfo(flambeau.int8).max == 127  # "Type Info"
 
 
 @pytest.mark.parametrize("example", ["conv2d", "conv_transpose2d", "group_norm"])

@@ -33,4 +33,4 @@ print(f"  mean {result.mean().item():+.6f}, deviation {result.std(unbiased=False
 try:
     torch.nn.GroupNorm(4, 6)
 except ValueError as error:
-    print(f"num_channels must be divisible by num_groups: {error}")
+    print(f"and where the groups do not fit: {error}")
