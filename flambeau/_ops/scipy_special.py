@@ -20,24 +20,30 @@ if TYPE_CHECKING:
     from flambeau._types.layout import Layout
 
 
-def _scipy() -> Any:
-    try:
-        from scipy import special
-    except ImportError:
-        raise ImportError('this special function needs SciPy: pip install "flambeau[scipy]"') from None
-    return special
+def _infer(name: str) -> Callable:
+    """The shape rule of a function that SciPy computes: whoever lacks it is told at the call, before anything is recorded."""
+
+    def infer(operands: tuple, statics: tuple) -> Layout:
+        try:
+            import scipy.special  # noqa: F401
+        except ImportError:
+            raise ImportError(f'special.{name} needs SciPy: pip install "flambeau[scipy]"') from None
+        return infer_float(operands, statics)
+
+    return infer
 
 
 def _lower(compute: Callable[..., np.ndarray]) -> Callable:
     """The lowering to ``compute(scipy.special, *float64 arrays)``."""
 
     def function(*arrays: np.ndarray) -> tuple[np.ndarray]:
+        from scipy import special
+
         with np.errstate(all="ignore"):
-            found = compute(_scipy(), *[array.astype(np.float64) for array in arrays])
+            found = compute(special, *[array.astype(np.float64) for array in arrays])
         return (np.asarray(found).astype(arrays[0].dtype).reshape(arrays[0].shape),)
 
     def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-        _scipy()  # whoever lacks it is told at the call's place, before anything runs
         wide = layouts[0].dtype.compute
         given = [graph.cast(operand, wide).expand(layouts[0].shape) for operand in operands]
         return graph.cast(graph.host(function, given, ((wide, layouts[0].shape),))[0], layouts[0].dtype)
@@ -46,7 +52,7 @@ def _lower(compute: Callable[..., np.ndarray]) -> Callable:
 
 
 def _function(name: str, doc: str, compute: Callable[..., np.ndarray], gradient: Callable | None = None) -> Callable:
-    operator = unary(f"special_{name}", infer=infer_float, lower=_lower(compute), gradient=gradient)
+    operator = unary(f"special_{name}", infer=_infer(name), lower=_lower(compute), gradient=gradient)
     function, _ = unary_function(operator, doc)
     function.__name__ = function.__qualname__ = name
     return function
@@ -124,11 +130,15 @@ def _no_derivative(name: str) -> Callable:
 
 
 _IGAMMA = binary(
-    "igamma", infer=infer_float, lower=_lower(lambda scipy, a, x: scipy.gammainc(a, x)), input=_no_derivative("igamma"), other=_density
+    "igamma",
+    infer=_infer("gammainc"),
+    lower=_lower(lambda scipy, a, x: scipy.gammainc(a, x)),
+    input=_no_derivative("igamma"),
+    other=_density,
 )
 _IGAMMAC = binary(
     "igammac",
-    infer=infer_float,
+    infer=_infer("gammaincc"),
     lower=_lower(lambda scipy, a, x: scipy.gammaincc(a, x)),
     input=_no_derivative("igammac"),
     other=lambda grad, input, other: -_density(grad, input, other),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 import scipy.special
@@ -54,3 +58,27 @@ def test_the_entropy_s_gradient_is_that_of_the_formula_everywhere() -> None:
     assert gradcheck(special.entr, (flambeau.tensor([0.3, 2.0], dtype=flambeau.float64, requires_grad=True),))
     with pytest.raises(RuntimeError, match="not supported for complex"):
         special.entr(flambeau.tensor([1j]))
+
+
+def test_without_scipy_the_call_names_the_function_and_the_extra() -> None:
+    program = """
+        import sys
+        sys.modules["scipy"] = sys.modules["scipy.special"] = None
+        import flambeau
+        x = flambeau.rand(3)
+        for name in ("erfcx", "log_ndtr", "ndtri", "airy_ai"):
+            try:
+                getattr(flambeau.special, name)(x)
+            except ImportError as error:
+                print(error)
+        try:
+            flambeau.igamma(x, x)
+        except ImportError as error:
+            print(error)
+        print((x + 1 > 0).all().item())
+        """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120)
+    expected = [
+        f'special.{name} needs SciPy: pip install "flambeau[scipy]"' for name in ("erfcx", "log_ndtr", "ndtri", "airy_ai", "gammainc")
+    ]
+    assert result.stdout.splitlines() == [*expected, "True"], result.stderr
