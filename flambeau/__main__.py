@@ -49,7 +49,7 @@ def _prepare(what: str, *rest: str) -> Callable[[], Any]:
         return lambda: _run_as_main(rest[0], "<string>")
     if what == "-m":
         sys.argv[:] = rest
-        return lambda: runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        return lambda: _run_module(rest[0])
     sys.argv[:] = [what, *rest]
     if what == "-":
         return lambda: _run_as_main(sys.stdin.read(), "<stdin>")
@@ -66,6 +66,20 @@ def _prepare(what: str, *rest: str) -> Callable[[], Any]:
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     return lambda: _run_as_main(source, path)
+
+
+def _run_module(name: str) -> None:
+    """Run a module as `__main__`; one that is not there is one line, as it is to `python`, and no traceback."""
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except ImportError as error:
+        innermost = error.__traceback__
+        while innermost is not None and innermost.tb_next is not None:
+            innermost = innermost.tb_next
+        if innermost is None or innermost.tb_frame.f_globals.get("__name__") != runpy.__name__:
+            raise
+        print(f"{sys.executable}: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _run_as_main(source: str | bytes, filename: str) -> None:

@@ -136,6 +136,16 @@ def test_missing_script_and_missing_arguments(tmp_path):
     assert "usage:" in output(run("--help", cwd=tmp_path))
 
 
+def test_missing_module(script, tmp_path):
+    script("import no_such_module", "there.py")
+    for name in ("no_such_module", "package.no_such_module"):
+        result = run("-m", name, cwd=tmp_path)
+        plain = subprocess.run([sys.executable, "-m", name], cwd=tmp_path, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (plain.returncode, plain.stderr)
+    result = run("-m", "there", cwd=tmp_path)
+    assert result.returncode == 1 and result.stderr.startswith("Traceback") and "there.py" in result.stderr
+
+
 def test_child_processes_follow(script, tmp_path):
     path = script("""
         import multiprocessing, subprocess, sys
