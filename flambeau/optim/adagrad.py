@@ -7,7 +7,8 @@ from typing import Any
 import flambeau
 from flambeau._ops.optimize import ADAGRAD
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings
+from flambeau.optim._settings import check_implementation, check_settings
+from flambeau.optim._stepwise import StepwiseOptimizer
 
 __all__ = ["Adagrad"]
 

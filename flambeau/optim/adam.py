@@ -7,7 +7,8 @@ from typing import Any
 import flambeau
 from flambeau._ops.optimize import ADAM
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings, number, saved, zeros_like
+from flambeau.optim._settings import check_implementation, check_settings, number
+from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
 __all__ = ["Adam", "AdamW"]
 

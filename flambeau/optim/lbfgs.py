@@ -9,7 +9,8 @@ from typing import Any
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim._line_search import strong_wolfe
-from flambeau.optim.optimizer import Optimizer, check_settings, number
+from flambeau.optim._settings import check_settings, number
+from flambeau.optim.optimizer import Optimizer
 
 __all__ = ["LBFGS"]
 

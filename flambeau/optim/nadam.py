@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_settings, saved, zeros_like
+from flambeau.optim._settings import check_settings
+from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
 __all__ = ["NAdam"]
 

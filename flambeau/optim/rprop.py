@@ -6,7 +6,8 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_settings, number, zeros_like
+from flambeau.optim._settings import check_settings, number
+from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
 __all__ = ["Rprop"]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from flambeau._ops.optimize import SGD as STEP
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_implementation, check_settings, zeros_like
+from flambeau.optim._settings import check_implementation, check_settings
+from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
 __all__ = ["SGD"]
 

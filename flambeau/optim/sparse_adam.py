@@ -7,7 +7,8 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import StepwiseOptimizer, check_settings, zeros_like
+from flambeau.optim._settings import check_settings
+from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
 __all__ = ["SparseAdam"]
 

@@ -9,7 +9,7 @@ import flambeau
 from flambeau import nn, optim
 from flambeau._tape.tape import LOCAL
 from flambeau._tape.trie import TRIE
-from flambeau.optim.optimizer import StepwiseOptimizer
+from flambeau.optim._stepwise import StepwiseOptimizer
 
 CASES = [
     (optim.SGD, {"lr": 0.1}),

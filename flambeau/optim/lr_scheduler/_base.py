@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
-from flambeau.optim.optimizer import Optimizer, number
+from flambeau.optim._settings import number
+from flambeau.optim.optimizer import Optimizer
 
 EPOCH_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
