@@ -1,10 +1,4 @@
-"""`python -m flambeau script.py`: run a program that says `import torch` on Flambeau, unchanged.
-
-usage: python -m flambeau [-c CODE | -m MODULE | SCRIPT | -] [argument …]
-
-The program sees what plain `python` would show it: its own `__main__`, `sys.argv`, `sys.path[0]`, exit status and
-tracebacks. Only `torch` and `torchvision` name Flambeau's modules, there and in the processes that it starts.
-"""
+"""`python -m flambeau script.py`: run a program that says `import torch` on Flambeau, unchanged."""
 
 from __future__ import annotations
 
@@ -22,11 +16,19 @@ from flambeau._alias import install_as_torch
 
 __all__ = ["main"]
 
+HELP = """usage: python -m flambeau [-c CODE | -m MODULE | SCRIPT | -] [argument ...]
+
+Runs a program that says `import torch` on Flambeau, unchanged.
+
+The program sees what plain `python` would show it: its own `__main__`, `sys.argv`, `sys.path[0]`, exit status and
+tracebacks. Only `torch` and `torchvision` name Flambeau's modules, there and in the processes that it starts.
+"""
+
 
 def main(arguments: list[str]) -> None:
     """Run the program that the command line names."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__, file=sys.stdout if arguments else sys.stderr)
+        print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         sys.exit(0 if arguments else 2)
     if arguments[0] in ("-c", "-m") and len(arguments) == 1:
         print(f"Argument expected for the {arguments[0]} option", file=sys.stderr)
