@@ -255,18 +255,13 @@ def multi_head_attention_forward(
         q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
     attn_mask = _expanded_mask(attn_mask, length, key.size(0), batch * num_heads)
 
-    if (bias_k is None) != (bias_v is None):
-        raise AssertionError("bias_k and bias_v must be given together")
-    if bias_k is not None:
-        if static_k is not None or static_v is not None:
-            raise AssertionError("bias cannot be added to static key or value.")
-        k, v = flambeau.cat([k, bias_k.repeat(1, batch, 1)]), flambeau.cat([v, bias_v.repeat(1, batch, 1)])
+    if bias_k is not None or bias_v is not None:
+        k, v = _with_biases(k, v, bias_k, bias_v, static_k is not None or static_v is not None)
     q = _heads(q, batch * num_heads, head)
     k = _heads(k, batch * num_heads, head) if static_k is None else _static("static_k", static_k, batch * num_heads, head)
     v = _heads(v, batch * num_heads, head) if static_v is None else _static("static_v", static_v, batch * num_heads, head)
     if add_zero_attn:
-        zero = flambeau.zeros(batch * num_heads, 1, head, dtype=k.dtype, device=k.device)
-        k, v = flambeau.cat([k, zero], 1), flambeau.cat([v, zero.to(v.dtype)], 1)
+        k, v = _with_zeros(k), _with_zeros(v)
     mask = _whole_mask(attn_mask, key_padding_mask, (batch, num_heads, k.size(1)), (bias_k is not None) + bool(add_zero_attn))
     q, k, v = (x.view(batch, num_heads, x.size(1), head) for x in (q, k, v))
     dropout_p = dropout_p if training else 0.0
@@ -285,6 +280,21 @@ def _as_batch(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor
     """(L, E) as (L, 1, E); what is the same tensor stays the same."""
     batches = {id(x): x.unsqueeze(1) for x in (query, key, value)}
     return batches[id(query)], batches[id(key)], batches[id(value)]
+
+
+def _with_biases(key: Tensor, value: Tensor, bias_k: Tensor | None, bias_v: Tensor | None, is_static: bool) -> tuple[Tensor, Tensor]:
+    """Projected keys and values (S, N, E) with a trained one (1, 1, E) behind them."""
+    if bias_k is None or bias_v is None:
+        raise AssertionError("bias_k and bias_v must be given together")
+    if is_static:
+        raise AssertionError("bias cannot be added to static key or value.")
+    batch = key.size(1)
+    return flambeau.cat([key, bias_k.repeat(1, batch, 1)]), flambeau.cat([value, bias_v.repeat(1, batch, 1)])
+
+
+def _with_zeros(x: Tensor) -> Tensor:
+    """Keys or values (N · heads, S, E / heads) with one of zeros behind them."""
+    return flambeau.cat([x, flambeau.zeros(x.size(0), 1, x.size(2), dtype=x.dtype, device=x.device)], 1)
 
 
 def _attend_openly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> tuple[Tensor, Tensor]:
