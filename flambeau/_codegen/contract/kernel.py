@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.bordered import emit_rows
+from flambeau._codegen.contract.bordered import LINE, emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_ending
 from flambeau._codegen.contract.micro import Walk, emit_micro, row_choices
 from flambeau._codegen.contract.packing import Side, address, emit_pack, nest
@@ -395,6 +395,7 @@ class _Contraction:
         for name in ("sums", "chains"):
             number = f.add(f.mul(panel, read(f"{name}.panel")), f.mul(row, read(f"{name}.row")))
             waiting[name] = f.offset(self.scratch[name], number, tile.element)
+        self._ask_for(at, row, here, column, flags)
         c, c_row, finish = waiting["sums"], i64(tile.pitch), flags.finish
         if s.out_place:
             in_place = self._is_vector(out_n, count)
@@ -428,6 +429,25 @@ class _Contraction:
                 places = (("m", row), ("n", column)) if name in s.ending.moving else ()
                 others += [at[name], *[f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in places]]
             f.call(f"@{self.ending}", c, here, count, at["out"], out_m, out_n, *others)
+
+    def _ask_for(self, at: dict[str, Value], row: Value, here: Value, column: Value, flags: _Flags) -> None:
+        """Bring the lines that a register tile writes, and those that it reads beside them: by the time it has its sums they are there."""
+        f, s = self.f, self.structure
+        kinds = dict(zip(s.ending.others, [kind for _, kind in (*s.ending.writes, *s.ending.reads)], strict=True))
+        names = ["out"] * (s.ending.step == 1) + [name for name, kind in kinds.items() if kind == "along"]
+        if not names:
+            return
+        ends = flags.ends if s.out_place else flags.finish
+        with f.when(f.binary("and", ends, f.compare("ne", self.read("out.far"), 0))), f.loop(0, here) as loop:
+            for name in names:
+                m, n = (
+                    f.load(f.offset(self.scratch[f"{name}.{group}"], index, "i64"), "i64")
+                    for group, index in (("m", f.add(row, loop.index)), ("n", column))
+                )
+                of = s.ending.dtypes[name]
+                start = address(f, at[name], f.add(m, n), of)
+                for line in range(0, self.tile.lanes * of.itemsize, LINE):
+                    f.prefetch(f.offset(start, line, "i8"), writes=name not in kinds or name.startswith("write"))
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
         """Whether a panel is full and its columns lie side by side in the output."""

@@ -158,6 +158,8 @@ class _Planner:
         out_step = neighbours if neighbours in (1, 2) else 0
         is_plain = not self.tile.packing and out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
         out_place = is_plain and neighbours == 1 and len(rows) == 1
+        # Of results that no near cache holds each register tile asks for the lines that it writes before it starts.
+        values["out.far"] = int(self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2)
         writes = len(self.contract.writes)
         kinds = [
             (each.dtype, self._dependence(each) if number < writes or any(each.operand.strides) else "fixed")
