@@ -104,7 +104,7 @@ class _Planner(Pairing):
             "band": band * tile.bytes,
             "weights": packed * tile.bytes,
             "lanes": 8 * 2 * width,
-            "sums": down * across * width * tile.bytes,
+            "sums": down * across * lane_block * tile.bytes,
         }
         scratch = self._scratch(values, areas)
         structure = Casting(

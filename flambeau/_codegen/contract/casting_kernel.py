@@ -47,6 +47,10 @@ class Casting:
     ending: Ending
 
     @property
+    def taps(self) -> int:
+        return self.tall.taps * self.wide.taps
+
+    @property
     def tile(self) -> Tile:
         return one_vector(register_tile(self.border.dtype, self.target))
 
@@ -73,7 +77,6 @@ def _emit_window(module: Module, tile: Tile, s: Casting) -> str:
     labels = [("ptr", "pixels"), ("i64", "row"), ("i64", "step"), ("ptr", "weights"), ("i64", "k")]
     f = module.function("window", [*labels, ("ptr noalias", "sums"), ("i1", "more")], linkage="internal", attributes="noinline")
     pixels, row, step, weights, k, sums, more = f.parameters
-    taps = s.tall.taps * s.wide.taps
     with f.repeat([k, pixels, weights, *[constant(tile.type, 0)] * (s.down * s.across)]) as loop:
         left, pixels, weights, *chains = loop.carried
         known: dict[int, Value] = {}
@@ -92,7 +95,7 @@ def _emit_window(module: Module, tile: Tile, s: Casting) -> str:
                         at = q * s.across + p
                         chains[at] = multiply_add(f, tile, [number], [factor(tall_tap * s.wide.taps + tap)], [chains[at]])[0]
         left = f.sub(left, 1)
-        moved = [f.offset(pixels, step, tile.element), f.offset(weights, taps * tile.width, tile.element)]
+        moved = [f.offset(pixels, step, tile.element), f.offset(weights, s.taps * tile.width, tile.element)]
         loop.again(f.compare("sgt", left, 0), left, *moved, *chains)
     add_up(f, tile, loop.carried[3:], [f.offset(sums, i * tile.pitch, tile.element) for i in range(s.down * s.across)], more)
     f.ret()
@@ -186,34 +189,36 @@ class _Emitter:
         return f.offset(self.areas["band"], f.sub(f.add(place, read("band.low")), f.mul(begin, read("row"))), self.tile.element)
 
     def _windows(self, at: dict[str, Value], band: Value, tall: Value, lanes: Value) -> None:
-        """All register tiles of a tile. The last ones along either axis lie across those before them, and store what these have not."""
+        """All register tiles of a tile. The last ones along either axis lie across those before them, and store what these have not.
+
+        All lanes have a chain before the next one, so that its pixels are in the first-level cache: 16 numbers of a cache line are 16 steps of
+        it, and all pixels of a window come to their next lines at once (3 x 3, stride 2, 128 -> 128: 136 to 145 GFLOP/s).
+        """
         f, read, s, tile = self.f, self.read, self.s, self.tile
-        with f.loop(0, tall, s.down) as row, f.loop(0, read("wide.extent"), s.across) as column:
+        with f.loop(0, tall, s.down) as row, f.loop(0, read("wide.extent"), s.across) as column, f.loop(0, read("group.extent")) as group:
             top = f.intrinsic("smin", row.index, f.sub(tall, s.down)) if s.down > 1 else row.index
             left = f.intrinsic("smin", column.index, f.sub(read("wide.extent"), s.across))
-            with f.loop(0, read("group.extent")) as group:
-                pixels = f.offset(band, dot(f, [top, left, group.index], read, ["tall.copy", "wide.copy", "group.copy"]), tile.element)
+            pixels = f.offset(band, dot(f, [top, left, group.index], read, ["tall.copy", "wide.copy", "group.copy"]), tile.element)
+            with f.loop(0, read("k.count"), read("k.chain")) as chain:
+                steps = f.intrinsic("smin", f.sub(read("k.count"), chain.index), read("k.chain"))
+                ends = f.compare("eq", f.add(chain.index, steps), read("k.count"))
+                start = f.offset(pixels, f.mul(chain.index, read("k.copy")), tile.element)
                 with f.loop(0, lanes, tile.width) as lane:
-                    self._ask_for(at["out"], [top, left, group.index, lane.index])
-                    self._window(pixels, self._packed(group.index, lane.index))
-                    skipped, count = f.sub(column.index, left), f.intrinsic("smin", f.sub(lanes, lane.index), i64(tile.width))
-                    with f.loop(f.sub(row.index, top), s.down) as q:
-                        self._end(at, [f.add(top, q.index), column.index, group.index, lane.index], q.index, skipped, count)
+                    sums = f.offset(self.areas["sums"], f.mul(lane.index, s.down * s.across), tile.element)
+                    with f.when(ends):
+                        self._ask_for(at["out"], [top, left, group.index, lane.index])
+                    weights = f.offset(self._packed(group.index, lane.index), f.mul(chain.index, s.taps * tile.width), tile.element)
+                    arguments = [start, read("tall.unit"), read("k.copy"), weights, steps, sums]
+                    f.call(f"@{self.window}", *arguments, f.compare("ne", chain.index, 0))
+                    with f.when(ends):
+                        skipped, count = f.sub(column.index, left), f.intrinsic("smin", f.sub(lanes, lane.index), i64(tile.width))
+                        with f.loop(f.sub(row.index, top), s.down) as q:
+                            self._end(at, sums, [f.add(top, q.index), column.index, group.index, lane.index], q.index, skipped, count)
 
-    def _window(self, pixels: Value, weights: Value) -> None:
-        """All chains of a register tile."""
-        f, read, s, tile = self.f, self.read, self.s, self.tile
-        with f.loop(0, read("k.count"), read("k.chain")) as chain:
-            start = f.offset(pixels, f.mul(chain.index, read("k.copy")), tile.element)
-            factors = f.offset(weights, f.mul(chain.index, s.tall.taps * s.wide.taps * tile.width), tile.element)
-            steps = f.intrinsic("smin", f.sub(read("k.count"), chain.index), read("k.chain"))
-            arguments = [start, read("tall.unit"), read("k.copy"), factors, steps, self.areas["sums"]]
-            f.call(f"@{self.window}", *arguments, f.compare("ne", chain.index, 0))
-
-    def _end(self, at: dict[str, Value], indices: list[Value], down: Value, skipped: Value, lanes: Value) -> None:
+    def _end(self, at: dict[str, Value], sums: Value, indices: list[Value], down: Value, skipped: Value, lanes: Value) -> None:
         """Finish one row of a register tile, but for the first positions, which are ``skipped``."""
         f, read, s, tile = self.f, self.read, self.s, self.tile
-        sums = f.offset(self.areas["sums"], f.mul(f.add(f.mul(down, s.across), skipped), tile.pitch), tile.element)
+        sums = f.offset(sums, f.mul(f.add(f.mul(down, s.across), skipped), tile.pitch), tile.element)
         arguments = []
         for name, of in s.ending.dtypes.items():
             offset = dot(f, indices, read, [f"{axis}.{name}" for axis in ("tall", "wide", "group", "m0")])
@@ -224,5 +229,8 @@ class _Emitter:
         """Bring the lines of the output that a register tile writes: by the time it has its sums they are there."""
         f, read, s = self.f, self.read, self.s
         start = address(f, out, dot(f, place, read, ["tall.out", "wide.out", "group.out", "m0.out"]), s.ending.out)
-        with f.loop(0, s.down) as row, f.loop(0, s.across) as column:
-            f.prefetch(address(f, start, dot(f, [row.index, column.index], read, ["tall.out", "wide.out"]), s.ending.out), writes=True)
+        with f.loop(0, s.down, carried=[start]) as row:
+            with f.loop(0, s.across, carried=row.carried) as column:
+                f.prefetch(column.carried[0], writes=True)
+                column.carry(address(f, column.carried[0], read("wide.out"), s.ending.out))
+            row.carry(address(f, row.carried[0], read("tall.out"), s.ending.out))
