@@ -249,6 +249,13 @@ def _copy(f: Builder, tile: Tile, of: dtype, source: Value, place: Value, count:
     with f.loop(0, whole, tile.width) as loop:
         value = registers.load(f, address(f, source, loop.index, of), of, tile.width)
         registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)
+    if tile.has_masks:
+        rest = f.sub(count, whole)
+        with f.when(f.compare("sgt", rest, 0)):
+            mask = f.lane_mask(rest, tile.width)
+            value = registers.load(f, address(f, source, whole, of), of, tile.width, mask)
+            store_lanes(f, tile, widen(f, value, of, tile.compute), f.offset(place, whole, tile.element), tile.compute, mask)
+        return
     with f.loop(whole, count) as loop:
         value = registers.load(f, address(f, source, loop.index, of), of, 1)
         registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)

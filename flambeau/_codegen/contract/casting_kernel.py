@@ -24,6 +24,7 @@ from flambeau._codegen.contract.packing import Border, Side, address, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
 from flambeau._codegen.contract.sliding_kernel import Slide
 from flambeau._codegen.ir import Module, Value, constant, i64
+from flambeau._codegen.squares import transpose
 from flambeau._runtime.targets import Target
 
 
@@ -31,6 +32,7 @@ from flambeau._runtime.targets import Target
 class Casting:
     """All that the code depends on; ``batch`` and ``n`` count the axes outside, and ``weights`` says how the left operand is packed.
 
+    Where memory has neighbouring results at neighbouring positions a register tile is ``turned``: transposed before it ends.
     Pixels of the band are ``unit`` numbers apart: as a parameter that took more address registers than there are (128 -> 128, stride 2: 107 GFLOP/s of 119).
     """
 
@@ -45,6 +47,12 @@ class Casting:
     weights: Side
     border: Border
     ending: Ending
+    turned: bool = False
+
+    @property
+    def vectors(self) -> int:
+        """Those of the positions of a row that is turned."""
+        return -(-self.across // self.tile.width)
 
     @property
     def taps(self) -> int:
@@ -114,12 +122,35 @@ def _in_turn(s: Casting) -> Iterator[tuple[int, list[tuple[int, int]]]]:
                 yield coordinate + first * s.wide.pace, [(first + p, tap) for p, tap in pairs]
 
 
+def _emit_turn(module: Module, tile: Tile, s: Casting) -> str:
+    """A function that transposes a row of a register tile, ``turn(sums, turned)``: what ending finds is a row of positions for each lane.
+
+    There is a vector of zeros behind each row, for those that begin later.
+    """
+    f = module.function("turn", [("ptr noalias", "sums"), ("ptr noalias", "turned")], linkage="internal", attributes="noinline")
+    sums, turned = f.parameters
+    for v in range(s.vectors):
+        rows = range(v * tile.width, (v + 1) * tile.width)
+        positions = [
+            f.load(f.offset(sums, p * tile.width, tile.element), tile.type) if p < s.across else constant(tile.type, 0) for p in rows
+        ]
+        for lane, row in enumerate(transpose(f, positions)):
+            f.store(row, f.offset(turned, (lane * (s.vectors + 1) + v) * tile.width, tile.element))
+    f.ret()
+    return "turn"
+
+
 class _Emitter:
     def __init__(self, module: Module, parameters: Parameters, structure: Casting) -> None:
         self.s, self.tile = structure, structure.tile
         self.window = _emit_window(module, self.tile, structure)
         self.pack = emit_pack(module, parameters, self.tile, structure.weights)
-        self.ending = emit_straight_ending(module, self.tile, structure.ending, 1)
+        if structure.turned:
+            self.turn = _emit_turn(module, self.tile, structure)
+            wide = replace(self.tile, vectors=structure.vectors + 1)
+            self.ending = emit_straight_ending(module, wide, structure.ending, structure.vectors)
+        else:
+            self.ending = emit_straight_ending(module, self.tile, structure.ending, 1)
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
         self.batch, self.n = [f"batch{i}" for i in range(structure.batch)], [f"n{i}" for i in range(structure.n)]
@@ -129,7 +160,10 @@ class _Emitter:
         _, _, begin, end, memory = f.parameters
         dtypes = {"w": s.weights.dtype, "b": s.border.dtype} | s.ending.dtypes
         bases = {name: base_address(f, read, name) for name in dtypes}
-        self.areas = {name: f.offset(memory, read(f"scratch.{name}"), "i8") for name in ("band", "weights", "lanes", "sums")}
+        self.areas = {name: f.offset(memory, read(f"scratch.{name}"), "i8") for name in ("band", "weights", "lanes", "sums", "turned")}
+        if s.turned:
+            with f.loop(0, self.tile.width * (s.vectors + 1)) as loop:
+                f.store(constant(self.tile.type, 0), f.offset(self.areas["turned"], f.mul(loop.index, self.tile.width), self.tile.element))
         self.packed, self.copied = f.alloca("ptr"), f.alloca("i64")
         f.store(Value("null", "ptr"), self.packed)
         f.store(i64(-1), self.copied)
@@ -184,7 +218,10 @@ class _Emitter:
         last = f.add(place, f.mul(f.sub(tall, 1), read("tall.copy")))
         begin, stop = (f.binary("udiv", f.add(at, read(f"band.{end}")), read("row")) for at, end in ((place, "low"), (last, "high")))
         with f.when(f.compare("ne", f.load(self.copied, "i64"), number)):
-            emit_rows(f, read, s.border, source, self.areas["band"], begin, f.add(stop, 1))
+            with f.loop(0, read("band.planes")) as loop:
+                plane = f.offset(self.areas["band"], f.mul(loop.index, read("band.plane")), self.tile.element)
+                first = f.add(begin, f.mul(loop.index, read("band.shift")))
+                emit_rows(f, read, s.border, source, plane, first, f.add(f.add(first, f.sub(stop, begin)), 1))
             f.store(number, self.copied)
         return f.offset(self.areas["band"], f.sub(f.add(place, read("band.low")), f.mul(begin, read("row"))), self.tile.element)
 
@@ -218,19 +255,26 @@ class _Emitter:
     def _end(self, at: dict[str, Value], sums: Value, indices: list[Value], down: Value, skipped: Value, lanes: Value) -> None:
         """Finish one row of a register tile, but for the first positions, which are ``skipped``."""
         f, read, s, tile = self.f, self.read, self.s, self.tile
-        sums = f.offset(sums, f.mul(f.add(f.mul(down, s.across), skipped), tile.pitch), tile.element)
+        sums = f.offset(sums, f.mul(f.mul(down, s.across), tile.pitch), tile.element)
+        count, axes = f.sub(i64(s.across), skipped), ("wide", "m0")
+        if s.turned:
+            f.call(f"@{self.turn}", sums, self.areas["turned"])
+            sums, counts, axes = f.offset(self.areas["turned"], skipped, tile.element), [lanes, count], ("m0", "wide")
+        else:
+            sums, counts = f.offset(sums, f.mul(skipped, tile.pitch), tile.element), [count, lanes]
         arguments = []
         for name, of in s.ending.dtypes.items():
             offset = dot(f, indices, read, [f"{axis}.{name}" for axis in ("tall", "wide", "group", "m0")])
-            arguments += [address(f, at[name], offset, of), read(f"wide.{name}"), read(f"m0.{name}")]
-        f.call(f"@{self.ending}", sums, f.sub(i64(s.across), skipped), lanes, *arguments)
+            arguments += [address(f, at[name], offset, of), *[read(f"{axis}.{name}") for axis in axes]]
+        f.call(f"@{self.ending}", sums, *counts, *arguments)
 
     def _ask_for(self, out: Value, place: list[Value]) -> None:
         """Bring the lines of the output that a register tile writes: by the time it has its sums they are there."""
         f, read, s = self.f, self.read, self.s
         start = address(f, out, dot(f, place, read, ["tall.out", "wide.out", "group.out", "m0.out"]), s.ending.out)
         with f.loop(0, s.down, carried=[start]) as row:
-            with f.loop(0, s.across, carried=row.carried) as column:
-                f.prefetch(column.carried[0], writes=True)
-                column.carry(address(f, column.carried[0], read("wide.out"), s.ending.out))
+            count, axis = (self.tile.width, "m0") if s.turned else (s.across, "wide")
+            with f.loop(0, count, carried=row.carried) as each:
+                f.prefetch(each.carried[0], writes=True)
+                each.carry(address(f, each.carried[0], read(f"{axis}.out"), s.ending.out))
             row.carry(address(f, row.carried[0], read("tall.out"), s.ending.out))
