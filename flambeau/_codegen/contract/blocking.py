@@ -142,7 +142,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     widths = {-(-panels // -(-panels // count)) for count in (1, 2, 4, 8, 16, 32)}
     for m_block in heights:
         m_tiles = -(-m // m_block)
-        row_cycles, row_panels = _cost_of_rows(m_block, tile)
+        row_cycles, row_panels = cost_of_rows(m_block, tile)
         copied = a.band.numbers(m_block, _TILES) if a.band is not None else 0
         for n_panels in widths:
             n_block = n_panels * tile.lanes
@@ -198,7 +198,7 @@ def has_short_panel(n: int, tile: Tile) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
+def cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
     """Cycles of one step of k of one panel of b for so many rows, and the number of register tiles."""
     panels = split_rows(rows, tile.variants)
     return sum(max(size, 4) + 0.2 for size in panels) * tile.parts, len(panels)

@@ -62,7 +62,7 @@ class Structure(NamedTuple):
         if self.a.is_paired:
             return amx.matrix_tile()
         tile = register_tile(self.a.dtype, self.target, self.unsigned)
-        if self.a.mode == "table":
+        if self.a.mode == "table" and not self.a.step:
             # Each row has an address register: with more than 8 rows LLVM runs out of them, and moves sums to memory and back at each step.
             tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= _MOST_ADDRESSES))
         return tile
@@ -119,8 +119,10 @@ def fill(f: Builder, read: Reader, group: str, axes: int, first: Value, count: V
 
 
 @contextmanager
-def panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value, Value, Value]]:
-    """Walk ``rows`` rows in panels: gives the first row, the panel's number and its rows."""
+def panels_of_rows(
+    f: Builder, tile: Tile, rows: Value, first: Value | None = None, run: Value | None = None
+) -> Iterator[tuple[Value, Value, Value]]:
+    """Walk ``rows`` rows in panels: gives the first row, the panel's number and its rows, which do not cross a multiple of ``run`` if counted from ``first``."""
     if tile.packing:
         with f.loop(0, rows, tile.rows) as panels:
             here = f.intrinsic("smin", f.sub(rows, panels.index), i64(tile.rows))
@@ -131,6 +133,8 @@ def panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value,
     with f.repeat([i64(0), i64(0)]) as loop:
         row, panel = loop.carried
         left = f.intrinsic("smin", f.sub(rows, row), i64(len(choices) - 1))
+        if first is not None and run is not None:
+            left = f.intrinsic("smin", left, f.sub(run, f.binary("urem", f.add(first, row), run)))
         here = f.load(f.offset(table, left, "i64"), "i64")
         yield row, panel, here
         row = f.add(row, here)
@@ -183,6 +187,8 @@ class _Contraction:
         """What is known of the distances in the operands: of those in packed ones nearly all."""
         a, tile = self.structure.a, self.tile
         b = None if self.structure.b.mode == "place" else tile.pitch
+        if a.mode == "table" and a.step:
+            return Walk(1, None, b)
         if a.mode == "table" or (a.mode == "place" and not a.step):
             return Walk(b=b)
         if a.keeps_rows or a.mode in ("place", "rows"):
@@ -219,6 +225,7 @@ class _Contraction:
             row_tile = f.binary("urem", rest, read("m.tiles"))
             batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("m.tiles")))
             row0, column0 = f.mul(row_tile, read("m.block")), f.mul(column_tile, read("n.block"))
+            self.first_row = row0
             rows = f.intrinsic("smin", f.sub(read("m.extent"), row0), read("m.block"))
             columns = f.intrinsic("smin", f.sub(read("n.extent"), column0), read("n.block"))
             at = bases | {
@@ -302,7 +309,8 @@ class _Contraction:
                 source[side.name] = self._packed(side, at, source[side.name], count, length, shifts)
         f.store(f.add(f.load(self.block_number, "i64"), 1), self.block_number)
         steps = f.mul(length, read("inner"))
-        with panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
+        run = (self.first_row, read("a.run")) if s.a.mode == "table" and s.a.step else ()
+        with panels_of_rows(f, self.tile, rows, *run) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
             self._register_tile(at, source, row, number, here, loop.index, columns, steps, flags)
 
     def _kept_memory(self, side: Side) -> Value:
@@ -386,7 +394,9 @@ class _Contraction:
         panel = f.binary("udiv", column, tile.lanes)
         b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
         if s.a.mode == "table":
-            left = [source["a"], f.offset(self.scratch["a.lanes"], row, "i64"), self.scratch["a.steps"]]
+            lines = f.offset(self.scratch["a.lanes"], row, "i64")
+            start = f.offset(source["a"], f.load(lines, "i64"), tile.element) if s.a.step else source["a"]
+            left = [start, lines, self.scratch["a.steps"]]
         else:
             a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
             left = [a] if tile.packing else [a, read("a.rs"), read("a.ks")]
