@@ -215,7 +215,7 @@ class _Contraction:
             amx.emit_configure(f)
         if s.a.mode == "table":
             fill(f, read, "steps", s.a.box, i64(0), read("steps.count"), [TableColumn("a", i64(0), self.scratch["a.steps"])])
-        if s.a.border:
+        if s.a.border and not s.a.strips:
             self.copied = f.alloca("i64")
             f.store(i64(-1), self.copied)
         self.block_number = f.alloca("i64")
@@ -233,7 +233,7 @@ class _Contraction:
                 for name in ("a", "b", *s.ending.moving)
             }
             self._fill_tables(batch, row0, rows, column0, columns)
-            if s.a.border:
+            if s.a.border and not s.a.strips:
                 at["a"] = self._band(at["a"], rest, rows)
             # Operands that are read where they are start at the tile's first row and column.
             if not s.a.is_packed_here and s.a.mode != "table":
@@ -254,13 +254,21 @@ class _Contraction:
 
     def _band(self, source: Value, number: Value, rows: Value) -> Value:
         """Copy what the rows of a tile read with its border, unless the tile before had the same; returns the address of element 0."""
+        f = self.f
+        places = [f.load(f.offset(self.scratch["a.lanes"], row, "i64"), "i64") for row in (i64(0), f.sub(rows, 1))]
+        is_new = f.compare("ne", f.load(self.copied, "i64"), number)
+        f.store(number, self.copied)
+        return self._copied(source, *places, is_new)
+
+    def _copied(self, source: Value, first: Value, last: Value, is_new: Value) -> Value:
+        """Copy rows with their border, unless they are there: what is read from one place to another; returns the address of element 0."""
         f, read, border = self.f, self.read, self.structure.a.border
         assert border is not None
-        places = [f.load(f.offset(self.scratch["a.lanes"], row, "i64"), "i64") for row in (i64(0), f.sub(rows, 1))]
-        begin, last = (f.binary("udiv", f.add(place, read(f"band.{end}")), read("row")) for place, end in zip(places, ("low", "high")))
-        with f.when(f.compare("ne", f.load(self.copied, "i64"), number)):
-            emit_rows(f, read, border, source, self.scratch["a.band"], begin, f.add(last, 1))
-            f.store(number, self.copied)
+        begin, end = (
+            f.binary("udiv", f.add(place, read(f"band.{which}")), read("row")) for place, which in ((first, "low"), (last, "high"))
+        )
+        with f.when(is_new):
+            emit_rows(f, read, border, source, self.scratch["a.band"], begin, f.add(end, 1))
         return f.offset(self.scratch["a.band"], f.sub(read("band.origin"), f.mul(begin, read("row"))), self.tile.element)
 
     def _fill_tables(self, batch: list[Value], row0: Value, rows: Value, column0: Value, columns: Value) -> None:
@@ -302,8 +310,10 @@ class _Contraction:
         axes, source = [*[f"outer{axis}" for axis in range(s.outer)], "split"], {}
         for side, count in ((s.a, rows), (s.b, columns)):
             places = [*k[:-1], f.binary("udiv", k[-1], read("split.chunk"))] if side.is_paired and not side.is_packed_here else k
-            offset = dot(f, places, read, [f"{axis}.{side.name}" for axis in axes])
-            source[side.name] = address(f, at[side.name], offset, side.dtype)
+            offset, start = dot(f, places, read, [f"{axis}.{side.name}" for axis in axes]), at[side.name]
+            if side.strips:
+                start = self._copied(start, offset, f.add(offset, f.mul(f.sub(length, 1), read("split.a"))), Value("true", "i1"))
+            source[side.name] = address(f, start, offset, side.dtype)
             if side.is_packed_here:
                 shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
                 source[side.name] = self._packed(side, at, source[side.name], count, length, shifts)

@@ -215,7 +215,7 @@ class _Planner:
             return self._packed_before(name, source, column, choice)
         self.buffers[name] = source
         values[f"{name}.bytes"] = column.operand.offset * column.dtype.itemsize
-        if choice.where in ("table", "band"):
+        if choice.where in ("table", "band", "strip"):
             return self._tabled(source, column, choice)
         if choice.where == "place":
             step = self.box[-1][column.index] * tile.parts
@@ -266,13 +266,15 @@ class _Planner:
         """The left operand through tables of offsets: where it is, or in a copy with its border, which each tile or a call before makes."""
         values, box = self.values, [(self.blocking.chunk, *self.box[0][1:]), *self.box[1:]]
         strides, border = [axis[column.index] for axis in box], None
-        if choice.where == "band":
-            assert choice.band is not None, "the blocking has seen that there is one"
-            copy, groups = choice.band.copy, {"m": self.normal.m, "outer": self.outer}
+        if choice.where in ("band", "strip"):
+            band = choice.band if choice.where == "band" else choice.strip
+            assert band is not None, "the blocking has seen that there is one"
+            copy, groups = band.copy, {"m": self.normal.m, "outer": self.outer}
             strides = self._steps_of(copy, groups, box)
             values |= parameters_of(copy, "a")[0]
-            values |= {"band.low": choice.band.low, "band.high": choice.band.high, "band.origin": copy.origin}
-            values["scratch.a.band"] = self._reserve(choice.band.numbers(self.blocking.m_block) * self.tile.bytes)
+            values |= {"band.low": band.low, "band.high": band.high, "band.origin": copy.origin}
+            most = band.numbers(self.blocking.m_block) if choice.where == "band" else band.numbers(self.blocking.chunk, 1)
+            values["scratch.a.band"] = self._reserve(most * self.tile.bytes)
             border = border_of(copy, self.target)
         elif column.bounds:
             groups = {"batch": self.normal.batch, "m": self.normal.m, "outer": self.outer}
@@ -295,7 +297,7 @@ class _Planner:
         run = self.normal.m[-1][0]
         near = self.normal.m[-1][column.index] == 1 and cost_of_rows(run, self.tile)[0] <= _NEARLY * run
         values["a.run"] = run
-        return Side("a", self.tile.compute, "table", box=len(box), step=int(near), border=border)
+        return Side("a", self.tile.compute, "table", box=len(box), step=int(near), border=border, strips=choice.where == "strip")
 
     def _steps_of(self, copy: Bordered, groups: dict[str, list[Axis]], box: list[Axis]) -> list[int]:
         """Let axes walk a copy of the left operand; returns how the steps of a block do."""
