@@ -50,6 +50,9 @@ _AGAIN = 1.0
 """Cycles of a step of a register tile of a few rows to fetch a right operand in place whose panels are parts of longer rows: they share sets
 of the first-level cache, and come from the second one for each panel of rows."""
 
+_NEARLY = 1.15
+"""How much longer rows may take that are cut into panels run by run."""
+
 _STREWN = 0.15
 """Cycles a byte of a copy of windows that no near cache holds, for each tile that reads it: a few lines here and there, for which nobody asked
 before (gradient by the weight, 3 x 3, stride 2, 128 channels innermost, 56 x 56, 8 images: 18 ms, where the multiply-adds take 11)."""
@@ -132,7 +135,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
         chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
     strewn = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
     steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
-    blocks = -(-k // steps)
+    blocks, near = -(-k // steps), has_near_rows(normal, tile)
 
     out = normal.out.index
     store = 2.5 / tile.width if normal.n[-1][out] in (1, 2) else 3.0
@@ -179,7 +182,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
-                    steps_more = _TABLE * k * n_panels * row_panels
+                    steps_more = 0.0 if near else _TABLE * k * n_panels * row_panels
                     whole = side.strip.copy.numbers * element if side.strip is not None else 0
                     more = steps_more + (_STREWN * whole if whole >= target.l2_bytes else 0.0)
                     ways.append((side.before + tiles * more, side.before, more, "table"))
@@ -202,6 +205,12 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     assert cheapest is not None
     total, m_block, n_block, cycles, (a.where, b.where) = cheapest
     return Blocking(normal, chunk, a, b, m_block, n_block, total, cycles)
+
+
+def has_near_rows(normal: Normal, tile: Tile) -> bool:
+    """Whether rows of the left operand are neighbours, and so many that panels may end with a run of them: a table has one address for a panel then."""
+    run = normal.m[-1][0]
+    return normal.m[-1][normal.a.index] == 1 and cost_of_rows(run, tile)[0] <= _NEARLY * run
 
 
 def has_short_panel(n: int, tile: Tile) -> bool:

@@ -8,7 +8,7 @@ from math import gcd, prod
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, cost_of_rows, describe_packing, has_short_panel
+from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, describe_packing, has_near_rows, has_short_panel
 from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
 from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.chains import TERMS
@@ -31,8 +31,6 @@ _ROWS_AT_A_TIME = 32
 """Rows of memory that are packed side by side, so that the processor sees what to prefetch. Rows that are a multiple of ``WAY`` apart evict
 each other: with 8 ways and 128 channels of 32 x 32, 2 x 2 windows ran at 57 GFLOP/s with 32 rows and 68 with 8, where 128 channels of 36 x 36
 reached 73."""
-_NEARLY = 1.15
-"""How much longer rows may take that are cut into panels run by run."""
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
 
@@ -293,10 +291,7 @@ class _Planner:
         values["steps.count"] = self.steps
         values["scratch.a.steps"] = self._reserve(8 * self.steps)
         values["scratch.a.lanes"] = self._reserve(8 * (self.blocking.m_block + self.tile.width))
-        # Rows of a panel that are neighbours need one address, not one each.
-        run = self.normal.m[-1][0]
-        near = self.normal.m[-1][column.index] == 1 and cost_of_rows(run, self.tile)[0] <= _NEARLY * run
-        values["a.run"] = run
+        near, values["a.run"] = has_near_rows(self.normal, self.tile), self.normal.m[-1][0]
         return Side("a", self.tile.compute, "table", box=len(box), step=int(near), border=border, strips=choice.where == "strip")
 
     def _steps_of(self, copy: Bordered, groups: dict[str, list[Axis]], box: list[Axis]) -> list[int]:
