@@ -455,10 +455,9 @@ class _Contraction:
         f, s = self.f, self.structure
         kinds = dict(zip(s.ending.others, [kind for _, kind in (*s.ending.writes, *s.ending.reads)], strict=True))
         names = ["out"] * (s.ending.step == 1) + [name for name, kind in kinds.items() if kind == "along"]
-        if not names:
+        if s.out_place or not names:
             return
-        ends = flags.ends if s.out_place else flags.finish
-        with f.when(f.binary("and", ends, f.compare("ne", self.read("out.far"), 0))), f.loop(0, here) as loop:
+        with f.when(f.binary("and", flags.finish, f.compare("ne", self.read("out.far"), 0))), f.loop(0, here) as loop:
             for name in names:
                 m, n = (
                     f.load(f.offset(self.scratch[f"{name}.{group}"], index, "i64"), "i64")

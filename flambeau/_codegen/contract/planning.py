@@ -31,6 +31,9 @@ _ROWS_AT_A_TIME = 32
 """Rows of memory that are packed side by side, so that the processor sees what to prefetch. Rows that are a multiple of ``WAY`` apart evict
 each other: with 8 ways and 128 channels of 32 x 32, 2 x 2 windows ran at 57 GFLOP/s with 32 rows and 68 with 8, where 128 channels of 36 x 36
 reached 73."""
+_ENOUGH = 64
+"""Steps in which the lines of a result that no near cache holds come, if they are asked for before (1 x 1, channels innermost, 56 x 56: 64 -> 256 105 to
+124 GFLOP/s with so many, 32 -> 128 110 to 96)."""
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
 
@@ -158,8 +161,8 @@ class _Planner:
         out_step = neighbours if neighbours in (1, 2) else 0
         is_plain = not self.tile.packing and out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
         out_place = is_plain and neighbours == 1 and len(rows) == 1
-        # Of results that no near cache holds each register tile asks for the lines that it writes before it starts.
-        values["out.far"] = int(self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2)
+        far = self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2
+        values["out.far"] = int(far and self.steps >= _ENOUGH)
         writes = len(self.contract.writes)
         kinds = [
             (each.dtype, self._dependence(each) if number < writes or any(each.operand.strides) else "fixed")
