@@ -25,6 +25,8 @@ _CODE = 1024
 """Multiply-adds that are unrolled, at most."""
 _CHAINS = 8
 """Sums that hide the latency of a multiply-add."""
+_CHUNKS = 4
+"""Chunks of tiles that each thread should have, at least: those of a chunk share packed weights."""
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
 _BORDER, _STORE = 0.6, 0.6
@@ -127,16 +129,18 @@ class _Planner(Pairing):
 
         threads = targets.available_cores()
         windows = groups * -(-block // down) * -(-wide.axis[0] // across) * (lane_block // width)
-        again = max(1.0, images * tall_tiles / threads)  # a thread packs them once for its tiles of a group
+        sharing = images * tall_tiles
+        most = min(sharing, max(1, tiles // (_CHUNKS * threads)))
+        together = max(count for count in range(1, most + 1) if sharing % count == 0)
         tile_cycles = (
             windows * self._cycles(down, across, steps, turned)
             + _BORDER * band
             + _ROW * planes * rows_of_band(block)
-            + (way.cost + _STORE) * packed / again
+            + (way.cost + _STORE) * packed / together
             + 300
         )
         cycles = tile_cycles * (-(-tiles // threads) * threads)
-        return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch)
+        return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch, together)
 
     def _block(self, numbers_of_band: Callable[[int], int], weights: int, down: int) -> tuple[int, int]:
         """Rows of positions and lanes of a tile: its band and its weights, so many a lane, stay in the second-level cache, and all threads have some."""

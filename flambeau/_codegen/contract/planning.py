@@ -100,7 +100,9 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
         return _Planner(contract, blocking, tile, target).plan()
     buffers = dict(zip(("a", "b"), ("b", "a") if special.normal.is_swapped else ("a", "b"), strict=True))
     buffers |= {name: name for name in contract.results_and_reads} | {"w": buffers["a"]}
-    return ContractPlan([_call(special.code(), special.values, buffers, special.tiles, special.tile_cycles, special.scratch_bytes)], [])
+    call = _call(special.code(), special.values, buffers, special.tiles, special.tile_cycles, special.scratch_bytes)
+    call.grain = max(call.grain, special.together)
+    return ContractPlan([call], [])
 
 
 def _call(code: Code, values: Values, buffers: dict[str, str], tiles: int, cycles: float, scratch: int) -> ContractCall:
