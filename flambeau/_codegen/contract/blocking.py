@@ -44,7 +44,7 @@ _FETCH = 0.06
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
 
-_TABLE, _BORDER, _NEARBY = 0.5, 0.3, 0.3
+_TABLE, _BORDER, _NEARBY = 1.5, 0.3, 0.3
 """Cycles of a step of a register tile to look up where the left operand is, to copy a number with its border, and to do so for oneself alone."""
 
 _STAYS = 0.02

@@ -29,7 +29,7 @@ _CHUNKS = 4
 """Chunks of tiles that each thread should have, at least: those of a chunk share packed weights."""
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
-_BORDER, _STORE = 0.6, 0.6
+_BORDER, _STORE = 0.6, 0.1
 _ROW = 40.0
 """Cycles to copy a number with its border, and to write a packed one: one image had better find its weights packed, as the general kernel does.
 Those of a row of a plane besides."""
@@ -180,7 +180,7 @@ class _Planner(Pairing):
         tall, wide = self.tall.slide, self.wide.slide
         taps = tall.taps * wide.taps
         seen = len(list(tall.seen(down))) * len(list(wide.seen(across)))
-        step = max(0.57 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
+        step = max(0.54 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
         ending = 12.0 if turned else 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
         return step * steps + 60 + ending * down * across
 
