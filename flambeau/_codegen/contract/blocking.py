@@ -44,8 +44,9 @@ _FETCH = 0.06
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
 
-_TABLE, _BORDER, _NEARBY = 1.5, 0.3, 0.3
-"""Cycles of a step of a register tile to look up where the left operand is, to copy a number with its border, and to do so for oneself alone."""
+_TABLE, _BORDER, _NEARBY = 3.0, 0.3, 0.3
+"""Cycles of a step of a register tile to look up where the rows of the left operand are, if these are no neighbours (panels have 8 rows then, and an address
+for each), to copy a number with its border, and to do so for oneself alone."""
 
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
