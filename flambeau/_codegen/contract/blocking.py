@@ -44,9 +44,9 @@ _FETCH = 0.06
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
 
-_TABLE, _BORDER, _NEARBY = 3.0, 0.3, 0.3
-"""Cycles of a step of a register tile to look up where the rows of the left operand are, if these are no neighbours (panels have 8 rows then, and an address
-for each), to copy a number with its border, and to do so for oneself alone."""
+_TABLE, _BORDER, _NEARBY = (0.5, 3.0), 0.3, 0.3
+"""Cycles of a step of a register tile to look up where the left operand is (if rows are no neighbours, panels have 8 of them and an address for each),
+to copy a number with its border, and to do so for oneself alone."""
 
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
@@ -187,7 +187,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
-                    steps_more = 0.0 if near else _TABLE * k * n_panels * row_panels
+                    steps_more = _TABLE[not near] * k * n_panels * row_panels
                     whole = side.strip.copy.numbers * element if side.strip is not None else 0
                     more = steps_more + (_STREWN * whole if whole >= target.l2_bytes else 0.0)
                     ways.append((side.before + tiles * more, side.before, more, "table"))
