@@ -30,6 +30,8 @@ _CHUNKS = 4
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
 _BORDER, _STORE = 0.6, 0.1
+_NEXT_LINES = 0.04
+"""Cycles of a step for each number of a plane that is broadcast: each step is on other cache lines (3 x 3 with stride 2 sees nearly twice as many)."""
 _ROW = 40.0
 """Cycles to copy a number with its border, and to write a packed one: one image had better find its weights packed, as the general kernel does.
 Those of a row of a plane besides."""
@@ -133,7 +135,7 @@ class _Planner(Pairing):
         most = min(sharing, max(1, tiles // (_CHUNKS * threads)))
         together = max(count for count in range(1, most + 1) if sharing % count == 0)
         tile_cycles = (
-            windows * self._cycles(down, across, steps, turned)
+            windows * self._cycles(down, across, steps, planes, turned)
             + _BORDER * band
             + _ROW * planes * rows_of_band(block)
             + (way.cost + _STORE) * packed / together
@@ -175,12 +177,12 @@ class _Planner(Pairing):
             down *= 2
         return across, down
 
-    def _cycles(self, down: int, across: int, steps: int, turned: bool) -> float:
+    def _cycles(self, down: int, across: int, steps: int, planes: int, turned: bool) -> float:
         """Those of a register tile: multiply-adds (as many as hide their latency, at least) or loads, whichever takes longer."""
         tall, wide = self.tall.slide, self.wide.slide
         taps = tall.taps * wide.taps
         seen = len(list(tall.seen(down))) * len(list(wide.seen(across)))
-        step = max(0.54 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
+        step = max(0.54 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps)) + (_NEXT_LINES * seen if planes > 1 else 0.0)
         ending = 12.0 if turned else 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
         return step * steps + 60 + ending * down * across
 
