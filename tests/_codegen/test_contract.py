@@ -114,6 +114,8 @@ CONVOLUTIONS = [
     # Stride and dilation are equal along a dimension without padding: its positions and its taps are equally far apart.
     (2, 8, 16, (14, 8), (3, 3), (2, 1), (0, 1), (2, 1), 2),
     (2, 9, 3, (13, 6, 2), (2, 4, 1), (3, 1, 1), (0, 1, 0), (3, 1, 1), 3),
+    # Rows of one place are neighbours in memory, but not with their border.
+    (1, 1, 1, (16, 1), (1, 2), (1, 1), (0, 1), (1, 1), 1),
 ]
 
 

@@ -296,7 +296,9 @@ class _Planner:
         values["steps.count"] = self.steps
         values["scratch.a.steps"] = self._reserve(8 * self.steps)
         values["scratch.a.lanes"] = self._reserve(8 * (self.blocking.m_block + self.tile.width))
-        near, values["a.run"] = has_near_rows(self.normal, self.tile), self.normal.m[-1][0]
+        # Neighbours in memory may lie apart in a copy: rows of one place each get a border.
+        near = has_near_rows(self.normal, self.tile) and values[f"m{len(self.normal.m) - 1}.a"] == 1
+        values["a.run"] = self.normal.m[-1][0]
         return Side("a", self.tile.compute, "table", box=len(box), step=int(near), border=border, strips=choice.where == "strip")
 
     def _steps_of(self, copy: Bordered, groups: dict[str, list[Axis]], box: list[Axis]) -> list[int]:
