@@ -12,7 +12,7 @@ import pytest
 from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
 from flambeau._codegen.contract.blocking import best_blocking, block_of_chain, describe_side
-from flambeau._codegen.contract.bordered import band, bordered
+from flambeau._codegen.contract.bordered import band, bordered, strip
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Column, normalise
 from flambeau._runtime import targets
@@ -114,6 +114,8 @@ CONVOLUTIONS = [
     # Stride and dilation are equal along a dimension without padding: its positions and its taps are equally far apart.
     (2, 8, 16, (14, 8), (3, 3), (2, 1), (0, 1), (2, 1), 2),
     (2, 9, 3, (13, 6, 2), (2, 4, 1), (3, 1, 1), (0, 1, 0), (3, 1, 1), 3),
+    # Rows of one place are neighbours in memory, but not with their border.
+    (1, 1, 1, (16, 1), (1, 2), (1, 1), (0, 1), (1, 1), 1),
 ]
 
 
@@ -145,11 +147,16 @@ def through_tables(monkeypatch):
                     a.band = band(oriented.a, oriented.m, oriented.k, oriented.batch, tile)
                     if a.band is None:
                         return False
+                if where == "strip":
+                    outer, cut, *inner = [oriented.k[: oriented.split], *oriented.k[oriented.split :]]
+                    a.strip = strip(oriented.a, outer, cut, [*oriented.m, *inner], oriented.batch, tile)
+                    if a.strip is None:
+                        return False
                 m, n = (prod(axis[0] for axis in group) for group in (oriented.m, oriented.n))
                 made = replace(
                     choice,
                     normal=oriented,
-                    chunk=oriented.chain,
+                    chunk=min(oriented.chain, 3) if where == "strip" else oriented.chain,
                     a=a,
                     b=b,
                     m_block=min(m, 44),
@@ -191,7 +198,21 @@ def test_tiles_copy_what_they_read_with_its_border(through_tables, shape, channe
         check(contract, split=split)
 
 
-def random_convolution(seed: int) -> Contract:
+@pytest.mark.parametrize(("shape", "channels_last", "of"), WITH_BORDERS, ids=lambda each: getattr(each, "name", str(each)))
+def test_tiles_copy_what_a_block_of_the_sum_reads(through_tables, shape, channels_last, of):
+    """Gradients by the weight: a block sums over a few rows of positions."""
+    contract = convolution(*shape, of, channels_last=channels_last, gradient="weight")
+    if through_tables(contract, "strip"):
+        check(contract, split=2)
+
+
+def test_gradients_by_the_weight_copy_rows_of_the_image():
+    contract = convolution(4, 128, 128, (56, 56), (3, 3), (2, 2), (1, 1), (1, 1), channels_last=True, gradient="weight")
+    choice = best_blocking(normalise(contract), register_tile(types.float32, targets.named("x86-64-v4")), targets.named("x86-64-v4"))
+    assert choice.a.where == "strip"
+
+
+def random_convolution(seed: int, gradient: str = "") -> Contract:
     """Windows of any dimension; stride and dilation are equal in a third of its dimensions, and a third have no padding."""
     random_ = random.Random(seed)
     kernel, stride, padding, dilation, size = [], [], [], [], []
@@ -205,7 +226,7 @@ def random_convolution(seed: int) -> Contract:
     groups = random_.choice([1, 1, 2, 3])
     channels = [groups * random_.choice([1, 2, 5, 8, 17]) for _ in range(2)]
     settings = (tuple(each) for each in (size, kernel, stride, padding, dilation))
-    return convolution(random_.randint(1, 4), *channels, *settings, groups, channels_last=random_.random() < 0.6)
+    return convolution(random_.randint(1, 4), *channels, *settings, groups, channels_last=random_.random() < 0.6, gradient=gradient)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -214,6 +235,9 @@ def test_any_windows_are_read_through_tables(through_tables, seed):
     for where in ("table", "band"):
         if through_tables(contract, where):
             check(contract, split=2)
+    contract = random_convolution(seed, "weight")
+    if through_tables(contract, "strip"):
+        check(contract, split=2)
 
 
 def test_a_band_has_all_that_a_block_of_rows_reads():

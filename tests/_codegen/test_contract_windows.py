@@ -130,10 +130,19 @@ def test_numbers_of_pixels_are_broadcast(only, gradient, finder, shape, split):
     check(contract, split=split)
 
 
+@pytest.mark.parametrize("split", [None, 1])
+@pytest.mark.parametrize("shape", [*INNERMOST, *DENSE], ids=str)
+def test_numbers_of_planes_are_broadcast(only, shape, split):
+    """Contiguous images: a band is a few rows of each plane, and results are transposed."""
+    contract = convolution(*shape)
+    assert only("best_casting", contract)
+    check(contract, split=split)
+
+
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
 def test_dtypes_of_pixels(only, of):
-    for gradient, finder in (("", "best_casting"), ("weight", "best_casting_sums")):
-        contract = convolution(2, 24, 20, (9, 13), (3, 3), (1, 1), (1, 1), (1, 1), 2, of, channels_last=True, gradient=gradient)
+    for gradient, finder, channels_last in (("", "best_casting", True), ("", "best_casting", False), ("weight", "best_casting_sums", True)):
+        contract = convolution(2, 24, 20, (9, 13), (3, 3), (1, 1), (1, 1), (1, 1), 2, of, channels_last=channels_last, gradient=gradient)
         assert only(finder, contract)
         check(contract)
 
@@ -192,6 +201,7 @@ def test_what_padding_hides_is_not_multiplied(only, channels_last):
         ("best_sliding", False),
         ("best_sliding", True),
         ("best_casting", True),
+        ("best_casting", False),
         ("best_summing", False),
         ("best_casting_sums", True),
         ("best_skinny", False),
@@ -271,9 +281,10 @@ def test_rows_pass_by(only, m, k, n, of):
 @pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v2"])
 def test_other_targets(only, name):
     target = targets.named(name)
-    for gradient, finder in (("", "best_sliding"), ("weight", "best_summing"), ("", "best_casting"), ("weight", "best_casting_sums")):
-        casts = finder.startswith("best_casting")
-        contract = convolution(1, 6, 6, (9, 17), (3, 3), (1, 1), (1, 1), (1, 1), 2 if casts else 6, channels_last=casts, gradient=gradient)
+    ways = (("", "best_sliding"), ("weight", "best_summing"), ("", "best_casting"), ("weight", "best_casting_sums"))
+    for (gradient, finder), channels_last in [*[(way, way[1].startswith("best_casting")) for way in ways], (ways[2], False)]:
+        groups = 2 if finder.startswith("best_casting") else 6
+        contract = convolution(1, 6, 6, (9, 17), (3, 3), (1, 1), (1, 1), (1, 1), groups, channels_last=channels_last, gradient=gradient)
         assert only(finder, contract, target)
         check(contract, target)
     for length in (40, 1100):  # of 1100 terms several chains go side by side

@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
-from flambeau._codegen.contract.bordered import LINE, Band, band, bordered
+from flambeau._codegen.contract.bordered import LINE, Band, band, bordered, strip
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.micro import split_rows
@@ -31,6 +31,10 @@ _MASKED = 16.0
 _NEAR = 1024
 """Bytes: rows of memory that are farther apart are on pages of their own, and cost more than their bytes."""
 
+_NEIGHBOUR = 128
+"""Bytes from step to step up to which the processor sees what to fetch of operands that no near cache holds. If those of both are farther, both are packed
+(gradient by the weight, 1 x 1, channels innermost, 64 -> 256, 56 x 56, 8 images: 69 to 90 GFLOP/s)."""
+
 _FEW_STEPS = 32
 """Rows of memory far apart that are read side by side: as many as the processor can prefetch from at once."""
 
@@ -40,8 +44,9 @@ _FETCH = 0.06
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
 
-_TABLE, _BORDER, _NEARBY = 0.5, 0.3, 0.3
-"""Cycles of a step of a register tile to look up where the left operand is, to copy a number with its border, and to do so for oneself alone."""
+_TABLE, _BORDER, _NEARBY = (0.5, 3.0), 0.3, 0.3
+"""Cycles of a step of a register tile to look up where the left operand is (if rows are no neighbours, panels have 8 of them and an address for each),
+to copy a number with its border, and to do so for oneself alone."""
 
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
@@ -49,6 +54,13 @@ _STAYS = 0.02
 _AGAIN = 1.0
 """Cycles of a step of a register tile of a few rows to fetch a right operand in place whose panels are parts of longer rows: they share sets
 of the first-level cache, and come from the second one for each panel of rows."""
+
+_NEARLY = 1.15
+"""How much longer rows may take that are cut into panels run by run."""
+
+_STREWN = 0.15
+"""Cycles a byte of a copy of windows that no near cache holds, for each tile that reads it: a few lines here and there, for which nobody asked
+before (gradient by the weight, 3 x 3, stride 2, 128 channels innermost, 56 x 56, 8 images: 18 ms, where the multiply-adds take 11)."""
 
 _TILES = 4
 """Tiles whose bands are measured: all of a convolution's are nearly alike."""
@@ -69,7 +81,8 @@ _WORTH_SHARING = 40_000
 @dataclass(slots=True)
 class SideChoice:
     """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before),
-    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot) or ``band`` (the tile copies it so)."""
+    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot), ``band`` (the tile copies
+    it so) or ``strip`` (for each block of the sum)."""
 
     mode: str
     cost: float
@@ -80,6 +93,7 @@ class SideChoice:
     where: str = ""
     before: float | None = None
     band: Band | None = None
+    strip: Band | None = None
 
 
 @dataclass(slots=True)
@@ -126,7 +140,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
         chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
     strewn = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
     steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
-    blocks = -(-k // steps)
+    blocks, near = -(-k // steps), has_near_rows(normal, tile)
 
     out = normal.out.index
     store = 2.5 / tile.width if normal.n[-1][out] in (1, 2) else 3.0
@@ -142,8 +156,9 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     widths = {-(-panels // -(-panels // count)) for count in (1, 2, 4, 8, 16, 32)}
     for m_block in heights:
         m_tiles = -(-m // m_block)
-        row_cycles, row_panels = _cost_of_rows(m_block, tile)
+        row_cycles, row_panels = cost_of_rows(m_block, tile)
         copied = a.band.numbers(m_block, _TILES) if a.band is not None else 0
+        by_block = a.strip.numbers(chunk, 1) if a.strip is not None else 0
         for n_panels in widths:
             n_block = n_panels * tile.lanes
             if n_panels > 1 and (n_block > most_lanes or n_block * m_block > most_sums):
@@ -172,8 +187,13 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
-                    steps_more = _TABLE * k * n_panels * row_panels
-                    ways.append((side.before + tiles * steps_more, side.before, steps_more, "table"))
+                    steps_more = _TABLE[not near] * k * n_panels * row_panels
+                    whole = side.strip.copy.numbers * element if side.strip is not None else 0
+                    more = steps_more + (_STREWN * whole if whole >= target.l2_bytes else 0.0)
+                    ways.append((side.before + tiles * more, side.before, more, "table"))
+                    if 0 < by_block * element <= target.l2_bytes // 4:
+                        more = steps_more + blocks * by_block * (_BORDER + _NEARBY)
+                        ways.append((tiles * more, 0.0, more, "strip"))
                     if 0 < copied * element <= target.l2_bytes // 4:
                         steps_more += copied * (_BORDER + _NEARBY)
                         ways.append((tiles * steps_more, 0.0, steps_more, "band"))
@@ -192,13 +212,19 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     return Blocking(normal, chunk, a, b, m_block, n_block, total, cycles)
 
 
+def has_near_rows(normal: Normal, tile: Tile) -> bool:
+    """Whether rows of the left operand are neighbours, and so many that panels may end with a run of them: a table has one address for a panel then."""
+    run = normal.m[-1][0]
+    return normal.m[-1][normal.a.index] == 1 and cost_of_rows(run, tile)[0] <= _NEARLY * run
+
+
 def has_short_panel(n: int, tile: Tile) -> bool:
     """Whether one vector has all columns of the last panel, and the panels are few enough that it is worth code of its own."""
     return tile.vectors > 1 and tile.packing is None and n <= _FEW_PANELS * tile.lanes and 0 < n % tile.lanes <= tile.width
 
 
 @lru_cache(maxsize=4096)
-def _cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
+def cost_of_rows(rows: int, tile: Tile) -> tuple[float, int]:
     """Cycles of one step of k of one panel of b for so many rows, and the number of register tiles."""
     panels = split_rows(rows, tile.variants)
     return sum(max(size, 4) + 0.2 for size in panels) * tile.parts, len(panels)
@@ -277,7 +303,16 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
     b.in_place = (
         b.in_place and not b.stays and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
     )
+    sides = ((a, normal.a), (b, normal.b))
+    if m > 4 * tile.rows and all(
+        side.in_place and side.bytes >= target.l2_bytes and _distance(normal, column, tile) > _NEIGHBOUR for side, column in sides
+    ):
+        a.in_place = b.in_place = False
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
+    a.strip = None
+    if a.before and normal.a.bounds:
+        outer, cut, inner = normal.k[: normal.split], normal.k[normal.split], normal.k[normal.split + 1 :]
+        a.strip = strip(normal.a, outer, cut, [*normal.m, *inner], normal.batch, tile)
     a.band = band(normal.a, normal.m, normal.k, normal.batch, tile) if a.before and normal.a.bounds else None
     return chunk, a, b
 

@@ -134,6 +134,21 @@ def band(column: Column, rows: list[Axis], k: list[Axis], batch: list[Axis], til
     return Band(copy, low, high, placed)
 
 
+def strip(column: Column, outer: list[Axis], cut: Axis, others: list[Axis], batch: list[Axis], tile: Tile) -> Band | None:
+    """How tiles would copy what one block of the sum reads: some places along the axis that is ``cut``, at one place along the ``outer`` ones.
+
+    The gradient by a weight sums over positions, so that what a tile reads of the image in one block is a few rows of it.
+    """
+    if any(axis[i] for axis in batch for i in column.bounds):
+        return None
+    copy = bordered(column, [*outer, cut, *others], tile)
+    if copy is None or any(copy.stride(axis) % copy.row for axis in (*outer, cut) if axis[0] > 1):
+        return None
+    moves = [(axis[0] - 1) * copy.stride(axis) for axis in others]
+    low, high = (copy.origin + sum(pick(move, 0) for move in moves) for pick in (min, max))
+    return Band(copy, low, high, ((cut[0], copy.stride(cut)),))
+
+
 def bordered(column: Column, axes: list[Axis], tile: Tile) -> Bordered | None:
     """How to copy an operand with all its ``axes``, if its memory is such a nest."""
     strides: dict[int, int] = {}
@@ -249,6 +264,13 @@ def _copy(f: Builder, tile: Tile, of: dtype, source: Value, place: Value, count:
     with f.loop(0, whole, tile.width) as loop:
         value = registers.load(f, address(f, source, loop.index, of), of, tile.width)
         registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)
+    if tile.has_masks:
+        rest = f.sub(count, whole)
+        with f.when(f.compare("sgt", rest, 0)):
+            mask = f.lane_mask(rest, tile.width)
+            value = registers.load(f, address(f, source, whole, of), of, tile.width, mask)
+            store_lanes(f, tile, widen(f, value, of, tile.compute), f.offset(place, whole, tile.element), tile.compute, mask)
+        return
     with f.loop(whole, count) as loop:
         value = registers.load(f, address(f, source, loop.index, of), of, 1)
         registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)

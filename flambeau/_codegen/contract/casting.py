@@ -9,7 +9,7 @@ from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.blocking import describe_packing, describe_side
-from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
+from flambeau._codegen.contract.bordered import LINE, Bordered, border_of, bordered, parameters_of
 from flambeau._codegen.contract.casting_kernel import Casting, casting, one_vector
 from flambeau._codegen.contract.choice import Choice, Values
 from flambeau._codegen.contract.ending import Ending, dependence
@@ -25,10 +25,16 @@ _CODE = 1024
 """Multiply-adds that are unrolled, at most."""
 _CHAINS = 8
 """Sums that hide the latency of a multiply-add."""
+_CHUNKS = 4
+"""Chunks of tiles that each thread should have, at least: those of a chunk share packed weights."""
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
-_BORDER, _STORE = 0.6, 0.6
-"""Cycles to copy a number with its border, and to write a packed one: one image had better find its weights packed, as the general kernel does."""
+_BORDER, _STORE = 0.6, 0.1
+_NEXT_LINES = 0.04
+"""Cycles of a step for each number of a plane that is broadcast: each step is on other cache lines (3 x 3 with stride 2 sees nearly twice as many)."""
+_ROW = 40.0
+"""Cycles to copy a number with its border, and to write a packed one: one image had better find its weights packed, as the general kernel does.
+Those of a row of a plane besides."""
 
 
 def best_casting(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
@@ -56,19 +62,22 @@ class _Planner(Pairing):
         if self.tall.slide.taps * wide.slide.taps > _MOST_TAPS:
             return None
         steps = self.k[0][0] if self.k else 1
-        if self.k and (normal.k[0] != self.k[0] or self.k[0][b.index] != 1):
+        if self.k and normal.k[0] != self.k[0]:
             return None
-        self.group = self.neighbours(steps, RUN // self.tile.bytes)
+        is_innermost = not self.k or self.k[0][b.index] == 1
+        self.group = self.neighbours(steps, RUN // self.tile.bytes) if is_innermost else self.unit_axis
         copy = bordered(b, [*self.n, self.tall.axis, self.tall.tap, wide.axis, wide.tap, self.group, *self.k], self.tile)
-        if copy is None or len(copy.coordinates) > 2 or (self.k and copy.stride(self.k[0]) != 1):
+        if copy is None or len(copy.coordinates) > 2 or (is_innermost and self.k and copy.stride(self.k[0]) != 1):
             return None
-        return self._plan(copy, steps)
+        if not is_innermost and copy.stride(self.k[0]) % copy.row:
+            return None
+        return self._plan(copy, steps, 1 if is_innermost else steps)
 
     def _alone(self) -> Pair:
         """An axis that nothing slides along, for an image of one dimension."""
         return Pair(Slide(1, 1, 1), self.unit_axis, self.unit_axis, 0, ())
 
-    def _plan(self, copy: Bordered, steps: int) -> Choice | None:
+    def _plan(self, copy: Bordered, steps: int, planes: int) -> Choice | None:
         normal, tile, tall, wide, groups = self.normal, self.tile, self.tall, self.wide, self.group[0]
         pairs = (tall, wide)
         strides = [copy.stride(pair.axis) for pair in pairs]
@@ -78,16 +87,21 @@ class _Planner(Pairing):
             return None
         low = copy.origin + sum(unit * pair.slide.first for pair, unit in zip(pairs, units, strict=True))
         along = sum(unit * pair.slide.reach for pair, unit in zip(pairs, units, strict=True))
-        high = low + along + (wide.axis[0] - 1) * strides[1] + groups * steps - 1
+        high = low + along + (wide.axis[0] - 1) * strides[1] + groups * steps // planes - 1
         taps, (across, down), width, lanes = tall.slide.taps * wide.slide.taps, self._positions(), tile.width, normal.m[0][0]
 
-        def numbers_of_band(block: int) -> int:
-            return (((block - 1) * strides[0] + high - low) // copy.row + 2) * copy.row
+        def rows_of_band(block: int) -> int:
+            return ((block - 1) * strides[0] + high - low) // copy.row + 2
 
-        block, lane_block = self._block(numbers_of_band, groups * taps * steps, down)
+        def numbers_of_plane(block: int) -> int:
+            """Planes lie an odd number of cache lines apart, so that they do not evict each other."""
+            line = LINE // tile.bytes
+            return (-(-rows_of_band(block) * copy.row // line) | 1) * line
+
+        block, lane_block = self._block(lambda block: planes * numbers_of_plane(block), groups * taps * steps, down)
         lane_tiles, tall_tiles, images = -(-lanes // lane_block), -(-tall.axis[0] // block), prod(axis[0] for axis in self.n)
         tiles = prod(axis[0] for axis in self.batch) * images * lane_tiles * tall_tiles
-        band, packed = numbers_of_band(block), groups * lane_block * taps * steps
+        band, packed = planes * numbers_of_plane(block), groups * lane_block * taps * steps
 
         # Each run packs weights: nothing is kept.
         weights = replace(normal.a, operand=replace(normal.a.operand, stays=False))
@@ -96,28 +110,39 @@ class _Planner(Pairing):
         side = describe_packing("w", normal.a, way.mode, normal.m, k, k[0][0], values)
         values |= parameters_of(copy, "b")[0] | {
             "w.length": k[0][0] * values["w.box0.scale"], "w.capacity": 2 * width, "steps": taps * steps, "k.count": steps,
-            "k.chain": normal.chain if self.k else steps, "k.copy": 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles,
+            "k.chain": normal.chain if self.k else steps, "k.copy": numbers_of_plane(block) if planes > 1 else 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles,
             "tall.block": block, "lane.tiles": lane_tiles, "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1],
-            "tall.unit": units[0], "band.low": low, "band.high": high,
+            "tall.unit": units[0], "band.low": low, "band.high": high, "band.planes": planes, "band.plane": numbers_of_plane(block),
+            "band.shift": copy.stride(self.k[0]) // copy.row if planes > 1 else 0,
         }  # fmt: skip
         areas = {
             "band": band * tile.bytes,
             "weights": packed * tile.bytes,
             "lanes": 8 * 2 * width,
-            "sums": down * across * width * tile.bytes,
+            "sums": down * across * lane_block * tile.bytes,
         }
+        ending, turned = self._ending()
+        areas["turned"] = tile.width * (-(-across // tile.width) + 1) * tile.width * tile.bytes * turned
         scratch = self._scratch(values, areas)
         structure = Casting(
             self.target, tall.slide, wide.slide, down, across, units[1], len(self.batch), len(self.n), side, border_of(copy, self.target),
-            self._ending(),
+            ending, turned,
         )  # fmt: skip
 
         threads = targets.available_cores()
         windows = groups * -(-block // down) * -(-wide.axis[0] // across) * (lane_block // width)
-        again = max(1.0, images * tall_tiles / threads)  # a thread packs them once for its tiles of a group
-        tile_cycles = windows * self._cycles(down, across, steps) + _BORDER * band + (way.cost + _STORE) * packed / again + 300
+        sharing = images * tall_tiles
+        most = min(sharing, max(1, tiles // (_CHUNKS * threads)))
+        together = max(count for count in range(1, most + 1) if sharing % count == 0)
+        tile_cycles = (
+            windows * self._cycles(down, across, steps, planes, turned)
+            + _BORDER * band
+            + _ROW * planes * rows_of_band(block)
+            + (way.cost + _STORE) * packed / together
+            + 300
+        )
         cycles = tile_cycles * (-(-tiles // threads) * threads)
-        return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch)
+        return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch, together)
 
     def _block(self, numbers_of_band: Callable[[int], int], weights: int, down: int) -> tuple[int, int]:
         """Rows of positions and lanes of a tile: its band and its weights, so many a lane, stay in the second-level cache, and all threads have some."""
@@ -152,21 +177,24 @@ class _Planner(Pairing):
             down *= 2
         return across, down
 
-    def _cycles(self, down: int, across: int, steps: int) -> float:
+    def _cycles(self, down: int, across: int, steps: int, planes: int, turned: bool) -> float:
         """Those of a register tile: multiply-adds (as many as hide their latency, at least) or loads, whichever takes longer."""
         tall, wide = self.tall.slide, self.wide.slide
         taps = tall.taps * wide.taps
         seen = len(list(tall.seen(down))) * len(list(wide.seen(across)))
-        step = max(0.57 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps))
-        ending = 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
+        step = max(0.54 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps)) + (_NEXT_LINES * seen if planes > 1 else 0.0)
+        ending = 12.0 if turned else 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
         return step * steps + 60 + ending * down * across
 
-    def _ending(self) -> Ending:
-        normal, lane = self.normal, self.normal.m[0]
-        kinds = [(each.dtype, dependence(each.index, normal.out.index, [self.wide.axis], [lane])) for each in normal.others]
+    def _ending(self) -> tuple[Ending, bool]:
+        """What becomes of sums, and whether they are turned: if memory has neighbours in a row of positions."""
+        normal, lane, out = self.normal, self.normal.m[0], self.normal.out.index
+        turned = lane[out] not in (1, 2) and self.wide.axis[out] in (1, 2)
+        rows, columns = (lane, self.wide.axis) if turned else (self.wide.axis, lane)
+        kinds = [(each.dtype, dependence(each.index, out, [rows], [columns])) for each in normal.others]
         writes = len(self.contract.writes)
-        step = lane[normal.out.index] if lane[normal.out.index] in (1, 2) else 0
-        return Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
+        step = columns[out] if columns[out] in (1, 2) else 0
+        return Ending(normal.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue), turned
 
     def _values(self, copy: Bordered) -> Values:
         normal, values = self.normal, Values()

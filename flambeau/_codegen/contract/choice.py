@@ -14,7 +14,10 @@ Values = dict[str, int]
 
 @dataclass(slots=True)
 class Choice:
-    """One way to compute a contraction with one call, and its estimated cycles; ``code`` makes the kernel."""
+    """One way to compute a contraction with one call, and its estimated cycles; ``code`` makes the kernel.
+
+    So many neighbouring tiles ``together`` share what the first of them packs.
+    """
 
     normal: Normal
     code: Callable[[], Code]
@@ -23,3 +26,4 @@ class Choice:
     tile_cycles: float
     cycles: float
     scratch_bytes: int
+    together: int = 1

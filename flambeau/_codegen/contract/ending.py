@@ -60,49 +60,66 @@ def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
         for name, of in ending.dtypes.items()
         if name not in ending.moving
     }
-    for v in range(tile.vectors):
-        valid = f.lane_mask(f.sub(count, v * width), width)
-        offsets = f.load(f.offset(out_n, v * width, "i64"), vector("i64", width))
-        beside = {
-            name: _Beside(f, tile, of, kind, [given[f"{name}{table}"] for table in ("", "_m", "_n")], v, valid)
+    vectors = range(tile.vectors)
+    valid = [f.lane_mask(f.sub(count, v * width), width) for v in vectors]
+    offsets = [f.load(f.offset(out_n, v * width, "i64"), vector("i64", width)) for v in vectors]
+    beside = [
+        {
+            name: _Beside(f, tile, of, kind, [given[f"{name}{table}"] for table in ("", "_m", "_n")], v, valid[v])
             for name, (of, kind) in zip(ending.others, (*ending.writes, *ending.reads), strict=True)
             if name in ending.moving
         }
+        for v in vectors
+    ]
 
-        def finish(row: Value, run: Value, first: Value, v: int = v, beside: dict[str, _Beside] = beside) -> registers.Operand:
-            """The value to store in the output; the others are stored."""
-            place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
-            parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
-            value = registers.pack(parts)
-            if ending.epilogue is None:
-                return narrow(f, value, ending.out, tile.compute)
-            writes, reads = ending.others[: len(ending.writes)], ending.others[len(ending.writes) :]
-            loaded = [fixed[name] if name in fixed else beside[name].load(row, run, first) for name in reads]
-            value, *more = ending.epilogue.body(f, value, loaded)
-            for name, each in zip(writes, more, strict=True):
-                beside[name].store(each, row, run, first)
-            return value
+    def finish(row: Value, v: int, run: Value) -> registers.Operand:
+        """The value to store in the output; the others are stored."""
+        place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
+        parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
+        value = registers.pack(parts)
+        if ending.epilogue is None:
+            return narrow(f, value, ending.out, tile.compute)
+        writes, reads = ending.others[: len(ending.writes)], ending.others[len(ending.writes) :]
+        loaded = [fixed[name] if name in fixed else beside[v][name].load(row, run) for name in reads]
+        value, *more = ending.epilogue.body(f, value, loaded)
+        for name, each in zip(writes, more, strict=True):
+            beside[v][name].store(each, row, run)
+        return value
 
-        if not ending.step:
+    def row_of_out(row: Value) -> Value:
+        return f.load(f.offset(out_m, row, "i64"), "i64")
+
+    if not ending.step:
+        for v in vectors:
             with f.loop(0, rows) as loop:
-                row = address(f, out, f.load(f.offset(out_m, loop.index, "i64"), "i64"), ending.out)
-                registers.store_strided(f, finish(loop.index, valid, Value("0", "i64")), row, offsets, ending.out, valid)
-            continue
-        some = f.compare("sgt", count, v * width)
-        with f.when(some):
-            along = f.sub(offsets, constant_vector("i64", range(0, ending.step * width, ending.step)))
-            with f.repeat([valid]) as runs:
-                left = runs.carried[0]
-                bits = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
-                first = f.cast("zext", f.intrinsic("cttz", bits, Value("true", "i1"), suffix="i32"), "i64")
-                distance = f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, ending.step))
-                here = f.splat(distance, width)
-                run = f.binary("and", left, f.compare("eq", along, here))
-                with f.loop(0, rows) as loop:
-                    offset = f.add(f.load(f.offset(out_m, loop.index, "i64"), "i64"), distance)
-                    store_lanes(f, tile, finish(loop.index, run, first), address(f, out, offset, ending.out), ending.out, run, ending.step)
-                left = f.binary("and", left, f.compare("ne", along, here))
-                runs.again(f.compare("ne", f.cast("bitcast", left, f"i{width}"), 0), left)
+                place = address(f, out, row_of_out(loop.index), ending.out)
+                registers.store_strided(f, finish(loop.index, v, valid[v]), place, offsets[v], ending.out, valid[v])
+        f.ret()
+        return "ending"
+    # Both vectors of a row go together, as it has one address: the first run of neighbours in each, then the next.
+    along = [f.sub(each, constant_vector("i64", range(0, ending.step * width, ending.step))) for each in offsets]
+    with f.repeat(valid) as runs:
+        distances, found, some = [], [], []
+        for v, left in enumerate(runs.carried):
+            lanes = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
+            first = f.intrinsic("cttz", f.binary("or", lanes, 1 << (width - 1)), Value("true", "i1"), suffix="i32")
+            first = f.cast("zext", first, "i64")
+            distances.append(f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, ending.step)))
+            found.append(f.binary("and", left, f.compare("eq", along[v], f.splat(distances[v], width))))
+            some.append(f.compare("ne", lanes, 0))
+            for each in beside[v].values():
+                each.start(first)
+        with f.loop(0, rows) as loop:
+            row = row_of_out(loop.index)
+            for v in vectors:
+                with f.when(some[v]):
+                    place = address(f, out, f.add(row, distances[v]), ending.out)
+                    store_lanes(f, tile, finish(loop.index, v, found[v]), place, ending.out, found[v], ending.step)
+        left = [f.binary("xor", each, f.binary("and", each, run)) for each, run in zip(runs.carried, found, strict=True)]
+        more = f.compare("ne", f.cast("bitcast", left[0], f"i{width}"), 0)
+        for each in left[1:]:
+            more = f.binary("or", more, f.compare("ne", f.cast("bitcast", each, f"i{width}"), 0))
+        runs.again(more, *left)
     f.ret()
     return "ending"
 
@@ -200,6 +217,7 @@ class _Beside:
         width = tile.width
         self.base, self.rows, columns = parameters
         self.columns = f.offset(columns, v * width, "i64")
+        self.distance = Value("0", "i64")
         self.offsets = f.load(self.columns, vector("i64", width))
         # Loading is harmless for an operand that is only written too, and LLVM drops what nobody uses.
         self.shared = None
@@ -208,27 +226,27 @@ class _Beside:
         elif kind == "columns":
             self.shared = registers.load_strided(f, self.base, self.offsets, of, width, valid)
 
+    def start(self, first: Value) -> None:
+        """Find how far a run that starts at lane ``first`` is from the start of a row."""
+        if self.kind == "along":
+            self.distance = self.f.sub(self.f.load(self.f.offset(self.columns, first, "i64"), "i64"), first)
+
     def _row(self, row: Value) -> Value:
         return address(self.f, self.base, self.f.load(self.f.offset(self.rows, row, "i64"), "i64"), self.of)
 
-    def _run(self, row: Value, first: Value) -> Value:
-        """Where the vector of a run that starts at lane ``first`` lies."""
-        start = self.f.sub(self.f.load(self.f.offset(self.columns, first, "i64"), "i64"), first)
-        return address(self.f, self._row(row), start, self.of)
-
-    def load(self, row: Value, run: Value, first: Value) -> registers.Operand:
+    def load(self, row: Value, run: Value) -> registers.Operand:
         f = self.f
         if self.shared is not None:
             return self.shared
         if self.kind == "rows":
             return registers.splat(f, registers.load(f, self._row(row), self.of, 1), self.of, self.width)
         if self.kind == "along":
-            return registers.load(f, self._run(row, first), self.of, self.width, run)
+            return registers.load(f, address(f, self._row(row), self.distance, self.of), self.of, self.width, run)
         return registers.load_strided(f, self._row(row), self.offsets, self.of, self.width, self.valid)
 
-    def store(self, value: registers.Operand, row: Value, run: Value, first: Value) -> None:
+    def store(self, value: registers.Operand, row: Value, run: Value) -> None:
         f = self.f
         if self.kind == "along":
-            store_lanes(f, self.tile, value, self._run(row, first), self.of, run)
+            store_lanes(f, self.tile, value, address(f, self._row(row), self.distance, self.of), self.of, run)
         else:
             registers.store_strided(f, value, self._row(row), self.offsets, self.of, run)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.bordered import emit_rows
+from flambeau._codegen.contract.bordered import LINE, emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_ending
 from flambeau._codegen.contract.micro import Walk, emit_micro, row_choices
 from flambeau._codegen.contract.packing import Side, address, emit_pack, nest
@@ -62,7 +62,7 @@ class Structure(NamedTuple):
         if self.a.is_paired:
             return amx.matrix_tile()
         tile = register_tile(self.a.dtype, self.target, self.unsigned)
-        if self.a.mode == "table":
+        if self.a.mode == "table" and not self.a.step:
             # Each row has an address register: with more than 8 rows LLVM runs out of them, and moves sums to memory and back at each step.
             tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= _MOST_ADDRESSES))
         return tile
@@ -119,8 +119,10 @@ def fill(f: Builder, read: Reader, group: str, axes: int, first: Value, count: V
 
 
 @contextmanager
-def panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value, Value, Value]]:
-    """Walk ``rows`` rows in panels: gives the first row, the panel's number and its rows."""
+def panels_of_rows(
+    f: Builder, tile: Tile, rows: Value, first: Value | None = None, run: Value | None = None
+) -> Iterator[tuple[Value, Value, Value]]:
+    """Walk ``rows`` rows in panels: gives the first row, the panel's number and its rows, which do not cross a multiple of ``run`` if counted from ``first``."""
     if tile.packing:
         with f.loop(0, rows, tile.rows) as panels:
             here = f.intrinsic("smin", f.sub(rows, panels.index), i64(tile.rows))
@@ -131,6 +133,8 @@ def panels_of_rows(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value,
     with f.repeat([i64(0), i64(0)]) as loop:
         row, panel = loop.carried
         left = f.intrinsic("smin", f.sub(rows, row), i64(len(choices) - 1))
+        if first is not None and run is not None:
+            left = f.intrinsic("smin", left, f.sub(run, f.binary("urem", f.add(first, row), run)))
         here = f.load(f.offset(table, left, "i64"), "i64")
         yield row, panel, here
         row = f.add(row, here)
@@ -183,6 +187,8 @@ class _Contraction:
         """What is known of the distances in the operands: of those in packed ones nearly all."""
         a, tile = self.structure.a, self.tile
         b = None if self.structure.b.mode == "place" else tile.pitch
+        if a.mode == "table" and a.step:
+            return Walk(1, None, b)
         if a.mode == "table" or (a.mode == "place" and not a.step):
             return Walk(b=b)
         if a.keeps_rows or a.mode in ("place", "rows"):
@@ -209,7 +215,7 @@ class _Contraction:
             amx.emit_configure(f)
         if s.a.mode == "table":
             fill(f, read, "steps", s.a.box, i64(0), read("steps.count"), [TableColumn("a", i64(0), self.scratch["a.steps"])])
-        if s.a.border:
+        if s.a.border and not s.a.strips:
             self.copied = f.alloca("i64")
             f.store(i64(-1), self.copied)
         self.block_number = f.alloca("i64")
@@ -219,6 +225,7 @@ class _Contraction:
             row_tile = f.binary("urem", rest, read("m.tiles"))
             batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("m.tiles")))
             row0, column0 = f.mul(row_tile, read("m.block")), f.mul(column_tile, read("n.block"))
+            self.first_row = row0
             rows = f.intrinsic("smin", f.sub(read("m.extent"), row0), read("m.block"))
             columns = f.intrinsic("smin", f.sub(read("n.extent"), column0), read("n.block"))
             at = bases | {
@@ -226,7 +233,7 @@ class _Contraction:
                 for name in ("a", "b", *s.ending.moving)
             }
             self._fill_tables(batch, row0, rows, column0, columns)
-            if s.a.border:
+            if s.a.border and not s.a.strips:
                 at["a"] = self._band(at["a"], rest, rows)
             # Operands that are read where they are start at the tile's first row and column.
             if not s.a.is_packed_here and s.a.mode != "table":
@@ -247,13 +254,21 @@ class _Contraction:
 
     def _band(self, source: Value, number: Value, rows: Value) -> Value:
         """Copy what the rows of a tile read with its border, unless the tile before had the same; returns the address of element 0."""
+        f = self.f
+        places = [f.load(f.offset(self.scratch["a.lanes"], row, "i64"), "i64") for row in (i64(0), f.sub(rows, 1))]
+        is_new = f.compare("ne", f.load(self.copied, "i64"), number)
+        f.store(number, self.copied)
+        return self._copied(source, *places, is_new)
+
+    def _copied(self, source: Value, first: Value, last: Value, is_new: Value) -> Value:
+        """Copy rows with their border, unless they are there: what is read from one place to another; returns the address of element 0."""
         f, read, border = self.f, self.read, self.structure.a.border
         assert border is not None
-        places = [f.load(f.offset(self.scratch["a.lanes"], row, "i64"), "i64") for row in (i64(0), f.sub(rows, 1))]
-        begin, last = (f.binary("udiv", f.add(place, read(f"band.{end}")), read("row")) for place, end in zip(places, ("low", "high")))
-        with f.when(f.compare("ne", f.load(self.copied, "i64"), number)):
-            emit_rows(f, read, border, source, self.scratch["a.band"], begin, f.add(last, 1))
-            f.store(number, self.copied)
+        begin, end = (
+            f.binary("udiv", f.add(place, read(f"band.{which}")), read("row")) for place, which in ((first, "low"), (last, "high"))
+        )
+        with f.when(is_new):
+            emit_rows(f, read, border, source, self.scratch["a.band"], begin, f.add(end, 1))
         return f.offset(self.scratch["a.band"], f.sub(read("band.origin"), f.mul(begin, read("row"))), self.tile.element)
 
     def _fill_tables(self, batch: list[Value], row0: Value, rows: Value, column0: Value, columns: Value) -> None:
@@ -295,14 +310,17 @@ class _Contraction:
         axes, source = [*[f"outer{axis}" for axis in range(s.outer)], "split"], {}
         for side, count in ((s.a, rows), (s.b, columns)):
             places = [*k[:-1], f.binary("udiv", k[-1], read("split.chunk"))] if side.is_paired and not side.is_packed_here else k
-            offset = dot(f, places, read, [f"{axis}.{side.name}" for axis in axes])
-            source[side.name] = address(f, at[side.name], offset, side.dtype)
+            offset, start = dot(f, places, read, [f"{axis}.{side.name}" for axis in axes]), at[side.name]
+            if side.strips:
+                start = self._copied(start, offset, f.add(offset, f.mul(f.sub(length, 1), read("split.a"))), Value("true", "i1"))
+            source[side.name] = address(f, start, offset, side.dtype)
             if side.is_packed_here:
                 shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
                 source[side.name] = self._packed(side, at, source[side.name], count, length, shifts)
         f.store(f.add(f.load(self.block_number, "i64"), 1), self.block_number)
         steps = f.mul(length, read("inner"))
-        with panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
+        run = (self.first_row, read("a.run")) if s.a.mode == "table" and s.a.step else ()
+        with panels_of_rows(f, self.tile, rows, *run) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
             self._register_tile(at, source, row, number, here, loop.index, columns, steps, flags)
 
     def _kept_memory(self, side: Side) -> Value:
@@ -386,7 +404,9 @@ class _Contraction:
         panel = f.binary("udiv", column, tile.lanes)
         b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
         if s.a.mode == "table":
-            left = [source["a"], f.offset(self.scratch["a.lanes"], row, "i64"), self.scratch["a.steps"]]
+            lines = f.offset(self.scratch["a.lanes"], row, "i64")
+            start = f.offset(source["a"], f.load(lines, "i64"), tile.element) if s.a.step else source["a"]
+            left = [start, lines, self.scratch["a.steps"]]
         else:
             a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
             left = [a] if tile.packing else [a, read("a.rs"), read("a.ks")]
@@ -395,6 +415,7 @@ class _Contraction:
         for name in ("sums", "chains"):
             number = f.add(f.mul(panel, read(f"{name}.panel")), f.mul(row, read(f"{name}.row")))
             waiting[name] = f.offset(self.scratch[name], number, tile.element)
+        self._ask_for(at, row, here, column, flags)
         c, c_row, finish = waiting["sums"], i64(tile.pitch), flags.finish
         if s.out_place:
             in_place = self._is_vector(out_n, count)
@@ -428,6 +449,24 @@ class _Contraction:
                 places = (("m", row), ("n", column)) if name in s.ending.moving else ()
                 others += [at[name], *[f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in places]]
             f.call(f"@{self.ending}", c, here, count, at["out"], out_m, out_n, *others)
+
+    def _ask_for(self, at: dict[str, Value], row: Value, here: Value, column: Value, flags: _Flags) -> None:
+        """Bring the lines that a register tile writes, and those that it reads beside them: by the time it has its sums they are there."""
+        f, s = self.f, self.structure
+        kinds = dict(zip(s.ending.others, [kind for _, kind in (*s.ending.writes, *s.ending.reads)], strict=True))
+        names = ["out"] * (s.ending.step == 1) + [name for name, kind in kinds.items() if kind == "along"]
+        if s.out_place or not names:
+            return
+        with f.when(f.binary("and", flags.finish, f.compare("ne", self.read("out.far"), 0))), f.loop(0, here) as loop:
+            for name in names:
+                m, n = (
+                    f.load(f.offset(self.scratch[f"{name}.{group}"], index, "i64"), "i64")
+                    for group, index in (("m", f.add(row, loop.index)), ("n", column))
+                )
+                of = s.ending.dtypes[name]
+                start = address(f, at[name], f.add(m, n), of)
+                for line in range(0, self.tile.lanes * of.itemsize, LINE):
+                    f.prefetch(f.offset(start, line, "i8"), writes=name not in kinds or name.startswith("write"))
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
         """Whether a panel is full and its columns lie side by side in the output."""

@@ -42,7 +42,7 @@ def emit_micro(
     of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
-    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``. With fewer ``vectors`` than the tile has it computes
+    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``, or at ``a + r * walk.row + ks[k]``. With fewer ``vectors`` than the tile has it computes
     the first lanes only.  What ``walk`` knows it does not take from its arguments.
     """
     made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk)
@@ -117,7 +117,9 @@ class _Left:
         a, rs, ks = f.parameters[:3]
         self.rows = [(0, row) for row in range(rows)]  # of each the number of an address, and how many rows further it is
         self.step = ks if walk.step is None else i64(walk.step)
-        if tabled:
+        if tabled and walk.row is not None:
+            self.lines, self.start = [a], [ks]
+        elif tabled:
             self.lines = [f.offset(a, f.load(f.offset(rs, row, "i64"), "i64"), tile.element) for row in range(rows)]
             self.start = [ks]
         elif walk.row is not None:
@@ -132,7 +134,8 @@ class _Left:
         f, element = self.f, self.tile.element
         if self.tabled:
             here = f.load(f.offset(moving[0], number, "i64"), "i64")
-            return [f.offset(line, here, element) for line in self.lines]
+            lines = [f.offset(line, here, element) for line in self.lines]
+            return lines if self.walk.row is None else [f.offset(lines[0], row * self.walk.row, element) for _, row in self.rows]
         if number:
             moving = self.after(moving, number)
         if self.walk.row is not None:

@@ -45,8 +45,9 @@ class Side:
     ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, ``table``: it does so with offsets
     from tables, ``panels``: a call before this one has packed it, or ``rows``: it has copied its rows.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
-    2 loads two vectors and keeps every other element; in ``place`` it is 1 if steps of k are neighbours, else 0.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
-    it lies if that ``is_direct``. With a ``border`` each tile copies what it reads of the operand with its border, and reads that.
+    2 loads two vectors and keeps every other element; in ``place`` it is 1 if steps of k are neighbours, in a ``table`` if rows are, else 0.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
+    it lies if that ``is_direct``. With a ``border`` each tile copies what it reads of the operand with its border, and reads that; in ``strips`` what it
+    reads for one block of the sum.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Side:
     is_paired: bool = False
     is_direct: bool = False
     border: Border | None = None
+    strips: bool = False
 
     @property
     def is_left(self) -> bool:

@@ -8,7 +8,7 @@ from math import gcd, prod
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, describe_packing, has_short_panel
+from flambeau._codegen.contract.blocking import WAY, Blocking, SideChoice, best_blocking, describe_packing, has_near_rows, has_short_panel
 from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, parameters_of
 from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.chains import TERMS
@@ -31,6 +31,9 @@ _ROWS_AT_A_TIME = 32
 """Rows of memory that are packed side by side, so that the processor sees what to prefetch. Rows that are a multiple of ``WAY`` apart evict
 each other: with 8 ways and 128 channels of 32 x 32, 2 x 2 windows ran at 57 GFLOP/s with 32 rows and 68 with 8, where 128 channels of 36 x 36
 reached 73."""
+_ENOUGH = 64
+"""Steps in which the lines of a result that no near cache holds come, if they are asked for before (1 x 1, channels innermost, 56 x 56: 64 -> 256 105 to
+124 GFLOP/s with so many, 32 -> 128 110 to 96)."""
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
 
@@ -97,7 +100,9 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
         return _Planner(contract, blocking, tile, target).plan()
     buffers = dict(zip(("a", "b"), ("b", "a") if special.normal.is_swapped else ("a", "b"), strict=True))
     buffers |= {name: name for name in contract.results_and_reads} | {"w": buffers["a"]}
-    return ContractPlan([_call(special.code(), special.values, buffers, special.tiles, special.tile_cycles, special.scratch_bytes)], [])
+    call = _call(special.code(), special.values, buffers, special.tiles, special.tile_cycles, special.scratch_bytes)
+    call.grain = max(call.grain, special.together)
+    return ContractPlan([call], [])
 
 
 def _call(code: Code, values: Values, buffers: dict[str, str], tiles: int, cycles: float, scratch: int) -> ContractCall:
@@ -158,6 +163,8 @@ class _Planner:
         out_step = neighbours if neighbours in (1, 2) else 0
         is_plain = not self.tile.packing and out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
         out_place = is_plain and neighbours == 1 and len(rows) == 1
+        far = self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2
+        values["out.far"] = int(far and self.steps >= _ENOUGH)
         writes = len(self.contract.writes)
         kinds = [
             (each.dtype, self._dependence(each) if number < writes or any(each.operand.strides) else "fixed")
@@ -211,7 +218,7 @@ class _Planner:
             return self._packed_before(name, source, column, choice)
         self.buffers[name] = source
         values[f"{name}.bytes"] = column.operand.offset * column.dtype.itemsize
-        if choice.where in ("table", "band"):
+        if choice.where in ("table", "band", "strip"):
             return self._tabled(source, column, choice)
         if choice.where == "place":
             step = self.box[-1][column.index] * tile.parts
@@ -262,13 +269,15 @@ class _Planner:
         """The left operand through tables of offsets: where it is, or in a copy with its border, which each tile or a call before makes."""
         values, box = self.values, [(self.blocking.chunk, *self.box[0][1:]), *self.box[1:]]
         strides, border = [axis[column.index] for axis in box], None
-        if choice.where == "band":
-            assert choice.band is not None, "the blocking has seen that there is one"
-            copy, groups = choice.band.copy, {"m": self.normal.m, "outer": self.outer}
+        if choice.where in ("band", "strip"):
+            band = choice.band if choice.where == "band" else choice.strip
+            assert band is not None, "the blocking has seen that there is one"
+            copy, groups = band.copy, {"m": self.normal.m, "outer": self.outer}
             strides = self._steps_of(copy, groups, box)
             values |= parameters_of(copy, "a")[0]
-            values |= {"band.low": choice.band.low, "band.high": choice.band.high, "band.origin": copy.origin}
-            values["scratch.a.band"] = self._reserve(choice.band.numbers(self.blocking.m_block) * self.tile.bytes)
+            values |= {"band.low": band.low, "band.high": band.high, "band.origin": copy.origin}
+            most = band.numbers(self.blocking.m_block) if choice.where == "band" else band.numbers(self.blocking.chunk, 1)
+            values["scratch.a.band"] = self._reserve(most * self.tile.bytes)
             border = border_of(copy, self.target)
         elif column.bounds:
             groups = {"batch": self.normal.batch, "m": self.normal.m, "outer": self.outer}
@@ -287,7 +296,10 @@ class _Planner:
         values["steps.count"] = self.steps
         values["scratch.a.steps"] = self._reserve(8 * self.steps)
         values["scratch.a.lanes"] = self._reserve(8 * (self.blocking.m_block + self.tile.width))
-        return Side("a", self.tile.compute, "table", box=len(box), border=border)
+        # Neighbours in memory may lie apart in a copy: rows of one place each get a border.
+        near = has_near_rows(self.normal, self.tile) and values[f"m{len(self.normal.m) - 1}.a"] == 1
+        values["a.run"] = self.normal.m[-1][0]
+        return Side("a", self.tile.compute, "table", box=len(box), step=int(near), border=border, strips=choice.where == "strip")
 
     def _steps_of(self, copy: Bordered, groups: dict[str, list[Axis]], box: list[Axis]) -> list[int]:
         """Let axes walk a copy of the left operand; returns how the steps of a block do."""

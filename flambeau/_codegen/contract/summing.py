@@ -151,7 +151,9 @@ class _Planner(Pairing):
         }  # fmt: skip
         sums = groups * n * panels * tall_chunks * wide_chunks * results * tile.pitch
         scratch = self._scratch(values, {"a": rows_of_a * plane_a, "b": n * plane_b, "sums": sums, "chains": 0 if cut is None else sums})
-        cycles = tile_cycles * (-(-tiles // threads) * threads)
+        cycles = tile_cycles * (
+            -(-tiles // threads) * threads + 0.2 * (threads - 1)
+        )  # all threads wait for the last tile, as the general kernel's
         return Choice(normal, partial(summing, structure), values, tiles, tile_cycles, cycles, scratch)
 
     def _unrolled(self, results: int) -> int:
