@@ -40,7 +40,8 @@ class Structure(NamedTuple):
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
     into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
-    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others. Register tiles are one or two ``vectors`` wide.
+    kept in the output itself. Of columns that are read in place ``edge`` says how the last panel is read if it has fewer than the others: ``earlier``,
+    so that it ends with the last column, or ``masked``, if there are not so many columns. Register tiles are one or two ``vectors`` wide.
     ``unsigned`` is the tile's.
     """
 
@@ -53,7 +54,7 @@ class Structure(NamedTuple):
     b: Side
     ending: Ending
     out_place: bool
-    ragged: bool = True
+    edge: str = ""
     vectors: tuple[int, ...] = ()
     unsigned: str = ""
 
@@ -157,27 +158,13 @@ class _Contraction:
             self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
             is_tabled = structure.a.mode == "table"
             self.micro = {
-                (rows, masked, vectors): emit_micro(module, self.tile, rows, masked, True, is_tabled, vectors, self._walk())
-                for masked in self._masks()
+                (rows, vectors): emit_micro(module, self.tile, rows, structure.edge == "masked", True, is_tabled, vectors, self._walk())
                 for vectors in structure.vectors or (self.tile.vectors,)
                 for rows in self.tile.variants
             }
-        self.ending = emit_ending(module, self.tile, structure.ending)
+        self.ending = emit_ending(module, self.tile, structure.ending, structure.edge == "earlier")
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
-
-    def _masks(self) -> list[bool]:
-        """The micro-kernels that are needed: those that read some lanes of b, and those that read all.
-
-        A packed panel has all its lanes. In place the last one may not, and masks cost nothing where they have registers of their own;
-        among 16 registers they made matrices of 256 take 1.7 times as long.
-        """
-        s = self.structure
-        if s.b.mode != "place":
-            return [False]
-        if self.tile.has_masks:
-            return [True]
-        return [False, True] if s.ragged else [False]
 
     def _walk(self) -> Walk:
         """What is known of the distances in the operands: of those in packed ones nearly all."""
@@ -384,7 +371,13 @@ class _Contraction:
         f, read, s, tile = self.f, self.read, self.structure, self.tile
         count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
         panel = f.binary("udiv", column, tile.lanes)
+        is_short = f.compare("sle", count, tile.width)
         b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
+        earlier = i64(0)
+        if s.edge == "earlier":
+            size = f.select(is_short, i64(tile.width), i64(tile.lanes)) if len(s.vectors) > 1 else i64(tile.lanes)
+            earlier = f.sub(size, count)
+            b = f.offset(b, f.sub(count, size), tile.element)
         if s.a.mode == "table":
             left = [source["a"], f.offset(self.scratch["a.lanes"], row, "i64"), self.scratch["a.steps"]]
         else:
@@ -412,22 +405,18 @@ class _Contraction:
                     f.call(f"@{micro}", *left, b, groups, flags.starts, waiting["sums"])
         else:
             arguments = [*left, b, read("b.ks"), steps, begin, begin_row, target, target_row]
-            is_whole, is_short = f.compare("eq", count, tile.lanes), f.compare("sle", count, tile.width)
-            both = len({masked for _, masked, _ in self.micro}) > 1
-            for (size, masked, vectors), micro in self.micro.items():
+            for (size, vectors), micro in self.micro.items():
                 wanted = f.compare("eq", here, size)
-                if both:
-                    wanted = f.binary("and", wanted, f.binary("xor", is_whole, int(masked)))
                 if len(s.vectors) > 1:
                     wanted = f.binary("and", wanted, f.binary("xor", is_short, int(vectors > 1)))
                 with f.when(wanted):
-                    f.call(f"@{micro}", *arguments, *[count] * masked, flags.adds)
+                    f.call(f"@{micro}", *arguments, *[count] * (s.edge == "masked"), flags.adds)
         with f.when(finish):
             others = []
             for name in s.ending.others:
                 places = (("m", row), ("n", column)) if name in s.ending.moving else ()
                 others += [at[name], *[f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in places]]
-            f.call(f"@{self.ending}", c, here, count, at["out"], out_m, out_n, *others)
+            f.call(f"@{self.ending}", f.offset(c, earlier, tile.element), here, count, at["out"], out_m, out_n, *others)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
         """Whether a panel is full and its columns lie side by side in the output."""
