@@ -173,7 +173,7 @@ class _Contraction:
         if a.mode == "table" or (a.mode == "place" and not a.step):
             return Walk(b=b)
         if a.keeps_rows or a.mode in ("place", "rows"):
-            return Walk(None, tile.parts, b)
+            return Walk(None, tile.parts, b, ahead=True)
         return Walk(tile.parts, tile.rows * tile.parts, b)
 
     def _scratch(self, name: str) -> Value:
@@ -290,7 +290,7 @@ class _Contraction:
         f.store(f.add(f.load(self.block_number, "i64"), 1), self.block_number)
         steps = f.mul(length, read("inner"))
         with panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
-            self._register_tile(at, source, row, number, here, loop.index, columns, steps, flags)
+            self._register_tile(at, source, rows, row, number, here, loop.index, columns, steps, flags)
 
     def _kept_memory(self, side: Side) -> Value:
         return self.f.load(self.f.offset(self.f.parameters[0], self.read(f"{side.name}.kept"), "ptr"), "ptr")
@@ -365,8 +365,8 @@ class _Contraction:
                 pack(f.binary("udiv", loop.index, self.tile.lanes), loop.index, here)
 
     def _register_tile(
-        self, at: dict[str, Value], source: dict[str, Value], row: Value, number: Value, here: Value, column: Value, columns: Value,
-        steps: Value, flags: _Flags,
+        self, at: dict[str, Value], source: dict[str, Value], rows: Value, row: Value, number: Value, here: Value, column: Value,
+        columns: Value, steps: Value, flags: _Flags,
     ) -> None:  # fmt: skip
         f, read, s, tile = self.f, self.read, self.structure, self.tile
         count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
@@ -409,14 +409,22 @@ class _Contraction:
                 wanted = f.compare("eq", here, size)
                 if len(s.vectors) > 1:
                     wanted = f.binary("and", wanted, f.binary("xor", is_short, int(vectors > 1)))
+                asks = [self._ahead(source["a"], row, panel, rows)] * (self._walk().ahead and size == tile.rows)
                 with f.when(wanted):
-                    f.call(f"@{micro}", *arguments, *[count] * (s.edge == "masked"), flags.adds)
+                    f.call(f"@{micro}", *arguments, *[count] * (s.edge == "masked"), flags.adds, *asks)
         with f.when(finish):
             others = []
             for name in s.ending.others:
                 places = (("m", row), ("n", column)) if name in s.ending.moving else ()
                 others += [at[name], *[f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in places]]
             f.call(f"@{self.ending}", f.offset(c, earlier, tile.element), here, count, at["out"], out_m, out_n, *others)
+
+    def _ahead(self, source: Value, row: Value, panel: Value, rows: Value) -> Value:
+        """A row of the next panel of rows, another one for each panel of columns."""
+        f, tile = self.f, self.tile
+        wanted = f.add(f.add(row, tile.rows), panel)
+        wanted = f.intrinsic("smin", wanted, f.sub(rows, 1))
+        return f.offset(source, f.mul(wanted, self.read("a.rs")), tile.element)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:
         """Whether a panel is full and its columns lie side by side in the output."""
