@@ -35,7 +35,7 @@ _FEW_STEPS = 32
 """Rows of memory far apart that are read side by side: as many as the processor can prefetch from at once."""
 
 _KEEP = (0.75, 3.0)
-_FETCH = 0.06
+_FETCH = 0.12
 """Cycles to write a packed number of 32 bits so that another tile may read it (if all fit the second-level cache, if not), and to fetch
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
@@ -49,6 +49,10 @@ _STAYS = 0.02
 _AGAIN = 1.0
 """Cycles of a step of a register tile of a few rows to fetch a right operand in place whose panels are parts of longer rows: they share sets
 of the first-level cache, and come from the second one for each panel of rows."""
+
+_CROWDED, _BY_PANEL = 0.4, 0.6
+"""Cycles of a step of a register tile in place whose 14 rows are a multiple of 4 KiB apart, and the part of the cost of packing that is left if a panel's
+rows are copied when its turn comes, into the first-level cache (1024 x 1024: 147 to 154 GFLOP/s)."""
 
 _TILES = 4
 """Tiles whose bands are measured: all of a convolution's are nearly alike."""
@@ -68,8 +72,9 @@ _WORTH_SHARING = 40_000
 
 @dataclass(slots=True)
 class SideChoice:
-    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before),
-    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot) or ``band`` (the tile copies it so)."""
+    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile``, ``panel`` or ``call`` (packed by a call before),
+    ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot) or ``band`` (the tile copies it so).
+    In place it may be ``crowded``: what a register tile reads of it evicts itself from the first-level cache."""
 
     mode: str
     cost: float
@@ -77,6 +82,7 @@ class SideChoice:
     bytes: int
     elements: int
     stays: bool = False
+    crowded: bool = False
     where: str = ""
     before: float | None = None
     band: Band | None = None
@@ -124,7 +130,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
     if far:
         chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
-    strewn = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
+    b.crowded = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
     steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
     blocks = -(-k // steps)
 
@@ -134,7 +140,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     panels, short = -(-n // tile.lanes), 0.5 * has_short_panel(n, tile)
     # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
     most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
-    most_sums = target.l2_bytes // 2 // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
+    most_sums = target.l2_bytes // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
     cheapest: tuple[float, int, int, float, list[str]] | None = None
     element = tile.bytes * tile.parts
     packed = [(side, side.elements * (side.cost + _KEEP[side.bytes >= target.l2_bytes] * tile.bytes / 4)) for side in (a, b)]
@@ -167,8 +173,12 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 here = lanes * k * side.cost
                 ways = [(tiles * here, 0.0, here, "tile")]
                 if side.in_place:
-                    again = _AGAIN * k * n_panels * row_panels if side is b and strewn else 0.0
-                    ways = [*ways, (tiles * again, 0.0, again, "place")] if again else [(0.0, 0.0, 0.0, "place")]
+                    again = (_AGAIN if side is b else _CROWDED * tile.bytes / 4) * k * n_panels * row_panels if side.crowded else 0.0
+                    if not again:
+                        ways = []
+                    elif side is a and a.mode == "steps":
+                        ways.append((tiles * _BY_PANEL * here, 0.0, _BY_PANEL * here, "panel"))
+                    ways.append((tiles * again, 0.0, again, "place"))
                 elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
@@ -184,7 +194,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
             total = calls + tiles * cycles
             if total > _WORTH_SHARING:
                 # All threads wait for the last tile to end.
-                total = calls + cycles * (-(-tiles // threads) * threads + 0.2 * (threads - 1))
+                total = calls + cycles * (-(-tiles // threads) * threads + 0.15 * (threads - 1))
             if cheapest is None or total < cheapest[0]:
                 cheapest = (total, m_block, n_block, cycles, wheres)
     assert cheapest is not None
@@ -277,6 +287,8 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
     b.in_place = (
         b.in_place and not b.stays and (_distance(normal, normal.b, tile) <= _NEAR or m <= 2 * tile.rows + 4) and target.vector_bits > 128
     )
+    rows = [number * normal.m[-1][normal.a.index] * tile.bytes for number in range(min(m, tile.rows))]
+    a.crowded = a.in_place and _is_crowded(rows, target)
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
     a.band = band(normal.a, normal.m, normal.k, normal.batch, tile) if a.before and normal.a.bounds else None
     return chunk, a, b
@@ -311,6 +323,11 @@ def _evict(normal: Normal, inner: list[Axis], tile: Tile, target: Target) -> boo
     places = [0]
     for extent, stride in [(min(8, rows), normal.m[-1][index]), *projected(inner, [index])]:
         places = [place + i * stride * tile.bytes for place in places for i in range(min(extent, _FEW_STEPS))][:_SOME_PLACES]
+    return _is_crowded(places, target)
+
+
+def _is_crowded(places: list[int], target: Target) -> bool:
+    """Whether the cache lines of some places are more in a set of the first-level cache than that has ways."""
     sets = Counter(line * LINE % WAY for line in {place // LINE for place in places})
     return max(sets.values()) > target.l1_bytes // WAY
 

@@ -284,13 +284,17 @@ class _Contraction:
             places = [*k[:-1], f.binary("udiv", k[-1], read("split.chunk"))] if side.is_paired and not side.is_packed_here else k
             offset = dot(f, places, read, [f"{axis}.{side.name}" for axis in axes])
             source[side.name] = address(f, at[side.name], offset, side.dtype)
-            if side.is_packed_here:
+            if side.is_packed_here and not side.by_panel:
                 shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
                 source[side.name] = self._packed(side, at, source[side.name], count, length, shifts)
         f.store(f.add(f.load(self.block_number, "i64"), 1), self.block_number)
         steps = f.mul(length, read("inner"))
-        with panels_of_rows(f, self.tile, rows) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
-            self._register_tile(at, source, rows, row, number, here, loop.index, columns, steps, flags)
+        with panels_of_rows(f, self.tile, rows) as (row, number, here):
+            if s.a.by_panel:
+                lanes = f.offset(self.scratch["a.lanes"], row, "i64")
+                f.call(f"@{self.pack['a']}", f.parameters[1], source["a"], self.scratch["a.panels"], lanes, here, f.mul(length, read("a.box0.scale")))
+            with f.loop(0, columns, self.tile.lanes) as loop:
+                self._register_tile(at, source, rows, row, number, here, loop.index, columns, steps, flags)
 
     def _kept_memory(self, side: Side) -> Value:
         return self.f.load(self.f.offset(self.f.parameters[0], self.read(f"{side.name}.kept"), "ptr"), "ptr")
@@ -380,6 +384,8 @@ class _Contraction:
             b = f.offset(b, f.sub(count, size), tile.element)
         if s.a.mode == "table":
             left = [source["a"], f.offset(self.scratch["a.lanes"], row, "i64"), self.scratch["a.steps"]]
+        elif s.a.by_panel:
+            left = [self.scratch["a.panels"], read("a.rs"), read("a.ks")]
         else:
             a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
             left = [a] if tile.packing else [a, read("a.rs"), read("a.ks")]
@@ -409,7 +415,7 @@ class _Contraction:
                 wanted = f.compare("eq", here, size)
                 if len(s.vectors) > 1:
                     wanted = f.binary("and", wanted, f.binary("xor", is_short, int(vectors > 1)))
-                asks = [self._ahead(source["a"], row, panel, rows)] * (self._walk().ahead and size == tile.rows)
+                asks = [self._ahead(source["a"], row, panel, rows)] if self._walk().ahead and size == tile.rows else []
                 with f.when(wanted):
                     f.call(f"@{micro}", *arguments, *[count] * (s.edge == "masked"), flags.adds, *asks)
         with f.when(finish):
@@ -424,6 +430,8 @@ class _Contraction:
         f, tile = self.f, self.tile
         wanted = f.add(f.add(row, tile.rows), panel)
         wanted = f.intrinsic("smin", wanted, f.sub(rows, 1))
+        if self.structure.a.by_panel:
+            return address(f, source, f.load(f.offset(self.scratch["a.lanes"], wanted, "i64"), "i64"), self.structure.a.dtype)
         return f.offset(source, f.mul(wanted, self.read("a.rs")), tile.element)
 
     def _is_vector(self, out_n: Value, count: Value) -> Value:

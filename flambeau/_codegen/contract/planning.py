@@ -242,7 +242,10 @@ class _Planner:
         values[f"{name}.capacity"] = block + tile.width
         values[f"scratch.{name}.lanes"] = self._reserve(8 * values[f"{name}.capacity"] * (1 + side.bounds))
         values |= _layout(side, self.steps, tile)
-        if side.keeps_rows:
+        if choice.where == "panel":
+            side = replace(side, by_panel=True)
+            size = values["a.row"] * tile.rows
+        elif side.keeps_rows:
             size = values["a.row"] * block
         else:
             size = values[f"{name}.panel"] * (self.most_panels if left else self.n_panels)
