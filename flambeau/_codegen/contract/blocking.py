@@ -35,7 +35,7 @@ _FEW_STEPS = 32
 """Rows of memory far apart that are read side by side: as many as the processor can prefetch from at once."""
 
 _KEEP = (0.75, 3.0)
-_FETCH = 0.12
+_FETCH = 0.06
 """Cycles to write a packed number of 32 bits so that another tile may read it (if all fit the second-level cache, if not), and to fetch
 a byte from a farther cache.  What is packed by the tile that reads it is still near; eighteen shapes run 4 % faster than with a third
 of these."""
@@ -194,7 +194,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
             total = calls + tiles * cycles
             if total > _WORTH_SHARING:
                 # All threads wait for the last tile to end.
-                total = calls + cycles * (-(-tiles // threads) * threads + 0.15 * (threads - 1))
+                total = calls + cycles * (-(-tiles // threads) * threads + 0.1 * (threads - 1))
             if cheapest is None or total < cheapest[0]:
                 cheapest = (total, m_block, n_block, cycles, wheres)
     assert cheapest is not None

@@ -292,7 +292,15 @@ class _Contraction:
         with panels_of_rows(f, self.tile, rows) as (row, number, here):
             if s.a.by_panel:
                 lanes = f.offset(self.scratch["a.lanes"], row, "i64")
-                f.call(f"@{self.pack['a']}", f.parameters[1], source["a"], self.scratch["a.panels"], lanes, here, f.mul(length, read("a.box0.scale")))
+                f.call(
+                    f"@{self.pack['a']}",
+                    f.parameters[1],
+                    source["a"],
+                    self.scratch["a.panels"],
+                    lanes,
+                    here,
+                    f.mul(length, read("a.box0.scale")),
+                )
             with f.loop(0, columns, self.tile.lanes) as loop:
                 self._register_tile(at, source, rows, row, number, here, loop.index, columns, steps, flags)
 
