@@ -140,7 +140,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     panels, short = -(-n // tile.lanes), 0.5 * has_short_panel(n, tile)
     # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
     most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
-    most_sums = target.l2_bytes // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
+    most_sums = target.l2_bytes // 2 // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
     cheapest: tuple[float, int, int, float, list[str]] | None = None
     element = tile.bytes * tile.parts
     packed = [(side, side.elements * (side.cost + _KEEP[side.bytes >= target.l2_bytes] * tile.bytes / 4)) for side in (a, b)]
