@@ -355,10 +355,10 @@ class Builder:
         """Wait for what was streamed: other threads may look once this thread says that it is done."""
         self.emit("fence seq_cst")
 
-    def prefetch(self, pointer: Value, *, writes: bool = False) -> None:
-        """Bring the cache line at ``pointer`` into the first-level cache, to be read or to be written; any address is harmless."""
+    def prefetch(self, pointer: Value, *, writes: bool = False, level: int = 1) -> None:
+        """Bring the cache line at ``pointer`` into the cache of a ``level``, to be read or to be written; any address is harmless."""
         self.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.emit(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(writes)}, i32 3, i32 1)")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(writes)}, i32 {4 - level}, i32 1)")
 
     def masked_load(self, pointer: Value, mask: Value, type: str, otherwise: Value | None = None) -> Value:
         otherwise = otherwise or constant(type, 0)

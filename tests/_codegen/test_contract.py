@@ -28,6 +28,13 @@ def test_matrix_product(m, k, n, order):
     check(matmul(m, k, n, order=order))
 
 
+@pytest.mark.parametrize("n", [1, 7, 15, 16, 17, 31, 33, 47, 49, 95])
+def test_columns_in_place_that_fill_no_register_tile(n):
+    """The last panel starts earlier, and computes some columns again, or is masked where there are too few columns."""
+    check(matmul(17, 40, n))
+    check(matmul(15, 300, n, types.float64))
+
+
 @pytest.mark.parametrize("of", DTYPES, ids=lambda of: of.name)
 @pytest.mark.parametrize("order", ["mk,kn,mn", "km,nk,mn", "mk,nk,nm"])
 def test_dtypes(of, order):
@@ -40,7 +47,7 @@ def every_way(contract: Contract):
     normal = normalise(contract)
     tile = register_tile(contract.a.dtype, targets.current())
     for oriented in [normal, normal.swapped()] if tile.parts == 1 else [normal]:
-        for a, b in [("tile", "tile"), ("call", "tile"), ("tile", "call"), ("call", "call")]:
+        for a, b in [("tile", "tile"), ("call", "tile"), ("tile", "call"), ("call", "call"), ("panel", "tile")]:
             for m_block, n_block, limit in [(10**6, 32, 256), (74, 64, 100), (29, 96, 40)]:
                 choice = best_blocking(normal, tile, targets.current())
                 m, n = (prod(axis[0] for axis in group) for group in (oriented.m, oriented.n))
@@ -51,6 +58,8 @@ def every_way(contract: Contract):
                 for name, (column, lanes, where) in sides.items():
                     side = describe_side(oriented, column, lanes, chunk, tile, left=name == "left")
                     chosen.append(replace(side, where=where))
+                if a == "panel" and (chosen[0].mode != "steps" or oriented.a.bounds):
+                    continue
                 yield replace(
                     choice, normal=oriented, chunk=chunk, a=chosen[0], b=chosen[1],
                     m_block=min(m, m_block), n_block=columns // tile.lanes * tile.lanes,
@@ -256,6 +265,14 @@ def test_channels_last_is_read_through_tables():
     choice = best_blocking(normal, register_tile(types.float32, targets.current()), targets.current())
     assert choice.a.where in ("table", "band")
     assert choice.normal.is_swapped
+
+
+def test_rows_that_evict_each_other_are_copied_panel_by_panel():
+    """14 rows that are 4 KiB apart, and 12 ways."""
+    target = replace(targets.named("x86-64-v4"), l1_bytes=48 << 10, l2_bytes=2 << 20)
+    tile = register_tile(types.float32, target)
+    assert best_blocking(normalise(matmul(512, 1024, 512)), tile, target).a.where == "panel"
+    assert best_blocking(normalise(matmul(512, 1040, 512)), tile, target).a.where == "place"
 
 
 def test_an_operand_whose_lines_evict_each_other_is_not_read_in_place():

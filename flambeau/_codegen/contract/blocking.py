@@ -62,6 +62,10 @@ _STREWN = 0.15
 """Cycles a byte of a copy of windows that no near cache holds, for each tile that reads it: a few lines here and there, for which nobody asked
 before (gradient by the weight, 3 x 3, stride 2, 128 channels innermost, 56 x 56, 8 images: 18 ms, where the multiply-adds take 11)."""
 
+_CROWDED, _BY_PANEL = 0.4, 0.6
+"""Cycles of a step of a register tile in place whose 14 rows are a multiple of 4 KiB apart, and the part of the cost of packing that is left if a panel's
+rows are copied when its turn comes, into the first-level cache (1024 x 1024: 147 to 154 GFLOP/s)."""
+
 _TILES = 4
 """Tiles whose bands are measured: all of a convolution's are nearly alike."""
 
@@ -80,9 +84,10 @@ _WORTH_SHARING = 40_000
 
 @dataclass(slots=True)
 class SideChoice:
-    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile`` or ``call`` (packed by a call before),
+    """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile``, ``panel`` or ``call`` (packed by a call before),
     ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot), ``band`` (the tile copies
-    it so) or ``strip`` (for each block of the sum)."""
+    it so) or ``strip`` (for each block of the sum). In place it may be ``crowded``: what a register tile reads of it evicts itself from the
+    first-level cache."""
 
     mode: str
     cost: float
@@ -90,6 +95,7 @@ class SideChoice:
     bytes: int
     elements: int
     stays: bool = False
+    crowded: bool = False
     where: str = ""
     before: float | None = None
     band: Band | None = None
@@ -138,7 +144,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
     if far:
         chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
-    strewn = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
+    b.crowded = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
     steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
     blocks, near = -(-k // steps), has_near_rows(normal, tile)
 
@@ -182,8 +188,12 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 here = lanes * k * side.cost
                 ways = [(tiles * here, 0.0, here, "tile")]
                 if side.in_place:
-                    again = _AGAIN * k * n_panels * row_panels if side is b and strewn else 0.0
-                    ways = [*ways, (tiles * again, 0.0, again, "place")] if again else [(0.0, 0.0, 0.0, "place")]
+                    again = (_AGAIN if side is b else _CROWDED * tile.bytes / 4) * k * n_panels * row_panels if side.crowded else 0.0
+                    if not again:
+                        ways = []
+                    elif side is a and a.mode == "steps":
+                        ways.append((tiles * _BY_PANEL * here, 0.0, _BY_PANEL * here, "panel"))
+                    ways.append((tiles * again, 0.0, again, "place"))
                 elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
@@ -204,7 +214,7 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
             total = calls + tiles * cycles
             if total > _WORTH_SHARING:
                 # All threads wait for the last tile to end.
-                total = calls + cycles * (-(-tiles // threads) * threads + 0.2 * (threads - 1))
+                total = calls + cycles * (-(-tiles // threads) * threads + 0.1 * (threads - 1))
             if cheapest is None or total < cheapest[0]:
                 cheapest = (total, m_block, n_block, cycles, wheres)
     assert cheapest is not None
@@ -308,6 +318,8 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
         side.in_place and side.bytes >= target.l2_bytes and _distance(normal, column, tile) > _NEIGHBOUR for side, column in sides
     ):
         a.in_place = b.in_place = False
+    rows = [number * normal.m[-1][normal.a.index] * tile.bytes for number in range(min(m, tile.rows))]
+    a.crowded = a.in_place and _is_crowded(rows, target)
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
     a.strip = None
     if a.before and normal.a.bounds:
@@ -346,6 +358,11 @@ def _evict(normal: Normal, inner: list[Axis], tile: Tile, target: Target) -> boo
     places = [0]
     for extent, stride in [(min(8, rows), normal.m[-1][index]), *projected(inner, [index])]:
         places = [place + i * stride * tile.bytes for place in places for i in range(min(extent, _FEW_STEPS))][:_SOME_PLACES]
+    return _is_crowded(places, target)
+
+
+def _is_crowded(places: list[int], target: Target) -> bool:
+    """Whether the cache lines of some places are more in a set of the first-level cache than that has ways."""
     sets = Counter(line * LINE % WAY for line in {place // LINE for place in places})
     return max(sets.values()) > target.l1_bytes // WAY
 

@@ -43,10 +43,11 @@ class Ending(NamedTuple):
         return {"out": self.out} | dict(zip(self.others, [of for of, _ in (*self.writes, *self.reads)], strict=True))
 
 
-def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
+def emit_ending(module: Module, tile: Tile, ending: Ending, masked: bool = False) -> str:
     """A function that finishes one register tile; returns its name.
 
-    ``ending(sums, rows, count, out, out_m, out_n[, other[, other_m, other_n]]…)``, with tables of offsets of rows and columns.
+    ``ending(sums, rows, count, out, out_m, out_n[, other[, other_m, other_n]]…)``, with tables of offsets of rows and columns. If that is
+    ``masked``, what follows the first ``count`` sums of a row may be anything, and is taken for 0.
     """
     parameters = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "out"), ("ptr", "out_m"), ("ptr", "out_n")]
     for name in ending.others:
@@ -75,7 +76,8 @@ def emit_ending(module: Module, tile: Tile, ending: Ending) -> str:
     def finish(row: Value, v: int, run: Value) -> registers.Operand:
         """The value to store in the output; the others are stored."""
         place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
-        parts = [f.load(f.offset(place, (v * tile.parts + part) * width, tile.element), tile.type) for part in range(tile.parts)]
+        places = [f.offset(place, (v * tile.parts + part) * width, tile.element) for part in range(tile.parts)]
+        parts = [f.masked_load(each, valid[v], tile.type) if masked else f.load(each, tile.type) for each in places]
         value = registers.pack(parts)
         if ending.epilogue is None:
             return narrow(f, value, ending.out, tile.compute)

@@ -40,7 +40,8 @@ class Structure(NamedTuple):
 
     ``batch``, ``m``, ``n`` and ``outer`` count axes.  The k axes are ``outer`` ones, one that is ``split`` into chains and these
     into blocks, and the ones inside it, which each ``Side`` sees as a box of its own.  ``out_place`` says that sums can be
-    kept in the output itself, ``ragged`` that the last panel of columns has fewer than the others. Register tiles are one or two ``vectors`` wide.
+    kept in the output itself. Of columns that are read in place ``edge`` says how the last panel is read if it has fewer than the others: ``earlier``,
+    so that it ends with the last column, or ``masked``, if there are not so many columns. Register tiles are one or two ``vectors`` wide.
     ``unsigned`` is the tile's.
     """
 
@@ -53,7 +54,7 @@ class Structure(NamedTuple):
     b: Side
     ending: Ending
     out_place: bool
-    ragged: bool = True
+    edge: str = ""
     vectors: tuple[int, ...] = ()
     unsigned: str = ""
 
@@ -161,27 +162,13 @@ class _Contraction:
             self.pack = {side.name: emit_pack(module, parameters, self.tile, side) for side in packed}
             is_tabled = structure.a.mode == "table"
             self.micro = {
-                (rows, masked, vectors): emit_micro(module, self.tile, rows, masked, True, is_tabled, vectors, self._walk())
-                for masked in self._masks()
+                (rows, vectors): emit_micro(module, self.tile, rows, structure.edge == "masked", True, is_tabled, vectors, self._walk())
                 for vectors in structure.vectors or (self.tile.vectors,)
                 for rows in self.tile.variants
             }
-        self.ending = emit_ending(module, self.tile, structure.ending)
+        self.ending = emit_ending(module, self.tile, structure.ending, structure.edge == "earlier")
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
-
-    def _masks(self) -> list[bool]:
-        """The micro-kernels that are needed: those that read some lanes of b, and those that read all.
-
-        A packed panel has all its lanes. In place the last one may not, and masks cost nothing where they have registers of their own;
-        among 16 registers they made matrices of 256 take 1.7 times as long.
-        """
-        s = self.structure
-        if s.b.mode != "place":
-            return [False]
-        if self.tile.has_masks:
-            return [True]
-        return [False, True] if s.ragged else [False]
 
     def _walk(self) -> Walk:
         """What is known of the distances in the operands: of those in packed ones nearly all."""
@@ -192,7 +179,7 @@ class _Contraction:
         if a.mode == "table" or (a.mode == "place" and not a.step):
             return Walk(b=b)
         if a.keeps_rows or a.mode in ("place", "rows"):
-            return Walk(None, tile.parts, b)
+            return Walk(None, tile.parts, b, ahead=True)
         return Walk(tile.parts, tile.rows * tile.parts, b)
 
     def _scratch(self, name: str) -> Value:
@@ -314,14 +301,26 @@ class _Contraction:
             if side.strips:
                 start = self._copied(start, offset, f.add(offset, f.mul(f.sub(length, 1), read("split.a"))), Value("true", "i1"))
             source[side.name] = address(f, start, offset, side.dtype)
-            if side.is_packed_here:
+            if side.is_packed_here and not side.by_panel:
                 shifts = [dot(f, k, read, [f"{axis}.{side.name}.bound{bound}" for axis in axes]) for bound in range(side.bounds)]
                 source[side.name] = self._packed(side, at, source[side.name], count, length, shifts)
         f.store(f.add(f.load(self.block_number, "i64"), 1), self.block_number)
         steps = f.mul(length, read("inner"))
         run = (self.first_row, read("a.run")) if s.a.mode == "table" and s.a.step else ()
-        with panels_of_rows(f, self.tile, rows, *run) as (row, number, here), f.loop(0, columns, self.tile.lanes) as loop:
-            self._register_tile(at, source, row, number, here, loop.index, columns, steps, flags)
+        with panels_of_rows(f, self.tile, rows, *run) as (row, number, here):
+            if s.a.by_panel:
+                lanes = f.offset(self.scratch["a.lanes"], row, "i64")
+                f.call(
+                    f"@{self.pack['a']}",
+                    f.parameters[1],
+                    source["a"],
+                    self.scratch["a.panels"],
+                    lanes,
+                    here,
+                    f.mul(length, read("a.box0.scale")),
+                )
+            with f.loop(0, columns, self.tile.lanes) as loop:
+                self._register_tile(at, source, rows, row, number, here, loop.index, columns, steps, flags)
 
     def _kept_memory(self, side: Side) -> Value:
         return self.f.load(self.f.offset(self.f.parameters[0], self.read(f"{side.name}.kept"), "ptr"), "ptr")
@@ -396,17 +395,25 @@ class _Contraction:
                 pack(f.binary("udiv", loop.index, self.tile.lanes), loop.index, here)
 
     def _register_tile(
-        self, at: dict[str, Value], source: dict[str, Value], row: Value, number: Value, here: Value, column: Value, columns: Value,
-        steps: Value, flags: _Flags,
+        self, at: dict[str, Value], source: dict[str, Value], rows: Value, row: Value, number: Value, here: Value, column: Value,
+        columns: Value, steps: Value, flags: _Flags,
     ) -> None:  # fmt: skip
         f, read, s, tile = self.f, self.read, self.structure, self.tile
         count = f.intrinsic("smin", f.sub(columns, column), i64(tile.lanes))
         panel = f.binary("udiv", column, tile.lanes)
+        is_short = f.compare("sle", count, tile.width)
         b = f.offset(source["b"], f.mul(panel, read("b.panel")), tile.element)
+        earlier = i64(0)
+        if s.edge == "earlier":
+            size = f.select(is_short, i64(tile.width), i64(tile.lanes)) if len(s.vectors) > 1 else i64(tile.lanes)
+            earlier = f.sub(size, count)
+            b = f.offset(b, f.sub(count, size), tile.element)
         if s.a.mode == "table":
             lines = f.offset(self.scratch["a.lanes"], row, "i64")
             start = f.offset(source["a"], f.load(lines, "i64"), tile.element) if s.a.step else source["a"]
             left = [start, lines, self.scratch["a.steps"]]
+        elif s.a.by_panel:
+            left = [self.scratch["a.panels"], read("a.rs"), read("a.ks")]
         else:
             a = f.offset(source["a"], f.add(f.mul(row, read("a.row")), f.mul(number, read("a.panel"))), tile.element)
             left = [a] if tile.packing else [a, read("a.rs"), read("a.ks")]
@@ -433,22 +440,28 @@ class _Contraction:
                     f.call(f"@{micro}", *left, b, groups, flags.starts, waiting["sums"])
         else:
             arguments = [*left, b, read("b.ks"), steps, begin, begin_row, target, target_row]
-            is_whole, is_short = f.compare("eq", count, tile.lanes), f.compare("sle", count, tile.width)
-            both = len({masked for _, masked, _ in self.micro}) > 1
-            for (size, masked, vectors), micro in self.micro.items():
+            for (size, vectors), micro in self.micro.items():
                 wanted = f.compare("eq", here, size)
-                if both:
-                    wanted = f.binary("and", wanted, f.binary("xor", is_whole, int(masked)))
                 if len(s.vectors) > 1:
                     wanted = f.binary("and", wanted, f.binary("xor", is_short, int(vectors > 1)))
+                asks = [self._ahead(source["a"], row, panel, rows)] if self._walk().ahead and size == tile.rows else []
                 with f.when(wanted):
-                    f.call(f"@{micro}", *arguments, *[count] * masked, flags.adds)
+                    f.call(f"@{micro}", *arguments, *[count] * (s.edge == "masked"), flags.adds, *asks)
         with f.when(finish):
             others = []
             for name in s.ending.others:
                 places = (("m", row), ("n", column)) if name in s.ending.moving else ()
                 others += [at[name], *[f.offset(self.scratch[f"{name}.{group}"], index, "i64") for group, index in places]]
-            f.call(f"@{self.ending}", c, here, count, at["out"], out_m, out_n, *others)
+            f.call(f"@{self.ending}", f.offset(c, earlier, tile.element), here, count, at["out"], out_m, out_n, *others)
+
+    def _ahead(self, source: Value, row: Value, panel: Value, rows: Value) -> Value:
+        """A row of the next panel of rows, another one for each panel of columns."""
+        f, tile = self.f, self.tile
+        wanted = f.add(f.add(row, tile.rows), panel)
+        wanted = f.intrinsic("smin", wanted, f.sub(rows, 1))
+        if self.structure.a.by_panel:
+            return address(f, source, f.load(f.offset(self.scratch["a.lanes"], wanted, "i64"), "i64"), self.structure.a.dtype)
+        return f.offset(source, f.mul(wanted, self.read("a.rs")), tile.element)
 
     def _ask_for(self, at: dict[str, Value], row: Value, here: Value, column: Value, flags: _Flags) -> None:
         """Bring the lines that a register tile writes, and those that it reads beside them: by the time it has its sums they are there."""

@@ -13,14 +13,20 @@ _REACH = (0, 1, 2, 4, 8)
 _UNROLLED = 4
 """Steps that a kernel of all rows takes at a time if it knows how far apart they are: matrices of 256, 512 and 1024 are 4 to 6 % faster, and 8 % where
 another thread shares the core."""
+_EARLY, _LINE = 12, 64
+"""How many steps before they are used such a kernel asks for the lines of a panel of b, which come from the second-level cache: 2 to 5 % of matrices of 1024."""
 
 
 class Walk(NamedTuple):
-    """The distances between rows of a, between steps of a, and between steps of b where the code may depend on them; ``None``: they are arguments."""
+    """The distances between rows of a, between steps of a, and between steps of b where the code may depend on them; ``None``: they are arguments.
+
+    A kernel of all rows asks for the row ``ahead`` that its last argument names, if it is one of a whose steps are neighbours.
+    """
 
     row: int | None = None
     step: int | None = None
     b: int | None = None
+    ahead: bool = False
 
 
 _UNKNOWN = Walk()
@@ -38,7 +44,7 @@ def emit_micro(
 ) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
-    ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count][, more])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
+    ``micro(a, rs, ks, b, bs, k, start, ss, c, cs[, count][, more][, ahead])``: element ``[r, k]`` of a is at ``a + r * rs + k * ks``, row k
     of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
@@ -58,6 +64,8 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
     of_a = "ptr" if tabled else "i64"
     parameters = [("ptr", "a"), (of_a, "rs"), (of_a, "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
     parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked + [("i1", "more")] * adds
+    asks = walk.ahead and rows == tile.rows
+    parameters += [("ptr", "ahead")] * asks
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     _, _, _, b, _, k, start, ss, c, cs = f.parameters[:10]
     columns = range(vectors * tile.parts)
@@ -95,6 +103,11 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
         whole = f.binary("and", k, i64(-_UNROLLED))
         with f.loop(0, whole, _UNROLLED, [b, *left.start, *sums]) as several:
             row, *rest = several.carried
+            if asks:
+                f.prefetch(f.offset(f.parameters[-1], several.index, tile.element), level=2)
+            if walk.b is not None:
+                for place in range(0, _UNROLLED * walk.b * tile.bytes, _LINE):
+                    f.prefetch(f.offset(row, place + _EARLY * walk.b * tile.bytes, "i8"))
             several.carry(*steps(_UNROLLED, row, rest[:moves], rest[moves:]))
         with f.loop(whole, k, 1, several.carried) as single:
             row, *rest = single.carried
@@ -104,7 +117,7 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
     for _ in range(rows - 1):
         rows_of_c.append(f.offset(rows_of_c[-1], cs, tile.element))
     places = [f.offset(row, v * tile.width, tile.element) for row in rows_of_c for v in columns]
-    add_up(f, tile, sums, places, f.parameters[-1] if adds else None)
+    add_up(f, tile, sums, places, f.parameters[10 + masked] if adds else None)
     f.ret()
     return module
 

@@ -47,7 +47,7 @@ class Side:
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
     2 loads two vectors and keeps every other element; in ``place`` it is 1 if steps of k are neighbours, in a ``table`` if rows are, else 0.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
     it lies if that ``is_direct``. With a ``border`` each tile copies what it reads of the operand with its border, and reads that; in ``strips`` what it
-    reads for one block of the sum.
+    reads for one block of the sum. The rows of a left operand are packed ``by_panel``, when a panel's turn comes, or all those of a tile before.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Side:
     is_direct: bool = False
     border: Border | None = None
     strips: bool = False
+    by_panel: bool = False
 
     @property
     def is_left(self) -> bool:
@@ -73,7 +74,7 @@ class Side:
     @property
     def may_be_kept(self) -> bool:
         """Whether what a tile packs may be kept for the next run (see ``_compiler/prepacking.py``): weights have no bounds."""
-        return self.is_packed_here and not self.bounds and not self.is_paired
+        return self.is_packed_here and not self.bounds and not self.is_paired and not self.by_panel
 
     @property
     def keeps_rows(self) -> bool:
@@ -381,15 +382,28 @@ class _Packer:
                 offset, k, shifts = self._at(outer, indices)
                 start, place = address(f, source, offset, side.dtype), f.add(row, k)
                 low, high = self._interval(coordinates, shifts)
-                if self.tile.has_masks:
-                    self._row_by_masks(start, place, low, high)
-                else:
+                if not self.tile.has_masks:
                     self._row(start, place, low, high)
+                elif side.bounds:
+                    self._row_by_masks(start, place, i64(0), low, high)
+                else:
+                    whole = self._whole_vectors(start, place, low, high)
+                    self._row_by_masks(start, place, whole, low, high)
 
-    def _row_by_masks(self, source: Value, place: Value, low: Value, high: Value) -> None:
-        """Neighbouring steps of a row."""
+    def _whole_vectors(self, source: Value, place: Value, low: Value, high: Value) -> Value:
+        """Neighbouring steps of a row, as many as fill vectors: returns their number."""
+        f, side, tile, extent = self.f, self.side, self.tile, self.extents[-1]
+        whole = f.binary("and", extent, i64(-tile.width))
+        with f.loop(0, whole, tile.width) as inner:
+            mask = self._mask(self._bits(low, high, inner.index)) if side.bounds else None
+            value = self._load(address(f, source, f.mul(inner.index, side.step), side.dtype), mask)
+            registers.store(f, value, address(f, self.panel, f.add(place, inner.index), tile.compute), tile.compute)
+        return whole
+
+    def _row_by_masks(self, source: Value, place: Value, begin: Value, low: Value, high: Value) -> None:
+        """Neighbouring steps of a row from ``begin`` on."""
         f, side, width, extent = self.f, self.side, self.tile.width, self.extents[-1]
-        with f.loop(0, extent, width) as inner:
+        with f.loop(begin, extent, width) as inner:
             mask = self._mask(self._bits(low, high, inner.index))
             value = self._load(address(f, source, f.mul(inner.index, side.step), side.dtype), mask)
             exists = f.lane_mask(f.sub(extent, inner.index), width)
@@ -398,11 +412,7 @@ class _Packer:
     def _row(self, source: Value, place: Value, low: Value, high: Value) -> None:
         """Neighbouring steps of a row without masked stores: whole vectors, then one number after the other."""
         f, side, tile, extent = self.f, self.side, self.tile, self.extents[-1]
-        whole = f.binary("and", extent, i64(-tile.width))
-        with f.loop(0, whole, tile.width) as inner:
-            mask = self._mask(self._bits(low, high, inner.index)) if side.bounds else None
-            value = self._load(address(f, source, f.mul(inner.index, side.step), side.dtype), mask)
-            registers.store(f, value, address(f, self.panel, f.add(place, inner.index), tile.compute), tile.compute)
+        whole = self._whole_vectors(source, place, low, high)
         with f.loop(whole, extent) as inner:
             exists = None
             if side.bounds:

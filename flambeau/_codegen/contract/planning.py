@@ -171,10 +171,11 @@ class _Planner:
             for number, each in enumerate(normal.others)
         ]
         ending = Ending(out.dtype, out_step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
-        is_ragged = sides[1].mode != "place" or self.tile.has_masks or self.n % self.tile.lanes > 0
+        vectors = self._vectors()
+        edge = self._edge(vectors) if sides[1].mode == "place" else ""
         structure = Structure(
-            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, is_ragged,
-            self._vectors(), normal.unsigned,
+            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, edge,
+            vectors, normal.unsigned,
         )  # fmt: skip
         tiles = self.batch * self.m_tiles * self.n_tiles
         code = contraction(structure)
@@ -188,6 +189,17 @@ class _Planner:
         if not has_short_panel(self.n, self.tile):
             return (self.tile.vectors,)
         return (self.tile.vectors, 1) if self.n > self.tile.lanes else (1,)
+
+    def _edge(self, vectors: tuple[int, ...]) -> str:
+        """How the last panel of columns that are read in place is read.
+
+        Masks are for the few columns only that have nothing before them: a masked load takes the place of a multiply-add with AVX-512, and
+        registers that 6 x 2 sums need with AVX2.
+        """
+        lanes = self.tile.width * vectors[-1]
+        if self.n % lanes == 0:
+            return ""
+        return "earlier" if self.n >= lanes else "masked"
 
     def _reserve(self, size: int) -> int:
         """The offset of so many bytes of scratch memory."""
@@ -237,7 +249,10 @@ class _Planner:
         values[f"{name}.capacity"] = block + tile.width
         values[f"scratch.{name}.lanes"] = self._reserve(8 * values[f"{name}.capacity"] * (1 + side.bounds))
         values |= _layout(side, self.steps, tile)
-        if side.keeps_rows:
+        if choice.where == "panel":
+            side = replace(side, by_panel=True)
+            size = values["a.row"] * tile.rows
+        elif side.keeps_rows:
             size = values["a.row"] * block
         else:
             size = values[f"{name}.panel"] * (self.most_panels if left else self.n_panels)
