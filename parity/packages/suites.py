@@ -22,7 +22,7 @@ BUILD = ROOT / "build" / "suites"
 TABLE = Path(__file__).with_name("suites.txt")
 OPTIONS = "-q -p no:cacheprovider -o addopts= -o filterwarnings= --continue-on-collection-errors --timeout=60"
 """Of pytest. The suite's own options and what it makes of warnings are left out."""
-LIMIT = 3600
+LIMIT = 1800
 """Seconds for one suite on one side."""
 
 
