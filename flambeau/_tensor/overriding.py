@@ -165,6 +165,8 @@ def dispatch(function: Callable, raw: Callable, args: tuple, kwargs: dict) -> An
 
 def ask(function: Callable, asked: list[Any], args: tuple, kwargs: dict) -> Any:
     """What the innermost mode, or the first of the arguments that has one, answers."""
+    if getattr(function, "spreads", False) and len(args) == 2 and isinstance(args[1], (list, tuple)):
+        args = (args[0], *args[1])
     types = tuple([each.__class__ for each in asked])
     if STATE.modes:
         mode = STATE.modes.pop()
