@@ -180,7 +180,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     return current.permute(*[labels.index(label) for label in output]) if output else current
 
 
-einsum.spreads = True  # a list of operands is shown to classes and modes, and so in traced programs, as the operands themselves
+einsum.spreads = True  # see overriding.spread
 
 
 def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
