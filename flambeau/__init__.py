@@ -106,6 +106,7 @@ _LATER = {
     "TypedStorage": "storage",
     "UntypedStorage": "storage",
     "_C": "",
+    **{name: "_checks" for name in ("_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_tensor_all", "_check_tensor_all_with", "_check_type", "_check_value", "_check_with")},
     "_dynamo": "",
     "_inductor": "",
     "_tensor_str": "",
