@@ -324,7 +324,9 @@ def _watched_function(function: Callable) -> Callable:
     @wraps(function)
     def watched(*args: Any, **kwargs: Any) -> Any:
         tracer = _tracer_of(args, kwargs)
-        return function(*args, **kwargs) if tracer is None else tracer.create_proxy("call_function", function, spread(function, args), kwargs)
+        return (
+            function(*args, **kwargs) if tracer is None else tracer.create_proxy("call_function", function, spread(function, args), kwargs)
+        )
 
     return watched
 

@@ -62,7 +62,14 @@ def outcomes(suite: Suite, source: Path, side: str, jobs: int) -> dict[str, str]
     run = ["-m", "flambeau", "-m", "pytest"] if side == "flambeau" else ["-m", "pytest"]
     command = [sys.executable, *run, *suite.arguments, *OPTIONS.split(), f"--numprocesses={jobs}", f"--junit-xml={report}"]
     path = os.pathsep.join([str(source), str(source / "src"), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     with open(source.parent / f"{side}.log", "w") as log:
         try:
             subprocess.run(command, cwd=source, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=LIMIT)

@@ -27,7 +27,9 @@ def _all(rank):
     assert moved.tolist() == [[0, 0, 1], [1, 2]][rank]
     (moved * (rank + 1)).sum().backward()
     assert rows.grad.tolist() == [[1, 2, 2], [1, 1]][rank]
-    assert collectives.all_to_all_single(torch.tensor([10.0 * rank, 10.0 * rank + 1]), None, None, mesh).tolist() == [[0, 10], [1, 11]][rank]
+    assert (
+        collectives.all_to_all_single(torch.tensor([10.0 * rank, 10.0 * rank + 1]), None, None, mesh).tolist() == [[0, 10], [1, 11]][rank]
+    )
     with pytest.raises(ValueError, match="2 equal parts"):
         collectives.reduce_scatter_tensor(torch.ones(3), "sum", 0, mesh)
     with pytest.raises(ValueError, match="'mean' is none of|'mean'\\) is none of"):

@@ -118,7 +118,11 @@ class HuggingFaceStorageWriter(FileSystemWriter):
         enable_consolidation: bool = False, thread_count_consolidation: int = 1,
     ) -> None:  # fmt: skip
         super().__init__(Path(path) / PARTS if enable_consolidation else path)
-        self.fqn_to_index_mapping, self.save_distributed, self.enable_consolidation = fqn_to_index_mapping, save_distributed, enable_consolidation
+        self.fqn_to_index_mapping, self.save_distributed, self.enable_consolidation = (
+            fqn_to_index_mapping,
+            save_distributed,
+            enable_consolidation,
+        )
 
     def prepare(self) -> None:
         """Make the folder, and take away other files of tensors that are there, since all are read."""
@@ -149,7 +153,11 @@ class HuggingFaceStorageWriter(FileSystemWriter):
             name = _file_name(number, max(numbers.values(), default=1), rank if self.save_distributed else None)
             found[index] = (name, tensor.numel() * tensor.element_size())
         for number, tensors in files.items():
-            notes = {"DCP_VERSION": "1.0", "DCP_SHARDING_INFO": json.dumps({name: offsets[name] for name in tensors})} if self.save_distributed else {}
+            notes = (
+                {"DCP_VERSION": "1.0", "DCP_SHARDING_INFO": json.dumps({name: offsets[name] for name in tensors})}
+                if self.save_distributed
+                else {}
+            )
             name = _file_name(number, max(numbers.values(), default=1), rank if self.save_distributed else None)
             write_file(self.path / name, tensors, notes, self.sync_files)
         return found
@@ -206,7 +214,9 @@ class HuggingFaceStorageReader(FileSystemReader):
         with open(info.path, "rb") as stream:
             stream.seek(info.start)
             content = bytearray(stream.read(info.end - info.start))
-        return flambeau.frombuffer(content, dtype=info.dtype).reshape(info.shape) if content else flambeau.empty(info.shape, dtype=info.dtype)
+        return (
+            flambeau.frombuffer(content, dtype=info.dtype).reshape(info.shape) if content else flambeau.empty(info.shape, dtype=info.dtype)
+        )
 
 
 def consolidate(source: Path, target: Path, files: Mapping[str, int]) -> None:

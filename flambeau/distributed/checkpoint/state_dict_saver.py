@@ -185,9 +185,7 @@ def _planned(
     return [each for each in made if owners[each.index] == processes.rank], listing
 
 
-def _written(
-    writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, Any]], listing: Metadata, processes: _Processes
-) -> Metadata:
+def _written(writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, Any]], listing: Metadata, processes: _Processes) -> Metadata:
     places = processes.all_do("writing the checkpoint", lambda: writer.write(processes.rank, contents))
     for theirs in places:
         listing.storage_data.update(theirs)

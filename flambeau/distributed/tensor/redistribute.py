@@ -45,7 +45,9 @@ def _all_gather_strided(piece: Tensor, group: Any, placement: _StridedShard, siz
     pieces = placement.pieces(size, count)
     lengths = [sum(end - start for start, end in each) for each in pieces]
     longest = max(lengths)
-    gathered = all_gather(flambeau.cat([piece, piece.new_zeros(_resized(piece, dim, longest - piece.size(dim)))], dim), group, dim, count * longest)
+    gathered = all_gather(
+        flambeau.cat([piece, piece.new_zeros(_resized(piece, dim, longest - piece.size(dim)))], dim), group, dim, count * longest
+    )
     # Where in the gathered tensor each piece begins, by where in the whole it belongs.
     found: dict[int, Tensor] = {}
     for number, each in enumerate(pieces):

@@ -15,7 +15,17 @@ import flambeau
 from flambeau import Tensor
 from flambeau.nn.functional import scaled_dot_product_attention
 
-__all__ = ["AuxOutput", "AuxRequest", "BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention", "noop_mask", "or_masks"]
+__all__ = [
+    "AuxOutput",
+    "AuxRequest",
+    "BlockMask",
+    "and_masks",
+    "create_block_mask",
+    "create_mask",
+    "flex_attention",
+    "noop_mask",
+    "or_masks",
+]
 
 _DEFAULT_SPARSE_BLOCK_SIZE = 128
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

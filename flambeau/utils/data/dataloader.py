@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import flambeau
 from flambeau.utils.data._utils.collate import default_collate, default_convert
@@ -20,7 +20,7 @@ from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, Se
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 T_co = TypeVar("T_co", covariant=True)
-_collate_fn_t: TypeAlias = Callable[[list], Any]
+_collate_fn_t = Callable[[list], Any]
 """What makes a batch of a list of samples; others annotate theirs with this name."""
 
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")

@@ -19,7 +19,9 @@ def state():
 def test_one_process_writes_what_the_safetensors_package_reads(tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy")
     checkpoint.save(
-        {name: value for name, value in state().items() if name != "b"}, no_dist=True, storage_writer=HuggingFaceStorageWriter(tmp_path, {"a": 1, "c": 2})
+        {name: value for name, value in state().items() if name != "b"},
+        no_dist=True,
+        storage_writer=HuggingFaceStorageWriter(tmp_path, {"a": 1, "c": 2}),
     )
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json",

@@ -91,7 +91,9 @@ def test_processes_that_have_several_pieces_of_a_tensor():
     run(_several_pieces_each, 2)
     placement = _StridedShard(0, split_factor=2)
     assert repr(placement) == "_StridedShard(dim=0, sf=2)" and str(placement) == "_S(0, 2)" and not placement.is_shard()
-    assert placement == _StridedShard(0, sf=2) != _StridedShard(0) and placement != Shard(0) and len({placement, _StridedShard(0, sf=2)}) == 1
+    assert (
+        placement == _StridedShard(0, sf=2) != _StridedShard(0) and placement != Shard(0) and len({placement, _StridedShard(0, sf=2)}) == 1
+    )
     assert Shard.local_shard_size_and_offset(5, 2, 1) == (2, 3)
     with pytest.raises(TypeError, match="give one"):
         _StridedShard(0, split_factor=2, sf=2)
