@@ -8,7 +8,7 @@ ARGS ?=
 # A smaller download of PyTorch, where its own package index can be reached: PARITY_PIP="--extra-index-url URL"
 PARITY_PIP ?=
 
-.PHONY: demo test lint format parity packages bench docs clean
+.PHONY: demo test lint format parity packages suites bench docs clean
 
 demo: .venv/.demo  ## train on handwritten digits and show what came of it
 	.venv/bin/python -m flambeau examples/demo.py $(ARGS)
@@ -34,6 +34,9 @@ parity: .parity-venv/.torch  ## compare with PyTorch, operator by operator and m
 packages: .parity-venv/.packages  ## packages that import torch, on both sides: the same numbers
 	.parity-venv/bin/python -m parity.packages
 
+suites: .parity-venv/.suites  ## packages' own test suites, on both sides: which tests pass on PyTorch alone
+	.parity-venv/bin/python -m parity.packages.suites --jobs $(JOBS) $(ARGS)
+
 bench: .parity-venv/.torch  ## the same work on Flambeau and on PyTorch, in turn
 	.parity-venv/bin/python -m benchmarks $(ARGS)
 
@@ -56,6 +59,10 @@ clean:
 
 .parity-venv/.packages: .parity-venv/.torch parity/packages/requirements.txt
 	.parity-venv/bin/python $(PIP) -r parity/packages/requirements.txt torch==2.13.0
+	@touch $@
+
+.parity-venv/.suites: .parity-venv/.packages parity/packages/suites-requirements.txt
+	.parity-venv/bin/python $(PIP) -r parity/packages/suites-requirements.txt torch==2.13.0
 	@touch $@
 
 define make_venv

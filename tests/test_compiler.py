@@ -191,3 +191,13 @@ def test_forked_streams() -> None:
 def test_data_parallel_calls_its_module() -> None:
     model = nn.DataParallel(nn.Linear(2, 1))
     assert list(model.state_dict()) == ["module.weight", "module.bias"] and model(flambeau.ones(3, 2)).shape == (3, 1)
+
+
+def test_what_is_only_said_changes_nothing_and_what_lives_on_a_cuda_device_says_that_there_is_none():
+    assert flambeau._dynamo.assume_constant_result(len) is len and flambeau._dynamo.mark_static_address(flambeau.ones(1)) is None
+    assert issubclass(flambeau._dynamo.exc.Unsupported, RuntimeError)
+    with flambeau.cuda.stream(None):
+        assert flambeau.cuda.default_generators == ()
+    for kind in (flambeau.cuda.CUDAGraph, flambeau.cuda.StreamContext, flambeau.cuda.graph, flambeau.cuda.device):
+        with pytest.raises(RuntimeError, match=f"torch.cuda.{kind.__name__} needs a CUDA device"):
+            kind()

@@ -14,7 +14,7 @@ from flambeau.compiler import list_backends as list_backends
 from flambeau.compiler import reset as reset
 
 __all__ = [
-    "OptimizedModule", "allow_in_graph", "config", "disable", "eval_frame", "explain", "graph_break", "is_compiling", "list_backends", "mark_dynamic", "mark_static",
+    "OptimizedModule", "allow_in_graph", "assume_constant_result", "config", "disable", "eval_frame", "explain", "graph_break", "is_compiling", "list_backends", "mark_dynamic", "mark_static", "mark_static_address",
     "maybe_mark_dynamic", "optimize", "reset",
 ]  # fmt: skip
 
@@ -37,6 +37,14 @@ maybe_mark_dynamic = mark_dynamic
 
 def mark_static(t: Any, index: Any = None) -> None:
     """Say that a size never changes: kernels take any size."""
+
+
+mark_static_address = mark_static
+
+
+def assume_constant_result(fn: Any) -> Any:
+    """Say that a function gives the same value at every call; it is called all the same."""
+    return fn
 
 
 def explain(f: Any, *args: Any, **options: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TorchDynamoException", "UserError"]
+__all__ = ["TorchDynamoException", "Unsupported", "UserError"]
 
 
 class TorchDynamoException(RuntimeError):
@@ -11,3 +11,7 @@ class TorchDynamoException(RuntimeError):
 
 class UserError(TorchDynamoException):
     """A program cannot be traced as it was asked: its arguments, or sizes that should be free and are not."""
+
+
+class Unsupported(TorchDynamoException):
+    """A program has something that cannot be traced."""

@@ -75,8 +75,9 @@ class GradNode:
         return self.op.backward(self, grads)
 
     def release(self) -> None:
-        """Let go of what was saved (after a backward pass that does not retain the graph)."""
-        self.saved = None
+        """Let go of what was saved (after a backward pass that does not retain the graph); where nothing was, another pass may follow."""
+        if self.saved:
+            self.saved = None
 
     def register_hook(self, hook: Callable) -> HookHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node has computed; it may return other grad_inputs."""

@@ -180,6 +180,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     return current.permute(*[labels.index(label) for label in output]) if output else current
 
 
+einsum.spreads = True  # see overriding.spread
+
+
 def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
     """The labels of each operand and of the result; an ellipsis becomes labels of its own."""
     left, arrow, right = equation.partition("->")

@@ -135,5 +135,32 @@ def log_softmax(
     return into(out, LOG_SOFTMAX(input, statics=(axis,)))
 
 
-PUBLIC = ("log_softmax", "softmax")
-METHODS = PUBLIC
+def _from_output(operator: Operator, grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
+    if grad_output.dtype is not output.dtype or grad_output.shape != output.shape:
+        raise RuntimeError(
+            f"grad_output is {grad_output.dtype} of shape {tuple(grad_output.shape)}, and output {output.dtype} of shape {tuple(output.shape)}: "
+            "they must be the same"
+        )
+    return operator(grad_output, output, statics=(lay.wrap_axis(dim, output.layout.ndim),)).to(input_dtype)
+
+
+def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
+    """The gradient of the input of ``softmax``, of the gradient of its output and that output, for functions that write their own backward pass.
+
+    Raises:
+        RuntimeError: the two differ in dtype or shape
+    """
+    return _from_output(SOFTMAX_BACKWARD, grad_output, output, dim, input_dtype)
+
+
+def _log_softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
+    """The gradient of the input of ``log_softmax``, of the gradient of its output and that output.
+
+    Raises:
+        RuntimeError: the two differ in dtype or shape
+    """
+    return _from_output(LOG_SOFTMAX_BACKWARD, grad_output, output, dim, input_dtype)
+
+
+METHODS = ("log_softmax", "softmax")
+PUBLIC = (*METHODS, "_log_softmax_backward_data", "_softmax_backward_data")

@@ -163,8 +163,16 @@ def dispatch(function: Callable, raw: Callable, args: tuple, kwargs: dict) -> An
     return ask(function, asked, args, kwargs)
 
 
+def spread(function: Callable, args: tuple) -> tuple:
+    """The arguments as classes and modes see them: ``einsum(equation, [x, y])`` is ``einsum(equation, x, y)``."""
+    if getattr(function, "spreads", False) and len(args) == 2 and isinstance(args[1], (list, tuple)):
+        return (args[0], *args[1])
+    return args
+
+
 def ask(function: Callable, asked: list[Any], args: tuple, kwargs: dict) -> Any:
     """What the innermost mode, or the first of the arguments that has one, answers."""
+    args = spread(function, args)
     types = tuple([each.__class__ for each in asked])
     if STATE.modes:
         mode = STATE.modes.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 from flambeau._types.errors import DeviceNotAvailableError
@@ -15,11 +16,15 @@ _NEED_DEVICE = (
 
 
 __all__ = [
-    "Event", "OutOfMemoryError", "Stream", "amp", "device_count", "empty_cache", "get_rng_state_all", "is_available", "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
-    "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "set_rng_state_all", *_NEED_DEVICE,
+    "CUDAGraph", "Event", "OutOfMemoryError", "Stream", "StreamContext", "amp", "default_generators", "device", "device_count", "empty_cache", "get_rng_state_all", "graph", "is_available", "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+    "memory_allocated", "memory_reserved", "reset_max_memory_allocated", "reset_peak_memory_stats", "set_rng_state_all", "stream", *_NEED_DEVICE,
 ]  # fmt: skip
 
 _initialized = False  # what checkpoints that others wrote by hand ask before they keep a device's state
+
+
+default_generators: tuple = ()
+"""The generators of all CUDA devices: of none."""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -41,8 +46,24 @@ class Stream(_OnDevice):
     """A queue of work on a CUDA device."""
 
 
+class graph(_OnDevice):
+    """A part of a program whose work on a CUDA device is captured."""
+
+
+class device(_OnDevice):
+    """A part of a program that uses another CUDA device."""
+
+
+class StreamContext(_OnDevice):
+    """A part of a program whose work goes to one queue of a CUDA device."""
+
+
 class Event(_OnDevice):
     """A mark in a queue of work on a CUDA device."""
+
+
+class CUDAGraph(_OnDevice):
+    """Work on a CUDA device, captured to be run again."""
 
 
 def is_available() -> bool:
@@ -83,6 +104,9 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     """Forget the most memory that was in use on a CUDA device; none was."""
 
 
+reset_max_memory_allocated = reset_peak_memory_stats
+
+
 def memory_allocated(device: Any = None) -> int:
     """The bytes in use on a CUDA device: 0."""
     return 0
@@ -109,6 +133,11 @@ def set_rng_state_all(new_states: Any) -> None:
 def is_current_stream_capturing() -> bool:
     """Whether CUDA calls are being captured: no."""
     return False
+
+
+def stream(stream: Any) -> Any:
+    """A context in which work goes to a queue of a CUDA device; nothing changes if the queue is ``None``."""
+    return nullcontext() if stream is None else StreamContext(stream)
 
 
 def _no_device(name: str) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._tensor.overriding import spread
 from flambeau.fx._names import NAMESPACES, functions_of, public_names, snake_case
 from flambeau.fx.graph import Graph
 from flambeau.fx.graph_module import GraphModule
@@ -323,7 +324,9 @@ def _watched_function(function: Callable) -> Callable:
     @wraps(function)
     def watched(*args: Any, **kwargs: Any) -> Any:
         tracer = _tracer_of(args, kwargs)
-        return function(*args, **kwargs) if tracer is None else tracer.create_proxy("call_function", function, args, kwargs)
+        return (
+            function(*args, **kwargs) if tracer is None else tracer.create_proxy("call_function", function, spread(function, args), kwargs)
+        )
 
     return watched
 

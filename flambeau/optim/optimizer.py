@@ -15,6 +15,10 @@ from flambeau._tensor.tensor import Tensor
 from flambeau.nn.hooks import RemovableHandle
 from flambeau.nn.modules.module import typename
 from flambeau.nn.parameter import clear_gradients
+from flambeau.optim._outside import ParamsT as ParamsT
+from flambeau.optim._outside import _default_to_fused_or_foreach as _default_to_fused_or_foreach
+from flambeau.optim._outside import _get_capturable_supported_devices as _get_capturable_supported_devices
+from flambeau.optim._outside import _use_grad_for_differentiable as _use_grad_for_differentiable
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 

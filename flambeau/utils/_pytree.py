@@ -83,6 +83,22 @@ def _mapping(node: Any) -> tuple[list[Any], Context]:
     return list(node.values()), list(node)
 
 
+# Under these names dictionaries of other classes are registered, which come apart as `dict` does.
+
+
+def _dict_flatten(d: dict) -> tuple[list[Any], Context]:
+    return _mapping(d)
+
+
+def _dict_flatten_with_keys(d: dict) -> tuple[list[tuple[Any, Any]], Context]:
+    children, context = _mapping(d)
+    return list(zip(_mapping_keys(d), children)), context
+
+
+def _dict_unflatten(values: Iterable[Any], context: Context) -> dict:
+    return dict(zip(context, values))
+
+
 SUPPORTED_NODES: dict[Any, NodeDef] = {
     node.type: node
     for node in (
@@ -94,7 +110,7 @@ SUPPORTED_NODES: dict[Any, NodeDef] = {
             lambda node: [GetAttrKey(name) for name in node._fields],
         ),
         NodeDef(list, lambda node: (node, None), lambda children, context: list(children), _indices),
-        NodeDef(dict, _mapping, lambda children, context: dict(zip(context, children)), _mapping_keys),
+        NodeDef(dict, _mapping, _dict_unflatten, _mapping_keys),
         NodeDef(OrderedDict, _mapping, lambda children, context: OrderedDict(zip(context, children)), _mapping_keys),
         NodeDef(
             defaultdict,

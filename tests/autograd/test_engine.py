@@ -275,3 +275,15 @@ def test_looking_for_a_gradient_where_there_will_be_none() -> None:
     kept = leaf * 2
     kept.retain_grad()
     assert kept.grad is None and leaf.grad is None and result.detach().grad is None
+
+
+def test_a_graph_of_which_nothing_was_saved_can_be_passed_again():
+    x = flambeau.ones(2, 3, requires_grad=True)
+    y = (flambeau.cat([x + 1, -x], 1).view(-1)[1:]).sum()
+    for number in range(1, 4):
+        y.backward()
+        assert x.grad[1, 2].item() == 0 and x.grad[0, 0].item() == -number  # its first element is left out
+    z = (x * x).sum()
+    z.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        z.backward()

@@ -248,3 +248,9 @@ def test_a_graph_without_a_module_holds_no_tensors():
     x = fx.Proxy(fx.Graph().placeholder("x"))
     with pytest.raises(NotImplementedError, match="Tensor"):
         x + torch.ones(2)
+
+
+def test_operands_of_einsum_are_arguments_however_they_are_given():
+    graph = fx.symbolic_trace(lambda x, y: torch.einsum("ij,jk->ik", [x, y]) + torch.einsum("ij,jk->ik", x, y)).graph
+    x, y, first, second, *_ = graph.nodes
+    assert first.args == second.args == ("ij,jk->ik", x, y) and first.target is torch.einsum

@@ -8,7 +8,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.nn.attention import SDPBackend, sdpa_kernel
-from flambeau.nn.attention.flex_attention import and_masks, create_block_mask, create_mask, flex_attention, noop_mask, or_masks
+from flambeau.nn.attention.flex_attention import AuxRequest, and_masks, create_block_mask, create_mask, flex_attention, noop_mask, or_masks
 from flambeau.nn.functional import scaled_dot_product_attention
 
 
@@ -71,3 +71,16 @@ def test_errors(qkv):
         scaled_dot_product_attention(q, k, v)
     with pytest.raises(AssertionError), sdpa_kernel(["math"]):
         pass
+
+
+def test_what_else_is_asked_for(qkv):
+    plain, lse = flex_attention(*qkv, return_lse=True)
+    scores = qkv[0] @ qkv[1].mT / math.sqrt(8)
+    result, more = flex_attention(*qkv, return_aux=AuxRequest(lse=True, max_scores=True))
+    assert torch.equal(result, plain) and torch.equal(more.lse, lse)
+    torch.testing.assert_close(more.max_scores, scores.amax(-1))
+    result, more = flex_attention(*qkv, return_aux=AuxRequest())
+    assert more == (None, None)
+    torch.testing.assert_close(result, plain)
+    with pytest.raises(ValueError, match="the same thing"):
+        flex_attention(*qkv, return_lse=True, return_aux=AuxRequest(lse=True))

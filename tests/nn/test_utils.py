@@ -261,3 +261,11 @@ def test_functional_call_with_tied_parameters_and_buffers():
     assert bool(given["2.running_mean"].any())
     with pytest.raises(ValueError, match="multiple values for keys"):
         stateless.functional_call(net, {"0.weight": eye, "1.weight": eye.clone()}, x)
+
+
+def test_other_parameters_within_a_context():
+    layer = flambeau.nn.Linear(2, 1, bias=False)
+    own = layer.weight
+    with stateless._reparametrize_module(layer, {"weight": flambeau.ones(1, 2)}):
+        assert layer(flambeau.tensor([1.0, 2.0])).item() == 3
+    assert layer.weight is own

@@ -77,3 +77,18 @@ def test_errors():
         pytree.tree_map(lambda a, b: a, [1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="expected a node of list"):
         pytree.tree_map(lambda a, b: a, [1, 2], (1, 2))
+
+
+def test_dictionaries_of_another_class():
+    class Options(dict):
+        pass
+
+    pytree.register_pytree_node(
+        Options,
+        pytree._dict_flatten,
+        lambda values, context: Options(pytree._dict_unflatten(values, context)),
+        flatten_with_keys_fn=pytree._dict_flatten_with_keys,
+    )
+    doubled = pytree.tree_map(lambda x: 2 * x, Options(b=1, a=[2]))
+    assert doubled == {"b": 2, "a": [4]} and type(doubled) is Options
+    assert [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(doubled)] == ["['b']", "['a'][0]"]

@@ -75,6 +75,14 @@ class FileSystemWriter:
                 raise RuntimeError(f"there is a checkpoint at {self.path}, and overwrite=False")
             listing.unlink()
 
+    def content(self, value: Any) -> Any:
+        """What is written of a tensor or another value: as ``torch.save`` writes it."""
+        if isinstance(value, flambeau.Tensor):
+            value = value.detach().clone(memory_format=flambeau.contiguous_format)
+        stream = BytesIO()
+        flambeau.save(value, stream)
+        return stream.getvalue()
+
     def write(self, rank: int, items: Iterable[tuple[MetadataIndex, bytes]]) -> dict[MetadataIndex, _StorageInfo]:
         """Write this process's pieces; where each lies."""
         found: dict[MetadataIndex, _StorageInfo] = {}
@@ -110,13 +118,6 @@ class FileSystemWriter:
 
 def _no_storages(reference: Any) -> tuple:
     raise pickle.PicklingError("the list of a checkpoint holds no tensors")
-
-
-def serialized(value: Any) -> bytes:
-    """A tensor or another value as ``torch.save`` writes it."""
-    stream = BytesIO()
-    flambeau.save(value, stream)
-    return stream.getvalue()
 
 
 class FileSystemReader:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-import flambeau
 from flambeau import Tensor, distributed
 from flambeau._tensor.size import Size
 from flambeau.distributed.checkpoint.api import CheckpointException
 from flambeau.distributed.checkpoint.default_planner import DefaultSavePlanner, flattened
-from flambeau.distributed.checkpoint.filesystem import FileSystemWriter, serialized
+from flambeau.distributed.checkpoint.filesystem import FileSystemWriter
 from flambeau.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
     ChunkStorageMetadata,
@@ -45,12 +44,6 @@ class _Item:
     def told(self) -> tuple:
         """What the other processes have to know."""
         return self.index, self.size, self.chunk, TensorProperties(self.value.dtype) if self.chunk is not None else None, self.nbytes
-
-    def content(self) -> bytes:
-        value = self.value
-        if isinstance(value, Tensor):
-            value = value.detach().clone(memory_format=flambeau.contiguous_format)
-        return serialized(value)
 
 
 def _items(values: dict[str, Any], rank: int) -> list[_Item]:
@@ -192,9 +185,7 @@ def _planned(
     return [each for each in made if owners[each.index] == processes.rank], listing
 
 
-def _written(
-    writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, bytes]], listing: Metadata, processes: _Processes
-) -> Metadata:
+def _written(writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, Any]], listing: Metadata, processes: _Processes) -> Metadata:
     places = processes.all_do("writing the checkpoint", lambda: writer.write(processes.rank, contents))
     for theirs in places:
         listing.storage_data.update(theirs)
@@ -234,7 +225,7 @@ def save(
     processes = _Processes(process_group, no_dist)
     writer = _writer(checkpoint_id, storage_writer)
     items, listing = _planned(state_dict, writer, planner, processes)
-    return _written(writer, ((each.index, each.content()) for each in items), listing, processes)
+    return _written(writer, ((each.index, writer.content(each.value)) for each in items), listing, processes)
 
 
 class _Background:
@@ -292,7 +283,7 @@ def async_save(
     processes = _Processes(process_group, no_dist)
     writer = _writer(checkpoint_id, storage_writer)
     items, listing = _planned(state_dict, writer, planner, processes)
-    contents = [(each.index, each.content()) for each in items]
+    contents = [(each.index, writer.content(each.value)) for each in items]
     if not processes.alone:
         processes.group = _BACKGROUND.group(process_group)
     return _BACKGROUND.start(lambda: _written(writer, contents, listing, processes))

@@ -18,7 +18,7 @@ from flambeau._ops.registry import new_tensor
 from flambeau._tensor import overriding
 from flambeau._tensor.size import Size
 from flambeau.distributed.device_mesh import DeviceMesh
-from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate, Shard
+from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate, Shard, _StridedShard
 from flambeau.distributed.tensor.redistribute import Redistribute, RedistributeGradient, averaged, dual, move
 from flambeau.distributed.tensor.spec import DTensorSpec, contiguous_strides, local_shape_and_offset, normalized
 
@@ -80,7 +80,7 @@ class DTensor(Tensor):
         sizes = list(local_tensor.shape)
         if shape is None:
             for axis, each in enumerate(wanted):
-                if isinstance(each, Shard):
+                if isinstance(each, (Shard, _StridedShard)):
                     sizes[each.dim] *= mesh.size(axis)
         else:
             sizes = list(shape)

@@ -15,7 +15,7 @@ from flambeau import Tensor, distributed
 from flambeau.autograd import Function
 from flambeau.distributed.device_mesh import DeviceMesh
 from flambeau.distributed.reduction import ReduceOp
-from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate, Shard
+from flambeau.distributed.tensor.placement_types import Partial, Placement, Replicate, Shard, _StridedShard
 from flambeau.distributed.tensor.spec import local_shape_and_offset
 
 _OPS = {"sum": ReduceOp.SUM, "avg": ReduceOp.AVG, "max": ReduceOp.MAX, "min": ReduceOp.MIN, "product": ReduceOp.PRODUCT}
@@ -37,6 +37,26 @@ def all_gather(piece: Tensor, group: Any, dim: int, size: int) -> Tensor:
     distributed.all_gather_into_tensor(pieces, piece, group)
     whole = pieces.flatten(0, 1) if dim == 0 else flambeau.cat(list(pieces.unbind(0)), dim)
     return whole if whole.size(dim) == size else whole.narrow(dim, 0, size).contiguous()
+
+
+def _all_gather_strided(piece: Tensor, group: Any, placement: _StridedShard, size: int) -> Tensor:
+    """The whole of what each process of a group has several pieces of."""
+    count, dim = distributed.get_world_size(group), placement.dim
+    pieces = placement.pieces(size, count)
+    lengths = [sum(end - start for start, end in each) for each in pieces]
+    longest = max(lengths)
+    gathered = all_gather(
+        flambeau.cat([piece, piece.new_zeros(_resized(piece, dim, longest - piece.size(dim)))], dim), group, dim, count * longest
+    )
+    # Where in the gathered tensor each piece begins, by where in the whole it belongs.
+    found: dict[int, Tensor] = {}
+    for number, each in enumerate(pieces):
+        behind = number * longest
+        for start, end in each:
+            if end > start:
+                found[start] = gathered.narrow(dim, behind, end - start)
+            behind += end - start
+    return flambeau.cat([found[start] for start in sorted(found)], dim) if found else gathered
 
 
 def reduce_scatter(part: Tensor, group: Any, dim: int, op: str) -> Tensor:
@@ -76,9 +96,10 @@ def _resized(like: Any, dim: int, size: int) -> list[int]:
     return shape
 
 
-def _cut(whole: Tensor, dim: int, count: int, place: int) -> Tensor:
-    start, end = Shard(dim).bounds(whole.size(dim), count)[place]
-    return whole.narrow(dim, start, end - start)
+def _cut(whole: Tensor, placement: Shard | _StridedShard, count: int, place: int) -> Tensor:
+    dim = placement.dim
+    pieces = [whole.narrow(dim, start, end - start) for start, end in placement.pieces(whole.size(dim), count)[place]]
+    return pieces[0] if len(pieces) == 1 else flambeau.cat(pieces, dim)
 
 
 # -- all dimensions --------------------------------------------------------------------------------------------------
@@ -97,8 +118,8 @@ def move(local: Tensor, mesh: DeviceMesh, shape: Sequence[int], source: Placemen
         wanted = target[axis]
         if now[axis] == wanted:
             continue
-        if isinstance(wanted, Shard):
-            local = _cut(local, wanted.dim, mesh.size(axis), place[axis])
+        if isinstance(wanted, (Shard, _StridedShard)):
+            local = _cut(local, wanted, mesh.size(axis), place[axis])
         elif isinstance(wanted, Partial) and wanted.reduce_op == "sum" and place[axis] != 0:
             local = flambeau.zeros_like(local)  # the others' share of the sum; an average or a maximum of equals is each of them
         elif isinstance(wanted, Partial) and wanted.reduce_op == "product" and place[axis] != 0:
@@ -120,7 +141,7 @@ def _leave(
 ) -> tuple[Tensor, Placement]:
     """Give up a placement, for the wanted one if one step leads there, and else for the whole tensor."""
     group, placement, wanted = mesh.get_group(axis), now[axis], target[axis]
-    wanted_dim = getattr(wanted, "dim", None)
+    wanted_dim = wanted.dim if isinstance(wanted, Shard) else None
     free = wanted_dim is not None and not any(
         wanted_dim in (getattr(each, "dim", None), getattr(other, "dim", None))
         for number, (each, other) in enumerate(zip(now, target))
@@ -135,6 +156,9 @@ def _leave(
         if free and wanted != placement:
             return _all_to_all(local, group, placement.dim, size, wanted_dim), wanted
         return all_gather(local, group, placement.dim, size), Replicate()
+    if isinstance(placement, _StridedShard):
+        size = local_shape_and_offset(shape, mesh, now[:axis])[0][placement.dim]
+        return _all_gather_strided(local, group, placement, size), Replicate()
     return local, placement
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau._tensor.size import Size
 from flambeau.distributed.device_mesh import DeviceMesh
-from flambeau.distributed.tensor.placement_types import Placement, Replicate, Shard
+from flambeau.distributed.tensor.placement_types import Placement, Replicate, Shard, _StridedShard
 
 __all__ = ["DTensorSpec", "contiguous_strides", "local_shape_and_offset", "normalized"]
 
@@ -78,10 +78,11 @@ def normalized(placements: Sequence[Placement] | None, mesh: DeviceMesh, ndim: i
     for each in placements:
         if not isinstance(each, Placement):
             raise TypeError(f"placements are Shard(dim), Replicate() or Partial(), not {each!r}")
-        if isinstance(each, Shard):
+        if isinstance(each, (Shard, _StridedShard)):
             if not -ndim <= each.dim < ndim:
                 raise IndexError(f"{each!r}: the tensor has {ndim} dimensions")
-            each = type(each)(each.dim % ndim)
+            options = {"split_factor": each.split_factor} if isinstance(each, _StridedShard) else {}
+            each = type(each)(each.dim % ndim, **options)
         found.append(each)
     return tuple(found)
 
@@ -89,7 +90,7 @@ def normalized(placements: Sequence[Placement] | None, mesh: DeviceMesh, ndim: i
 def local_shape_and_offset(
     shape: Sequence[int], mesh: DeviceMesh, placements: Sequence[Placement], coordinate: Sequence[int] | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shape of the piece that a process has, and where in the whole tensor it begins.
+    """The shape of what a process has, and where in the whole tensor its first piece begins.
 
     Args:
         coordinate: the process's place in the mesh; this one's, by default. One that is not in the mesh has nothing.
@@ -99,9 +100,9 @@ def local_shape_and_offset(
     if place is None:
         return (0,) * len(sizes) if sizes else (0,), tuple(offsets)
     for axis, placement in enumerate(placements):
-        if isinstance(placement, Shard):
+        if isinstance(placement, (Shard, _StridedShard)):
             dim = placement.dim
-            start, end = placement.bounds(sizes[dim], mesh.size(axis))[place[axis]]
-            sizes[dim] = end - start
-            offsets[dim] += start
+            pieces = placement.pieces(sizes[dim], mesh.size(axis))[place[axis]]
+            sizes[dim] = sum(end - start for start, end in pieces)
+            offsets[dim] += pieces[0][0]
     return tuple(sizes), tuple(offsets)

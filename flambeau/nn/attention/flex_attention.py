@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flambeau
 from flambeau import Tensor
 from flambeau.nn.functional import scaled_dot_product_attention
 
-__all__ = ["BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention", "noop_mask", "or_masks"]
+__all__ = [
+    "AuxOutput",
+    "AuxRequest",
+    "BlockMask",
+    "and_masks",
+    "create_block_mask",
+    "create_mask",
+    "flex_attention",
+    "noop_mask",
+    "or_masks",
+]
 
 _DEFAULT_SPARSE_BLOCK_SIZE = 128
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -128,10 +138,24 @@ def create_block_mask(
     return BlockMask(create_mask(mask_mod, B, H, Q_LEN, KV_LEN, device), mask_mod, block)
 
 
+class AuxRequest(NamedTuple):
+    """What ``flex_attention`` is to return besides: the logarithms of the sums of rows' powers, and the largest score of each row."""
+
+    lse: bool = False
+    max_scores: bool = False
+
+
+class AuxOutput(NamedTuple):
+    """What ``flex_attention`` returns besides, (B, Hq, L) each; ``None`` for what was not asked for."""
+
+    lse: Tensor | None = None
+    max_scores: Tensor | None = None
+
+
 def flex_attention(
     query: Tensor, key: Tensor, value: Tensor, score_mod: ScoreMod | None = None, block_mask: BlockMask | None = None,
     scale: float | None = None, enable_gqa: bool = False, return_lse: bool = False, kernel_options: dict[str, Any] | None = None,
-    *, return_aux: Any = None,
+    *, return_aux: AuxRequest | None = None,
 ) -> Any:  # fmt: skip
     """Attention with scores that a function changes, where a mask allows it.
 
@@ -145,19 +169,21 @@ def flex_attention(
         enable_gqa: whether several heads of queries share one of keys
         return_lse: return the logarithm of the sum of a row's powers too, (B, Hq, L)
         kernel_options: for PyTorch's sake
+        return_aux: return an ``AuxOutput`` with what this asks for too
 
     Returns:
-        (B, Hq, L, Ev), or a pair with the logarithms
+        (B, Hq, L, Ev), or a pair with the logarithms or the ``AuxOutput``
 
     Raises:
-        ValueError: a shape does not fit
+        ValueError: a shape does not fit, or ``return_lse`` and ``return_aux`` are both given
     """
     if not (query.dim() == key.dim() == value.dim() == 4):
         raise ValueError(
             f"flex_attention: query, key and value are (B, H, L, E), got {query.dim()}, {key.dim()} and {value.dim()} dimensions"
         )
-    if return_aux is not None:
-        raise NotImplementedError("flex_attention: return_aux is not known here; return_lse gives the logarithms")
+    if return_aux is not None and return_lse:
+        raise ValueError("flex_attention: return_lse and return_aux ask for the same thing: AuxRequest(lse=True) gives the logarithms, too")
+    aux = return_aux or AuxRequest(lse=return_lse)
     heads, shared = query.shape[1], key.shape[1]
     if heads != shared:
         if not enable_gqa:
@@ -166,9 +192,10 @@ def flex_attention(
             raise ValueError(f"flex_attention: {shared} heads of keys do not divide {heads} heads of queries")
         key, value = (each.repeat_interleave(heads // shared, 1) for each in (key, value))
     mask = None if block_mask is None else block_mask._mask[..., : query.shape[-2], : key.shape[-2]]
-    if score_mod is None and not return_lse:
+    if score_mod is None and not any(aux):
         result = scaled_dot_product_attention(query, key, value, mask, scale=scale)
-        return result if mask is None else result.where(mask.any(-1, keepdim=True), 0.0)
+        result = result if mask is None else result.where(mask.any(-1, keepdim=True), 0.0)
+        return result if return_aux is None else (result, AuxOutput())
     scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if score_mod is not None:
         scores = score_mod(scores, *_indices(*scores.shape))
@@ -177,4 +204,6 @@ def flex_attention(
     lse = scores.logsumexp(-1, keepdim=True)
     weights = (scores - lse.masked_fill(lse == -math.inf, 0.0)).exp()
     result = weights.to(value.dtype) @ value
+    if return_aux is not None:
+        return result, AuxOutput(lse.squeeze(-1) if aux.lse else None, scores.amax(-1) if aux.max_scores else None)
     return (result, lse.squeeze(-1)) if return_lse else result

@@ -67,6 +67,13 @@ def swapped(module: Module, tensors: dict[str, Tensor], *, tie_weights: bool = F
             members[name] = tensor
 
 
+def _reparametrize_module(
+    module: Module, parameters_and_buffers: dict[str, Tensor], tie_weights: bool = False, strict: bool = False, stack_weights: bool = False
+) -> Any:
+    """`swapped`, under the name that others import it by."""
+    return swapped(module, parameters_and_buffers, tie_weights=tie_weights, strict=strict)
+
+
 def _places(module: Module) -> dict[str, tuple[dict[str, Any], str]]:
     """For each path of a tensor, the dictionary that holds it and its name there."""
     places = {}

@@ -9,6 +9,11 @@ from flambeau.vision.models._registry import get_model_builder as get_model_buil
 from flambeau.vision.models._registry import list_models as list_models
 from flambeau.vision.models.alexnet import AlexNet as AlexNet
 from flambeau.vision.models.alexnet import alexnet as alexnet
+from flambeau.vision.models.densenet import DenseNet as DenseNet
+from flambeau.vision.models.densenet import densenet121 as densenet121
+from flambeau.vision.models.densenet import densenet161 as densenet161
+from flambeau.vision.models.densenet import densenet169 as densenet169
+from flambeau.vision.models.densenet import densenet201 as densenet201
 from flambeau.vision.models.googlenet import GoogLeNet as GoogLeNet
 from flambeau.vision.models.googlenet import GoogLeNetOutputs as GoogLeNetOutputs
 from flambeau.vision.models.inception import Inception3 as Inception3
@@ -42,6 +47,7 @@ from flambeau.vision.models.googlenet import googlenet as googlenet  # isort: sk
 __all__ = [
     "VGG",
     "AlexNet",
+    "DenseNet",
     "GoogLeNet",
     "GoogLeNetOutputs",
     "Inception3",
@@ -49,6 +55,10 @@ __all__ = [
     "MobileNetV2",
     "ResNet",
     "alexnet",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
     "get_model",
     "get_model_builder",
     "googlenet",

@@ -8,7 +8,7 @@ from typing import Any
 from flambeau import Tensor, flatten, nn
 from flambeau.vision.models._registry import model
 
-__all__ = ["VGG", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
+__all__ = ["VGG", "make_layers", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
 
 
 class VGG(nn.Module):
@@ -47,23 +47,29 @@ class VGG(nn.Module):
         return self.classifier(flatten(self.avgpool(self.features(x)), 1))
 
 
-# How many 3 × 3 convolutions there are before each of the five poolings, all with as many channels as _CHANNELS says.
+def make_layers(cfg: Sequence[int | str], batch_norm: bool = False) -> nn.Sequential:
+    """3 × 3 convolutions of so many channels each, with ReLU behind them (and batch normalisation between), and a pooling for each ``"M"``."""
+    layers: list[nn.Module] = []
+    in_channels = 3
+    for channels in cfg:
+        if channels == "M":
+            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+            continue
+        layers.append(nn.Conv2d(in_channels, int(channels), kernel_size=3, padding=1))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(int(channels)))
+        layers.append(nn.ReLU(inplace=True))
+        in_channels = int(channels)
+    return nn.Sequential(*layers)
+
+
+# How many convolutions there are before each of the five poolings, all with as many channels as _CHANNELS says.
 _DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _CHANNELS = (64, 128, 256, 512, 512)
 
 
 def _features(depths: Sequence[int], batch_norm: bool) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    in_channels = 3
-    for depth, channels in zip(depths, _CHANNELS, strict=True):
-        for _ in range(depth):
-            layers.append(nn.Conv2d(in_channels, channels, kernel_size=3, padding=1))
-            if batch_norm:
-                layers.append(nn.BatchNorm2d(channels))
-            layers.append(nn.ReLU(inplace=True))
-            in_channels = channels
-        layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
-    return nn.Sequential(*layers)
+    return make_layers([step for depth, channels in zip(depths, _CHANNELS, strict=True) for step in [*[channels] * depth, "M"]], batch_norm)
 
 
 @model

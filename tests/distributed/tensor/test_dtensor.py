@@ -8,6 +8,8 @@ import flambeau as torch
 from flambeau import distributed
 from flambeau.distributed import DeviceMesh, init_device_mesh
 from flambeau.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_module, distribute_tensor, full, ones, randn, zeros
+from flambeau.distributed.tensor._utils import compute_local_shape_and_global_offset
+from flambeau.distributed.tensor.placement_types import _StridedShard
 from tests.distributed.jobs import run
 
 
@@ -66,6 +68,46 @@ def _pieces(rank):
 
 def test_pieces_and_wholes():
     run(_pieces, 3)
+
+
+def _several_pieces_each(rank):
+    mesh = init_device_mesh("cpu", (2,))
+    for size in (8, 7, 3, 0):
+        whole = torch.arange(size * 2.0).view(size, 2)
+        placement = _StridedShard(-2, split_factor=2)
+        x = distribute_tensor(whole, mesh, [placement])
+        rows = [row for start, end in placement.pieces(size, 2)[rank] for row in range(start, end)]
+        assert torch.equal(x.to_local(), whole[rows]) and x.placements == (_StridedShard(0, split_factor=2),)
+        assert compute_local_shape_and_global_offset(whole.shape, mesh, x.placements)[0] == (len(rows), 2)
+        for wanted in (Replicate(), Shard(0), Shard(1)):
+            assert torch.equal(x.redistribute(placements=[wanted]).full_tensor(), whole)
+        assert torch.equal((x + 1).full_tensor(), whole + 1)
+    assert compute_local_shape_and_global_offset((5, 2), mesh, [Shard(0)]) == (((3, 2), (2, 2))[rank], ((0, 0), (3, 0))[rank])
+    assert compute_local_shape_and_global_offset((5, 2), mesh, [Shard(0)], skip_offset=True)[1] == ()
+    assert DTensor.from_local(torch.ones(2, 4), mesh, [_StridedShard(1, sf=2)]).shape == (2, 8)
+
+
+def test_processes_that_have_several_pieces_of_a_tensor():
+    run(_several_pieces_each, 2)
+    placement = _StridedShard(0, split_factor=2)
+    assert repr(placement) == "_StridedShard(dim=0, sf=2)" and str(placement) == "_S(0, 2)" and not placement.is_shard()
+    assert (
+        placement == _StridedShard(0, sf=2) != _StridedShard(0) and placement != Shard(0) and len({placement, _StridedShard(0, sf=2)}) == 1
+    )
+    assert Shard.local_shard_size_and_offset(5, 2, 1) == (2, 3)
+    with pytest.raises(TypeError, match="give one"):
+        _StridedShard(0, split_factor=2, sf=2)
+
+
+def _cut_again(rank):
+    mesh = init_device_mesh("cpu", (2, 2))
+    whole = torch.arange(8.0)
+    x = distribute_tensor(whole, mesh, [_StridedShard(0, split_factor=2), Shard(0)])
+    assert x.to_local().tolist() == [[0, 1], [4, 5], [2, 3], [6, 7]][rank] and torch.equal(x.full_tensor(), whole)
+
+
+def test_cut_first_along_the_last_dimension_of_the_mesh():
+    run(_cut_again, 4)
 
 
 def _gradients(rank):

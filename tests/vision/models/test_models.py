@@ -10,6 +10,10 @@ from flambeau.vision.models.resnet import BasicBlock, Bottleneck, ResNet
 # What torchvision's documentation says.
 PARAMETERS = {
     "alexnet": 61100840,
+    "densenet121": 7978856,
+    "densenet161": 28681000,
+    "densenet169": 14149480,
+    "densenet201": 20013928,
     "googlenet": 6624904,
     "inception_v3": 27161264,
     "mobilenet_v2": 3504872,
@@ -67,6 +71,30 @@ def test_models_with_large_layers_forward(name, uninitialised):
     for parameter in model.parameters():
         parameter.data.fill_(0.001)
     assert model(flambeau.ones(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_densenet():
+    flambeau.manual_seed(0)
+    options = {"growth_rate": 4, "block_config": (2, 3), "num_init_features": 8, "num_classes": 3, "drop_rate": 0.1}
+    plain = models.DenseNet(**options)
+    assert [key for key in plain.state_dict() if key.endswith(("conv2.weight", "conv.weight"))] == [
+        "features.denseblock1.denselayer1.conv2.weight", "features.denseblock1.denselayer2.conv2.weight", "features.transition1.conv.weight",
+        *(f"features.denseblock2.denselayer{number}.conv2.weight" for number in (1, 2, 3)),
+    ]  # fmt: skip
+    frugal = models.DenseNet(memory_efficient=True, **options)
+    frugal.load_state_dict(plain.state_dict())
+    x = flambeau.rand(2, 3, 32, 32)
+    for model in (plain, frugal):
+        flambeau.manual_seed(1)
+        assert model(x).shape == (2, 3)
+        model(x).sum().backward()
+    assert all(flambeau.equal(one.grad, other.grad) for one, other in zip(plain.parameters(), frugal.parameters()))
+
+
+def test_layers_of_vgg_by_their_widths():
+    assert [type(each).__name__ for each in models.vgg.make_layers([4, "M", 8], batch_norm=True)] == [
+        "Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Conv2d", "BatchNorm2d", "ReLU",
+    ]  # fmt: skip
 
 
 def test_resnet_keys_are_torchvisions():
