@@ -246,6 +246,17 @@ def _next(operands: tuple, statics: tuple) -> Layout:
     return result
 
 
+def _lower_logaddexp(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """Complex numbers from the one whose exponential is the larger: ``a + log(1 + exp(b - a))``."""
+    dtype = layouts[0].dtype.compute
+    a, b = [graph.cast(operand, dtype) for operand in operands]
+    if not dtype.is_complex:
+        return graph.cast(graph.map("logaddexp", a, b), layouts[0].dtype)
+    larger = graph.map("ge", graph.map("real", a), graph.map("real", b))
+    a, b = graph.where(larger, a, b), graph.where(larger, b, a)
+    return graph.where(graph.map("real", a).equals(-math.inf), a, a + graph.map("log1p", graph.map("exp", b - a)))
+
+
 _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "atan2": (
         infer_float,
@@ -280,14 +291,17 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "nextafter": (_next, lambda grad, input, other: _take(grad, input != other), lambda grad: grad * 0, "Next number towards ``other``."),
     "logaddexp": (
         infer_float,
-        lambda grad, input, other: grad * (input - other).sigmoid(),
-        lambda grad, input, other: grad * (other - input).sigmoid(),
+        lambda grad, input, other: grad * conj((input - other).sigmoid()),
+        lambda grad, input, other: grad * conj((other - input).sigmoid()),
         "``log(exp(input) + exp(other))``, without overflow.",
     ),
     "heaviside": (infer_same, None, None, "0 below 0, 1 above, and ``other`` at 0."),
     "gcd": (_integers, None, None, "The greatest common divisor."),
     "lcm": (_integers, None, None, "The least common multiple."),
 }
+
+
+_LOWERED = {"logaddexp": _lower_logaddexp}
 
 
 def _take(grad: Tensor, condition: Tensor) -> Tensor:
@@ -300,7 +314,7 @@ for _name, _doc in _BITWISE.items():
     globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_integers), _doc)
 for _name, (_infer, _left, _right, _doc) in _BINARY.items():
     globals()[_name], globals()[_name + "_"] = binary_function(
-        binary(_name, infer=_infer, input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ()
+        binary(_name, infer=_infer, lower=_LOWERED.get(_name), input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ()
     )
 
 # -- clamp -----------------------------------------------------------------------------------------------------------
@@ -500,39 +514,6 @@ def nan_to_num(
     return into(out, result)
 
 
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Whether ``|input - other| <= atol + rtol * |other|``, element by element."""
-    if input.layout.dtype is not other.layout.dtype:
-        raise RuntimeError(f"{input.layout.dtype!r} did not match {other.layout.dtype!r}")
-    if rtol < 0 or atol < 0:
-        raise RuntimeError(f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {rtol if rtol < 0 else atol}")
-    close = input == other
-    if equal_nan:
-        close = close | ((input != input) & (other != other))
-    if input.layout.dtype is dt.bool:
-        input, other = input.to(dt.uint8), other.to(dt.uint8)
-    if input.layout.dtype.category >= dt.FLOAT:
-        difference = basic.abs(input - other)
-        return close | (globals()["isfinite"](difference) & (difference <= atol + rtol * basic.abs(other)))
-    return (
-        close
-        if rtol == 0 and atol == 0
-        else close | (basic.abs((input - other).to(dt.float64)) <= atol + rtol * basic.abs(other.to(dt.float64)))
-    )
-
-
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are close."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all().item())
-
-
-def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and elements."""
-    if input.layout.shape != other.layout.shape:
-        return False
-    return not input.layout.numel or bool((input == other).all().item())
-
-
 def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A complex tensor of two real ones."""
     result = COMPLEX(real, imag)
@@ -587,8 +568,8 @@ conj_physical_, nan_to_num_ = in_place(conj_physical), in_place(nan_to_num)
 
 _NAMES = (*_UNARY, *_ROUNDING, *_TESTS, *_LOGICAL, *_BITWISE, *_BINARY)
 _OTHERS = (
-    "absolute", "addcdiv", "addcmul", "allclose", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "bitwise_not", "clamp", "clamp_max", "clamp_min",
-    "clip", "conj", "conj_physical", "divide", "equal", "fix", "float_power", "frac", "greater", "greater_equal", "isclose", "lerp", "less", "less_equal", "multiply", "nan_to_num",
+    "absolute", "addcdiv", "addcmul", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "bitwise_not", "clamp", "clamp_max", "clamp_min",
+    "clip", "conj", "conj_physical", "divide", "fix", "float_power", "frac", "greater", "greater_equal", "lerp", "less", "less_equal", "multiply", "nan_to_num",
     "negative", "not_equal", "round", "sgn", "sign", "subtract",
 )  # fmt: skip
 PUBLIC = (*_NAMES, *_OTHERS, "complex", "rsub", "clamp_", "clamp_min_", "clamp_max_")

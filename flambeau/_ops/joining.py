@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes, whole
+from flambeau._ops.arguments import apart, common_dtype, int_tuple, into, named_sizes, number_for, sizes, whole
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.creation import from_array, new_empty
 from flambeau._ops.operator import Operator
@@ -148,7 +148,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, a
             ndim = rank
         elif not rank:
             raise RuntimeError(f"zero-dimensional tensor (at position {position}) cannot be concatenated")
-    return into(out, _cat(tensors, lay.wrap_axis(dim, ndim)))
+    result = _cat(tensors, lay.wrap_axis(dim, ndim))
+    if out is None:
+        return result
+    apart(out, *tensors, name="cat", shape=result.layout.shape)
+    return into(out, result)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from flambeau._ops import registry
 from flambeau._ops.node import GradNode
 from flambeau._ops.origin import user_line
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
+from flambeau._ops.rules import checked
 from flambeau._ops.writing import check_result, check_writable, rebase, show, write
 from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import NoElements, Storage, TensorBase
@@ -92,7 +93,7 @@ class Operator:
         self.rank = crc32(name.encode())
         self.operands = tuple(operands)
         self.statics = tuple(statics)
-        self.infer = infer
+        self.infer = checked(self, infer)
         self.lower = lower
         self.keeps_origin = keeps_origin
         self.native = NATIVE

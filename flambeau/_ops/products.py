@@ -274,7 +274,16 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     return result, [*batch, *rows, *columns]
 
 
-addbmm_, addmm_, addmv_, addr_, baddbmm_ = (in_place(function) for function in (addbmm, addmm, addmv, addr, baddbmm))
+addmm_, addmv_, addr_, baddbmm_ = (in_place(function) for function in (addmm, addmv, addr, baddbmm))
+
+
+def addbmm_(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """In-place version of ``addbmm()``; a tensor that is broadcast to the result takes its shape."""
+    result = addbmm(self.clone(), batch1, batch2, beta=beta, alpha=alpha)
+    if result.layout.shape != self.layout.shape:
+        self.resize_(result.layout.shape)
+    return self.copy_(result)
+
 
 PUBLIC = (
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "dot", "einsum", "ger", "inner", "mv", "outer", "tensordot", "trace", "vdot",

@@ -503,6 +503,8 @@ def multinomial(
     if input.layout.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     _floating(input, "multinomial")
+    if out is not None and out.layout.dtype is not dt.int64:
+        raise RuntimeError(f"multinomial expects an int64 tensor for out, got: {out.layout.dtype!r}")
     if input.memory.device is not CPU:
         return into(out, nowhere(lay.contiguous((*input.layout.shape[:-1], num_samples), dt.int64)))
     if LOCAL.tape.batched:

@@ -20,6 +20,7 @@ from flambeau._ops.copying import contiguous_format, memory_format, preserve_for
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
 from flambeau._ops.origin import is_inside
+from flambeau._ops.refusals import guard
 from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import MetaStorage, NoElements, TensorBase
@@ -391,6 +392,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
         Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
         """
+        flagged = False
         for argument in args:
             if isinstance(argument, (DType, type)):
                 dtype = argument
@@ -398,7 +400,10 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
                 dtype, device = argument.layout.dtype, argument.device
             elif isinstance(argument, (str, Device)):
                 device = argument
-            elif not isinstance(argument, (bool, type(None))):
+            elif isinstance(argument, bool):  # the second one
+                copy = copy or (argument and flagged)
+                flagged = True
+            elif argument is not None:
                 raise TypeError(f"to() received an invalid combination of arguments: {argument.__class__.__name__}")
         dtype = dt.of_python(dtype)
         if device is not None and is_meta(device) is (self.memory.device is CPU):
@@ -594,6 +599,9 @@ Tensor.__setitem__ = indexing.setitem
 for _family in ops.FAMILIES:
     for _name in _family.METHODS:
         setattr(Tensor, _name, getattr(_family, _name))
+
+for _part in (Tensor, Arithmetic, SparseMethods, QuantizedMethods):
+    guard(*[_method for _name, _method in vars(_part).items() if not _name.startswith("__")])
 
 set_tensor_class(Tensor)
 overriding.set_plain(Tensor)
