@@ -342,7 +342,7 @@ def _clamp_call(min: Any, max: Any, input: Tensor) -> tuple[Operator, tuple]:
     if not isinstance(input, TensorBase):
         raise TypeError(f"clamp(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     if input.layout.dtype.is_complex:
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not implemented for complex types, whose numbers have no order")
     if max is None:
         if min is None:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")

@@ -22,6 +22,7 @@ from flambeau._tape.storage import NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types.device import CPU
 from flambeau._types.dtype import FLOAT
+from flambeau._types.errors import ArgumentError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Operator:
                     try:
                         storage = operand.memory
                     except AttributeError:
-                        raise TypeError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
+                        raise ArgumentError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
                     key.append(storage.slot if storage.tape is tape else tape.enter(storage))
                     key.append(operand.layout)
                     if operand.node is not None:
@@ -232,7 +233,7 @@ class Operator:
         for position, operand in enumerate(operands):
             if operand.__class__ in PLAIN_NUMBERS:
                 name = self.names[min(position, len(self.names) - 1)]
-                raise TypeError(
+                raise ArgumentError(
                     f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {operand.__class__.__name__}"
                 ) from None
 

@@ -62,7 +62,14 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
-    """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored."""
+    """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored.
+
+    Raises:
+        RuntimeError: ``input`` has another dtype than the product.
+    """
+    input = as_product(input, product)
+    if input.layout.dtype is not product.layout.dtype:
+        raise RuntimeError(f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {product.layout.dtype!r}")
     if product.layout.dtype.category < dt.FLOAT:
         beta, alpha = int(beta), int(alpha)
     if product.layout.dtype is dt.bool:
@@ -70,8 +77,7 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | N
     if alpha != 1:
         product = product * alpha
     if beta == 0:
-        return into(out, product.expand(product.layout.shape) if input is not None else product)
-    input = as_product(input, product)
+        return into(out, product.expand(product.layout.shape))
     return into(out, product + (input if beta == 1 else input * beta))
 
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from opcode import opmap
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,19 @@ from flambeau._types.dtype import of_python
 from flambeau._types.errors import ArgumentError
 from flambeau._types.symbolic import SymInt
 
-_ACCIDENTS = (AttributeError, TypeError, KeyError, ValueError, IndexError, UnboundLocalError)
-"""Errors that code runs into when it gets what it did not expect; others are its judgement."""
+def _may_be_due(error: BaseException | None) -> bool:
+    """Whether an error may be due to an argument of the wrong kind: any ``TypeError``, and others that were not raised on purpose.
+
+    What is raised on purpose is a judgement, and has more to say.
+    """
+    if isinstance(error, TypeError):
+        return True
+    if not isinstance(error, Exception) or (trace := error.__traceback__) is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"]
+
 
 # -- what annotations say --------------------------------------------------------------------------------------------
 
@@ -64,7 +75,12 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("bool", lambda value: isinstance(value, (bool, np.bool_))),
     "str": ("str", lambda value: isinstance(value, str)),
     "DType": ("torch.dtype", lambda value: isinstance(of_python(value), DType)),
+    "dt.dtype": ("torch.dtype", lambda value: isinstance(of_python(value), DType)),
     "Device": ("torch.device", lambda value: isinstance(value, (Device, str)) or _is_int(value)),
+    "Place": ("torch.device", lambda value: value is None or isinstance(value, (Device, str)) or _is_int(value)),
+    "Generator": ("torch.Generator", lambda value: hasattr(value, "initial_seed")),
+    "memory_format": ("torch.memory_format", lambda value: hasattr(value, "matches")),
+    "Out": ("Tensor or tuple of Tensors", lambda value: _is_tensor(value) or (_is_sequence(value) and all(map(_is_tensor, value)))),
     "Ints": ("int or tuple of ints", lambda value: _is_int(value) or _INTS(value)),
     "Axes": ("int or tuple of ints", lambda value: value is None or _is_int(value) or _INTS(value)),
     "Sequence[int]": ("tuple of ints", _INTS),
@@ -82,27 +98,52 @@ def _kinds(annotation: str) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
     return () if None in found else tuple(found)  # type: ignore[arg-type]
 
 
-def wrong_argument(function: FunctionType, given: dict[str, Any]) -> str | None:
+_BY_NAME = {
+    "device": "Device | None", "dtype": "DType | None", "generator": "Generator | None", "input": "Tensor", "memory_format": "memory_format | None", "out": "Out | None",
+    "requires_grad": "bool", "self": "Tensor",
+}  # fmt: skip
+"""What arguments are whose name says it, where no annotation does."""
+
+
+def _arguments(function: FunctionType, frame: FrameType) -> Iterator[tuple[str, str, Any, Any]]:
+    """The name, the place, the annotation and the value of each argument of a call, from the frame of it (whose code may be exchanged meanwhile)."""
+    code, given = frame.f_code, frame.f_locals
+    named = code.co_argcount + code.co_kwonlyargcount
+    for position, name in enumerate(code.co_varnames[:named]):
+        if name in given:
+            place = f" (position {position + 1})" if position < code.co_argcount else ""
+            yield name, place, function.__annotations__.get(name), given[name]
+    rest = list(code.co_varnames[named:])
+    if code.co_flags & CO_VARARGS:
+        name = rest.pop(0)
+        for number, value in enumerate(given.get(name, ())):
+            yield name, f" (position {code.co_argcount + number + 1})", function.__annotations__.get(name), value
+    if code.co_flags & CO_VARKEYWORDS:
+        for name, value in given.get(rest[0], {}).items():
+            yield name, "", None, value
+
+
+def wrong_argument(function: FunctionType, frame: FrameType) -> str | None:
     """What is wrong with the first argument that is not what its annotation says, if one is not."""
-    code = function.__code__
-    for position, name in enumerate(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
-        annotation = function.__annotations__.get(name)
-        if name not in given or not isinstance(annotation, str):
-            continue
-        kinds, value = _kinds(annotation), given[name]
-        if not kinds or any(fits(value) for _, fits in kinds):
-            continue
-        wanted = " or ".join(shown for shown, _ in kinds if shown != "None")
-        place = f" (position {position + 1})" if position < code.co_argcount else ""
-        return f"{function.__name__}(): argument '{name}'{place} must be {wanted}, not {_shown(value)}"
+    for name, place, annotation, value in _arguments(function, frame):
+        kinds = isinstance(annotation, str) and _kinds(annotation) or (_kinds(_BY_NAME[name]) if name in _BY_NAME else ())
+        if kinds and not any(fits(value) for _, fits in kinds):
+            wanted = " or ".join(shown for shown, _ in kinds if shown != "None")
+            return f"{function.__name__}(): argument '{name}'{place} must be {wanted}, not {_shown(value)}"
     return None
 
 
+_SHORT = 40
+
+
 def _shown(value: Any) -> str:
-    """The class of a value; of a sequence that has a wrong element, that of the first one, too."""
+    """The class of a value; with a number or a word the value itself, and with a sequence the classes of its elements."""
+    name = type(value).__name__
     if isinstance(value, (tuple, list)) and value:
-        return f"{type(value).__name__} of {', '.join(dict.fromkeys(type(each).__name__ for each in value))}"
-    return type(value).__name__
+        return f"{name} of {', '.join(dict.fromkeys(type(each).__name__ for each in value))}"
+    if type(value) in (bool, int, float, complex, str) and len(repr(value)) <= _SHORT:
+        return f"{name} ({value!r})"
+    return name
 
 
 # -- guards ----------------------------------------------------------------------------------------------------------
@@ -121,8 +162,8 @@ def guard(*functions: Any) -> None:
 
 def _explainer(function: FunctionType) -> Callable[[], None]:
     def explain() -> None:
-        if isinstance(sys.exc_info()[1], _ACCIDENTS):
-            wrong = wrong_argument(function, sys._getframe(1).f_locals)
+        if _may_be_due(sys.exc_info()[1]):
+            wrong = wrong_argument(function, sys._getframe(1))
             if wrong is not None:
                 raise ArgumentError(wrong) from None
 
