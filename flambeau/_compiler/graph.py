@@ -293,6 +293,8 @@ class Graph:
 
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
         """Combine the elements along ``axes`` (sum, squares, prod, max, min, any, all); max and min propagate NaN."""
+        if kind in ("max", "min") and operand.dtype.is_complex:
+            raise NotImplementedError(f'"{kind}" is not implemented for {operand.dtype!r}, whose numbers have no order')
         axes = tuple(sorted(axes))
         is_whole = all(axis in axes or size == 1 for axis, size in enumerate(operand.shape))
         if (is_whole or operand.numel >= TURNED) and is_across(operand.layout, axes):
@@ -381,6 +383,8 @@ class Graph:
 
     def scan(self, kind: str, operand: Node, axis: int) -> Node:
         """Running ``sum``, ``prod``, ``max``, ``min`` or ``logaddexp`` along ``axis``."""
+        if kind in ("max", "min") and operand.dtype.is_complex:
+            raise NotImplementedError(f'"{kind}" is not implemented for {operand.dtype!r}, whose numbers have no order')
         source = self.lying(operand)
         if not source.layout.contiguous:
             source = self.copy(source)

@@ -172,10 +172,9 @@ def _named(function: Callable, name: str, doc: str) -> Callable:
 
 def _no_bool(name: str, hint: str) -> Callable:
     def infer(operands: tuple, statics: tuple) -> Layout:
-        result = infer_same(operands, statics)
-        if result.dtype is dt.bool:
+        if any(operand is bool or getattr(operand, "dtype", None) is dt.bool for operand in operands):
             raise RuntimeError(f"{name}, with bool tensors, is not supported. {hint}")
-        return result
+        return infer_same(operands, statics)
 
     return infer
 

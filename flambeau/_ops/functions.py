@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
-from flambeau._ops.arguments import common_dtype, in_place, into, number
+from flambeau._ops.arguments import common_dtype, in_place, into, number, whole
 from flambeau._ops.elementwise import (
     binary,
     binary_function,
@@ -25,6 +25,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.errors import ArgumentError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -200,12 +201,12 @@ ROUND = Operator("round", ("input",), ("decimals",), infer=_infer_round, lower=_
 
 def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
     """Each element rounded to the nearest integer (or to so many decimals), halves to the even one."""
-    return into(out, ROUND(input, statics=(decimals,)))
+    return into(out, ROUND(input, statics=(whole(decimals, "decimals"),)))
 
 
 def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
     """In-place version of ``round()``."""
-    return ROUND.inplace(self, self, statics=(decimals,))
+    return ROUND.inplace(self, self, statics=(whole(decimals, "decimals"),))
 
 
 # -- two elements ----------------------------------------------------------------------------------------------------
@@ -393,6 +394,9 @@ def _fused(name: str, body: Callable, operands: tuple[str, ...], **gradients: Ca
     """An operator of several elements whose result has the promoted dtype of its tensors."""
 
     def infer(given: tuple, statics: tuple) -> Layout:
+        for place, operand in enumerate(given[: len(operands) - 1]):
+            if isinstance(operand, type):
+                raise ArgumentError(f"{name}(): argument '{operands[place]}' (position {place + 1}) must be Tensor, not {operand.__name__}")
         tensors = [operand for operand in given if not isinstance(operand, type)]
         shape = lay.broadcast_shapes(*[tensor.shape for tensor in tensors])
         return lay.elementwise(shape, common_dtype(tensors), tensors)

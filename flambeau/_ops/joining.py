@@ -20,6 +20,7 @@ from flambeau._ops.views import narrow, pieces, slices
 from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
+from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -177,9 +178,15 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None,
     return into(out, _cat([tensor.unsqueeze(axis) for tensor in tensors], axis))
 
 
+def _axis_of(name: str, tensor: Tensor, dim: int) -> int:
+    if not tensor.layout.shape:
+        raise RuntimeError(f"{name} expects at least a 1-dimensional tensor, but got one without dimensions")
+    return lay.wrap_axis(dim, tensor.layout.ndim)
+
+
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces along ``dim``: each of the given size (the last may be smaller), or of the given sizes."""
-    axis = lay.wrap_axis(dim, tensor.layout.ndim)
+    axis = _axis_of("split", tensor, dim)
     size = tensor.layout.shape[axis]
     if not isinstance(split_size_or_sections, (tuple, list)):
         step = whole(split_size_or_sections, "split_size")
@@ -203,7 +210,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None) 
     chunks = whole(chunks, "chunks")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    size = input.layout.shape[lay.wrap_axis(dim, input.layout.ndim)]
+    size = input.layout.shape[_axis_of("chunk", input, dim)]
     step = -(-size // chunks)
     if step == 0:
         return split(input, [0] * chunks, dim)
@@ -219,9 +226,11 @@ def tensor_split(
     if len(given) != 1:
         raise TypeError(f"tensor_split() takes indices or sections, and got {len(given)} of them")
     indices_or_sections = given[0]
-    axis = lay.wrap_axis(dim, input.layout.ndim)
+    axis = _axis_of("tensor_split", input, dim)
     size = input.layout.shape[axis]
     if isinstance(indices_or_sections, TensorBase):
+        if indices_or_sections.layout.dtype is not dt.int64:
+            raise RuntimeError(f"tensor_split expected indices_or_sections to have dtype int64, but got {indices_or_sections.layout.dtype!r}")
         indices_or_sections = indices_or_sections.tolist()
     if not isinstance(indices_or_sections, (tuple, list)):
         count = whole(indices_or_sections, "sections")

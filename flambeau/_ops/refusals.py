@@ -29,20 +29,6 @@ from flambeau._types.dtype import of_python
 from flambeau._types.errors import ArgumentError
 from flambeau._types.symbolic import SymInt
 
-def _may_be_due(error: BaseException | None) -> bool:
-    """Whether an error may be due to an argument of the wrong kind: any ``TypeError``, and others that were not raised on purpose.
-
-    What is raised on purpose is a judgement, and has more to say.
-    """
-    if isinstance(error, TypeError):
-        return True
-    if not isinstance(error, Exception) or (trace := error.__traceback__) is None:
-        return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace.tb_frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"]
-
-
 # -- what annotations say --------------------------------------------------------------------------------------------
 
 
@@ -72,7 +58,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Tensor": ("Tensor", _is_tensor),
     "int": ("int", _is_int),
     "float": ("float", _is_number),
-    "bool": ("bool", lambda value: isinstance(value, (bool, np.bool_))),
+    "bool": ("bool", lambda value: isinstance(value, (bool, int, np.bool_))),
     "str": ("str", lambda value: isinstance(value, str)),
     "DType": ("torch.dtype", lambda value: isinstance(of_python(value), DType)),
     "dt.dtype": ("torch.dtype", lambda value: isinstance(of_python(value), DType)),
@@ -162,7 +148,7 @@ def guard(*functions: Any) -> None:
 
 def _explainer(function: FunctionType) -> Callable[[], None]:
     def explain() -> None:
-        if _may_be_due(sys.exc_info()[1]):
+        if isinstance(sys.exc_info()[1], Exception):
             wrong = wrong_argument(function, sys._getframe(1))
             if wrong is not None:
                 raise ArgumentError(wrong) from None

@@ -20,6 +20,16 @@ _FLAGS = frozenset((
 ))  # fmt: skip
 """Static attributes that are true or false."""
 
+_WHOLE = frozenset((dt.bool, dt.int8, dt.int16, dt.int32, dt.int64))
+_REFUSED = {
+    **dict.fromkeys((
+        "_grid_sample", "_resample", "adaptive_max_pool", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu", "log_sigmoid", "mish", "silu", "softplus",
+        "softshrink",
+    ), _WHOLE),
+    **dict.fromkeys(("abs", "ceil", "floor", "hardtanh", "kthvalue", "max_pool", "median", "round", "threshold", "topk", "trunc"), frozenset((dt.bool,))),
+}  # fmt: skip
+"""Dtypes that an operator could compute, and PyTorch's does not."""
+
 _COMMON = frozenset((dt.float32, dt.float64, dt.float16, dt.bfloat16, dt.int64, dt.int32, dt.uint8, dt.bool))
 """Dtypes with which every operator is tested, or refuses them by its rule."""
 
@@ -32,12 +42,15 @@ def checked(op: Operator, infer: Callable[[tuple, tuple], Any]) -> Callable[[tup
         NotImplementedError: the operator is not defined for the dtypes
     """
     flags = [(place, name) for place, name in enumerate(op.statics) if name in _FLAGS]
+    refused = _REFUSED.get(op.name, frozenset())
     lowered: set[tuple] = set()
 
     def rule(operands: tuple, statics: tuple) -> Any:
         for place, name in flags:
             if not isinstance(statics[place], (bool, int)):
                 raise TypeError(f"{op.name}(): argument '{name}' must be bool, not {type(statics[place]).__name__}")
+        if refused and getattr(operands[0], "dtype", None) in refused:
+            raise NotImplementedError(f"{op.name}() is not implemented for {operands[0].dtype!r}")
         layouts = infer(operands, statics)
         dtypes = tuple([operand if isinstance(operand, type) else operand.dtype for operand in operands])
         if not all(each in _COMMON or isinstance(each, type) for each in dtypes):

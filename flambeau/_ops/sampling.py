@@ -565,7 +565,7 @@ def _check_chance(p: float) -> None:
 def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
     """Each element set to 0 with probability ``p``, the others divided by ``1 - p``; the input itself when not training."""
     _check_chance(p)
-    if not train or p == 0 or not input.layout.numel:
+    if not input.layout.numel or not train or p == 0:
         return input
     if p == 1:
         return input * 0.0
@@ -575,7 +575,7 @@ def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
 def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
     """In-place version of ``dropout()``."""
     _check_chance(p)
-    if not train or p == 0 or not input.layout.numel:
+    if not input.layout.numel or not train or p == 0:
         return input
     if p == 1:
         return input.mul_(0.0)
