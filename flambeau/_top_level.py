@@ -13,6 +13,7 @@ from flambeau import Tensor
 from flambeau._ops.refusals import guard
 from flambeau.nn import functional as F
 from flambeau.nn.functional import _embedding
+from flambeau.nn.functional._common import reduce
 from flambeau.nn.functional._recurrent import run
 from flambeau.nn.functional._recurrent_operators import CELLS, LAYERS
 
@@ -56,7 +57,7 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, red
 
 def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False) -> Tensor:
     """``nn.functional.kl_div`` with the reduction as a number."""
-    return F.kl_div(input, target, reduction=_reduction(reduction), log_target=log_target)
+    return reduce(F.kl_div(input, target, reduction="none", log_target=log_target), _reduction(reduction))
 
 
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0) -> Tensor:

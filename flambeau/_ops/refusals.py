@@ -29,6 +29,19 @@ from flambeau._types.dtype import of_python
 from flambeau._types.errors import ArgumentError
 from flambeau._types.symbolic import SymInt
 
+def _may_be_due(error: BaseException | None) -> bool:
+    """Whether an error may be due to an argument of the wrong kind, and does not say so.
+
+    A ``TypeError`` that is raised on purpose says so; an ``ArgumentError`` does of the arguments of a function within, whom nobody knows.
+    """
+    if not isinstance(error, TypeError) or isinstance(error, ArgumentError):
+        return isinstance(error, Exception)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"]
+
+
 # -- what annotations say --------------------------------------------------------------------------------------------
 
 
@@ -148,7 +161,7 @@ def guard(*functions: Any) -> None:
 
 def _explainer(function: FunctionType) -> Callable[[], None]:
     def explain() -> None:
-        if isinstance(sys.exc_info()[1], Exception):
+        if _may_be_due(sys.exc_info()[1]):
             wrong = wrong_argument(function, sys._getframe(1))
             if wrong is not None:
                 raise ArgumentError(wrong) from None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._types import dtype as dt
+from flambeau._types.errors import ArgumentError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def checked(op: Operator, infer: Callable[[tuple, tuple], Any]) -> Callable[[tup
     def rule(operands: tuple, statics: tuple) -> Any:
         for place, name in flags:
             if not isinstance(statics[place], (bool, int)):
-                raise TypeError(f"{op.name}(): argument '{name}' must be bool, not {type(statics[place]).__name__}")
+                raise ArgumentError(f"{op.name}(): argument '{name}' must be bool, not {type(statics[place]).__name__}")
         if refused and getattr(operands[0], "dtype", None) in refused:
             raise NotImplementedError(f"{op.name}() is not implemented for {operands[0].dtype!r}")
         layouts = infer(operands, statics)

@@ -67,7 +67,7 @@ def test_other_words():
         x.div(2, rounding_mode=3)
     with pytest.raises(TypeError, match="tuple of 2 Tensors"):
         flambeau.cummax(x, 0, out=x)
-    with pytest.raises(TypeError, match="argument 'norm'"):
+    with pytest.raises(TypeError, match="norm must be"):
         flambeau.fft.fft(x, norm=3)
     with pytest.raises(RuntimeError, match=r"dims \(=2\)"):
         flambeau.tensordot(x, flambeau.ones(3, 3), dims=2)
