@@ -61,14 +61,14 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, tensordot(input, other, ([-1], [-1])))
 
 
-def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None, strict: bool = True) -> Tensor:
     """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored.
 
     Raises:
-        RuntimeError: ``input`` has another dtype than the product.
+        RuntimeError: ``input`` has another dtype than the product, and both must have one (``strict``).
     """
     input = as_product(input, product)
-    if input.layout.dtype is not product.layout.dtype:
+    if strict and input.layout.dtype is not product.layout.dtype:
         raise RuntimeError(f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {product.layout.dtype!r}")
     if product.layout.dtype.category < dt.FLOAT:
         beta, alpha = int(beta), int(alpha)
@@ -93,7 +93,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
-    return _plus(input, outer(vec1, vec2), beta, alpha, out)
+    return _plus(input, outer(vec1, vec2), beta, alpha, out, strict=False)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:

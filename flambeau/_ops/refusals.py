@@ -32,9 +32,10 @@ from flambeau._types.symbolic import SymInt
 def _may_be_due(error: BaseException | None) -> bool:
     """Whether an error may be due to an argument of the wrong kind, and does not say so.
 
-    A ``TypeError`` that is raised on purpose says so; an ``ArgumentError`` does of the arguments of a function within, whom nobody knows.
+    A ``TypeError`` or ``ValueError`` that is raised on purpose says so; an ``ArgumentError`` does of the arguments of a function within, which
+    nobody knows.
     """
-    if not isinstance(error, TypeError) or isinstance(error, ArgumentError):
+    if not isinstance(error, (TypeError, ValueError)) or isinstance(error, ArgumentError):
         return isinstance(error, Exception)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -82,8 +83,8 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Out": ("Tensor or tuple of Tensors", lambda value: _is_tensor(value) or (_is_sequence(value) and all(map(_is_tensor, value)))),
     "Ints": ("int or tuple of ints", lambda value: _is_int(value) or _INTS(value)),
     "Axes": ("int or tuple of ints", lambda value: value is None or _is_int(value) or _INTS(value)),
-    "Sequence[int]": ("tuple of ints", _INTS),
-    "tuple[int, ...]": ("tuple of ints", _INTS),
+    "Sequence[int]": ("tuple of ints", lambda value: _is_int(value) or _INTS(value)),
+    "tuple[int, ...]": ("tuple of ints", lambda value: _is_int(value) or _INTS(value)),
     "Sequence[Tensor]": ("tuple of Tensors", lambda value: _is_sequence(value) and all(map(_is_tensor, value))),
     "Sequence[Any]": ("tuple", _is_sequence),
 }

@@ -31,8 +31,8 @@ _REFUSED = {
 }  # fmt: skip
 """Dtypes that an operator could compute, and PyTorch's does not."""
 
-_COMMON = frozenset((dt.float32, dt.float64, dt.float16, dt.bfloat16, dt.int64, dt.int32, dt.uint8, dt.bool))
-"""Dtypes with which every operator is tested, or refuses them by its rule."""
+_COMMON = frozenset((dt.float32, dt.float64, dt.float16, dt.bfloat16, dt.int64, dt.int32, dt.uint8, dt.bool, float, int, bool))
+"""Dtypes and classes of numbers with which every operator is tested, or refuses them by its rule."""
 
 
 def checked(op: Operator, infer: Callable[[tuple, tuple], Any]) -> Callable[[tuple, tuple], Any]:
@@ -54,7 +54,7 @@ def checked(op: Operator, infer: Callable[[tuple, tuple], Any]) -> Callable[[tup
             raise NotImplementedError(f"{op.name}() is not implemented for {operands[0].dtype!r}")
         layouts = infer(operands, statics)
         dtypes = tuple([operand if isinstance(operand, type) else operand.dtype for operand in operands])
-        if not all(each in _COMMON or isinstance(each, type) for each in dtypes):
+        if not _COMMON.issuperset(dtypes):
             key = (*dtypes, *[each for each in statics if isinstance(each, dt.dtype)])
             if key not in lowered:
                 _try(op, operands, statics, layouts if isinstance(layouts, tuple) else (layouts,))
