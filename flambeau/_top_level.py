@@ -255,4 +255,16 @@ def get_device(input: Tensor) -> int:
     return input.get_device()
 
 
+def get_device_module(device: Any = None) -> Any:
+    """The module of a kind of device, such as ``torch.cpu``; that of the CPU by default.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    kind = "cpu" if device is None else flambeau.device(device).type
+    if kind not in ("cpu", "cuda", "mps", "xpu"):
+        raise RuntimeError(f"there is no module of the device {kind!r}")
+    return getattr(flambeau, kind)
+
+
 guard(*[value for value in list(globals().values()) if getattr(value, "__module__", None) == __name__])

@@ -346,6 +346,7 @@ def _at_least(count: int) -> Any:
             result.append(tensor)
         return result[0] if len(tensors) == 1 and given is tensors else tuple(result)
 
+    expanded.__name__ = expanded.__qualname__ = f"atleast_{count}d"
     expanded.__doc__ = f"The tensors (or the one) with at least {count} dimensions."
     return expanded
 

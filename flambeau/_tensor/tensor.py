@@ -166,7 +166,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """Whether the dtype has negative numbers."""
         return self.layout.dtype.is_signed
 
-    is_cuda = is_sparse = is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = False
+    is_cuda = is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = False
+    is_ipu = is_maia = is_mtia = is_vulkan = is_xla = False
     names = property(lambda self: (None,) * self.layout.ndim)
 
     real = property(copying.real, doc="The real parts, as a view.")
