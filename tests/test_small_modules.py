@@ -171,7 +171,10 @@ def test_anomaly_detection_is_a_setting() -> None:
 
 
 def test_devices_have_modules() -> None:
-    assert flambeau.get_device_module() is flambeau.get_device_module("cpu") is flambeau.cpu and flambeau.get_device_module("cuda") is flambeau.cuda
+    assert (
+        flambeau.get_device_module() is flambeau.get_device_module("cpu") is flambeau.cpu
+        and flambeau.get_device_module("cuda") is flambeau.cuda
+    )
     with pytest.raises(RuntimeError, match="no module of the device 'meta'"):
         flambeau.get_device_module("meta")
 

@@ -103,7 +103,9 @@ def test_the_others() -> None:
     kept, mask = flambeau.native_dropout(flambeau.ones(100), 0.5, True)
     assert flambeau.equal(kept, mask * 2.0) and 20 < mask.sum().item() < 80
     assert flambeau.native_dropout(X, 0.5, False)[1].all()
-    assert flambeau.equal(flambeau.feature_dropout(X, 0.5, False), X) and flambeau.equal(flambeau.rrelu_(X.clone(), 0.1, 0.1), F.leaky_relu(X, 0.1))
+    assert flambeau.equal(flambeau.feature_dropout(X, 0.5, False), X) and flambeau.equal(
+        flambeau.rrelu_(X.clone(), 0.1, 0.1), F.leaky_relu(X, 0.1)
+    )
     for name in ("alpha_dropout_", "feature_dropout_", "feature_alpha_dropout_"):
         x = flambeau.ones(4, 5)
         assert getattr(flambeau, name)(x, 0.5, True) is x and (x != 1).any()

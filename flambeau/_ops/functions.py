@@ -315,7 +315,9 @@ for _name, _doc in _BITWISE.items():
     globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_integers), _doc)
 for _name, (_infer, _left, _right, _doc) in _BINARY.items():
     globals()[_name], globals()[_name + "_"] = binary_function(
-        binary(_name, infer=_infer, lower=_LOWERED.get(_name), input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ()
+        binary(_name, infer=_infer, lower=_LOWERED.get(_name), input=_left, other=_right),
+        _doc,
+        numbers=("other",) if _name == "copysign" else (),
     )
 
 # -- clamp -----------------------------------------------------------------------------------------------------------

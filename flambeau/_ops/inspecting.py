@@ -119,4 +119,4 @@ PUBLIC = (
     "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_storage", "is_tensor", "numel", "resolve_conj",
     "resolve_neg", "result_type", "typename",
 )  # fmt: skip
-METHODS = ("is_nonzero",)
+METHODS = ("is_conj", "is_neg", "is_nonzero", "resolve_conj", "resolve_neg")

@@ -230,7 +230,9 @@ def tensor_split(
     size = input.layout.shape[axis]
     if isinstance(indices_or_sections, TensorBase):
         if indices_or_sections.layout.dtype is not dt.int64:
-            raise RuntimeError(f"tensor_split expected indices_or_sections to have dtype int64, but got {indices_or_sections.layout.dtype!r}")
+            raise RuntimeError(
+                f"tensor_split expected indices_or_sections to have dtype int64, but got {indices_or_sections.layout.dtype!r}"
+            )
         indices_or_sections = indices_or_sections.tolist()
     if not isinstance(indices_or_sections, (tuple, list)):
         count = whole(indices_or_sections, "sections")

@@ -69,7 +69,9 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | N
     """
     input = as_product(input, product)
     if strict and input.layout.dtype is not product.layout.dtype:
-        raise RuntimeError(f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {product.layout.dtype!r}")
+        raise RuntimeError(
+            f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {product.layout.dtype!r}"
+        )
     if product.layout.dtype.category < dt.FLOAT:
         beta, alpha = int(beta), int(alpha)
     if product.layout.dtype is dt.bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from opcode import opmap
 from types import CodeType, FrameType, FunctionType
@@ -28,6 +28,7 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.dtype import of_python
 from flambeau._types.errors import ArgumentError
 from flambeau._types.symbolic import SymInt
+
 
 def _may_be_due(error: BaseException | None) -> bool:
     """Whether an error may be due to an argument of the wrong kind, and does not say so.
@@ -91,7 +92,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 """Of each kind that annotations name, what it is called, and whether a value is of it. What has another annotation may be anything."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kinds(annotation: str) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
     """The kinds that an annotation names, or none, if it names one that is not known."""
     found = [_KINDS.get(part.strip()) for part in annotation.split(" | ")]
@@ -126,7 +127,7 @@ def _arguments(function: FunctionType, frame: FrameType) -> Iterator[tuple[str, 
 def wrong_argument(function: FunctionType, frame: FrameType) -> str | None:
     """What is wrong with the first argument that is not what its annotation says, if one is not."""
     for name, place, annotation, value in _arguments(function, frame):
-        kinds = isinstance(annotation, str) and _kinds(annotation) or (_kinds(_BY_NAME[name]) if name in _BY_NAME else ())
+        kinds = (isinstance(annotation, str) and _kinds(annotation)) or (_kinds(_BY_NAME[name]) if name in _BY_NAME else ())
         if kinds and not any(fits(value) for _, fits in kinds):
             wanted = " or ".join(shown for shown, _ in kinds if shown != "None")
             return f"{function.__name__}(): argument '{name}'{place} must be {wanted}, not {_shown(value)}"
@@ -174,7 +175,7 @@ def _template(explain: Any) -> None:
     """What is compiled to the handler that guarded functions get."""
     try:
         explain  # noqa: B018
-    except:  # noqa: E722
+    except:
         explain()
         raise
 
@@ -211,7 +212,7 @@ def _handler() -> tuple[bytes, bytes, list[Entry]]:
     return handler, _lines(len(handler) // 2), entries
 
 
-@lru_cache(maxsize=None)
+@cache
 def _table(before: bytes, own: int) -> bytes:
     """The exception table of code with the handler behind it, from that without; ``own`` is where the handler begins."""
     entries = [*_covered(_entries(before), own)]

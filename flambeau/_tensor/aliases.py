@@ -13,6 +13,7 @@ import numpy as np
 from flambeau._ops import creation, joining, shaping
 from flambeau._ops.arguments import int_tuple, whole
 from flambeau._ops.copying import preserve_format
+from flambeau._ops.refusals import guard
 from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor import sharing
@@ -193,8 +194,25 @@ def _mapped(target: Tensor, function: Callable, *operands: Tensor) -> Tensor:
     return target.copy_(creation.tensor(values, dtype=target.layout.dtype).reshape(target.layout.shape))
 
 
-for _method in (cuda, get_device, pin_memory, is_pinned, share_memory_, is_shared, is_set_to, dim_order, new, set_, fill_diagonal_, apply_, map_):
+for _method in (
+    cuda,
+    get_device,
+    pin_memory,
+    is_pinned,
+    share_memory_,
+    is_shared,
+    is_set_to,
+    dim_order,
+    new,
+    set_,
+    fill_diagonal_,
+    apply_,
+    map_,
+):
     setattr(Tensor, _method.__name__, _method)
+
+for _part in Tensor.__mro__:
+    guard(*[_method for _name, _method in vars(_part).items() if not _name.startswith("__")])
 
 # -- functions that take foreign memory ------------------------------------------------------------------------------
 
@@ -267,3 +285,4 @@ FUNCTIONS |= {
     "frombuffer": frombuffer,
     "range": range_,
 }
+guard(*FUNCTIONS.values())

@@ -34,7 +34,9 @@ class UntypedStorage:
 
     def __init__(self, data: Any = 0, *, device: Any = None) -> None:
         if not isinstance(data, Storage):
-            made = empty(data, dtype=dt.uint8, device=device) if isinstance(data, int) else tensor(list(data), dtype=dt.uint8, device=device)
+            made = (
+                empty(data, dtype=dt.uint8, device=device) if isinstance(data, int) else tensor(list(data), dtype=dt.uint8, device=device)
+            )
             data = made.memory
         self._storage: Storage = data
 
@@ -173,12 +175,16 @@ class TypedStorage:
 
     is_cuda = is_sparse = False
 
-    def __init__(self, data: Any = 0, *, wrap_storage: UntypedStorage | None = None, dtype: DType | None = None, device: Any = None) -> None:
+    def __init__(
+        self, data: Any = 0, *, wrap_storage: UntypedStorage | None = None, dtype: DType | None = None, device: Any = None
+    ) -> None:
         dtype = dtype or get_default_dtype()
         if wrap_storage is not None:
             storage = wrap_storage.untyped()._storage
         else:
-            storage = (empty(data, dtype=dtype, device=device) if isinstance(data, int) else tensor(data, dtype=dtype, device=device)).memory
+            storage = (
+                empty(data, dtype=dtype, device=device) if isinstance(data, int) else tensor(data, dtype=dtype, device=device)
+            ).memory
         self._storage = storage
         self._elements = new_tensor(storage, lay.contiguous((storage.nbytes // dtype.itemsize,), dtype))
 

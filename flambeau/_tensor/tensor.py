@@ -20,7 +20,6 @@ from flambeau._ops.copying import contiguous_format, memory_format, preserve_for
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
 from flambeau._ops.origin import is_inside
-from flambeau._ops.refusals import guard
 from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import MetaStorage, NoElements, TensorBase
@@ -172,22 +171,6 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     real = property(copying.real, doc="The real parts, as a view.")
     imag = property(copying.imag, doc="The imaginary parts, as a view.")
-
-    def is_conj(self) -> bool:
-        """Always False: conjugation is computed, not deferred."""
-        return False
-
-    def is_neg(self) -> bool:
-        """Always False: negation is computed, not deferred."""
-        return False
-
-    def resolve_conj(self) -> Tensor:
-        """The tensor itself: conjugation is never deferred."""
-        return self
-
-    def resolve_neg(self) -> Tensor:
-        """The tensor itself: negation is never deferred."""
-        return self
 
     def is_inference(self) -> bool:
         """Always False: what is made in inference mode has no history, and may be used like any other tensor afterwards."""
@@ -600,9 +583,6 @@ Tensor.__setitem__ = indexing.setitem
 for _family in ops.FAMILIES:
     for _name in _family.METHODS:
         setattr(Tensor, _name, getattr(_family, _name))
-
-for _part in (Tensor, Arithmetic, SparseMethods, QuantizedMethods):
-    guard(*[_method for _name, _method in vars(_part).items() if not _name.startswith("__")])
 
 set_tensor_class(Tensor)
 overriding.set_plain(Tensor)

@@ -30,7 +30,10 @@ def test_edges_of_histograms_of_equal_numbers() -> None:
 def test_logaddexp_of_complex_numbers() -> None:
     a, b = [1 + 2j, 3 - 1j, complex(-math.inf), 2 + 1j, -700 + 3j], [1 - 2j, 3 - 1j, complex(-math.inf), complex(-math.inf), 0.5j]
     found = flambeau.logaddexp(flambeau.tensor(a, dtype=flambeau.complex128), flambeau.tensor(b, dtype=flambeau.complex128)).tolist()
-    expected = [cmath.log(cmath.exp(x) + cmath.exp(y)) if math.isfinite(x.real + y.real) else max(x, y, key=lambda z: z.real) for x, y in zip(a, b, strict=True)]
+    expected = [
+        cmath.log(cmath.exp(x) + cmath.exp(y)) if math.isfinite(x.real + y.real) else max(x, y, key=lambda z: z.real)
+        for x, y in zip(a, b, strict=True)
+    ]
     for one, two in zip(found, expected, strict=True):
         assert one == pytest.approx(two, rel=1e-12)
     pair = [flambeau.tensor(each, dtype=flambeau.complex128, requires_grad=True) for each in ([1 + 0.5j, 3 - 1j], [1 - 0.4j, 2 + 1j])]

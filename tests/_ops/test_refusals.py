@@ -20,7 +20,10 @@ WRONG = {
     "a method's tensor": (lambda: X.isclose(2), r"isclose\(\): argument 'other' \(position 2\) must be Tensor, not int"),
     "a function's tensor": (lambda: flambeau.isclose("a", X), r"isclose\(\): argument 'input' \(position 1\) must be Tensor, not str"),
     "of nn.functional": (lambda: F.mse_loss(X, 3.0), r"mse_loss\(\): argument 'target' \(position 2\) must be Tensor, not float"),
-    "of linalg": (lambda: flambeau.linalg.vector_norm([1.0]), r"vector_norm\(\): argument 'x' \(position 1\) must be Tensor, not list of float"),
+    "of linalg": (
+        lambda: flambeau.linalg.vector_norm([1.0]),
+        r"vector_norm\(\): argument 'x' \(position 1\) must be Tensor, not list of float",
+    ),
     "of fft": (lambda: flambeau.fft.fft(None), r"fft\(\): argument 'input' \(position 1\) must be Tensor, not NoneType"),
     "of special": (lambda: flambeau.special.i0(object()), r"i0\(\): argument 'input' \(position 1\) must be Tensor, not object"),
     "an element": (

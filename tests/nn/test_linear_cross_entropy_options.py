@@ -17,7 +17,10 @@ def test_they_change_nothing() -> None:
     assert nn.LinearCrossEntropyOptions(chunking_method="aspect_ratio:4") == nn.LinearCrossEntropyOptions(chunking_method="aspect_ratio:4")
 
 
-@pytest.mark.parametrize("wrong", [{"acc_policy": "x"}, {"chunking_method": "aspect_ratio:0"}, {"chunking_method": "x"}, {"batch_chunk_size": 0}, {"acc_dtype": 3}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"acc_policy": "x"}, {"chunking_method": "aspect_ratio:0"}, {"chunking_method": "x"}, {"batch_chunk_size": 0}, {"acc_dtype": 3}],
+)
 def test_values_are_checked(wrong: dict) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         nn.LinearCrossEntropyOptions(**wrong)
