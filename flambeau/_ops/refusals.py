@@ -174,7 +174,7 @@ def _explainer(function: FunctionType) -> Callable[[], None]:
 def _template(explain: Any) -> None:
     """What is compiled to the handler that guarded functions get."""
     try:
-        explain  # noqa: B018
+        explain()
     except:
         explain()
         raise
