@@ -34,7 +34,7 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
         half = count // 2
         folded = bits[:half] ^ bits[half : 2 * half]
         bits = cat((folded, bits[2 * half :])) if count % 2 else folded
-    result = bits[0] if bits.layout.shape[0] else zeros(bits.layout.shape[1:], dtype=dt.int64, device=input.device)
+    result = bits[0].clone() if bits.layout.shape[0] else zeros(bits.layout.shape[1:], dtype=dt.int64, device=input.device)
     if keepdim:
         result = result.reshape([1 if axis in axes else size for axis, size in enumerate(shape)])
     return into(out, result.view(dt.uint64))
