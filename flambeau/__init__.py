@@ -198,6 +198,18 @@ _QUANTIZED = (
     "quantize_per_tensor", "quantize_per_tensor_dynamic", "quantized_max_pool1d", "quantized_max_pool2d",
 )  # fmt: skip
 _LATER |= dict.fromkeys(_QUANTIZED, "ao.tensors.creation")
+_TOP_LEVEL = (
+    "affine_grid_generator", "alpha_dropout_", "binary_cross_entropy_with_logits", "conv_tbc", "cosine_embedding_loss", "ctc_loss", "embedding_renorm_", "feature_alpha_dropout",
+    "feature_alpha_dropout_", "feature_dropout", "feature_dropout_", "frobenius_norm", "get_device", "get_device_module", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "gru", "gru_cell", "hinge_embedding_loss", "kl_div", "lstm", "lstm_cell", "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "native_dropout", "norm_except_dim",
+    "nuclear_norm", "poisson_nll_loss", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell", "rrelu_", "triplet_margin_loss",
+)  # fmt: skip
+_LATER |= dict.fromkeys(_TOP_LEVEL, "_top_level")
+_LATER |= dict.fromkeys(("is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled"), "autograd.anomaly")
+_REGIONS = (
+    "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache", "get_autocast_gpu_dtype", "is_autocast_cache_enabled", "set_autocast_cache_enabled",
+    "set_autocast_cpu_dtype", "set_autocast_cpu_enabled", "set_autocast_gpu_dtype",
+)  # fmt: skip
+_LATER |= dict.fromkeys(_REGIONS, "amp.autocast_mode")
 _LATER |= {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": ""}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau._ops import fourier
+from flambeau._ops.refusals import guard
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn",
@@ -11,3 +12,5 @@ __all__ = [
 
 for _name in __all__:
     globals()[_name] = getattr(fourier, _name)
+
+guard(*[globals()[_name] for _name in __all__])

@@ -43,6 +43,7 @@ from flambeau._ops.linalg.spectral import eigvalsh as eigvalsh
 from flambeau._ops.linalg.spectral import svd as svd
 from flambeau._ops.linalg.spectral import svdvals as svdvals
 from flambeau._ops.matrix import matmul as matmul
+from flambeau._ops.refusals import guard
 from flambeau._types.errors import LinAlgError as LinAlgError
 
 __all__ = [
@@ -50,3 +51,5 @@ __all__ = [
     "ldl_factor_ex", "ldl_solve", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm",
     "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+guard(*[globals()[_name] for _name in __all__])

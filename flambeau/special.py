@@ -31,6 +31,7 @@ from flambeau._ops.polynomials import shifted_chebyshev_polynomial_t as shifted_
 from flambeau._ops.polynomials import shifted_chebyshev_polynomial_u as shifted_chebyshev_polynomial_u
 from flambeau._ops.polynomials import shifted_chebyshev_polynomial_v as shifted_chebyshev_polynomial_v
 from flambeau._ops.polynomials import shifted_chebyshev_polynomial_w as shifted_chebyshev_polynomial_w
+from flambeau._ops.refusals import guard
 from flambeau._ops.scipy_special import airy_ai as airy_ai
 from flambeau._ops.scipy_special import bessel_j0 as bessel_j0
 from flambeau._ops.scipy_special import bessel_j1 as bessel_j1
@@ -66,3 +67,5 @@ __all__ = [
     "modified_bessel_k1", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "shifted_chebyshev_polynomial_t",
     "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0", "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip
+
+guard(*[globals()[_name] for _name in __all__])

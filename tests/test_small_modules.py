@@ -151,3 +151,43 @@ def test_what_packages_of_vision_import():
     assert is_compile_supported("cpu") and not is_compile_supported("cuda") and parse_args("v")(len) is len
     with pytest.raises(RuntimeError, match="depend on data"):
         get_ctx()
+
+
+def test_regions_are_counted_and_caches_are_asked_for() -> None:
+    assert flambeau.get_autocast_gpu_dtype() is flambeau.float16
+    assert (flambeau.autocast_increment_nesting(), flambeau.autocast_decrement_nesting()) == (1, 0)
+    assert flambeau.is_autocast_cache_enabled() and flambeau.clear_autocast_cache() is None
+    flambeau.set_autocast_cache_enabled(False)
+    assert not flambeau.is_autocast_cache_enabled()
+    flambeau.set_autocast_cache_enabled(True)
+
+
+def test_anomaly_detection_is_a_setting() -> None:
+    assert not flambeau.is_anomaly_enabled()
+    flambeau.set_anomaly_enabled(True, False)
+    assert flambeau.is_anomaly_enabled() and not flambeau.is_anomaly_check_nan_enabled()
+    flambeau.set_anomaly_enabled(False)
+    assert not flambeau.is_anomaly_enabled() and flambeau.is_anomaly_check_nan_enabled()
+
+
+def test_devices_have_modules() -> None:
+    assert (
+        flambeau.get_device_module() is flambeau.get_device_module("cpu") is flambeau.cpu
+        and flambeau.get_device_module("cuda") is flambeau.cuda
+    )
+    with pytest.raises(RuntimeError, match="no module of the device 'meta'"):
+        flambeau.get_device_module("meta")
+
+
+def test_checkpoints_may_be_selective() -> None:
+    from functools import partial
+
+    from flambeau.utils import checkpoint as module
+
+    x = flambeau.ones(3, requires_grad=True)
+    contexts = partial(module.create_selective_checkpoint_contexts, lambda context, op, *args, **kwargs: module.CheckpointPolicy.MUST_SAVE)
+    with module.set_checkpoint_early_stop(False), module.set_checkpoint_debug_enabled(True):
+        module.checkpoint(lambda x: (x * 2).exp(), x, use_reentrant=False, context_fn=contexts).sum().backward()
+    assert flambeau.equal(x.grad, flambeau.full((3,), 2.0).exp() * 2)
+    with pytest.raises(TypeError, match="either a function or a list"):
+        module.create_selective_checkpoint_contexts(3)

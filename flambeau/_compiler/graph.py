@@ -40,6 +40,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from flambeau._codegen.scalar.operators import OPS
 from flambeau._compiler.node import Bound, Node, Rows, is_across
 from flambeau._compiler.parts import in_parts, parts_of
 from flambeau._types import dtype as dt
@@ -178,6 +179,8 @@ class Graph:
         args = tuple(operand.expand(shape) if isinstance(operand, Node) else self.constant(operand, dtype, shape) for operand in operands)
         if op != "where" and any(argument.dtype is not dtype for argument in args):
             raise TypeError(f"{op}: operands of different dtypes {[argument.dtype.name for argument in args]}; cast them first")
+        if not OPS[op].takes(dtype):
+            raise NotImplementedError(f'"{op}" is not implemented for {dtype!r}')
         if op in COMPARISONS:
             result = dt.bool
         elif op in TO_REAL:
@@ -290,6 +293,8 @@ class Graph:
 
     def reduce(self, kind: str, operand: Node, axes: Sequence[int], *, keepdim: bool = False) -> Node:
         """Combine the elements along ``axes`` (sum, squares, prod, max, min, any, all); max and min propagate NaN."""
+        if kind in ("max", "min") and operand.dtype.is_complex:
+            raise NotImplementedError(f'"{kind}" is not implemented for {operand.dtype!r}, whose numbers have no order')
         axes = tuple(sorted(axes))
         is_whole = all(axis in axes or size == 1 for axis, size in enumerate(operand.shape))
         if (is_whole or operand.numel >= TURNED) and is_across(operand.layout, axes):
@@ -378,6 +383,8 @@ class Graph:
 
     def scan(self, kind: str, operand: Node, axis: int) -> Node:
         """Running ``sum``, ``prod``, ``max``, ``min`` or ``logaddexp`` along ``axis``."""
+        if kind in ("max", "min") and operand.dtype.is_complex:
+            raise NotImplementedError(f'"{kind}" is not implemented for {operand.dtype!r}, whose numbers have no order')
         source = self.lying(operand)
         if not source.layout.contiguous:
             source = self.copy(source)
@@ -531,6 +538,11 @@ def _copied(node: Node, strides: tuple[int, ...]) -> Node | None:
     return source if (whole or owns) and source.strides == node.strides == strides else None
 
 
+def number_node(graph: Graph, place: int, kind: type) -> Node:
+    """A run-time scalar of a class of numbers."""
+    return graph.number(place, kind, dt.complex128 if kind is complex else dt.float64 if kind is float else dt.int64)
+
+
 def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph, dict[int, Node], dict[int, Node]]:
     """The graph of the records on a trie path: ``(graph, the nodes of the slots that are alive, the inputs by slot)``."""
     graph = Graph()
@@ -540,7 +552,7 @@ def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph,
     def operand_node(operand: tuple) -> Node:
         slot, layout = operand
         if isinstance(layout, type):
-            return graph.number(slot, layout, dt.complex128 if layout is complex else dt.float64 if layout is float else dt.int64)
+            return number_node(graph, slot, layout)
         value = values.get(slot)
         if value is None:
             value = graph.input(slot, layout.dtype, -1)
@@ -553,7 +565,11 @@ def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph,
     for record in path:
         graph.origin = record
         operands = [operand_node(operand) for operand in record.operands]
-        results = record.op.lower(graph, operands, record.statics, record.layouts)
+        try:
+            results = record.op.lower(graph, operands, record.statics, record.layouts)
+        except Exception as error:
+            error.record = record  # type: ignore[attr-defined]  # so that all else is computed
+            raise
         if isinstance(results, Node):
             results = (results,)
         for number, (node, layout) in enumerate(zip(results, record.layouts, strict=True)):

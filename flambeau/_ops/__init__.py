@@ -7,6 +7,7 @@ from flambeau._ops import (
     attention,
     calculus,
     choice,
+    closeness,
     composing,
     convolution,
     copying,
@@ -16,6 +17,7 @@ from flambeau._ops import (
     embedding,
     functions,
     gathering,
+    hashing,
     indexing,
     inspecting,
     joining,
@@ -49,9 +51,10 @@ from flambeau._ops import (
 )  # fmt: skip
 from flambeau._ops import locking as locking
 from flambeau._ops import nn as nn
+from flambeau._ops.refusals import guard
 
 FAMILIES = (
-    activation, attention, calculus, choice, composing, convolution, copying, counting, creation, elementwise, embedding, functions, gathering, indexing, inspecting, joining, linalg, loss, matrix,
+    activation, attention, calculus, choice, closeness, composing, convolution, copying, counting, creation, elementwise, embedding, functions, gathering, hashing, indexing, inspecting, joining, linalg, loss, matrix,
     normalization, norms, padding, pairs, pooling, products, quantization, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, segments, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
@@ -59,3 +62,4 @@ FAMILIES = (
 for _family in FAMILIES:
     for _name in _family.PUBLIC:
         globals()[_name] = getattr(_family, _name)
+    guard(*[getattr(_family, _name) for _name in (*_family.PUBLIC, *_family.METHODS)])

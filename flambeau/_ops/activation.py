@@ -329,6 +329,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``input`` above 0, ``weight * input`` below, with one weight or one for each channel (dimension 1)."""
     count = weight.layout.numel
+    if weight.layout.ndim > 1:
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.layout.ndim}")
     if count > 1:
         channels = input.layout.shape[1] if input.layout.ndim > 1 else 1
         if channels != count:

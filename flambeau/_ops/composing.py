@@ -312,7 +312,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     for size in reversed(int_tuple(shape.tolist() if isinstance(shape, TensorBase) else shape, "shape")):
         found.append(indices % size)
         indices = indices // size
-    return tuple(reversed(found))
+    return stack(found[::-1], -1).unbind(-1) if found else ()
 
 
 def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:

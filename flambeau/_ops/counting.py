@@ -344,12 +344,12 @@ def _few_counts(numbers: Tensor, weights: Tensor | None, minlength: int) -> Tens
     return sums
 
 
-def _range(name: str, array: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """The outer edges of a histogram; those of the data where both are equal."""
+def _range(name: str, array: np.ndarray, low: float, high: float, margin: float) -> tuple[float, float]:
+    """The outer edges of a histogram; those of the data where both are equal, and a margin around them where these are, too."""
     if low == high and array.size:
         low, high = float(array.min()), float(array.max())
     if low == high:
-        low, high = low - 1, high + 1
+        low, high = low - margin, high + margin
     if not (math.isfinite(low) and math.isfinite(high)):
         raise RuntimeError(f"{name}: range of [{low}, {high}] is not finite")
     if low > high:
@@ -367,7 +367,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     if input.memory.device is not CPU:
         return into(out, input.new_empty(bins))
     array = _values(input).reshape(-1)
-    low, high = _range("histc", array, number(min), number(max))
+    low, high = _range("histc", array, number(min), number(max), 1)
     counts = _count(array, low, high, bins, None)
     return into(out, _tensor(counts, input.layout.dtype))
 
@@ -406,7 +406,7 @@ def histogram(
     else:
         if bins <= 0:
             raise RuntimeError(f"histogram(): bins must be > 0, but got {bins} for dimension 0")
-        low, high = _range("histogram", array, *(range or (0.0, 0.0)))
+        low, high = _range("histogram", array if range is None else array[:0], *(range or (0.0, 0.0)), margin=0.5)
         edges = np.linspace(low, high, bins + 1)
         counts = _count(array, low, high, bins, weights)
     if density:

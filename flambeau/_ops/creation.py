@@ -43,6 +43,8 @@ def _options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: 
     if device is not None and is_meta(device) and tensor.memory.device is CPU:
         tensor = nowhere(tensor.layout)
     if requires_grad:
+        if not isinstance(requires_grad, (bool, int)):
+            raise TypeError(f"argument 'requires_grad' must be bool, not {type(requires_grad).__name__} ({requires_grad!r})")
         if tensor.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         tensor.node = AccumulateGrad(tensor)

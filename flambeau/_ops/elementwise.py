@@ -172,10 +172,9 @@ def _named(function: Callable, name: str, doc: str) -> Callable:
 
 def _no_bool(name: str, hint: str) -> Callable:
     def infer(operands: tuple, statics: tuple) -> Layout:
-        result = infer_same(operands, statics)
-        if result.dtype is dt.bool:
+        if any(operand is bool or getattr(operand, "dtype", None) is dt.bool for operand in operands):
             raise RuntimeError(f"{name}, with bool tensors, is not supported. {hint}")
-        return result
+        return infer_same(operands, statics)
 
     return infer
 
@@ -497,7 +496,16 @@ sigmoid, sigmoid_ = unary_function(SIGMOID, "The logistic function of each eleme
 sin, sin_ = unary_function(SIN, "The sine of each element, in radians.")
 cos, cos_ = unary_function(COS, "The cosine of each element, in radians.")
 neg, neg_ = unary_function(NEG, "The negative of each element; bool tensors are refused.")
-abs, abs_ = unary_function(ABS, "The absolute value of each element (the magnitude, for complex ones).")
+abs, _abs = unary_function(ABS, "The absolute value of each element (the magnitude, for complex ones).")
+
+
+def abs_(self: Tensor) -> Tensor:
+    """In-place version of ``abs()``; complex elements have no place for their magnitude."""
+    if self.layout.dtype.is_complex:
+        raise RuntimeError("In-place abs is not supported for complex tensors.")
+    return _abs(self)
+
+
 square, square_ = unary_function(SQUARE, "``input * input``, element by element.")
 mul, mul_ = binary_function(MUL, "``input * other``, element by element, broadcast and promoted together.")
 remainder, remainder_ = binary_function(REMAINDER, "The remainder of division rounded down: it has the sign of the divisor, as in Python.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
-from flambeau._ops.arguments import common_dtype, in_place, into, number
+from flambeau._ops.arguments import common_dtype, in_place, into, number, whole
 from flambeau._ops.elementwise import (
     binary,
     binary_function,
@@ -25,6 +25,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.errors import ArgumentError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -200,12 +201,12 @@ ROUND = Operator("round", ("input",), ("decimals",), infer=_infer_round, lower=_
 
 def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
     """Each element rounded to the nearest integer (or to so many decimals), halves to the even one."""
-    return into(out, ROUND(input, statics=(decimals,)))
+    return into(out, ROUND(input, statics=(whole(decimals, "decimals"),)))
 
 
 def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
     """In-place version of ``round()``."""
-    return ROUND.inplace(self, self, statics=(decimals,))
+    return ROUND.inplace(self, self, statics=(whole(decimals, "decimals"),))
 
 
 # -- two elements ----------------------------------------------------------------------------------------------------
@@ -246,6 +247,17 @@ def _next(operands: tuple, statics: tuple) -> Layout:
     return result
 
 
+def _lower_logaddexp(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """Complex numbers from the one whose exponential is the larger: ``a + log(1 + exp(b - a))``."""
+    dtype = layouts[0].dtype.compute
+    a, b = [graph.cast(operand, dtype) for operand in operands]
+    if not dtype.is_complex:
+        return graph.cast(graph.map("logaddexp", a, b), layouts[0].dtype)
+    larger = graph.map("ge", graph.map("real", a), graph.map("real", b))
+    a, b = graph.where(larger, a, b), graph.where(larger, b, a)
+    return graph.where(graph.map("real", a).equals(-math.inf), a, a + graph.map("log1p", graph.map("exp", b - a)))
+
+
 _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "atan2": (
         infer_float,
@@ -280,14 +292,17 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "nextafter": (_next, lambda grad, input, other: _take(grad, input != other), lambda grad: grad * 0, "Next number towards ``other``."),
     "logaddexp": (
         infer_float,
-        lambda grad, input, other: grad * (input - other).sigmoid(),
-        lambda grad, input, other: grad * (other - input).sigmoid(),
+        lambda grad, input, other: grad * conj((input - other).sigmoid()),
+        lambda grad, input, other: grad * conj((other - input).sigmoid()),
         "``log(exp(input) + exp(other))``, without overflow.",
     ),
     "heaviside": (infer_same, None, None, "0 below 0, 1 above, and ``other`` at 0."),
     "gcd": (_integers, None, None, "The greatest common divisor."),
     "lcm": (_integers, None, None, "The least common multiple."),
 }
+
+
+_LOWERED = {"logaddexp": _lower_logaddexp}
 
 
 def _take(grad: Tensor, condition: Tensor) -> Tensor:
@@ -300,7 +315,9 @@ for _name, _doc in _BITWISE.items():
     globals()[_name], globals()[_name + "_"] = binary_function(binary(_name, infer=_integers), _doc)
 for _name, (_infer, _left, _right, _doc) in _BINARY.items():
     globals()[_name], globals()[_name + "_"] = binary_function(
-        binary(_name, infer=_infer, input=_left, other=_right), _doc, numbers=("other",) if _name == "copysign" else ()
+        binary(_name, infer=_infer, lower=_LOWERED.get(_name), input=_left, other=_right),
+        _doc,
+        numbers=("other",) if _name == "copysign" else (),
     )
 
 # -- clamp -----------------------------------------------------------------------------------------------------------
@@ -328,7 +345,7 @@ def _clamp_call(min: Any, max: Any, input: Tensor) -> tuple[Operator, tuple]:
     if not isinstance(input, TensorBase):
         raise TypeError(f"clamp(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     if input.layout.dtype.is_complex:
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not implemented for complex types, whose numbers have no order")
     if max is None:
         if min is None:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -379,6 +396,9 @@ def _fused(name: str, body: Callable, operands: tuple[str, ...], **gradients: Ca
     """An operator of several elements whose result has the promoted dtype of its tensors."""
 
     def infer(given: tuple, statics: tuple) -> Layout:
+        for place, operand in enumerate(given[: len(operands) - 1]):
+            if isinstance(operand, type):
+                raise ArgumentError(f"{name}(): argument '{operands[place]}' (position {place + 1}) must be Tensor, not {operand.__name__}")
         tensors = [operand for operand in given if not isinstance(operand, type)]
         shape = lay.broadcast_shapes(*[tensor.shape for tensor in tensors])
         return lay.elementwise(shape, common_dtype(tensors), tensors)
@@ -500,39 +520,6 @@ def nan_to_num(
     return into(out, result)
 
 
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Whether ``|input - other| <= atol + rtol * |other|``, element by element."""
-    if input.layout.dtype is not other.layout.dtype:
-        raise RuntimeError(f"{input.layout.dtype!r} did not match {other.layout.dtype!r}")
-    if rtol < 0 or atol < 0:
-        raise RuntimeError(f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {rtol if rtol < 0 else atol}")
-    close = input == other
-    if equal_nan:
-        close = close | ((input != input) & (other != other))
-    if input.layout.dtype is dt.bool:
-        input, other = input.to(dt.uint8), other.to(dt.uint8)
-    if input.layout.dtype.category >= dt.FLOAT:
-        difference = basic.abs(input - other)
-        return close | (globals()["isfinite"](difference) & (difference <= atol + rtol * basic.abs(other)))
-    return (
-        close
-        if rtol == 0 and atol == 0
-        else close | (basic.abs((input - other).to(dt.float64)) <= atol + rtol * basic.abs(other.to(dt.float64)))
-    )
-
-
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are close."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all().item())
-
-
-def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and elements."""
-    if input.layout.shape != other.layout.shape:
-        return False
-    return not input.layout.numel or bool((input == other).all().item())
-
-
 def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A complex tensor of two real ones."""
     result = COMPLEX(real, imag)
@@ -587,8 +574,8 @@ conj_physical_, nan_to_num_ = in_place(conj_physical), in_place(nan_to_num)
 
 _NAMES = (*_UNARY, *_ROUNDING, *_TESTS, *_LOGICAL, *_BITWISE, *_BINARY)
 _OTHERS = (
-    "absolute", "addcdiv", "addcmul", "allclose", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "bitwise_not", "clamp", "clamp_max", "clamp_min",
-    "clip", "conj", "conj_physical", "divide", "equal", "fix", "float_power", "frac", "greater", "greater_equal", "isclose", "lerp", "less", "less_equal", "multiply", "nan_to_num",
+    "absolute", "addcdiv", "addcmul", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "bitwise_not", "clamp", "clamp_max", "clamp_min",
+    "clip", "conj", "conj_physical", "divide", "fix", "float_power", "frac", "greater", "greater_equal", "lerp", "less", "less_equal", "multiply", "nan_to_num",
     "negative", "not_equal", "round", "sgn", "sign", "subtract",
 )  # fmt: skip
 PUBLIC = (*_NAMES, *_OTHERS, "complex", "rsub", "clamp_", "clamp_min_", "clamp_max_")

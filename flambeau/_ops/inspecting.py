@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import number
+from flambeau._ops.positions import require_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import promotion
@@ -54,11 +55,13 @@ def is_neg(input: Tensor) -> bool:
 
 def resolve_conj(input: Tensor) -> Tensor:
     """The tensor itself: conjugation is never deferred."""
+    require_tensor("resolve_conj", "input", input)
     return input
 
 
 def resolve_neg(input: Tensor) -> Tensor:
     """The tensor itself: negation is never deferred."""
+    require_tensor("resolve_neg", "input", input)
     return input
 
 
@@ -116,4 +119,4 @@ PUBLIC = (
     "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_storage", "is_tensor", "numel", "resolve_conj",
     "resolve_neg", "result_type", "typename",
 )  # fmt: skip
-METHODS = ("is_nonzero",)
+METHODS = ("is_conj", "is_neg", "is_nonzero", "resolve_conj", "resolve_neg")

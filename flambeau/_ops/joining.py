@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import common_dtype, int_tuple, into, named_sizes, number_for, sizes, whole
+from flambeau._ops.arguments import apart, common_dtype, int_tuple, into, named_sizes, number_for, sizes, whole
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.creation import from_array, new_empty
 from flambeau._ops.operator import Operator
@@ -20,6 +20,7 @@ from flambeau._ops.views import narrow, pieces, slices
 from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
+from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
@@ -148,7 +149,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, a
             ndim = rank
         elif not rank:
             raise RuntimeError(f"zero-dimensional tensor (at position {position}) cannot be concatenated")
-    return into(out, _cat(tensors, lay.wrap_axis(dim, ndim)))
+    result = _cat(tensors, lay.wrap_axis(dim, ndim))
+    if out is None:
+        return result
+    apart(out, *tensors, name="cat", shape=result.layout.shape)
+    return into(out, result)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
@@ -173,9 +178,15 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None,
     return into(out, _cat([tensor.unsqueeze(axis) for tensor in tensors], axis))
 
 
+def _axis_of(name: str, tensor: Tensor, dim: int) -> int:
+    if not tensor.layout.shape:
+        raise RuntimeError(f"{name} expects at least a 1-dimensional tensor, but got one without dimensions")
+    return lay.wrap_axis(dim, tensor.layout.ndim)
+
+
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces along ``dim``: each of the given size (the last may be smaller), or of the given sizes."""
-    axis = lay.wrap_axis(dim, tensor.layout.ndim)
+    axis = _axis_of("split", tensor, dim)
     size = tensor.layout.shape[axis]
     if not isinstance(split_size_or_sections, (tuple, list)):
         step = whole(split_size_or_sections, "split_size")
@@ -199,7 +210,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None) 
     chunks = whole(chunks, "chunks")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    size = input.layout.shape[lay.wrap_axis(dim, input.layout.ndim)]
+    size = input.layout.shape[_axis_of("chunk", input, dim)]
     step = -(-size // chunks)
     if step == 0:
         return split(input, [0] * chunks, dim)
@@ -215,9 +226,13 @@ def tensor_split(
     if len(given) != 1:
         raise TypeError(f"tensor_split() takes indices or sections, and got {len(given)} of them")
     indices_or_sections = given[0]
-    axis = lay.wrap_axis(dim, input.layout.ndim)
+    axis = _axis_of("tensor_split", input, dim)
     size = input.layout.shape[axis]
     if isinstance(indices_or_sections, TensorBase):
+        if indices_or_sections.layout.dtype is not dt.int64:
+            raise RuntimeError(
+                f"tensor_split expected indices_or_sections to have dtype int64, but got {indices_or_sections.layout.dtype!r}"
+            )
         indices_or_sections = indices_or_sections.tolist()
     if not isinstance(indices_or_sections, (tuple, list)):
         count = whole(indices_or_sections, "sections")

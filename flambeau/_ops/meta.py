@@ -19,6 +19,7 @@ from flambeau._ops.registry import new_tensor
 from flambeau._tape.storage import MetaStorage, NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types.device import CPU
+from flambeau._types.errors import ArgumentError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def record(op: Operator, operands: tuple, statics: tuple) -> CallRecord:
         elif operand.__class__ in PLAIN_NUMBERS:
             key.append(operand.__class__)
         else:
-            raise TypeError(f"{op.name}(): expected a tensor or a number, not {operand.__class__.__name__}")
+            raise ArgumentError(f"{op.name}(): expected a tensor or a number, not {operand.__class__.__name__}")
     return record_of(tuple(key), op, operands, statics)
 
 

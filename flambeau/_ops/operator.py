@@ -15,12 +15,14 @@ from flambeau._ops import registry
 from flambeau._ops.node import GradNode
 from flambeau._ops.origin import user_line
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
+from flambeau._ops.rules import checked
 from flambeau._ops.writing import check_result, check_writable, rebase, show, write
 from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types.device import CPU
 from flambeau._types.dtype import FLOAT
+from flambeau._types.errors import ArgumentError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ class Operator:
         self.rank = crc32(name.encode())
         self.operands = tuple(operands)
         self.statics = tuple(statics)
-        self.infer = infer
+        self.infer = checked(self, infer)
         self.lower = lower
         self.keeps_origin = keeps_origin
         self.native = NATIVE
@@ -173,7 +175,7 @@ class Operator:
                     try:
                         storage = operand.memory
                     except AttributeError:
-                        raise TypeError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
+                        raise ArgumentError(f"{self.name}(): expected a tensor or a number, not {operand.__class__.__name__}") from None
                     key.append(storage.slot if storage.tape is tape else tape.enter(storage))
                     key.append(operand.layout)
                     if operand.node is not None:
@@ -231,7 +233,7 @@ class Operator:
         for position, operand in enumerate(operands):
             if operand.__class__ in PLAIN_NUMBERS:
                 name = self.names[min(position, len(self.names) - 1)]
-                raise TypeError(
+                raise ArgumentError(
                     f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {operand.__class__.__name__}"
                 ) from None
 

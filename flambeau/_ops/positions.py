@@ -13,7 +13,7 @@ from flambeau._ops.registry import new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.errors import IndexOutOfBoundsError
+from flambeau._types.errors import ArgumentError, IndexOutOfBoundsError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def spread(index: Tensor, dim: int, shape: tuple[int, ...]) -> Tensor:
 
 def require_tensor(name: str, what: str, value: Any) -> None:
     if not isinstance(value, TensorBase):
-        raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(value).__name__}")
+        raise ArgumentError(f"{name}(): argument '{what}' must be Tensor, not {type(value).__name__}")
 
 
 def vector_of(name: str, index: Tensor) -> Tensor:

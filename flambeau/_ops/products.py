@@ -61,8 +61,17 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, tensordot(input, other, ([-1], [-1])))
 
 
-def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
-    """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored."""
+def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None, strict: bool = True) -> Tensor:
+    """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored.
+
+    Raises:
+        RuntimeError: ``input`` has another dtype than the product, and both must have one (``strict``).
+    """
+    input = as_product(input, product)
+    if strict and input.layout.dtype is not product.layout.dtype:
+        raise RuntimeError(
+            f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {product.layout.dtype!r}"
+        )
     if product.layout.dtype.category < dt.FLOAT:
         beta, alpha = int(beta), int(alpha)
     if product.layout.dtype is dt.bool:
@@ -70,8 +79,7 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | N
     if alpha != 1:
         product = product * alpha
     if beta == 0:
-        return into(out, product.expand(product.layout.shape) if input is not None else product)
-    input = as_product(input, product)
+        return into(out, product.expand(product.layout.shape))
     return into(out, product + (input if beta == 1 else input * beta))
 
 
@@ -87,7 +95,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
-    return _plus(input, outer(vec1, vec2), beta, alpha, out)
+    return _plus(input, outer(vec1, vec2), beta, alpha, out, strict=False)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
@@ -277,7 +285,16 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     return result, [*batch, *rows, *columns]
 
 
-addbmm_, addmm_, addmv_, addr_, baddbmm_ = (in_place(function) for function in (addbmm, addmm, addmv, addr, baddbmm))
+addmm_, addmv_, addr_, baddbmm_ = (in_place(function) for function in (addmm, addmv, addr, baddbmm))
+
+
+def addbmm_(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """In-place version of ``addbmm()``; a tensor that is broadcast to the result takes its shape."""
+    result = addbmm(self.clone(), batch1, batch2, beta=beta, alpha=alpha)
+    if result.layout.shape != self.layout.shape:
+        self.resize_(result.layout.shape)
+    return self.copy_(result)
+
 
 PUBLIC = (
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "dot", "einsum", "ger", "inner", "mv", "outer", "tensordot", "trace", "vdot",

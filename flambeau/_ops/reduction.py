@@ -31,9 +31,15 @@ def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdim: bool) ->
     return tuple(size for axis, size in enumerate(shape) if axis not in axes)
 
 
+_MOST = 64
+"""So many dimensions may a tensor have that is reduced, as in PyTorch."""
+
+
 def infer_reduced(operands: tuple, statics: tuple) -> Layout:
     """Statics are ``(axes, keepdim, dtype)``."""
     axes, keepdim, dtype = statics
+    if operands[0].ndim > _MOST:
+        raise RuntimeError(f"only tensors with up to {_MOST} dims are supported, but got one with {operands[0].ndim}")
     return lay.contiguous(reduced_shape(operands[0].shape, axes, keepdim), dtype)
 
 

@@ -503,6 +503,8 @@ def multinomial(
     if input.layout.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     _floating(input, "multinomial")
+    if out is not None and out.layout.dtype is not dt.int64:
+        raise RuntimeError(f"multinomial expects an int64 tensor for out, got: {out.layout.dtype!r}")
     if input.memory.device is not CPU:
         return into(out, nowhere(lay.contiguous((*input.layout.shape[:-1], num_samples), dt.int64)))
     if LOCAL.tape.batched:
@@ -563,7 +565,7 @@ def _check_chance(p: float) -> None:
 def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
     """Each element set to 0 with probability ``p``, the others divided by ``1 - p``; the input itself when not training."""
     _check_chance(p)
-    if not train or p == 0 or not input.layout.numel:
+    if not input.layout.numel or not train or p == 0:
         return input
     if p == 1:
         return input * 0.0
@@ -573,7 +575,7 @@ def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
 def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
     """In-place version of ``dropout()``."""
     _check_chance(p)
-    if not train or p == 0 or not input.layout.numel:
+    if not input.layout.numel or not train or p == 0:
         return input
     if p == 1:
         return input.mul_(0.0)

@@ -295,7 +295,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 # -- several tensors -------------------------------------------------------------------------------------------------
 
 
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The tensors expanded to one shape."""
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     shape = lay.broadcast_shapes(*[tensor.layout.shape for tensor in given])
@@ -309,7 +309,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     return Size(lay.broadcast_shapes(*[(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]))
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid from the coordinates along each of its axes; ``"xy"`` exchanges the first two."""
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     if indexing not in ("ij", "xy"):
@@ -333,7 +333,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
 
 def _at_least(count: int) -> Any:
-    def expanded(*tensors: Any) -> Any:
+    def expanded(*tensors: Tensor | Sequence[Tensor]) -> Any:
         given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
         result = []
         for tensor in given:
@@ -346,6 +346,7 @@ def _at_least(count: int) -> Any:
             result.append(tensor)
         return result[0] if len(tensors) == 1 and given is tensors else tuple(result)
 
+    expanded.__name__ = expanded.__qualname__ = f"atleast_{count}d"
     expanded.__doc__ = f"The tensors (or the one) with at least {count} dimensions."
     return expanded
 

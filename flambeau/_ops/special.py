@@ -12,7 +12,9 @@ from flambeau._ops import functions
 from flambeau._ops.arguments import in_place, into, number
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import require_tensor
 from flambeau._ops.registry import FUNCTIONS
+from flambeau._ops.writing import check_result
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types.promotion import get_default_dtype
@@ -108,7 +110,9 @@ zeta, _zeta_ = binary_function(ZETA, "Hurwitz's zeta function: the sum of ``(oth
 
 def _polygamma_inplace(self: Tensor, n: int) -> Tensor:
     """In-place version of ``polygamma()``."""
-    return self.copy_(polygamma(n, self.clone()))
+    result = polygamma(n, self.clone())
+    check_result(self, result.layout, "polygamma_")
+    return self.copy_(result)
 
 
 # -- Bessel functions ------------------------------------------------------------------------------------------------
@@ -218,8 +222,8 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
 
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``input * 2**other``."""
-    if not isinstance(other, TensorBase):
-        raise TypeError(f"ldexp(): argument 'other' must be Tensor, not {other.__class__.__name__}")
+    require_tensor("ldexp", "input", input)
+    require_tensor("ldexp", "other", other)
     return into(out, input * functions.exp2(other.to(dt.float64) if other.layout.dtype is dt.float64 else _floating(other)))  # type: ignore[attr-defined]
 
 

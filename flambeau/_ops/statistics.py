@@ -460,6 +460,8 @@ def sum_to_size(self: Tensor, *size: int) -> Tensor:
     lead = len(source) - len(wanted)
     if lead < 0 or not _all(each in (1, full) for each, full in zip(wanted, source[lead:], strict=True)):
         raise RuntimeError(f"size {list(wanted)} is not expandable to size {list(source)}.")
+    if wanted != source and self.layout.dtype.category < dt.FLOAT:
+        self = self.to(dt.int64)
     return FUNCTIONS.sum_to(self, wanted) if wanted else sum(self)
 
 

@@ -408,6 +408,10 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int | Tensor) -
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
+    if isinstance(start, TensorBase) and (start.layout.ndim or start.layout.dtype.category != dt.INTEGER):
+        raise RuntimeError(
+            f"start must be an 0-dim integral Tensor, but got one of {start.layout.ndim} dimensions and {start.layout.dtype!r}"
+        )
     start, length = whole(start, "start"), whole(length, "length")
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")

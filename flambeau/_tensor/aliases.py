@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from flambeau._ops import creation, joining
+from flambeau._ops import creation, joining, shaping
+from flambeau._ops.arguments import int_tuple, whole
 from flambeau._ops.copying import preserve_format
+from flambeau._ops.refusals import guard
 from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
 from flambeau._tensor import sharing
-from flambeau._tensor.storages import UntypedStorage
+from flambeau._tensor.storages import TypedStorage, UntypedStorage
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -128,6 +130,50 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     return self
 
 
+def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+    """Let the tensor be another window: on the memory of ``source``, a tensor or a storage, or on none if that is not given.
+
+    Args:
+        storage_offset: how many elements of the memory lie before the first
+        size: the sizes, by default those of a tensor, or all of a storage; memory that is too small for them grows
+        stride: the strides, by default those of a contiguous tensor
+
+    Raises:
+        RuntimeError: the tensor requires grad, or ``source`` has another dtype.
+        TypeError: ``source`` is neither tensor nor storage.
+    """
+    check_writable(self, "set_")
+    dtype = self.layout.dtype
+    if source is None:
+        source = creation.empty(0, dtype=dtype, device=self.device)
+    kind = getattr(source, "dtype", dtype)
+    if not isinstance(source, (TensorBase, UntypedStorage, TypedStorage)):
+        raise TypeError(f"set_(): argument 'source' must be Tensor or Storage, not {type(source).__name__}")
+    if kind is not dtype:
+        raise RuntimeError(f"Could not set tensor of type {kind!r} to a tensor of type {dtype!r}")
+    if isinstance(source, TensorBase):
+        memory, layout = source.memory, source.layout
+        if size is None and storage_offset:
+            raise TypeError("set_(): the sizes must be given with an offset into the memory of a tensor")
+    else:
+        memory = source.untyped()._storage
+        layout = lay.contiguous((memory.nbytes // dtype.itemsize,), dtype)
+        size = (layout.numel - whole(storage_offset, "storage_offset"),) if size is None else size
+    if size is not None:
+        shape = int_tuple(size, "size")
+        strides = lay.row_major(shape) if stride is None else int_tuple(stride, "stride")
+        if len(shape) != len(strides) or min((*shape, *strides, storage_offset)) < 0:
+            raise RuntimeError(
+                f"set_(): sizes, strides and offset must not be negative, and as many strides as sizes, but got {list(shape)}, {list(strides)} and "
+                f"{storage_offset}"
+            )
+        layout = lay.layout(shape, strides, whole(storage_offset, "storage_offset"), dtype)
+    self.memory, self.layout, self.base = memory, layout, None
+    self.__dict__.pop("_views", None)
+    shaping._grow(self, layout.extent * dtype.itemsize)
+    return self
+
+
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """Replace each element by what a Python function makes of it; slow."""
     return _mapped(self, callable, self)
@@ -148,8 +194,25 @@ def _mapped(target: Tensor, function: Callable, *operands: Tensor) -> Tensor:
     return target.copy_(creation.tensor(values, dtype=target.layout.dtype).reshape(target.layout.shape))
 
 
-for _method in (cuda, get_device, pin_memory, is_pinned, share_memory_, is_shared, is_set_to, dim_order, new, fill_diagonal_, apply_, map_):
+for _method in (
+    cuda,
+    get_device,
+    pin_memory,
+    is_pinned,
+    share_memory_,
+    is_shared,
+    is_set_to,
+    dim_order,
+    new,
+    set_,
+    fill_diagonal_,
+    apply_,
+    map_,
+):
     setattr(Tensor, _method.__name__, _method)
+
+for _part in Tensor.__mro__:
+    guard(*[_method for _name, _method in vars(_part).items() if not _name.startswith("__")])
 
 # -- functions that take foreign memory ------------------------------------------------------------------------------
 
@@ -222,3 +285,4 @@ FUNCTIONS |= {
     "frombuffer": frombuffer,
     "range": range_,
 }
+guard(*FUNCTIONS.values())

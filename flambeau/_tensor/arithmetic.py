@@ -15,6 +15,7 @@ from flambeau._ops import elementwise, functions, matrix
 from flambeau._ops.arguments import number
 from flambeau._ops.operator import PLAIN_NUMBERS
 from flambeau._tape.storage import TensorBase
+from flambeau._types.errors import ArgumentError
 
 _OPERANDS = (TensorBase, int, float, complex, np.generic)
 
@@ -32,6 +33,8 @@ def _backward(function: Callable) -> Callable:
     """``function(other, self)``, for a number on the left."""
 
     def method(self: Any, other: Any) -> Any:
+        if not isinstance(self, TensorBase):
+            raise ArgumentError(f"expected a Tensor, not {self.__class__.__name__}")
         return function(number(other), self) if isinstance(other, _OPERANDS) else NotImplemented
 
     return method
@@ -53,7 +56,7 @@ def _symmetric(function: Callable) -> Callable:
 
     def method(self: Any, other: Any) -> Any:
         if not isinstance(self, TensorBase):
-            raise TypeError(f"expected a Tensor, not {self.__class__.__name__}")
+            raise ArgumentError(f"expected a Tensor, not {self.__class__.__name__}")
         return function(self, number(other)) if isinstance(other, _OPERANDS) else NotImplemented
 
     return method

@@ -1,4 +1,4 @@
-"""The old classes of tensors, one for each dtype: ``FloatTensor``, ``LongTensor``, … make tensors, and say whether one has the dtype."""
+"""The old classes of tensors and storages, one for each dtype: ``FloatTensor``, ``LongStorage``, … make them, and say whether one has the dtype."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from flambeau._ops.creation import as_tensor, empty
 from flambeau._tape.storage import TensorBase
+from flambeau._tensor.storages import TypedStorage
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 
@@ -28,8 +29,28 @@ class _OfDtype(type):
         return empty(*args, dtype=cls.dtype) if args else empty(0, dtype=cls.dtype)
 
 
-PUBLIC = tuple(_DTYPES)
+class _StorageOfDtype(type):
+    dtype: dt.dtype
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, TypedStorage) and instance.dtype is cls.dtype
+
+    def __call__(cls, *args: Any, **options: Any) -> TypedStorage:
+        return TypedStorage(*args, dtype=cls.dtype, **options)
+
+    def from_buffer(cls, *args: Any, **options: Any) -> TypedStorage:
+        """A copy of the numbers in an object with the buffer protocol."""
+        return TypedStorage.from_buffer(*args, dtype=cls.dtype, **options)
+
+
+_STORAGES = {f"{dt.TITLES[each]}Storage": each for each in (*_OLD, dt.complex64, dt.complex128)}
+
+PUBLIC = (*_DTYPES, *_STORAGES)
 for _name, _dtype in _DTYPES.items():
     globals()[_name] = _OfDtype(
         _name, (), {"dtype": _dtype, "__doc__": f"``{_name}(data)`` or ``{_name}(*sizes)``: a tensor of {_dtype!r}.", "__module__": "torch"}
+    )
+for _name, _dtype in _STORAGES.items():
+    globals()[_name] = _StorageOfDtype(
+        _name, (), {"dtype": _dtype, "__doc__": f"``{_name}(data)`` or ``{_name}(size)``: a storage of {_dtype!r}.", "__module__": "torch"}
     )

@@ -165,27 +165,12 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """Whether the dtype has negative numbers."""
         return self.layout.dtype.is_signed
 
-    is_cuda = is_sparse = is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = False
+    is_cuda = is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = False
+    is_ipu = is_maia = is_mtia = is_vulkan = is_xla = False
     names = property(lambda self: (None,) * self.layout.ndim)
 
     real = property(copying.real, doc="The real parts, as a view.")
     imag = property(copying.imag, doc="The imaginary parts, as a view.")
-
-    def is_conj(self) -> bool:
-        """Always False: conjugation is computed, not deferred."""
-        return False
-
-    def is_neg(self) -> bool:
-        """Always False: negation is computed, not deferred."""
-        return False
-
-    def resolve_conj(self) -> Tensor:
-        """The tensor itself: conjugation is never deferred."""
-        return self
-
-    def resolve_neg(self) -> Tensor:
-        """The tensor itself: negation is never deferred."""
-        return self
 
     def is_inference(self) -> bool:
         """Always False: what is made in inference mode has no history, and may be used like any other tensor afterwards."""
@@ -391,6 +376,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
         Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
         """
+        flagged = False
         for argument in args:
             if isinstance(argument, (DType, type)):
                 dtype = argument
@@ -398,7 +384,10 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
                 dtype, device = argument.layout.dtype, argument.device
             elif isinstance(argument, (str, Device)):
                 device = argument
-            elif not isinstance(argument, (bool, type(None))):
+            elif isinstance(argument, bool):  # the second one
+                copy = copy or (argument and flagged)
+                flagged = True
+            elif argument is not None:
                 raise TypeError(f"to() received an invalid combination of arguments: {argument.__class__.__name__}")
         dtype = dt.of_python(dtype)
         if device is not None and is_meta(device) is (self.memory.device is CPU):

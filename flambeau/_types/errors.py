@@ -17,3 +17,11 @@ class LinAlgError(RuntimeError):
 
 class DeviceNotAvailableError(RuntimeError, AssertionError):
     """There is no such device here: an ``AssertionError`` in a PyTorch without CUDA, a ``RuntimeError`` for its other devices."""
+
+
+class ArgumentError(TypeError, AttributeError):
+    """An argument is not what the function takes: the ``TypeError`` of PyTorch's bindings, and the ``AttributeError`` of its functions in Python."""
+
+
+ArgumentError.__name__ = ArgumentError.__qualname__ = "TypeError"  # what its reader knows
+ArgumentError.__module__ = "builtins"

@@ -84,6 +84,9 @@ def require_strided(kind: Any, name: str = "Flambeau", error: type[Exception] = 
 
     Raises:
         RuntimeError: it is another (or ``error``).
+        TypeError: it is none at all.
     """
+    if kind is not None and not isinstance(kind, (layout, Layout)) and not repr(kind).startswith("torch."):  # or that of a sparse tensor
+        raise TypeError(f"argument 'layout' must be torch.layout, not {type(kind).__name__} ({kind!r})")
     if kind is not None and kind != strided:
         raise error(f"{name} is implemented for strided tensors only, got: {kind!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -163,3 +164,47 @@ def get_autocast_cpu_dtype() -> DType:
 def set_autocast_cpu_dtype(dtype: DType) -> None:
     """``set_autocast_dtype("cpu", dtype)``."""
     set_autocast_dtype("cpu", dtype)
+
+
+def get_autocast_gpu_dtype() -> DType:
+    """``get_autocast_dtype("cuda")``."""
+    return get_autocast_dtype("cuda")
+
+
+def set_autocast_gpu_dtype(dtype: DType) -> None:
+    """``set_autocast_dtype("cuda", dtype)``."""
+    set_autocast_dtype("cuda", dtype)
+
+
+class _Bookkeeping(threading.local):
+    nesting = 0
+    cache = True
+
+
+_KEPT = _Bookkeeping()
+
+
+def autocast_increment_nesting() -> int:
+    """Count one region more; returns how many there are."""
+    _KEPT.nesting += 1
+    return _KEPT.nesting
+
+
+def autocast_decrement_nesting() -> int:
+    """Count one region less; returns how many there are."""
+    _KEPT.nesting -= 1
+    return _KEPT.nesting
+
+
+def is_autocast_cache_enabled() -> bool:
+    """What ``set_autocast_cache_enabled`` was told: a weight that is cast twice is the same value of a program, with a cache or without."""
+    return _KEPT.cache
+
+
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    """Ask that casts of weights are kept; see ``is_autocast_cache_enabled``."""
+    _KEPT.cache = bool(enabled)
+
+
+def clear_autocast_cache() -> None:
+    """Forget the casts of weights that are kept: there are none."""

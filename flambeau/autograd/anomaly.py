@@ -66,3 +66,18 @@ def _set(mode: bool, check_nan: bool) -> None:
     global _check_nan
     ANOMALY.enabled = mode or saving.off()
     _check_nan = check_nan
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether anomaly detection is on."""
+    return ANOMALY.enabled
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether anomaly detection looks for NaN, too."""
+    return _check_nan
+
+
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """``set_detect_anomaly`` that is not undone."""
+    _set(mode, check_nan)

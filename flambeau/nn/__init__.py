@@ -24,7 +24,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("intrinsic", "qat", "quantized"):  # PyTorch's old names, loaded when they are first used
+    if name in ("attention", "common_types", "grad", "intrinsic", "qat", "quantized"):  # loaded when they are first used
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")

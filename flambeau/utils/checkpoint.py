@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -14,7 +15,10 @@ from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.overriding import Enabled
 from flambeau.autograd import Function
 
-__all__ = ["checkpoint", "checkpoint_sequential", "detach_variable", "get_device_states", "set_device_states"]
+__all__ = [
+    "CheckpointPolicy", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "noop_context_fn",
+    "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
+]  # fmt: skip
 
 
 def checkpoint(
@@ -194,3 +198,40 @@ def set_device_states(devices: Sequence[int], states: Sequence[Tensor], *, devic
         raise RuntimeError(
             f"set_device_states: there are no devices {list(devices)} here, only the CPU; set_rng_state() sets its generator's state"
         )
+
+
+# -- what PyTorch lets one choose, and what makes no difference to the result ----------------------------------------
+
+
+class CheckpointPolicy(enum.Enum):
+    """Whether the result of an operator is kept or computed again: an answer of the function that ``create_selective_checkpoint_contexts`` is given."""
+
+    MUST_SAVE = 0
+    PREFER_SAVE = 1
+    MUST_RECOMPUTE = 2
+    PREFER_RECOMPUTE = 3
+    MUST_CPU_OFFLOAD = 4
+
+
+def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Contexts for both computations of a checkpoint that change nothing."""
+    return nullcontext(), nullcontext()
+
+
+def create_selective_checkpoint_contexts(
+    policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
+) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Contexts for a checkpoint that keeps some results: they change nothing, for here all of them are computed again, to the same bits."""
+    if not callable(policy_fn_or_list) and not isinstance(policy_fn_or_list, (list, tuple)):
+        raise TypeError(f"policy_fn_or_list must be either a function or a list of ops, but got {type(policy_fn_or_list).__name__}")
+    return noop_context_fn()
+
+
+def set_checkpoint_early_stop(enable: bool) -> AbstractContextManager:
+    """A context that says whether the second computation of a checkpoint may end early; it changes nothing."""
+    return nullcontext()
+
+
+def set_checkpoint_debug_enabled(enabled: bool | None) -> AbstractContextManager:
+    """A context that says whether checkpoints tell what they do; it changes nothing."""
+    return nullcontext()

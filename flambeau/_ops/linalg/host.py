@@ -30,14 +30,15 @@ def check_floating(name: str, *operands: Any) -> None:
     """Check that the operands have one dtype that LAPACK computes in.
 
     Raises:
-        RuntimeError: one holds integers or numbers of half precision, or two have different dtypes.
+        NotImplementedError: one holds integers or numbers of half precision.
+        RuntimeError: two have different dtypes.
     """
     for operand in operands:
         dtype = layout_of(operand).dtype
         if dtype.category < dt.FLOAT:
-            raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {dtype!r}")
+            raise NotImplementedError(f"{name}: Expected a floating point or complex tensor as input. Got {dtype!r}")
         if dtype.compute is not dtype:
-            raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {dtype!r}")
+            raise NotImplementedError(f"{name}: Low precision dtypes not supported. Got {dtype!r}")
     dtypes = [layout_of(operand).dtype for operand in operands]
     if any(dtype is not dtypes[0] for dtype in dtypes):
         raise RuntimeError(f"{name}: Expected the operands to have the same dtype, but got {' and '.join(map(repr, dtypes))} instead")

@@ -75,7 +75,9 @@ def vector_norm(
 ) -> Tensor:
     """``(sum |x|^ord)^(1 / ord)`` over all elements or ``dim``; ``inf``, ``-inf`` and 0 are the maximum, the minimum and the count of non-zeros."""
     if dtype is not None:
-        x = x.to(dtype)
+        x = x.to(dt.of_python(dtype))
+    if x.layout.dtype.category < dt.FLOAT:
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.layout.dtype!r}")
     axes = lay.wrap_axes(dim, x.layout.ndim)
     size = basic.abs(x)
     if ord == 2:
@@ -123,6 +125,7 @@ def matrix_norm(
     if A.layout.dtype.category < dt.FLOAT:
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {A.layout.dtype!r}")
     if dtype is not None:
+        dtype = dt.of_python(dtype)
         if dtype.category < dt.FLOAT or (A.is_complex() and not dtype.is_complex):
             raise RuntimeError(f"{name}: dtype should be floating point or complex, and complex if the input is. Got {dtype!r}")
         A = A.to(dtype)

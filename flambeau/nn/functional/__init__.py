@@ -7,6 +7,7 @@ no check.
 from __future__ import annotations
 
 from flambeau._ops.autocast import in_float32
+from flambeau._ops.refusals import guard
 from flambeau.nn.functional._activation import (
     celu,
     celu_,
@@ -304,3 +305,5 @@ for _name in (
     "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "poisson_nll_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
 ):  # fmt: skip
     globals()[_name] = in_float32(globals()[_name])
+
+guard(*[globals()[_name] for _name in __all__])

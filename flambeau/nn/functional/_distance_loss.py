@@ -76,7 +76,7 @@ def mse_loss(
         weight: factors, of the same shape.
     """
     _paired(input, target, weight)
-    difference = input - target
+    difference = _difference(input, target)
     return _weighted(difference * difference, weight, legacy_reduction(size_average, reduce, reduction))
 
 
@@ -97,8 +97,15 @@ def smooth_l1_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
-    difference = input - target
+    difference = _difference(input, target)
     return reduced(difference.abs() if beta == 0 else _huber(difference, beta) / beta, reduction)
+
+
+def _difference(input: Tensor, target: Tensor) -> Tensor:
+    """``input - target``, of which one may be bool."""
+    if input.dtype is flambeau.bool:
+        input = input.to(target.dtype)
+    return input - (target.to(input.dtype) if target.dtype is flambeau.bool else target)
 
 
 def _huber(difference: Tensor, delta: float) -> Tensor:
@@ -116,7 +123,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     _paired(input, target, weight)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
-    loss = _huber(input - target, delta)
+    loss = _huber(_difference(input, target), delta)
     return reduced(loss if weight is None else loss * weight, reduction)
 
 

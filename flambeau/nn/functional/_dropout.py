@@ -38,7 +38,7 @@ def _channel_noise(input: Tensor, keep: float) -> Tensor:
 
 
 def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
-    if p == 0.0 or not training or input.numel() == 0:
+    if input.numel() == 0 or p == 0.0 or not training:
         return input
     if p == 1.0:
         return input.mul_(0.0) if inplace else input * flambeau.zeros((), dtype=input.dtype, device=input.device)
@@ -48,7 +48,7 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
 
 def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, feature: bool) -> Tensor:
     probability(p)
-    if p == 0.0 or not training or input.numel() == 0:
+    if input.numel() == 0 or p == 0.0 or not training:
         return input
     if p == 1.0:
         return input.mul_(0.0) if inplace else input * flambeau.zeros((), dtype=input.dtype, device=input.device)

@@ -16,6 +16,7 @@ from flambeau.nn.modules import (
     fold,
     instancenorm,
     linear,
+    linear_cross_entropy_options,
     loss,
     normalization,
     padding,
@@ -39,6 +40,7 @@ from flambeau.nn.modules.flatten import *  # noqa: F403
 from flambeau.nn.modules.fold import *  # noqa: F403
 from flambeau.nn.modules.instancenorm import *  # noqa: F403
 from flambeau.nn.modules.linear import *  # noqa: F403
+from flambeau.nn.modules.linear_cross_entropy_options import *  # noqa: F403
 from flambeau.nn.modules.loss import *  # noqa: F403
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.normalization import *  # noqa: F403
@@ -65,6 +67,7 @@ __all__ = [
     *fold.__all__,
     *instancenorm.__all__,
     *linear.__all__,
+    *linear_cross_entropy_options.__all__,
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,

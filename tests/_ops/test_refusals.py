@@ -1,0 +1,150 @@
+"""What functions say of arguments that they do not take, and what is left behind them: nothing."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import FunctionType
+
+import pytest
+
+import flambeau
+from flambeau._ops import refusals
+from flambeau._tensor import overriding
+from flambeau.nn import functional as F
+
+pytestmark = pytest.mark.skipif(not refusals.GUARDED, reason="code of this Python has no exception table of a known form")
+
+X = flambeau.ones(3)
+WRONG = {
+    "a method's tensor": (lambda: X.isclose(2), r"isclose\(\): argument 'other' \(position 2\) must be Tensor, not int"),
+    "a function's tensor": (lambda: flambeau.isclose("a", X), r"isclose\(\): argument 'input' \(position 1\) must be Tensor, not str"),
+    "of nn.functional": (lambda: F.mse_loss(X, 3.0), r"mse_loss\(\): argument 'target' \(position 2\) must be Tensor, not float"),
+    "of linalg": (
+        lambda: flambeau.linalg.vector_norm([1.0]),
+        r"vector_norm\(\): argument 'x' \(position 1\) must be Tensor, not list of float",
+    ),
+    "of fft": (lambda: flambeau.fft.fft(None), r"fft\(\): argument 'input' \(position 1\) must be Tensor, not NoneType"),
+    "of special": (lambda: flambeau.special.i0(object()), r"i0\(\): argument 'input' \(position 1\) must be Tensor, not object"),
+    "an element": (
+        lambda: flambeau.linalg.multi_dot([X, None]),
+        r"multi_dot\(\): argument 'tensors' \(position 1\) must be tuple of Tensors, not list of Tensor, NoneType",
+    ),
+    "a flag": (lambda: X.sum(0, keepdim="yes"), r"sum\(\): argument 'keepdim' \(position 3\) must be bool, not str \('yes'\)"),
+    "a keyword": (lambda: X.uniform_(generator=3), r"uniform_\(\): argument 'generator' must be torch.Generator, not int \(3\)"),
+    "an option": (lambda: flambeau.logspace(0, 1, 3, dtype="f"), r"logspace\(\): argument 'dtype' must be torch.dtype, not str \('f'\)"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG.values(), ids=WRONG)
+def test_the_argument_is_named(call, message):
+    for _ in range(2):
+        with pytest.raises(TypeError, match=message) as caught:
+            call()
+        assert type(caught.value).__name__ == "TypeError" and caught.value.__suppress_context__
+        assert (X + 1).tolist() == [2, 2, 2]
+
+
+def test_it_is_an_attribute_error_too():
+    """PyTorch's functions in Python look for a method of what they are given."""
+    with pytest.raises(AttributeError, match="must be Tensor"):
+        F.mse_loss(X, None)
+
+
+def test_judgements_stay_as_they_are():
+    with pytest.raises(IndexError, match="Dimension out of range"):
+        X.sum(5)
+    with pytest.raises(TypeError, match=r"dim must be an int, not 0.0"):
+        X.gather(0.0, flambeau.tensor([0]))
+    with pytest.raises(RuntimeError, match="same number of dimensions"):
+        X.gather(0, flambeau.tensor([[0]]))
+
+
+def guarded(source: str) -> FunctionType:
+    scope: dict = {}
+    exec(compile("from __future__ import annotations\n" + source, "<guarded>", "exec"), scope)
+    refusals.guard(scope["f"])
+    return scope["f"]
+
+
+def test_code_with_handlers_of_its_own_is_guarded_around_them():
+    f = guarded("""
+def f(x: int, log: list):
+    for each in (1, 2):
+        try:
+            try:
+                log.append(x + each)
+            except TypeError as error:
+                log.append(type(error))
+                raise ValueError(x) from error
+            finally:
+                log.append("inner")
+        except ValueError:
+            if x == "pass":
+                continue
+        with open("/dev/null"):
+            log.append(len(x) if x != 1 else each)
+    return x + 1
+""")
+    log: list = []
+    assert f(1, log) == 2 and log == [2, "inner", 1, 3, "inner", 2]
+    log.clear()
+    with pytest.raises(TypeError, match=r"f\(\): argument 'x' \(position 1\) must be int, not str"):
+        f("pass", log)
+    assert log == [TypeError, "inner", TypeError, "inner"]
+    assert sys.exc_info() == (None, None, None)
+
+
+def test_the_handled_error_of_the_caller_stays():
+    f = guarded("def f(x: int):\n    return x.real.nothing\n")
+    try:
+        raise KeyError("outer")
+    except KeyError:
+        with pytest.raises(TypeError, match="must be int"):
+            f("a")
+        with pytest.raises(AttributeError, match="nothing"):
+            f(1)
+        assert isinstance(sys.exc_info()[1], KeyError)
+
+
+def test_errors_that_are_not_explained_pass_with_their_line():
+    f = guarded("def f(x: int):\n    y = x\n    return y / 0\n")
+    with pytest.raises(ZeroDivisionError) as caught:
+        f(1)
+    assert [entry.lineno for entry in traceback.extract_tb(caught.value.__traceback__)][1:] == [4]
+    with pytest.raises(KeyboardInterrupt):
+        guarded("def f(x: int):\n    raise KeyboardInterrupt\n")("a")
+
+
+def test_variables_of_inner_functions_are_seen():
+    f = guarded("def f(x: int, *rest, y: float = 1.0):\n    g = lambda: x + y\n    return g()\n")
+    assert f(1) == 2
+    with pytest.raises(TypeError, match=r"f\(\): argument 'y' must be float, not str"):
+        f(1, y="a")
+    with pytest.raises(TypeError, match=r"f\(\): argument 'x' \(position 1\) must be int, not list"):
+        f([1])
+
+
+def test_a_function_is_guarded_once():
+    f = guarded("def f(x: int):\n    return x + 1\n")
+    code = f.__code__
+    refusals.guard(f, len, 3)
+    assert f.__code__ is code
+    assert guarded("def f(x: int):\n    yield x\n")(1).__next__() == 1
+
+
+def test_what_depends_on_nothing_refused_is_computed():
+    """A dtype that an operator does not take is refused at the call, and values that wait are computed."""
+    waiting = X * 3
+    with pytest.raises(NotImplementedError, match=r"clamp_min\(\): \"maximum\" is not implemented for torch.complex64"):
+        flambeau.clamp(X, flambeau.ones(3, dtype=flambeau.complex64))
+    assert waiting.tolist() == [3, 3, 3]
+
+
+def test_it_is_so_when_classes_are_asked_too():
+    """Functions have another code then, and run as functions of their own."""
+    with overriding.Active():
+        with pytest.raises(TypeError, match=r"isclose\(\): argument 'other' \(position 2\) must be Tensor, not int"):
+            X.isclose(2)
+        with pytest.raises(TypeError, match=r"block_diag\(\): argument 'tensors' \(position 2\) must be Tensor, not str"):
+            flambeau.block_diag(X, "a")
