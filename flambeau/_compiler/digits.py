@@ -81,8 +81,9 @@ class Cluster:
         return tuple(() if size == 1 else (self.digit(size),) for size in shape)
 
     def strides(self, node: Node) -> dict[int, int]:
-        """How far each digit moves in the memory order of a node."""
-        return digit_strides(self.dims[node.index], node.strides, self.extents)
+        """How far each digit moves in the memory order of a node; in that of the view that an update writes."""
+        strides = node.attrs[0] if node.kind == "update" else node.strides
+        return digit_strides(self.dims[node.index], strides, self.extents)
 
 
 def digit_strides(dims: Dims, strides: Sequence[int], extents: Sequence[int]) -> dict[int, int]:

@@ -305,6 +305,29 @@ def skorch() -> list[Any]:
     return [float(net.history[-1]["train_loss"])]
 
 
+@trial
+def torchvision() -> list[Any]:
+    """Networks, transforms and losses of an installed torchvision (version 2 of its transforms, which `flambeau.vision` does not have)."""
+    from torchvision import models, tv_tensors
+    from torchvision.models.feature_extraction import create_feature_extractor
+    from torchvision.transforms import v2
+
+    image = torch.randint(0, 256, (3, 40, 48), dtype=torch.uint8)
+    boxes = tv_tensors.BoundingBoxes([[4, 4, 20, 24]], format="XYXY", canvas_size=(40, 48))  # type: ignore[call-overload]
+    change = v2.Compose([v2.RandomHorizontalFlip(1), v2.RandomRotation(10), v2.ColorJitter(0.3), v2.ToDtype(torch.float32, scale=True)])
+    changed, moved = change(tv_tensors.Image(image), boxes)
+    results = [changed.sum().item(), *moved.flatten().tolist()]
+    for build in (models.efficientnet_b0, models.vit_b_32, models.swin_t):
+        network = build(weights=None).eval()
+        network(torch.rand(1, 3, 224, 224)).square().sum().backward()
+        results.append(next(network.parameters()).grad.abs().sum().item())
+    features = create_feature_extractor(models.resnet18(weights=None).eval(), ["layer2"])
+    results.append(features(torch.rand(1, 3, 64, 64))["layer2"].sum().item())
+    detector = models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=3)
+    losses = detector([changed[:, :40, :40]], [{"boxes": torch.tensor([[5.0, 5, 30, 30]]), "labels": torch.tensor([1])}])
+    return [*results, losses["loss_classifier"].item(), losses["loss_objectness"].item()]
+
+
 def main() -> None:
     """Run every trial and print its numbers as a line of JSON; the error's text in the place of numbers that there are none of."""
     warnings.simplefilter("ignore")

@@ -133,3 +133,26 @@ def test_in_place():
         y[:, 3:30] = (y @ b)[:, 3:30]
         np.testing.assert_array_equal(y.numpy()[:, 3:30], (a @ b).numpy()[:, 3:30])
         np.testing.assert_array_equal(y.numpy()[:, 30:], a.numpy()[:, 30:])
+
+
+@pytest.mark.parametrize("size", [3, 49])
+def test_a_part_of_a_tensor_of_more_dimensions(size):
+    """Written by the product's own kernel, or, for a large one, by a loop: as attention's gradient of `qkv.unbind(0)` is."""
+    a, b = numbers(4, 12, size, size), numbers(4, 12, size, 32, seed=1)
+
+    def write(product):
+        result = F.zeros(3, *product.shape)
+        result[1] = product
+        return result
+
+    apart, together = flushed(lambda: a @ b, write)
+    assert F.equal(apart, together) and F.equal(together[1], a @ b) and not together[0].any() and not together[2].any()
+
+
+def test_attention_of_three_in_one():
+    qkv = numbers(3, 4, 12, 49, 32).requires_grad_()
+    q, k, v = qkv.unbind(0)
+    ((q @ k.transpose(-2, -1)).softmax(-1) @ v).square().sum().backward()
+    parts = [each.detach().double().requires_grad_() for each in (q, k, v)]
+    ((parts[0] @ parts[1].transpose(-2, -1)).softmax(-1) @ parts[2]).square().sum().backward()
+    assert F.allclose(qkv.grad.double(), F.stack([each.grad for each in parts]), rtol=1e-3, atol=1e-3)
