@@ -6,6 +6,7 @@ A record that is known pays for neither.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from flambeau._types import dtype as dt
@@ -24,10 +25,10 @@ _FLAGS = frozenset((
 _WHOLE = frozenset((dt.bool, dt.int8, dt.int16, dt.int32, dt.int64))
 _REFUSED = {
     **dict.fromkeys((
-        "_grid_sample", "_resample", "adaptive_max_pool", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu", "log_sigmoid", "mish", "silu", "softplus",
+        "_grid_sample", "_resample", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu", "log_sigmoid", "mish", "silu", "softplus",
         "softshrink",
     ), _WHOLE),
-    **dict.fromkeys(("abs", "ceil", "floor", "hardtanh", "kthvalue", "max_pool", "median", "round", "threshold", "topk", "trunc"), frozenset((dt.bool,))),
+    **dict.fromkeys(("abs", "ceil", "floor", "hardtanh", "kthvalue", "max_pool", "median", "round", "threshold", "trunc"), frozenset((dt.bool,))),
 }  # fmt: skip
 """Dtypes that an operator could compute, and PyTorch's does not."""
 
@@ -46,6 +47,7 @@ def checked(op: Operator, infer: Callable[[tuple, tuple], Any]) -> Callable[[tup
     refused = _REFUSED.get(op.name, frozenset())
     lowered: set[tuple] = set()
 
+    @wraps(infer)
     def rule(operands: tuple, statics: tuple) -> Any:
         for place, name in flags:
             if not isinstance(statics[place], (bool, int)):

@@ -217,7 +217,8 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
         raise TypeError("logaddexp2(): both operands must be Tensors")
     input, other = _floating(input), _floating(other)
     distance = FUNCTIONS.where((input == other) & input.isinf(), 0.0, input - other).abs()
-    return into(out, functions.ADDCMUL(basic.maximum(input, other), (-distance).exp2().log1p(), 1 / math.log(2), 1))
+    per_bit = FUNCTIONS.full((), 1 / math.log(2), dtype=dt.float64)
+    return into(out, functions.ADDCMUL(basic.maximum(input, other), (-distance).exp2().log1p(), per_bit, 1))
 
 
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

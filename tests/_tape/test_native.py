@@ -56,7 +56,7 @@ def python() -> Iterator[Callable[[], None]]:
 def record() -> list[flambeau.Tensor]:
     """Records of many kinds: numbers of each class, one tensor twice, views, several results, gradients, writes in place."""
     x = flambeau.arange(6.0).reshape(2, 3).requires_grad_()
-    y = (x * 2 - True + 0.5) / 4
+    y = (x * 2 + True - 0.5) / 4
     z = y @ y.t() + (y * y).sum()
     largest = flambeau.max(z, 1)
     w = flambeau.zeros(4)
