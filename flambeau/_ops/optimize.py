@@ -64,11 +64,16 @@ class Step:
         return tuple(graph.cast(node, layout.dtype) for node, layout in zip(results, layouts, strict=True))
 
 
-def _descent(keep: Any, numbers: Any, flags: tuple, gradient: Node, parameter: Node) -> Node:
+def _add(graph: Graph, keep: Any, x: Node, other: Node, alpha: Node) -> Node:
+    """``x.add(other, alpha=alpha)``, rounded once; in half precision alpha is rounded to it first."""
+    return keep(graph.map("fma", keep(alpha), other, x))
+
+
+def _descent(graph: Graph, keep: Any, numbers: Any, flags: tuple, gradient: Node, parameter: Node) -> Node:
     """The gradient of what is minimised: ``flags`` begin with whether the objective is maximised, and whether weights decay (L2)."""
     if flags[0]:
         gradient = -gradient
-    return keep(gradient + keep(parameter * numbers.decay)) if flags[1] else gradient
+    return _add(graph, keep, gradient, parameter, numbers.decay) if flags[1] else gradient
 
 
 def _lerp(graph: Graph, keep: Any, start: Node, end: Node, weight: Node) -> Node:
@@ -76,18 +81,19 @@ def _lerp(graph: Graph, keep: Any, start: Node, end: Node, weight: Node) -> Node
 
 
 def _sgd(graph: Graph, keep: Any, n: Any, flags: tuple, gradient: Node, parameter: Node, *state: Node) -> tuple[Node, ...]:
-    gradient = _descent(keep, n, flags, gradient, parameter)
+    gradient = _descent(graph, keep, n, flags, gradient, parameter)
     if state:
-        momentum = keep(keep(state[0] * n.momentum) + (keep(gradient * n.weight) if flags[3] else gradient))
-        gradient = keep(gradient + keep(momentum * n.momentum)) if flags[2] else momentum
+        momentum = keep(state[0] * n.momentum)
+        momentum = _add(graph, keep, momentum, gradient, n.weight) if flags[3] else keep(momentum + gradient)
+        gradient = _add(graph, keep, gradient, momentum, n.momentum) if flags[2] else momentum
         state = (momentum,)
-    return parameter + keep(gradient * n.size), *state
+    return _add(graph, keep, parameter, gradient, n.size), *state
 
 
 def _adam(
     graph: Graph, keep: Any, n: Any, flags: tuple, gradient: Node, parameter: Node, average: Node, square: Node, *largest: Node
 ) -> tuple[Node, ...]:
-    gradient = _descent(keep, n, flags, gradient, parameter)
+    gradient = _descent(graph, keep, n, flags, gradient, parameter)
     parameter = keep(parameter * n.shrink)
     average = _lerp(graph, keep, average, gradient, n.weight1)
     square = keep(graph.map("fma", n.weight2 * gradient, gradient, keep(square * n.beta2)))
@@ -101,7 +107,7 @@ def _rmsprop(
     graph: Graph, keep: Any, n: Any, flags: tuple, gradient: Node, parameter: Node, square: Node, *state: Node
 ) -> tuple[Node, ...]:
     """State after the squares: the momentum (if ``flags[2]``), the average of gradients (if ``flags[3]``)."""
-    gradient = _descent(keep, n, flags, gradient, parameter)
+    gradient = _descent(graph, keep, n, flags, gradient, parameter)
     square = keep(graph.map("fma", n.weight * gradient, gradient, keep(square * n.alpha)))
     variance, kept = square, list(state)
     if flags[3]:
@@ -110,12 +116,12 @@ def _rmsprop(
     denominator = keep(keep(graph.map("sqrt", variance)) + keep(n.eps))
     if flags[2]:
         kept[0] = momentum = keep(keep(state[0] * n.momentum) + gradient / denominator)
-        return parameter + keep(momentum * n.size), square, *kept
+        return _add(graph, keep, parameter, momentum, n.size), square, *kept
     return parameter + n.size * gradient / denominator, square, *kept
 
 
 def _adagrad(graph: Graph, keep: Any, n: Any, flags: tuple, gradient: Node, parameter: Node, total: Node) -> tuple[Node, ...]:
-    gradient = _descent(keep, n, flags, gradient, parameter)
+    gradient = _descent(graph, keep, n, flags, gradient, parameter)
     total = keep(graph.map("fma", gradient, gradient, total))
     return parameter + n.size * gradient / keep(keep(graph.map("sqrt", total)) + keep(n.eps)), total
 
