@@ -241,7 +241,7 @@ def random_convolution(seed: int, gradient: str = "") -> Contract:
 @pytest.mark.parametrize("seed", range(40))
 def test_any_windows_are_read_through_tables(through_tables, seed):
     contract = random_convolution(seed)
-    for where in ("table", "band"):
+    for where in ("table", "band", "strip"):
         if through_tables(contract, where):
             check(contract, split=2)
     contract = random_convolution(seed, "weight")

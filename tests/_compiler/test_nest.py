@@ -103,7 +103,7 @@ def test_padding_of_one_number_is_zero() -> None:
     """A number that is computed wherever it is read is never in memory: the bounds of a view count all the same."""
 
     def write(graph: Graph, flat: Node) -> tuple[Node, ...]:
-        one = graph.map("copy", graph.constant(1.0, dt.float32))
+        one = graph.copy(graph.constant(1.0, dt.float32))
         return (graph.pad(one.expand((5,)).slice(0, 0, 3), (2,), (1,)) + flat,)
 
     planned = graphs.plan(write, dt.float32, 6)

@@ -137,12 +137,13 @@ def band(column: Column, rows: list[Axis], k: list[Axis], batch: list[Axis], til
 def strip(column: Column, outer: list[Axis], cut: Axis, others: list[Axis], batch: list[Axis], tile: Tile) -> Band | None:
     """How tiles would copy what one block of the sum reads: some places along the axis that is ``cut``, at one place along the ``outer`` ones.
 
-    The gradient by a weight sums over positions, so that what a tile reads of the image in one block is a few rows of it.
+    The gradient by a weight sums over positions, so that what a tile reads of the image in one block is a few rows of it. Further places must be
+    further on in the copy: the taps of a gradient by the image are not.
     """
     if any(axis[i] for axis in batch for i in column.bounds):
         return None
     copy = bordered(column, [*outer, cut, *others], tile)
-    if copy is None or any(copy.stride(axis) % copy.row for axis in (*outer, cut) if axis[0] > 1):
+    if copy is None or copy.stride(cut) < 0 or any(copy.stride(axis) % copy.row for axis in (*outer, cut) if axis[0] > 1):
         return None
     moves = [(axis[0] - 1) * copy.stride(axis) for axis in others]
     low, high = (copy.origin + sum(pick(move, 0) for move in moves) for pick in (min, max))

@@ -158,6 +158,19 @@ def test_the_gradients_of_same_are_the_sums_that_they_should_be(case, has_bias):
     np.testing.assert_allclose((to_weight.numpy() * direction).sum(), change, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize(("kernel", "stride", "sizes"), [((1, 2, 3), (1, 1, 2), (1, 2, 2)), ((3, 3), (2, 1), (9, 4)), ((5, 4), (1, 3), (6, 3))])
+def test_gradients_whose_sum_goes_backward_through_what_was_ahead(batch, kernel, stride, sizes):
+    """Few channels: a sum over the kernel's places alone, along which the rows that it reads come from the last to the first."""
+    setting = Settings(kernel, stride, ((0, 0),) * len(sizes), (1,) * len(sizes), 1)
+    setting = setting._replace(sides=same_sides(sizes, setting))
+    x, w = tensor(numbers(batch, 1, *sizes)).requires_grad_(), numbers(1, 1, *kernel, seed=1)
+    out = FORWARD[len(sizes)](x, tensor(w), padding="same", stride=stride)
+    ahead = numbers(*out.shape, seed=3)
+    (to_input,) = flambeau.autograd.grad(out, x, tensor(ahead))
+    close(to_input, transposed(ahead, w, setting, sizes))
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "groups", "channels", "sizes"),
     [
