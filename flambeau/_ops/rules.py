@@ -28,7 +28,7 @@ _REFUSED = {
         "_grid_sample", "_resample", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu", "log_sigmoid", "mish", "silu", "softplus",
         "softshrink",
     ), _WHOLE),
-    **dict.fromkeys(("abs", "ceil", "floor", "hardtanh", "kthvalue", "max_pool", "median", "round", "threshold", "trunc"), frozenset((dt.bool,))),
+    **dict.fromkeys(("abs", "ceil", "floor", "hardtanh", "max_pool", "round", "threshold", "trunc"), frozenset((dt.bool,))),
 }  # fmt: skip
 """Dtypes that an operator could compute, and PyTorch's does not."""
 

@@ -17,6 +17,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import check_result
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
+from flambeau._types import layout as lay
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
         raise TypeError("logaddexp2(): both operands must be Tensors")
     input, other = _floating(input), _floating(other)
     distance = FUNCTIONS.where((input == other) & input.isinf(), 0.0, input - other).abs()
-    per_bit = FUNCTIONS.full((), 1 / math.log(2), dtype=dt.float64)
+    per_bit = FUNCTIONS.full(lay.contiguous((), dt.float64), 1 / math.log(2))
     return into(out, functions.ADDCMUL(basic.maximum(input, other), (-distance).exp2().log1p(), per_bit, 1))
 
 
