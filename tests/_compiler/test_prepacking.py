@@ -74,7 +74,7 @@ CASES = {
     "one row": (lambda: nn.Linear(300, 260), (1, 300)),
     "some rows": (lambda: nn.Linear(300, 260), (33, 300)),
     "bfloat16": (lambda: nn.Linear(300, 260).bfloat16(), (33, 300)),
-    "float64": (lambda: nn.Conv2d(64, 64, 3).double(), (1, 64, 9, 9)),
+    "float64": (lambda: nn.Linear(300, 260).double(), (33, 300)),
     "complex": (lambda: nn.Linear(160, 130, dtype=flambeau.complex64), (9, 160)),
     "attention": (lambda: nn.MultiheadAttention(136, 2, batch_first=True), (2, 7, 136)),
     "recurrent": (lambda: nn.LSTM(150, 140), (6, 3, 150)),
@@ -83,6 +83,8 @@ CASES = {
 
 READ_WHERE_IT_LIES = ["one row"] * (targets.current().vector_bits == 512) + ["bfloat16"] * targets.current().has_amx
 """With long vectors a row goes the way of few rows; what matrix registers read is packed each time."""
+CAST_IF_INNERMOST = ["3 x 3", "3 x 3, two images", "transposed"]
+"""Where channels are innermost, casting packs the weights as a part of each run (which its estimate counts); how many cores there are decides for it or not."""
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
@@ -100,7 +102,8 @@ def test_results_are_those_of_weights_that_are_packed_each_time(name, layout):
     assert all(each == first for each in others)
     if name not in ("attention", "recurrent"):
         assert evaluate(unkept(module), x, 1) == [first]
-        assert bool(kept(module.weight)) != (name in READ_WHERE_IT_LIES)
+        if layout == "contiguous" or name not in CAST_IF_INNERMOST:
+            assert bool(kept(module.weight)) != (name in READ_WHERE_IT_LIES)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
