@@ -159,7 +159,9 @@ def test_the_gradients_of_same_are_the_sums_that_they_should_be(case, has_bias):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-@pytest.mark.parametrize(("kernel", "stride", "sizes"), [((1, 2, 3), (1, 1, 2), (1, 2, 2)), ((3, 3), (2, 1), (9, 4)), ((5, 4), (1, 3), (6, 3))])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "sizes"), [((1, 2, 3), (1, 1, 2), (1, 2, 2)), ((3, 3), (2, 1), (9, 4)), ((5, 4), (1, 3), (6, 3))]
+)
 def test_gradients_whose_sum_goes_backward_through_what_was_ahead(batch, kernel, stride, sizes):
     """Few channels: a sum over the kernel's places alone, along which the rows that it reads come from the last to the first."""
     setting = Settings(kernel, stride, ((0, 0),) * len(sizes), (1,) * len(sizes), 1)
