@@ -53,6 +53,8 @@ def prepared(torch: ModuleType, function: str, shape: Shape) -> tuple[Callable[.
     right = torch.randn(*shape[:-1], 4)
     symmetric = function in ("cholesky", "eigh")
     a = definite(torch, shape) if symmetric else torch.randn(shape)
+    if function == "eigh":  # eigenvalues apart: vectors of those that nearly coincide are not unique in the last digits
+        a = a + torch.arange(shape[-1]).float().diag()
     if function == "solve_triangular":
         return partial(linalg.solve_triangular, upper=False), [a.tril() + 30 * torch.eye(shape[-1]), right]
     if function == "solve":
