@@ -28,7 +28,7 @@ from typing import Any
 __all__ = ["install_as_torch"]
 
 ALIASES = {"torch": "flambeau"}
-if PathFinder.find_spec("torchvision") is None:
+if getattr(PathFinder.find_spec("torchvision"), "origin", None) is None:  # nor is a folder without modules a package
     ALIASES["torchvision"] = "flambeau.vision"
 
 _PACKAGE = Path(__file__).resolve().parent
