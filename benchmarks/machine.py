@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 CHAINS = 12  # independent accumulators: more than a multiply-add's latency times its throughput
-ROUNDS = 200_000
+ROUNDS = 2_000_000  # some four milliseconds, beside which waking the threads takes no time
 
 
 def describe(threads: int) -> dict[str, float | str | int]:
@@ -41,7 +41,7 @@ def multiply_add_limit(threads: int) -> float:
     kernel = _compile(_multiply_add_ir(lanes), "spin")
     spin = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(kernel)
     sinks = [np.zeros(lanes, np.float32) for _ in range(threads)]
-    seconds = _fastest(threads, lambda thread: spin(ROUNDS, sinks[thread].ctypes.data), tries=200)
+    seconds = _fastest(threads, lambda thread: spin(ROUNDS, sinks[thread].ctypes.data), tries=100)
     return threads * ROUNDS * CHAINS * lanes * 2 / seconds
 
 
