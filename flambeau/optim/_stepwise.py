@@ -158,9 +158,7 @@ class StepwiseOptimizer(Optimizer):
         return loss
 
     def _update_group(self, group: dict[str, Any], lr: float, maximize: bool) -> None:
-        names = None if group.get("differentiable") else self._state_names(group)
-        batches: dict[int, tuple[Any, list, list]] = {}  # by the tensor that counts the steps, which most parameters share
-        alone = []
+        found = []
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is None:
@@ -170,6 +168,15 @@ class StepwiseOptimizer(Optimizer):
                 state = self._new_state(parameter, group)
                 if state:
                     self.state[parameter] = state
+            found.append((parameter, gradient, state))
+        self._update_all(found, group, lr, maximize)
+
+    def _update_all(self, found: list[tuple[Tensor, Any, dict[str, Any]]], group: dict[str, Any], lr: float, maximize: bool) -> None:
+        """Changes parameters and their states, given as ``(parameter, gradient, state)``, in place."""
+        names = None if group.get("differentiable") else self._state_names(group)
+        batches: dict[int, tuple[Any, list, list]] = {}  # by the tensor that counts the steps, which most parameters share
+        alone = []
+        for parameter, gradient, state in found:
             if gradient.layout.__class__ is not Layout:
                 self._update_sparse(parameter, -gradient if maximize else gradient, state, group, lr)
                 continue

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
-__all__ = ["Adadelta"]
+__all__ = ["Adadelta", "adadelta"]
 
 
 class Adadelta(StepwiseOptimizer):
@@ -70,3 +71,11 @@ class Adadelta(StepwiseOptimizer):
         delta = state["acc_delta"].add(eps).sqrt().div(square_avg.add(eps).sqrt()).mul(gradient)
         state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
         parameter.add_(saved(delta, group), alpha=-lr)
+
+
+adadelta = functional(
+    Adadelta,
+    {"square_avgs": "square_avg", "acc_deltas": "acc_delta", "state_steps": "step"},
+    "capturable foreach differentiable has_complex",
+    "lr rho eps weight_decay maximize",
+)

@@ -7,10 +7,11 @@ from typing import Any
 import flambeau
 from flambeau._ops.optimize import ADAGRAD
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_implementation, check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer
 
-__all__ = ["Adagrad"]
+__all__ = ["Adagrad", "adagrad"]
 
 
 class Adagrad(StepwiseOptimizer):
@@ -99,3 +100,11 @@ class Adagrad(StepwiseOptimizer):
         total = state["sum"].index_put_(places, values * values, accumulate=True)[places]
         change = values / (total.sqrt() + group["eps"])
         parameter.index_put_(places, change * (-lr / (1 + (step - 1) * group["lr_decay"])), accumulate=True)
+
+
+adagrad = functional(
+    Adagrad,
+    {"state_sums": "sum", "state_steps": "step"},
+    "fused grad_scale found_inf has_sparse_grad foreach differentiable has_complex",
+    "lr weight_decay lr_decay eps maximize",
+)

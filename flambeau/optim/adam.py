@@ -7,10 +7,11 @@ from typing import Any
 import flambeau
 from flambeau._ops.optimize import ADAM
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_implementation, check_settings, number
 from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
-__all__ = ["Adam", "AdamW"]
+__all__ = ["Adam", "AdamW", "adam"]
 
 
 class Adam(StepwiseOptimizer):
@@ -160,3 +161,11 @@ class AdamW(Adam):
         # Checkpoints written before the two classes were one do not say so.
         for group in self.param_groups:
             group["decoupled_weight_decay"] = True
+
+
+adam = functional(
+    Adam,
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "max_exp_avg_sqs": "max_exp_avg_sq", "state_steps": "step"},
+    "foreach capturable differentiable fused grad_scale found_inf has_complex decoupled_weight_decay",
+    "amsgrad beta1 beta2 lr weight_decay eps maximize",
+)

@@ -6,10 +6,11 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
-__all__ = ["Adamax"]
+__all__ = ["Adamax", "adamax"]
 
 
 class Adamax(StepwiseOptimizer):
@@ -69,3 +70,11 @@ class Adamax(StepwiseOptimizer):
         exp_avg.lerp_(gradient, 1 - beta1)
         exp_inf.copy_(flambeau.maximum(exp_inf.mul(beta2), gradient.abs().add(group["eps"])))
         parameter.addcdiv_(saved(exp_avg, group), saved(exp_inf, group), value=-lr / (1 - beta1**step))
+
+
+adamax = functional(
+    Adamax,
+    {"exp_avgs": "exp_avg", "exp_infs": "exp_inf", "state_steps": "step"},
+    "foreach maximize differentiable capturable has_complex",
+    "eps beta1 beta2 lr weight_decay",
+)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings, number
 from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
-__all__ = ["ASGD"]
+__all__ = ["ASGD", "asgd"]
 
 
 class ASGD(StepwiseOptimizer):
@@ -76,3 +77,11 @@ class ASGD(StepwiseOptimizer):
             average.add_(parameter.sub(average).mul(mu))
         state["eta"] = numbers.make(lr / (1 + lambd * lr * step) ** group["alpha"])
         state["mu"] = numbers.make(1 / max(1, step - group["t0"]))
+
+
+asgd = functional(
+    ASGD,
+    {"axs": "ax", "mus": "mu", "etas": "eta", "state_steps": "step"},
+    "foreach maximize differentiable capturable has_complex",
+    "lambd lr t0 alpha weight_decay",
+)

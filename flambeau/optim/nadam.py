@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
-__all__ = ["NAdam"]
+__all__ = ["NAdam", "nadam"]
 
 
 class NAdam(StepwiseOptimizer):
@@ -97,3 +98,11 @@ class NAdam(StepwiseOptimizer):
         product = float(numbers.round(numbers.round(old) * numbers.round(mu)))
         state["mu_product"] = numbers.make(product)
         return product
+
+
+nadam = functional(
+    NAdam,
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "mu_products": "mu_product", "state_steps": "step"},
+    "decoupled_weight_decay foreach capturable differentiable has_complex maximize",
+    "beta1 beta2 lr weight_decay momentum_decay eps",
+)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
-__all__ = ["RAdam"]
+__all__ = ["RAdam", "radam"]
 
 
 class RAdam(StepwiseOptimizer):
@@ -82,3 +83,11 @@ class RAdam(StepwiseOptimizer):
             rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
             move = move * (bias_correction2**0.5 / exp_avg_sq.sqrt().add(group["eps"])) * rectified**0.5
         parameter.add_(move, alpha=-1.0)
+
+
+radam = functional(
+    RAdam,
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "state_steps": "step"},
+    "decoupled_weight_decay foreach differentiable capturable has_complex maximize",
+    "beta1 beta2 lr weight_decay eps",
+)

@@ -6,10 +6,11 @@ from typing import Any
 
 from flambeau._ops.optimize import RMSPROP
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
-__all__ = ["RMSprop"]
+__all__ = ["RMSprop", "rmsprop"]
 
 
 class RMSprop(StepwiseOptimizer):
@@ -94,3 +95,11 @@ class RMSprop(StepwiseOptimizer):
             parameter.add_(buffer, alpha=-lr)
         else:
             parameter.addcdiv_(gradient, denominator, value=-lr)
+
+
+rmsprop = functional(
+    RMSprop,
+    {"square_avgs": "square_avg", "grad_avgs": "grad_avg", "momentum_buffer_list": "momentum_buffer", "state_steps": "step"},
+    "foreach maximize differentiable capturable has_complex",
+    "lr alpha eps weight_decay momentum centered",
+)

@@ -6,10 +6,11 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_settings, number
 from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
-__all__ = ["Rprop"]
+__all__ = ["Rprop", "rprop"]
 
 
 class Rprop(StepwiseOptimizer):
@@ -76,3 +77,11 @@ class Rprop(StepwiseOptimizer):
         gradient = gradient.masked_fill(turned, 0.0)
         parameter.addcmul_(gradient.sign(), step_size, value=-1)
         state["prev"].copy_(gradient)
+
+
+rprop = functional(
+    Rprop,
+    {"prevs": "prev", "step_sizes": "step_size", "state_steps": "step"},
+    "foreach capturable maximize differentiable has_complex",
+    "step_size_min step_size_max etaminus etaplus",
+)

@@ -6,10 +6,11 @@ from typing import Any
 
 from flambeau._ops.optimize import SGD as STEP
 from flambeau._tensor.tensor import Tensor
+from flambeau.optim._functional import functional
 from flambeau.optim._settings import check_implementation, check_settings
 from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "sgd"]
 
 
 class SGD(StepwiseOptimizer):
@@ -116,3 +117,12 @@ class SGD(StepwiseOptimizer):
             parameter.add_(state["momentum_buffer"], alpha=-lr * momentum if group["nesterov"] else -lr)
         if momentum == 0 or group["nesterov"]:
             parameter.add_(gradient, alpha=-lr)
+
+
+sgd = functional(
+    SGD,
+    {"momentum_buffer_list": "momentum_buffer"},
+    "has_sparse_grad foreach fused grad_scale found_inf",
+    "weight_decay momentum lr dampening nesterov maximize",
+    gradients="d_p_list",
+)
