@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import flambeau._ops as _ops
 from flambeau import _settings
 from flambeau import autograd as autograd
+from flambeau import return_types as return_types
 from flambeau._compiler import lazy as _lazy
 from flambeau._ops import copying as _copying
-from flambeau._ops import return_types as return_types
 from flambeau._ops.registry import FUNCTIONS as _FUNCTIONS
 from flambeau._runtime.pool import get_num_threads as get_num_threads
 from flambeau._runtime.pool import set_num_threads as set_num_threads
@@ -97,6 +97,7 @@ from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 
 _LATER = {
+    "GradScaler": "amp.grad_scaler",
     "PyTorchFileReader": "_C",
     "ScriptFunction": "jit",
     "ScriptModule": "jit",
@@ -149,6 +150,7 @@ _LATER = {
     "library": "",
     "linalg": "",
     "load": "serialization",
+    "lobpcg": "_lobpcg",
     "masked": "",
     "monitor": "",
     "mps": "",
@@ -169,7 +171,9 @@ _LATER = {
     "sparse": "",
     "dsmm": "sparse.products",
     "hspmm": "sparse.products",
+    "smm": "sparse.products",
     "spmm": "sparse.products",
+    "sspaddmm": "sparse.products",
     "sparse_compressed_tensor": "sparse.creation",
     "sparse_coo_tensor": "sparse.creation",
     "sparse_csc_tensor": "sparse.creation",
@@ -199,9 +203,9 @@ _QUANTIZED = (
 )  # fmt: skip
 _LATER |= dict.fromkeys(_QUANTIZED, "ao.tensors.creation")
 _TOP_LEVEL = (
-    "affine_grid_generator", "alpha_dropout_", "binary_cross_entropy_with_logits", "conv_tbc", "cosine_embedding_loss", "ctc_loss", "embedding_renorm_", "feature_alpha_dropout",
-    "feature_alpha_dropout_", "feature_dropout", "feature_dropout_", "frobenius_norm", "get_device", "get_device_module", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "gru", "gru_cell", "hinge_embedding_loss", "kl_div", "lstm", "lstm_cell", "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "native_dropout", "norm_except_dim",
-    "nuclear_norm", "poisson_nll_loss", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell", "rrelu_", "triplet_margin_loss",
+    "affine_grid_generator", "alpha_dropout_", "binary_cross_entropy_with_logits", "conv_tbc", "cosine_embedding_loss", "ctc_loss", "detach_copy", "embedding_renorm_", "feature_alpha_dropout",
+    "feature_alpha_dropout_", "feature_dropout", "feature_dropout_", "frobenius_norm", "from_file", "get_device", "get_device_module", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "gru", "gru_cell", "hinge_embedding_loss", "kl_div", "lstm", "lstm_cell", "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "native_dropout", "norm_except_dim",
+    "nuclear_norm", "poisson_nll_loss", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell", "rrelu_", "slice_copy", "triplet_margin_loss", "view_as_complex_copy", "view_as_real_copy",
 )  # fmt: skip
 _LATER |= dict.fromkeys(_TOP_LEVEL, "_top_level")
 _LATER |= dict.fromkeys(("is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled"), "autograd.anomaly")
@@ -210,7 +214,7 @@ _REGIONS = (
     "set_autocast_cpu_dtype", "set_autocast_cpu_enabled", "set_autocast_gpu_dtype",
 )  # fmt: skip
 _LATER |= dict.fromkeys(_REGIONS, "amp.autocast_mode")
-_LATER |= {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": ""}
+_LATER |= {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": "", "quasirandom": ""}
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,7 @@ Reductions are 0 (none), 1 (mean) and 2 (sum), and 0 if they are not given, as i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -248,6 +249,55 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
         return v.norm(pow)
     axes = [axis for axis in range(v.dim()) if axis != dim]
     return flambeau.linalg.vector_norm(v, pow, axes, True) if axes else v.abs()
+
+
+def from_file(
+    filename: str | os.PathLike, shared: bool | None = None, size: int = 0, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: bool = False
+) -> Tensor:  # fmt: skip
+    """A vector of the first ``size`` numbers of a file, which are read when they are used.
+
+    Args:
+        filename: the file; with ``shared`` it is made, or lengthened, if need be.
+        shared: whether writes to the tensor reach the file; otherwise they stay in memory.
+        size: how many numbers.
+        dtype: of the numbers; the default dtype if left out.
+
+    Raises:
+        RuntimeError: the file cannot be opened, or is too short.
+    """
+    kind = flambeau.get_default_dtype() if dtype is None else dtype
+    if size == 0:
+        return flambeau.empty(0, dtype=kind)
+    nbytes = size * kind.itemsize
+    try:
+        length = 0 if shared and not os.path.exists(filename) else os.path.getsize(filename)
+        if not shared and length < nbytes:
+            raise RuntimeError(f"from_file(): {os.fspath(filename)!r} has {length} bytes, and {size} numbers of {kind} take {nbytes}")
+        memory = flambeau.UntypedStorage.from_file(filename, bool(shared), nbytes)
+    except OSError as error:
+        raise RuntimeError(f"from_file(): unable to open {os.fspath(filename)!r}: {error.strerror}") from None
+    return flambeau.empty(0, dtype=kind).set_(memory, 0, (size,))
+
+
+def view_as_real_copy(input: Tensor) -> Tensor:
+    """A copy of ``view_as_real``."""
+    return flambeau.view_as_real(input).clone()
+
+
+def view_as_complex_copy(input: Tensor) -> Tensor:
+    """A copy of ``view_as_complex``."""
+    return flambeau.view_as_complex(input).clone()
+
+
+def detach_copy(input: Tensor) -> Tensor:
+    """A copy that has no history."""
+    return input.detach().clone()
+
+
+def slice_copy(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    """A copy of ``input[start:end:step]`` along ``dim``."""
+    dim = dim + input.dim() if dim < 0 else dim
+    return input[(slice(None),) * dim + (slice(start, end, step),)].clone()
 
 
 def get_device(input: Tensor) -> int:

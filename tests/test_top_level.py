@@ -1,6 +1,9 @@
-"""Functions of the package that take a reduction or a mode as a number: the same as those of ``nn.functional``."""
+"""Functions of the package itself: those that take a reduction or a mode as a number are the same as those of ``nn.functional``."""
 
 from __future__ import annotations
+
+import struct
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +112,28 @@ def test_the_others() -> None:
     for name in ("alpha_dropout_", "feature_dropout_", "feature_alpha_dropout_"):
         x = flambeau.ones(4, 5)
         assert getattr(flambeau, name)(x, 0.5, True) is x and (x != 1).any()
+
+
+def test_a_file_as_a_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    path.write_bytes(struct.pack("4f", 1, 2, 3, 4))
+    private = flambeau.from_file(path, size=3)
+    private[0] = 9
+    shared = flambeau.from_file(str(path), True, 2)
+    shared[1] = 7
+    assert private.tolist() == [9, 2, 3] and struct.unpack("4f", path.read_bytes()) == (1, 7, 3, 4)
+    assert flambeau.from_file(tmp_path / "new", shared=True, size=2, dtype=flambeau.int64).tolist() == [0, 0]
+    assert flambeau.from_file(path).shape == (0,)
+    with pytest.raises(RuntimeError, match="has 16 bytes, and 5 numbers of torch.float32 take 20"):
+        flambeau.from_file(path, size=5)
+    with pytest.raises(RuntimeError, match="unable to open"):
+        flambeau.from_file(tmp_path / "no folder" / "file", shared=True, size=5)
+
+
+def test_copies_of_views() -> None:
+    x = flambeau.arange(6.0).reshape(2, 3).requires_grad_()
+    part = flambeau.slice_copy(x, -1, 1, None, 1)
+    assert flambeau.equal(part, x[:, 1:]) and part.data_ptr() != x.data_ptr() and not flambeau.detach_copy(x).requires_grad
+    pairs = flambeau.ones(2, 2)
+    assert flambeau.equal(flambeau.view_as_real_copy(flambeau.view_as_complex_copy(pairs)), pairs)
+    assert flambeau.view_as_complex_copy(pairs).data_ptr() != pairs.data_ptr()

@@ -89,6 +89,16 @@ def hspmm(mat1: Tensor, mat2: Tensor) -> SparseCoo:
     return to_sparse_coo(mm(mat1, mat2), 1)
 
 
+def smm(input: Tensor, mat: Tensor) -> SparseCoo:
+    """``input @ mat`` of a sparse and a dense matrix, as a sparse matrix."""
+    return to_sparse_coo(mm(input, mat), 2)
+
+
+def sspaddmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """``beta * input + alpha * (mat1 @ mat2)`` of a sparse ``input`` and ``mat1`` and a dense ``mat2``, as a sparse matrix."""
+    return input * beta + smm(mat1, mat2) * alpha
+
+
 def sampled_addmm(input: SparseTensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1.0, alpha: Any = 1.0, out: Any = None) -> Any:
     """``beta * input + alpha * (mat1 @ mat2)`` at the positions of the sparse ``input`` only.
 

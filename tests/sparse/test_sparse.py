@@ -379,3 +379,11 @@ def test_what_needs_dense_tensors_says_so() -> None:
     with pytest.raises(RuntimeError, match="got Sparse"):
         x.crow_indices()
     assert torch.ones(2, 3).sparse_dim() == 0
+
+
+def test_products_that_stay_sparse() -> None:
+    a, b = torch.tensor([[0.0, 2.0], [3.0, 0.0]]), torch.tensor([[1.0, 4.0], [0.5, 2.0]])
+    product = torch.smm(a.to_sparse(), b)
+    assert product.is_sparse and torch.equal(product.to_dense(), a @ b)
+    total = torch.sspaddmm(a.to_sparse(), a.to_sparse(), b, beta=2, alpha=0.5)
+    assert total.is_sparse and torch.equal(total.to_dense(), 2 * a + 0.5 * (a @ b))

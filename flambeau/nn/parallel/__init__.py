@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flambeau.nn.parallel.data_parallel import DataParallel as DataParallel
+from flambeau.nn.parallel.data_parallel import data_parallel as data_parallel
+from flambeau.nn.parallel.parallel_apply import parallel_apply as parallel_apply
+from flambeau.nn.parallel.replicate import replicate as replicate
 from flambeau.nn.parallel.scatter_gather import gather as gather
 from flambeau.nn.parallel.scatter_gather import scatter as scatter
 from flambeau.nn.parallel.scatter_gather import scatter_kwargs as scatter_kwargs
@@ -12,7 +15,7 @@ from flambeau.nn.parallel.scatter_gather import scatter_kwargs as scatter_kwargs
 if TYPE_CHECKING:
     from flambeau.nn.parallel.distributed import DistributedDataParallel as DistributedDataParallel
 
-__all__ = ["DataParallel", "DistributedDataParallel", "gather", "scatter", "scatter_kwargs"]
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel", "gather", "parallel_apply", "replicate", "scatter", "scatter_kwargs"]
 
 
 def __getattr__(name: str) -> object:
