@@ -14,7 +14,7 @@ from flambeau._types.layout import Layout
 from flambeau.autograd import engine, replay
 from flambeau.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from flambeau.autograd.function import Function
-from flambeau.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from flambeau.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
 from flambeau.autograd.gradcheck import gradcheck, gradgradcheck
 from flambeau.autograd.variable import Variable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 __all__ = [
-    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
 
 

@@ -326,3 +326,11 @@ def once_differentiable(function: Callable) -> Callable:
             tape.grad = mode
 
     return wrapped
+
+
+class InplaceFunction(Function):
+    """A ``Function`` that notes whether it works in place; PyTorch keeps it for programs written long ago."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace

@@ -144,3 +144,16 @@ def is_grad_enabled() -> bool:
 def is_inference_mode_enabled() -> bool:
     """Whether this thread is in inference mode."""
     return LOCAL.tape.inference
+
+
+class set_multithreading_enabled(_Mode):
+    """Whether backward passes of several devices run in threads of their own: accepted, as there is one device, and they run where they are called."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+
+    def _fresh(self) -> set_multithreading_enabled:
+        return set_multithreading_enabled(self.mode)
+
+    def _enter(self) -> None:
+        pass

@@ -10,7 +10,7 @@ import pytest
 import flambeau
 from flambeau import func
 from flambeau.autograd import Function, gradcheck, gradgradcheck
-from flambeau.autograd.function import once_differentiable
+from flambeau.autograd.function import InplaceFunction, once_differentiable
 from tests.autograd.functions import Cube, leaf
 
 
@@ -189,3 +189,19 @@ def test_a_function_with_a_rule_for_vmap() -> None:
     np.testing.assert_allclose(func.vmap(Sine.apply)(x).numpy(), np.sin(x.numpy()), rtol=1e-6)
     for gradient in (func.vmap(func.grad(lambda x: Sine.apply(x).sum())), func.grad(lambda x: func.vmap(Sine.apply)(x).sum())):
         np.testing.assert_allclose(gradient(x).numpy(), np.cos(x.numpy()), rtol=1e-6)
+
+
+def test_names_of_programs_written_long_ago() -> None:
+    class Rounded(InplaceFunction):
+        @staticmethod
+        def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
+            return x.round()
+
+        @staticmethod
+        def backward(ctx: Any, grad: flambeau.Tensor) -> flambeau.Tensor:
+            return grad * 3
+
+    x = flambeau.ones(2, requires_grad=True)
+    with flambeau.autograd.set_multithreading_enabled(False):
+        Rounded.apply(x).sum().backward()
+    assert x.grad.tolist() == [3, 3] and not Rounded().inplace and Rounded(True).inplace

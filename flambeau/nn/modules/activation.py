@@ -8,6 +8,7 @@ import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn import init as _init
+from flambeau.nn.modules.attention import MultiheadAttention as MultiheadAttention  # PyTorch's module of activations has it
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 
@@ -25,6 +26,7 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
+    "MultiheadAttention",
     "PReLU",
     "RReLU",
     "ReLU",
