@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from flambeau._serialization.archive import ArchiveReader
 from flambeau._tensor import overriding
@@ -78,6 +78,19 @@ class _Names:
 
 DispatchKey = _Names()
 """The keys, by their names."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_disabled_torch_dispatch_impl":
+        from flambeau._dispatch.table import disabled_torch_dispatch
+
+        return disabled_torch_dispatch
+    if name == "_DisableTorchDispatch":
+        from flambeau.utils._mode_utils import no_dispatch
+
+        return no_dispatch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 _nn = SimpleNamespace(_parse_to=_parse_to)
 

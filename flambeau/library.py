@@ -212,6 +212,8 @@ class CustomOpDef:
     def _called(self, args: tuple, kwargs: dict) -> Any:
         """What the kernel returns; in a function that ``vmap`` maps, what the rule for that does, if there is one."""
         tape, rule = LOCAL.tape, self._vmap
+        if tape.dispatches:
+            return tape.seen(self._opoverload, args, kwargs)
         if rule is None or not tape.batched or not any(tape.holds(each) for each in args):
             return self._kernel(*args, **kwargs)
         return tape.by_rule(lambda info, in_dims, *each: rule(info, in_dims, *each, **kwargs), args, tape.grad)

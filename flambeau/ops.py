@@ -6,31 +6,17 @@ An overload is a way to call the same function: which one is named makes no diff
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import flambeau
+import flambeau as package
+from flambeau._tape.tape import LOCAL
 
 _FAMILIES = ("linalg", "special", "fft")
-
-
-def _convolution_backward(
-    grad_output: Any, input: Any, weight: Any, bias_sizes: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int,
-    output_mask: tuple[bool, bool, bool],
-) -> tuple[Any, Any, Any]:  # fmt: skip
-    """The gradients of a convolution by its input, its weight and its bias, as far as they are wanted."""
-    with flambeau.enable_grad():
-        input, weight = (each.detach().requires_grad_(wanted) for each, wanted in zip((input, weight), output_mask, strict=False))
-        bias = flambeau.zeros(grad_output.shape[1], dtype=grad_output.dtype, requires_grad=output_mask[2])
-        result = flambeau.convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
-    wanted = [each for each in (input, weight, bias) if each.requires_grad]
-    grads = iter(flambeau.autograd.grad(result, wanted, grad_output) if wanted else ())
-    return tuple([next(grads) if each.requires_grad else None for each in (input, weight, bias)])  # type: ignore[return-value]
 
 
 _INNER = {
     "_to_copy": lambda self, **options: self.to(copy=True, **options),
     "_pin_memory": lambda self, device=None: self.pin_memory(device),
-    "convolution_backward": _convolution_backward,
     "alias": lambda self: self.view_as(self),
     "slice": lambda self, dim=0, start=None, end=None, step=1: self[(slice(None),) * (dim % self.dim()) + (slice(start, end, step),)],
     "index": lambda self, indices: self[tuple(slice(None) if each is None else each for each in indices)],
@@ -52,6 +38,14 @@ _SPARSE = ("_sparse_addmm", "_sparse_mm_reduce_impl")
 """Operators that packages refer to, although they run on no dense tensor."""
 
 
+class Schema(NamedTuple):
+    """What is known of an overload's arguments and results: whether it writes over one of them."""
+
+    name: str
+    overload_name: str
+    is_mutable: bool
+
+
 class OpOverload:
     """A function under the name of one of its overloads."""
 
@@ -59,10 +53,26 @@ class OpOverload:
         self.overloadpacket = packet
         self._function = packet._function
         self._overloadname = overload
+        self.namespace = packet._namespace
         self.__name__ = f"{packet.__name__}.{overload}"
+        self.__module__ = f"torch._ops.{packet._namespace}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._function(*args, **kwargs)
+        tape = LOCAL.tape
+        return tape.overload(self, args, kwargs) if tape.dispatches else self._function(*args, **kwargs)
+
+    def name(self) -> str:
+        """The name with its namespace, ``aten::add.Tensor``, and without an overload that is the only one, ``aten::mm``."""
+        packet, overload = self.overloadpacket, self._overloadname
+        return f"{packet._namespace}::{packet.__name__}{'' if overload == 'default' else f'.{overload}'}"
+
+    @property
+    def _schema(self) -> Schema:
+        packet, overload = self.overloadpacket, self._overloadname
+        name = packet.__name__
+        return Schema(
+            f"{packet._namespace}::{name}", "" if overload == "default" else overload, name.endswith("_") or overload.endswith("out")
+        )
 
     def __str__(self) -> str:
         return f"{self.overloadpacket}.{self._overloadname}"
@@ -144,6 +154,10 @@ def _absent(name: str) -> Any:
 
 def _function(name: str) -> Any:
     """What computes an operator: a public function, one of a family (`linalg_inv`, `special_erf`) or a tensor's method."""
+    from flambeau._dispatch.operators import FUNCTIONS
+
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
     if name in _SPARSE:
         return _absent(name)
     if name in _INNER:
@@ -157,9 +171,9 @@ def _function(name: str) -> Any:
 
         return {**CELLS, **LAYERS}[name]
     family, _, rest = name.partition("_")
-    homes = [(flambeau, name), (flambeau.nn.functional, name), (flambeau.Tensor, name)]
+    homes = [(package, name), (package.nn.functional, name), (package.Tensor, name)]
     if family in _FAMILIES:
-        homes.insert(0, (getattr(flambeau, family), rest))
+        homes.insert(0, (getattr(package, family), rest))
     for home, attribute in homes:
         function = getattr(home, attribute, None)
         if callable(function):
@@ -188,6 +202,8 @@ def load_library(path: Any) -> None:
 def __getattr__(name: str) -> Namespace:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "flambeau" and name not in NAMESPACES:
+        from flambeau._dispatch import table  # noqa: F401  (which enters it)
     if name == "quantized" and name not in NAMESPACES:
         from flambeau.ao.nn.quantized.operators import OPERATORS
 

@@ -25,7 +25,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU, is_meta
+from flambeau._types.device import CPU, META, is_meta
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
@@ -226,7 +226,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
     if input.memory.device is not CPU:
-        return into(out, input.new_empty((size, input.layout.ndim), dtype=dt.int64))
+        return into(out, input.new_empty((size, input.layout.ndim), dtype=dt.int64, device=META))
     found = nonzero(input)[:size]
     rest = found.new_full((size - found.layout.shape[0], input.layout.ndim), fill_value)
     return into(out, cat((found, rest), 0))

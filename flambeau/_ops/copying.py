@@ -10,9 +10,10 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import ALIAS, make_view
 from flambeau._tape.storage import NoElements, TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU
+from flambeau._types.device import CPU, META
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
@@ -137,6 +138,8 @@ def to_other_device(input: Tensor, dtype: DType, memory_format: memory_format = 
     Raises:
         NoElements: it is one on the meta device, from which nothing can be copied
     """
+    if input.memory.wrapped:
+        return LOCAL.tape.make("_to_copy", input, dtype=dtype, device=META if input.memory.place is CPU else CPU)
     if input.memory.device is not CPU:
         raise NoElements()
     layout = memory_format.layout(input.layout)

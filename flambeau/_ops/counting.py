@@ -28,7 +28,7 @@ from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU
+from flambeau._types.device import CPU, META
 from flambeau._types.encoding import stored_as
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import promote_types
@@ -365,7 +365,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     if input.memory.device is not CPU:
-        return into(out, input.new_empty(bins))
+        return into(out, input.new_empty(bins, device=META))
     array = _values(input).reshape(-1)
     low, high = _range("histc", array, number(min), number(max), 1)
     counts = _count(array, low, high, bins, None)

@@ -80,6 +80,16 @@ def new_empty(layout: Layout, device: Place = None) -> Tensor:
     return made
 
 
+def room(layout: Layout, device: Place = None) -> Tensor:
+    """What ``new_empty`` gives, for a tensor that somebody asks for by name."""
+    tape = LOCAL.tape
+    if not tape.dispatches:
+        return new_empty(layout, device)
+    if layout.contiguous:
+        return tape.make("empty", list(layout.shape), dtype=layout.dtype, device=device or CPU, pin_memory=False)
+    return tape.make("empty_strided", list(layout.shape), list(layout.strides), dtype=layout.dtype, device=device or CPU, pin_memory=False)
+
+
 def _fresh(layout: Layout) -> Tensor:
     """What ``new_empty`` does until native code does it (``_tape/native/``; 0.9 and 0.4 µs)."""
     warm(1 / 16)  # a network's parameters are not worth loading it (``rand(10)``, looked at, takes 7.5 µs without, and 2.4 with)
@@ -92,7 +102,7 @@ def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires
     """A tensor of the given size with unspecified contents."""
     if named:
         size = named_sizes("empty", "size", size, named)
-    result = new_empty(layout_of(size, dtype or get_default_dtype()), device)
+    result = room(layout_of(size, dtype or get_default_dtype()), device)
     if memory_format is not None:
         result = result.to(memory_format=memory_format)
     return into(out, _options(result, requires_grad, device, layout))
@@ -237,12 +247,18 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
 
 def place_of(input: Tensor, device: Place) -> Place:
     """The device that a tensor like another one is to be made on."""
-    return input.memory.device if device is None else device
+    return input.memory.place if device is None else device
 
 
 def _like(input: Tensor, dtype: DType | None, memory_format: Any) -> Layout:
     layout = lay.like(input.layout, dtype or input.layout.dtype)
     return layout if memory_format is None else memory_format.layout(layout)
+
+
+def _made_like(name: str, input: Tensor, dtype: DType | None, device: Place, memory_format: Any, *more: Any) -> Tensor:
+    """A tensor like another one, where somebody is asked for it."""
+    given = {"dtype": dtype, "device": device, "memory_format": memory_format}
+    return LOCAL.tape.make(name, input, *more, pin_memory=False, **{key: value for key, value in given.items() if value is not None})
 
 
 def empty_like(
@@ -256,6 +272,8 @@ def empty_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input`` and unspecified contents."""
+    if LOCAL.tape.dispatches:
+        return _options(_made_like("empty_like", input, dtype, device, memory_format), requires_grad, None, layout)
     return _options(new_empty(_like(input, dtype, memory_format), place_of(input, device)), requires_grad, None, layout)
 
 
@@ -270,6 +288,8 @@ def zeros_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of zeros with the size, dtype and memory order of ``input``."""
+    if LOCAL.tape.dispatches:
+        return _options(_made_like("zeros_like", input, dtype, device, memory_format), requires_grad, None, layout)
     return _options(constant(_like(input, dtype, memory_format), 0, place_of(input, device)), requires_grad, None, layout)
 
 
@@ -284,6 +304,8 @@ def ones_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor of ones with the size, dtype and memory order of ``input``."""
+    if LOCAL.tape.dispatches:
+        return _options(_made_like("ones_like", input, dtype, device, memory_format), requires_grad, None, layout)
     return _options(constant(_like(input, dtype, memory_format), 1, place_of(input, device)), requires_grad, None, layout)
 
 
@@ -299,6 +321,8 @@ def full_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input``, filled with a number."""
+    if LOCAL.tape.dispatches and not isinstance(fill_value, TensorBase):
+        return _options(_made_like("full_like", input, dtype, device, memory_format, fill_value), requires_grad, None, layout)
     like = _like(input, dtype, memory_format)
     value = fill_value if isinstance(fill_value, TensorBase) else number_for(like.dtype, fill_value)
     return _options(_full(like, value, place_of(input, device)), requires_grad, None, layout)
@@ -481,6 +505,9 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
     if isinstance(data, TensorBase):
         result = data.detach().to(device, dtype, copy=True)
         return _options(result, requires_grad)
+    tape = LOCAL.tape
+    if tape.dispatches:
+        return _options(tape.make("lift_fresh", tape.outside(_from_data, data, dtype)), requires_grad, device)
     return _options(_from_data(data, dtype), requires_grad, device)
 
 

@@ -24,7 +24,7 @@ from flambeau._ops.writing import write_number
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU
+from flambeau._types.device import CPU, META
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _somewhere(mask: Tensor, values: Any, behind: int) -> list[Tensor]:
     """Positions on the meta device where a condition holds: as many as values are to be written, with ``behind`` dimensions behind the positions."""
     shape = values.layout.shape if isinstance(values, TensorBase) else ()
     count = shape[-1 - behind] if len(shape) > behind else 1
-    return [mask.new_empty(count, dtype=dt.int64) for _ in mask.layout.shape]
+    return [mask.new_empty(count, dtype=dt.int64, device=META) for _ in mask.layout.shape]
 
 
 def _tensor(data: Any) -> Tensor:

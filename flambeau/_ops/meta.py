@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.calls import CallRecord, record_of, remember
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 
 OBSERVERS: list[Callable[[CallRecord], None]] = []
 """Called with what is known of each call: somebody counts what it would take to compute."""
+
+
+_watch: Callable[[Operator, tuple, tuple], Any] | None = None
+
+
+def set_watch(watch: Callable[[Operator, tuple, tuple], Any]) -> None:
+    """Set the function that calls with tensors of classes with a ``__torch_dispatch__`` go to, which have no elements either."""
+    global _watch
+    _watch = watch
 
 
 def nowhere(layout: Layout) -> Tensor:
@@ -70,6 +80,8 @@ def call(op: Operator, operands: tuple, statics: tuple) -> Any:
     Raises:
         RuntimeError: another one is not: a tensor with dimensions that the caller passed, and that is not written over nor an index
     """
+    if _watch is not None and any(isinstance(operand, TensorBase) and operand.memory.wrapped for operand in operands):
+        return _watch(op, operands, statics)
     strangers = {
         id(operand.memory): name
         for name, operand in zip(_names(op, len(operands)), operands, strict=True)
@@ -111,6 +123,19 @@ def _passed(op: Operator) -> Iterator[Storage]:
         if frame.f_back is None or not is_inside(frame.f_back.f_globals.get("__name__", "")):
             break
         frame = frame.f_back
+    yield from _arguments(frame)
+
+
+def passed() -> Iterator[Storage]:
+    """The storages of the tensors that the outermost function of this package was called with."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_inside(frame.f_back.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    yield from _arguments(frame)
+
+
+def _arguments(frame: FrameType) -> Iterator[Storage]:
+    """The storages of the tensors that a function was called with."""
     code, given = frame.f_code, frame.f_locals
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)  # with *args and **kwargs
     yield from _storages([given.get(name) for name in code.co_varnames[:count]])

@@ -218,6 +218,8 @@ def _batch_norm(
         raise ValueError("running_mean and running_var must either both be None or neither be None")
     if input.layout.numel == 0:
         return _empty_norm(input, weight, bias), None, None
+    if LOCAL.tape.dispatches:
+        return LOCAL.tape.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("running_mean and running_var must be defined in evaluation mode")

@@ -43,6 +43,12 @@ def new_tensor(storage: Storage, layout: Layout) -> Tensor:
     return tensor
 
 
+def shown(storage: Storage, layout: Layout) -> Tensor:
+    """A tensor without history over a storage, of the class that says what operators do with it, if there is one."""
+    tensor = new_tensor(storage, layout)
+    return FUNCTIONS.restored(tensor) if storage.wrapped else tensor
+
+
 class Functions:
     """Functions of other families that the machinery here needs; the families set them when they are imported."""
 
@@ -59,6 +65,9 @@ class Functions:
     copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
     backward: Callable[..., None]
     gradients: Callable[..., tuple]
+    wrapper: Callable[..., Tensor]  # a tensor whose class says what operators do with it
+    restored: Callable[[Tensor], Tensor]  # such a one, of a plain tensor over its storage
+    wrapper_around: Callable[..., Tensor | None]  # one that shows another tensor
     sparse: Callable[[], Any]  # the module that makes sparse tensors, which is built on all of this and loaded when it is first needed
 
 

@@ -123,17 +123,20 @@ def _engine(generator: Generator | None) -> Engine:
 # -- filling a tensor ------------------------------------------------------------------------------------------------
 
 
-def _fill(self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: Callable[[int, int], None] | None = None) -> Tensor:
+def _fill(
+    self: Tensor, name: str, draw: Callable[[int], np.ndarray], write_to: Callable[[int, int], None] | None = None, given: tuple = ()
+) -> Tensor:
     """Overwrite a tensor by numbers drawn in the order of its elements in memory.
 
     Args:
         draw: gives so many
         write_to: writes to an address so many, as elements of the tensor; without an array in between
+        given: the arguments of the function of that name
     """
     check_writable(self, name)
-    layout = self.layout
-    if LOCAL.tape.batched and self.memory.device is CPU:
-        LOCAL.tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw, write_to))
+    layout, tape = self.layout, LOCAL.tape
+    if tape.batched and (self.memory.device is CPU or tape.dispatches):
+        tape.fill(self, name, lambda shape: _fill(new_empty(lay.contiguous(shape, layout.dtype)), name, draw, write_to), given)
         return self
     if layout.numel == 0:
         return self
@@ -195,11 +198,13 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generat
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     if self.layout.dtype.is_complex:
         part = self.layout.dtype.to_real()
-        return _fill(self, "uniform_", lambda n: streams.uniform(_engine(generator), 2 * n, a, b, part).view(self.layout.dtype.numpy))
+        return _fill(
+            self, "uniform_", lambda n: streams.uniform(_engine(generator), 2 * n, a, b, part).view(self.layout.dtype.numpy), given=(a, b)
+        )
     dtype, engine = _floating(self, "uniform_"), _engine(generator)
     plain = a == 0 and b == 1 and dtype in (dt.float32, dt.float64)
     write_to = (lambda memory, n: streams.write_uniform(engine, memory, n, dtype)) if plain else None
-    return _fill(self, "uniform_", lambda n: streams.uniform(engine, n, a, b, dtype), write_to)
+    return _fill(self, "uniform_", lambda n: streams.uniform(engine, n, a, b, dtype), write_to, (a, b))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -210,12 +215,17 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
         part = self.layout.dtype.to_real()
         scale = std / 2**0.5
         # As PyTorch has it, the mean is that of the real and of the imaginary part.
-        return _fill(self, "normal_", lambda n: streams.normal(_engine(generator), 2 * n, mean, scale, part).view(self.layout.dtype.numpy))
+        return _fill(
+            self,
+            "normal_",
+            lambda n: streams.normal(_engine(generator), 2 * n, mean, scale, part).view(self.layout.dtype.numpy),
+            given=(mean, std),
+        )
     dtype = _floating(self, "normal_")
     engine, serial = _engine(generator), not self.layout.contiguous
     plain = not serial and dtype in (dt.float32, dt.float64)
     write_to = (lambda memory, n: streams.write_normal(engine, memory, n, mean, std, dtype)) if plain else None
-    return _fill(self, "normal_", lambda n: streams.normal(engine, n, mean, std, dtype, serial=serial), write_to)
+    return _fill(self, "normal_", lambda n: streams.normal(engine, n, mean, std, dtype, serial=serial), write_to, (mean, std))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -230,7 +240,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         chances = p
-    return _fill(self, "bernoulli_", lambda n: _stored(streams.bernoulli(_engine(generator), n, chances), self.layout.dtype))
+    return _fill(self, "bernoulli_", lambda n: _stored(streams.bernoulli(_engine(generator), n, chances), self.layout.dtype), given=(p,))
 
 
 def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:
@@ -243,26 +253,26 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
     dtype = _floating(self, "exponential_")
-    return _fill(self, "exponential_", lambda n: streams.exponential(_engine(generator), n, lambd, dtype))
+    return _fill(self, "exponential_", lambda n: streams.exponential(_engine(generator), n, lambd, dtype), given=(lambd,))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by Cauchy distributed numbers."""
     dtype = _floating(self, "cauchy_")
-    return _fill(self, "cauchy_", lambda n: streams.cauchy(_engine(generator), n, median, sigma, dtype))
+    return _fill(self, "cauchy_", lambda n: streams.cauchy(_engine(generator), n, median, sigma, dtype), given=(median, sigma))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by numbers whose logarithm is normally distributed."""
     dtype = _floating(self, "log_normal_")
-    return _fill(self, "log_normal_", lambda n: streams.log_normal(_engine(generator), n, mean, std, dtype))
+    return _fill(self, "log_normal_", lambda n: streams.log_normal(_engine(generator), n, mean, std, dtype), given=(mean, std))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by the number of trials until the first success of probability ``p``."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    return _fill(self, "geometric_", lambda n: streams.geometric(_engine(generator), n, p, self.layout.dtype))
+    return _fill(self, "geometric_", lambda n: streams.geometric(_engine(generator), n, p, self.layout.dtype), given=(p,))
 
 
 def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
@@ -277,14 +287,14 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
     engine = _engine(generator)
     plain = dtype is dt.int64 and streams.has_short_range(low, high)
     write_to = (lambda memory, n: streams.write_integers(engine, memory, n, low, high)) if plain else None
-    return _fill(self, "random_", lambda n: streams.integers(engine, n, low, high, dtype), write_to)
+    return _fill(self, "random_", lambda n: streams.integers(engine, n, low, high, dtype), write_to, (low, high))
 
 
 # -- new tensors -----------------------------------------------------------------------------------------------------
 
 
 def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
-    return new_empty(creation.layout_of(size, dtype or get_default_dtype()), device)
+    return creation.room(creation.layout_of(size, dtype or get_default_dtype()), device)
 
 
 def _address(fresh: Tensor) -> int:
@@ -356,7 +366,7 @@ def randint(
     if high is None or size is None:
         raise TypeError("randint() needs 'high' and 'size'")
     low = low or 0
-    result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64), device)
+    result = creation.room(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64), device)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     low, high = int(low), int(high)
@@ -569,6 +579,8 @@ def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
         return input
     if p == 1:
         return input * 0.0
+    if LOCAL.tape.dispatches:
+        return input * empty_like(input).bernoulli_(1.0 - p).div_(1.0 - p)
     return DROPOUT(input, _mask(input, p), 1.0 / (1.0 - p))
 
 
@@ -579,6 +591,8 @@ def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
         return input
     if p == 1:
         return input.mul_(0.0)
+    if LOCAL.tape.dispatches:
+        return input.mul_(empty_like(input).bernoulli_(1.0 - p).div_(1.0 - p))
     return DROPOUT.inplace(input, input, _mask(input, p), 1.0 / (1.0 - p))
 
 

@@ -15,7 +15,7 @@ from flambeau._ops.views import ViewOperator, _as_strided_gradient, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import adopt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU
+from flambeau._types.device import CPU, META
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def _grow(self: Tensor, nbytes: int) -> None:
     storage = self.memory
     if nbytes <= storage.nbytes:
         return
+    if storage.wrapped:
+        raise RuntimeError("resize_(): a tensor of a class with a __torch_dispatch__ has no memory of its own that could grow")
     if storage.device is not CPU:
         storage.nbytes = nbytes
         return
@@ -202,7 +204,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     shape = list(input.layout.shape[:-1])
     for axis in sorted((first, second)):
         shape.insert(axis, size)
-    result = FUNCTIONS.zeros(lay.contiguous(tuple(shape), input.layout.dtype), input.memory.device)
+    result = FUNCTIONS.zeros(lay.contiguous(tuple(shape), input.layout.dtype), input.memory.place)
     diagonal(result, offset, first, second).copy_(input)
     return result
 
@@ -399,7 +401,7 @@ def repeat_interleave(
     axis = lay.wrap_axis(dim, input.layout.ndim)
     size = input.layout.shape[axis]
     if isinstance(repeats, TensorBase) and repeats.memory.device is not CPU and output_size is not None:
-        return index_select(input, axis, repeats.new_empty(output_size))
+        return index_select(input, axis, repeats.new_empty(output_size, device=META))
     counts = repeats if isinstance(repeats, int) else repeats.tolist()
     if isinstance(counts, int) or len(counts) == 1:
         count = counts if isinstance(counts, int) else counts[0]

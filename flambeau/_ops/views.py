@@ -51,19 +51,27 @@ def make_view(source: Tensor, layout: Layout, operator: ViewOperator, *statics: 
 
 def _make_view(source: Tensor, layout: Layout, operator: ViewOperator, statics: tuple) -> Tensor:
     """What ``make_view`` does until native code does it (``_tape/native/``; 0.9 and 0.4 µs)."""
+    tape = LOCAL.tape
+    if tape.dispatches:
+        return tape.view(source, layout, operator, statics)
     view = new_tensor(source.memory, layout)
-    if LOCAL.tape.grad or is_unseen(source):
-        base = source if source.base is None else source.base
-        view.base = base
-        views = base.__dict__.get("_views")
-        if views is None:
-            views = base.__dict__["_views"] = []
-        elif len(views) >= 64 and not len(views) & (len(views) - 1):  # each time that there are twice as many
-            views[:] = [reference for reference in views if reference() is not None]
-        views.append(weakref.ref(view))
-        if source.node is not None and layout.dtype.category >= dt.FLOAT:
-            view.node = _view_node(source, layout, operator, statics)
+    if tape.grad or is_unseen(source):
+        relate(view, source, operator, statics)
     return view
+
+
+def relate(view: TensorBase, source: TensorBase, operator: ViewOperator, statics: tuple) -> None:
+    """Let autograd know that a tensor is a view of another."""
+    base = source if source.base is None else source.base
+    view.base = base
+    views = base.__dict__.get("_views")
+    if views is None:
+        views = base.__dict__["_views"] = []
+    elif len(views) >= 64 and not len(views) & (len(views) - 1):  # each time that there are twice as many
+        views[:] = [reference for reference in views if reference() is not None]
+    views.append(weakref.ref(view))
+    if source.node is not None and view.layout.dtype.category >= dt.FLOAT:
+        view.node = _view_node(source, view.layout, operator, statics)
 
 
 def _view_node(source: TensorBase, layout: Layout, operator: ViewOperator, statics: tuple) -> GradNode:

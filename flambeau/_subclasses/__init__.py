@@ -1,1 +1,7 @@
-"""Kinds of tensors that PyTorch's tracers use, as far as packages ask whether a tensor is one."""
+"""Tensors without elements that a program can be run on to see what it does."""
+
+from __future__ import annotations
+
+from flambeau._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
+
+__all__ = ["DataDependentOutputException", "FakeTensor", "FakeTensorMode"]

@@ -35,6 +35,8 @@ class Storage:
             or references to what they hold
         error: set if the bytes could not be computed; reading raises it
         device: where the bytes are
+        place: where the tensor says that they are
+        wrapped: whether there are none because a class does something else instead (``_dispatch/``)
         weight: set if they are those of a parameter, which many programs may read between two changes
     """
 
@@ -50,6 +52,8 @@ class Storage:
     exported: bool | tuple[weakref.ref, ...]
     error: BaseException | type[BaseException] | None
     device: device = CPU
+    place: device = CPU
+    wrapped = False
 
     def __init__(self, buffer: Buffer | None, nbytes: int, tape: Tape | None = None, slot: Any = -1) -> None:
         self.buffer = buffer
@@ -127,7 +131,7 @@ class MetaStorage(Storage):
 
     __slots__ = ()
 
-    device = META
+    device = place = META
 
     def __init__(self, nbytes: int) -> None:
         super().__init__(None, nbytes)

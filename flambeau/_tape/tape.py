@@ -142,7 +142,9 @@ class Tape:
     """
 
     batched = False
-    """Whether calls on this tape stand for calls of all samples (``_ops/batching/``)."""
+    """Whether calls on this tape are not recorded here: they stand for calls of all samples (``_ops/batching/``), or somebody is asked about each."""
+    dispatches = False
+    """Whether somebody is asked about each call (``_dispatch/``)."""
 
     __slots__ = (
         "__weakref__", "cursor", "entered", "flushed", "flushing", "grad", "inference", "inputs", "limit", "numbers", "replaced", "thread", "values",

@@ -103,14 +103,22 @@ _UNASKED: set[type] = {bool, float, int, str, type(None)}
 
 
 def is_asked(cls: type) -> bool:
-    """Whether functions ask a class: it has a ``__torch_function__`` that is not disabled (``Tensor`` itself needs none)."""
+    """Whether functions ask a class: it has a ``__torch_function__`` that is not disabled (``Tensor`` itself needs none).
+
+    That of ``Tensor`` is, for a class that has a ``__torch_dispatch__``: its operators give what that says.
+    """
     known = _ASKED.get(cls)
     if known is None:
         method = getattr(cls, "__torch_function__", None)
-        known = _ASKED[cls] = method is not None and method is not disabled_torch_function and _plain is not cls
+        known = _ASKED[cls] = method is not None and method is not disabled_torch_function and _plain is not cls and not _is_left_out(cls)
         if not known and cls is not tuple and cls is not list:
             _UNASKED.add(cls)
     return known
+
+
+def _is_left_out(cls: type) -> bool:
+    inherited = getattr(getattr(cls, "__torch_function__", None), "__func__", None)
+    return hasattr(cls, "__torch_dispatch__") and _plain is not None and inherited is _plain.__torch_function__.__func__  # type: ignore[attr-defined]
 
 
 _plain: type | None = None

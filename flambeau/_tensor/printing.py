@@ -103,6 +103,19 @@ def printoptions(**options: Any) -> Iterator[None]:
         set_printoptions(**before)
 
 
+def _of_a_class(tensor: Tensor) -> str:
+    """A tensor without elements of its own."""
+    parts = ["...", *([] if tensor.is_cpu else [f"device='{tensor.device}'"]), f"size={tuple(tensor.layout.shape)}"]
+    if tensor.dtype not in (get_default_dtype(), dt.int64, dt.bool):
+        parts.append(f"dtype={tensor.dtype}")
+    if tensor.grad_fn is not None:
+        parts.append(f"grad_fn=<{tensor.grad_fn.name()}>")
+    elif tensor.requires_grad:
+        parts.append("requires_grad=True")
+    text = f"{type(tensor).__name__}({', '.join(parts)})"
+    return f"Parameter({text})" if tensor.__dict__.get("_is_param") else text
+
+
 def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
     """The text of a tensor; ``contents`` takes the place of its elements.
 
@@ -110,6 +123,8 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
     """
     if tensor.memory.tape is not None and tensor.memory.tape.batched:
         return tensor.memory.tape.described(tensor)
+    if tensor.memory.wrapped:
+        return _of_a_class(tensor)
     grad_fn = tensor.grad_fn
     return format_tensor(
         tensor._array() if tensor.memory.device is CPU else None,

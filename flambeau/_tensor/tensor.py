@@ -102,7 +102,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     @property
     def device(self) -> Device:
         """Where the tensor lives."""
-        return self.memory.device
+        return self.memory.place
 
     @property
     def is_cpu(self) -> bool:
@@ -390,7 +390,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
             elif argument is not None:
                 raise TypeError(f"to() received an invalid combination of arguments: {argument.__class__.__name__}")
         dtype = dt.of_python(dtype)
-        if device is not None and is_meta(device) is (self.memory.device is CPU):
+        if device is not None and is_meta(device) is (self.memory.place is CPU):
             return copying.to_other_device(self, dtype or self.layout.dtype, memory_format)
         return copying.cast(self, dtype or self.layout.dtype, copy=copy, memory_format=memory_format)
 
@@ -422,10 +422,29 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """A leaf of a subclass that shares the memory of ``data``."""
         if overriding.is_asked(cls):
             overriding.activate()
+        if hasattr(cls, "__torch_dispatch__"):
+            made = FUNCTIONS.wrapper_around(cls, data, requires_grad)
+            if made is not None:
+                return made
         made = object.__new__(cls)
         made.memory, made.layout, made.output_nr, made.base = data.memory, data.layout, 0, None
         made.node = AccumulateGrad(made) if requires_grad else None
         return made
+
+    @staticmethod
+    def _make_wrapper_subclass(
+        cls: type, size: Any, strides: Any = None, storage_offset: int | None = None, memory_format: Any = None, dtype: DType | None = None,
+        layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+        dispatch_sizes_strides_policy: str | None = None, dispatch_device: bool = False, dispatch_layout: bool = False,
+    ) -> Any:  # fmt: skip
+        """A tensor without elements, of a class whose ``__torch_dispatch__`` says what operators do with it.
+
+        Raises:
+            RuntimeError: the class has none
+        """
+        if overriding.is_asked(cls):
+            overriding.activate()
+        return FUNCTIONS.wrapper(cls, size, strides, storage_offset, memory_format, dtype, device, requires_grad)
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if not self.is_leaf:

@@ -73,8 +73,11 @@ def _roots(outputs: Sequence[Tensor]) -> list[tuple[Any, int]]:
 
 
 def _ones(output: Tensor) -> Tensor:
-    from flambeau._ops.creation import constant
+    from flambeau._ops.copying import preserve_format
+    from flambeau._ops.creation import constant, ones_like
 
+    if LOCAL.tape.dispatches:
+        return ones_like(output, memory_format=preserve_format)
     return constant(lay.like(output.layout, output.layout.dtype), 1, output.device)
 
 
@@ -96,7 +99,7 @@ def backward(
     Raises:
         RuntimeError: a tensor does not require grad, or the graph was freed, or what it saved was changed.
     """
-    if LOCAL.tape.batched:
+    if LOCAL.tape.batched and not LOCAL.tape.dispatches:
         raise RuntimeError(
             "backward() in a function that vmap maps would add a gradient of every sample to the same .grad: use func.grad or func.vjp in there, "
             "or call backward() on what vmap returns"

@@ -15,7 +15,7 @@ from flambeau._ops import meta
 from flambeau._ops.copying import TO
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, NodeHooks
-from flambeau._ops.registry import ANOMALY, OPERATORS, new_tensor
+from flambeau._ops.registry import ANOMALY, OPERATORS, shown
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import layout as lay
@@ -219,7 +219,7 @@ def _own(grad: TensorBase) -> TensorBase:
     leaves add to theirs in place."""
     unshared = getrefcount(grad) <= _HOLDERS and getrefcount(grad.memory) <= _STORAGE_HOLDERS
     if unshared and grad.base is None and grad.layout.dense and grad.layout.offset == 0:
-        return new_tensor(grad.memory, grad.layout)
+        return shown(grad.memory, grad.layout)
     return OPERATORS["clone"](grad.detach())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.node import GradNode, NodeHooks
 from flambeau._ops.operator import fit
-from flambeau._ops.registry import FUNCTIONS, new_tensor
+from flambeau._ops.registry import FUNCTIONS, shown
 from flambeau._ops.views import ALIAS, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
@@ -69,7 +69,7 @@ class FunctionCtx:
                     f"{list(tensor.layout.shape)}], saved by {node.name()}, is at version {storage.version}; expected version {version} instead."
                 )
             if number is not None:
-                tensor = new_tensor(storage, tensor.layout)
+                tensor = shown(storage, tensor.layout)
                 tensor.node, tensor.output_nr = node, number
             found.append(tensor)
         return tuple(found)
@@ -309,7 +309,7 @@ def _saved(tensor: Tensor | None, results: tuple, node: FunctionNode) -> Any:
     if HOOKS.stack:
         return Packed(tensor, None if own else edge)
     if own:
-        return new_tensor(tensor.memory, tensor.layout), tensor.memory, tensor.memory.version, tensor.output_nr
+        return shown(tensor.memory, tensor.layout), tensor.memory, tensor.memory.version, tensor.output_nr
     return tensor, tensor.memory, tensor.memory.version, None
 
 

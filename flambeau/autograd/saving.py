@@ -12,7 +12,7 @@ from typing import Any
 
 from flambeau._ops.node import GradNode
 from flambeau._ops.operator import Operator
-from flambeau._ops.registry import ANOMALY, new_tensor
+from flambeau._ops.registry import ANOMALY, shown
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 
@@ -74,7 +74,7 @@ class Packed:
     def __init__(self, tensor: TensorBase, edge: tuple[Any, int] | None) -> None:
         pack, self.unpack = HOOKS.stack[-1]
         self.edge = edge
-        self.handle = _unrecorded(pack, new_tensor(tensor.memory, tensor.layout))
+        self.handle = _unrecorded(pack, shown(tensor.memory, tensor.layout))
 
     def tensor(self) -> TensorBase:
         """The tensor, with its place in the graph.
@@ -85,7 +85,7 @@ class Packed:
         found = _unrecorded(self.unpack, self.handle)
         if not isinstance(found, TensorBase):
             raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}")
-        tensor = new_tensor(found.memory, found.layout)
+        tensor = shown(found.memory, found.layout)
         if self.edge is not None:
             tensor.node, tensor.output_nr = self.edge
         return tensor
@@ -164,4 +164,4 @@ def _packed(item: Any) -> Any:
         tensor = item[0]
         return Packed(tensor, None if tensor.node is None else (tensor.node, tensor.output_nr))
     storage, layout, number, _ = item
-    return _PackedResult(new_tensor(storage, layout), number)
+    return _PackedResult(shown(storage, layout), number)

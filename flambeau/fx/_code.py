@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import flambeau
+from flambeau._types.layout import Layout
 from flambeau.fx._names import qualified_name
 from flambeau.fx.node import Node, map_aggregate
 
@@ -175,6 +176,8 @@ class Writer:
             return f"slice({self._value(value.start)}, {self._value(value.stop)}, {self._value(value.step)})"
         if isinstance(value, type) or (callable(value) and hasattr(value, "__name__")):
             return self._function(value)
+        if isinstance(value, Layout):  # of an operator of this package's own
+            return self._global("layout", value)
         return repr(value)
 
 

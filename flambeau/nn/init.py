@@ -13,6 +13,7 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.device import CPU
 
 __all__ = [
     "calculate_gain",
@@ -82,7 +83,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
             stacklevel=2,
         )
-    if tensor.is_meta:
+    if tensor.memory.device is not CPU:
         return tensor
     within = (math.erf((b - mean) / (std * math.sqrt(2.0))) - math.erf((a - mean) / (std * math.sqrt(2.0)))) / 2
     with flambeau.no_grad():
@@ -270,7 +271,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     if tensor.dim() != 2:
         raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
     rows, columns = tensor.shape
-    if tensor.is_meta:
+    if tensor.memory.device is not CPU:
         return tensor
     zeros = math.ceil(sparsity * rows)
     with flambeau.no_grad():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 import flambeau
+from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.device import CPU
 from flambeau._types.dtype import COMPLEX
@@ -228,8 +229,10 @@ def zeros_like(parameter: Tensor, negative: bool = False) -> Tensor:
     It is memory from the start: recorded zeros would make the first step another program than the second, with kernels that no later step calls
     (a ResNet-50 had 31, a quarter of what its first two steps compiled).
     """
+    if LOCAL.tape.dispatches:
+        return flambeau.full_like(parameter, -0.0) if negative else flambeau.zeros_like(parameter, memory_format=flambeau.preserve_format)
     state = flambeau.empty_like(parameter, memory_format=flambeau.preserve_format)
-    if state.is_meta:
+    if state.memory.device is not CPU:
         return state
     buffer = state.memory.materialize()
     if negative:

@@ -412,7 +412,7 @@ class Level(Tape):
             ]
         )
 
-    def fill(self, target: Tensor, name: str, make: Callable[[tuple[int, ...]], Tensor]) -> None:
+    def fill(self, target: Tensor, name: str, make: Callable[[tuple[int, ...]], Tensor], given: tuple) -> None:
         """Overwrite a tensor by random numbers, which ``make(shape)`` draws."""
         self.check_random()
         if self.randomness == "different" and not self.holds(target):

@@ -64,7 +64,7 @@ def compute(tensor: Any) -> None:
 
 def may_look(tensor: Tensor) -> bool:
     """Whether there are elements that a decision can depend on: not on the meta device, nor where a tensor stands for many samples."""
-    return tensor.layout.numel > 0 and not tensor.is_meta and not LOCAL.tape.batched
+    return tensor.layout.numel > 0 and tensor.memory.device is CPU and not LOCAL.tape.batched
 
 
 def checked(results: tuple, check_errors: bool) -> tuple:

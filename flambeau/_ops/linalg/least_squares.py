@@ -26,6 +26,7 @@ from flambeau._ops.linalg.spectral import eigvalsh, has_singular_kernels, singul
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.device import CPU
 from flambeau._types.finfo import finfo
 from flambeau._types.layout import Layout
 
@@ -346,7 +347,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         solution = _solution(solution, A)
     real = A.layout.dtype.to_real()
     residuals = abs(solution.reshape(-1)[:0])
-    if driver != "gelsy" and rows > columns and (driver == "gels" or rank.is_meta or bool((rank == columns).all())):
+    if driver != "gelsy" and rows > columns and (driver == "gels" or rank.memory.device is not CPU or bool((rank == columns).all())):
         error = A @ solution - B
         residuals = (error * error.conj()).real.sum(-2) if error.is_complex() else (error * error).sum(-2)
     return return_types.several(

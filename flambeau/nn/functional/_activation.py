@@ -9,6 +9,7 @@ import flambeau
 from flambeau._ops import nn as ops
 from flambeau._ops.arguments import into
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.device import CPU
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -111,7 +112,7 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
     # One number for each element that is not positive, in the order of the elements: PyTorch's stream.
     negative = (input.detach() <= 0).reshape(-1)
     slope = flambeau.ones(input.numel(), dtype=input.dtype, device=input.device)
-    if not input.is_meta:
+    if input.memory.device is CPU:
         draws = flambeau.empty(int(negative.sum()), dtype=flambeau.float64).uniform_(lower, upper)
         slope[negative] = draws.to(input.dtype)
     slope = slope.view(input.shape)

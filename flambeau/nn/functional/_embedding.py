@@ -8,6 +8,7 @@ from flambeau._ops import nn as ops
 from flambeau._ops.arguments import whole
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.device import CPU
 from flambeau.nn.functional._common import shape_text
 
 
@@ -28,7 +29,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return flambeau.zeros(*tensor.shape, num_classes, dtype=flambeau.int64, device=tensor.device)
-    if num_classes > 0 and (LOCAL.tape.batched or tensor.is_meta):
+    if num_classes > 0 and (LOCAL.tape.batched or tensor.memory.device is not CPU):
         return ops.one_hot(tensor, num_classes)  # a class that is out of range in some sample is all zeros, as in PyTorch
     high = encoding.largest(tensor)
     if high >= 1 << 63:
@@ -171,7 +172,7 @@ def _check_bags(input: Tensor, weight: Tensor, mode: str, per_sample_weights: Te
 
 def _maxima(vectors: Tensor, bag: Tensor, bags: int, counted: Tensor | None) -> Tensor:
     """The largest of the vectors that count in each bag; zeros where there is none."""
-    if counted is not None and not counted.is_meta:
+    if counted is not None and counted.memory.device is CPU:
         found = counted.nonzero().squeeze(-1)
         vectors, bag = vectors[found], bag[found]
     zeros = flambeau.zeros(bags, vectors.size(1), dtype=vectors.dtype, device=vectors.device)
@@ -201,7 +202,7 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
     if offsets is None or offsets.dim() != 1:
         raise ValueError(f"offsets has to be a 1D Tensor but got {None if offsets is None else shape_text(offsets)}")
     starts = offsets[:-1] if include_last_offset else offsets
-    if starts.numel() and not starts.is_meta and int(starts[0]) != 0:
+    if starts.numel() and starts.memory.device is CPU and int(starts[0]) != 0:
         raise RuntimeError(f"offsets[0] has to be 0: the first bag begins at position 0, got {int(starts[0])}")
     begins = flambeau.zeros(input.size(0) + 1, dtype=flambeau.int64, device=input.device)
     bag = begins.index_add(0, starts, flambeau.ones_like(starts, dtype=flambeau.int64)).cumsum(0)[:-1] - 1
