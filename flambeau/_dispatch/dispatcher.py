@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flambeau._dispatch import gradients, table
-from flambeau._dispatch.wrappers import ALIVE, is_changed, made, restored
+from flambeau._dispatch.wrappers import ALIVE, exchange, is_changed, made, restored
 from flambeau._ops import norms
 from flambeau._ops.calls import CallRecord, record_of
 from flambeau._ops.copying import contiguous_format
@@ -115,45 +115,43 @@ class Dispatcher(Tape):
 
     def overload(self, func: OpOverload, args: tuple, kwargs: dict) -> Any:
         """A call of one of ``torch.ops``' operators by somebody who may be above autograd."""
-        if self.grad and any(isinstance(each, TensorBase) and each.node is not None for each in _leaves((args, kwargs))):
+        if self.grad and any(each.node is not None for each in _tensors(args, kwargs)):
             return func._function(*args, **kwargs)
         return self.ask(func, args, kwargs)
 
-    def ask(self, func: OpOverload, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def ask(self, func: OpOverload, args: tuple, kwargs: dict[str, Any]) -> Any:
         """What the innermost mode, or the first class of an argument that has an answer, says that ``func(*args, **kwargs)`` is.
 
         Raises:
             TypeError: all that were asked returned ``NotImplemented``
         """
-        kwargs = kwargs or {}
-        tensors = [each for each in _leaves((args, kwargs)) if isinstance(each, TensorBase)]
-        if any(is_changed(each) for each in tensors):
-            args, kwargs = _mapped(restored, args), _mapped(restored, kwargs)
-            tensors = [each for each in _leaves((args, kwargs)) if isinstance(each, TensorBase)]
-        asked = overloaded(tensors) if self.classes else []
-        types = tuple([each.__class__ for each in asked])
+        asked: list[Any] = []
+        wrapped = [each for each in _tensors(args, kwargs) if each.memory.wrapped]
+        if wrapped:
+            if any(map(is_changed, wrapped)):
+                args, kwargs = _mapped(restored, args), _mapped(restored, kwargs)
+                wrapped = [each for each in _tensors(args, kwargs) if each.memory.wrapped]
+            if self.classes:
+                asked = overloaded(wrapped)
+            else:
+                args, kwargs = _mapped(_contents, args), _mapped(_contents, kwargs)
+        before, self.grad = self.grad, False
         modes = self.modes
-        with self.below():
-            if modes:
+        try:
+            if not modes and not asked:
+                return self.outside(func._function, *args, **kwargs)
+            types = tuple([each.__class__ for each in asked])
+            for each in [*modes[-1:], *asked]:
                 self.modes = modes[:-1]
-                try:
-                    answer = modes[-1].__torch_dispatch__(func, types, args, kwargs)
-                finally:
-                    self.modes = modes
-                if answer is not NotImplemented:
-                    return answer
-            for each in asked:
                 answer = each.__torch_dispatch__(func, types, args, kwargs)
                 if answer is not NotImplemented:
                     return answer
-            if asked or modes:
-                raise TypeError(
-                    f"Multiple dispatch failed for 'torch.ops.{func}'; all __torch_dispatch__ handlers returned NotImplemented: "
-                    f"{', '.join([*[repr(mode) for mode in modes[-1:]], *[str(each) for each in types]])}"
-                )
-            if any(each.memory.wrapped for each in tensors):
-                args, kwargs = _mapped(_contents, args), _mapped(_contents, kwargs)
-            return self.outside(func._function, *args, **kwargs)
+        finally:
+            self.grad, self.modes = before, modes
+        raise TypeError(
+            f"Multiple dispatch failed for 'torch.ops.{func}'; all __torch_dispatch__ handlers returned NotImplemented: "
+            f"{', '.join([*[repr(mode) for mode in modes[-1:]], *[str(each) for each in types]])}"
+        )
 
     def seen(self, func: OpOverload, args: tuple, kwargs: dict) -> Any:
         """A call of an operator of the user's own, below its gradient."""
@@ -253,6 +251,15 @@ class Dispatcher(Tape):
 
     # -- making tensors ------------------------------------------------------------------------------------------------
 
+    def new(self, layout: Layout, make: Callable[[Layout], Tensor], by_name: bool) -> Tensor:
+        """A tensor with memory of its own; nobody is asked about one that a function makes for itself."""
+        if not by_name:
+            return make(layout)
+        options = {"dtype": layout.dtype, "device": CPU, "pin_memory": False}
+        if layout.contiguous:
+            return self.make("empty", list(layout.shape), **options)
+        return self.make("empty_strided", list(layout.shape), list(layout.strides), **options)
+
     def make(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """What one of PyTorch's operators that make tensors gives."""
         with self.below():
@@ -271,12 +278,9 @@ class Dispatcher(Tape):
     def each(self, make: Callable, *operands: Tensor) -> Tensor:
         """Random numbers that ``make(*operands)`` draws."""
         with self.below():
-            return self.ask(table.named("random", make), operands)
+            return self.ask(table.named("random", make), operands, {})
 
     # -- what levels of vmap have to say -------------------------------------------------------------------------------
-
-    def note(self, storage: Any) -> None:
-        """Nothing: memory that was made in here is like any other."""
 
     def own(self, leaf: Any) -> None:
         """Say whose the node of a leaf is, in a function that ``vmap`` maps."""
@@ -347,20 +351,23 @@ def _wrapper_around(cls: type, data: Tensor, requires_grad: bool) -> Tensor | No
 
 
 set_watch(watch)
-FUNCTIONS.wrapper, FUNCTIONS.wrapper_around, FUNCTIONS.restored = _wrapper, _wrapper_around, restored
+FUNCTIONS.wrapper, FUNCTIONS.wrapper_around = _wrapper, _wrapper_around
+FUNCTIONS.restored, FUNCTIONS.exchange = restored, exchange
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------------
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if value.__class__ is dict:
-        value = value.values()
-    elif not isinstance(value, (tuple, list)):
-        yield value
-        return
-    for each in value:
-        yield from _leaves(each)
+def _tensors(args: Iterable[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """The tensors among arguments, which may be nested."""
+    found: list[Any] = []
+    pending = [*args, *kwargs.values()] if kwargs else args
+    for each in pending:
+        if isinstance(each, TensorBase):
+            found.append(each)
+        elif each.__class__ is list or isinstance(each, tuple):
+            found += _tensors(each, {})
+    return found
 
 
 def _mapped(function: Callable, value: Any) -> Any:

@@ -40,8 +40,14 @@ class Call(NamedTuple):
     kwargs: dict[str, Any] | None = None
 
     def __call__(self, inplace: bool = False) -> Any:
-        packet = getattr(ATEN, self.name + "_" if inplace else self.name)
-        return getattr(packet, self.overload)(*self.args, **(self.kwargs or {}))
+        key = (self.name + "_" if inplace else self.name, self.overload)
+        func = _overloads.get(key)
+        if func is None:
+            func = _overloads[key] = getattr(getattr(ATEN, key[0]), self.overload)
+        return func(*self.args, **(self.kwargs or {}))
+
+
+_overloads: dict[tuple[str, str], OpOverload] = {}
 
 
 class Rule:

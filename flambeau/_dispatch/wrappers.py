@@ -103,3 +103,23 @@ def restored(tensor: Any) -> Any:
         twin = twin.as_strided(tensor.layout.shape, tensor.layout.strides, tensor.layout.offset)
     twin.node, twin.output_nr = tensor.node, tensor.output_nr
     return twin
+
+
+_OF_THE_OBJECT = frozenset({"_grad", "_is_param", "_retains", "_views"})
+"""Attributes that a tensor keeps when it is given another's data."""
+
+
+def exchange(tensor: Any, value: Any) -> None:
+    """What ``tensor.data = value`` does with tensors of such classes.
+
+    Raises:
+        RuntimeError: they are of different classes
+    """
+    if tensor.__class__ is not value.__class__:
+        raise RuntimeError(
+            f"tensor.data = value: a {tensor.__class__.__name__} and a {value.__class__.__name__} have incompatible tensor types: put another "
+            "parameter in its place"
+        )
+    tensor.__dict__.update({name: each for name, each in value.__dict__.items() if name not in _OF_THE_OBJECT})
+    tensor.memory, tensor.layout = value.memory, value.layout
+    tensor.memory.fields = tensor.__dict__

@@ -70,24 +70,15 @@ layout_of: Callable[[tuple, DType], Layout] = _layout_in_python
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
-def new_empty(layout: Layout, device: Place = None) -> Tensor:
-    """A tensor with memory of its own and unspecified contents; the layout is dense and starts at 0."""
+def new_empty(layout: Layout, device: Place = None, by_name: bool = False) -> Tensor:
+    """A tensor with memory of its own and unspecified contents; the layout is dense and starts at 0.
+
+    If somebody is asked about calls (``_dispatch/``), it is what they say, where the user has asked for one ``by_name``.
+    """
     if device is not None and device is not CPU and is_meta(device):
         return nowhere(layout)
-    made = _fresh(layout)
-    if LOCAL.tape.batched:
-        LOCAL.tape.note(made.memory)
-    return made
-
-
-def room(layout: Layout, device: Place = None) -> Tensor:
-    """What ``new_empty`` gives, for a tensor that somebody asks for by name."""
     tape = LOCAL.tape
-    if not tape.dispatches:
-        return new_empty(layout, device)
-    if layout.contiguous:
-        return tape.make("empty", list(layout.shape), dtype=layout.dtype, device=device or CPU, pin_memory=False)
-    return tape.make("empty_strided", list(layout.shape), list(layout.strides), dtype=layout.dtype, device=device or CPU, pin_memory=False)
+    return tape.new(layout, _fresh, by_name) if tape.batched else _fresh(layout)
 
 
 def _fresh(layout: Layout) -> Tensor:
@@ -102,7 +93,7 @@ def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires
     """A tensor of the given size with unspecified contents."""
     if named:
         size = named_sizes("empty", "size", size, named)
-    result = room(layout_of(size, dtype or get_default_dtype()), device)
+    result = new_empty(layout_of(size, dtype or get_default_dtype()), device, True)
     if memory_format is not None:
         result = result.to(memory_format=memory_format)
     return into(out, _options(result, requires_grad, device, layout))

@@ -66,6 +66,7 @@ class Functions:
     backward: Callable[..., None]
     gradients: Callable[..., tuple]
     wrapper: Callable[..., Tensor]  # a tensor whose class says what operators do with it
+    exchange: Callable[[Any, Any], None]  # gives such a one what another of its class has
     restored: Callable[[Tensor], Tensor]  # such a one, of a plain tensor over its storage
     wrapper_around: Callable[..., Tensor | None]  # one that shows another tensor
     sparse: Callable[[], Any]  # the module that makes sparse tensors, which is built on all of this and loaded when it is first needed

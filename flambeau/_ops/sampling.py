@@ -294,7 +294,7 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
 
 
 def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
-    return creation.room(creation.layout_of(size, dtype or get_default_dtype()), device)
+    return new_empty(creation.layout_of(size, dtype or get_default_dtype()), device, True)
 
 
 def _address(fresh: Tensor) -> int:
@@ -366,7 +366,7 @@ def randint(
     if high is None or size is None:
         raise TypeError("randint() needs 'high' and 'size'")
     low = low or 0
-    result = creation.room(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64), device)
+    result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64), device, True)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     low, high = int(low), int(high)

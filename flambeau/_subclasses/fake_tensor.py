@@ -88,8 +88,8 @@ class FakeTensorMode(TorchDispatchMode):
         self.allow_non_fake_inputs = allow_non_fake_inputs
         self._known = WeakIdKeyDictionary()
 
-    def from_tensor(self, tensor: Tensor) -> FakeTensor:
-        """A fake tensor like another one: the same each time, and a parameter if that is one.
+    def from_tensor(self, tensor: Tensor, *, static_shapes: bool | None = None) -> FakeTensor:
+        """A fake tensor like another one: the same each time, and a parameter if that is one. Its shapes are static.
 
         Raises:
             AssertionError: it is a fake tensor of another mode

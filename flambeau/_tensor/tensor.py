@@ -280,6 +280,9 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, TensorBase):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if value.memory.wrapped or self.memory.wrapped:
+            FUNCTIONS.exchange(self, value)
+            return
         if value.memory.device is not self.memory.device:
             raise RuntimeError(
                 f"the data of a tensor on the device {self.device} cannot become those on {value.device}: make a new tensor or parameter of them "
@@ -455,14 +458,16 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         if id(self) in memo:
             return memo[id(self)]
         made = views.detach(self).clone()
-        if type(self) is not Tensor:
+        if type(made) is not type(self):
             made = made.as_subclass(type(self))
         made.requires_grad_(self.requires_grad)
         memo[id(self)] = made
         for name, value in self.__dict__.items():
             if name == "_grad":
                 made.__dict__["_grad"] = None if value is None else copy.deepcopy(value, memo)
-            elif not name.startswith("_"):
+            elif name == "_is_param":
+                made.__dict__[name] = value
+            elif not name.startswith("_") and not (self.memory.wrapped and name in made.__dict__):
                 made.__dict__[name] = copy.deepcopy(value, memo)
         return made
 

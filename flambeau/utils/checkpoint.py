@@ -200,7 +200,7 @@ def set_device_states(devices: Sequence[int], states: Sequence[Tensor], *, devic
         )
 
 
-# -- what PyTorch lets one choose, and what makes no difference to the result ----------------------------------------
+# -- what PyTorch lets one choose ---------------------------------------------------------------------------------------
 
 
 class CheckpointPolicy(enum.Enum):
@@ -221,10 +221,31 @@ def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
 def create_selective_checkpoint_contexts(
     policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
 ) -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Contexts for a checkpoint that keeps some results: they change nothing, for here all of them are computed again, to the same bits."""
+    """Contexts for a checkpoint that keeps the results of some operators, and computes the others again.
+
+    Args:
+        policy_fn_or_list: the operators whose results are kept, or a function ``policy(context, op, *args, **kwargs)`` that says so for each
+            call, as a ``CheckpointPolicy``; ``context.is_recompute`` tells it which of the two computations it is
+        allow_cache_entry_mutation: let results that are kept be written over meanwhile
+
+    Raises:
+        TypeError: it is neither a list nor a function
+        ValueError: the list has something that is no overload of an operator
+
+    Example::
+
+        >>> from functools import partial
+        >>> x, w = flambeau.ones(2, 3, requires_grad=True), flambeau.ones(3, 3)
+        >>> kept = partial(create_selective_checkpoint_contexts, [flambeau.ops.aten.mm.default])
+        >>> checkpoint(lambda x: (x @ w).sigmoid(), x, use_reentrant=False, context_fn=kept).sum().backward()
+        >>> x.grad[0]
+        tensor([0.1355, 0.1355, 0.1355])
+    """
     if not callable(policy_fn_or_list) and not isinstance(policy_fn_or_list, (list, tuple)):
         raise TypeError(f"policy_fn_or_list must be either a function or a list of ops, but got {type(policy_fn_or_list).__name__}")
-    return noop_context_fn()
+    from flambeau.utils._selective_checkpoint import contexts  # which is built on the dispatcher, and few need
+
+    return contexts(policy_fn_or_list, allow_cache_entry_mutation)
 
 
 def set_checkpoint_early_stop(enable: bool) -> AbstractContextManager:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from typing import Any
 
@@ -135,6 +136,27 @@ def test_parameters_keep_their_class() -> None:
     result = layer(Holder(torch.ones(2, 3)))
     result.sum().backward()
     assert type(result) is Holder and weight.grad.held.tolist() == [[2.0] * 3] * 4 and dict(layer.named_parameters())["weight"] is weight
+
+
+def test_networks_are_converted_copied_and_trained() -> None:
+    layer = nn.Linear(3, 2)
+    expected = copy.deepcopy(layer)
+    for name, parameter in list(layer.named_parameters()):
+        setattr(layer, name, nn.Parameter(Holder(parameter.detach().clone())))
+    other = copy.deepcopy(layer)
+    assert type(other.weight) is Holder and other.weight.held is not layer.weight.held and isinstance(other.weight, nn.Parameter)
+    for each in (layer, expected):
+        optimizer = torch.optim.AdamW(each.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            each(torch.ones(4, 3)).sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(layer.weight.held, expected.weight.detach())
+    assert not torch.equal(other.weight.held, layer.weight.held)
+    layer.double()
+    assert layer.weight.dtype is layer.weight.held.dtype is torch.float64 and type(layer.weight) is Holder
+    with pytest.raises(RuntimeError, match="incompatible tensor types"):
+        layer.weight.data = torch.ones(2, 3)
 
 
 def test_a_class_may_compute_otherwise() -> None:

@@ -92,8 +92,14 @@ class Level(Tape):
         """The tape that records."""
         return self.outer.root
 
+    def new(self, layout: Layout, make: Callable[[Layout], Tensor], by_name: bool) -> Tensor:
+        """A tensor with memory of its own, the same for all samples."""
+        made = make(layout)
+        self.note(made.memory)
+        return made
+
     def note(self, storage: Storage) -> None:
-        """Say that a storage was made in here, and the same for all samples."""
+        """Say that a storage was made in here."""
         self.made.add(storage)
         if isinstance(self.outer, Level):
             self.outer.note(storage)
