@@ -79,10 +79,9 @@ def same(name: str, found: list, expected: list) -> None:
 
 def cases(names: Any) -> list:
     return [
-        pytest.param(name, number, DTYPES[kind], id=f"{name}-{number}-{kind}")
+        pytest.param(name, number, DTYPES[KINDS[name][0]], id=f"{name}-{number}")
         for name in sorted(names)
         for number in range(len(SAMPLES[name]))
-        for kind in KINDS[name]
     ]
 
 
