@@ -11,10 +11,11 @@ from typing import Any
 
 from flambeau import ops
 from flambeau._ops.conv_shapes import output_sizes, transposed_sizes
+from flambeau._ops.elementwise import conj
 from flambeau._ops.indexing import INDEX_VIEW
+from flambeau._ops.matrix import matmul
 from flambeau._ops.node import GradNode
 from flambeau._ops.operator import Operator, fit
-from flambeau._ops.registry import OPERATORS
 from flambeau._ops.views import SELECT, SLICE, ViewOperator
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -229,7 +230,28 @@ SEEN_VIEWS = {
 """What stands for views in histories."""
 
 
-# -- batch norm, which is one operator of PyTorch's and several of ours --------------------------------------------------------
+# -- what is one operator of PyTorch's and several of ours -------------------------------------------------------------------
+
+
+class Whole(Seen):
+    """An operator of PyTorch's as histories have it, for which nothing of ours is recorded as a whole.
+
+    Args:
+        name, operands, statics, infer: as an ``Operator`` has them
+        grad_name: what its node is called
+        joint, formulas: as above
+    """
+
+    def __init__(
+        self, name: str, operands: tuple[str, ...], statics: tuple[str, ...], infer: Callable, grad_name: str, joint: Callable | None = None,
+        **formulas: Callable,
+    ) -> None:  # fmt: skip
+        self.name, self.grad_name = name, grad_name
+        self.names = self.operands = operands
+        self.statics, self.infer, self.variadic = statics, infer, False
+        self._formulas, self._plans = {}, {}
+        self.joint = joint
+        self.gradient(**(formulas if joint is None else dict.fromkeys(operands, joint)))
 
 
 def _infer_batch_norm(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
@@ -247,17 +269,32 @@ def _batch_norm(
     return (*found, None, None)
 
 
-class _BatchNorm(Seen):
-    """``native_batch_norm`` as histories have it; nothing of ours is recorded for it as a whole."""
-
-    def __init__(self) -> None:
-        op = OPERATORS["native_norm"]
-        super().__init__(op)
-        self.name, self.grad_name = "native_batch_norm", "NativeBatchNormBackward0"
-        self.names = self.operands = ("input", "weight", "bias", "running_mean", "running_var")
-        self.statics = ("training", "momentum", "eps")
-        self.infer, self.joint = _infer_batch_norm, _batch_norm
-        self.gradient(input=_batch_norm, weight=_batch_norm, bias=_batch_norm)
+BATCH_NORM = Whole(
+    "native_batch_norm",
+    ("input", "weight", "bias", "running_mean", "running_var"),
+    ("training", "momentum", "eps"),
+    _infer_batch_norm,
+    "NativeBatchNormBackward0",
+    _batch_norm,
+)
 
 
-BATCH_NORM = _BatchNorm()
+def _scaled(grad: Any, factor: Any) -> Any:
+    return grad if factor == 1 else grad * factor
+
+
+def _product(name: str, grad_name: str) -> Whole:
+    """``beta * input + alpha * (first @ second)``."""
+    return Whole(
+        name,
+        ("input", "first", "second"),
+        ("beta", "alpha"),
+        lambda operands, statics: lay.contiguous((*operands[1].shape[:-1], operands[2].shape[-1]), operands[1].dtype),
+        grad_name,
+        input=lambda grad, beta: _scaled(grad, beta),
+        first=lambda grad, second, alpha: matmul(_scaled(grad, alpha), conj(second).transpose(-1, -2)),
+        second=lambda grad, first, alpha: matmul(conj(first).transpose(-1, -2), _scaled(grad, alpha)),
+    )
+
+
+PRODUCTS = {"addmm": _product("addmm", "AddmmBackward0"), "baddbmm": _product("baddbmm", "BaddbmmBackward0")}

@@ -10,6 +10,7 @@ from flambeau._ops.arguments import in_place, int_tuple, into
 from flambeau._ops.autocast import as_product
 from flambeau._ops.matrix import bmm, matmul, mm
 from flambeau._ops.reduction import sum
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | N
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
+    if LOCAL.tape.dispatches and out is None:
+        return LOCAL.tape.product("addmm", input, mat1, mat2, beta, alpha)
     return _plus(input, mm(mat1, mat2), beta, alpha, out)
 
 
@@ -100,6 +103,8 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batches."""
+    if LOCAL.tape.dispatches and out is None:
+        return LOCAL.tape.product("baddbmm", input, batch1, batch2, beta, alpha)
     return _plus(input, bmm(batch1, batch2), beta, alpha, out)
 
 

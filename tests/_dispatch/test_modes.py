@@ -108,6 +108,7 @@ def test_gradients_are_those_of_passes_that_nobody_sees() -> None:
         (lambda x: torch.where(x > 0, x, x), ["gt.Scalar", "where.self"]),
         (lambda x: torch.cat([x, x]), ["cat.default"]),
         (lambda x: x.clone().add_(1).mul_(x).zero_(), ["clone.default", "add_.Tensor", "mul_.Tensor", "zero_.default"]),
+        (lambda x: torch.addmm(x[0], x, x.new_zeros(3, 3), beta=2), ["select.int", "zeros.default", "addmm.default"]),
         (lambda x: torch.zeros(2), ["zeros.default"]),
         (lambda x: torch.arange(3), ["arange.default"]),
         (lambda x: torch.tensor([1.0]), ["lift_fresh.default"]),
