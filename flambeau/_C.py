@@ -13,6 +13,7 @@ from flambeau.nn.modules._conversion import _parse_to
 DisableTorchFunction = overriding.AllDisabled
 DisableTorchFunctionSubclass = overriding.Disabled
 _disabled_torch_function_impl = overriding.disabled_torch_function
+_disabled_torch_dispatch_impl = overriding.disabled_torch_dispatch
 
 _TensorMeta = type
 """The class of `Tensor` as a class."""
@@ -81,10 +82,6 @@ DispatchKey = _Names()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "_disabled_torch_dispatch_impl":
-        from flambeau._dispatch.table import disabled_torch_dispatch
-
-        return disabled_torch_dispatch
     if name == "_DisableTorchDispatch":
         from flambeau.utils._mode_utils import no_dispatch
 

@@ -111,6 +111,16 @@ class Dispatcher(Tape):
         finally:
             self.grad = before
 
+    @contextmanager
+    def unasked(self) -> Iterator[None]:
+        """A context in which nobody is asked."""
+        before = self.modes, self.classes
+        self.modes, self.classes = [], False
+        try:
+            yield
+        finally:
+            self.modes, self.classes = before
+
     # -- asking ------------------------------------------------------------------------------------------------------
 
     def overload(self, func: OpOverload, args: tuple, kwargs: dict) -> Any:

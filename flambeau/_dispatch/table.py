@@ -17,6 +17,7 @@ from flambeau._ops.indexing import INDEX_VIEW
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.registry import OPERATORS
 from flambeau._ops.views import SLICE, ViewOperator
+from flambeau._tensor.overriding import disabled_torch_dispatch
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.device import CPU
@@ -130,11 +131,6 @@ def is_asked(cls: type) -> bool:
         method = getattr(cls, "__torch_dispatch__", None)
         known = _asked[cls] = method is not None and method is not disabled_torch_dispatch
     return known
-
-
-def disabled_torch_dispatch(func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    """What a class sets as its ``__torch_dispatch__`` not to be asked."""
-    return func(*args, **(kwargs or {}))
 
 
 # -- elementwise ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from flambeau._ops import (
     activation,
     attention,
@@ -58,6 +61,14 @@ FAMILIES = (
     normalization, norms, padding, pairs, pooling, products, quantization, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, segments, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of ``torch.ops``' operators, which PyTorch has here."""
+    if name in ("OpOverload", "OpOverloadPacket"):
+        return getattr(import_module(f"{__name__.partition('.')[0]}.ops"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 for _family in FAMILIES:
     for _name in _family.PUBLIC:

@@ -23,6 +23,7 @@ from typing import Any
 
 from flambeau._ops.native import native_methods, plain_methods
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 
 
 class _State(threading.local):
@@ -40,6 +41,15 @@ STATE = _State()
 def disabled_torch_function(func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
     """What a class sets as its ``__torch_function__`` to have functions run as they are."""
     with Disabled():
+        return func(*args, **(kwargs or {}))
+
+
+def disabled_torch_dispatch(func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """What a class sets as its ``__torch_dispatch__`` not to be asked, and what ``Tensor`` has: the operator runs, and nobody is asked meanwhile."""
+    tape = LOCAL.tape
+    if not tape.dispatches:
+        return func(*args, **(kwargs or {}))
+    with tape.unasked():
         return func(*args, **(kwargs or {}))
 
 
@@ -118,7 +128,8 @@ def is_asked(cls: type) -> bool:
 
 def _is_left_out(cls: type) -> bool:
     inherited = getattr(getattr(cls, "__torch_function__", None), "__func__", None)
-    return hasattr(cls, "__torch_dispatch__") and _plain is not None and inherited is _plain.__torch_function__.__func__  # type: ignore[attr-defined]
+    asks = getattr(cls, "__torch_dispatch__", disabled_torch_dispatch) is not disabled_torch_dispatch
+    return asks and _plain is not None and inherited is _plain.__torch_function__.__func__  # type: ignore[attr-defined]
 
 
 _plain: type | None = None

@@ -73,6 +73,8 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """What functions do with instances of a subclass: they run, and their results are instances of it, too."""
         return overriding.default(cls, func, types, args, kwargs)
 
+    __torch_dispatch__ = staticmethod(overriding.disabled_torch_dispatch)
+
     # -- what it is ------------------------------------------------------------------------------------------------
 
     @property
@@ -425,7 +427,7 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
         """A leaf of a subclass that shares the memory of ``data``."""
         if overriding.is_asked(cls):
             overriding.activate()
-        if hasattr(cls, "__torch_dispatch__"):
+        if cls.__torch_dispatch__ is not overriding.disabled_torch_dispatch:  # type: ignore[attr-defined]
             made = FUNCTIONS.wrapper_around(cls, data, requires_grad)
             if made is not None:
                 return made

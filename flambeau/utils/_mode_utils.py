@@ -18,9 +18,5 @@ def no_dispatch() -> Iterator[None]:
     if not isinstance(tape, Dispatcher):
         yield
         return
-    before = tape.modes, tape.classes
-    tape.modes, tape.classes = [], False
-    try:
+    with tape.unasked():
         yield
-    finally:
-        tape.modes, tape.classes = before

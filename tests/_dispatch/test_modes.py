@@ -338,4 +338,5 @@ def test_what_an_operator_says_of_itself() -> None:
     add, relu_ = aten.add.Tensor, aten.relu_.default
     assert add.name() == "aten::add.Tensor" and add.overloadpacket is aten.add and add.namespace == "aten" and str(add) == "aten.add.Tensor"
     assert (add._schema.name, add._schema.overload_name, add._schema.is_mutable) == ("aten::add", "Tensor", False)
+    assert isinstance(add, torch._ops.OpOverload) and isinstance(aten.add, torch._ops.OpOverloadPacket)
     assert relu_.name() == "aten::relu_" and relu_._schema.is_mutable and f"{add.__module__}.{add.__name__}" == "torch._ops.aten.add.Tensor"

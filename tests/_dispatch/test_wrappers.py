@@ -222,6 +222,20 @@ def test_tensors_that_show_others() -> None:
     assert type(y) is torch.Tensor and y.tolist() == [2.0, 2.0] and NAMES == ["aten::add.Tensor"]
 
 
+def test_a_class_may_leave_it_to_tensors() -> None:
+    class Noting(torch.Tensor):
+        @staticmethod
+        def __new__(cls, data: Any) -> Any:
+            return torch.Tensor._make_subclass(cls, data)
+
+        @classmethod
+        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            NAMES.append(func.name())
+            return super().__torch_dispatch__(func, types, args, kwargs)
+
+    assert (Noting(torch.ones(2)) * 3).sum().item() == 6.0 and NAMES == ["aten::mul.Tensor"]
+
+
 def test_classes_that_are_not_asked() -> None:
     class Plain(torch.Tensor):
         __torch_dispatch__ = _disabled_torch_dispatch_impl
