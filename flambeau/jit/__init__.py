@@ -7,15 +7,16 @@ saves other modules as ``torch.save`` does, so that ``jit.load`` needs their cla
 from __future__ import annotations
 
 import builtins
+import os
 import pickle
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from flambeau._serialization.files import is_path, reading
 from flambeau.futures import Future
-from flambeau.jit._script import ScriptFunction, ScriptModule, mark
+from flambeau.jit._script import Error, ScriptFunction, ScriptModule, mark
 from flambeau.nn import Module
 from flambeau.serialization import load as _load
 from flambeau.serialization import safe_globals
@@ -120,13 +121,13 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
     Raises:
         RuntimeError: the file is damaged, is one of PyTorch's TorchScript, or holds something else
     """
-    if zipfile.is_zipfile(f):
-        with zipfile.ZipFile(f) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise RuntimeError(
-                    "the file is a TorchScript program, which needs PyTorch's interpreter: there is no TorchScript in Flambeau. "
-                    "Save the model by torch.save(model.state_dict(), path) and load that into the same class"
-                )
+    if is_path(f) and not os.path.isfile(f):
+        raise ValueError(f"The provided filename {f} does not exist")
+    with reading(f) as stream:
+        from flambeau.jit.torchscript.archive import is_archive, load_archive
+
+        if is_archive(stream):
+            return load_archive(stream, map_location, _extra_files)
     traced = _load_traced(f, _extra_files)
     if traced is not None:
         return traced
@@ -264,10 +265,6 @@ def interface(obj: type) -> type:
 def isinstance(obj: Any, target_type: Any) -> bool:
     """As Python's, for types without parameters."""
     return builtins.isinstance(obj, target_type)
-
-
-class Error(Exception):
-    """What a scripted function raises in PyTorch; here it raises what the function does."""
 
 
 def export_opnames(m: Any) -> list[str]:
