@@ -8,16 +8,18 @@ from __future__ import annotations
 import operator
 import os
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import flambeau
 from flambeau import Tensor, ops, overrides
-from flambeau._serialization.files import reading
+from flambeau._serialization.files import reading, writing
 from flambeau.export._allowed import REFUSED, operator_named
 from flambeau.export._inputs import InputCheck
 from flambeau.export._names import checked_name, is_name
 from flambeau.export._pt2_reading import is_pt2, load_pt2
+from flambeau.export._pt2_writing import NotWritable, pt2_records, write_pt2
 from flambeau.export._tracing import Described, check
 from flambeau.export._trees import CONTAINERS
 from flambeau.export.exported_program import ExportedProgram
@@ -53,7 +55,8 @@ _ARGUMENTS: dict[str, Callable] = {"tensor": TensorArgument, "size": SymIntArgum
 def save(
     ep: ExportedProgram, f: str | os.PathLike | BinaryIO, *, extra_files: dict[str, Any] | None = None, opset_version: Any = None, pickle_protocol: int = 2
 ) -> None:  # fmt: skip
-    """Save an exported program.
+    """Save an exported program in PyTorch's format, so that PyTorch reads the file as well; one that calls what is no operator of PyTorch's, or
+    holds else what these files do not, in Flambeau's own, with a warning that says what it is.
 
     Args:
         ep: the program
@@ -66,8 +69,21 @@ def save(
     """
     if not isinstance(ep, ExportedProgram):
         raise TypeError(f"torch.export.save saves what torch.export.export returns, not a {type(ep).__name__}: use torch.save")
+    texts = {str(name): str(text) for name, text in (extra_files or {}).items()}
+    try:
+        records = pt2_records(ep, texts)
+    except NotWritable as reason:
+        save_own(ep, f, texts)
+        warnings.warn(f"the program was saved in Flambeau's own format, which PyTorch does not read: {reason}", UserWarning, stacklevel=2)
+        return
+    with writing(f) as stream:
+        write_pt2(records, stream, "archive")
+
+
+def save_own(ep: ExportedProgram, f: Any, texts: dict[str, str]) -> None:
+    """Save a program in Flambeau's own format, which holds any."""
     flambeau.save({
-        "format": _FORMAT, "version": _VERSION, "extra_files": {str(name): str(text) for name, text in (extra_files or {}).items()},
+        "format": _FORMAT, "version": _VERSION, "extra_files": texts,
         "nodes": [_node(node) for node in ep.graph.nodes], "state_dict": dict(ep.state_dict), "constants": dict(ep.constants),
         "inputs": [(spec.kind.name, _argument(spec.arg), spec.target, spec.persistent) for spec in ep.graph_signature.input_specs],
         "outputs": [_argument(spec.arg) for spec in ep.graph_signature.output_specs], "ranges": {name: tuple(limits) for name, limits in ep.ranges.items()},
@@ -79,14 +95,15 @@ def save(
 def load(
     f: str | os.PathLike | BinaryIO, *, extra_files: dict[str, Any] | None = None, expected_opset_version: Any = None
 ) -> ExportedProgram:
-    """Load a program that `save` has saved. Nothing in the file is run; the program itself can only call operators on tensors.
+    """Load a program that `save` has saved, or PyTorch's. Nothing in the file is run; the program itself can only call operators on tensors.
 
     Args:
         f: a path, or a stream that can seek
         extra_files: texts that were saved with it are put in for the names in this dictionary
 
     Raises:
-        RuntimeError: the file is damaged, or was not written by `save` (PyTorch's own files are not read)
+        RuntimeError: the file is damaged, or is no exported program
+        NotImplementedError: a program that PyTorch has written calls an operator that is not available here
     """
     with reading(f) as stream:
         if is_pt2(stream):
@@ -177,7 +194,7 @@ def _check_names(op: str, name: Any, target: Any, kwargs: Any) -> None:
 
 def _node(node: Node) -> tuple:
     val = node.meta.get("val")
-    described = (val.shape, val.dtype, val.requires_grad) if isinstance(val, Described) else None
+    described = (val.shape, val.dtype, val.requires_grad, val.strides) if isinstance(val, Described) else None
     return node.op, node.name, _target(node), _value(node.args), _value(dict(node.kwargs)), described
 
 

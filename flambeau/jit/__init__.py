@@ -105,11 +105,11 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
     importable there.
     """
     if _is_trace(m):
-        from flambeau.export import save as save_program
+        from flambeau.export._saving import save_own
 
         module = m if builtins.isinstance(m, Module) else m._module
         about = {"jit.kind": type(m).__name__, "jit.name": module.original_name, "jit.training": "1" if module.training else ""}
-        save_program(module.program(), f, extra_files={**about, **(_extra_files or {})})
+        save_own(module.program(), f, {**about, **(_extra_files or {})})
         return
     _save({"flambeau.jit": 1, "module": m, "files": dict(_extra_files or {})}, f)
 

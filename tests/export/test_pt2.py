@@ -91,6 +91,115 @@ def test_a_program_is_copied_and_decomposed():
     torch.testing.assert_close(program.run_decompositions().module()(x), module(x))
 
 
+# -- writing ---------------------------------------------------------------------------------------------------------------
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.lstm = nn.LSTM(4, 3, batch_first=True, bidirectional=True)
+        self.tied = self.lstm.weight_ih_l0
+        self.register_buffer("hidden", torch.ones(1), persistent=False)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.constant = torch.tensor([1.0, 2.0])
+
+    def forward(self, x, *more, scale=2):
+        self.calls += 1
+        y = nn.functional.interpolate(self.norm(self.conv(x)), scale_factor=0.5, mode="bilinear") * scale + self.hidden
+        steps, _ = self.lstm(y.flatten(2).transpose(1, 2))
+        values, _ = steps.std(-1, keepdim=True).max(1)
+        picked = steps[:, torch.tensor([0, 2])].masked_fill(steps[:, :2] > 0, float("-inf")).to(torch.float64)
+        return {"a": [values, picked, None, "text", x.shape[0] * 2 + 1], "b": (more[0] + self.constant, steps.mean())}
+
+
+@pytest.fixture
+def program():
+    torch.manual_seed(0)
+    net = Net().eval()
+    net.conv.bias.requires_grad_(False)
+    args = (torch.linspace(-1, 1, 384).reshape(2, 3, 8, 8), torch.ones(2))
+    return export.export(net, args, {"scale": 3}, dynamic_shapes={"x": {0: export.Dim("batch", max=50)}, "more": (None,), "scale": None})
+
+
+def copied(program, **options):
+    file = io.BytesIO()
+    export.save(program, file, **options)
+    file.seek(0)
+    return file
+
+
+def test_a_program_is_written_as_pytorch_writes_it(program):
+    with zipfile.ZipFile(copied(program, extra_files={"about.txt": "a text"})) as file:
+        names = file.namelist()
+        saved = json.loads(file.read("archive/models/model.json"))
+        assert file.read("archive/extra/about.txt") == b"a text" and file.read("archive/archive_format") == b"pt2"
+    assert "archive/data/weights/weight_0" in names and "archive/version" not in names
+    calls = {node["target"]: node for node in graph(saved)["nodes"]}
+    assert {"torch.ops.aten.conv2d.default", "torch.ops.aten.upsample_bilinear2d.vec", "torch.ops.aten.std.correction"} < set(calls)
+    assert [each["name"] for each in calls["torch.ops.aten.lstm.input"]["inputs"]][:3] == ["input", "hx", "params"]
+    assert len(calls["torch.ops.aten.lstm.input"]["outputs"]) == 3 and calls["torch.ops.aten.std.correction"]["inputs"][-1]["kind"] == 2
+    sizes = graph(saved)["tensor_values"]["x"]["sizes"]
+    assert sizes[0]["as_expr"] == {"expr_str": "Symbol('s0', positive=True, integer=True)", "hint": {"as_int": 2}} and sizes[1] == {
+        "as_int": 3
+    }
+    assert saved["range_constraints"] == {"s0": {"min_val": 0, "max_val": 50}}
+
+
+def test_a_program_comes_back(program, tmp_path):
+    export.save(program, tmp_path / "net.pt2")
+    again = export.load(tmp_path / "net.pt2")
+    assert [str(node.target) for node in again.graph.nodes if node.op == "call_function"] == [
+        str(node.target) for node in program.graph.nodes if node.op == "call_function"
+    ]
+    assert str(again.graph_signature).replace("more_0", "more") == str(program.graph_signature).replace("more_0", "more")
+    x = torch.linspace(-2, 1, 960).reshape(5, 3, 8, 8)
+    got, expected = again.module()(x, torch.ones(2), scale=3), program.module()(x, torch.ones(2), scale=3)
+    assert_equal(got, expected)
+    assert [each.requires_grad for each in again.parameters()] == [each.requires_grad for each in program.parameters()]
+    state = again.state_dict
+    assert state["tied"] is state["lstm.weight_ih_l0"] and state["calls"].item() == 1 and again.module().hidden.item() == 1
+    with pytest.raises(AssertionError, match="Guard failed"):
+        again.module()(torch.ones(51, 3, 8, 8), torch.ones(2), scale=3)
+    with pytest.raises(AssertionError, match="Guard failed"):
+        again.module()(x, torch.ones(2), scale=4)
+    assert_equal(export.load(copied(again)).module()(x, torch.ones(2), scale=3), expected)
+    assert_equal(again.example_inputs, program.example_inputs)
+
+
+def assert_equal(got, expected):
+    for one, other in zip(leaves(got), leaves(expected), strict=True):
+        assert torch.equal(one, other) if isinstance(other, torch.Tensor) else one == other
+
+
+class Odd(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: nn.functional.lp_pool1d(x, 2.0, 2), "lp_pool1d, which is no operator"),
+        (lambda x: x.mT, "getattr, which is no operator"),
+        (lambda x: nn.functional.pad(x, (1, 1)).flatten(), "is not known as an expression"),
+    ],
+)
+def test_what_pytorch_has_no_form_for_is_saved_in_our_own(function, reason):
+    x = torch.linspace(0, 1, 8).reshape(2, 2, 2) if "lp_pool1d" not in reason else torch.linspace(0, 1, 8).reshape(2, 4)
+    shapes = ({0: export.Dim("a"), 1: export.Dim("b")},) if "expression" in reason else None
+    program = export.export(Odd(function), (x[0] if shapes else x,), dynamic_shapes=shapes)
+    with pytest.warns(UserWarning, match=f"own format.*{reason}"):
+        file = copied(program)
+    example = program.example_inputs[0]
+    assert torch.equal(export.load(file).module()(*example), program.module()(*example))
+
+
 # -- files that nobody should trust --------------------------------------------------------------------------------------
 
 
