@@ -202,6 +202,10 @@ def _pad_enum(self: Tensor, pad: Sequence[int], mode: int, value: float | None =
     return F.pad(self, tuple(pad), _PADDINGS[mode], value)
 
 
+def _with_indices(function: Callable) -> Callable[..., tuple[Tensor, Tensor]]:
+    return lambda self, output_size: function(self, output_size, return_indices=True)
+
+
 def _fractional_pool(function: Callable) -> Callable[..., Any]:
     return lambda self, kernel_size, output_size, random_samples: function(
         self, kernel_size, output_size, return_indices=True, _random_samples=random_samples
@@ -431,6 +435,7 @@ OPERATORS: dict[str, Callable] = {
     "rsub": _rsub,
     # images
     "__interpolate": F.interpolate,
+    **{f"adaptive_max_pool{n}d": _with_indices(getattr(F, f"adaptive_max_pool{n}d")) for n in (1, 2, 3)},
     "_adaptive_avg_pool2d": F.adaptive_avg_pool2d,
     "_adaptive_avg_pool3d": F.adaptive_avg_pool3d,
     "_pad_circular": lambda self, pad: F.pad(self, tuple(pad), "circular"),
@@ -461,6 +466,15 @@ OPERATORS: dict[str, Callable] = {
     "pad_sequence": pad_sequence,
     "embedding_bag": _embedding_bag,
     **LOSSES,
+    "cosine_embedding_loss": lambda input1, input2, target, margin=0.0, reduction=1: flambeau.cosine_embedding_loss(
+        input1, input2, target, margin, reduction),
+    "ctc_loss": lambda log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False: flambeau.ctc_loss(
+        log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity),
+    "hinge_embedding_loss": lambda self, target, margin=1.0, reduction=1: flambeau.hinge_embedding_loss(self, target, margin, reduction),
+    "margin_ranking_loss": lambda input1, input2, target, margin=0.0, reduction=1: flambeau.margin_ranking_loss(
+        input1, input2, target, margin, reduction),
+    "triplet_margin_loss": lambda anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=1: flambeau.triplet_margin_loss(
+        anchor, positive, negative, margin, p, eps, swap, reduction),
     "multi_margin_loss": _multi_margin,
     "multilabel_margin_loss": _multilabel_margin,
     "nll_loss": _nll,
@@ -479,6 +493,9 @@ OPERATORS: dict[str, Callable] = {
     "_linalg_eigh": lambda A, UPLO="L", compute_v=True: flambeau.linalg.eigh(A, UPLO),
     "_linalg_svd": lambda A, full_matrices=False, compute_uv=True, *, driver=None: flambeau.linalg.svd(A, full_matrices),
     "_unique2": _unique2,
+    "block_diag": lambda tensors: flambeau.block_diag(*tensors),
+    "cartesian_prod": lambda tensors: flambeau.cartesian_prod(*tensors),
+    "chain_matmul": lambda matrices: flambeau.chain_matmul(*matrices),
     "stft": _stft,
     "tensordot": _tensordot,
     "unique_consecutive": _unique_consecutive,

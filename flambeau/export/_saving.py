@@ -1,6 +1,7 @@
-"""Exported programs in files: plain values and tensors, so that loading one runs nothing of it.
+"""Exported programs in files: PyTorch's format (`_pt2_writing.py`, `_pt2_reading.py`), and here Flambeau's own, which holds any program.
 
-A program may only name operators on tensors (`allowed`), and a file that names anything else is refused.
+Both are plain values and tensors, so that loading one runs nothing of it: a program may only name operators on tensors (`_allowed.py`), and a
+file that names anything else is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """TorchScript, as far as it means to run a function faster or elsewhere: a traced function is a program, a scripted one the function itself.
 
-There is no TorchScript language here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
-saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. PyTorch's TorchScript files are neither read nor written.
+Nothing is compiled to TorchScript here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
+saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. The archives that PyTorch's ``jit.save`` writes are read, and
+their TorchScript is interpreted (``torchscript/``); they are not written.
 """
 
 from __future__ import annotations
@@ -115,11 +116,18 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
 
 
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Module:
-    """Load what ``jit.save`` has saved. Nothing in the file is run: a trace can only call operators on tensors, and of other modules only
-    those are built whose classes the process has imported, with tensors and plain values as attributes.
+    """Load what ``jit.save``, Flambeau's or PyTorch's, has saved. Nothing in the file is run as Python: a trace can only call operators on
+    tensors, a TorchScript program only what the interpreter knows, and of other modules only those are built whose classes the process has
+    imported, with tensors and plain values as attributes.
+
+    Args:
+        f: a path, or a stream that can seek
+        map_location: where tensors go, as in ``torch.load``
+        _extra_files: what was saved besides is put in for the names in this dictionary
 
     Raises:
-        RuntimeError: the file is damaged, is one of PyTorch's TorchScript, or holds something else
+        RuntimeError: the file is damaged, or holds something else
+        ValueError: there is no such file
     """
     if is_path(f) and not os.path.isfile(f):
         raise ValueError(f"The provided filename {f} does not exist")
