@@ -219,10 +219,14 @@ class Arithmetic(nn.Module):
         x[:, 0] = x[:, 0] + x.shape[0]
         values, positions = picked.max(-1)
         parts = torch.cat([z, z], 1).split([1, 3], 1)
+        with torch.no_grad():
+            level = z.clamp(max=1.0).mean() * self.weight.sum()
+            bound = level + 1
+        steps = steps * level.clamp(0.5, 0.5).item()
         complex_ = torch.ones(2, dtype=torch.complex64) * 2j
         return {
             "all": z.sum() + self.constant,
-            "rest": [picked, steps, values, positions, parts[1], complex_.abs(), None, 3, x.clone(), z > 1],
+            "rest": [picked * level + bound, steps, values, positions, parts[1], complex_.abs(), None, 3, x.clone(), z > 1],
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -47,6 +48,7 @@ _FUNCTIONS: dict[str, Callable] = {
     "torch.sym_min": min, "torch.sym_not": operator.not_,
 }  # fmt: skip
 """Functions of sizes, besides operators."""
+_GRADIENTS = "torch.ops.higher_order.wrap_with_set_grad_enabled"
 _KEYWORD = 2
 
 
@@ -249,6 +251,8 @@ class _Reader:
     # -- nodes -------------------------------------------------------------------------------------------------------------
 
     def _node(self, saved: dict[str, Any]) -> None:
+        if saved["target"] == _GRADIENTS:
+            return self._block(saved)
         target, args, kwargs = _target(saved["target"]), [], {}
         for each in saved["inputs"]:
             if each.get("kind") == _KEYWORD:
@@ -264,11 +268,33 @@ class _Reader:
         if single:
             self.nodes[name] = node
             return
-        parts = outputs if len(outputs) > 1 else [_part(each) for _, content in outputs for each in content]
-        for index, (kind, content) in enumerate(parts):
+        for index, (kind, content) in enumerate(_parts(outputs)):
             if kind != "as_none":
                 part = content.get("name") or content["as_name"]
                 self._known(part, self.graph.create_node("call_function", operator.getitem, (node, index), {}, checked_name(part)))
+
+    def _block(self, saved: dict[str, Any]) -> None:
+        """The nodes of a block of ``no_grad`` or ``enable_grad``; without gradients, it works on detached tensors."""
+        enabled, block, *args = [each["arg"] for each in saved["inputs"]]
+        graph, given = block["as_graph"]["graph"], [self._argument(each) for each in args]
+        if not enabled["as_bool"]:
+            given = [self._detached(each) for each in given]
+        outer = self.nodes, self.values
+        self.nodes = {_only(each)[1]["name"]: value for each, value in zip(graph["inputs"], given, strict=True)}
+        self.values = graph["tensor_values"]
+        for node in graph["nodes"]:
+            self._node(node)
+        results = [self._argument(each) for each in graph["outputs"]]
+        self.nodes, self.values = outer
+        for (_, content), result in zip(_parts([_only(each) for each in saved["outputs"]]), results, strict=True):
+            self.nodes[content.get("name") or content["as_name"]] = result
+
+    def _detached(self, value: Any) -> Any:
+        if not (isinstance(value, Node) and isinstance(value.meta.get("val"), Described)):
+            return value
+        node = self.graph.call_function(ops.aten.detach.default, (value,))
+        node.meta["val"] = dataclasses.replace(value.meta["val"], requires_grad=False)
+        return node
 
     def _name(self, saved: dict[str, Any], outputs: list[tuple[str, Any]]) -> str:
         """A node's name: that of its only output, or its own."""
@@ -310,6 +336,13 @@ def _only(saved: dict[str, Any]) -> tuple[str, Any]:
     """The name and the content of a union."""
     ((kind, content),) = saved.items()
     return kind, content
+
+
+def _parts(outputs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The results of a node one by one; a single one may be a list of tensors."""
+    if len(outputs) == 1 and outputs[0][0] in ("as_tensors", "as_optional_tensors"):
+        return [_part(each) for each in outputs[0][1]]
+    return outputs
 
 
 def _part(saved: dict[str, Any]) -> tuple[str, Any]:
