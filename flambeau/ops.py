@@ -14,26 +14,6 @@ from flambeau._tape.tape import LOCAL
 _FAMILIES = ("linalg", "special", "fft")
 
 
-_INNER = {
-    "_to_copy": lambda self, **options: self.to(copy=True, **options),
-    "_pin_memory": lambda self, device=None: self.pin_memory(device),
-    "alias": lambda self: self.view_as(self),
-    "slice": lambda self, dim=0, start=None, end=None, step=1: self[(slice(None),) * (dim % self.dim()) + (slice(start, end, step),)],
-    "index": lambda self, indices: self[tuple(slice(None) if each is None else each for each in indices)],
-    "sym_numel": lambda self: self.numel(),
-    "sym_size": lambda self, dim: self.size(dim),
-    "sym_stride": lambda self, dim: self.stride(dim),
-}
-"""Operators that PyTorch has no other name for."""
-
-_LOSSES = frozenset({
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss", "nll_loss_nd", "smooth_l1_loss",
-})  # fmt: skip
-"""Losses whose operators take their reduction as a number."""
-
-_RECURRENT = frozenset({"gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"})
-"""Recurrent layers and cells, which PyTorch has modules for besides."""
-
 _SPARSE = ("_sparse_addmm", "_sparse_mm_reduce_impl")
 """Operators that packages refer to, although they run on no dense tensor."""
 
@@ -154,22 +134,12 @@ def _absent(name: str) -> Any:
 
 def _function(name: str) -> Any:
     """What computes an operator: a public function, one of a family (`linalg_inv`, `special_erf`) or a tensor's method."""
-    from flambeau._dispatch.operators import FUNCTIONS
-
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
     if name in _SPARSE:
         return _absent(name)
-    if name in _INNER:
-        return _INNER[name]
-    if name in _LOSSES:
-        from flambeau.nn.functional._loss_operators import LOSSES
+    from flambeau._aten import OPERATORS
 
-        return LOSSES[name]
-    if name in _RECURRENT:
-        from flambeau.nn.functional._recurrent_operators import CELLS, LAYERS
-
-        return {**CELLS, **LAYERS}[name]
+    if name in OPERATORS:
+        return OPERATORS[name]
     family, _, rest = name.partition("_")
     homes = [(package, name), (package.nn.functional, name), (package.Tensor, name)]
     if family in _FAMILIES:

@@ -154,7 +154,7 @@ def load(
         except pickle.UnpicklingError as error:
             raise pickle.UnpicklingError(f"Weights only load failed. {error}") from error
 
-    restore = _restore(map_location)
+    restore = restore_at(map_location)
     with reading(f) as stream:
         start = stream.tell()
         magic = stream.read(4)
@@ -162,10 +162,30 @@ def load(
         if not magic:
             raise EOFError("Ran out of input: the file is empty")
         if magic == b"PK\x03\x04":
-            return _load_archive(ArchiveReader(stream), unpickle, restore, stream if mmap else None, _names_meta(map_location))
+            archive = ArchiveReader(stream)
+            if "constants.pkl" in archive:
+                return _load_torchscript(stream, start, map_location, weights_only)
+            return _load_archive(archive, unpickle, restore, stream if mmap else None, names_meta(map_location))
         if mmap:
             raise RuntimeError("mmap can only be used with files saved with _use_new_zipfile_serialization=True; save the file anew")
         return legacy.load(stream, unpickle, restore)
+
+
+def _load_torchscript(stream: BinaryIO, start: int, map_location: MAP_LOCATION, weights_only: bool) -> Any:
+    """A program in the place of a checkpoint: as in PyTorch, a module is no weights."""
+    if weights_only:
+        raise RuntimeError(
+            "Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``: this file is a program that torch.jit.save "
+            "has written. Use ``torch.jit.load``, which runs nothing of the file"
+        )
+    warnings.warn(
+        "'torch.load' received a zip file that looks like a TorchScript archive dispatching to 'torch.jit.load' (call 'torch.jit.load' directly to silence this warning)",
+        UserWarning, stacklevel=3,
+    )  # fmt: skip
+    from flambeau.jit import load as load_program
+
+    stream.seek(start)
+    return load_program(stream, map_location)
 
 
 def get_unsafe_globals_in_checkpoint(f: FILE_LIKE) -> list[str]:
@@ -217,8 +237,13 @@ class skip_data:
 def _load_archive(
     archive: ArchiveReader, unpickle: Callable[[BinaryIO, Callable], Any], restore: Restore, mapped_file: BinaryIO | None, nowhere: bool
 ) -> Any:
-    if "constants.pkl" in archive:
-        raise RuntimeError("this file is a TorchScript program (made by torch.jit.save), which only PyTorch can run")
+    return unpickle(io.BytesIO(archive.read("data.pkl")), storages_of(archive, "data", restore, mapped_file, nowhere))
+
+
+def storages_of(
+    archive: ArchiveReader, folder: str, restore: Restore, mapped_file: BinaryIO | None = None, nowhere: bool = False
+) -> Callable[[tuple], LoadedStorage]:
+    """What gives the storages that a pickle in an archive names; each is read once, from a folder."""
     byteorder = archive.read("byteorder").decode() if "byteorder" in archive else "little"
     if byteorder not in ("little", "big"):
         raise ValueError(f"Unknown endianness type: {byteorder}")
@@ -232,7 +257,7 @@ def _load_archive(
             raise pickle.UnpicklingError(f"Unknown saved id: {identity!r}")
         _, storage_type, key, location, numel = identity
         if key not in storages:
-            record = f"data/{key}"
+            record = f"{folder}/{key}"
             nbytes = archive.size(record)
             if numel * storage_type.dtype.itemsize != nbytes:
                 raise RuntimeError(f"record {record} has {nbytes} bytes, but the object expects {numel} elements of {storage_type.dtype!r}")
@@ -250,7 +275,7 @@ def _load_archive(
             storages[key] = restore(storage, location)
         return storages[key]
 
-    return unpickle(io.BytesIO(archive.read("data.pkl")), persistent_load)
+    return persistent_load
 
 
 def _mapped(memory: np.ndarray, offset: int, nbytes: int, storage_type: StorageType) -> LoadedStorage | None:
@@ -260,7 +285,7 @@ def _mapped(memory: np.ndarray, offset: int, nbytes: int, storage_type: StorageT
     return LoadedStorage.over(memory[offset : offset + nbytes], storage_type.dtype)
 
 
-def _restore(map_location: MAP_LOCATION) -> Restore:
+def restore_at(map_location: MAP_LOCATION) -> Restore:
     """What becomes of a storage that was saved on a device.
 
     Raises:
@@ -297,7 +322,7 @@ def _named(location: str | bytes | Device) -> str:
     return location.decode() if isinstance(location, bytes) else str(location)
 
 
-def _names_meta(map_location: MAP_LOCATION) -> bool:
+def names_meta(map_location: MAP_LOCATION) -> bool:
     """Whether everything goes to the meta device, so that no elements need be read."""
     return isinstance(map_location, (str, bytes, Device)) and _named(map_location).split(":")[0] == "meta"
 

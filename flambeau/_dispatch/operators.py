@@ -180,6 +180,11 @@ def index_put(self: Any, indices: Any, values: Any, accumulate: bool = False) ->
 
 
 def index_put_(self: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    if all(index is not None for index in indices):
+        return self.index_put_(tuple(indices), values, accumulate)
+    if not accumulate:
+        self[tuple(slice(None) if index is None else index for index in indices)] = values
+        return self
     axes = tuple([axis for axis, index in enumerate(indices) if index is not None])
     given = [index for index in indices if index is not None]
     return OPERATORS["index_put"].inplace(self, self, values, *given, statics=(axes, accumulate))

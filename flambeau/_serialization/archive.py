@@ -59,9 +59,10 @@ class ArchiveWriter:
         header = (b"PK\x01\x02", 0, 0, flags, 0, 0, 0, checksum, short, short, len(path), len(extra), 0, 0, 0, 0, at)
         self._directory.append(_CENTRAL_HEADER.pack(*header) + path + extra)
 
-    def close(self) -> None:
-        """Add the last records and the directory."""
-        self.write("version", _ARCHIVE_VERSION)
+    def close(self, version: bool = True) -> None:
+        """Add the last records and the directory; without ``version`` the one that says which form checkpoints have."""
+        if version:
+            self.write("version", _ARCHIVE_VERSION)
         self.write(".data/serialization_id", f"{int.from_bytes(self._identity.digest(), 'little') % 10**40:040d}".encode())
         start = self._position
         count = len(self._directory)
@@ -88,13 +89,16 @@ def _extra64(size: int, start: int) -> bytes:
 class ArchiveReader:
     """Reads the records of an archive, whose directory it checks first.
 
-    Records that are compressed are refused (PyTorch compresses none): so a file cannot ask for more memory than it is long.
+    Args:
+        main: a record that every archive of the kind has, right in its folder
+
+    Records that are compressed are refused (PyTorch compresses none but source): so a file cannot ask for more memory than it is long.
 
     Raises:
         RuntimeError: the file is damaged, cut off, or not an archive of PyTorch's.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, main: str = "data.pkl") -> None:
         self._stream = stream
         try:
             entries = zipfile.ZipFile(stream).infolist()
@@ -104,16 +108,20 @@ class ArchiveReader:
         self._entries = {entry.filename: entry for entry in entries}
         if len(self._entries) < len(entries):
             raise RuntimeError("this zip archive has two records of the same name; PyTorch writes no such file")
-        claimed = sum(entry.file_size for entry in entries)
+        claimed = sum(entry.file_size for entry in entries if "/code/" not in entry.filename)  # of source, `read_source` has a limit
         if claimed > self._length:
             raise RuntimeError(f"this zip archive of {self._length} bytes claims to hold {claimed} bytes; the file is damaged or hostile")
-        pickles = [name.removesuffix("data.pkl") for name in self._entries if name.endswith("/data.pkl") and name.count("/") == 1]
-        if len(pickles) != 1:
-            raise RuntimeError("this zip archive is no checkpoint: it has no record <folder>/data.pkl, as every file written by `save` has")
-        self._folder = pickles[0]
+        folders = [name.removesuffix(main) for name in self._entries if name.endswith(f"/{main}") and name.count("/") == 1]
+        if len(folders) != 1:
+            raise RuntimeError(f"this zip archive is no checkpoint: it has no record <folder>/{main}, as every file written by `save` has")
+        self._folder = folders[0]
 
     def __contains__(self, name: str) -> bool:
         return self._folder + name in self._entries
+
+    def names(self, folder: str) -> list[str]:
+        """The records in a folder, with its name in front."""
+        return [name.removeprefix(self._folder) for name in self._entries if name.startswith(f"{self._folder}{folder}/")]
 
     def size(self, name: str) -> int:
         """The bytes of a record."""
@@ -122,6 +130,9 @@ class ArchiveReader:
     def offset(self, name: str) -> int:
         """Where in the file the bytes of a record start."""
         entry = self._entry(name)
+        return self._start(name, entry, entry.file_size)
+
+    def _start(self, name: str, entry: zipfile.ZipInfo, length: int) -> int:
         header = b""
         if 0 <= entry.header_offset < self._length:
             self._stream.seek(entry.header_offset)
@@ -129,7 +140,7 @@ class ArchiveReader:
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise RuntimeError(f"record {name} of this archive has no header where the directory says; the file is damaged")
         start = entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header)[-2:])
-        if start + entry.file_size > self._length:
+        if start + length > self._length:
             raise RuntimeError(f"record {name} of this archive reaches past the end of the file; the file is damaged or cut off")
         return start
 
@@ -150,10 +161,34 @@ class ArchiveReader:
         if checksum != self._entry(name).CRC:
             raise RuntimeError(f"record {name} of this archive has the wrong checksum; the file is damaged")
 
-    def _entry(self, name: str) -> zipfile.ZipInfo:
+    def read_source(self, name: str, limit: int) -> bytes:
+        """A record that may be compressed, of ``limit`` bytes at most: PyTorch compresses the source of programs.
+
+        Raises:
+            RuntimeError: it is longer, or damaged
+        """
+        entry = self._found(name)
+        if entry.file_size > limit:
+            raise RuntimeError(f"record {name} of this archive is longer than {limit} bytes")
+        if entry.compress_type != zipfile.ZIP_DEFLATED:
+            return self.read(name)
+        self._stream.seek(self._start(name, entry, entry.compress_size))
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(self._stream.read(entry.compress_size), limit)
+        except zlib.error as error:
+            raise RuntimeError(f"record {name} of this archive cannot be decompressed ({error}); the file is damaged") from error
+        if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
+            raise RuntimeError(f"record {name} of this archive has the wrong length or checksum; the file is damaged")
+        return data
+
+    def _found(self, name: str) -> zipfile.ZipInfo:
         entry = self._entries.get(self._folder + name)
         if entry is None:
             raise RuntimeError(f"this archive has no record {name}; the file is damaged")
+        return entry
+
+    def _entry(self, name: str) -> zipfile.ZipInfo:
+        entry = self._found(name)
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
             raise RuntimeError(f"record {name} of this archive is compressed, which PyTorch's never are; zip the files with `zip -0`")
         return entry

@@ -76,6 +76,11 @@ class StorageReference:
         return self.memory.materialize().view(np.uint8, self.memory.nbytes).data
 
 
+def storage_bytes(tensor: Tensor) -> memoryview:
+    """All bytes of the storage that a tensor lies in."""
+    return StorageReference(tensor.memory, _UNTYPED).data()
+
+
 class LoadedStorage:
     """A storage that came out of a file: memory of a dtype, from which tensors are made.
 
@@ -173,7 +178,7 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
 # ---------------------------------------------------------------------------------------------------------- loading
 
 
-def _view(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: DType) -> Tensor:
+def tensor_over(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: DType) -> Tensor:
     """The tensor of these elements of a storage.
 
     Raises:
@@ -199,7 +204,7 @@ def _view(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tu
 
 
 def _rebuild_tensor(storage: LoadedStorage, offset: int, size: tuple, stride: tuple) -> Tensor:
-    return _view(storage, offset, size, stride, storage.dtype)
+    return tensor_over(storage, offset, size, stride, storage.dtype)
 
 
 def _rebuild_tensor_v2(
@@ -218,7 +223,7 @@ def _rebuild_tensor_v3(
     dtype: DType,
     metadata: dict | None = None,
 ) -> Tensor:
-    tensor = _view(storage, offset, size, stride, dtype)
+    tensor = tensor_over(storage, offset, size, stride, dtype)
     if metadata:  # of lazy views, whose operation is not done yet
         if metadata.get("conj"):
             tensor = tensor.conj()
@@ -229,7 +234,7 @@ def _rebuild_tensor_v3(
 
 def _rebuild_meta_tensor_no_storage(dtype: DType, size: tuple, stride: tuple, requires_grad: bool) -> Tensor:
     """A tensor on the meta device."""
-    tensor = _view(LoadedStorage.nowhere(sys.maxsize, dtype), 0, size, stride, dtype)
+    tensor = tensor_over(LoadedStorage.nowhere(sys.maxsize, dtype), 0, size, stride, dtype)
     return nowhere(tensor.layout).requires_grad_(bool(requires_grad))
 
 
@@ -282,7 +287,7 @@ def _rebuild_qtensor(
 
     if storage.dtype not in QUANTIZED:
         raise RuntimeError(f"a quantized tensor is not made of a storage of {storage.dtype!r}")
-    return of_parts(_view(storage, offset, size, stride, QUANTIZED[storage.dtype]), parameters, storage.dtype)
+    return of_parts(tensor_over(storage, offset, size, stride, QUANTIZED[storage.dtype]), parameters, storage.dtype)
 
 
 def get_layout(name: str) -> Kind:

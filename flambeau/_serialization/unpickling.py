@@ -43,7 +43,7 @@ def load_weights(stream: BinaryIO, persistent_load: PersistentLoad, encoding: st
         UnpicklingError: the pickle names a global that is not known to be safe, or is damaged.
     """
     try:
-        return _WeightsReader(stream, persistent_load, encoding).load()
+        return WeightsReader(stream, persistent_load, encoding).load()
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
         raise pickle.UnpicklingError(f"the pickle is damaged, or made for other versions of what it names: {error}") from error
 
@@ -74,14 +74,17 @@ def unsafe_globals(stream: BinaryIO) -> list[str]:
     return list(found)
 
 
-class _WeightsReader:
+class WeightsReader:
     """An interpreter of pickle's opcodes, protocols 2 to 5, that calls only what ``names.safe`` gives.
 
     Python's own unpickler is no basis for this: with a ``find_class`` that is ever so strict, a pickle can still set attributes of
     the objects it gets, for example ``torch.float32.itemsize``.
     """
 
-    def __init__(self, stream: BinaryIO, persistent_load: PersistentLoad, encoding: str) -> None:
+    operations: dict[bytes, Callable[[Any], Any]]
+    """What the opcodes do."""
+
+    def __init__(self, stream: BinaryIO, persistent_load: PersistentLoad, encoding: str = "utf-8") -> None:
         self._stream = stream
         self._persistent_load = persistent_load
         self._encoding = encoding
@@ -93,7 +96,7 @@ class _WeightsReader:
 
     def load(self) -> Any:
         read = self._stream.read
-        operations = _OPERATIONS
+        operations = self.operations
         while True:
             code = read(1)
             if code == pickle.STOP:
@@ -277,8 +280,8 @@ def _not_allowed(module: str, name: str) -> str:
     )
 
 
-_Reader = _WeightsReader
-_OPERATIONS: dict[bytes, Callable[[_WeightsReader], Any]] = {
+_Reader = WeightsReader
+WeightsReader.operations = {
     pickle.PROTO: _Reader._protocol,
     pickle.FRAME: lambda self: self._read(8),
     pickle.MARK: _Reader._mark,

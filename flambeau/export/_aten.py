@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import flambeau
 from flambeau import Tensor, ops
+from flambeau._aten import OPERATORS
 from flambeau.nn import functional as F
 from flambeau.nn.functional._loss_operators import REDUCTIONS
 from flambeau.overrides import resolve_name
@@ -72,7 +73,7 @@ def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None
     if not name or name.startswith("__"):
         return None
     found = ops._function(name)
-    is_same = function is found or getattr(Tensor, function.__name__, None) is function
+    is_same = function is found or (name not in OPERATORS and getattr(Tensor, function.__name__, None) is function)
     if found is None or not is_same:
         return None
     if name != "to":
@@ -83,6 +84,9 @@ def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None
         name, args = f"{name}_", args[:-1]
     if name in ("mean", "sum") and len(args) > 1 and isinstance(args[1], int):
         args = (args[0], [args[1]], *args[2:])
+    if name in _DEVIATIONS and len(args) > 2 and args[2] is None:  # what the deviation is of says `correction`
+        kwargs = {"correction": kwargs.pop("correction", None), **({"keepdim": True} if args[3:] == (True,) else {})}
+        args = (args[0], [args[1]] if isinstance(args[1], int) else args[1])
     return _targeted(name, args, kwargs)
 
 
@@ -140,6 +144,18 @@ _ADAPTED: dict[Any, Callable[..., tuple[str, tuple]]] = {
     flambeau.norm: lambda *args, **kwargs: _norm(*args, **kwargs),
     F.batch_norm: lambda input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5: (
         "batch_norm", (input, weight, bias, running_mean, running_var, training, momentum, eps, False)),
+    flambeau.rsub: lambda input, other, *, alpha=1: ("rsub", (input, other) if alpha == 1 else (input, other, alpha)),
+    Tensor.__rsub__: lambda input, other: ("rsub", (input, other)),
+    F.elu: lambda input, alpha=1.0, inplace=False: (_flag("elu", inplace), (input, alpha)),
+    F.fold: lambda input, output_size, kernel_size, dilation=1, padding=0, stride=1: (
+        "col2im", (input, *map(_pair, (output_size, kernel_size, dilation, padding, stride)))),
+    F.interpolate: lambda *args, **kwargs: _interpolate(*args, **kwargs),
+    F.grid_sample: lambda input, grid, mode="bilinear", padding_mode="zeros", align_corners=None: (
+        "grid_sampler", (input, grid, _GRID_MODES.index(mode), _GRID_PADDINGS.index(padding_mode), bool(align_corners))),
+    F.kl_div: lambda input, target, size_average=None, reduce=None, reduction="mean", log_target=False: _kl_div(
+        input, target, _reduction("mean" if reduction == "batchmean" else reduction, size_average, reduce), reduction, log_target),
+    F.logsigmoid: lambda input: ("log_sigmoid", (input,)),
+    F.unfold: lambda input, kernel_size, dilation=1, padding=0, stride=1: ("im2col", (input, *map(_pair, (kernel_size, dilation, padding, stride)))),
     F.celu: lambda input, alpha=1.0, inplace=False: (_flag("celu", inplace), (input, alpha)),
     F.dropout: lambda input, p=0.5, training=True, inplace=False: (_flag("dropout", inplace), (input, p, training)),
     F.group_norm: lambda input, num_groups, weight=None, bias=None, eps=1e-5: ("group_norm", (input, num_groups, weight, bias, eps)),
@@ -194,6 +210,37 @@ def _loss(
     return name, (input, target, _reduction(reduction, size_average, reduce), *more)
 
 
+_GRID_MODES = ("bilinear", "nearest", "bicubic")
+_GRID_PADDINGS = ("zeros", "border", "reflection")
+_UPSAMPLING = {"nearest": "upsample_nearest{}d", "linear": "upsample_linear1d", "bilinear": "upsample_bilinear2d", "bicubic": "upsample_bicubic2d",
+    "trilinear": "upsample_trilinear3d"}  # fmt: skip
+"""Modes of `interpolate` and their operators."""
+
+
+def _pair(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (tuple, list)) else [value, value]
+
+
+def _interpolate(
+    input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: Any = None,
+    antialias: bool = False,
+) -> tuple[str, tuple]:  # fmt: skip
+    spatial = input.dim() - 2
+    if mode not in _UPSAMPLING or antialias or recompute_scale_factor or (size is None) == (scale_factor is None):
+        raise TypeError("only F.interpolate does that")
+    sizes, factors = ([each] * spatial if isinstance(each, (int, float)) else each and list(each) for each in (size, scale_factor))
+    if factors is not None:
+        factors = [float(each) for each in factors]
+    aligned = () if mode == "nearest" else (bool(align_corners),)
+    return _UPSAMPLING[mode].format(spatial), (input, sizes, *aligned, factors)
+
+
+def _kl_div(input: Any, target: Any, number: int, reduction: str, log_target: bool) -> tuple[str, tuple]:
+    if reduction == "batchmean" or log_target:
+        raise TypeError("only F.kl_div does that")
+    return "kl_div", (input, target, number)
+
+
 def _norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None) -> tuple[str, tuple]:
     if p == "nuc" or out is not None or dtype is not None:
         raise TypeError("only torch.norm does that")
@@ -216,13 +263,17 @@ _BY_OTHER = frozenset(
 _ALWAYS = {
     "add": "Tensor", "conv_transpose2d": "input", "conv_transpose3d": "input", "div": "Tensor", "flatten": "using_ints", "index": "Tensor", "log_softmax": "int", "lstm": "input", "mul": "Tensor", "rsub": "Scalar", "scatter_add": "default",
     "select": "int", "slice": "Tensor", "softmax": "int", "split": "Tensor", "sub": "Tensor", "sym_size": "int", "sym_stride": "int", "to": "dtype", "transpose": "int",
-    "unbind": "int", "unflatten": "int", "where": "self",
+    "unbind": "int", "unflatten": "int", "upsample_bicubic2d": "vec", "upsample_bilinear2d": "vec", "upsample_linear1d": "vec", "upsample_nearest1d": "vec",
+    "upsample_nearest2d": "vec", "upsample_nearest3d": "vec", "upsample_trilinear3d": "vec", "where": "self",
 }  # fmt: skip
 _BY_DIMENSION = {
     "all": "dim", "any": "dim", "max": "dim", "mean": "dim", "median": "dim", "min": "dim", "nanmean": "dim", "prod": "dim_int", "squeeze": "dim", "std": "dim", "sum": "dim_IntList",
     "var": "dim",
 }  # fmt: skip
 """Reductions: the overload with a dimension."""
+
+
+_DEVIATIONS = frozenset(["std", "std_mean", "var", "var_mean"])
 
 
 def overload_of(name: str, args: tuple, kwargs: dict[str, Any]) -> str:
@@ -238,6 +289,8 @@ def overload_of(name: str, args: tuple, kwargs: dict[str, Any]) -> str:
         return "Scalar" if kinds == ["Scalar", "Tensor"] else "_".join(kinds)
     if base == "div" and ("rounding_mode" in kwargs or len(args) > 2):
         return "Tensor_mode"
+    if base in _DEVIATIONS and "correction" in kwargs:
+        return "correction"
     if base in ("max", "min") and len(args) > 1 and isinstance(args[1], Tensor):
         return "other"
     if base == "split" and len(args) > 1 and isinstance(args[1], (list, tuple)):

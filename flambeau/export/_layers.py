@@ -53,14 +53,24 @@ def _recurrent(self: Any, input: Any, state: Any) -> Any:
     if not batched:
         input = input.unsqueeze(0 if self.batch_first else 1)
         state = state and [each.unsqueeze(1) for each in state]
+    if state is None:
+        state = _zero_state(self, input)
     operator = getattr(flambeau.ops.aten, self.mode.lower()).input
     weights = [weight for layer in self.all_weights for weight in layer]
     output, *final = recorded(
-        operator, input, _state(state or ()), weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional, self.batch_first
+        operator, input, _state(state), weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional, self.batch_first
     )  # fmt: skip
     if not batched:
         return output.squeeze(0 if self.batch_first else 1), tuple([each.squeeze(1) for each in final])
     return output, tuple(final)
+
+
+def _zero_state(self: Any, input: Any) -> tuple[Any, ...]:
+    """The state that a recurrent layer starts with if none is given."""
+    count = self.num_layers * (2 if self.bidirectional else 1)
+    batch = input.size(0 if self.batch_first else 1)
+    widths = (self.proj_size or self.hidden_size, self.hidden_size) if self.mode == "LSTM" else (self.hidden_size,)
+    return tuple([flambeau.zeros([count, batch, width], dtype=input.dtype) for width in widths])
 
 
 def _cell(self: Any, mode: str, input: Any, state: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flambeau import Tensor
 from flambeau.export._inputs import flat_arguments
+from flambeau.export.graph_signature import OutputKind
 from flambeau.fx.graph import Graph, PythonCode
 from flambeau.fx.graph_module import GraphModule
-from flambeau.fx.node import Node
+from flambeau.fx.node import Node, map_aggregate
+from flambeau.ops import aten
 from flambeau.utils._pytree import tree_unflatten
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ class ExportedModule(GraphModule):
 
 
 def unlifted(program: ExportedProgram) -> Graph:
-    """A program's graph with parameters, buffers and constants as attributes in the place of inputs."""
+    """A program's graph with parameters, buffers and constants as attributes in the place of inputs, and writes in the place of outputs that are
+    new values of buffers and arguments.
+    """
     lifted = program.graph_signature
     paths = {**lifted.inputs_to_parameters, **lifted.inputs_to_buffers, **lifted.inputs_to_lifted_tensor_constants}
     graph = Graph()
@@ -102,6 +106,24 @@ def unlifted(program: ExportedProgram) -> Graph:
         if node.op == "placeholder" and node.name in paths:
             if node.users:
                 known[node] = graph.create_node("get_attr", paths[node.name])
+        elif node.op == "output":
+            _write(program, graph, known, node)
         elif node.op != "placeholder":
             known[node] = graph.node_copy(node, lambda used: known[used])
     return graph
+
+
+def _write(program: ExportedProgram, graph: Graph, known: dict[Node, Node], output: Node) -> None:
+    """The output, with what is written to buffers and arguments in front of it."""
+    values = map_aggregate(output.args[0], lambda value: known[value] if isinstance(value, Node) else value)
+    results = []
+    for spec, value in zip(program.graph_signature.output_specs, values, strict=True):
+        if spec.kind is OutputKind.USER_OUTPUT:
+            results.append(value)
+            continue
+        if spec.kind is OutputKind.BUFFER_MUTATION:
+            written = graph.create_node("get_attr", str(spec.target))
+        else:
+            written = next(copied for node, copied in known.items() if node.name == spec.target)
+        graph.call_function(aten.copy_.default, (written, value))
+    graph.output(tuple(results))

@@ -1,23 +1,28 @@
-"""Exported programs in files: plain values and tensors, so that loading one runs nothing of it.
+"""Exported programs in files: PyTorch's format (`_pt2_writing.py`, `_pt2_reading.py`), and here Flambeau's own, which holds any program.
 
-A program may only name operators on tensors (`allowed`), and a file that names anything else is refused.
+Both are plain values and tensors, so that loading one runs nothing of it: a program may only name operators on tensors (`_allowed.py`), and a
+file that names anything else is refused.
 """
 
 from __future__ import annotations
 
-import keyword
 import operator
 import os
 import pickle
-from collections import OrderedDict
+import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any, BinaryIO
 
 import flambeau
 from flambeau import Tensor, ops, overrides
+from flambeau._serialization.files import reading, writing
+from flambeau.export._allowed import REFUSED, operator_named
 from flambeau.export._inputs import InputCheck
+from flambeau.export._names import checked_name, is_name
+from flambeau.export._pt2_reading import is_pt2, load_pt2
+from flambeau.export._pt2_writing import NotWritable, pt2_records, write_pt2
 from flambeau.export._tracing import Described, check
+from flambeau.export._trees import CONTAINERS
 from flambeau.export.exported_program import ExportedProgram
 from flambeau.export.graph_signature import (
     ConstantArgument,
@@ -45,15 +50,14 @@ _ARITHMETIC = frozenset({
     "setitem", "sub", "truediv", "xor",
 })  # fmt: skip
 _ATTRIBUTES = frozenset(["H", "T", "data", "imag", "mH", "mT", "real"])
-_REFUSED = frozenset(["apply_", "from_file", "load", "map_", "numpy", "save", "share_memory_", "tolist"])
-_CONTAINERS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict, "OrderedDict": OrderedDict}
 _ARGUMENTS: dict[str, Callable] = {"tensor": TensorArgument, "size": SymIntArgument}
 
 
 def save(
     ep: ExportedProgram, f: str | os.PathLike | BinaryIO, *, extra_files: dict[str, Any] | None = None, opset_version: Any = None, pickle_protocol: int = 2
 ) -> None:  # fmt: skip
-    """Save an exported program.
+    """Save an exported program in PyTorch's format, so that PyTorch reads the file as well; one that calls what is no operator of PyTorch's, or
+    holds else what these files do not, in Flambeau's own, with a warning that says what it is.
 
     Args:
         ep: the program
@@ -66,8 +70,21 @@ def save(
     """
     if not isinstance(ep, ExportedProgram):
         raise TypeError(f"torch.export.save saves what torch.export.export returns, not a {type(ep).__name__}: use torch.save")
+    texts = {str(name): str(text) for name, text in (extra_files or {}).items()}
+    try:
+        records = pt2_records(ep, texts)
+    except NotWritable as reason:
+        save_own(ep, f, texts)
+        warnings.warn(f"the program was saved in Flambeau's own format, which PyTorch does not read: {reason}", UserWarning, stacklevel=2)
+        return
+    with writing(f) as stream:
+        write_pt2(records, stream, "archive")
+
+
+def save_own(ep: ExportedProgram, f: Any, texts: dict[str, str]) -> None:
+    """Save a program in Flambeau's own format, which holds any."""
     flambeau.save({
-        "format": _FORMAT, "version": _VERSION, "extra_files": {str(name): str(text) for name, text in (extra_files or {}).items()},
+        "format": _FORMAT, "version": _VERSION, "extra_files": texts,
         "nodes": [_node(node) for node in ep.graph.nodes], "state_dict": dict(ep.state_dict), "constants": dict(ep.constants),
         "inputs": [(spec.kind.name, _argument(spec.arg), spec.target, spec.persistent) for spec in ep.graph_signature.input_specs],
         "outputs": [_argument(spec.arg) for spec in ep.graph_signature.output_specs], "ranges": {name: tuple(limits) for name, limits in ep.ranges.items()},
@@ -79,21 +96,23 @@ def save(
 def load(
     f: str | os.PathLike | BinaryIO, *, extra_files: dict[str, Any] | None = None, expected_opset_version: Any = None
 ) -> ExportedProgram:
-    """Load a program that `save` has saved. Nothing in the file is run; the program itself can only call operators on tensors.
+    """Load a program that `save` has saved, or PyTorch's. Nothing in the file is run; the program itself can only call operators on tensors.
 
     Args:
         f: a path, or a stream that can seek
         extra_files: texts that were saved with it are put in for the names in this dictionary
 
     Raises:
-        RuntimeError: the file is damaged, or was not written by `save` (PyTorch's own files are not read)
+        RuntimeError: the file is damaged, or is no exported program
+        NotImplementedError: a program that PyTorch has written calls an operator that is not available here
     """
-    try:
-        saved = flambeau.load(f, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise RuntimeError(
-            f"this is no program that Flambeau's torch.export.save has written (PyTorch's .pt2 files are not read): {error}"
-        ) from error
+    with reading(f) as stream:
+        if is_pt2(stream):
+            return load_pt2(stream, extra_files)
+        try:
+            saved = flambeau.load(stream, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            raise RuntimeError(f"this is no program that torch.export.save has written: {error}") from error
     if not is_program(saved):
         raise RuntimeError("this file holds no exported program: it is one of torch.save, which torch.load reads")
     return loaded_program(saved, extra_files)
@@ -168,13 +187,7 @@ def _check_names(op: str, name: Any, target: Any, kwargs: Any) -> None:
     """
     written = [name, *[key for key, _ in kwargs[1]], *([target] if op == "placeholder" else [])]
     for each in written:
-        if not _is_name(each):
-            raise RuntimeError(f"the program in this file uses {each!r} as a name, which is none: the file is damaged or hostile")
-
-
-def _is_name(text: Any) -> bool:
-    """Whether a text can be a name in generated code, and nothing but a name."""
-    return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text) and text != "__debug__"
+        checked_name(each)
 
 
 # -- nodes -----------------------------------------------------------------------------------------------------------
@@ -182,7 +195,7 @@ def _is_name(text: Any) -> bool:
 
 def _node(node: Node) -> tuple:
     val = node.meta.get("val")
-    described = (val.shape, val.dtype, val.requires_grad) if isinstance(val, Described) else None
+    described = (val.shape, val.dtype, val.requires_grad, val.strides) if isinstance(val, Described) else None
     return node.op, node.name, _target(node), _value(node.args), _value(dict(node.kwargs)), described
 
 
@@ -215,7 +228,7 @@ def _loaded_target(op: str, name: str) -> Any:
         return name
     if op == "call_method":
         method = getattr(Tensor, name, None)
-        if name not in _REFUSED and not name.startswith("_") and any(value is method for _, value in overrides._methods()):
+        if name not in REFUSED and not name.startswith("_") and any(value is method for _, value in overrides._methods()):
             return name
     if op == "call_function":
         family, _, rest = name.partition(".")
@@ -226,7 +239,7 @@ def _loaded_target(op: str, name: str) -> Any:
             found = getattr(operator, rest)
         elif family == "aten" and rest.count(".") == 1:
             found = _loaded_overload(*rest.split("."))
-        elif family == "torch" and name.rpartition(".")[2] not in _REFUSED:
+        elif family == "torch" and name.rpartition(".")[2] not in REFUSED:
             found = next((function for _, _, function in overrides._functions() if public_names().get(id(function)) == name), None)
         if found is not None:
             return found
@@ -238,21 +251,12 @@ def _loaded_overload(packet: str, overload: str) -> ops.OpOverload | None:
 
     Both names become part of generated code, and what begins with an underscore belongs to the packet itself, not to its overloads.
     """
-    if not _is_name(overload) or overload.startswith("_"):
+    if not is_name(overload) or overload.startswith("_"):
         return None
-    named = packet in ops._INNER or packet in ops._RECURRENT or packet in ops._LOSSES
-    if not named and (packet in _REFUSED or not _is_operator(ops._function(packet))):
+    if operator_named(packet) is None:
         return None
     found = getattr(getattr(ops.aten, packet), overload)
     return found if isinstance(found, ops.OpOverload) else None
-
-
-@cache
-def _is_operator(function: Any) -> bool:
-    """Whether a function is one of the public operators on tensors, or a tensor's method."""
-    return function is not None and (
-        any(each is function for _, _, each in overrides._functions()) or any(each is function for _, each in overrides._methods())
-    )
 
 
 # -- values ----------------------------------------------------------------------------------------------------------
@@ -284,7 +288,7 @@ def _loaded(value: Any, known: dict[str, Node]) -> Any:
     if kind == "node":
         return known[inside]
     if kind in ("list", "tuple"):
-        return _CONTAINERS[kind](_loaded(each, known) for each in inside)
+        return CONTAINERS[kind](_loaded(each, known) for each in inside)
     if kind == "dict":
         return {_loaded(key, known): _loaded(each, known) for key, each in inside}
     if kind == "slice":
@@ -311,7 +315,7 @@ def _spec(spec: TreeSpec) -> Any:
     if spec.is_leaf():
         return "leaf"
     name = getattr(spec.type, "__name__", "")
-    if _CONTAINERS.get(name) is not spec.type:
+    if CONTAINERS.get(name) is not spec.type:
         raise NotImplementedError(f"a program whose arguments or results hold a {name} cannot be saved: use tuples, lists and dictionaries")
     keys = _value(list(spec.context)) if name in ("dict", "OrderedDict") else None
     return (name, keys, [_spec(child) for child in spec.children_specs])
@@ -327,4 +331,4 @@ def _example(saved: Any) -> Any:
         return 0
     name, keys, children = saved
     parts = [_example(child) for child in children]
-    return _CONTAINERS[name](parts) if keys is None else _CONTAINERS[name](zip(_loaded(keys, {}), parts, strict=True))
+    return CONTAINERS[name](parts) if keys is None else CONTAINERS[name](zip(_loaded(keys, {}), parts, strict=True))

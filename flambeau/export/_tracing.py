@@ -29,6 +29,7 @@ from flambeau import Tensor
 from flambeau._dynamo.exc import UserError
 from flambeau._tensor import overriding
 from flambeau._types.errors import DeviceNotAvailableError
+from flambeau._types.layout import Layout
 from flambeau.export._aten import aten_call, name_of, overload_of
 from flambeau.export._indexing import index_steps
 from flambeau.export._sizes import FreeInt, Recorder, _Free, plain
@@ -64,6 +65,8 @@ class Described:
     shape: tuple[int | str, ...]
     dtype: flambeau.dtype
     requires_grad: bool = False
+    strides: tuple[int | str, ...] | None = None
+    """Those of a tensor that is not contiguous: numbers, products of sizes, or "?" where they are something else."""
 
     def __repr__(self) -> str:
         return f"{str(self.dtype).removeprefix('torch.')}[{', '.join(map(str, self.shape))}]"
@@ -174,8 +177,29 @@ class Tracing(TorchFunctionMode, Recorder):
         """A tensor without its numbers."""
         first = tensors[0]
         sizes = zip(*[tensor.shape for tensor in tensors])
-        shape = tuple([each[0] if len(set(each)) == 1 else self.symbols.get(each, "?") for each in sizes])
-        return Described(shape, first.dtype, first.requires_grad)
+        shape = tuple([each[0] if len(set(each)) == 1 else self._size_text(each) for each in sizes])
+        return Described(shape, first.dtype, first.requires_grad, self._strides(tensors))
+
+    def _size_text(self, values: tuple[int, ...]) -> str:
+        """What a number is made of that differs between the variants: a free size, a product of two, or a multiple of these; else "?"."""
+        for free, name in self.symbols.items():
+            if any(value % size for value, size in zip(values, free)):
+                continue
+            factors = tuple([value // size for value, size in zip(values, free)])
+            if len(set(factors)) == 1:
+                return name if factors[0] == 1 else f"{factors[0]}*{name}"
+            for other, other_name in self.symbols.items():
+                rest = {factor / size for factor, size in zip(factors, other)}
+                if len(rest) == 1 and (multiple := rest.pop()).is_integer():
+                    return f"{name}*{other_name}" if multiple == 1 else f"{int(multiple)}*{name}*{other_name}"
+        return "?"
+
+    def _strides(self, tensors: tuple) -> tuple[int | str, ...] | None:
+        """The strides of a tensor in all variants, or nothing if it is contiguous: numbers, products of sizes, or "?"."""
+        if not isinstance(tensors[0].layout, Layout) or all(tensor.is_contiguous() for tensor in tensors):
+            return None
+        strides = zip(*[tensor.stride() for tensor in tensors])
+        return tuple([each[0] if len(set(each)) == 1 else self._size_text(each) for each in strides])
 
     def _traced(self, tensor: Tensor) -> Traced:
         """What is known of a tensor; one that is not known is a constant, if it did not come about while tracing."""

@@ -46,6 +46,8 @@ class OutputKind(Enum):
     """Where an output goes."""
 
     USER_OUTPUT = auto()
+    BUFFER_MUTATION = auto()
+    USER_INPUT_MUTATION = auto()
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class OutputSpec:
     target: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.arg.name}: {self.kind.name}"
+        target = "" if self.target is None else f" target={self.target!r}"
+        return f"{self.arg.name}: {self.kind.name}{target}"
 
 
 @dataclass
@@ -129,8 +132,21 @@ class ExportGraphSignature:
     @property
     def user_outputs(self) -> tuple[Any, ...]:
         """The nodes of what is returned; of what is no tensor the values."""
-        found = [spec.arg for spec in self.output_specs]
+        found = [spec.arg for spec in self.output_specs if spec.kind is OutputKind.USER_OUTPUT]
         return tuple([arg.value if isinstance(arg, ConstantArgument) else arg.name for arg in found])
+
+    @property
+    def buffers_to_mutate(self) -> dict[str, str]:
+        """From the nodes of new values to the buffers that they are written to, in programs that are functional."""
+        return self._written(OutputKind.BUFFER_MUTATION)
+
+    @property
+    def user_inputs_to_mutate(self) -> dict[str, str]:
+        """From the nodes of new values to the arguments that they are written to, in programs that are functional."""
+        return self._written(OutputKind.USER_INPUT_MUTATION)
+
+    def _written(self, kind: OutputKind) -> dict[str, str]:
+        return {spec.arg.name: spec.target for spec in self.output_specs if spec.kind is kind and spec.target is not None}
 
     def __str__(self) -> str:
         return "\n".join(["# inputs", *map(str, self.input_specs), "", "# outputs", *map(str, self.output_specs), ""])

@@ -1,21 +1,23 @@
 """TorchScript, as far as it means to run a function faster or elsewhere: a traced function is a program, a scripted one the function itself.
 
-There is no TorchScript language here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
-saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. PyTorch's TorchScript files are neither read nor written.
+Nothing is compiled to TorchScript here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
+saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. The archives that PyTorch's ``jit.save`` writes are read, and
+their TorchScript is interpreted (``torchscript/``); they are not written.
 """
 
 from __future__ import annotations
 
 import builtins
+import os
 import pickle
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from flambeau._serialization.files import is_path, reading
 from flambeau.futures import Future
-from flambeau.jit._script import ScriptFunction, ScriptModule, mark
+from flambeau.jit._script import Error, ScriptFunction, ScriptModule, mark
 from flambeau.nn import Module
 from flambeau.serialization import load as _load
 from flambeau.serialization import safe_globals
@@ -104,29 +106,36 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
     importable there.
     """
     if _is_trace(m):
-        from flambeau.export import save as save_program
+        from flambeau.export._saving import save_own
 
         module = m if builtins.isinstance(m, Module) else m._module
         about = {"jit.kind": type(m).__name__, "jit.name": module.original_name, "jit.training": "1" if module.training else ""}
-        save_program(module.program(), f, extra_files={**about, **(_extra_files or {})})
+        save_own(module.program(), f, {**about, **(_extra_files or {})})
         return
     _save({"flambeau.jit": 1, "module": m, "files": dict(_extra_files or {})}, f)
 
 
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Module:
-    """Load what ``jit.save`` has saved. Nothing in the file is run: a trace can only call operators on tensors, and of other modules only
-    those are built whose classes the process has imported, with tensors and plain values as attributes.
+    """Load what ``jit.save``, Flambeau's or PyTorch's, has saved. Nothing in the file is run as Python: a trace can only call operators on
+    tensors, a TorchScript program only what the interpreter knows, and of other modules only those are built whose classes the process has
+    imported, with tensors and plain values as attributes.
+
+    Args:
+        f: a path, or a stream that can seek
+        map_location: where tensors go, as in ``torch.load``
+        _extra_files: what was saved besides is put in for the names in this dictionary
 
     Raises:
-        RuntimeError: the file is damaged, is one of PyTorch's TorchScript, or holds something else
+        RuntimeError: the file is damaged, or holds something else
+        ValueError: there is no such file
     """
-    if zipfile.is_zipfile(f):
-        with zipfile.ZipFile(f) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise RuntimeError(
-                    "the file is a TorchScript program, which needs PyTorch's interpreter: there is no TorchScript in Flambeau. "
-                    "Save the model by torch.save(model.state_dict(), path) and load that into the same class"
-                )
+    if is_path(f) and not os.path.isfile(f):
+        raise ValueError(f"The provided filename {f} does not exist")
+    with reading(f) as stream:
+        from flambeau.jit.torchscript.archive import is_archive, load_archive
+
+        if is_archive(stream):
+            return load_archive(stream, map_location, _extra_files)
     traced = _load_traced(f, _extra_files)
     if traced is not None:
         return traced
@@ -264,10 +273,6 @@ def interface(obj: type) -> type:
 def isinstance(obj: Any, target_type: Any) -> bool:
     """As Python's, for types without parameters."""
     return builtins.isinstance(obj, target_type)
-
-
-class Error(Exception):
-    """What a scripted function raises in PyTorch; here it raises what the function does."""
 
 
 def export_opnames(m: Any) -> list[str]:

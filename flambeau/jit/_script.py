@@ -9,6 +9,10 @@ from flambeau.nn import Module
 _MARK = "_scripted"
 
 
+class Error(Exception):
+    """What a TorchScript program raises; a scripted function that is the function itself raises what that does."""
+
+
 def mark(obj: Any) -> Any:
     """The module or function, marked as scripted; anything else as it is."""
     if hasattr(obj, "__dict__") and not isinstance(obj, type):

@@ -20,7 +20,7 @@ from flambeau.package.file_structure_representation import Directory, structure
 from flambeau.package.glob_group import GlobPattern
 from flambeau.package.importer import Importer
 from flambeau.package.mangling import demangle, new_parent
-from flambeau.serialization import _restore
+from flambeau.serialization import restore_at
 
 __all__ = ["PackageImporter"]
 
@@ -212,7 +212,7 @@ class PackageImporter(Importer):
         """
         storages: dict[str, LoadedStorage] = {}
         reduced: dict[Any, Any] = {}
-        restore = _restore(map_location)
+        restore = restore_at(map_location)
 
         def persistent_load(identity: tuple) -> Any:
             if identity[0] == "reduce_package":

@@ -1,4 +1,7 @@
-"""Exported programs in files: they come back whole, and a file can do no harm."""
+"""Exported programs in files of Flambeau's own format: they come back whole, and a file can do no harm.
+
+The program here computes what PyTorch's files do not hold; those are in `test_pt2.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.export import Dim, export, load, save
+
+pytestmark = pytest.mark.filterwarnings("ignore:the program was saved in Flambeau's own format:UserWarning")
 
 
 class Net(nn.Module):

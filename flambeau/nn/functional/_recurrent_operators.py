@@ -8,7 +8,7 @@ from flambeau._ops import nn as ops
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._recurrent import run
 
-__all__ = ["CELLS", "LAYERS"]
+__all__ = ["CELLS", "LAYERS", "PACKED"]
 
 
 def _tensors(hx: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -26,9 +26,7 @@ def _layers(mode: str) -> Callable[..., tuple[Tensor, ...]]:
             hx: the initial state, of an LSTM both tensors of it; an empty list for zeros
             params: of each layer and direction W_ih, W_hh, and the biases, if there are some; a projection behind them
         """
-        count = num_layers * (2 if bidirectional else 1)
-        each = len(params) // count
-        weights = [params[position * each : (position + 1) * each] for position in range(count)]
+        weights = _by_layer(params, num_layers * (2 if bidirectional else 1))
         steps = input.transpose(0, 1) if batch_first else input
         length, batch = steps.shape[:2]
         state = _tensors(hx) or None
@@ -38,6 +36,27 @@ def _layers(mode: str) -> Callable[..., tuple[Tensor, ...]]:
         return (output.transpose(0, 1) if batch_first else output, *final)
 
     return layers
+
+
+def _packed_layers(mode: str) -> Callable[..., tuple[Tensor, ...]]:
+    def layers(
+        data: Tensor, batch_sizes: Tensor, hx: Tensor | Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int, dropout: float,
+        train: bool, bidirectional: bool,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """As the layers of batches, for a packed sequence: its data, (positions, input_size), and how many sequences each step has."""
+        state = _tensors(hx) or None
+        weights = _by_layer(params, num_layers * (2 if bidirectional else 1))
+        drop = dropout if train else 0.0
+        output, final = run(mode, data, batch_sizes.tolist(), state, weights, has_biases, bidirectional, drop)
+        return (output, *final)
+
+    return layers
+
+
+def _by_layer(params: Sequence[Tensor], count: int) -> list[Sequence[Tensor]]:
+    """The weights of each layer and direction."""
+    each = len(params) // count
+    return [params[position * each : (position + 1) * each] for position in range(count)]
 
 
 def _cell(mode: str) -> Callable[..., Tensor | tuple[Tensor, ...]]:
@@ -53,6 +72,11 @@ def _cell(mode: str) -> Callable[..., Tensor | tuple[Tensor, ...]]:
 
 LAYERS = {"gru": _layers("GRU"), "lstm": _layers("LSTM"), "rnn_relu": _layers("RNN_RELU"), "rnn_tanh": _layers("RNN_TANH")}
 """Layers by the names of their operators. All of them give a tuple: the output, and the tensors of the state."""
+
+PACKED = {
+    "gru": _packed_layers("GRU"), "lstm": _packed_layers("LSTM"), "rnn_relu": _packed_layers("RNN_RELU"), "rnn_tanh": _packed_layers("RNN_TANH"),
+}  # fmt: skip
+"""Layers of packed sequences, by the same names."""
 
 CELLS = {"gru_cell": _cell("GRU"), "lstm_cell": _cell("LSTM"), "rnn_relu_cell": _cell("RNN_RELU"), "rnn_tanh_cell": _cell("RNN_TANH")}
 """Cells by the names of their operators. They give the state: a tensor, and the LSTM's two."""
