@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
+from flambeau._codegen.contract.bordered import LINE
 from flambeau._codegen.contract.normal import Axis, merged, projected
 from flambeau._codegen.contract.packing import address, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
@@ -74,6 +75,28 @@ def emit_ending(module: Module, tile: Tile, ending: Ending, masked: bool = False
         emitter.apart()
     f.ret()
     return "ending"
+
+
+def emit_ask(module: Module, tile: Tile, ending: Ending) -> str:
+    """A function that asks for the lines that a register tile writes, and for those that it reads beside them, ``ask(operands, row, rows, column)``.
+
+    Returns its name, or nothing if no line is worth asking for.
+    """
+    if not ending.asked:
+        return ""
+    labels = [("ptr", "operands"), ("i64", "row"), ("i64", "rows"), ("i64", "column")]
+    f = module.function("ask", labels, linkage="internal", attributes="noinline")
+    operands, row, rows, column = f.parameters
+    asked = {name: _Operand(f, operands, ending.operands.index(name), row, column) for name in ending.asked}
+    with f.loop(0, rows) as loop:
+        for name, each in asked.items():
+            of = ending.dtypes[name]
+            place = f.add(f.load(f.offset(each.rows, loop.index, "i64"), "i64"), f.load(each.columns, "i64"))
+            start = address(f, each.base, place, of)
+            for line in range(0, tile.lanes * of.itemsize, LINE):
+                f.prefetch(f.offset(start, line, "i8"), writes=not name.startswith("read"))
+    f.ret()
+    return "ask"
 
 
 class _Operand:

@@ -19,7 +19,7 @@ PARAMETERS = (
     "split.chunk", "outer.blocks", "batch.places", "m.places", "n.places", "k.places", "steps.places", "slots", "operands",
     "moving", "bounds", "scratch.m", "scratch.n", "m.apart", "n.apart", "continues",
     # Register tiles: distances of what they read and write.
-    "a.rs", "a.ks", "a.run", "a.first.row", "a.first.panel", "b.ks", "edge", "short", "short.micro", "out.row", "asked", "out.place", "out.checks", "sums.row", "sums.panel",
+    "a.rs", "a.ks", "a.run", "a.first.row", "a.first.panel", "b.ks", "edge", "short", "short.micro", "out.row", "out.far", "out.place", "sums.row", "sums.panel",
     "chains.row", "chains.panel", "scratch.sums", "scratch.chains",
     "scratch.a.steps", "scratch.a.band",
     *[f"{name}.{what}" for name in "ab" for what in _OF_SIDES],
@@ -31,7 +31,7 @@ _POSITIONS = {name: position for position, name in enumerate(PARAMETERS)}
 
 _SLOTS = (
     "table", "params", "scratch", "operands", "offsets", "of_block", "a.shifts", "b.shifts", "a.section", "b.section",
-    "fill", "ready.a", "ready.b", "pack.a", "pack.b", "sweep", "ending", "micro",
+    "fill", "ready.a", "ready.b", "pack.a", "pack.b", "sweep", "ask", "ending", "micro",
     "row_tile", "column_tile", "batch", "first_row", "rows", "columns", "block", "length", "steps", "starts", "ends", "adds", "finish",
     "a.source", "b.source", "a.offset", "copied",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract import amx, frame
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.ending import Ending, emit_ending
+from flambeau._codegen.contract.ending import Ending, emit_ask, emit_ending
 from flambeau._codegen.contract.frame import Frame
 from flambeau._codegen.contract.micro import Walk, emit_micro
 from flambeau._codegen.contract.packing import Side, emit_pack
@@ -82,6 +82,7 @@ def contraction(structure: Structure) -> Code:
         if side.is_packed_here and not side.is_paired:
             functions[f"pack.{side.name}"] = emit_pack(module, sections[side.name], s.tile, side)
     functions["ending"] = emit_ending(module, s.tile, s.ending, s.edge == "earlier")
+    functions["ask"] = emit_ask(module, s.tile, s.ending)
     names = [*frame.PARAMETERS, *sections["a"].names, *sections["b"].names]
     starts = {"a": len(frame.PARAMETERS), "b": len(frame.PARAMETERS) + len(sections["a"].names)}
     _emit_kernel(module, s, functions, _micros(module, s), starts)
@@ -98,13 +99,15 @@ def _sweep(s: Structure) -> Sweep:
 def _distances(s: Structure, rows: int) -> Walk:
     """What a micro-kernel knows of the distances in the operands: of those in packed ones nearly all.
 
-    Kernels of few rows have them as arguments, so that contractions of all kinds share them.
+    Kernels of few rows have them as arguments, so that contractions of all kinds share them; but for those that read tables, which may have no other.
     """
-    a, tile, all_rows = s.a, s.tile, rows == s.tile.rows
-    b = tile.pitch if s.b.mode != "place" and all_rows else None
+    a, tile = s.a, s.tile
+    b = tile.pitch if s.b.mode != "place" else None
     if a.mode == "table":
         return Walk(1 if a.step else None, None, b)
-    if not all_rows or (a.mode == "place" and not a.step):
+    if rows < tile.rows:
+        return Walk()
+    if a.mode == "place" and not a.step:
         return Walk(b=b)
     if a.keeps_rows or a.mode in ("place", "rows"):
         return Walk(None, tile.parts, b, ahead=True)

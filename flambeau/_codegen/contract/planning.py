@@ -166,7 +166,7 @@ class _Planner:
         sides = self._side(normal.a, blocking.a, left=True), self._side(normal.b, blocking.b, left=False)
         self._reserve_tables(sides, ending.moving)
         self._starts(*sides)
-        self._output()
+        self._output(ending)
         vectors = self._vectors()
         edge = self._edge(vectors) if sides[1].mode == "place" else ""
         values["edge"] = -int(edge == "earlier")
@@ -195,19 +195,19 @@ class _Planner:
         step = neighbours if neighbours in (1, 2) else 0
         return Ending(self.contract.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
 
-    def _output(self) -> None:
-        """Set whether sums are kept in the output itself: if its columns lie side by side."""
-        out, tile, rows = self.contract.out, self.tile, merged(projected(self.normal.m, [self.normal.out.index]))
+    def _output(self, ending: Ending) -> None:
+        """Set whether sums are kept in the output itself: if rows are equally far apart, and columns neighbours, of which further ones are further on."""
+        out, tile, index = self.contract.out, self.tile, self.normal.out.index
+        rows, reach, is_nest = merged(projected(self.normal.m, [index])), 0, self.normal.n[-1][index] == 1
+        for extent, stride in reversed(projected(self.normal.n, [index])):
+            is_nest = is_nest and stride > reach
+            reach += (extent - 1) * stride
         is_plain = not tile.packing and out.dtype is tile.compute and self.contract.epilogue is None and tile.parts == 1
-        in_place = is_plain and self.normal.n[-1][self.normal.out.index] == 1 and len(rows) == 1
-        self.values |= {
-            "out.row": rows[-1][1], "out.place": int(in_place), "out.checks": tile.lanes if in_place and len(self.normal.n) > 1 else 0,
-        }  # fmt: skip
-
-    def _is_far(self) -> bool:
-        """Whether lines of the output are asked for before a register tile writes them: those that no near cache holds, if there is time enough."""
-        size = self.batch * self.m * self.n * self.contract.out.dtype.itemsize
-        return size > self.target.l2_bytes // 2 and self.steps >= _ENOUGH and not self.values["out.place"]
+        in_place = is_plain and is_nest and len(rows) == 1
+        # Lines that no near cache holds are asked for before a register tile writes them, if there is time enough.
+        far = self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2 and self.steps >= _ENOUGH
+        asks = far and not in_place and bool(ending.asked)
+        self.values |= {"out.row": rows[-1][1], "out.place": int(in_place), "out.far": int(asks)}
 
     def _tables(self, structure: Structure, begin: int) -> list[int]:
         """The parameters that describe tables of places, from position ``begin`` on."""
@@ -218,7 +218,6 @@ class _Planner:
         tables.blocks(len(self.outer))
         if a.mode == "table":
             tables.steps(a.box)
-        tables.asked(structure.ending.asked if self._is_far() else [])
         return tables.numbers
 
     def _reserve_tables(self, sides: tuple[Side, Side], moving: int) -> None:

@@ -66,13 +66,6 @@ class Tables:
         axes = [f"steps{axis}" for axis in range(count)]
         self._add("steps.places", described(self.values["scratch.a.steps"], 0, self._extents(axes), [(0, self._strides(axes, "a"))]))
 
-    def asked(self, names: Sequence[str]) -> None:
-        """The operands whose lines are asked for: which, the size of a number, and whether it is only read."""
-        ending, numbers = self.structure.ending, [len(names)]
-        for name in names:
-            numbers += [ending.operands.index(name), ending.dtypes[name].itemsize, int(name.startswith("read"))]
-        self._add("asked", numbers)
-
 
 def describe_panels(side: Side, values: Values, axes: Sequence[str], lanes: int, begin: int) -> list[int]:
     """The parameters from position ``begin`` on that describe to a packing kernel where its chunks are, along ``axes`` and then the one that is cut, and its lanes."""
