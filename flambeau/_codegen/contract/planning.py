@@ -170,11 +170,9 @@ class _Planner:
         vectors = self._vectors()
         edge = self._edge(vectors) if sides[1].mode == "place" else ""
         values["edge"] = -int(edge == "earlier")
-        if len(vectors) > 1:
-            values |= {"short": self.tile.width, "short.micro": short_micros(self.tile)}
-        else:
-            values["short"] = self.tile.lanes
         structure = Structure(self.target, sides[0], sides[1], ending, edge, vectors, normal.unsigned)
+        has_short = len(vectors) > 1
+        values |= {"short": self.tile.width if has_short else self.tile.lanes, "short.micro": short_micros(structure.tile) * has_short}
         tiles = self.batch * self.m_tiles * self.n_tiles
         code = contraction(structure)
         places = self._tables(structure, len(code.parameters))
