@@ -8,6 +8,7 @@ what it makes is text, and the text is the key of the object cache.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -143,11 +144,12 @@ class Module:
         return builder
 
     def include(self, other: Module) -> None:
-        """Have the functions of another module as well; it has no tables of its own."""
-        if other.globals or other.metadata:
-            raise ValueError("only functions can be included")
+        """Have the functions of another module as well, with the tables that they need."""
+        if other.metadata:
+            raise ValueError("metadata has numbers of its own, and cannot be included")
         self.functions += other.functions
         self.declarations |= other.declarations
+        self.globals |= other.globals
 
     def has_function(self, name: str) -> bool:
         """Whether the function is already written, for helpers that several places call."""
@@ -159,13 +161,10 @@ class Module:
         self.declarations[name] = f"declare {signature}"
 
     def table(self, element: str, numbers: Sequence[float | int]) -> Value:
-        """A constant table in memory; returns its address.  Equal tables are shared."""
+        """A constant table in memory, named by what is in it; returns its address.  Equal tables are shared."""
         body = ", ".join(f"{element} {_literal(element, number)}" for number in numbers)
         definition = f"private unnamed_addr constant [{len(numbers)} x {element}] [{body}], align 64"
-        for name, existing in self.globals.items():
-            if existing == definition:
-                return Value(name, "ptr")
-        name = f"@table.{len(self.globals)}"
+        name = f"@table.{hashlib.blake2b(definition.encode(), digest_size=8).hexdigest()}"
         self.globals[name] = definition
         return Value(name, "ptr")
 

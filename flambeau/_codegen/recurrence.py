@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from flambeau._codegen import scalar
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets, panels_of_rows
-from flambeau._codegen.contract.micro import emit_micro
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.micro import emit_micro, panels_of_rows
 from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._codegen.steps import STEPS

@@ -48,8 +48,8 @@ def split(text: str) -> tuple[str, dict[str, str]]:
         rest += (text[done:start], f"declare {_signature(head)}\n")
         done = end
     kept = "".join((*rest, text[done:]))
-    for label, name in names.items():
-        kept = kept.replace(f"{label}(", f"{name}(")
+    if names:
+        kept = _LABEL.sub(lambda match: names.get(match.group(), match.group()), kept)
     return kept, parts
 
 

@@ -207,6 +207,17 @@ def test_tiles_copy_what_they_read_with_its_border(through_tables, shape, channe
         check(contract, split=split)
 
 
+@pytest.mark.parametrize("where", ["table", "band"])
+def test_kernels_of_long_vectors(through_tables, monkeypatch, where):
+    """Those that AVX-512 has, compiled for this processor: register tiles of 14 rows, but of 8 where each row has an address."""
+    wide = replace(targets.current(), vector_bits=512, vector_registers=32)
+    monkeypatch.setattr(targets, "current", lambda: wide)
+    check(matmul(37, 300, 40))
+    contract = convolution(2, 16, 40, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1))
+    assert through_tables(contract, where)
+    check(contract, split=1)
+
+
 @pytest.mark.parametrize(("shape", "channels_last", "of"), WITH_BORDERS, ids=lambda each: getattr(each, "name", str(each)))
 def test_tiles_copy_what_a_block_of_the_sum_reads(through_tables, shape, channels_last, of):
     """Gradients by the weight: a block sums over a few rows of positions."""

@@ -63,6 +63,36 @@ declare void @abort()
 declare i32 @getpid()
 """
 
+_BY_ADDRESS = """
+declare i32 @getpid()
+declare void @count(ptr)
+define internal void @twice(ptr %x) noinline {
+  %old = load i64, ptr %x
+  %new = mul i64 %old, 2
+  store i64 %new, ptr %x
+  ret void
+}
+define void @choose(ptr %x) {
+  %functions = alloca [3 x ptr]
+  store ptr @count, ptr %functions
+  %second = getelementptr ptr, ptr %functions, i64 1
+  store ptr @twice, ptr %second
+  %number = load i64, ptr %x
+  %is.third = icmp eq i64 %number, 2
+  br i1 %is.third, label %third, label %other
+third:
+  %pid = call i32 @getpid()
+  %wide = zext i32 %pid to i64
+  store i64 %wide, ptr %x
+  ret void
+other:
+  %place = getelementptr ptr, ptr %functions, i64 %number
+  %function = load ptr, ptr %place
+  call void %function(ptr %x)
+  ret void
+}
+"""
+
 _WRITABLE = """
 @counter = internal global i64 0
 define void @count(ptr %x) {
@@ -103,6 +133,17 @@ def test_code_jumps_and_calls_c_functions() -> None:
     assert set(image.imports(code)) == {"abort", "getpid"}
     address = image.load({"choose": code}, {})["choose"]
     assert [call(address, number) for number in (0, 2, 3, 4, 5)] == [7, 100, 9, os.getpid(), 0]
+
+
+def test_code_calls_functions_by_their_address() -> None:
+    """Those of other images, of which it needs the address itself, and its own."""
+    code = made(_BY_ADDRESS, "choose")
+    assert set(image.imports(code)) == {"count", "getpid"}
+    add_ten = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int64))(lambda x: x.__setitem__(0, x[0] + 10))
+    pointer = ctypes.cast(add_ten, ctypes.c_void_p).value
+    assert pointer is not None
+    address = image.load({"choose": code}, {"count": pointer})["choose"]
+    assert [call(address, number) for number in range(3)] == [10, 2, os.getpid()]
 
 
 def test_given_functions_come_before_those_of_the_process() -> None:

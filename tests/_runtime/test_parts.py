@@ -74,6 +74,16 @@ def test_what_stays(source: str) -> None:
     assert parts.split(source) == (source, {})
 
 
+def test_a_part_may_be_called_by_its_address(cache_home: Path) -> None:
+    source = module(name := fresh_name()).replace(
+        "  %size = call float @helper(float %x)\n",
+        "  %place = alloca ptr\n  store volatile ptr @helper, ptr %place\n  %f = load volatile ptr, ptr %place\n  %size = call float %f(float %x)\n",
+    )
+    rest, ((part, _),) = parts.split(source)[0], parts.split(source)[1].items()
+    assert f"store volatile ptr @{part}, ptr %place" in rest and "@helper" not in rest
+    assert apply(jit.compile_kernels({name: source})[name], -2.0) == 6.0
+
+
 def test_kernels_share_a_part(cache_home: Path) -> None:
     first, second = fresh_name(), fresh_name()
     before = jit.statistics()["compiled"]

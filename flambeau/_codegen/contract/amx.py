@@ -113,10 +113,10 @@ class Pairs:
         self._copy, self._order = emit_pack(module, parameters, tile.packing, side), _emit_order(module, side)
 
     def pack(
-        self, f: Builder, read: Reader, raw: Value, source: Value, panel: Value, lanes: Value, count: Value, length: Value, steps: Value,
-        shifts: list[Value],
+        self, f: Builder, read: Reader, params: Value, raw: Value, source: Value, panel: Value, lanes: Value, count: Value, length: Value,
+        steps: Value, shifts: Value,
     ) -> None:  # fmt: skip
-        """Make one ``panel``. ``raw`` is memory for the copy; ``source``, ``lanes``, ``count`` of them, ``length`` and ``shifts`` are what
+        """Make one ``panel``. ``raw`` is memory for the copy; ``params``, ``source``, ``lanes``, ``count`` of them, ``length`` and ``shifts`` are what
         ``emit_pack`` asks for, and ``steps`` of k are in the block.
         """
         side, start, stride = self.side, raw, i64(2 * LANES)
@@ -124,7 +124,7 @@ class Pairs:
             stride = f.mul(read(f"{side.name}.packed_row"), 2)
         is_direct = f.compare("eq", count, LANES) if side.is_direct else Value("false", "i1")
         with f.when(f.binary("xor", is_direct, 1)):
-            f.call(f"@{self._copy}", f.parameters[1], source, raw, lanes, count, length, *shifts)
+            f.call(f"@{self._copy}", params, source, raw, lanes, count, length, shifts)
         if side.is_direct:
             start = f.select(is_direct, address(f, source, f.load(lanes, "i64"), side.dtype), raw)
             stride = f.select(is_direct, read(f"{side.name}.direct"), stride)

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE, Band, band, bordered, strip
@@ -138,88 +139,133 @@ def own_box(k: list[Axis]) -> tuple[list[Axis], int]:
 
 
 def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
-    batch, m, n, k = normal.extents
-    limit = max(_FEW_STEPS, target.l1_bytes * 2 // 3 // (tile.pitch * tile.bytes))
-    chunk, a, b = _sides(normal, tile, limit, m, n, target)
-    far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
-    if far:
-        chunk, a, b = _sides(normal, tile, _FEW_STEPS, m, n, target)
-    b.crowded = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
-    steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
-    blocks, near = -(-k // steps), has_near_rows(normal, tile)
+    """The cheapest blocks of an orientation: of the first ones if several are."""
+    model = _Model(normal, tile, target)
+    estimates = [
+        model.estimate(m_block, n_panels) for m_block in model.heights for n_panels in model.widths if model.fits(m_block, n_panels)
+    ]
+    cheapest = min(estimates, key=lambda each: each.total)
+    a, b = model.sides
+    a.where, b.where = cheapest.wheres
+    return Blocking(normal, model.chunk, a, b, cheapest.m_block, cheapest.n_block, cheapest.total, cheapest.cycles)
 
-    out = normal.out.index
-    store = 2.5 / tile.width if normal.n[-1][out] in (1, 2) else 3.0
-    threads = targets.available_cores()
-    panels, short = -(-n // tile.lanes), 0.5 * has_short_panel(n, tile)
-    # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
-    most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
-    most_sums = target.l2_bytes // 2 // (tile.bytes * tile.parts) if blocks > 1 else 1 << 62
-    cheapest: tuple[float, int, int, float, list[str]] | None = None
-    element = tile.bytes * tile.parts
-    packed = [(side, side.elements * (side.cost + _KEEP[side.bytes >= target.l2_bytes] * tile.bytes / 4)) for side in (a, b)]
-    heights = {-(-m // -(-m // rows)) for rows in (28, 56, 112, 224, 448, 896, 1792)}
-    widths = {-(-panels // -(-panels // count)) for count in (1, 2, 4, 8, 16, 32)}
-    for m_block in heights:
-        m_tiles = -(-m // m_block)
+
+class _Estimate(NamedTuple):
+    """Cycles of one way to cut the output: of all, and of a tile; and where either operand would be read."""
+
+    m_block: int
+    n_block: int
+    total: float
+    cycles: float
+    wheres: list[str]
+
+
+class _Way(NamedTuple):
+    """A way to get an operand: its cycles in all, those of a call before, and those of each tile."""
+
+    total: float
+    before: float
+    each: float
+    where: str
+
+
+class _Model:
+    """A rough count of the cycles of a contraction in one orientation, for blocks of ``chunk`` places along the axis of k that is cut."""
+
+    def __init__(self, normal: Normal, tile: Tile, target: Target) -> None:
+        self.normal, self.tile, self.target = normal, tile, target
+        self.batch, self.m, self.n, self.k = normal.extents
+        self.element = tile.bytes * tile.parts
+        limit = max(_FEW_STEPS, target.l1_bytes * 2 // 3 // (tile.pitch * tile.bytes))
+        chunk, a, b = _sides(normal, tile, limit, self.m, self.n, target)
+        self.far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
+        if self.far:
+            chunk, a, b = _sides(normal, tile, _FEW_STEPS, self.m, self.n, target)
+        b.crowded = b.in_place and a.before is not None and _distance(normal, normal.b, tile) > tile.pitch * tile.bytes
+        self.chunk, self.sides = chunk, (a, b)
+        steps = chunk * prod(axis[0] for axis in normal.k[normal.split + 1 :])
+        self.blocks, self.near = -(-self.k // steps), has_near_rows(normal, tile)
+        self.panels = -(-self.n // tile.lanes)
+        self.heights = {-(-self.m // -(-self.m // rows)) for rows in (28, 56, 112, 224, 448, 896, 1792)}
+        self.widths = {-(-self.panels // -(-self.panels // count)) for count in (1, 2, 4, 8, 16, 32)}
+        # What a tile would copy of the left operand with its border: for all of k, or for each block of it.
+        self.copied_for = {rows: a.band.numbers(rows, _TILES) if a.band is not None else 0 for rows in self.heights}
+        self.copied_by_block = a.strip.numbers(chunk, 1) if a.strip is not None else 0
+        # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
+        self.most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
+        self.most_sums = target.l2_bytes // 2 // self.element if self.blocks > 1 else 1 << 62
+
+    def fits(self, m_block: int, n_panels: int) -> bool:
+        n_block = n_panels * self.tile.lanes
+        return n_panels == 1 or (n_block <= self.most_lanes and n_block * m_block <= self.most_sums)
+
+    def estimate(self, m_block: int, n_panels: int) -> _Estimate:
+        n_block = n_panels * self.tile.lanes
+        m_tiles, n_tiles = -(-self.m // m_block), -(-self.panels // n_panels)
+        tiles = self.batch * m_tiles * n_tiles
+        cycles, before, wheres = self._multiplying(m_block, n_panels, n_tiles), 0.0, []
+        steps = self.k * n_panels * cost_of_rows(m_block, self.tile)[1]
+        for side, lanes, repeats in zip(self.sides, (m_block, n_block), (n_tiles, m_tiles), strict=True):
+            way = min(self._ways(side, lanes, repeats, tiles, steps))
+            wheres.append(way.where)
+            before += way.before
+            cycles += way.each
+        total = before + tiles * cycles
+        if total > _WORTH_SHARING:
+            # All threads wait for the last tile to end.
+            threads = targets.available_cores()
+            total = before + cycles * (-(-tiles // threads) * threads + 0.1 * (threads - 1))
+        return _Estimate(m_block, n_block, total, cycles, wheres)
+
+    def _multiplying(self, m_block: int, n_panels: int, n_tiles: int) -> float:
+        """Cycles of a tile that has its operands."""
+        tile, n_block = self.tile, n_panels * self.tile.lanes
         row_cycles, row_panels = cost_of_rows(m_block, tile)
-        copied = a.band.numbers(m_block, _TILES) if a.band is not None else 0
-        by_block = a.strip.numbers(chunk, 1) if a.strip is not None else 0
-        for n_panels in widths:
-            n_block = n_panels * tile.lanes
-            if n_panels > 1 and (n_block > most_lanes or n_block * m_block > most_sums):
-                continue
-            n_tiles = -(-panels // n_panels)
-            tiles = batch * m_tiles * n_tiles
-            cycles = (
-                400
-                + (n_panels - short / n_tiles) * row_cycles * k
-                + 40 * n_panels * blocks * row_panels
-                + store * m_block * n_block
-                + 6 * (m_block + n_block)
-            )
-            if far:
-                cycles += 30 * k
-            # What a tile reads comes from a farther cache once for each tile.
-            cycles += _FETCH * element * k * (m_block + n_block)
-            calls = 0.0
-            wheres = []
-            for (side, before), lanes, repeats in zip(packed, (m_block, n_block), (n_tiles, m_tiles)):
-                here = lanes * k * side.cost
-                ways = [(tiles * here, 0.0, here, "tile")]
-                if side.in_place:
-                    again = (_AGAIN if side is b else _CROWDED * tile.bytes / 4) * k * n_panels * row_panels if side.crowded else 0.0
-                    if not again:
-                        ways = []
-                    elif side is a and a.mode == "steps":
-                        ways.append((tiles * _BY_PANEL * here, 0.0, _BY_PANEL * here, "panel"))
-                    ways.append((tiles * again, 0.0, again, "place"))
-                elif repeats > 1:
-                    ways.append((_CALL + before, _CALL + before, 0.0, "call"))
-                if side.before is not None:
-                    steps_more = _TABLE[not near] * k * n_panels * row_panels
-                    whole = side.strip.copy.numbers * element if side.strip is not None else 0
-                    more = steps_more + (_STREWN * whole if whole >= target.l2_bytes else 0.0)
-                    ways.append((side.before + tiles * more, side.before, more, "table"))
-                    if 0 < by_block * element <= target.l2_bytes // 4:
-                        more = steps_more + blocks * by_block * (_BORDER + _NEARBY)
-                        ways.append((tiles * more, 0.0, more, "strip"))
-                    if 0 < copied * element <= target.l2_bytes // 4:
-                        steps_more += copied * (_BORDER + _NEARBY)
-                        ways.append((tiles * steps_more, 0.0, steps_more, "band"))
-                _, once, each, where = min(ways)
-                wheres.append(where)
-                calls += once
-                cycles += each
-            total = calls + tiles * cycles
-            if total > _WORTH_SHARING:
-                # All threads wait for the last tile to end.
-                total = calls + cycles * (-(-tiles // threads) * threads + 0.1 * (threads - 1))
-            if cheapest is None or total < cheapest[0]:
-                cheapest = (total, m_block, n_block, cycles, wheres)
-    assert cheapest is not None
-    total, m_block, n_block, cycles, (a.where, b.where) = cheapest
-    return Blocking(normal, chunk, a, b, m_block, n_block, total, cycles)
+        short = 0.5 * has_short_panel(self.n, tile)
+        store = 2.5 / tile.width if self.normal.n[-1][self.normal.out.index] in (1, 2) else 3.0
+        cycles = (
+            400
+            + (n_panels - short / n_tiles) * row_cycles * self.k
+            + 40 * n_panels * self.blocks * row_panels
+            + store * m_block * n_block
+            + 6 * (m_block + n_block)
+        )
+        if self.far:
+            cycles += 30 * self.k
+        # What a tile reads comes from a farther cache once for each tile.
+        return cycles + _FETCH * self.element * self.k * (m_block + n_block)
+
+    def _ways(self, side: SideChoice, lanes: int, repeats: int, tiles: int, steps: int) -> list[_Way]:
+        """The ways to get an operand of which a tile needs so many ``lanes``, and ``repeats`` tiles the same, in so many ``steps`` of register tiles."""
+        here = lanes * self.k * side.cost
+        ways = [_Way(tiles * here, 0.0, here, "tile")]
+        if side.in_place:
+            again = 0.0
+            if side.crowded:
+                again = (_AGAIN if side is self.sides[1] else _CROWDED * self.tile.bytes / 4) * steps
+            if not again:
+                ways = []
+            elif side is self.sides[0] and side.mode == "steps":
+                ways.append(_Way(tiles * _BY_PANEL * here, 0.0, _BY_PANEL * here, "panel"))
+            ways.append(_Way(tiles * again, 0.0, again, "place"))
+        elif repeats > 1:
+            keep = _KEEP[side.bytes >= self.target.l2_bytes] * self.tile.bytes / 4
+            before = _CALL + side.elements * (side.cost + keep)
+            ways.append(_Way(before, before, 0.0, "call"))
+        return ways if side.before is None else [*ways, *self._tabled(side, side.before, lanes, tiles, steps)]
+
+    def _tabled(self, side: SideChoice, before: float, rows: int, tiles: int, steps: int) -> list[_Way]:
+        """The ways that look up where the left operand is: where it lies, or a copy that is made ``before``, or by each tile."""
+        near_by = self.target.l2_bytes // 4
+        looking_up = _TABLE[not self.near] * steps
+        whole = side.strip.copy.numbers * self.element if side.strip is not None else 0
+        each = looking_up + (_STREWN * whole if whole >= self.target.l2_bytes else 0.0)
+        ways = [_Way(before + tiles * each, before, each, "table")]
+        for copied, times, where in ((self.copied_by_block, self.blocks, "strip"), (self.copied_for[rows], 1, "band")):
+            if 0 < copied * self.element <= near_by:
+                each = looking_up + times * copied * (_BORDER + _NEARBY)
+                ways.append(_Way(tiles * each, 0.0, each, where))
+        return ways
 
 
 def has_near_rows(normal: Normal, tile: Tile) -> bool:

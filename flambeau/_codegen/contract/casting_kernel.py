@@ -18,7 +18,7 @@ from itertools import zip_longest
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile
 from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, TableColumn, base_address, fill, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import Border, Side, address, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -201,9 +201,19 @@ class _Emitter:
             f.store(start, self.packed)
             with f.loop(0, read("group.extent")) as group, f.loop(0, lanes, tile.width) as loop:
                 count = f.intrinsic("smin", f.sub(lanes, loop.index), i64(tile.width))
-                offsets = TableColumn("w", f.mul(group.index, read("group.w")), self.areas["lanes"])
-                fill(f, read, "m", 1, f.add(lane, loop.index), count, [offsets])
-                arguments = [f.parameters[1], source, self._packed(group.index, loop.index), self.areas["lanes"], count, read("w.length")]
+                first = dot(f, [group.index, f.add(lane, loop.index)], read, ["group.w", "m0.w"])
+                with f.loop(0, count, carried=[first]) as offset:
+                    f.store(offset.carried[0], f.offset(self.areas["lanes"], offset.index, "i64"))
+                    offset.carry(f.add(offset.carried[0], read("m0.w")))
+                arguments = [
+                    f.parameters[1],
+                    source,
+                    self._packed(group.index, loop.index),
+                    self.areas["lanes"],
+                    count,
+                    read("w.length"),
+                    Value("null", "ptr"),
+                ]
                 f.call(f"@{self.pack}", *arguments)
 
     def _packed(self, group: Value, lane: Value) -> Value:

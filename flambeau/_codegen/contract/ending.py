@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, narrow
+from flambeau._codegen.contract.bordered import LINE
 from flambeau._codegen.contract.normal import Axis, merged, projected
 from flambeau._codegen.contract.packing import address, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
@@ -33,10 +34,25 @@ class Ending(NamedTuple):
         return [*[f"write{i}" for i in range(len(self.writes))], *[f"read{i}" for i in range(len(self.reads))]]
 
     @property
-    def moving(self) -> list[str]:
-        """The names of the output and of those beside it whose places depend on something."""
-        kinds = [kind for _, kind in (*self.writes, *self.reads)]
-        return ["out", *[name for name, kind in zip(self.others, kinds, strict=True) if kind != "fixed"]]
+    def kinds(self) -> dict[str, str]:
+        """What the places of each operand beside the output depend on."""
+        return dict(zip(self.others, [kind for _, kind in (*self.writes, *self.reads)], strict=True))
+
+    @property
+    def operands(self) -> list[str]:
+        """The names of the output and of those beside it, first those whose places depend on something: these have tables of places."""
+        kinds = self.kinds
+        return ["out", *sorted(kinds, key=lambda name: kinds[name] == "fixed")]
+
+    @property
+    def asked(self) -> list[str]:
+        """The operands whose lines are worth asking for: those that are stored, or read, as vectors."""
+        return ["out"] * (self.step == 1) + [name for name, kind in self.kinds.items() if kind == "along"]
+
+    @property
+    def moving(self) -> int:
+        """How many operands have tables of places."""
+        return sum(kind != "fixed" for kind in self.kinds.values()) + 1
 
     @property
     def dtypes(self) -> dict[str, dtype]:
@@ -46,84 +62,150 @@ class Ending(NamedTuple):
 def emit_ending(module: Module, tile: Tile, ending: Ending, masked: bool = False) -> str:
     """A function that finishes one register tile; returns its name.
 
-    ``ending(sums, rows, count, out, out_m, out_n[, other[, other_m, other_n]]…)``, with tables of offsets of rows and columns. If that is
+    ``ending(sums, rows, count, operands, row, column)``: each of the ``operands``, which are those of the ``Ending`` in order, is three addresses: where it
+    is, a table of offsets of rows, and one of columns. The tile's first are ``row`` and ``column``. If that is
     ``masked``, what follows the first ``count`` sums of a row may be anything, and is taken for 0.
     """
-    parameters = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "out"), ("ptr", "out_m"), ("ptr", "out_n")]
-    for name in ending.others:
-        parameters += [("ptr", f"{name}{table}") for table in (("", "_m", "_n") if name in ending.moving else ("",))]
-    f = module.function("ending", parameters, linkage="internal", attributes="noinline")
-    sums, rows, count, out, out_m, out_n, *_ = f.parameters
-    given = {name: value for (_, name), value in zip(parameters, f.parameters, strict=True)}
-    width = tile.width
-    fixed = {
-        name: registers.splat(f, registers.load(f, given[name], of, 1), of, width)
-        for name, of in ending.dtypes.items()
-        if name not in ending.moving
-    }
-    vectors = range(tile.vectors)
-    valid = [f.lane_mask(f.sub(count, v * width), width) for v in vectors]
-    offsets = [f.load(f.offset(out_n, v * width, "i64"), vector("i64", width)) for v in vectors]
-    beside = [
-        {
-            name: _Beside(f, tile, of, kind, [given[f"{name}{table}"] for table in ("", "_m", "_n")], v, valid[v])
-            for name, (of, kind) in zip(ending.others, (*ending.writes, *ending.reads), strict=True)
-            if name in ending.moving
-        }
-        for v in vectors
-    ]
+    labels = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "operands"), ("i64", "row"), ("i64", "column")]
+    f = module.function("ending", labels, linkage="internal", attributes="noinline")
+    emitter = _Emitter(f, tile, ending, masked)
+    if ending.step:
+        emitter.runs()
+    else:
+        emitter.apart()
+    f.ret()
+    return "ending"
 
-    def finish(row: Value, v: int, run: Value) -> registers.Operand:
+
+def emit_ask(module: Module, tile: Tile, ending: Ending) -> str:
+    """A function that asks for the lines that a register tile writes, and for those that it reads beside them, ``ask(operands, row, rows, column)``.
+
+    Returns its name, or nothing if no line is worth asking for.
+    """
+    if not ending.asked:
+        return ""
+    labels = [("ptr", "operands"), ("i64", "row"), ("i64", "rows"), ("i64", "column")]
+    f = module.function("ask", labels, linkage="internal", attributes="noinline")
+    operands, row, rows, column = f.parameters
+    asked = {name: _Operand(f, operands, ending.operands.index(name), row, column) for name in ending.asked}
+    with f.loop(0, rows) as loop:
+        for name, each in asked.items():
+            of = ending.dtypes[name]
+            place = f.add(f.load(f.offset(each.rows, loop.index, "i64"), "i64"), f.load(each.columns, "i64"))
+            start = address(f, each.base, place, of)
+            for line in range(0, tile.lanes * of.itemsize, LINE):
+                f.prefetch(f.offset(start, line, "i8"), writes=not name.startswith("read"))
+    f.ret()
+    return "ask"
+
+
+class _Operand:
+    """Where an operand is, and its tables from the register tile's first row and column on."""
+
+    def __init__(self, f: Builder, operands: Value, number: int, row: Value, column: Value, is_fixed: bool = False) -> None:
+        self.base = f.load(f.offset(operands, 3 * number, "ptr"), "ptr")
+        if not is_fixed:
+            tables = [f.load(f.offset(operands, 3 * number + word, "ptr"), "ptr") for word in (1, 2)]
+            self.rows, self.columns = (f.offset(table, first, "i64") for table, first in zip(tables, (row, column), strict=True))
+
+
+class _Emitter:
+    def __init__(self, f: Builder, tile: Tile, ending: Ending, masked: bool) -> None:
+        self.f, self.tile, self.ending, self.masked = f, tile, ending, masked
+        self.sums, self.rows, count, operands, row, column = f.parameters
+        kinds, width = ending.kinds, tile.width
+        given = {
+            name: _Operand(f, operands, number, row, column, kinds.get(name) == "fixed") for number, name in enumerate(ending.operands)
+        }
+        self.out = given["out"]
+        self.fixed = {
+            name: registers.splat(f, registers.load(f, given[name].base, ending.dtypes[name], 1), ending.dtypes[name], width)
+            for name in ending.others
+            if kinds[name] == "fixed"
+        }
+        vectors = range(tile.vectors)
+        self.valid = [f.lane_mask(f.sub(count, v * width), width) for v in vectors]
+        self.offsets = [f.load(f.offset(self.out.columns, v * width, "i64"), vector("i64", width)) for v in vectors]
+        self.beside = [
+            {
+                name: _Beside(f, tile, ending.dtypes[name], kinds[name], given[name], v, self.valid[v])
+                for name in ending.others
+                if kinds[name] != "fixed"
+            }
+            for v in vectors
+        ]
+
+    def _finished(self, row: Value, v: int, run: Value) -> registers.Operand:
         """The value to store in the output; the others are stored."""
-        place = f.offset(sums, f.mul(row, tile.pitch), tile.element)
-        places = [f.offset(place, (v * tile.parts + part) * width, tile.element) for part in range(tile.parts)]
-        parts = [f.masked_load(each, valid[v], tile.type) if masked else f.load(each, tile.type) for each in places]
-        value = registers.pack(parts)
+        f, tile, ending = self.f, self.tile, self.ending
+        place = f.offset(self.sums, f.mul(row, tile.pitch), tile.element)
+        places = [f.offset(place, (v * tile.parts + part) * tile.width, tile.element) for part in range(tile.parts)]
+        value = registers.pack(
+            [f.masked_load(each, self.valid[v], tile.type) if self.masked else f.load(each, tile.type) for each in places]
+        )
         if ending.epilogue is None:
             return narrow(f, value, ending.out, tile.compute)
         writes, reads = ending.others[: len(ending.writes)], ending.others[len(ending.writes) :]
-        loaded = [fixed[name] if name in fixed else beside[v][name].load(row, run) for name in reads]
+        loaded = [self.fixed[name] if name in self.fixed else self.beside[v][name].load(row, run) for name in reads]
         value, *more = ending.epilogue.body(f, value, loaded)
         for name, each in zip(writes, more, strict=True):
-            beside[v][name].store(each, row, run)
+            self.beside[v][name].store(each, row, run)
         return value
 
-    def row_of_out(row: Value) -> Value:
-        return f.load(f.offset(out_m, row, "i64"), "i64")
+    def _row_of_out(self, row: Value) -> Value:
+        return self.f.load(self.f.offset(self.out.rows, row, "i64"), "i64")
 
-    if not ending.step:
-        for v in vectors:
-            with f.loop(0, rows) as loop:
-                place = address(f, out, row_of_out(loop.index), ending.out)
-                registers.store_strided(f, finish(loop.index, v, valid[v]), place, offsets[v], ending.out, valid[v])
-        f.ret()
-        return "ending"
-    # Both vectors of a row go together, as it has one address: the first run of neighbours in each, then the next.
-    along = [f.sub(each, constant_vector("i64", range(0, ending.step * width, ending.step))) for each in offsets]
-    with f.repeat(valid) as runs:
-        distances, found, some = [], [], []
-        for v, left in enumerate(runs.carried):
-            lanes = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
-            first = f.intrinsic("cttz", f.binary("or", lanes, 1 << (width - 1)), Value("true", "i1"), suffix="i32")
-            first = f.cast("zext", first, "i64")
-            distances.append(f.sub(f.load(f.offset(out_n, f.add(first, v * width), "i64"), "i64"), f.mul(first, ending.step)))
-            found.append(f.binary("and", left, f.compare("eq", along[v], f.splat(distances[v], width))))
-            some.append(f.compare("ne", lanes, 0))
-            for each in beside[v].values():
-                each.start(first)
-        with f.loop(0, rows) as loop:
-            row = row_of_out(loop.index)
-            for v in vectors:
-                with f.when(some[v]):
-                    place = address(f, out, f.add(row, distances[v]), ending.out)
-                    store_lanes(f, tile, finish(loop.index, v, found[v]), place, ending.out, found[v], ending.step)
-        left = [f.binary("xor", each, f.binary("and", each, run)) for each, run in zip(runs.carried, found, strict=True)]
-        more = f.compare("ne", f.cast("bitcast", left[0], f"i{width}"), 0)
-        for each in left[1:]:
-            more = f.binary("or", more, f.compare("ne", f.cast("bitcast", each, f"i{width}"), 0))
-        runs.again(more, *left)
-    f.ret()
-    return "ending"
+    def apart(self) -> None:
+        """Store the numbers of a row lane by lane, each vector of columns for itself."""
+        f, of = self.f, self.ending.out
+        for v, (offsets, valid) in enumerate(zip(self.offsets, self.valid, strict=True)):
+            with f.loop(0, self.rows) as loop:
+                place = address(f, self.out.base, self._row_of_out(loop.index), of)
+                registers.store_strided(f, self._finished(loop.index, v, valid), place, offsets, of, valid)
+
+    def runs(self) -> None:
+        """Store neighbours as vectors: the first run of them in each vector of columns, then the next.
+
+        Both vectors of a row go together, as it has one address.
+        """
+        f, tile, ending = self.f, self.tile, self.ending
+        apart = constant_vector("i64", range(0, ending.step * tile.width, ending.step))
+        along = [f.sub(each, apart) for each in self.offsets]
+        with f.repeat(self.valid) as runs:
+            found = [self._run(v, left, along[v]) for v, left in enumerate(runs.carried)]
+            with f.loop(0, self.rows) as loop:
+                row = self._row_of_out(loop.index)
+                for v, run in enumerate(found):
+                    with f.when(run.exists):
+                        place = address(f, self.out.base, f.add(row, run.distance), ending.out)
+                        store_lanes(f, tile, self._finished(loop.index, v, run.lanes), place, ending.out, run.lanes, ending.step)
+            left = [f.binary("xor", each, f.binary("and", each, run.lanes)) for each, run in zip(runs.carried, found, strict=True)]
+            some = [f.compare("ne", f.cast("bitcast", each, f"i{tile.width}"), 0) for each in left]
+            more = some[0]
+            for each in some[1:]:
+                more = f.binary("or", more, each)
+            runs.again(more, *left)
+
+    def _run(self, v: int, left: Value, along: Value) -> _Run:
+        """The first run of neighbours among the lanes that are left."""
+        f, width = self.f, self.tile.width
+        lanes = f.cast("zext", f.cast("bitcast", left, f"i{width}"), "i32")
+        first = f.intrinsic("cttz", f.binary("or", lanes, 1 << (width - 1)), Value("true", "i1"), suffix="i32")
+        first = f.cast("zext", first, "i64")
+        place = f.load(f.offset(self.out.columns, f.add(first, v * width), "i64"), "i64")
+        distance = f.sub(place, f.mul(first, self.ending.step))
+        found = f.binary("and", left, f.compare("eq", along, f.splat(distance, width)))
+        for each in self.beside[v].values():
+            each.start(first)
+        return _Run(found, distance, f.compare("ne", lanes, 0))
+
+
+class _Run(NamedTuple):
+    """Lanes whose columns are neighbours in the output, how far their places are from where they would be from column 0 on, and whether there are any."""
+
+    lanes: Value
+    distance: Value
+    exists: Value
 
 
 def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: int) -> str:
@@ -214,11 +296,11 @@ def dependence(operand: int, out: int, rows: list[Axis], columns: list[Axis]) ->
 class _Beside:
     """An operand beside the output, for one vector of columns: a row is its address, a table says where columns are."""
 
-    def __init__(self, f: Builder, tile: Tile, of: dtype, kind: str, parameters: list[Value], v: int, valid: Value) -> None:
+    def __init__(self, f: Builder, tile: Tile, of: dtype, kind: str, operand: _Operand, v: int, valid: Value) -> None:
         self.f, self.tile, self.of, self.kind, self.width, self.valid = f, tile, of, kind, tile.width, valid
         width = tile.width
-        self.base, self.rows, columns = parameters
-        self.columns = f.offset(columns, v * width, "i64")
+        self.base, self.rows = operand.base, operand.rows
+        self.columns = f.offset(operand.columns, v * width, "i64")
         self.distance = Value("0", "i64")
         self.offsets = f.load(self.columns, vector("i64", width))
         # Loading is harmless for an operand that is only written too, and LLVM drops what nobody uses.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -41,6 +43,7 @@ def emit_micro(
     tabled: bool = False,
     vectors: int | None = None,
     walk: Walk = _UNKNOWN,
+    by_address: bool = False,
 ) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
@@ -49,23 +52,27 @@ def emit_micro(
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
     ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``, or at ``a + r * walk.row + ks[k]``. With fewer ``vectors`` than the tile has it computes
-    the first lanes only.  What ``walk`` knows it does not take from its arguments.
+    the first lanes only.  What ``walk`` knows it does not take from its arguments.  One that is called ``by_address`` has all arguments, whether it needs them or not.
     """
-    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk)
+    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk, by_address)
     module.include(made)
     return made.functions[0].name
 
 
 @cache
-def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: bool, tabled: bool, vectors: int, walk: Walk) -> Module:
+def _micro(
+    features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: bool, tabled: bool, vectors: int, walk: Walk, by_address: bool
+) -> Module:
     """A module with one function, which many kernels have: writing it takes as long as writing the rest of a kernel."""
     module = Module(features)
     name = f"micro{rows}" + "_masked" * masked + f"_of_{vectors}" * (vectors < tile.vectors)
-    of_a = "ptr" if tabled else "i64"
-    parameters = [("ptr", "a"), (of_a, "rs"), (of_a, "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
-    parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")] + [("i64", "count")] * masked + [("i1", "more")] * adds
+    parameters = [("ptr", "a"), ("i64", "rs"), ("i64", "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
+    parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")]
     asks = walk.ahead and rows == tile.rows
-    parameters += [("ptr", "ahead")] * asks
+    parameters += (
+        [("i64", "count")] * (masked or by_address) + [("i1", "more")] * (adds or by_address) + [("ptr", "ahead")] * (asks or by_address)
+    )
+    given = {label: number for number, (_, label) in enumerate(parameters)}
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
     _, _, _, b, _, k, start, ss, c, cs = f.parameters[:10]
     columns = range(vectors * tile.parts)
@@ -74,7 +81,7 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
     for _ in range(rows):
         sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]
         start = f.offset(start, ss, tile.element)
-    masks = [f.lane_mask(f.sub(f.parameters[10], v * tile.width), tile.width) for v in columns] if masked else []
+    masks = [f.lane_mask(f.sub(f.parameters[given["count"]], v * tile.width), tile.width) for v in columns] if masked else []
     left = _Left(f, tile, rows, tabled, walk)
     distance = f.parameters[4] if walk.b is None else i64(walk.b)
 
@@ -104,7 +111,7 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
         with f.loop(0, whole, _UNROLLED, [b, *left.start, *sums]) as several:
             row, *rest = several.carried
             if asks:
-                f.prefetch(f.offset(f.parameters[-1], several.index, tile.element), level=2)
+                f.prefetch(f.offset(f.parameters[given["ahead"]], several.index, tile.element), level=2)
             if walk.b is not None:
                 for place in range(0, _UNROLLED * walk.b * tile.bytes, _LINE):
                     f.prefetch(f.offset(row, place + _EARLY * walk.b * tile.bytes, "i8"))
@@ -117,7 +124,7 @@ def _micro(features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: 
     for _ in range(rows - 1):
         rows_of_c.append(f.offset(rows_of_c[-1], cs, tile.element))
     places = [f.offset(row, v * tile.width, tile.element) for row in rows_of_c for v in columns]
-    add_up(f, tile, sums, places, f.parameters[10 + masked] if adds else None)
+    add_up(f, tile, sums, places, f.parameters[given["more"]] if adds else None)
     f.ret()
     return module
 
@@ -128,6 +135,8 @@ class _Left:
     def __init__(self, f: Builder, tile: Tile, rows: int, tabled: bool, walk: Walk) -> None:
         self.f, self.tile, self.tabled, self.walk = f, tile, tabled, walk
         a, rs, ks = f.parameters[:3]
+        if tabled:
+            rs, ks = (f.cast("inttoptr", table, "ptr") for table in (rs, ks))
         self.rows = [(0, row) for row in range(rows)]  # of each the number of an address, and how many rows further it is
         self.step = ks if walk.step is None else i64(walk.step)
         if tabled and walk.row is not None:
@@ -202,6 +211,29 @@ def row_choices(variants: tuple[int, ...]) -> tuple[int, ...]:
     choices = [-rows for _, rows in best]
     choices[-1] = variants[0]
     return tuple(choices)
+
+
+@contextmanager
+def panels_of_rows(
+    f: Builder, tile: Tile, rows: Value, first: Value | None = None, run: Value | None = None
+) -> Iterator[tuple[Value, Value, Value]]:
+    """Walk ``rows`` rows in panels: gives the first row, the panel's number and its rows, which do not cross a multiple of ``run`` if counted from ``first``."""
+    if tile.packing:
+        with f.loop(0, rows, tile.rows) as panels:
+            here = f.intrinsic("smin", f.sub(rows, panels.index), i64(tile.rows))
+            yield panels.index, f.binary("udiv", panels.index, i64(tile.rows)), here
+        return
+    choices = row_choices(tile.variants)
+    table = f.module.table("i64", choices)
+    with f.repeat([i64(0), i64(0)]) as loop:
+        row, panel = loop.carried
+        left = f.intrinsic("smin", f.sub(rows, row), i64(len(choices) - 1))
+        if first is not None and run is not None:
+            left = f.intrinsic("smin", left, f.sub(run, f.binary("urem", f.add(first, row), run)))
+        here = f.load(f.offset(table, left, "i64"), "i64")
+        yield row, panel, here
+        row = f.add(row, here)
+        loop.again(f.compare("slt", row, rows), row, f.add(panel, 1))
 
 
 @lru_cache(maxsize=4096)

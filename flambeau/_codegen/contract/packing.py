@@ -134,14 +134,14 @@ def nest(f: Builder, extents: Sequence[Value]) -> Iterator[list[Value]]:
 def emit_pack(module: Module, parameters: Parameters, tile: Tile, side: Side) -> str:
     """A function that packs one panel; returns its name.
 
-    ``pack(params, source, panel, lanes, count, length, shift0, …)``: ``source`` is the address of the operand at the box's
+    ``pack(params, source, panel, lanes, count, length, shifts)``: ``source`` is the address of the operand at the box's
     first k; ``lanes`` is a table of the lanes' offsets, followed at distances of ``capacity`` by one of coordinates
-    for each bound; ``length`` is the extent of the box's first axis, and the shifts are the bounds' coordinates of
+    for each bound; ``length`` is the extent of the box's first axis, and ``shifts`` has the bounds' coordinates of
     the box's first k.  Lanes from ``count`` on are 0 or arbitrary.
     """
     name = f"pack_{side.name}"
     signature = [("ptr noalias readonly", "params"), ("ptr", "source"), ("ptr noalias", "panel"), ("ptr noalias", "lanes")]
-    signature += [("i64", label) for label in ("count", "length", *[f"shift{bound}" for bound in range(side.bounds)])]
+    signature += [("i64", "count"), ("i64", "length"), ("ptr", "shifts")]
     f = module.function(name, signature, linkage="internal", attributes="noinline")
     packer = _Packer(f, parameters.reader(f, f.parameters[0]), tile, side)
     if side.keeps_rows:
@@ -158,7 +158,8 @@ def emit_pack(module: Module, parameters: Parameters, tile: Tile, side: Side) ->
 class _Packer:
     def __init__(self, f: Builder, read: Reader, tile: Tile, side: Side) -> None:
         self.f, self.read, self.tile, self.side = f, read, tile, side
-        _, self.source, self.panel, self.lanes, self.count, length, *self.shifts = f.parameters
+        _, self.source, self.panel, self.lanes, self.count, length, shifts = f.parameters
+        self.shifts = [f.load(f.offset(shifts, bound, "i64"), "i64") for bound in range(side.bounds)]
         self.extents = [length] + [self._box(axis, "extent") for axis in range(1, side.box)]
         self.linear = [i64(1)]
         for extent in reversed(self.extents[1:]):

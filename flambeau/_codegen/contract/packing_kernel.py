@@ -11,35 +11,28 @@ from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.kernel import (
     SIGNATURE,
     Code,
-    TableColumn,
     base_address,
-    fill,
     finished,
     instruction_sets,
-    panels_of_rows,
 )  # fmt: skip
-from flambeau._codegen.contract.packing import Border, Side, address, emit_pack
-from flambeau._codegen.contract.parameters import Parameters, Reader, decomposed, dot
+from flambeau._codegen.contract.micro import panels_of_rows
+from flambeau._codegen.contract.packing import Border, Side, emit_pack
+from flambeau._codegen.contract.parameters import Parameters, Reader
+from flambeau._codegen.contract.places import MORE, emit_fill
 from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._runtime.targets import Target
 
 
 class PackStructure(NamedTuple):
-    """All that the code of a packing call depends on: ``batch`` and ``lanes`` count axes of the operand.
-
-    For matrix registers each block of k is packed for itself, and ``outer`` counts the axes of k outside the blocks.
-    """
+    """All that the code of a packing call depends on."""
 
     target: Target
-    batch: int
-    lanes: int
     side: Side
-    outer: int = 0
 
 
 @cache
 def packing(structure: PackStructure) -> Code:
-    """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk (or block) of k."""
+    """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk (or, for matrix registers, block) of k."""
     module, parameters = Module(instruction_sets(structure.target)), Parameters()
     (_emit_pairs if structure.side.is_paired else _emit_packing)(module, parameters, structure)
     return finished(module, parameters)
@@ -59,6 +52,32 @@ def bordering(border: Border, name: str) -> Code:
     return finished(module, parameters)
 
 
+class _Places:
+    """Where a tile is in the operand and in its temporary, and where its lanes are, by two tables (``places``)."""
+
+    def __init__(self, module: Module, f: Builder, read: Reader, side: Side) -> None:
+        self.f, self.read, self.side, self.fill = f, read, side, emit_fill(module)
+        self.source = base_address(f, read, side.name)
+        self.found, self.shifts = f.alloca("i64", MORE * (2 + side.bounds)), f.alloca("i64", max(1, side.bounds))
+        self.scratch = f.parameters[4]
+
+    def _table(self, name: str, memory: Value, first: Value, count: Value) -> None:
+        description = self.f.offset(self.f.parameters[1], self.read(f"{name}.places"), "i64")
+        self.f.call(f"@{self.fill}", description, memory, first, count)
+
+    def chunk(self, number: Value) -> tuple[Value, Value]:
+        """The address of a chunk of a batch in memory, and how many numbers it is from the start of the temporary; ``shifts`` are its coordinates."""
+        f = self.f
+        self._table("tiles", self.found, number, i64(1))
+        here, packed, *shifts = (f.load(f.offset(self.found, MORE * i, "i64"), "i64") for i in range(2 + self.side.bounds))
+        for position, shift in enumerate(shifts):
+            f.store(shift, f.offset(self.shifts, position, "i64"))
+        return f.offset(self.source, here, "i8"), packed
+
+    def lanes(self, first: Value, count: Value) -> None:
+        self._table("lanes", self.scratch, first, count)
+
+
 def _emit_packing(module: Module, parameters: Parameters, s: PackStructure) -> None:
     side, name = s.side, s.side.name
     tile = register_tile(side.dtype, s.target)
@@ -66,30 +85,21 @@ def _emit_packing(module: Module, parameters: Parameters, s: PackStructure) -> N
     f = module.function("kernel", SIGNATURE)
     read = parameters.reader(f, f.parameters[1])
     _, params, begin, end, scratch = f.parameters
-    source, target = base_address(f, read, name), base_address(f, read, "packed")
+    places, target = _Places(module, f, read, side), base_address(f, read, "packed")
     with f.loop(begin, end) as loop:
-        panel = f.binary("urem", loop.index, read("panels"))
-        rest = f.binary("udiv", loop.index, read("panels"))
-        chunk = f.binary("urem", rest, read("split.chunks"))
-        batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("split.chunks")))
-        k = f.mul(chunk, read("split.chunk"))
-        length = f.intrinsic("smin", f.sub(read("split.extent"), k), read("split.chunk"))
-        from_k = f.mul(k, read("split.stride"))
-        start = address(f, source, dot(f, batch, read, [f"batch{axis}.{name}" for axis in range(s.batch)], from_k), side.dtype)
-        place = f.mul(k, read("split.packed"))
-        place = dot(f, [*batch, panel], read, [*[f"batch{axis}.packed" for axis in range(s.batch)], "panel"], place)
-        place = f.offset(target, place, tile.element)
+        panel, rest = f.binary("urem", loop.index, read("panels")), f.binary("udiv", loop.index, read("panels"))
+        length = _length(f, read, f.binary("urem", rest, read("split.chunks")))
+        start, packed = places.chunk(rest)
+        place = f.offset(target, f.add(packed, f.mul(panel, read("panel"))), tile.element)
         first, count = _panel_lanes(f, read, tile, side, panel)
-        columns = [TableColumn(name, i64(0), scratch)]
-        shifts = []
-        for bound in range(side.bounds):
-            what = f"{name}.bound{bound}"
-            here = dot(f, batch, read, [f"batch{axis}.{what}" for axis in range(s.batch)], read(f"{what}.start"))
-            columns.append(TableColumn(what, here, f.offset(scratch, f.mul(read(f"{name}.capacity"), bound + 1), "i64")))
-            shifts.append(f.mul(k, read(f"split.bound{bound}")))
-        fill(f, read, "lanes", s.lanes, first, count, columns)
-        f.call(f"@{pack}", params, start, place, scratch, count, f.mul(length, read(f"{name}.box0.scale")), *shifts)
+        places.lanes(first, count)
+        f.call(f"@{pack}", params, start, place, scratch, count, f.mul(length, read(f"{name}.box0.scale")), places.shifts)
     f.ret()
+
+
+def _length(f: Builder, read: Reader, chunk: Value) -> Value:
+    """How many places along the axis that is cut a chunk has."""
+    return f.intrinsic("smin", f.sub(read("split.extent"), f.mul(chunk, read("split.chunk"))), read("split.chunk"))
 
 
 def _panel_lanes(f: Builder, read: Reader, tile: Tile, side: Side, panel: Value) -> tuple[Value, Value]:
@@ -116,30 +126,18 @@ def _emit_pairs(module: Module, parameters: Parameters, s: PackStructure) -> Non
     pairs = amx.Pairs(module, parameters, tile, side)
     f = module.function("kernel", SIGNATURE)
     read = parameters.reader(f, f.parameters[1])
-    _, _, begin, end, scratch = f.parameters
-    source, target = base_address(f, read, name), base_address(f, read, "packed")
+    _, params, begin, end, scratch = f.parameters
+    places, target = _Places(module, f, read, side), base_address(f, read, "packed")
     raw = f.offset(scratch, read("scratch.raw"), "i8")
     with f.loop(begin, end) as loop:
         panel, rest = f.binary("urem", loop.index, read("panels")), f.binary("udiv", loop.index, read("panels"))
-        chunk, rest = f.binary("urem", rest, read("split.chunks")), f.binary("udiv", rest, read("split.chunks"))
-        outer = decomposed(f, read, "outer", s.outer, f.binary("urem", rest, read("outer.count"))) if s.outer else []
-        batch = decomposed(f, read, "batch", s.batch, f.binary("udiv", rest, read("outer.count")))
-        k = f.mul(chunk, read("split.chunk"))
-        length = f.intrinsic("smin", f.sub(read("split.extent"), k), read("split.chunk"))
-        indices, axes = [*batch, *outer, k], [*[f"batch{i}" for i in range(s.batch)], *[f"outer{i}" for i in range(s.outer)], "split"]
-        start = address(f, source, dot(f, indices, read, [f"{axis}.{name}" for axis in axes]), side.dtype)
+        length = _length(f, read, f.binary("urem", rest, read("split.chunks")))
+        start, _ = places.chunk(rest)
         # Tiles are numbered in the order in which they lie.
         place = f.offset(target, f.mul(loop.index, read("panel")), tile.element)
         lane = f.mul(panel, amx.LANES)
         here = f.intrinsic("smin", f.sub(read("lanes.extent"), lane), i64(amx.LANES))
-        columns = [TableColumn(name, i64(0), scratch)]
-        shifts = []
-        for bound in range(side.bounds):
-            what = f"{name}.bound{bound}"
-            before = dot(f, batch, read, [f"batch{i}.{what}" for i in range(s.batch)], read(f"{what}.start"))
-            columns.append(TableColumn(what, before, f.offset(scratch, f.mul(read(f"{name}.capacity"), bound + 1), "i64")))
-            shifts.append(dot(f, indices[s.batch :], read, [f"{axis}.{what}" for axis in axes[s.batch :]]))
-        fill(f, read, "lanes", s.lanes, lane, here, columns)
-        steps = f.mul(length, read("inner"))
-        pairs.pack(f, read, raw, start, place, scratch, here, f.mul(length, read(f"{name}.box0.scale")), steps, shifts)
+        places.lanes(lane, here)
+        steps, length = f.mul(length, read("inner")), f.mul(length, read(f"{name}.box0.scale"))
+        pairs.pack(f, read, params, raw, start, place, scratch, here, length, steps, places.shifts)
     f.ret()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flambeau._codegen.ir import Builder, Value, i64
 
@@ -12,8 +12,8 @@ Reader = Callable[[str], Value]
 class Parameters:
     """The names of the parameters that the functions of one module read."""
 
-    def __init__(self) -> None:
-        self._positions: dict[str, int] = {}
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._positions: dict[str, int] = {name: position for position, name in enumerate(names)}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd, prod
 
@@ -14,16 +15,19 @@ from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.ending import Ending, dependence
-from flambeau._codegen.contract.kernel import Code, Structure, contraction
+from flambeau._codegen.contract.frame import PARAMETERS
+from flambeau._codegen.contract.kernel import Code, Structure, contraction, short_micros
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Axis, Column, merged, normalise, projected
 from flambeau._codegen.contract.packing import Side
 from flambeau._codegen.contract.packing_kernel import PackStructure, bordering, packing
 from flambeau._codegen.contract.passing import best_passing
+from flambeau._codegen.contract.places import MORE
 from flambeau._codegen.contract.skinny import best_skinny
 from flambeau._codegen.contract.sliding import best_sliding
 from flambeau._codegen.contract.stage import Contract
 from flambeau._codegen.contract.summing import best_casting_sums, best_summing
+from flambeau._codegen.contract.tables import Tables, describe_panels
 from flambeau._runtime.targets import Target
 from flambeau._types import dtype as types
 
@@ -34,6 +38,7 @@ reached 73."""
 _ENOUGH = 64
 """Steps in which the lines of a result that no near cache holds come, if they are asked for before (1 x 1, channels innermost, 56 x 56: 64 -> 256 105 to
 124 GFLOP/s with so many, 32 -> 128 110 to 96)."""
+_ALL = 1 << 62
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
 
@@ -105,13 +110,15 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     return ContractPlan([call], [])
 
 
-def _call(code: Code, values: Values, buffers: dict[str, str], tiles: int, cycles: float, scratch: int) -> ContractCall:
+def _call(
+    code: Code, values: Values, buffers: dict[str, str], tiles: int, cycles: float, scratch: int, places: Sequence[int] = ()
+) -> ContractCall:
     slots = []
     for position, name in enumerate(code.parameters):
         if name.endswith(".slot"):
             values[name] = 0
             slots.append((position, buffers[name.removesuffix(".slot")]))
-    params = [values[name] for name in code.parameters]
+    params = [values[name] for name in code.parameters] + [*places]
     return ContractCall(code.name, code.source, params, slots, tiles, max(1, round(_GRAIN / cycles)), scratch)
 
 
@@ -130,7 +137,7 @@ class _Planner:
         self.outer, self.box = self.normal.k[: self.normal.split], self.normal.k[self.normal.split :]
         self.inner = prod(axis[0] for axis in self.box[1:])
         self.steps = blocking.chunk * self.inner
-        self.values: Values = {}
+        self.values: Values = dict.fromkeys(PARAMETERS, 0)
         self.buffers: dict[str, str] = {}
         self.scratch = 0
         self.calls: list[ContractCall] = []
@@ -138,51 +145,95 @@ class _Planner:
         self.keeps: dict[str, tuple[str, int, str]] = {}  # by side: the operand, bytes and key
 
     def plan(self) -> ContractPlan:
-        normal, blocking, values, out = self.normal, self.blocking, self.values, self.contract.out
+        normal, blocking, values = self.normal, self.blocking, self.values
         groups = {"batch": normal.batch, "m": normal.m, "n": normal.n, "outer": self.outer}
         axes = {f"{name}{position}": axis for name, group in groups.items() for position, axis in enumerate(group)}
         for prefix, axis in (*axes.items(), ("split", self.box[0])):
             for what, number in zip(normal.names, axis, strict=True):
                 values[f"{prefix}.{what}"] = number
+        chains, chunks = -(-self.box[0][0] // normal.chain), -(-normal.chain // blocking.chunk)
         values |= {
             "m.extent": self.m, "m.tiles": self.m_tiles, "m.block": blocking.m_block, "m.panels": self.m_panels,
-            "n.extent": self.n, "n.tiles": self.n_tiles, "n.block": blocking.n_block, "n.panels": self.n_panels,
-            "split.chain": normal.chain, "split.chunk": blocking.chunk, "inner": self.inner,
+            "n.extent": self.n, "n.tiles": self.n_tiles, "n.block": blocking.n_block, "outer.count": prod(axis[0] for axis in self.outer),
+            "outer.blocks": chains * chunks, "split.chain": normal.chain, "split.chunk": blocking.chunk, "inner": self.inner,
+            "continues": int(self.tile.packing is not None),
         }  # fmt: skip
         for name, operand in self.contract.results_and_reads.items():
             self.buffers[name] = name
             values[f"{name}.bytes"] = operand.offset * operand.dtype.itemsize
-            for group, block in (("m", blocking.m_block), ("n", blocking.n_block)):
-                values[f"scratch.{name}.{group}"] = self._reserve(8 * (block + self.tile.width))
         self._sums()
-        sides = [self._side(normal.a, blocking.a, left=True), self._side(normal.b, blocking.b, left=False)]
+        ending = self._ending()
+        sides = self._side(normal.a, blocking.a, left=True), self._side(normal.b, blocking.b, left=False)
+        self._reserve_tables(sides, ending.moving)
+        self._starts(*sides)
+        self._output(ending)
+        vectors = self._vectors()
+        edge = self._edge(vectors) if sides[1].mode == "place" else ""
+        values["edge"] = -int(edge == "earlier")
+        structure = Structure(self.target, sides[0], sides[1], ending, edge, vectors, normal.unsigned)
+        has_short = len(vectors) > 1
+        values |= {"short": self.tile.width if has_short else self.tile.lanes, "short.micro": short_micros(structure.tile) * has_short}
+        tiles = self.batch * self.m_tiles * self.n_tiles
+        code = contraction(structure)
+        places = self._tables(structure, len(code.parameters))
+        values["slots"], values["operands"] = len(code.parameters) - 2 * len(structure.operands), len(structure.operands)
+        values["moving"] = ending.moving
+        self.calls.append(_call(code, values, self.buffers, tiles, blocking.tile_cycles, self.scratch, places))
+        place = code.parameters.index
+        self.calls[-1].keeps = [Keep(*what, place(f"{name}.keep"), place(f"{name}.kept")) for name, what in self.keeps.items()]
+        return ContractPlan(self.calls, self.temporaries)
 
-        rows = merged(projected(normal.m, [normal.out.index]))
-        values["out.row"] = rows[-1][1]
+    def _ending(self) -> Ending:
+        normal, writes = self.normal, len(self.contract.writes)
         neighbours = normal.n[-1][normal.out.index]
-        out_step = neighbours if neighbours in (1, 2) else 0
-        is_plain = not self.tile.packing and out.dtype is self.tile.compute and self.contract.epilogue is None and self.tile.parts == 1
-        out_place = is_plain and neighbours == 1 and len(rows) == 1
-        far = self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2
-        values["out.far"] = int(far and self.steps >= _ENOUGH)
-        writes = len(self.contract.writes)
         kinds = [
             (each.dtype, self._dependence(each) if number < writes or any(each.operand.strides) else "fixed")
             for number, each in enumerate(normal.others)
         ]
-        ending = Ending(out.dtype, out_step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
-        vectors = self._vectors()
-        edge = self._edge(vectors) if sides[1].mode == "place" else ""
-        structure = Structure(
-            self.target, len(normal.batch), len(normal.m), len(normal.n), len(self.outer), sides[0], sides[1], ending, out_place, edge,
-            vectors, normal.unsigned,
-        )  # fmt: skip
-        tiles = self.batch * self.m_tiles * self.n_tiles
-        code = contraction(structure)
-        self.calls.append(_call(code, values, self.buffers, tiles, blocking.tile_cycles, self.scratch))
-        place = code.parameters.index
-        self.calls[-1].keeps = [Keep(*what, place(f"{name}.keep"), place(f"{name}.kept")) for name, what in self.keeps.items()]
-        return ContractPlan(self.calls, self.temporaries)
+        step = neighbours if neighbours in (1, 2) else 0
+        return Ending(self.contract.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
+
+    def _output(self, ending: Ending) -> None:
+        """Set whether sums are kept in the output itself: if rows are equally far apart, and columns neighbours, of which further ones are further on."""
+        out, tile, index = self.contract.out, self.tile, self.normal.out.index
+        rows, reach, is_nest = merged(projected(self.normal.m, [index])), 0, self.normal.n[-1][index] == 1
+        for extent, stride in reversed(projected(self.normal.n, [index])):
+            is_nest = is_nest and stride > reach
+            reach += (extent - 1) * stride
+        is_plain = not tile.packing and out.dtype is tile.compute and self.contract.epilogue is None and tile.parts == 1
+        in_place = is_plain and is_nest and len(rows) == 1
+        # Lines that no near cache holds are asked for before a register tile writes them, if there is time enough.
+        far = self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2 and self.steps >= _ENOUGH
+        asks = far and not in_place and bool(ending.asked)
+        self.values |= {"out.row": rows[-1][1], "out.place": int(in_place), "out.far": int(asks)}
+
+    def _tables(self, structure: Structure, begin: int) -> list[int]:
+        """The parameters that describe tables of places, from position ``begin`` on."""
+        tables, normal, a = Tables(structure, self.values, begin), self.normal, structure.a
+        tables.batches(len(normal.batch))
+        tables.lanes("m", len(normal.m), a)
+        tables.lanes("n", len(normal.n), structure.b)
+        tables.blocks(len(self.outer))
+        if a.mode == "table":
+            tables.steps(a.box)
+        return tables.numbers
+
+    def _reserve_tables(self, sides: tuple[Side, Side], moving: int) -> None:
+        """Reserve memory for the tables of rows and of columns: of operands that have some, and of those that tiles pack or read through tables."""
+        values = self.values
+        for side, group, block in zip(sides, "mn", (self.blocking.m_block, self.blocking.n_block), strict=True):
+            values[f"{group}.apart"] = apart = 8 * (block + self.tile.width)
+            has_own = side.is_packed_here or side.mode == "table"
+            values[f"scratch.{group}"] = start = self._reserve((moving + has_own * (1 + side.bounds)) * apart)
+            values[f"scratch.{side.name}.lanes"] = start + moving * apart
+
+    def _starts(self, a: Side, b: Side) -> None:
+        """Operands that are read where they are start at a tile's first row and column."""
+        values, size = self.values, self.tile.bytes
+        if not a.is_packed_here and a.mode != "table":
+            values |= {"a.first.row": values["a.row"] * size, "a.first.panel": values["a.panel"] * size}
+        if not b.is_packed_here:
+            values["b.tile"] = self.n_panels * values["b.panel"] * size
 
     def _vectors(self) -> tuple[int, ...]:
         """The widths of register tiles: of panels, and of a last one that is short."""
@@ -244,10 +295,13 @@ class _Planner:
         side = describe_packing(
             name, column, choice.mode, self.normal.m if left else self.normal.n, projected(self.box, columns), self.blocking.chunk, values
         )
-        values[f"{name}.rows"] = _rows_at_a_time(side, values[f"{name}.box0.stride"], self.target)
-        block = self.blocking.m_block if left else self.blocking.n_block
-        values[f"{name}.capacity"] = block + tile.width
-        values[f"scratch.{name}.lanes"] = self._reserve(8 * values[f"{name}.capacity"] * (1 + side.bounds))
+        is_cut = side.mode == "lanes" and not side.free
+        block, stride = self.blocking.m_block if left else self.blocking.n_block, values[f"{name}.box0.stride"]
+        values |= {
+            f"{name}.rows": _rows_at_a_time(side, stride, self.target) if is_cut else _ALL, f"{name}.scale": values[f"{name}.box0.scale"],
+            f"{name}.stride": stride * column.dtype.itemsize, f"{name}.step": values[f"{name}.box0.steps"] * _numbers_per_step(side, tile),
+            f"{name}.capacity": block + tile.width,
+        }  # fmt: skip
         values |= _layout(side, self.steps, tile)
         if choice.where == "panel":
             side = replace(side, by_panel=True)
@@ -263,10 +317,9 @@ class _Planner:
 
     def _keep(self, side: Side, source: str, column: Column, area: int) -> None:
         """Set where a tile may keep what it packs for a block of k, which takes ``area`` bytes: for each batch of the operand, its tiles, and their blocks."""
-        name, values, (extent, *_), chain = side.name, self.values, self.box[0], self.normal.chain
+        name, values = side.name, self.values
         tiles, lanes = (self.m_tiles, "m") if side.is_left else (self.n_tiles, "n")
-        chunks = [-(-length // self.blocking.chunk) for length in (chain, extent % chain)]
-        blocks = prod(axis[0] for axis in self.outer) * (extent // chain * chunks[0] + chunks[1])
+        blocks = values["outer.count"] * values["outer.blocks"]
         moves = [axis[column.index] != 0 for axis in self.normal.batch if axis[0] > 1]
         values |= {
             f"{name}.keep": 0,
@@ -308,9 +361,7 @@ class _Planner:
             self.calls.append(_call(code, own, {source: source, "copied": temporary}, tiles, whole.numbers / tiles, 0))
         for position, (axis, stride) in enumerate(zip(box, strides, strict=True)):
             values |= {f"steps{position}.extent": axis[0], f"steps{position}.a": stride}
-        values["steps.count"] = self.steps
-        values["scratch.a.steps"] = self._reserve(8 * self.steps)
-        values["scratch.a.lanes"] = self._reserve(8 * (self.blocking.m_block + self.tile.width))
+        values["scratch.a.steps"] = self._reserve(8 * (self.steps + MORE))
         # Neighbours in memory may lie apart in a copy: rows of one place each get a border.
         near = has_near_rows(self.normal, self.tile) and values[f"m{len(self.normal.m) - 1}.a"] == 1
         values["a.run"] = self.normal.m[-1][0]
@@ -345,8 +396,7 @@ class _Planner:
         raw = (groups | 1) * amx.GROUP_BYTES
         if is_before:
             return self._paired_before(name, source, column, side, panel, raw, own)
-        values[f"{name}.capacity"] = block + self.tile.width
-        values[f"scratch.{name}.lanes"] = self._reserve(8 * values[f"{name}.capacity"] * (1 + side.bounds))
+        values |= {f"{name}.capacity": block + self.tile.width, f"{name}.scale": values[f"{name}.box0.scale"]}
         values[f"scratch.{name}.raw"] = self._reserve(raw)
         values[f"scratch.{name}.panels"] = self._reserve(-(-block // amx.LANES) * groups * amx.GROUP_BYTES)
         return side
@@ -377,9 +427,11 @@ class _Planner:
         self.temporaries.append(distance * self.tile.bytes)
         values[f"{name}.bytes"] = 0
         tiles = prod(kept) * outer * chunks * panels
-        code = packing(PackStructure(self.target, len(kept), len(lanes), side, len(self.outer)))
-        cycles = 0.3 * amx.LANES * self.steps
-        self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, own["scratch.raw"] + raw))
+        own["split.packed"] = 0
+        code = packing(PackStructure(self.target, side))
+        axes = [f"batch{i}" for i in range(len(kept))] + [f"outer{i}" for i in range(len(self.outer))]
+        places, cycles = describe_panels(side, own, axes, len(lanes), len(code.parameters)), 0.3 * amx.LANES * self.steps
+        self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, own["scratch.raw"] + raw, places))
         return Side(name, self.tile.compute, "panels", is_paired=True)
 
     def _batches(self, name: str, columns: list[int], distance: int, own: Values) -> tuple[list[int], int]:
@@ -439,21 +491,20 @@ class _Planner:
             chunk = min(chunk, _rows_at_a_time(side, k[0][1], self.target))
         chunks = -(-k[0][0] // chunk)
         own |= {
-            "split.extent": k[0][0], "split.chunk": chunk, "split.chunks": chunks,
-            "split.stride": k[0][1], "split.packed": self.k // k[0][0] * step,
-            "panels": panels, "panel": panel, "lanes.extent": count, "m.panels": self.m_panels, "m.tiles": self.m_tiles,
-            "m.block": self.blocking.m_block, f"{name}.capacity": max(tile.lanes, tile.rows) + tile.width,
+            "split.chunk": chunk, "split.chunks": chunks, "split.packed": self.k // k[0][0] * step, "panels": panels,
+            "panel": panel, "lanes.extent": count, "m.panels": self.m_panels, "m.tiles": self.m_tiles, "m.block": self.blocking.m_block, f"{name}.capacity": max(tile.lanes, tile.rows) + tile.width,
             f"{name}.bytes": column.operand.offset * column.dtype.itemsize, "packed.bytes": 0,
         }  # fmt: skip
-        own |= {f"split.bound{bound}": coefficient for bound, coefficient in enumerate(k[0][2:])}
+        own |= _named("split", name, k[0])
 
         self.buffers[name] = temporary = f"t{len(self.temporaries)}"
         self.temporaries.append(distance * tile.parts * tile.bytes)
         values[f"{name}.bytes"] = 0
         tiles = copies * panels * chunks
-        code = packing(PackStructure(self.target, len(kept), len(lanes), side))
+        code = packing(PackStructure(self.target, side))
+        places = describe_panels(side, own, [f"batch{i}" for i in range(len(kept))], len(lanes), len(code.parameters))
         cycles, scratch = choice.elements * choice.cost / tiles, 8 * own[f"{name}.capacity"] * (1 + side.bounds)
-        self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch))
+        self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch, places))
         return Side(name, tile.compute, "rows" if side.keeps_rows else "panels")
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import reduce
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets, panels_of_rows
-from flambeau._codegen.contract.micro import emit_micro
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.micro import emit_micro, panels_of_rows
 from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
 from flambeau._runtime.targets import Target

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from flambeau._codegen.contract.kernel import Code, panels_of_rows
+from flambeau._codegen.contract.kernel import Code
+from flambeau._codegen.contract.micro import panels_of_rows
 from flambeau._codegen.ir import Value, constant, i64, vector
 from flambeau._codegen.linear.columns import BLOCK, Columns, Structure
 from flambeau._codegen.linear.decomposition import Decomposition
