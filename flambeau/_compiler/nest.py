@@ -29,8 +29,8 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
-from flambeau._codegen.loops.spec import COSTLY, accesses_of
-from flambeau._compiler import staging
+from flambeau._codegen.loops.spec import COSTLY, LIGHT, accesses_of
+from flambeau._compiler import moving, staging
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
@@ -134,10 +134,16 @@ class Nest:
     """The loop nest of one cluster."""
 
     def __init__(
-        self, cluster: Cluster, stored: Collection[int], home: dict[int, Cluster], is_fresh: Callable[[Node], bool] = lambda node: False
+        self,
+        cluster: Cluster,
+        stored: Collection[int],
+        home: dict[int, Cluster],
+        is_fresh: Callable[[Node], bool] = lambda node: False,
+        stays_cached: bool = False,
     ) -> None:
         self.cluster = cluster
         self.is_fresh = is_fresh
+        self.stays_cached = stays_cached
         self.stored = stored
         self.home = home
         self.accesses: list[_Affine] = []
@@ -148,6 +154,7 @@ class Nest:
         self.extras: dict[int, list[int]] = {}
         self.reaches: dict[int, tuple[int, ...]] = {}  # of the indices of gathers, where they are known
         self._emit_nodes()
+        moving.as_bits(self)
 
     # -- the body --------------------------------------------------------------------------------------------------
 
@@ -312,6 +319,8 @@ class Nest:
         """The kernel calls of the cluster: one, or for a split reduction also those that combine its parts."""
         cluster = self.cluster
         extents = {digit: extent for digit, extent in enumerate(cluster.extents) if extent != 1}
+        if cluster.reduced is None:
+            moving.widen(self, extents)
         outer_runs, run = cluster.runs or ((), ())
         reduced = [digit for digit in outer_runs if digit in extents]
         run_digits = [digit for digit in run if digit in extents]
@@ -327,6 +336,8 @@ class Nest:
         sizes = {group[-1]: prod(extents[digit] for digit in group) for part in groups for group in part}
         outer, reduced, run_digits = ([group[-1] for group in part] for part in groups)
         mode, vector = self._mode(outer, reduced, run_digits, sizes)
+        if mode == "map" and (short := moving.short_row(self, sizes, outer)) is not None:
+            mode, vector = "copy", short
         if vector is not None and mode != "row":
             outer.remove(vector)
         row = self._row_digit(outer, vector, sizes) if mode == "map" else None
@@ -341,18 +352,19 @@ class Nest:
                 tuple(digit is not None and each.strides.get(digit, 0) != 0 for digit in order),
                 self._step(each, vector, row),
                 _is_flat(each, run_digits, sizes),
-                self._may_stream(each, vector),
+                mode != "copy" and self._may_stream(each, vector),
             )
             for each in self.accesses
         )
-        window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
-        if window:
+        fixed = [*reduced, *run_digits] if mode == "window" else [vector] if mode == "copy" and vector is not None else []
+        window = tuple(sizes[digit] for digit in fixed)
+        if mode == "window":
             keep = prod(sizes.values()) < MOST_ROLLED and self._functions((*reduced, *run_digits), prod(window)) >= LEAST_ROLLED
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
-            staging.staged(self, outer, vector, sizes) if mode == "map" else (),
+            staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._repeats(),
         )  # fmt: skip
         return self._call(spec, _Walk(order, sizes, outer, vector, reduced, run_digits))
 
@@ -452,6 +464,12 @@ class Nest:
         users = [instr for instr in self.body if instr.op in ("load", "gather", "store") and instr.attrs[0] == number]
         return all(instr.op == "load" and (bounded or not instr.attrs[1]) for instr in users)
 
+    def _repeats(self) -> bool:
+        """Whether a place may be computed twice, since everything is written to where nothing was read. (Little work only: it is another vector.)"""
+        written = (each.buffer for each in self.accesses if each.weight > 1)
+        is_light = len(self.body) <= LIGHT and all(instr.op != "check" for instr in self.body)
+        return is_light and all(buffer is not None and self.is_fresh(buffer) for buffer in written)
+
     def _may_stream(self, each: _Affine, vector: int | None) -> bool:
         """Whether an access writes vectors that could be stored past the caches."""
         if each.weight == 1 or each.dtype is None or each.buffer is None or each.dtype.is_complex or each.dtype.itemsize < 2:
@@ -461,7 +479,7 @@ class Nest:
     def _streams(self, each: _Affine, vector: int | None, run: list[int], sizes: dict[int, int]) -> bool:
         """Whether an access that may be streamed writes so much that it would push everything else out of the caches, and vectors in their places."""
         assert each.dtype is not None and each.buffer is not None
-        if not self.is_fresh(each.buffer):
+        if self.stays_cached or not self.is_fresh(each.buffer):
             return False
         volume = prod(size for digit, size in sizes.items() if digit in each.strides)
         steps = [stride for digit, stride in each.strides.items() if digit != vector and digit in sizes] + [each.offset]
@@ -523,7 +541,7 @@ class Nest:
                 params[position] = size = self.reaches[number][0]
                 scratch += size * piece * self.body[number].dtype.itemsize
             return places // last * -(-across // piece), last * piece * cost, scratch
-        if spec.mode in ("map", "window"):
+        if spec.mode in ("map", "window", "copy"):
             last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(across * inner, 1), ROWS_INSIDE * rows_inside)))
             return places // last * -(-last // rows) * -(-across // BLOCK), rows * min(across, BLOCK) * inner * cost, 0

@@ -36,6 +36,8 @@ _ALIGN = 64
 _SHORTLY = 64
 """For so many steps a packed operand is kept for another contraction: longer, and memory would be held from the forward to the backward pass."""
 
+_CACHED = 10 << 20
+
 _offset = attrgetter("offset")
 
 
@@ -206,6 +208,14 @@ class Plan:
         """Whether a value's memory is our own, which starts at a multiple of ``_ALIGN``."""
         return self.places[node.index].kind != "input"
 
+    @cached_property
+    def _stays_cached(self) -> bool:
+        """Whether the caches hold all that the program writes, so that nothing is to be gained by writing past them: a third of the third level, of
+        which 10 MB count. On a Zen 3 with 32 MB a permuted copy of 8 MB took 386 µs past the cache, and 182 of 224 through it; a program that writes 8 MB
+        and reads them again is quicker past it."""
+        written = sum(self._nbytes(node) for node in self.needed if node.index in self.stored and node.kind not in ("update", "bitcast"))
+        return written <= min(targets.cache_sizes()[2] // 3, _CACHED)
+
     def _may_overwrite(self, node: Node, cluster: Cluster, replaced: int) -> bool:
         """Whether a result may be written over the input that it replaces: nobody reads the input later, and the loop itself reads
         each element where it then writes."""
@@ -338,7 +348,7 @@ class Plan:
         first = cluster.nodes[0]
         if first.kind in LOOP_KINDS:
             if 0 not in cluster.extents or cluster.reduced is not None:
-                for call in Nest(cluster, self.stored, self.clustering.home, self._is_fresh).lower():
+                for call in Nest(cluster, self.stored, self.clustering.home, self._is_fresh, self._stays_cached).lower():
                     self._add(step, call)
             return
         if first.kind in ("empty", "bitcast", "item", "input"):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
-from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.loops import spreading, staging, tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
@@ -53,6 +53,7 @@ class Body:
         self.plans: dict[tuple[str, DType], near.Plan] | None = (
             None  # by the name of the index and what is gathered, see ``tables.planning``
         )
+        self.straight: Value | None = None  # how far places are behind what a table says, where it goes straight on
         self.masks: dict[str, Value] = {}  # conditions that all lanes share as masks of bits, by their names
         self.staged: dict[int, tuple[Value, Value]] = {}  # where the copies of staged gathers start, and how long their rows are
         self.counts: dict[str, Value] = {}  # how many lanes a mask keeps that keeps the first, by its name
@@ -424,20 +425,38 @@ class Body:
         return scalar.pack([f.shuffle(part, part, lanes) for part in scalar.unpack(value)])
 
     def _load_interleaved(self, pointer: Value, step: int, of: DType, width: int, mask: Value | None) -> Operand:
-        """Every ``step``-th element, as a masked load of consecutive ones (only the wanted ones are touched) and a shuffle."""
+        """Every ``step``-th element: loads of consecutive ones, the last of which ends with the last that is wanted, and shuffles. With a mask one masked
+        load (only the wanted ones are touched)."""
         f = self.f
-        wanted = mask if mask is not None else constant(f"<{width} x i1>", 1)
-        nothing = constant(wanted.type, 0)
-        spread = [lane // step if lane % step == 0 else width for lane in range(step * width)]
-        whole = scalar.load(f, pointer, of, step * width, f.shuffle(wanted, nothing, spread))
-        assert isinstance(whole, Value)
-        return f.shuffle(whole, whole, range(0, step * width, step))
+        if mask is not None:
+            nothing = constant(mask.type, 0)
+            spread = [lane // step if lane % step == 0 else width for lane in range(step * width)]
+            whole = scalar.load(f, pointer, of, step * width, f.shuffle(mask, nothing, spread))
+            assert isinstance(whole, Value)
+            return f.shuffle(whole, whole, range(0, step * width, step))
+        type = vector(scalar.memory_type(of), width)
+        last = step * (width - 1)
+        starts = [min(first, last + 1 - width) for first in range(0, step * width, width)]
+        parts = [f.load(self.element(pointer, i64(start), of), type) for start in starts]
+        wanted = [(lane * step // width, lane * step) for lane in range(width)]
+        pairs = []
+        for first in range(0, step - 1, 2):
+            lanes = [at - starts[part] + width * (part - first) if part in (first, first + 1) else -1 for part, at in wanted]
+            pairs.append(f.shuffle(parts[first], parts[first + 1], lanes))
+        found = pairs[0]
+        if step == 4:
+            found = f.shuffle(*pairs, [lane + width * (part > 1) for lane, (part, _) in enumerate(wanted)])
+        elif step == 3:
+            found = f.shuffle(found, parts[2], [at - starts[2] + width if part == 2 else lane for lane, (part, at) in enumerate(wanted)])
+        return scalar.from_memory(f, found, of)
 
     def _gather(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
         if width > 1 and not any(self.is_vector(argument) for argument in self.instructions[number].args):
             return self._gather_row(number, width, mask)
         otherwise = lambda: self._gather_lanes(number, indices, width, mask)
         is_by_table = width == near.WIDTH and tables.place(self, number) is not None
+        if is_by_table and self.straight is not None:
+            return tables.straight_on(self, number, width)
         return tables.gather(self, number, mask, otherwise) if is_by_table else otherwise()
 
     def _gather_lanes(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
