@@ -56,6 +56,7 @@ class Body:
         self.straight: Value | None = None  # how far places are behind what a table says, where it goes straight on
         self.masks: dict[str, Value] = {}  # conditions that all lanes share as masks of bits, by their names
         self.staged: dict[int, tuple[Value, Value]] = {}  # where the copies of staged gathers start, and how long their rows are
+        self.kept: frozenset[int] = frozenset()  # conditions that are known to hold, see ``maps.choices``
         self.counts: dict[str, Value] = {}  # how many lanes a mask keeps that keeps the first, by its name
         self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
         self._analyse()
@@ -248,6 +249,8 @@ class Body:
             condition, otherwise, shared = operands[0], self.instructions[instr.args[2]], self.values[instr.args[0]]
             assert isinstance(condition, Value) and isinstance(shared, Value)
             is_zero = otherwise.op == "constant" and str(otherwise.attrs[-1]) in ("0", "0.0")
+            if instr.args[0] in self.kept:
+                return operands[1]
             if width > 1 and is_zero and shared.text in self.masks:
                 return scalar.keep_if(f, self.masks[shared.text], operands[1])
             return scalar.select(f, condition, operands[1], operands[2])

@@ -6,15 +6,19 @@ Where reads have bounds (padding), a line of vectors has an *interior*, in which
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, reduce
 
 from flambeau._codegen.ir import Value, i64
-from flambeau._codegen.loops import copies, staging, straight, tables, window
+from flambeau._codegen.loops import copies, spreading, staging, straight, tables, window
 from flambeau._codegen.loops.body import EVERYTHING, LINES, NOTHING, Body
 from flambeau._codegen.loops.spec import BLOCK, EFFECTS, LIGHT, VECTOR, bounds_of
 
 AtVector = Callable[[Body, int, "Value | None"], None]
 SHARED = 12
 """So many vector instructions that rows have in common are worth a loop over rows inside of that over vectors."""
+
+_SEVERAL = 4
+"""Choices for which a line is written out a second time without them."""
 
 
 def emit_map(body: Body) -> None:
@@ -60,8 +64,27 @@ def _emit_rows(body: Body, first: Value, last: Value, first_row: Value, end_row:
             _hoist(body, outer)
         with body.along(outer):
             body.once = window.once_a_line(body) if body.spec.mode == "window" else {}
-            _emit_line(body, first, last)
+            _emit_choices(body, first, last)
         body.values = before
+
+
+def _emit_choices(body: Body, first: Value, last: Value) -> None:
+    """A line; if all conditions that choose between a value and 0 for the whole of it hold, without these choices. (A resized image leaves out terms of
+    weight 0, which only lines at its edge have: TODO)"""
+    f = body.f
+    choices = [instr.args[0] for number, instr in enumerate(body.instructions) if instr.attrs == ("where",) and body.is_vector(number)]
+    conditions = {number: body.values[number] for number in choices if number in body.values}
+    known = {number: value for number, value in conditions.items() if isinstance(value, Value) and value.text in body.masks}
+    if len(choices) < _SEVERAL or not known:
+        _emit_line(body, first, last)
+        return
+    holds = reduce(partial(f.binary, "and"), known.values())
+    body.kept = frozenset(known)
+    with f.when(holds), spreading.spread(body, range(len(body.instructions))):
+        _emit_line(body, first, last)
+    body.kept = frozenset()
+    with f.when(f.binary("xor", holds, 1)):
+        _emit_line(body, first, last)
 
 
 def shared(body: Body) -> list[int]:
