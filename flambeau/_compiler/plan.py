@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import Any
 
 from flambeau._codegen import serial
+from flambeau._compiler import streaming
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
 from flambeau._compiler.digits import Cluster, digit_strides
@@ -35,8 +36,6 @@ CHECKED = ("check", "scatter")
 _ALIGN = 64
 _SHORTLY = 64
 """For so many steps a packed operand is kept for another contraction: longer, and memory would be held from the forward to the backward pass."""
-
-_CACHED = 10 << 20
 
 _offset = attrgetter("offset")
 
@@ -210,11 +209,9 @@ class Plan:
 
     @cached_property
     def _stays_cached(self) -> bool:
-        """Whether the caches hold all that the program writes, so that nothing is to be gained by writing past them: a third of the third level, of
-        which 10 MB count. On a Zen 3 with 32 MB a permuted copy of 8 MB took 386 µs past the cache, and 182 of 224 through it; a program that writes 8 MB
-        and reads them again is quicker past it."""
-        written = sum(self._nbytes(node) for node in self.needed if node.index in self.stored and node.kind not in ("update", "bitcast"))
-        return written <= min(targets.cache_sizes()[2] // 3, _CACHED)
+        """See ``streaming.stays_cached``."""
+        written = (self._nbytes(node) for node in self.needed if node.index in self.stored and node.kind not in ("update", "bitcast"))
+        return streaming.stays_cached(sum(written))
 
     def _may_overwrite(self, node: Node, cluster: Cluster, replaced: int) -> bool:
         """Whether a result may be written over the input that it replaces: nobody reads the input later, and the loop itself reads

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
-from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
-from flambeau._codegen.loops import spreading, staging, tables
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
+from flambeau._codegen.loops import interleaved, spreading, staging, tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -416,7 +416,7 @@ class Body:
         if kind == REVERSED:
             return self._load_reversed(pointer, instr.dtype, width, mask)
         if kind > 1 and not instr.dtype.is_complex:
-            return self._load_interleaved(pointer, kind, instr.dtype, width, mask)
+            return interleaved.load(f, pointer, kind, instr.dtype, width, mask)
         return scalar.load_strided(f, pointer, self._lane_steps(access, width), instr.dtype, width, mask)
 
     def _load_reversed(self, pointer: Value, of: DType, width: int, mask: Value | None) -> Operand:
@@ -426,32 +426,6 @@ class Body:
         mask = f.shuffle(mask, mask, lanes) if mask is not None else None
         value = scalar.load(f, self.element(pointer, i64(1 - width), of), of, width, mask)
         return scalar.pack([f.shuffle(part, part, lanes) for part in scalar.unpack(value)])
-
-    def _load_interleaved(self, pointer: Value, step: int, of: DType, width: int, mask: Value | None) -> Operand:
-        """Every ``step``-th element: loads of consecutive ones, the last of which ends with the last that is wanted, and shuffles. With a mask one masked
-        load (only the wanted ones are touched)."""
-        f = self.f
-        if mask is not None:
-            nothing = constant(mask.type, 0)
-            spread = [lane // step if lane % step == 0 else width for lane in range(step * width)]
-            whole = scalar.load(f, pointer, of, step * width, f.shuffle(mask, nothing, spread))
-            assert isinstance(whole, Value)
-            return f.shuffle(whole, whole, range(0, step * width, step))
-        type = vector(scalar.memory_type(of), width)
-        last = step * (width - 1)
-        starts = [min(first, last + 1 - width) for first in range(0, step * width, width)]
-        parts = [f.load(self.element(pointer, i64(start), of), type) for start in starts]
-        wanted = [(lane * step // width, lane * step) for lane in range(width)]
-        pairs = []
-        for first in range(0, step - 1, 2):
-            lanes = [at - starts[part] + width * (part - first) if part in (first, first + 1) else -1 for part, at in wanted]
-            pairs.append(f.shuffle(parts[first], parts[first + 1], lanes))
-        found = pairs[0]
-        if step == 4:
-            found = f.shuffle(*pairs, [lane + width * (part > 1) for lane, (part, _) in enumerate(wanted)])
-        elif step == 3:
-            found = f.shuffle(found, parts[2], [at - starts[2] + width if part == 2 else lane for lane, (part, at) in enumerate(wanted)])
-        return scalar.from_memory(f, found, of)
 
     def _gather(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
         if width > 1 and not any(self.is_vector(argument) for argument in self.instructions[number].args):

@@ -5,7 +5,8 @@ Where reads have bounds (padding), a line of vectors has an *interior*, in which
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, reduce
 
 from flambeau._codegen.ir import Value, i64
@@ -32,26 +33,42 @@ def emit_map(body: Body) -> None:
     tile_rows = body.parameter(body.parameters.extent)
     rows = body.extents[outer[-1]] if outer else i64(1)
     groups = f.binary("udiv", f.add(rows, f.sub(tile_rows, i64(1))), tile_rows)
+    above, inside = outer[: len(outer) - 1 - body.spec.inside], outer[len(outer) - 1 - body.spec.inside : -1]
     with f.loop(body.begin, body.end) as tiles:
         place = f.binary("udiv", tiles.index, blocks)
         block = f.sub(tiles.index, f.mul(place, blocks))
-        above = f.binary("udiv", place, groups)
-        first_row = f.mul(f.sub(place, f.mul(above, groups)), tile_rows)
-        body.unravel(above, outer[:-1])
+        linear = f.binary("udiv", place, groups)
+        first_row = f.mul(f.sub(place, f.mul(linear, groups)), tile_rows)
+        body.unravel(linear, above)
         first = f.mul(block, width)
         last = f.intrinsic("smin", f.add(first, width), extent)
-        _hoist(body, outer[:-1])
+        _hoist(body, above)
         end_row = f.intrinsic("smin", f.add(first_row, tile_rows), rows)
         if body.spec.staged:
             staging.stage(body, first, last)
-        if body.spec.mode == "copy":
-            copies.emit_rows(body, first_row, end_row)
-        elif shared(body):
-            _emit_rows_inside(body, first, last, first_row, end_row)
-        else:
-            _emit_rows(body, first, last, first_row, end_row)
+        with _each_place(body, above, inside):
+            if body.spec.mode == "copy":
+                copies.emit_rows(body, first_row, end_row)
+            elif shared(body):
+                _emit_rows_inside(body, first, last, first_row, end_row)
+            else:
+                _emit_rows(body, first, last, first_row, end_row)
         body.values = dict(known)
         body.places.clear()
+
+
+@contextmanager
+def _each_place(body: Body, above: list[int], inside: list[int]) -> Iterator[None]:
+    """Loops over the places of some digits, with what they say known."""
+    if not inside:
+        yield
+        return
+    known = dict(body.values)
+    with body.f.loop(0, body.extents[inside[0]]) as places:
+        body.places[inside[0]] = places.index
+        _hoist(body, [*above, inside[0]])
+        yield
+    body.values = known
 
 
 def _emit_rows(body: Body, first: Value, last: Value, first_row: Value, end_row: Value) -> None:

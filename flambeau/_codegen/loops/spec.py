@@ -93,6 +93,7 @@ class LoopSpec(NamedTuple):
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
         window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
             known before run time)
+        inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
         repeats: whether a place may be computed twice: nothing that is written is read
     """
 
@@ -108,6 +109,7 @@ class LoopSpec(NamedTuple):
     window: tuple[int, ...] = ()
     staged: tuple[int, ...] = ()
     repeats: bool = False
+    inside: int = 0
 
     @property
     def digits(self) -> int:
