@@ -300,10 +300,11 @@ class Builder:
         return self.shuffle(first, first, [0] * width)
 
     def shuffle(self, left: Value, right: Value, lanes: Sequence[int]) -> Value:
+        """Lanes of two vectors, those of ``right`` counted on; nothing is known of a lane that is to be -1."""
         if len(lanes) == 1:
             return self.extract(left, lanes[0]) if lanes[0] < left.width else self.extract(right, lanes[0] - left.width)
         type = vector(left.element, len(lanes))
-        mask = ", ".join(f"i32 {lane}" for lane in lanes)
+        mask = ", ".join(f"i32 {lane}" if lane >= 0 else "i32 poison" for lane in lanes)
         return self.value(f"shufflevector {left.type} {left.text}, {right.type} {right.text}, <{len(lanes)} x i32> <{mask}>", type)
 
     def extract(self, operand: Value, lane: int) -> Value:

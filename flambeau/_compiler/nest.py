@@ -29,8 +29,8 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
-from flambeau._codegen.loops.spec import COSTLY, accesses_of
-from flambeau._compiler import staging
+from flambeau._codegen.loops.spec import COSTLY, LIGHT, accesses_of
+from flambeau._compiler import moving, staging, streaming
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
@@ -72,12 +72,15 @@ MOST_INTERLEAVED = 4
 ROWS_INSIDE = 16
 """Rows of a tile for which what they have in common is computed once."""
 
+FEW_ROWS = 8
+"""So many places of the last outer digit are few: a tile has those of the one before, too."""
+
 _SIZE_DTYPES = (dt.float32, dt.float64, dt.int64, dt.int32)
 """The dtypes in which operators compute with sizes."""
 
 
 @dataclass
-class _Affine:
+class Affine:
     """An affine function of a cluster's digits: a place in a buffer, or a number."""
 
     dtype: DType | None
@@ -88,7 +91,7 @@ class _Affine:
 
 
 @dataclass
-class _Walk:
+class Walk:
     """How loops go over the digits of a cluster: in ``order``, each for its size; ``vector`` (if there is one) along the lanes."""
 
     order: list[int | None]
@@ -123,24 +126,23 @@ def features() -> tuple[str, ...]:
     return tuple(sorted(names & {"avx2", "avx512f", "avx512bw", "avx512vl", "avx512dq", "f16c", "fma", "avx512bf16"}))
 
 
-@lru_cache(maxsize=1)
-def _large() -> int:
-    """A result of so many bytes is written past the caches: who reads it next finds little of it there. On a core with a third-level cache of
-    260 MB, ``x + 1`` and then ``y * 2`` took 8 % longer for 16 MB, as long for 32 MB, and 33 % less for 64 MB."""
-    return targets.cache_sizes()[2] // 8
-
-
 class Nest:
     """The loop nest of one cluster."""
 
     def __init__(
-        self, cluster: Cluster, stored: Collection[int], home: dict[int, Cluster], is_fresh: Callable[[Node], bool] = lambda node: False
+        self,
+        cluster: Cluster,
+        stored: Collection[int],
+        home: dict[int, Cluster],
+        is_fresh: Callable[[Node], bool] = lambda node: False,
+        stays_cached: bool = False,
     ) -> None:
         self.cluster = cluster
         self.is_fresh = is_fresh
+        self.stays_cached = stays_cached
         self.stored = stored
         self.home = home
-        self.accesses: list[_Affine] = []
+        self.accesses: list[Affine] = []
         self._access_numbers: dict[tuple, int] = {}
         self.body: list[Instr] = []
         self._known: dict[tuple, int] = {}
@@ -148,6 +150,7 @@ class Nest:
         self.extras: dict[int, list[int]] = {}
         self.reaches: dict[int, tuple[int, ...]] = {}  # of the indices of gathers, where they are known
         self._emit_nodes()
+        moving.as_bits(self)
 
     # -- the body --------------------------------------------------------------------------------------------------
 
@@ -212,7 +215,7 @@ class Nest:
         key = (dtype, buffer.index if buffer is not None else -1, tuple(sorted(strides.items())), offset, weight > 1)
         number = self._access_numbers.get(key)
         if number is None:
-            self.accesses.append(_Affine(dtype, buffer, strides, offset, weight))
+            self.accesses.append(Affine(dtype, buffer, strides, offset, weight))
             number = self._access_numbers[key] = len(self.accesses) - 1
         return number
 
@@ -312,6 +315,8 @@ class Nest:
         """The kernel calls of the cluster: one, or for a split reduction also those that combine its parts."""
         cluster = self.cluster
         extents = {digit: extent for digit, extent in enumerate(cluster.extents) if extent != 1}
+        if cluster.reduced is None:
+            moving.widen(self, extents)
         outer_runs, run = cluster.runs or ((), ())
         reduced = [digit for digit in outer_runs if digit in extents]
         run_digits = [digit for digit in run if digit in extents]
@@ -320,13 +325,15 @@ class Nest:
         )
         if cluster.closed:  # partial results lie in the order of the results
             ends = next(node for node in cluster.nodes if node.kind == "reduce")
-            main = _Affine(ends.dtype, ends, cluster.strides(ends), 0)
+            main = Affine(ends.dtype, ends, cluster.strides(ends), 0)
         place: Callable[[int], tuple[int, int]] = lambda digit: (-(main.strides.get(digit, 0) if main else 0), digit)
         outer = sorted((digit for digit in extents if digit not in reduced and digit not in run_digits), key=place)
         groups = [self._merge(outer, extents), self._merge(reduced, extents), self._merge(run_digits, extents)]
         sizes = {group[-1]: prod(extents[digit] for digit in group) for part in groups for group in part}
         outer, reduced, run_digits = ([group[-1] for group in part] for part in groups)
         mode, vector = self._mode(outer, reduced, run_digits, sizes)
+        if mode == "map" and (short := moving.short_row(self, sizes, outer)) is not None:
+            mode, vector = "copy", short
         if vector is not None and mode != "row":
             outer.remove(vector)
         row = self._row_digit(outer, vector, sizes) if mode == "map" else None
@@ -341,20 +348,22 @@ class Nest:
                 tuple(digit is not None and each.strides.get(digit, 0) != 0 for digit in order),
                 self._step(each, vector, row),
                 _is_flat(each, run_digits, sizes),
-                self._may_stream(each, vector),
+                mode != "copy" and streaming.is_possible(each, vector),
             )
             for each in self.accesses
         )
-        window = tuple(sizes[digit] for digit in (*reduced, *run_digits)) if mode == "window" else ()
-        if window:
+        fixed = [*reduced, *run_digits] if mode == "window" else [vector] if mode == "copy" and vector is not None else []
+        window = tuple(sizes[digit] for digit in fixed)
+        if mode == "window":
             keep = prod(sizes.values()) < MOST_ROLLED and self._functions((*reduced, *run_digits), prod(window)) >= LEAST_ROLLED
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
-            staging.staged(self, outer, vector, sizes) if mode == "map" else (),
+            staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._repeats(),
         )  # fmt: skip
-        return self._call(spec, _Walk(order, sizes, outer, vector, reduced, run_digits))
+        walk = Walk(order, sizes, outer, vector, reduced, run_digits)
+        return self._call(spec._replace(inside=_inside(spec, walk)), walk)
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
@@ -452,24 +461,13 @@ class Nest:
         users = [instr for instr in self.body if instr.op in ("load", "gather", "store") and instr.attrs[0] == number]
         return all(instr.op == "load" and (bounded or not instr.attrs[1]) for instr in users)
 
-    def _may_stream(self, each: _Affine, vector: int | None) -> bool:
-        """Whether an access writes vectors that could be stored past the caches."""
-        if each.weight == 1 or each.dtype is None or each.buffer is None or each.dtype.is_complex or each.dtype.itemsize < 2:
-            return False
-        return vector is not None and each.strides.get(vector) == 1
+    def _repeats(self) -> bool:
+        """Whether a place may be computed twice, since everything is written to where nothing was read. (Little work only: it is another vector.)"""
+        written = (each.buffer for each in self.accesses if each.weight > 1)
+        is_light = len(self.body) <= LIGHT and all(instr.op != "check" for instr in self.body)
+        return is_light and all(buffer is not None and self.is_fresh(buffer) for buffer in written)
 
-    def _streams(self, each: _Affine, vector: int | None, run: list[int], sizes: dict[int, int]) -> bool:
-        """Whether an access that may be streamed writes so much that it would push everything else out of the caches, and vectors in their places."""
-        assert each.dtype is not None and each.buffer is not None
-        if not self.is_fresh(each.buffer):
-            return False
-        volume = prod(size for digit, size in sizes.items() if digit in each.strides)
-        steps = [stride for digit, stride in each.strides.items() if digit != vector and digit in sizes] + [each.offset]
-        if len(run) > 1:
-            steps.append(sizes[run[-1]])
-        return volume * each.dtype.itemsize >= _large() and all(step % (2 * VECTOR) == 0 for step in steps)
-
-    def _step(self, each: _Affine, vector: int | None, row: int | None) -> int:
+    def _step(self, each: Affine, vector: int | None, row: int | None) -> int:
         """``Access.vector``."""
         stride = each.strides.get(vector, 0) if vector is not None else 0
         if vector is not None and row is not None and self._lies_across(self.accesses.index(each), vector, row):
@@ -478,7 +476,7 @@ class Nest:
             return REVERSED
         return stride if 0 <= stride <= MOST_INTERLEAVED else STRIDED
 
-    def _call(self, spec: LoopSpec, walk: _Walk) -> list[KernelCall]:
+    def _call(self, spec: LoopSpec, walk: Walk) -> list[KernelCall]:
         """The call of a kernel, and those that combine its parts if it has some."""
         parameters = Parameters(spec)
         params = [0] * parameters.count
@@ -494,7 +492,7 @@ class Nest:
             for position, at in strides.items():
                 params[at] = each.strides[walk.order[position]]
         for number, at in parameters.streams.items():
-            params[at] = int(self._streams(self.accesses[number], walk.vector, walk.run, walk.sizes))
+            params[at] = int(streaming.is_worthwhile(self, self.accesses[number], walk))
         for number, position in parameters.extra.items():
             for at, value in enumerate(self.extras[number]):
                 params[position + at] = value
@@ -509,7 +507,7 @@ class Nest:
         return [KernelCall(name, source, params, buffers, tiles, grain, scratch, nodes, temporaries), *combine]
 
     def _tiles(
-        self, spec: LoopSpec, parameters: Parameters, params: list[int], walk: _Walk, kept: int, rows_inside: int
+        self, spec: LoopSpec, parameters: Parameters, params: list[int], walk: Walk, kept: int, rows_inside: int
     ) -> tuple[int, int, int]:
         """How many tiles there are, the work of one, and the scratch memory that it needs; how large a tile is becomes a parameter."""
         sizes, outer, places, across, inner = walk.sizes, walk.outer, walk.places, walk.across, walk.inner
@@ -523,8 +521,11 @@ class Nest:
                 params[position] = size = self.reaches[number][0]
                 scratch += size * piece * self.body[number].dtype.itemsize
             return places // last * -(-across // piece), last * piece * cost, scratch
-        if spec.mode in ("map", "window"):
+        if spec.mode in ("map", "window", "copy"):
             last = max(1, sizes[outer[-1]]) if outer else 1
+            if spec.inside:
+                params[parameters.extent], rows = last, last * sizes[outer[-2]]
+                return places // rows, rows * across * inner * cost, 0
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(across * inner, 1), ROWS_INSIDE * rows_inside)))
             return places // last * -(-last // rows) * -(-across // BLOCK), rows * min(across, BLOCK) * inner * cost, 0
         if spec.mode == "tiled":
@@ -544,7 +545,7 @@ class Nest:
         parameters: Parameters,
         params: list[int],
         buffers: list[tuple[int, Node | str]],
-        walk: _Walk,
+        walk: Walk,
         tiles: int,
         temporaries: dict[str, int],
     ) -> tuple[int, int, list[KernelCall]]:
@@ -577,7 +578,15 @@ class Nest:
         return tiles * parts, CHUNK * width * len(self.body), combine
 
 
-def _is_flat(each: _Affine, run: list[int], sizes: dict[int, int]) -> bool:
+def _inside(spec: LoopSpec, walk: Walk) -> int:
+    """``LoopSpec.inside``: places of a tile are found by divisions, which for two rows of 64 numbers took as long as all else."""
+    if spec.mode not in ("map", "window", "copy") or spec.staged or len(walk.outer) < 2:
+        return 0
+    before, last = (walk.sizes[digit] for digit in walk.outer[-2:])
+    return int(last <= FEW_ROWS and walk.across <= BLOCK and before * last * walk.across * walk.inner <= 2 * BLOCK)
+
+
+def _is_flat(each: Affine, run: list[int], sizes: dict[int, int]) -> bool:
     """Whether an access moves along the digits of a run as along one."""
     return all(each.strides.get(a, 0) == each.strides.get(b, 0) * sizes[b] for a, b in pairwise(run))
 

@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import Any
 
 from flambeau._codegen import serial
+from flambeau._compiler import streaming
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
 from flambeau._compiler.digits import Cluster, digit_strides
@@ -206,6 +207,12 @@ class Plan:
         """Whether a value's memory is our own, which starts at a multiple of ``_ALIGN``."""
         return self.places[node.index].kind != "input"
 
+    @cached_property
+    def _stays_cached(self) -> bool:
+        """See ``streaming.stays_cached``."""
+        written = (self._nbytes(node) for node in self.needed if node.index in self.stored and node.kind not in ("update", "bitcast"))
+        return streaming.stays_cached(sum(written))
+
     def _may_overwrite(self, node: Node, cluster: Cluster, replaced: int) -> bool:
         """Whether a result may be written over the input that it replaces: nobody reads the input later, and the loop itself reads
         each element where it then writes."""
@@ -338,7 +345,7 @@ class Plan:
         first = cluster.nodes[0]
         if first.kind in LOOP_KINDS:
             if 0 not in cluster.extents or cluster.reduced is not None:
-                for call in Nest(cluster, self.stored, self.clustering.home, self._is_fresh).lower():
+                for call in Nest(cluster, self.stored, self.clustering.home, self._is_fresh, self._stays_cached).lower():
                     self._add(step, call)
             return
         if first.kind in ("empty", "bitcast", "item", "input"):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from math import prod
 from operator import add, mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -302,6 +303,19 @@ def _lower_avg(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
 AVG_POOL = Operator("avg_pool", ("input",), AVG_STATICS, infer=_infer_avg, lower=_lower_avg, grad_name="AvgPool2DBackward0")
 
 
+LARGE = 1 << 16
+"""A gradient of so many elements, in which the last blocks are no whole ones, is written part by part, and a smaller one cut from one of whole blocks:
+the copy was a third of 213 µs for 64 channels of 57², channels last."""
+
+
+class BlockPart(NamedTuple):
+    """Blocks of an axis from ``first`` on, and how many places of each are meant."""
+
+    first: int
+    blocks: int
+    places: int
+
+
 def _infer_avg_backward(operands: tuple, statics: tuple) -> Layout:
     grad = operands[0]
     extents = statics[6]
@@ -315,19 +329,49 @@ def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layo
     rank = len(kernel)
     divisor = _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
     is_same = divisor.kind == "constant"
-    covering = covering_windows(graph, grad if is_same else grad / divisor, extents, kernel, stride, padding)
-    return graph.cast(joined_blocks(graph, covering, extents, layouts[0], divisor.attrs[0] if is_same else None), layouts[0].dtype)
+    if not is_same:
+        grad = grad / divisor
+    number = divisor.attrs[0] if is_same else None
+    if layouts[0].numel >= LARGE and any(extent % step for extent, step in zip(extents, stride, strict=True)):
+        result = graph.empty(layouts[0].dtype, layouts[0].shape, layouts[0].strides)
+        for part in product(*(block_parts(extent, step) for extent, step in zip(extents, stride, strict=True))):
+            blocks = _summed(covering_windows(graph, grad, extents, kernel, stride, padding, parts=part), rank, number)
+            result = graph.update(result, _blocks_of(layouts[0], stride, part), graph.cast(blocks, layouts[0].dtype))
+        return result
+    covering = covering_windows(graph, grad, extents, kernel, stride, padding)
+    return graph.cast(joined_blocks(graph, covering, extents, layouts[0], number), layouts[0].dtype)
+
+
+def block_parts(extent: int, step: int) -> list[BlockPart]:
+    """The whole blocks of an axis, and what is left of the last."""
+    whole, rest = divmod(extent, step)
+    return [BlockPart(*part) for part in ((0, whole, step), (whole, 1, rest)) if part[1] and part[2]]
+
+
+def _blocks_of(layout: Layout, stride: Ints, parts: Sequence[BlockPart]) -> Layout:
+    """A part of a tensor, each of whose last axes is two: blocks, and places in a block."""
+    lead = len(layout.shape) - len(parts)
+    shape, strides, offset = [*layout.shape[:lead]], [*layout.strides[:lead]], layout.offset
+    for part, step, move in zip(parts, stride, layout.strides[lead:], strict=True):
+        shape += [part.blocks, part.places]
+        strides += [step * move, move]
+        offset += part.first * step * move
+    return lay.layout(tuple(shape), tuple(strides), offset, layout.dtype)
+
+
+def _summed(covering: Node, rank: int, divisor: float | None) -> Node:
+    """The sums (divided by a number) over the windows that cover each position."""
+    windows = covering.ndim - rank
+    is_one = prod(covering.shape[windows:]) == 1
+    blocks = covering.reshape(covering.shape[:windows]) if is_one else covering.sum(range(windows, covering.ndim))
+    return blocks if divisor is None else blocks / divisor
 
 
 def joined_blocks(graph: Graph, covering: Node, extents: Ints, layout: Layout, divisor: float | None = None) -> Node:
     """The sums (divided by a number) over the windows that cover a position, whose two axes become one, in the order in which the input lies in
     memory."""
     rank = len(extents)
-    lead, windows = layout.ndim - rank, covering.ndim - rank
-    is_one = prod(covering.shape[windows:]) == 1
-    blocks = covering.reshape(covering.shape[:windows]) if is_one else covering.sum(range(windows, covering.ndim))
-    if divisor is not None:
-        blocks = blocks / divisor
+    lead, blocks = layout.ndim - rank, _summed(covering, rank, divisor)
     halves = [((axis,) if axis < lead else (2 * axis - lead, 2 * axis - lead + 1)) for axis in lay.memory_order(layout)]
     result = graph.finish(blocks, lay.ordered(blocks.shape, [half for each in halves for half in each], blocks.dtype))
     sizes = (prod(blocks.shape[lead + 2 * axis : lead + 2 * axis + 2]) for axis in range(rank))
@@ -337,10 +381,19 @@ def joined_blocks(graph: Graph, covering: Node, extents: Ints, layout: Layout, d
     return result
 
 
-def covering_windows(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stride: Ints, padding: Ints, taps: Ints | None = None) -> Node:
+def covering_windows(
+    graph: Graph,
+    grad: Node,
+    extents: Ints,
+    kernel: Ints,
+    stride: Ints,
+    padding: Ints,
+    taps: Ints | None = None,
+    parts: Sequence[BlockPart] | None = None,
+) -> Node:
     """For each input position the gradients of the windows that cover it, and zeros.
 
-    ``taps`` are strides along the places of a window, if each has a gradient of its own.
+    ``taps`` are strides along the places of a window, if each has a gradient of its own. ``parts`` are blocks of each axis, if not all are meant.
 
     A position is two axes, ``(block, place)``, with ``stride`` places in a block (the last one may reach beyond the input), and is covered by
     window ``block + t`` if ``0 <= place + padding - stride * t < kernel``. The axes of ``t`` are the last ones.
@@ -355,17 +408,18 @@ def covering_windows(graph: Graph, grad: Node, extents: Ints, kernel: Ints, stri
     ends: list[tuple[int, int]] = []
     bounds = []
     taps = taps or (0,) * rank
-    for axis, (extent, wide, step, pad, tap) in enumerate(zip(extents, kernel, stride, padding, taps, strict=True)):
+    parts = parts or [BlockPart(0, -(-extent // step), step) for extent, step in zip(extents, stride, strict=True)]
+    for axis, (part, wide, step, pad, tap) in enumerate(zip(parts, kernel, stride, padding, taps, strict=True)):
         windows, move = source.shape[lead + axis], source.strides[lead + axis]
-        blocks, first, last = -(-extent // step), -((wide - 1 - pad) // step), (step - 1 + pad) // step
-        shape += [blocks, step]
+        first, last = -((wide - 1 - pad) // step), (step - 1 + pad) // step
+        shape += [part.blocks, part.places]
         strides += [move, tap]
-        offset += move * first + tap * (pad - step * first)
+        offset += move * (part.first + first) + tap * (pad - step * first)
         ends.append((last - first + 1, move - step * tap))
         block, place, t = (_unit(lead + 3 * rank, at) for at in (lead + 2 * axis, lead + 2 * axis + 1, lead + 2 * rank + axis))
-        if first < 0 or blocks - 1 + last >= windows:
-            bounds.append(Bound(tuple(map(add, block, t)), first, windows))
-        if pad - step * last < 0 or step - 1 + pad - step * first >= wide:
+        if part.first + first < 0 or part.first + part.blocks - 1 + last >= windows:
+            bounds.append(Bound(tuple(map(add, block, t)), part.first + first, windows))
+        if pad - step * last < 0 or part.places - 1 + pad - step * first >= wide:
             bounds.append(Bound(tuple(one - step * other for one, other in zip(place, t, strict=True)), pad - step * first, wide))
     for count, move in ends:
         shape.append(count)

@@ -309,9 +309,12 @@ def _lower_together(graph: Graph, operands: list[Node], statics: tuple, layouts:
         for term in range(weights[level].shape[0]):
             weight = weights[level].select(0, term).reshape(rows[level]).expand(shape)
             parts.append(graph.where(weight.differs(0.0), summed(level - 1, (term, *terms)) * weight, 0.0))
-        return _folded(parts) + 0.0 if len(parts) > 1 else parts[0]  # a reduction starts with 0, which only turns -0 into it
+        return _folded(parts) if len(parts) > 1 else parts[0]
 
-    return graph.cast(summed(len(axes) - 1, ()), layouts[0].dtype)
+    total = summed(len(axes) - 1, ())
+    if len(weights) and any(weight.shape[0] > 1 for weight in weights):
+        total = total + 0.0  # a reduction starts with 0, which only turns -0 into it (and inside of another so does that one)
+    return graph.cast(total, layouts[0].dtype)
 
 
 def _folded(parts: list[Node]) -> Node:

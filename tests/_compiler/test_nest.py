@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flambeau._codegen.loops import ACROSS, STRIDED, LoopSpec, Parameters
-from flambeau._compiler import nest
+from flambeau._compiler import nest, streaming
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.node import Node
 from flambeau._types import dtype as dt
@@ -70,7 +70,8 @@ def test_a_weight_of_part_of_the_run_is_not_flat(specs: list[LoopSpec]) -> None:
 
 
 def test_large_results_are_streamed(specs: list[LoopSpec], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nest, "_large", lambda: 4096)
+    monkeypatch.setattr(streaming, "_large", lambda: 4096)
+    monkeypatch.setattr(streaming, "_CACHED", 2048)
     draw = np.random.default_rng(0)
     names = set()
     for rows, columns, streams in ((16, 64, True), (16, 60, False), (4, 64, False)):

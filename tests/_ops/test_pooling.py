@@ -113,3 +113,23 @@ def test_gradients_of_gradients_of_channels_last_maxima() -> None:
     x = flambeau.randperm(8 * 4 * 3).reshape(1, 8, 4, 3).double().contiguous(memory_format=flambeau.channels_last).requires_grad_()
     for pool in (lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: F.max_pool2d(x, (2, 3), (1, 2), (1, 0))):
         assert gradcheck(pool, (x,)) and gradgradcheck(pool, (x,))
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (5, 3, 2), (2, 3, 0), (7, 4, 3)])
+@pytest.mark.parametrize("size", [(9, 11), (10, 7), (8, 13)])
+def test_a_mean_s_gradient_is_the_same_written_part_by_part(
+    size: tuple[int, int], kernel: int, stride: int, padding: int, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gradient(images: int) -> np.ndarray:
+        x = image((images, 18, *size), last).requires_grad_()
+        mean = F.avg_pool2d(x, kernel, stride, padding, ceil_mode=True)
+        ahead = (flambeau.arange(mean.numel()) % 7 + 1.0).reshape(mean.shape)
+        (found,) = flambeau.autograd.grad(mean, x, ahead.contiguous(memory_format=flambeau.channels_last) if last else ahead)
+        assert found.stride() == x.stride()
+        return found.numpy()
+
+    whole = gradient(2)
+    monkeypatch.setattr(pooling, "LARGE", 0)
+    parts = gradient(3)  # another shape: what was lowered for the first is kept
+    assert np.array_equal(parts[:2], whole)

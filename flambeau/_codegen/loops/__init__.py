@@ -1,11 +1,12 @@
 """Loop kernels: elementwise work and reductions over an index space, as explicit vector IR.
 
 A ``LoopSpec`` says what is computed. Its index space is a list of *digits*: outer digits, then reduced digits (outer ones and the *run*), one
-of them being the *vector digit*, which lies across the lanes. Five shapes of loop nest cover everything:
+of them being the *vector digit*, which lies across the lanes. Six shapes of loop nest cover everything:
 
 - ``map`` (``maps.py``): no reduction. A tile is a block of the vector digit at one place of the outer digits.
   Gathers from columns begin with a copy of them (``staging.py``).
 - ``window`` (``window.py``): the same, each result from a few positions that are written out.
+- ``copy`` (``copies.py``): the same, short rows that are copied as they are.
 - ``tiled`` (``tiled.py``): no reduction, and some loads lie across: blocks are transposed in registers.
 - ``row`` (``row.py``): the vector digit is the run's last one. A tile is one place of the outer digits; each phase walks the row once.
 - ``column`` (``column.py``): the vector digit is an outer one. A tile is a block of neighbouring results.
@@ -60,7 +61,7 @@ def kernel(spec: LoopSpec) -> Kernel:
     module = Module(spec.features)
     body = Body(module, spec)
     kept, rows_inside = 0, bool(shared(body))
-    if spec.mode in ("map", "window"):
+    if spec.mode in ("map", "window", "copy"):
         emit_map(body)
     elif spec.mode == "tiled":
         emit_tiled(body)

@@ -8,7 +8,7 @@ from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops import spreading, staging, tables
+from flambeau._codegen.loops import interleaved, spreading, staging, tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -53,8 +53,10 @@ class Body:
         self.plans: dict[tuple[str, DType], near.Plan] | None = (
             None  # by the name of the index and what is gathered, see ``tables.planning``
         )
+        self.straight: Value | None = None  # how far places are behind what a table says, where it goes straight on
         self.masks: dict[str, Value] = {}  # conditions that all lanes share as masks of bits, by their names
         self.staged: dict[int, tuple[Value, Value]] = {}  # where the copies of staged gathers start, and how long their rows are
+        self.kept: frozenset[int] = frozenset()  # conditions that are known to hold, see ``maps.choices``
         self.counts: dict[str, Value] = {}  # how many lanes a mask keeps that keeps the first, by its name
         self.read_again: dict[str, Value] = {}  # where the lanes of an index lie in memory, by the name of its value
         self._analyse()
@@ -247,6 +249,8 @@ class Body:
             condition, otherwise, shared = operands[0], self.instructions[instr.args[2]], self.values[instr.args[0]]
             assert isinstance(condition, Value) and isinstance(shared, Value)
             is_zero = otherwise.op == "constant" and str(otherwise.attrs[-1]) in ("0", "0.0")
+            if instr.args[0] in self.kept:
+                return operands[1]
             if width > 1 and is_zero and shared.text in self.masks:
                 return scalar.keep_if(f, self.masks[shared.text], operands[1])
             return scalar.select(f, condition, operands[1], operands[2])
@@ -412,7 +416,7 @@ class Body:
         if kind == REVERSED:
             return self._load_reversed(pointer, instr.dtype, width, mask)
         if kind > 1 and not instr.dtype.is_complex:
-            return self._load_interleaved(pointer, kind, instr.dtype, width, mask)
+            return interleaved.load(f, pointer, kind, instr.dtype, width, mask)
         return scalar.load_strided(f, pointer, self._lane_steps(access, width), instr.dtype, width, mask)
 
     def _load_reversed(self, pointer: Value, of: DType, width: int, mask: Value | None) -> Operand:
@@ -423,21 +427,13 @@ class Body:
         value = scalar.load(f, self.element(pointer, i64(1 - width), of), of, width, mask)
         return scalar.pack([f.shuffle(part, part, lanes) for part in scalar.unpack(value)])
 
-    def _load_interleaved(self, pointer: Value, step: int, of: DType, width: int, mask: Value | None) -> Operand:
-        """Every ``step``-th element, as a masked load of consecutive ones (only the wanted ones are touched) and a shuffle."""
-        f = self.f
-        wanted = mask if mask is not None else constant(f"<{width} x i1>", 1)
-        nothing = constant(wanted.type, 0)
-        spread = [lane // step if lane % step == 0 else width for lane in range(step * width)]
-        whole = scalar.load(f, pointer, of, step * width, f.shuffle(wanted, nothing, spread))
-        assert isinstance(whole, Value)
-        return f.shuffle(whole, whole, range(0, step * width, step))
-
     def _gather(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
         if width > 1 and not any(self.is_vector(argument) for argument in self.instructions[number].args):
             return self._gather_row(number, width, mask)
         otherwise = lambda: self._gather_lanes(number, indices, width, mask)
         is_by_table = width == near.WIDTH and tables.place(self, number) is not None
+        if is_by_table and self.straight is not None:
+            return tables.straight_on(self, number, width)
         return tables.gather(self, number, mask, otherwise) if is_by_table else otherwise()
 
     def _gather_lanes(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:

@@ -14,6 +14,8 @@ CHUNK = 1024
 """Positions that are added in lanes before these are folded."""
 BLOCK = 4096
 """Positions of the vector digit in a tile of a map."""
+LIGHT = 14
+"""Instructions up to which two vectors at once are better than one, unless they are of 64 bits."""
 STRIDED, ACROSS, REVERSED = -1, -2, -3
 """See ``Access.vector``."""
 
@@ -84,12 +86,15 @@ class LoopSpec(NamedTuple):
     """The structure of a loop kernel; equal specs share a kernel.
 
     Attributes:
-        mode: the shape of the nest: ``map``, ``window``, ``tiled``, ``row`` or ``column``
+        mode: the shape of the nest: ``map``, ``window``, ``copy``, ``tiled``, ``row`` or ``column``
         outer, reduced, run: how many digits of each sort there are (the vector digit is one of the run in ``row``, else on its own)
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
-        window: the extents of the reduced digits and the run's, in a nest of that name (elsewhere they are not known before run time)
+        window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
+            known before run time)
+        inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
+        repeats: whether a place may be computed twice: nothing that is written is read
     """
 
     mode: str
@@ -103,6 +108,8 @@ class LoopSpec(NamedTuple):
     keep: bool = False
     window: tuple[int, ...] = ()
     staged: tuple[int, ...] = ()
+    repeats: bool = False
+    inside: int = 0
 
     @property
     def digits(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flambeau._codegen import near
+from flambeau._codegen import near, scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -36,6 +36,14 @@ def gather(body: Body, number: int, mask: Value | None, otherwise: Callable[[], 
     """The elements of a row, as ``indices`` says; ``otherwise`` gathers lane by lane."""
     instr, index = body.instructions[number], indices(body)[number]
     return near.gather(body.f, _row_start(body, number, index), _plan(body, number, index, mask), instr.dtype, otherwise)
+
+
+def straight_on(body: Body, number: int, width: int) -> Operand:
+    """The elements of a row where the table goes straight on."""
+    assert body.straight is not None
+    instr, index = body.instructions[number], indices(body)[number]
+    place = body.f.add(body.places[body.vector_digit], body.straight)
+    return scalar.load(body.f, body.element(_row_start(body, number, index), place, instr.dtype), instr.dtype, width)
 
 
 @contextmanager

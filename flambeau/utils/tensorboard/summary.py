@@ -100,8 +100,11 @@ def histogram(name: str, values, bins, max_bins: int | None = None) -> Summary:
     in no bin; ValueError is raised if nothing does.
     """
     check_histogram(values)
-    values = array(values).astype(np.float64).reshape(-1)
-    counts, limits = np.histogram(values, bins)
+    given = array(values).reshape(-1)
+    values = given.astype(np.float64)
+    # Between edges elements are counted by sorting them, which takes two thirds of the time in single precision and gives the same order.
+    is_sorted_alike = given.dtype == np.float32 and np.ndim(bins) == 1
+    counts, limits = np.histogram(given if is_sorted_alike else values, bins)
     if max_bins is not None and len(counts) > max_bins:
         together = len(counts) // max_bins
         counts = np.pad(counts, (0, -len(counts) % together)).reshape(-1, together).sum(axis=1)
