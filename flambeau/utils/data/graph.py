@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections import deque
 from typing import Any
 
-from flambeau.utils.data.datapipes.datapipe import IterDataPipe, MapDataPipe
+from flambeau.utils.data.datapipes.datapipe import IterDataPipe, MapDataPipe, _Functional
 
 __all__ = ["DataPipe", "DataPipeGraph", "traverse_dps"]
+
+_PLAIN = {bool, bytes, complex, float, int, str, type(None)}
 
 DataPipe = IterDataPipe | MapDataPipe
 DataPipeGraph = dict[int, tuple[DataPipe, "DataPipeGraph"]]  # type: ignore[misc]
@@ -17,7 +18,7 @@ DataPipeGraph = dict[int, tuple[DataPipe, "DataPipeGraph"]]  # type: ignore[misc
 def traverse_dps(datapipe: DataPipe) -> DataPipeGraph:
     """The graph of a pipe: from its ``id`` to the pair of it and the graphs of the pipes that it reads.
 
-    Those are the pipes among its attributes, also inside of lists, tuples, sets and mappings. A pipe that several read appears
+    Those are the pipes among its attributes, also inside of lists, tuples, sets, deques and dictionaries. A pipe that several read appears
     below each of them.
 
     Raises:
@@ -31,16 +32,24 @@ def traverse_dps(datapipe: DataPipe) -> DataPipeGraph:
 def _graph(pipe: DataPipe, above: frozenset[int]) -> DataPipeGraph:
     above |= {id(pipe)}
     sources: DataPipeGraph = {}
-    for source in _pipes_in(vars(pipe), set()):
+    for source in _pipes_in(vars(pipe)):
         if id(source) not in above:
             sources |= _graph(source, above)
     return {id(pipe): (pipe, sources)}
 
 
-def _pipes_in(value: Any, seen: set[int]) -> Iterator[DataPipe]:
-    if isinstance(value, (IterDataPipe, MapDataPipe)):
-        yield value
-    elif isinstance(value, (list, tuple, AbstractSet, Mapping)) and id(value) not in seen:
-        seen.add(id(value))
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _pipes_in(item, seen)
+def _pipes_in(value: Any) -> list[DataPipe]:
+    """The pipes in nested containers, in order; a container may hold millions of samples."""
+    found: list[DataPipe] = []
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _Functional):
+            found.append(value)  # type: ignore[arg-type]
+        elif isinstance(value, (list, tuple, set, frozenset, dict, deque)):
+            items = value.values() if isinstance(value, dict) else value
+            if not _PLAIN.issuperset(map(type, items)) and id(value) not in seen:
+                seen.add(id(value))
+                waiting += reversed(list(items))
+    return found
