@@ -15,23 +15,33 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from flambeau._serialization import legacy, pickling, unpickling
+from flambeau._serialization import legacy, options, pickling, unpickling
 from flambeau._serialization.archive import ALIGNMENT, FORMAT_VERSION, ArchiveReader, ArchiveWriter
 from flambeau._serialization.files import FILE_LIKE, is_path, reading, writing
 from flambeau._serialization.names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
+from flambeau._serialization.options import LoadEndianness as LoadEndianness
 from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
 from flambeau._serialization.tensors import get_layout as _get_layout  # noqa: F401 (which pickles that PyTorch wrote name)
 from flambeau._tape.storage import MetaStorage
 from flambeau._types.device import device as Device
 
 __all__ = [
+    "LoadEndianness",
     "add_safe_globals",
     "clear_safe_globals",
+    "default_restore_location",
+    "get_crc32_options",
+    "get_default_load_endianness",
+    "get_default_mmap_options",
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
+    "location_tag",
     "safe_globals",
     "save",
+    "set_crc32_options",
+    "set_default_load_endianness",
+    "set_default_mmap_options",
     "skip_data",
 ]
 
@@ -85,10 +95,11 @@ def save(
     pickled = io.BytesIO()
     pickling.dump(obj, pickled, pickle_module, pickle_protocol, identify)
     with writing(f) as stream:
-        archive = ArchiveWriter(stream, _folder(f))
+        alignment = options.save.storage_alignment
+        archive = ArchiveWriter(stream, _folder(f), alignment, options.save.compute_crc32)
         archive.write("data.pkl", pickled.getbuffer())
         archive.write(".format_version", FORMAT_VERSION)
-        archive.write(".storage_alignment", str(ALIGNMENT).encode())
+        archive.write(".storage_alignment", str(alignment).encode())
         if not _disable_byteorder_record:
             archive.write("byteorder", sys.byteorder.encode())
         for key, reference in storages.by_key.items():
@@ -123,7 +134,8 @@ def load(
         pickle_module: the module whose unpickler to use, which turns ``weights_only`` off
         weights_only: ``False`` builds any object, for which **code from the file is run**
         mmap: read the storages from the file when they are used, and not all of them now; ``f`` must be a path. Writing to
-            such a tensor leaves the file as it is.
+            such a tensor leaves the file as it is, unless :func:`set_default_mmap_options` says otherwise. ``None`` is what
+            ``utils.serialization.config.load.mmap`` says, which is ``False``.
         pickle_load_args: further arguments of the unpickler, for example ``encoding``
 
     Raises:
@@ -140,6 +152,7 @@ def load(
         [tensor([0., 0.]), 'a text', 1.5]
     """
     weights_only = _weights_only(weights_only, pickle_module)
+    mmap = options.load.mmap if mmap is None else mmap
     if weights_only and pickle_module is not None:
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified: pass weights_only=False with it")
     if mmap and not is_path(f):
@@ -244,12 +257,12 @@ def storages_of(
     archive: ArchiveReader, folder: str, restore: Restore, mapped_file: BinaryIO | None = None, nowhere: bool = False
 ) -> Callable[[tuple], LoadedStorage]:
     """What gives the storages that a pickle in an archive names; each is read once, from a folder."""
-    byteorder = archive.read("byteorder").decode() if "byteorder" in archive else "little"
+    byteorder = archive.read("byteorder").decode() if "byteorder" in archive else _default_byteorder()
     if byteorder not in ("little", "big"):
         raise ValueError(f"Unknown endianness type: {byteorder}")
     memory = None
     if mapped_file is not None:
-        memory = np.frombuffer(memory_map.mmap(mapped_file.fileno(), 0, access=memory_map.ACCESS_COPY), np.uint8)
+        memory = _map(mapped_file)
     storages: dict[str, LoadedStorage] = {}
 
     def persistent_load(identity: tuple) -> LoadedStorage:
@@ -278,11 +291,120 @@ def storages_of(
     return persistent_load
 
 
+def _map(file: BinaryIO) -> np.ndarray:
+    """The bytes of a file, which changes with them if that is asked for."""
+    if options.load.mmap_flags == options.SHARED:
+        with open(file.name, "r+b") as writable:
+            return np.frombuffer(memory_map.mmap(writable.fileno(), 0, access=memory_map.ACCESS_WRITE), np.uint8)
+    return np.frombuffer(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY), np.uint8)
+
+
+def _default_byteorder() -> str:
+    """The order of bytes in files that do not say."""
+    chosen = options.load.endianness
+    return sys.byteorder if chosen in (None, LoadEndianness.NATIVE) else chosen.name.lower()
+
+
 def _mapped(memory: np.ndarray, offset: int, nbytes: int, storage_type: StorageType) -> LoadedStorage | None:
     """A storage in a mapped file, unless it lies there as no kernel could use it."""
     if offset % ALIGNMENT or nbytes == 0:
         return None
     return LoadedStorage.over(memory[offset : offset + nbytes], storage_type.dtype)
+
+
+def default_restore_location(storage: LoadedStorage, location: str) -> LoadedStorage:
+    """A storage that was loaded, on a device: what ``load`` does where ``map_location`` does not say otherwise.
+
+    Raises:
+        RuntimeError: the device is not available.
+
+    Example:
+        >>> import io
+        >>> buffer = io.BytesIO()
+        >>> flambeau.save(flambeau.ones(2), buffer)
+        >>> _ = buffer.seek(0)
+        >>> flambeau.load(buffer, map_location=lambda storage, location: default_restore_location(storage, "cpu"))
+        tensor([1., 1.])
+    """
+    kind = location.split(":")[0]
+    if kind == "meta":
+        return LoadedStorage(MetaStorage(storage.start + storage.nbytes()), storage.dtype, storage.start)
+    if kind != "cpu":
+        raise RuntimeError(
+            f"Attempting to deserialize object on device {location!r}, which is not available: Flambeau computes on the CPU. "
+            "Please use load with map_location='cpu' to map your storages to the CPU."
+        )
+    return storage
+
+
+def location_tag(storage: Any) -> str:
+    """The name of the device that a storage is on, as files have it: ``"cpu"`` or ``"meta"``.
+
+    Example:
+        >>> location_tag(flambeau.ones(2).untyped_storage())
+        'cpu'
+    """
+    return storage.device.type
+
+
+def get_default_load_endianness() -> LoadEndianness | None:
+    """The order of bytes that ``load`` assumes in files that do not say; ``None`` is this processor's."""
+    return options.load.endianness
+
+
+def set_default_load_endianness(endianness: LoadEndianness | None) -> None:
+    """Choose the order of bytes that ``load`` assumes in files that do not say.
+
+    Raises:
+        TypeError: no :class:`LoadEndianness`
+    """
+    if endianness is not None and not isinstance(endianness, LoadEndianness):
+        raise TypeError(f"Invalid argument type in function set_default_load_endianness: expected LoadEndianness, got {endianness!r}")
+    options.load.endianness = endianness
+
+
+def get_crc32_options() -> bool:
+    """Whether ``save`` writes a checksum with each record."""
+    return options.save.compute_crc32
+
+
+def set_crc32_options(compute_crc32: bool) -> None:
+    """Choose whether ``save`` writes a checksum with each record, which ``load`` then checks.
+
+    Without checksums saving is faster, damage goes unnoticed, and programs that unpack zip files may refuse the file.
+    """
+    options.save.compute_crc32 = bool(compute_crc32)
+
+
+def get_default_mmap_options() -> int:
+    """How ``load`` maps files: ``mmap.MAP_PRIVATE`` or ``mmap.MAP_SHARED``."""
+    return options.load.mmap_flags
+
+
+class set_default_mmap_options:
+    """Choose how ``load`` maps files, from now on or within a context.
+
+    Args:
+        flags: ``mmap.MAP_PRIVATE``, with which what is written to a tensor stays here; or ``mmap.MAP_SHARED``, with which it
+            changes the file, and other processes see it
+
+    Raises:
+        ValueError: other flags
+    """
+
+    def __init__(self, flags: int) -> None:
+        if flags not in (options.PRIVATE, options.SHARED):
+            raise ValueError(
+                f"Invalid argument in function set_default_mmap_options, expected mmap.MAP_PRIVATE or mmap.MAP_SHARED, but got {flags}"
+            )
+        self._before = options.load.mmap_flags
+        options.load.mmap_flags = flags
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        options.load.mmap_flags = self._before
 
 
 def restore_at(map_location: MAP_LOCATION) -> Restore:
@@ -292,17 +414,7 @@ def restore_at(map_location: MAP_LOCATION) -> Restore:
         RuntimeError: the device is not available.
     """
 
-    def place(storage: LoadedStorage, location: str) -> LoadedStorage:
-        kind = location.split(":")[0]
-        if kind == "meta":
-            return LoadedStorage(MetaStorage(storage.start + storage.nbytes()), storage.dtype, storage.start)
-        if kind != "cpu":
-            raise RuntimeError(
-                f"Attempting to deserialize object on device {location!r}, which is not available: Flambeau computes on the CPU. "
-                "Please use load with map_location='cpu' to map your storages to the CPU."
-            )
-        return storage
-
+    place = default_restore_location
     if map_location is None:
         return place
     if isinstance(map_location, dict):

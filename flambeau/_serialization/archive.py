@@ -29,9 +29,11 @@ _PIECE = 1 << 20  # bytes that are read, or written, and checked at a time, whil
 class ArchiveWriter:
     """Writes records one after the other, and the directory in ``close``."""
 
-    def __init__(self, stream: BinaryIO, folder: str) -> None:
+    def __init__(self, stream: BinaryIO, folder: str, alignment: int = ALIGNMENT, checksums: bool = True) -> None:
         self._stream = stream
         self._folder = folder
+        self._alignment = alignment
+        self._checksums = checksums
         self._position = 0
         self._directory: list[bytes] = []
         self._identity = sha256()
@@ -44,13 +46,14 @@ class ArchiveWriter:
         size = data.nbytes
         flags = _FLAG_UTF8 | (_FLAG_DESCRIPTOR if size else 0)
         extra = _extra64(size, start)
-        padding = -(start + _LOCAL_HEADER.size + len(path) + len(extra) + 4) % ALIGNMENT
+        padding = -(start + _LOCAL_HEADER.size + len(path) + len(extra) + 4) % self._alignment
         self._put(_LOCAL_HEADER.pack(b"PK\x03\x04", 0, flags, 0, 0, 0, 0, 0, 0, len(path), len(extra) + 4 + padding))
         self._put(path + extra + struct.pack("<2sH", b"FB", padding) + b"Z" * padding)
         checksum = 0
         for begin in range(0, size, _PIECE):
             piece = data[begin : begin + _PIECE]
-            checksum = zlib.crc32(piece, checksum)
+            if self._checksums:
+                checksum = zlib.crc32(piece, checksum)
             self._put(piece)
         if size:
             self._put(struct.pack("<4sL2Q" if extra else "<4s3L", b"PK\x07\x08", checksum, size, size))
@@ -158,7 +161,8 @@ class ArchiveReader:
             piece = target[begin : begin + _PIECE]
             fill(self._stream, piece)
             checksum = zlib.crc32(piece, checksum)
-        if checksum != self._entry(name).CRC:
+        stored = self._entry(name).CRC
+        if stored and checksum != stored:  # zero: written without checksums
             raise RuntimeError(f"record {name} of this archive has the wrong checksum; the file is damaged")
 
     def read_source(self, name: str, limit: int) -> bytes:

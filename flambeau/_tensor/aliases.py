@@ -21,6 +21,7 @@ from flambeau._tensor.storages import TypedStorage, UntypedStorage
 from flambeau._tensor.tensor import Tensor
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.dlpack import DLDeviceType
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.errors import DeviceNotAvailableError
 from flambeau._types.promotion import get_default_dtype
@@ -261,6 +262,36 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
 def from_dlpack(ext_tensor: Any, **options: Any) -> Tensor:
     """A tensor over the memory of another library's array, handed over by the DLPack protocol."""
     return ext_tensor.detach() if isinstance(ext_tensor, TensorBase) else creation.adopt_array(np.from_dlpack(ext_tensor))
+
+
+def _dlpack(self: Tensor, *, stream: int | None = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None) -> Any:
+    """A DLPack capsule of the tensor's memory, for another library's ``from_dlpack``.
+
+    Raises:
+        BufferError: the tensor requires grad, or is elsewhere than on the CPU, or of a dtype that NumPy lacks
+    """
+    if self.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    options = {"max_version": max_version, "dl_device": dl_device, "copy": copy, "stream": None if stream == -1 else stream}
+    try:
+        return self.numpy().__dlpack__(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+    except TypeError as error:
+        raise BufferError(f"Can't export this tensor of {self.dtype} on the device {self.device}: {error}") from error
+
+
+def _dlpack_device(self: Tensor) -> tuple[Any, int]:
+    """The kind of the device that the tensor is on, and its number, as DLPack has them.
+
+    Raises:
+        ValueError: DLPack knows no such device
+    """
+    if self.device.type != "cpu":
+        raise ValueError(f"Unknown device type {self.device.type} for Dlpack")
+    return DLDeviceType.kDLCPU, 0
+
+
+Tensor.__dlpack__ = _dlpack
+Tensor.__dlpack_device__ = _dlpack_device
 
 
 def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, **options: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.fx import traceback
 from flambeau.fx._code import copied_arguments
 from flambeau.fx._symbolic_trace import Tracer
 from flambeau.fx.graph import Graph, fetch
@@ -67,7 +68,8 @@ class Interpreter:
     def run_node(self, n: Node) -> Any:
         """What a node gives: that of the method named as its kind."""
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        return getattr(self, n.op)(n.target, args, kwargs)
+        with traceback.set_current_meta(n, f"Interpreter_{type(self).__name__}"):
+            return getattr(self, n.op)(n.target, args, kwargs)
 
     def placeholder(self, target: str, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The next argument."""
@@ -134,8 +136,10 @@ class Transformer(Interpreter):
         return self.tracer.create_proxy("call_module", target, args, kwargs)
 
     def transform(self) -> GraphModule:
-        """The module of the new graph."""
-        result = super().run()
+        """The module of the new graph, whose nodes have the notes of those that they come from."""
+        with traceback.preserve_node_meta():
+            result = super().run()
         if result is not None:
-            self.new_graph.output(self.tracer.create_arg(result))
+            output = self.new_graph.output(self.tracer.create_arg(result))
+            output.meta = dict(self.graph.output_node().meta)
         return GraphModule(self.module, self.new_graph)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import flambeau
 from flambeau import Tensor
 from flambeau._tensor import overriding
+from flambeau.fx import traceback
 from flambeau.fx._code import BINARY, UNARY
 from flambeau.fx.node import Node, leaves
 
@@ -70,7 +71,10 @@ class TracerBase:
         self, kind: str, target: Any, args: tuple, kwargs: dict[str, Any], name: str | None = None, type_expr: Any = None
     ) -> Node:
         """Add a node to the graph."""
-        return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
+        node = self.graph.create_node(kind, target, args, kwargs, name, type_expr)
+        if kind != "placeholder":
+            traceback.note(node)
+        return node
 
     def proxy(self, node: Node) -> Proxy:
         """The proxy that stands for a node."""

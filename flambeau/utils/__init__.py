@@ -7,7 +7,7 @@ from typing import Any
 
 _PARTS = (
     "_device", "_python_dispatch", "_pytree", "benchmark", "bottleneck", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "hooks",
-    "mobile_optimizer", "model_zoo", "module_tracker", "show_pickle", "tensorboard", "throughput_benchmark", "weak",
+    "mobile_optimizer", "model_zoo", "module_tracker", "serialization", "show_pickle", "tensorboard", "throughput_benchmark", "weak",
 )  # fmt: skip
 
 
@@ -18,8 +18,12 @@ def __getattr__(name: str) -> Any:
         from flambeau.utils._swap import swap_tensors
 
         return swap_tensors
+    if name == "set_module":
+        from flambeau.utils._names import set_module
+
+        return set_module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*_PARTS, "swap_tensors"])
+    return sorted([*_PARTS, "set_module", "swap_tensors"])

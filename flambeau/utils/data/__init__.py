@@ -7,6 +7,15 @@ from flambeau.utils.data._utils.worker import get_worker_info as get_worker_info
 from flambeau.utils.data.dataloader import DataLoader as DataLoader
 from flambeau.utils.data.dataloader import default_collate as default_collate
 from flambeau.utils.data.dataloader import default_convert as default_convert
+from flambeau.utils.data.datapipes._decorator import functional_datapipe as functional_datapipe
+from flambeau.utils.data.datapipes._decorator import guaranteed_datapipes_determinism as guaranteed_datapipes_determinism
+from flambeau.utils.data.datapipes._decorator import non_deterministic as non_deterministic
+from flambeau.utils.data.datapipes._validation import argument_validation as argument_validation
+from flambeau.utils.data.datapipes._validation import runtime_validation as runtime_validation
+from flambeau.utils.data.datapipes._validation import runtime_validation_disabled as runtime_validation_disabled
+from flambeau.utils.data.datapipes.datapipe import DataChunk as DataChunk
+from flambeau.utils.data.datapipes.datapipe import IterDataPipe as IterDataPipe
+from flambeau.utils.data.datapipes.datapipe import MapDataPipe as MapDataPipe
 from flambeau.utils.data.dataset import ChainDataset as ChainDataset
 from flambeau.utils.data.dataset import ConcatDataset as ConcatDataset
 from flambeau.utils.data.dataset import Dataset as Dataset
@@ -27,10 +36,13 @@ __all__ = [
     "BatchSampler",
     "ChainDataset",
     "ConcatDataset",
+    "DataChunk",
     "DataLoader",
     "Dataset",
     "DistributedSampler",
+    "IterDataPipe",
     "IterableDataset",
+    "MapDataPipe",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
@@ -40,8 +52,14 @@ __all__ = [
     "TensorDataset",
     "WeightedRandomSampler",
     "WorkerInfo",
+    "argument_validation",
     "default_collate",
     "default_convert",
+    "functional_datapipe",
     "get_worker_info",
+    "guaranteed_datapipes_determinism",
+    "non_deterministic",
     "random_split",
+    "runtime_validation",
+    "runtime_validation_disabled",
 ]

@@ -11,9 +11,11 @@ from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
 import flambeau
+from flambeau.utils.data._utils import pipes
 from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data._utils.iterator import _BaseDataLoaderIter, _SingleProcessDataLoaderIter
 from flambeau.utils.data._utils.worker import get_worker_info
+from flambeau.utils.data.datapipes.datapipe import IterDataPipe
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, random_seed
 
@@ -41,7 +43,8 @@ class DataLoader(Generic[T_co]):
     Args:
         dataset: what to load from; with ``__getitem__`` and ``__len__``, or an :class:`IterableDataset`.
         batch_size: samples per batch; ``None`` yields single samples, without a batch dimension.
-        shuffle: visit the samples in a new random order in each pass.
+        shuffle: visit the samples in a new random order in each pass. Of an :class:`IterDataPipe` it turns shuffling on or off,
+            where the pipe has ``shuffle()``; ``None`` leaves it on.
         sampler: in which order to visit them, instead of ``shuffle``.
         batch_sampler: yields the lists of indices of whole batches, instead of the four options before and ``drop_last``.
         num_workers: how many processes load; 0 loads in this one, when a batch is asked for.
@@ -57,6 +60,9 @@ class DataLoader(Generic[T_co]):
         persistent_workers: keep the workers from one pass to the next, with their copies of the dataset.
         pin_memory_device: ignored, as ``pin_memory`` names no device any more.
         in_order: yield batches in the order of the sampler. Otherwise each is yielded as soon as a worker has it.
+
+    The pipes of an :class:`IterDataPipe` are seeded in each pass, the same in all workers, and each worker gets its share of what
+    a ``sharding_filter()`` passes on.
 
     Worker ``i`` seeds ``random``, ``numpy.random`` and Flambeau's generator from the pass's base seed and ``i``. An exception in
     a worker is raised here, as the same class, with the worker's traceback in its message.
@@ -113,6 +119,9 @@ class DataLoader(Generic[T_co]):
         self.persistent_workers = persistent_workers
         self.generator = generator
 
+        if isinstance(dataset, IterDataPipe):
+            pipes.set_shuffle(dataset, shuffle)
+            shuffle = None
         if isinstance(dataset, IterableDataset):
             _check_order_is_left_to_the_dataset(shuffle, sampler, batch_sampler)
             sampler = _Endless()
@@ -174,13 +183,14 @@ class DataLoader(Generic[T_co]):
         if self.persistent_workers and self._iterator is not None and self._iterator.stop.alive:
             self._iterator.restart(self)
             return self._iterator
+        shared_seed = pipes.shared_seed(self.dataset, self.generator)
         base_seed = random_seed(self.generator)
         if self.num_workers == 0:
-            return _SingleProcessDataLoaderIter(self, base_seed)
+            return _SingleProcessDataLoaderIter(self, base_seed, shared_seed)
         from flambeau.utils.data._utils.multiprocess import _MultiProcessingDataLoaderIter
 
         self.check_worker_number_rationality()
-        iterator = _MultiProcessingDataLoaderIter(self, base_seed)
+        iterator = _MultiProcessingDataLoaderIter(self, base_seed, shared_seed)
         if self.persistent_workers:
             self._iterator = iterator
         return iterator

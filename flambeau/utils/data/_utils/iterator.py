@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
+from flambeau.utils.data._utils import pipes
 from flambeau.utils.data._utils.fetch import fetcher
 from flambeau.utils.data.dataset import IterableDataset
 
@@ -58,8 +59,10 @@ class _BaseDataLoaderIter(ABC):
 class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """Loads each batch in the calling process when it is asked for."""
 
-    def __init__(self, loader: Any, base_seed: int) -> None:
+    def __init__(self, loader: Any, base_seed: int, shared_seed: int | None) -> None:
         super().__init__(loader, base_seed)
+        pipes.share(loader.dataset, pipes.world(), 1, 0)
+        pipes.seed(loader.dataset, shared_seed)
         self._fetch = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
 
     def _next_batch(self) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import flambeau
 from flambeau._runtime.interrupts import interrupts_held
+from flambeau.utils.data._utils import pipes
 from flambeau.utils.data._utils.iterator import _BaseDataLoaderIter
 from flambeau.utils.data._utils.transport import Receiver, dumps
 from flambeau.utils.data._utils.worker import Exhausted, Failure, Job, work
@@ -80,7 +81,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     timing (unless ``in_order`` is off), even when one worker's share of an iterable dataset ends before the others'.
     """
 
-    def __init__(self, loader: Any, base_seed: int) -> None:
+    def __init__(self, loader: Any, base_seed: int, shared_seed: int | None) -> None:
         self._timeout = loader.timeout
         self._in_order = loader.in_order
         self._prefetch = loader.prefetch_factor
@@ -96,6 +97,8 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             collate_fn=loader.collate_fn,
             drop_last=loader.drop_last,
             base_seed=base_seed,
+            shared_seed=shared_seed,
+            world=pipes.world(),
             num_workers=loader.num_workers,
             init_fn=loader.worker_init_fn,
             parent_pid=os.getpid(),
@@ -104,6 +107,8 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             # Leases for what is prefetched, what is in use, and what is about to be.
             self._workers.append(_Worker(context, job, number, leases=self._prefetch + 2))
         super().__init__(loader, base_seed)
+        # Of no use in the first pass: drawn because PyTorch does, so that what is drawn afterwards is the same.
+        pipes.shared_seed(loader.dataset, loader.generator)
 
     def _begin(self, loader: Any) -> None:
         super()._begin(loader)
@@ -118,8 +123,9 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
 
     def restart(self, loader: Any) -> None:
         """Begins another pass with the same workers; what is left of the last one is forgotten."""
+        shared_seed = pipes.shared_seed(loader.dataset, loader.generator)
         for worker in self._workers:
-            worker.send(None, self._sent)
+            worker.send(None, (self._sent, shared_seed))
         self._begin(loader)
 
     def _hand_out(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import flambeau
+from flambeau.utils.data._utils import pipes
 from flambeau.utils.data._utils.fetch import fetcher
 from flambeau.utils.data._utils.transport import Sender
 from flambeau.utils.data.dataset import IterableDataset
@@ -103,6 +104,8 @@ class Job:
     collate_fn: Callable
     drop_last: bool
     base_seed: int
+    shared_seed: int | None
+    world: tuple[int, int]
     num_workers: int
     init_fn: Callable[[int], None] | None
     parent_pid: int
@@ -112,8 +115,8 @@ def work(job: Job, worker_id: int, connection: Connection, inherited: list[Conne
     """The main function of a worker process: tasks come in through ``connection``, batches go out.
 
     A task ``(number, indices, returned)`` is answered by ``(number, batch)``, where the batch may be a :class:`Failure` or
-    :class:`Exhausted`. ``(None, first, returned)`` starts another pass over the dataset, whose tasks begin at ``first``;
-    nobody waits for what is left of those before. The end of the connection is the end of the worker.
+    :class:`Exhausted`. ``(None, (first, seed), returned)`` starts another pass over the dataset, whose tasks begin at
+    ``first``, and for which pipes get the ``seed``; nobody waits for what is left of those before. The end of the connection is the end of the worker.
     """
     for end in inherited:
         end.close()
@@ -125,6 +128,8 @@ def work(job: Job, worker_id: int, connection: Connection, inherited: list[Conne
     where = f"in DataLoader worker process {worker_id}"
     fetch: Callable[[Any], Any] | None = None
     try:
+        pipes.share(job.dataset, job.world, job.num_workers, worker_id)
+        pipes.seed(job.dataset, job.shared_seed)
         if job.init_fn is not None:
             job.init_fn(worker_id)
     except Exception as error:
@@ -133,6 +138,7 @@ def work(job: Job, worker_id: int, connection: Connection, inherited: list[Conne
     for number, indices, returned in tasks:
         sender.take_back(returned)
         if number is None:
+            pipes.seed(job.dataset, indices[1])
             fetch = None
             continue
         if number < tasks.first_wanted:
@@ -201,7 +207,7 @@ class _TaskQueue:
             while True:
                 number, indices, returned = pickle.loads(self._connection.recv_bytes())
                 if number is None:
-                    self.first_wanted = indices
+                    self.first_wanted, _ = indices
                 self._waiting.put((number, indices, returned))
         except (EOFError, OSError):
             self._closed = True
