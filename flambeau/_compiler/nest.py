@@ -8,9 +8,8 @@ that a kernel of that structure needs: extents, strides, buffers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import compress, pairwise, product
+from itertools import compress, product
 from math import prod
 
 from flambeau._codegen import loops
@@ -30,10 +29,11 @@ from flambeau._codegen.loops import (
     Parameters,
 )
 from flambeau._codegen.loops.spec import COSTLY, accesses_of
-from flambeau._compiler import staging
+from flambeau._compiler import repeating, staging
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
+from flambeau._compiler.walk import Affine, Walk
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -76,41 +76,6 @@ _SIZE_DTYPES = (dt.float32, dt.float64, dt.int64, dt.int32)
 """The dtypes in which operators compute with sizes."""
 
 
-@dataclass
-class _Affine:
-    """An affine function of a cluster's digits: a place in a buffer, or a number."""
-
-    dtype: DType | None
-    buffer: Node | None
-    strides: dict[int, int]
-    offset: int
-    weight: int = 1
-
-
-@dataclass
-class _Walk:
-    """How loops go over the digits of a cluster: in ``order``, each for its size; ``vector`` (if there is one) along the lanes."""
-
-    order: list[int | None]
-    sizes: dict[int, int]
-    outer: list[int]
-    vector: int | None
-    reduced: list[int]
-    run: list[int]
-
-    @property
-    def places(self) -> int:
-        return prod(self.sizes[digit] for digit in self.outer)
-
-    @property
-    def across(self) -> int:
-        return 1 if self.vector is None else self.sizes[self.vector]
-
-    @property
-    def inner(self) -> int:
-        return prod(self.sizes[digit] for digit in (*self.reduced, *self.run))
-
-
 @lru_cache(maxsize=1)
 def features() -> tuple[str, ...]:
     """The instruction sets of the target that generators ask for by name."""
@@ -140,7 +105,7 @@ class Nest:
         self.is_fresh = is_fresh
         self.stored = stored
         self.home = home
-        self.accesses: list[_Affine] = []
+        self.accesses: list[Affine] = []
         self._access_numbers: dict[tuple, int] = {}
         self.body: list[Instr] = []
         self._known: dict[tuple, int] = {}
@@ -212,7 +177,7 @@ class Nest:
         key = (dtype, buffer.index if buffer is not None else -1, tuple(sorted(strides.items())), offset, weight > 1)
         number = self._access_numbers.get(key)
         if number is None:
-            self.accesses.append(_Affine(dtype, buffer, strides, offset, weight))
+            self.accesses.append(Affine(dtype, buffer, strides, offset, weight))
             number = self._access_numbers[key] = len(self.accesses) - 1
         return number
 
@@ -310,6 +275,11 @@ class Nest:
 
     def lower(self) -> list[KernelCall]:
         """The kernel calls of the cluster: one, or for a split reduction also those that combine its parts."""
+        mode, row, walk = self._arranged()
+        return self._call(self._spec(mode, row, walk), walk)
+
+    def _arranged(self) -> tuple[str, int | None, Walk]:
+        """The shape of the nest, the row digit of a tiled one, and how it goes over digits, of which neighbours along which all moves alike are one."""
         cluster = self.cluster
         extents = {digit: extent for digit, extent in enumerate(cluster.extents) if extent != 1}
         outer_runs, run = cluster.runs or ((), ())
@@ -320,7 +290,7 @@ class Nest:
         )
         if cluster.closed:  # partial results lie in the order of the results
             ends = next(node for node in cluster.nodes if node.kind == "reduce")
-            main = _Affine(ends.dtype, ends, cluster.strides(ends), 0)
+            main = Affine(ends.dtype, ends, cluster.strides(ends), 0)
         place: Callable[[int], tuple[int, int]] = lambda digit: (-(main.strides.get(digit, 0) if main else 0), digit)
         outer = sorted((digit for digit in extents if digit not in reduced and digit not in run_digits), key=place)
         groups = [self._merge(outer, extents), self._merge(reduced, extents), self._merge(run_digits, extents)]
@@ -335,12 +305,16 @@ class Nest:
             outer.remove(row)
             outer.append(row)
         order = [*outer, *([vector] if mode != "row" else []), *reduced, *run_digits]
+        return mode, row, Walk(order, sizes, outer, vector, reduced, run_digits)
+
+    def _spec(self, mode: str, row: int | None, walk: Walk) -> LoopSpec:
+        order, sizes, outer, vector, reduced, run_digits = walk.order, walk.sizes, walk.outer, walk.vector, walk.reduced, walk.run
         accesses = tuple(
             Access(
                 each.dtype,
                 tuple(digit is not None and each.strides.get(digit, 0) != 0 for digit in order),
                 self._step(each, vector, row),
-                _is_flat(each, run_digits, sizes),
+                walk.is_flat(each),
                 self._may_stream(each, vector),
             )
             for each in self.accesses
@@ -350,11 +324,10 @@ class Nest:
             keep = prod(sizes.values()) < MOST_ROLLED and self._functions((*reduced, *run_digits), prod(window)) >= LEAST_ROLLED
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
-        spec = LoopSpec(
-            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
-            staging.staged(self, outer, vector, sizes) if mode == "map" else (),
+        return LoopSpec(
+            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, features(), keep, window,
+            staging.staged(self, outer, vector, sizes) if mode == "map" else (), repeating.repeats(self, walk) if mode == "row" else "",
         )  # fmt: skip
-        return self._call(spec, _Walk(order, sizes, outer, vector, reduced, run_digits))
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
@@ -445,20 +418,20 @@ class Nest:
             or abs(each.strides.get(vector, 0)) <= MOST_INTERLEAVED
         ):
             return False
-        return self._is_only_loaded(number, bounded=False)
+        return self.is_only_loaded(number, bounded=False)
 
-    def _is_only_loaded(self, number: int, bounded: bool = True) -> bool:
+    def is_only_loaded(self, number: int, bounded: bool = True) -> bool:
         """Whether an access only serves loads (that have no bounds, unless they may)."""
         users = [instr for instr in self.body if instr.op in ("load", "gather", "store") and instr.attrs[0] == number]
         return all(instr.op == "load" and (bounded or not instr.attrs[1]) for instr in users)
 
-    def _may_stream(self, each: _Affine, vector: int | None) -> bool:
+    def _may_stream(self, each: Affine, vector: int | None) -> bool:
         """Whether an access writes vectors that could be stored past the caches."""
         if each.weight == 1 or each.dtype is None or each.buffer is None or each.dtype.is_complex or each.dtype.itemsize < 2:
             return False
         return vector is not None and each.strides.get(vector) == 1
 
-    def _streams(self, each: _Affine, vector: int | None, run: list[int], sizes: dict[int, int]) -> bool:
+    def _streams(self, each: Affine, vector: int | None, run: list[int], sizes: dict[int, int]) -> bool:
         """Whether an access that may be streamed writes so much that it would push everything else out of the caches, and vectors in their places."""
         assert each.dtype is not None and each.buffer is not None
         if not self.is_fresh(each.buffer):
@@ -469,16 +442,16 @@ class Nest:
             steps.append(sizes[run[-1]])
         return volume * each.dtype.itemsize >= _large() and all(step % (2 * VECTOR) == 0 for step in steps)
 
-    def _step(self, each: _Affine, vector: int | None, row: int | None) -> int:
+    def _step(self, each: Affine, vector: int | None, row: int | None) -> int:
         """``Access.vector``."""
         stride = each.strides.get(vector, 0) if vector is not None else 0
         if vector is not None and row is not None and self._lies_across(self.accesses.index(each), vector, row):
             return ACROSS
-        if stride == -1 and each.dtype is not None and self._is_only_loaded(self.accesses.index(each)):
+        if stride == -1 and each.dtype is not None and self.is_only_loaded(self.accesses.index(each)):
             return REVERSED
         return stride if 0 <= stride <= MOST_INTERLEAVED else STRIDED
 
-    def _call(self, spec: LoopSpec, walk: _Walk) -> list[KernelCall]:
+    def _call(self, spec: LoopSpec, walk: Walk) -> list[KernelCall]:
         """The call of a kernel, and those that combine its parts if it has some."""
         parameters = Parameters(spec)
         params = [0] * parameters.count
@@ -509,7 +482,7 @@ class Nest:
         return [KernelCall(name, source, params, buffers, tiles, grain, scratch, nodes, temporaries), *combine]
 
     def _tiles(
-        self, spec: LoopSpec, parameters: Parameters, params: list[int], walk: _Walk, kept: int, rows_inside: int
+        self, spec: LoopSpec, parameters: Parameters, params: list[int], walk: Walk, kept: int, rows_inside: int
     ) -> tuple[int, int, int]:
         """How many tiles there are, the work of one, and the scratch memory that it needs; how large a tile is becomes a parameter."""
         sizes, outer, places, across, inner = walk.sizes, walk.outer, walk.places, walk.across, walk.inner
@@ -531,7 +504,7 @@ class Nest:
             rows = sizes[outer[-1]]
             return places // rows * -(-rows // ROWS) * -(-across // COLUMNS), min(rows, ROWS) * min(across, COLUMNS) * cost, 0
         if spec.mode == "row":
-            params[parameters.extent] = pitch = -(-inner * 8 // 64) * 64
+            params[parameters.extent] = pitch = -(-(inner + VECTOR * bool(spec.repeat)) * 8 // 64) * 64
             return places, inner * cost, kept * pitch
         parts = -(-inner // CHUNK) if spec.split else 1
         vectors = _tile_vectors(loops.most_vectors(spec), across, places * parts)
@@ -544,7 +517,7 @@ class Nest:
         parameters: Parameters,
         params: list[int],
         buffers: list[tuple[int, Node | str]],
-        walk: _Walk,
+        walk: Walk,
         tiles: int,
         temporaries: dict[str, int],
     ) -> tuple[int, int, list[KernelCall]]:
@@ -575,11 +548,6 @@ class Nest:
             )
         width = VECTOR * params[parameters.extent] if spec.mode == "column" else 1
         return tiles * parts, CHUNK * width * len(self.body), combine
-
-
-def _is_flat(each: _Affine, run: list[int], sizes: dict[int, int]) -> bool:
-    """Whether an access moves along the digits of a run as along one."""
-    return all(each.strides.get(a, 0) == each.strides.get(b, 0) * sizes[b] for a, b in pairwise(run))
 
 
 def _tile_vectors(most: int, results: int, others: int) -> int:

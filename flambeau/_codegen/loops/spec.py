@@ -89,6 +89,7 @@ class LoopSpec(NamedTuple):
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
+        repeat: whether what is the same along a row's last digit is repeated in scratch memory: "", what is read where "sums" are made, or "everything"
         window: the extents of the reduced digits and the run's, in a nest of that name (elsewhere they are not known before run time)
     """
 
@@ -103,6 +104,7 @@ class LoopSpec(NamedTuple):
     keep: bool = False
     window: tuple[int, ...] = ()
     staged: tuple[int, ...] = ()
+    repeat: str = ""
 
     @property
     def digits(self) -> int:
