@@ -499,7 +499,10 @@ class Nest:
         if spec.mode in ("map", "window"):
             last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(across * inner, 1), ROWS_INSIDE * rows_inside)))
-            return places // last * -(-last // rows) * -(-across // BLOCK), rows * min(across, BLOCK) * inner * cost, 0
+            lines, width = places // last * -(-last // rows), BLOCK
+            if spec.window:
+                params[parameters.piece] = width = _tile_width(across, lines)
+            return lines * -(-across // width), rows * min(across, width) * inner * cost, 0
         if spec.mode == "tiled":
             rows = sizes[outer[-1]]
             return places // rows * -(-rows // ROWS) * -(-across // COLUMNS), min(rows, ROWS) * min(across, COLUMNS) * cost, 0
@@ -548,6 +551,14 @@ class Nest:
             )
         width = VECTOR * params[parameters.extent] if spec.mode == "column" else 1
         return tiles * parts, CHUNK * width * len(self.body), combine
+
+
+def _tile_width(results: int, others: int) -> int:
+    """How many results a tile of a window has: as many as a map's, as long as every core gets some tiles."""
+    width = BLOCK
+    while width > 4 * VECTOR and others * -(-results // width) < 2 * targets.available_cores():
+        width //= 2
+    return width
 
 
 def _tile_vectors(most: int, results: int, others: int) -> int:

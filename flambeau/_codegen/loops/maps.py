@@ -23,7 +23,7 @@ def emit_map(body: Body) -> None:
     """A nest of the mode ``map`` or ``window``."""
     f = body.f
     extent = body.extents[body.vector_digit]
-    width = body.parameter(body.parameters.piece) if body.spec.staged else i64(BLOCK)
+    width = body.parameter(body.parameters.piece) if body.spec.staged or body.spec.window else i64(BLOCK)
     blocks = f.binary("udiv", f.add(extent, f.sub(width, i64(1))), width)
     known = dict(body.values)
     outer = list(range(body.spec.outer))

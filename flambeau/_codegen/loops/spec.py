@@ -128,7 +128,7 @@ class Parameters:
     """The order of a loop kernel's parameters, shared by the code that reads them and the code that writes them.
 
     ``[extent of each digit, lines in a tile of a map or vectors in one of a column or bytes of a kept row, for each access: slot and byte offset (or start), stride of
-    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, if any are staged: positions of the vector digit in a tile, for each of them: rows of its source, for a split: slot, byte offset,
+    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, in a window or if any are staged: positions of the vector digit in a tile, for each staged one: rows of its source, for a split: slot, byte offset,
     results]``
     """
 
@@ -162,5 +162,5 @@ class Parameters:
                 position += instr.attrs[1]
         self.piece = position
         self.staged = range(position + 1, position + 1 + len(spec.staged))
-        self.partial = self.staged.stop if spec.staged else position
+        self.partial = self.staged.stop if spec.staged or spec.window else position
         self.count = self.partial + (3 * sum(instr.op == "reduce" for instr in spec.body) if spec.split else 0)
