@@ -8,9 +8,8 @@ that a kernel of that structure needs: extents, strides, buffers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import compress, pairwise, product
+from itertools import compress, product
 from math import prod
 
 from flambeau._codegen import loops
@@ -30,10 +29,11 @@ from flambeau._codegen.loops import (
     Parameters,
 )
 from flambeau._codegen.loops.spec import COSTLY, LIGHT, accesses_of
-from flambeau._compiler import moving, staging, streaming
+from flambeau._compiler import moving, repeating, staging, streaming
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
+from flambeau._compiler.walk import Affine, Walk
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -77,41 +77,6 @@ FEW_ROWS = 8
 
 _SIZE_DTYPES = (dt.float32, dt.float64, dt.int64, dt.int32)
 """The dtypes in which operators compute with sizes."""
-
-
-@dataclass
-class Affine:
-    """An affine function of a cluster's digits: a place in a buffer, or a number."""
-
-    dtype: DType | None
-    buffer: Node | None
-    strides: dict[int, int]
-    offset: int
-    weight: int = 1
-
-
-@dataclass
-class Walk:
-    """How loops go over the digits of a cluster: in ``order``, each for its size; ``vector`` (if there is one) along the lanes."""
-
-    order: list[int | None]
-    sizes: dict[int, int]
-    outer: list[int]
-    vector: int | None
-    reduced: list[int]
-    run: list[int]
-
-    @property
-    def places(self) -> int:
-        return prod(self.sizes[digit] for digit in self.outer)
-
-    @property
-    def across(self) -> int:
-        return 1 if self.vector is None else self.sizes[self.vector]
-
-    @property
-    def inner(self) -> int:
-        return prod(self.sizes[digit] for digit in (*self.reduced, *self.run))
 
 
 @lru_cache(maxsize=1)
@@ -313,6 +278,11 @@ class Nest:
 
     def lower(self) -> list[KernelCall]:
         """The kernel calls of the cluster: one, or for a split reduction also those that combine its parts."""
+        mode, row, walk = self._arranged()
+        return self._call(self._spec(mode, row, walk), walk)
+
+    def _arranged(self) -> tuple[str, int | None, Walk]:
+        """The shape of the nest, the row digit of a tiled one, and how it goes over digits, of which neighbours along which all moves alike are one."""
         cluster = self.cluster
         extents = {digit: extent for digit, extent in enumerate(cluster.extents) if extent != 1}
         if cluster.reduced is None:
@@ -342,12 +312,16 @@ class Nest:
             outer.remove(row)
             outer.append(row)
         order = [*outer, *([vector] if mode != "row" else []), *reduced, *run_digits]
+        return mode, row, Walk(order, sizes, outer, vector, reduced, run_digits)
+
+    def _spec(self, mode: str, row: int | None, walk: Walk) -> LoopSpec:
+        order, sizes, outer, vector, reduced, run_digits = walk.order, walk.sizes, walk.outer, walk.vector, walk.reduced, walk.run
         accesses = tuple(
             Access(
                 each.dtype,
                 tuple(digit is not None and each.strides.get(digit, 0) != 0 for digit in order),
                 self._step(each, vector, row),
-                _is_flat(each, run_digits, sizes),
+                walk.is_flat(each),
                 mode != "copy" and streaming.is_possible(each, vector),
             )
             for each in self.accesses
@@ -359,11 +333,11 @@ class Nest:
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         spec = LoopSpec(
-            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), cluster.closed, features(), keep, window,
-            staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._repeats(),
+            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, features(), keep, window,
+            staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
+            repeat=repeating.repeats(self, walk) if mode == "row" else "",
         )  # fmt: skip
-        walk = Walk(order, sizes, outer, vector, reduced, run_digits)
-        return self._call(spec._replace(inside=_inside(spec, walk)), walk)
+        return spec._replace(inside=_inside(spec, walk))
 
     def _mode(self, outer: list[int], reduced: list[int], run: list[int], sizes: dict[int, int]) -> tuple[str, int | None]:
         """The shape of the loop nest, and its vector digit."""
@@ -454,14 +428,14 @@ class Nest:
             or abs(each.strides.get(vector, 0)) <= MOST_INTERLEAVED
         ):
             return False
-        return self._is_only_loaded(number, bounded=False)
+        return self.is_only_loaded(number, bounded=False)
 
-    def _is_only_loaded(self, number: int, bounded: bool = True) -> bool:
+    def is_only_loaded(self, number: int, bounded: bool = True) -> bool:
         """Whether an access only serves loads (that have no bounds, unless they may)."""
         users = [instr for instr in self.body if instr.op in ("load", "gather", "store") and instr.attrs[0] == number]
         return all(instr.op == "load" and (bounded or not instr.attrs[1]) for instr in users)
 
-    def _repeats(self) -> bool:
+    def _overlaps(self) -> bool:
         """Whether a place may be computed twice, since everything is written to where nothing was read. (Little work only: it is another vector.)"""
         written = (each.buffer for each in self.accesses if each.weight > 1)
         is_light = len(self.body) <= LIGHT and all(instr.op != "check" for instr in self.body)
@@ -472,7 +446,7 @@ class Nest:
         stride = each.strides.get(vector, 0) if vector is not None else 0
         if vector is not None and row is not None and self._lies_across(self.accesses.index(each), vector, row):
             return ACROSS
-        if stride == -1 and each.dtype is not None and self._is_only_loaded(self.accesses.index(each)):
+        if stride == -1 and each.dtype is not None and self.is_only_loaded(self.accesses.index(each)):
             return REVERSED
         return stride if 0 <= stride <= MOST_INTERLEAVED else STRIDED
 
@@ -527,12 +501,15 @@ class Nest:
                 params[parameters.extent], rows = last, last * sizes[outer[-2]]
                 return places // rows, rows * across * inner * cost, 0
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(across * inner, 1), ROWS_INSIDE * rows_inside)))
-            return places // last * -(-last // rows) * -(-across // BLOCK), rows * min(across, BLOCK) * inner * cost, 0
+            lines, width = places // last * -(-last // rows), BLOCK
+            if spec.window:
+                params[parameters.piece] = width = _tile_width(across, lines)
+            return lines * -(-across // width), rows * min(across, width) * inner * cost, 0
         if spec.mode == "tiled":
             rows = sizes[outer[-1]]
             return places // rows * -(-rows // ROWS) * -(-across // COLUMNS), min(rows, ROWS) * min(across, COLUMNS) * cost, 0
         if spec.mode == "row":
-            params[parameters.extent] = pitch = -(-inner * 8 // 64) * 64
+            params[parameters.extent] = pitch = -(-(inner + VECTOR * bool(spec.repeat)) * 8 // 64) * 64
             return places, inner * cost, kept * pitch
         parts = -(-inner // CHUNK) if spec.split else 1
         vectors = _tile_vectors(loops.most_vectors(spec), across, places * parts)
@@ -586,9 +563,12 @@ def _inside(spec: LoopSpec, walk: Walk) -> int:
     return int(last <= FEW_ROWS and walk.across <= BLOCK and before * last * walk.across * walk.inner <= 2 * BLOCK)
 
 
-def _is_flat(each: Affine, run: list[int], sizes: dict[int, int]) -> bool:
-    """Whether an access moves along the digits of a run as along one."""
-    return all(each.strides.get(a, 0) == each.strides.get(b, 0) * sizes[b] for a, b in pairwise(run))
+def _tile_width(results: int, others: int) -> int:
+    """How many results a tile of a window has: as many as a map's, as long as every core gets some tiles."""
+    width = BLOCK
+    while width > 4 * VECTOR and others * -(-results // width) < 2 * targets.available_cores():
+        width //= 2
+    return width
 
 
 def _tile_vectors(most: int, results: int, others: int) -> int:

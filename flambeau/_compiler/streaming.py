@@ -10,7 +10,8 @@ from flambeau._codegen.loops import VECTOR
 from flambeau._runtime import targets
 
 if TYPE_CHECKING:
-    from flambeau._compiler.nest import Affine, Nest, Walk
+    from flambeau._compiler.nest import Nest
+    from flambeau._compiler.walk import Affine, Walk
 
 _CACHED = 10 << 20
 

@@ -45,6 +45,17 @@ def test_a_row_is_walked_along_its_elements_whatever_its_result_does(specs: list
     assert [each.mode for each in specs] == ["row"]
 
 
+@pytest.mark.parametrize("positions, what", [(4, "everything"), (49, "sums"), (200, "")])
+def test_what_short_channels_have_one_of_is_repeated(specs: list[LoopSpec], positions: int, what: str) -> None:
+    def build(graph: Graph, x: Node) -> tuple[Node, ...]:
+        weight, images = x.slice(0, 0, 8), x.slice(0, 8, 512 * 8 * positions).reshape((512, 8, positions))
+        weight = weight.reshape((8, 1)).expand((512, 8, positions))
+        return (graph.reduce("sum", images * weight, (1, 2)),)
+
+    graphs.plan(build, dt.float32, 8 + 512 * 8 * positions)
+    assert [each.repeat for each in specs] == [what]
+
+
 def test_what_lies_across_is_transposed(specs: list[LoopSpec]) -> None:
     planned = graphs.plan(lambda graph, x: (graph.copy(matrix(x).transpose(0, 1)),), dt.float32, 64 * 128)
     assert specs[0].mode == "tiled" and ACROSS in [access.vector for access in specs[0].accesses]

@@ -417,7 +417,21 @@ class Body:
             return self._load_reversed(pointer, instr.dtype, width, mask)
         if kind > 1 and not instr.dtype.is_complex:
             return interleaved.load(f, pointer, kind, instr.dtype, width, mask)
+        if self._is_each(mask):
+            return scalar.load_each(f, self._each(access, pointer, width), instr.dtype)
         return scalar.load_strided(f, pointer, self._lane_steps(access, width), instr.dtype, width, mask)
+
+    def _is_each(self, mask: Value | None) -> bool:
+        """Whether lanes that lie apart are loaded and stored one by one, at addresses that are numbers: without AVX-512 a vector of addresses is taken apart
+        again. (The statistics of channels, 8 to a group, were most of a small group norm with the channels innermost on two threads.)"""
+        return mask is None and "avx512f" not in self.f.module.features
+
+    def _each(self, access: int, pointer: Value, width: int) -> list[Value]:
+        """The address of each lane from that of the first."""
+        of, kind = self.spec.accesses[access].dtype, self.spec.accesses[access].vector
+        assert of is not None
+        step = i64(kind) if kind > 0 else self.strides[access][self.vector_digit]
+        return [self.element(pointer, self.f.mul(step, i64(lane)), of) for lane in range(width)]
 
     def _load_reversed(self, pointer: Value, of: DType, width: int, mask: Value | None) -> Operand:
         """The elements that end at ``pointer``, the last of them first."""
@@ -569,6 +583,8 @@ class Body:
         elif kind == 1:
             count = self.counts.get(mask.text) if mask is not None else None
             scalar.store(f, value, pointer, instr.dtype, mask, stream=self.streams.get(access), count=count)
+        elif self._is_each(mask):
+            scalar.store_each(f, value, self._each(access, pointer, width), instr.dtype)
         else:
             scalar.store_strided(f, value, pointer, self._lane_steps(access, width), instr.dtype, mask)
 

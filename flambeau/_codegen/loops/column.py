@@ -301,12 +301,13 @@ class Column:
         phase = self._phase(reductions, stores)
         length = f.sub(last, first)
         halvings = self._halvings(length)
+        taking = f.intrinsic("smax", f.binary("shl", i64(1), halvings), i64(4))  # so many lanes have a position, or count as if they had
         held = i64(0)  # results of which lanes are in registers
         if phase.rows and not self.spec.reduced and phase.ordered == reductions:
             is_short = f.compare("slt", length, i64(LANES * phase.rows[0]))
             held = f.select(is_short, f.binary("and", self.count, i64(-VECTOR)), i64(0))
             with f.when(is_short):
-                self._by_fours(phase, first, last)
+                self._by_fours(phase, first, last, taking)
         with f.loop(length, f.binary("shl", i64(1), halvings)) as lanes:  # lanes that no position belongs to
             self._each_vector(
                 phase.ordered, lambda number, at: self.lanes[number].store(self._start(number), at, lanes.index), held, self.count
@@ -330,11 +331,11 @@ class Column:
         self.chunks.lines_of(first_line, last_line, [], line)
         self._fold(phase.ordered, halvings, held, self.count)
         if held.text != "0":
-            self._fold(phase.ordered, i64(3), i64(0), held)
+            self._fold(phase.ordered, f.intrinsic("smax", f.sub(halvings, 2), i64(0)), i64(0), held)
 
-    def _by_fours(self, phase: _Phase, first: Value, last: Value) -> None:
-        """A short run: four lanes at a time in registers, which are folded before they are stored. (The lanes of 16 positions were a store and a load of
-        memory each, and half of the time of an image of 4².)"""
+    def _by_fours(self, phase: _Phase, first: Value, last: Value, taking: Value) -> None:
+        """A short run, of which so many lanes are ``taking`` part: four at a time in registers, which are folded before they are stored. (The lanes of 16
+        positions were a store and a load of memory each, and half of the time of an image of 4².)"""
         body, f = self.body, self.f
         instrs = [self.spec.body[number] for number in phase.reductions]
         (run,) = self.spec.run_digits
@@ -342,11 +343,13 @@ class Column:
 
         def at_vector(at: Value, _: Value | None) -> None:
             self._recall(list(self.slots), at)
-            with body.along(digit for digit in range(self.spec.digits) if digit != run), f.loop(0, LANES // 4) as lanes:
-                found: list[list[Operand]] = []
-                for further in (0, LANES // 2, LANES // 4, LANES // 4 * 3):
+            quarter = f.binary("lshr", taking, 2)
+            with body.along(digit for digit in range(self.spec.digits) if digit != run), f.loop(0, quarter) as lanes:
+
+                def lane(quarters: int) -> list[Operand]:
                     start = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
-                    with f.loop(f.add(f.add(first, lanes.index), further), last, LANES, start) as positions:
+                    further = f.add(lanes.index, f.mul(quarter, i64(quarters)))
+                    with f.loop(f.add(first, further), last, LANES, start) as positions:
                         known = dict(body.values)
                         body.places[run] = positions.index
                         for access, distance in ahead.items():
@@ -357,10 +360,14 @@ class Column:
                         self._at_position(phase, None, after)
                         positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
                         body.values = known
-                    found.append(grouped(instrs, positions.carried))
-                for number, instr, four in zip(phase.reductions, instrs, zip(*found, strict=True), strict=True):
-                    low, high = combine(f, instr, four[0], four[1]), combine(f, instr, four[2], four[3])
-                    self.lanes[number].store(combine(f, instr, low, high), at, lanes.index)
+                    return grouped(instrs, positions.carried)
+
+                def both(one: list[Operand], other: list[Operand]) -> list[Operand]:
+                    return [combine(f, instr, *pair) for instr, *pair in zip(instrs, one, other, strict=True)]
+
+                four = both(both(lane(0), lane(2)), both(lane(1), lane(3)))
+                for number, operand in zip(phase.reductions, four, strict=True):
+                    self.lanes[number].store(operand, at, lanes.index)
 
         self._whole_vectors(at_vector)
 

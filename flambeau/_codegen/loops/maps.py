@@ -26,7 +26,7 @@ def emit_map(body: Body) -> None:
     """A nest of the mode ``map`` or ``window``."""
     f = body.f
     extent = body.extents[body.vector_digit]
-    width = body.parameter(body.parameters.piece) if body.spec.staged else i64(BLOCK)
+    width = body.parameter(body.parameters.piece) if body.spec.staged or body.spec.window else i64(BLOCK)
     blocks = f.binary("udiv", f.add(extent, f.sub(width, i64(1))), width)
     known = dict(body.values)
     outer = list(range(body.spec.outer))
@@ -193,7 +193,7 @@ def _emit_line(body: Body, first: Value, last: Value) -> None:
         return
     whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
     _vectors(body, first, whole, width, do, masked=False)
-    if is_light or body.spec.repeats:
+    if is_light or body.spec.overlaps:
         whole = _emit_rest(body, first, whole, last, do)
     _vectors(body, whole, last, VECTOR, do)
 
@@ -204,11 +204,11 @@ def _emit_rest(body: Body, first: Value, begin: Value, last: Value, do: AtVector
     f = body.f
     length = f.sub(last, first)
     end = f.add(begin, f.binary("and", f.sub(last, begin), i64(-VECTOR)))
-    if body.spec.repeats:
+    if body.spec.overlaps:
         end = f.select(f.compare("sge", length, i64(VECTOR)), last, begin)
     streams, body.streams = body.streams, {}
     with f.loop(begin, end, VECTOR) as vectors:
-        body.places[body.vector_digit] = f.intrinsic("smin", vectors.index, f.sub(last, VECTOR)) if body.spec.repeats else vectors.index
+        body.places[body.vector_digit] = f.intrinsic("smin", vectors.index, f.sub(last, VECTOR)) if body.spec.overlaps else vectors.index
         do(body, VECTOR, None)
     body.streams = streams
     return end

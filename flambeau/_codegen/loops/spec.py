@@ -91,10 +91,11 @@ class LoopSpec(NamedTuple):
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
+        repeat: whether what is the same along a row's last digit is repeated in scratch memory: "", what is read where "sums" are made, or "everything"
         window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
             known before run time)
         inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
-        repeats: whether a place may be computed twice: nothing that is written is read
+        overlaps: whether a place may be computed twice: nothing that is written is read
     """
 
     mode: str
@@ -108,8 +109,9 @@ class LoopSpec(NamedTuple):
     keep: bool = False
     window: tuple[int, ...] = ()
     staged: tuple[int, ...] = ()
-    repeats: bool = False
+    overlaps: bool = False
     inside: int = 0
+    repeat: str = ""
 
     @property
     def digits(self) -> int:
@@ -133,7 +135,7 @@ class Parameters:
     """The order of a loop kernel's parameters, shared by the code that reads them and the code that writes them.
 
     ``[extent of each digit, lines in a tile of a map or vectors in one of a column or bytes of a kept row, for each access: slot and byte offset (or start), stride of
-    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, if any are staged: positions of the vector digit in a tile, for each of them: rows of its source, for a split: slot, byte offset,
+    each digit it depends on, whether it streams (if it may), for each bound: extent, for each number: index, for each gather: strides of indices, in a window or if any are staged: positions of the vector digit in a tile, for each staged one: rows of its source, for a split: slot, byte offset,
     results]``
     """
 
@@ -167,5 +169,5 @@ class Parameters:
                 position += instr.attrs[1]
         self.piece = position
         self.staged = range(position + 1, position + 1 + len(spec.staged))
-        self.partial = self.staged.stop if spec.staged else position
+        self.partial = self.staged.stop if spec.staged or spec.window else position
         self.count = self.partial + (3 * sum(instr.op == "reduce" for instr in spec.body) if spec.split else 0)

@@ -23,7 +23,7 @@ _MOST_ENDS = 8
 def table(body: Body) -> int | None:
     """The instruction that loads the only table of a nest, if its places may be computed twice."""
     found = set(tables.indices(body).values())
-    if len(found) != 1 or not body.spec.repeats:
+    if len(found) != 1 or not body.spec.overlaps:
         return None
     (number,) = found
     access, bounds = body.instructions[number].attrs

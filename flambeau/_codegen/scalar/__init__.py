@@ -30,5 +30,6 @@ from flambeau._codegen.scalar.registers import select as select
 from flambeau._codegen.scalar.registers import splat as splat
 from flambeau._codegen.scalar.registers import splat_constant as splat_constant
 from flambeau._codegen.scalar.registers import store as store
+from flambeau._codegen.scalar.registers import store_each as store_each
 from flambeau._codegen.scalar.registers import store_strided as store_strided
 from flambeau._codegen.scalar.registers import unpack as unpack

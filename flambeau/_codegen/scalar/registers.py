@@ -254,6 +254,16 @@ def load_each(builder: Builder, addresses: list[Value], of: dtype) -> Operand:
     return (part(0), part(1)) if of.category == COMPLEX else part(0)
 
 
+def store_each(builder: Builder, operand: Operand, addresses: list[Value], of: dtype) -> None:
+    """Store each lane to an address of its own, the first one first."""
+    parts = [_to_memory(builder, part, of) for part in unpack(operand)]
+    for lane, address in enumerate(addresses):
+        for number, part in enumerate(parts):
+            builder.store(
+                builder.extract(part, lane), builder.offset(address, number, memory_type(of)), align=max(1, bits(part.element) // 8)
+            )
+
+
 def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Value, of: dtype, mask: Value | None = None) -> None:
     """Store elements to ``pointer[lane * index]`` or ``pointer[index[lane]]``; see ``load_strided``."""
     width = unpack(operand)[0].width

@@ -21,13 +21,25 @@ def test_a_row_is_added_in_order(length: int) -> None:
     assert np.array_equal(flambeau.tensor(x).sum(1).numpy(), ordered_sum(x, (1,)))
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 40, 9), (2, 3, 4096), (4, 8, 16), (2, 300, 49), (1, 1, 1), (3, 2, 5000)])
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 40, 9), (2, 3, 4096), (4, 8, 16), (2, 300, 49), (1, 1, 1), (3, 2, 5000), (90, 8, 3)])
 def test_a_weight_along_part_of_the_run_changes_no_lane(shape: tuple[int, int, int]) -> None:
-    """The run has two digits and the weight only one: the row is walked by segments."""
+    """The run has two digits and the weight only one: the row is walked by segments, or the weight is repeated if they are short."""
     draw = np.random.default_rng(0)
     x, w = (draw.standard_normal(size).astype(np.float32) for size in (shape, (shape[1], 1)))
     result = (flambeau.tensor(x) * flambeau.tensor(w)).sum((1, 2))
     assert np.array_equal(result.numpy(), ordered_sum(x * w, (1, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("positions", [2, 5, 16, 50])
+def test_what_is_repeated_is_what_it_was(positions: int, dtype: str) -> None:
+    """A weight that is needed for a sum and after it, and one times the sum, which is known after it."""
+    draw = np.random.default_rng(positions)
+    x, w, v = (flambeau.tensor(draw.standard_normal(size)).to(getattr(flambeau, dtype)) for size in ((40, 6, positions), (6, 1), (6, 1)))
+    fused = (x * w - v * (x * w).sum((1, 2), keepdim=True)).numpy()
+    product = (x * w).numpy()
+    level = (v * flambeau.tensor(product).sum((1, 2), keepdim=True)).numpy()
+    assert np.array_equal(fused, (flambeau.tensor(product) - flambeau.tensor(level)).numpy())
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 20, 3), (70, 2, 9, 9), (2, 3, 80, 80), (9, 2, 1, 1), (5000, 1, 3, 1)])
