@@ -48,6 +48,10 @@ _TABLE, _BORDER, _NEARBY = (0.5, 3.0), 0.3, 0.3
 """Cycles of a step of a register tile to look up where the left operand is (if rows are no neighbours, panels have 8 of them and an address for each),
 to copy a number with its border, and to do so for oneself alone."""
 
+_MOST_ADDRESSES, _ADDRESSED = 8, 0.2
+"""Rows of a register tile that can have an address each, and the cycles to look them up if its panels have no more rows anyway (6 with AVX2, where the
+micro-kernel runs at its full speed: 3 x 3, stride 2, 128 -> 128, 56 x 56, channels innermost: 31.9 to 23.4 ms)."""
+
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
 
@@ -158,6 +162,17 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     cheapest: tuple[float, int, int, float, list[str]] | None = None
     element = tile.bytes * tile.parts
     packed = [(side, side.elements * (side.cost + _KEEP[side.bytes >= target.l2_bytes] * tile.bytes / 4)) for side in (a, b)]
+    look_up = _TABLE[0] if near else _TABLE[1] if tile.rows > _MOST_ADDRESSES else _ADDRESSED
+    cut = normal.k[normal.split]
+
+    def stays_near(band: int, sums: int) -> bool:
+        """Whether a tile's band is small enough: all of it; or, where channels are innermost, what a block of k reads of it, and beside it the sums."""
+        if tile.has_masks or cut[normal.a.index] != 1:
+            return band * element <= target.l2_bytes // 4
+        read = band * element * chunk // cut[0]
+        waiting = sums * element if blocks > 1 else 0
+        return band * element <= 2 * target.l2_bytes and read <= target.l2_bytes // 4 and read + waiting <= target.l2_bytes // 2
+
     heights = {-(-m // -(-m // rows)) for rows in (28, 56, 112, 224, 448, 896, 1792)}
     widths = {-(-panels // -(-panels // count)) for count in (1, 2, 4, 8, 16, 32)}
     for m_block in heights:
@@ -197,14 +212,14 @@ def _blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
                 elif repeats > 1:
                     ways.append((_CALL + before, _CALL + before, 0.0, "call"))
                 if side.before is not None:
-                    steps_more = _TABLE[not near] * k * n_panels * row_panels
+                    steps_more = look_up * k * n_panels * row_panels
                     whole = side.strip.copy.numbers * element if side.strip is not None else 0
                     more = steps_more + (_STREWN * whole if whole >= target.l2_bytes else 0.0)
                     ways.append((side.before + tiles * more, side.before, more, "table"))
                     if 0 < by_block * element <= target.l2_bytes // 4:
                         more = steps_more + blocks * by_block * (_BORDER + _NEARBY)
                         ways.append((tiles * more, 0.0, more, "strip"))
-                    if 0 < copied * element <= target.l2_bytes // 4:
+                    if copied and stays_near(copied, m_block * n_block):
                         steps_more += copied * (_BORDER + _NEARBY)
                         ways.append((tiles * steps_more, 0.0, steps_more, "band"))
                 _, once, each, where = min(ways)
