@@ -16,7 +16,7 @@ from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE, Band, band, bordered, strip
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.choice import Values
-from flambeau._codegen.contract.micro import split_rows
+from flambeau._codegen.contract.micro import MOST_ADDRESSES, split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
 from flambeau._codegen.contract.packing import Side
 from flambeau._runtime import targets
@@ -48,6 +48,9 @@ of these."""
 _TABLE, _BORDER, _NEARBY = (0.5, 3.0), 0.3, 0.3
 """Cycles of a step of a register tile to look up where the left operand is (if rows are no neighbours, panels have 8 of them and an address for each),
 to copy a number with its border, and to do so for oneself alone."""
+
+_ADDRESSED = 0.2
+"""Those cycles if panels have no more rows anyway (6 with AVX2, where the micro-kernel runs at its full speed: 3 x 3, stride 2, 128 -> 128, 56 x 56, channels innermost: 31.9 to 23.4 ms)."""
 
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
@@ -191,6 +194,7 @@ class _Model:
         # What a tile would copy of the left operand with its border: for all of k, or for each block of it.
         self.copied_for = {rows: a.band.numbers(rows, _TILES) if a.band is not None else 0 for rows in self.heights}
         self.copied_by_block = a.strip.numbers(chunk, 1) if a.strip is not None else 0
+        self.look_up = _TABLE[0] if self.near else _TABLE[1] if tile.rows > MOST_ADDRESSES else _ADDRESSED
         # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
         self.most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
         self.most_sums = target.l2_bytes // 2 // self.element if self.blocks > 1 else 1 << 62
@@ -206,7 +210,7 @@ class _Model:
         cycles, before, wheres = self._multiplying(m_block, n_panels, n_tiles), 0.0, []
         steps = self.k * n_panels * cost_of_rows(m_block, self.tile)[1]
         for side, lanes, repeats in zip(self.sides, (m_block, n_block), (n_tiles, m_tiles), strict=True):
-            way = min(self._ways(side, lanes, repeats, tiles, steps))
+            way = min(self._ways(side, lanes, repeats, tiles, steps, m_block * n_block))
             wheres.append(way.where)
             before += way.before
             cycles += way.each
@@ -235,8 +239,11 @@ class _Model:
         # What a tile reads comes from a farther cache once for each tile.
         return cycles + _FETCH * self.element * self.k * (m_block + n_block)
 
-    def _ways(self, side: SideChoice, lanes: int, repeats: int, tiles: int, steps: int) -> list[_Way]:
-        """The ways to get an operand of which a tile needs so many ``lanes``, and ``repeats`` tiles the same, in so many ``steps`` of register tiles."""
+    def _ways(self, side: SideChoice, lanes: int, repeats: int, tiles: int, steps: int, sums: int) -> list[_Way]:
+        """The ways to get an operand of which a tile needs so many ``lanes``, and ``repeats`` tiles the same, in so many ``steps`` of register tiles.
+
+        A tile has so many ``sums``.
+        """
         here = lanes * self.k * side.cost
         ways = [_Way(tiles * here, 0.0, here, "tile")]
         if side.in_place:
@@ -252,20 +259,31 @@ class _Model:
             keep = _KEEP[side.bytes >= self.target.l2_bytes] * self.tile.bytes / 4
             before = _CALL + side.elements * (side.cost + keep)
             ways.append(_Way(before, before, 0.0, "call"))
-        return ways if side.before is None else [*ways, *self._tabled(side, side.before, lanes, tiles, steps)]
+        return ways if side.before is None else [*ways, *self._tabled(side, side.before, lanes, tiles, steps, sums)]
 
-    def _tabled(self, side: SideChoice, before: float, rows: int, tiles: int, steps: int) -> list[_Way]:
+    def _tabled(self, side: SideChoice, before: float, rows: int, tiles: int, steps: int, sums: int) -> list[_Way]:
         """The ways that look up where the left operand is: where it lies, or a copy that is made ``before``, or by each tile."""
-        near_by = self.target.l2_bytes // 4
-        looking_up = _TABLE[not self.near] * steps
+        looking_up, l2_bytes = self.look_up * steps, self.target.l2_bytes
         whole = side.strip.copy.numbers * self.element if side.strip is not None else 0
-        each = looking_up + (_STREWN * whole if whole >= self.target.l2_bytes else 0.0)
+        each = looking_up + (_STREWN * whole if whole >= l2_bytes else 0.0)
         ways = [_Way(before + tiles * each, before, each, "table")]
-        for copied, times, where in ((self.copied_by_block, self.blocks, "strip"), (self.copied_for[rows], 1, "band")):
-            if 0 < copied * self.element <= near_by:
-                each = looking_up + times * copied * (_BORDER + _NEARBY)
-                ways.append(_Way(tiles * each, 0.0, each, where))
+        strip, band = self.copied_by_block, self.copied_for[rows]
+        if 0 < strip * self.element <= l2_bytes // 4:
+            each = looking_up + self.blocks * strip * (_BORDER + _NEARBY)
+            ways.append(_Way(tiles * each, 0.0, each, "strip"))
+        if band and self._stays_near(band, sums):
+            each = looking_up + band * (_BORDER + _NEARBY)
+            ways.append(_Way(tiles * each, 0.0, each, "band"))
         return ways
+
+    def _stays_near(self, band: int, sums: int) -> bool:
+        """Whether a tile's band is small enough: all of it; or, where channels are innermost, what a block of k reads of it, and beside it the sums."""
+        cut, l2_bytes = self.normal.k[self.normal.split], self.target.l2_bytes
+        if self.tile.has_masks or cut[self.normal.a.index] != 1:
+            return band * self.element <= l2_bytes // 4
+        read = band * self.element * self.chunk // cut[0]
+        waiting = sums * self.element if self.blocks > 1 else 0
+        return band * self.element <= 2 * l2_bytes and read <= l2_bytes // 4 and read + waiting <= l2_bytes // 2
 
 
 def has_near_rows(normal: Normal, tile: Tile) -> bool:

@@ -10,6 +10,7 @@ inside these: ``(N, H, W, C)``, or ``(N * C, H, W)`` with runs of one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from flambeau._codegen.contract.arithmetic import Tile, register_tile, widen
 from flambeau._codegen.contract.normal import Axis, Column
 from flambeau._codegen.contract.packing import Border, address, store_lanes
 from flambeau._codegen.contract.parameters import Reader, decomposed, dot
-from flambeau._codegen.ir import Builder, Value, constant, i64
+from flambeau._codegen.ir import Builder, Value, constant, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
@@ -255,23 +256,41 @@ def emit_rows(f: Builder, read: Reader, s: Border, source: Value, target: Value,
 
 
 def _clear(f: Builder, tile: Tile, place: Value, count: Value) -> None:
-    with f.loop(0, count, tile.width) as loop:
-        mask = f.lane_mask(f.sub(count, loop.index), tile.width)
-        store_lanes(f, tile, constant(tile.type, 0), f.offset(place, loop.index, tile.element), tile.compute, mask)
+    def store(at: Value, width: int) -> None:
+        f.store(constant(vector(tile.element, width), 0), f.offset(place, at, tile.element))
+
+    def store_some(at: Value, left: Value) -> None:
+        mask = f.lane_mask(left, tile.width)
+        store_lanes(f, tile, constant(tile.type, 0), f.offset(place, at, tile.element), tile.compute, mask)
+
+    _each_vector(f, tile, count, store, store_some)
 
 
 def _copy(f: Builder, tile: Tile, of: dtype, source: Value, place: Value, count: Value) -> None:
+    def copy(at: Value, width: int) -> None:
+        value = registers.load(f, address(f, source, at, of), of, width)
+        registers.store(f, widen(f, value, of, tile.compute), f.offset(place, at, tile.element), tile.compute)
+
+    def copy_some(at: Value, left: Value) -> None:
+        mask = f.lane_mask(left, tile.width)
+        value = registers.load(f, address(f, source, at, of), of, tile.width, mask)
+        store_lanes(f, tile, widen(f, value, of, tile.compute), f.offset(place, at, tile.element), tile.compute, mask)
+
+    _each_vector(f, tile, count, copy, copy_some)
+
+
+def _each_vector(f: Builder, tile: Tile, count: Value, do: Callable[[Value, int], None], do_some: Callable[[Value, Value], None]) -> None:
+    """Do whole vectors of ``count`` numbers, and what is left under a mask, or by halves where masks have no registers: a masked store takes a dozen cycles."""
     whole = f.binary("and", count, i64(-tile.width))
     with f.loop(0, whole, tile.width) as loop:
-        value = registers.load(f, address(f, source, loop.index, of), of, tile.width)
-        registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)
+        do(loop.index, tile.width)
     if tile.has_masks:
         rest = f.sub(count, whole)
         with f.when(f.compare("sgt", rest, 0)):
-            mask = f.lane_mask(rest, tile.width)
-            value = registers.load(f, address(f, source, whole, of), of, tile.width, mask)
-            store_lanes(f, tile, widen(f, value, of, tile.compute), f.offset(place, whole, tile.element), tile.compute, mask)
+            do_some(whole, rest)
         return
-    with f.loop(whole, count) as loop:
-        value = registers.load(f, address(f, source, loop.index, of), of, 1)
-        registers.store(f, widen(f, value, of, tile.compute), f.offset(place, loop.index, tile.element), tile.compute)
+    size = tile.width // 2
+    while size:
+        with f.when(f.compare("ne", f.binary("and", count, size), 0)):
+            do(f.binary("and", count, i64(-2 * size)), size)
+        size //= 2

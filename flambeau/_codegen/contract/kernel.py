@@ -11,7 +11,7 @@ from flambeau._codegen.contract import amx, frame
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.ending import Ending, emit_ask, emit_ending
 from flambeau._codegen.contract.frame import Frame
-from flambeau._codegen.contract.micro import Walk, emit_micro
+from flambeau._codegen.contract.micro import MOST_ADDRESSES, Walk, emit_micro
 from flambeau._codegen.contract.packing import Side, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, Reader
 from flambeau._codegen.contract.places import MORE, emit_fill
@@ -21,7 +21,6 @@ from flambeau._codegen.contract.walk import emit_walk
 from flambeau._codegen.ir import Builder, Module, Value
 from flambeau._runtime.targets import Target
 
-_MOST_ADDRESSES = 8
 SIGNATURE = [
     ("ptr noalias readonly", "table"), ("ptr noalias readonly", "params"), ("i64", "begin"), ("i64", "end"), ("ptr noalias", "scratch"),
 ]  # fmt: skip
@@ -58,8 +57,7 @@ class Structure(NamedTuple):
             return amx.matrix_tile()
         tile = register_tile(self.a.dtype, self.target, self.unsigned)
         if self.a.mode == "table" and not self.a.step:
-            # Each row has an address register: with more than 8 rows LLVM runs out of them, and moves sums to memory and back at each step.
-            tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= _MOST_ADDRESSES))
+            tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= MOST_ADDRESSES))
         return tile
 
     @property

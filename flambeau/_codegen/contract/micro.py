@@ -12,6 +12,8 @@ from flambeau._codegen.ir import Builder, Module, Value, i64
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
+MOST_ADDRESSES = 8
+"""Rows of a register tile that can have an address register each: with more LLVM runs out of them, and moves sums to memory and back at each step."""
 _UNROLLED = 4
 """Steps that a kernel of all rows takes at a time if it knows how far apart they are: matrices of 256, 512 and 1024 are 4 to 6 % faster, and 8 % where
 another thread shares the core."""
