@@ -496,13 +496,15 @@ class Nest:
                 scratch += size * piece * self.body[number].dtype.itemsize
             return places // last * -(-across // piece), last * piece * cost, scratch
         if spec.mode in ("map", "window", "copy"):
-            last = max(1, sizes[outer[-1]]) if outer else 1
+            last, width = max(1, sizes[outer[-1]]) if outer else 1, BLOCK
+            if spec.window:
+                params[parameters.piece] = width
             if spec.inside:
                 params[parameters.extent], rows = last, last * sizes[outer[-2]]
                 return places // rows, rows * across * inner * cost, 0
             params[parameters.extent] = rows = max(1, min(last, max(BLOCK // max(across * inner, 1), ROWS_INSIDE * rows_inside)))
-            lines, width = places // last * -(-last // rows), BLOCK
-            if spec.window:
+            lines = places // last * -(-last // rows)
+            if spec.mode == "window" and spec.window:
                 params[parameters.piece] = width = _tile_width(across, lines)
             return lines * -(-across // width), rows * min(across, width) * inner * cost, 0
         if spec.mode == "tiled":
