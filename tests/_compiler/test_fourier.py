@@ -50,7 +50,7 @@ def test_a_transform_is_a_kernel_call_an_axis(shape: tuple[int, ...], dims: tupl
 
 def test_all_sizes_of_the_same_passes_share_a_kernel() -> None:
     names = set()
-    for rows in (3, 5, 40):
+    for rows in (3, 5, 9):  # all of which a second-level cache holds
         result = flambeau.fft.fft(_numbers(rows, 1024))
         (call,) = _planned(result).steps
         assert isinstance(call, KernelCall)
