@@ -8,12 +8,15 @@ ARGS ?=
 # A smaller download of PyTorch, where its own package index can be reached: PARITY_PIP="--extra-index-url URL"
 PARITY_PIP ?=
 
-.PHONY: demo test lint format parity packages suites bench docs clean
+.PHONY: demo test test-all lint format parity packages suites bench docs clean
 
 demo: .venv/.demo  ## train on handwritten digits and show what came of it
 	.venv/bin/python -m flambeau examples/demo.py $(ARGS)
 
-test: .venv/.dev  ## the test suite
+test: .venv/.dev  ## the test suite; of tests with many cases every second one
+	.venv/bin/python -m pytest -n $(JOBS) --dist worksteal --half $(ARGS)
+
+test-all: .venv/.dev  ## the test suite with all cases
 	.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: .venv/.dev  ## ruff's lint and format, and mypy
