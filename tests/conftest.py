@@ -18,7 +18,9 @@ MANY = 40
 
 
 def pytest_addoption(parser):
-    parser.addoption("--half", action="store_true", help=f"of tests that have more than {MANY} cases run about every second one, always the same")
+    parser.addoption(
+        "--half", action="store_true", help=f"of tests that have more than {MANY} cases run about every second one, always the same"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
