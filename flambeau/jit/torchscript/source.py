@@ -17,7 +17,7 @@ from flambeau.jit.torchscript.types import Type, dotted, parsed
 
 __all__ = ["Class", "Function", "Parameter", "read_source"]
 
-_MOST_SIGNS = 100_000
+_MOST_SIGNS = 50_000
 
 
 @dataclass
