@@ -67,6 +67,11 @@ def install_as_torch() -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *folders])
 
 
+def is_ours(cls: type) -> bool:
+    """Whether a class is Flambeau's, by which name ever its module goes."""
+    return cls.__module__.partition(".")[0] in ("flambeau", "torch")
+
+
 def _make_importable() -> None:
     """Let `import flambeau` work in a child whose parent had found Flambeau in its own working folder."""
     root = str(_PACKAGE.parent)
@@ -110,6 +115,9 @@ class _AliasLoader(InspectLoader):
         module.__spec__ = self.spec
         if alias in ALIASES:  # packages ask the module for its name
             module.__name__ = alias
+        if alias == "torch":  # and tensors for the module of their class
+            module.Tensor.__module__ = alias
+            module.nn.Parameter.__module__ = "torch.nn.parameter"
 
     def is_package(self, fullname: str) -> bool:
         return self.spec.submodule_search_locations is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,19 @@ def test_package_in_an_archive(script, tmp_path):
     """)
     result = run(path, cwd=tmp_path, PYTHONPATH=archive)
     assert output(result) == os.path.join(archive, "flambeau", "__init__.py") and not result.stderr
+
+
+def test_tensors_have_the_names_that_packages_ask_for(script, tmp_path):
+    path = script("""
+        import pickle, torch
+        x, weight = torch.ones(2), torch.nn.Parameter(torch.ones(2))
+        print(type(x), type(weight), torch.typename(x), repr(x))
+        pickle.dump([x, weight], open("tensors.pickle", "wb"))
+    """)
+    result = run(path, cwd=tmp_path)
+    assert output(result) == "<class 'torch.Tensor'> <class 'torch.nn.parameter.Parameter'> torch.FloatTensor tensor([1., 1.])"
+    with open(tmp_path / "tensors.pickle", "rb") as file:  # here nothing has the name torch
+        assert [type(each).__module__ for each in pickle.load(file)] == ["flambeau._tensor.tensor", "flambeau.nn.parameter"]
 
 
 def test_children_do_not_import_flambeau_unless_they_say_torch(tmp_path):

@@ -34,7 +34,7 @@ def workloads() -> Iterator[Workload]:
 
 def writer(torch: ModuleType, peer: str) -> Any:
     directory = tempfile.mkdtemp(prefix="flambeau-bench-")
-    if peer == "tensorboardX" and torch.__name__ == "torch":
+    if peer == "tensorboardX" and "flambeau" not in torch.__version__:
         from tensorboardX import SummaryWriter
     else:
         from torch.utils.tensorboard import SummaryWriter

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau._alias import is_ours
 from flambeau._types import dtype as dt
 from flambeau._types.device import CPU
 from flambeau._types.dtype import dtype as DType
@@ -132,7 +133,7 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
         requires_grad=tensor.requires_grad,
         grad_fn=None if grad_fn is None else grad_fn.name(),
         device=str(tensor.device),
-        name="tensor" if type(tensor).__module__.startswith("flambeau.") else type(tensor).__name__,
+        name="tensor" if is_ours(type(tensor)) else type(tensor).__name__,
         contents=contents,
         shape=tensor.layout.shape,
     )

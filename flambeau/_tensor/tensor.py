@@ -476,10 +476,10 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
     def __reduce_ex__(self, protocol: Any) -> tuple:
         layout = self.layout
         if self.device is not CPU:
-            return _rebuild_meta, (type(self), self.memory.nbytes, layout, self.requires_grad)
+            return _rebuild_meta, (_subclass(self), self.memory.nbytes, layout, self.requires_grad)
         buffer = self.memory.materialize() if self.memory.nbytes else None
         raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.memory.nbytes).tobytes()
-        return _rebuild, (type(self), raw, layout, self.requires_grad)
+        return _rebuild, (_subclass(self), raw, layout, self.requires_grad)
 
     # -- Python's protocols ----------------------------------------------------------------------------------------
 
@@ -582,18 +582,22 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _rebuild(cls: type, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
+def _subclass(tensor: Tensor) -> type | None:
+    """The class of a tensor that is no plain one: the name of that depends on who asks (``_alias.py``)."""
+    return None if type(tensor) is Tensor else type(tensor)
+
+
+def _rebuild(cls: type | None, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
     """A tensor from its pickle."""
     made = ops.creation.from_array(np.frombuffer(raw, np.uint8))
     made.layout = layout
-    if cls is not Tensor:
-        made = made.as_subclass(cls)
-    return made.requires_grad_(requires_grad)
+    return (made.as_subclass(cls) if cls else made).requires_grad_(requires_grad)
 
 
-def _rebuild_meta(cls: type, nbytes: int, layout: lay.Layout, requires_grad: bool) -> Tensor:
+def _rebuild_meta(cls: type | None, nbytes: int, layout: lay.Layout, requires_grad: bool) -> Tensor:
     """A tensor on the meta device from its pickle."""
-    return new_tensor(MetaStorage(nbytes), layout).as_subclass(cls).requires_grad_(requires_grad)
+    made = new_tensor(MetaStorage(nbytes), layout)
+    return (made.as_subclass(cls) if cls else made).requires_grad_(requires_grad)
 
 
 Tensor.polygamma = ops.special._polygamma_method

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from flambeau._alias import is_ours
 from flambeau._ops import autocast
 from flambeau._ops.elementwise import ADD
 from flambeau._ops.node import AccumulateGrad, GradNode
@@ -198,11 +199,8 @@ def _plain(cls: type) -> bool:
     """Whether formulas may be given a tensor of this class without calling methods that are not ours."""
     known = _PLAIN.get(cls)
     if known is None:
-        known = _PLAIN[cls] = all(base.__module__.partition(".")[0] in (_PACKAGE, "builtins") for base in cls.__mro__)
+        known = _PLAIN[cls] = all(is_ours(base) or base.__module__ == "builtins" for base in cls.__mro__)
     return known
-
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 Gradients = Sequence[TensorBase | None]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import flambeau
+from flambeau._alias import is_ours
 from flambeau._tensor.overriding import disabled_torch_function
 from flambeau._tensor.tensor import Tensor
 
@@ -61,19 +62,18 @@ class Parameter(Tensor, metaclass=_ParameterClass):
         return memo[id(self)]
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        return _rebuild_parameter, (type(self), self.data, self.requires_grad)
+        return _rebuild_parameter, (None if type(self) is Parameter else type(self), self.data, self.requires_grad)
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
 
 def _is_of_a_user(cls: type) -> bool:
-    ours = cls.__module__.startswith(Tensor.__module__.partition(".")[0] + ".")
-    return not ours or getattr(cls, "keeps_class_as_parameter", False)  # which distributed tensors do as well
+    return not is_ours(cls) or getattr(cls, "keeps_class_as_parameter", False)  # which distributed tensors do as well
 
 
-def _rebuild_parameter(cls: type[Parameter], data: Tensor, requires_grad: bool) -> Parameter:
-    return cls(data, requires_grad)
+def _rebuild_parameter(cls: type[Parameter] | None, data: Tensor, requires_grad: bool) -> Parameter:
+    return (cls or Parameter)(data, requires_grad)
 
 
 class Buffer(Tensor):
