@@ -90,7 +90,13 @@ def _sparse() -> object:
     return creation
 
 
-_FUNCTIONS.sparse = _sparse
+def _names() -> object:
+    from flambeau._named import tensor
+
+    return tensor
+
+
+_FUNCTIONS.sparse, _FUNCTIONS.named = _sparse, _names
 
 from flambeau import nn as nn  # noqa: E402  (these need the names above)
 from flambeau import utils as utils  # noqa: E402
@@ -123,6 +129,7 @@ _LATER = {
     "__config__": "",
     "__future__": "",
     "accelerator": "",
+    "align_tensors": "_named.tensor",
     "amp": "",
     "autocast": "amp.autocast_mode",
     "backends": "",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops.operator import PLAIN_NUMBERS
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -200,13 +201,23 @@ def in_place(function: Callable) -> Callable:
     return inplace
 
 
-def named_sizes(name: str, keyword: str, args: tuple, named: dict[str, Any]) -> tuple:
-    """The arguments of a function of any number of sizes, which may also be given together by keyword."""
+def named_sizes(name: str, keyword: str, args: tuple, named: dict[str, Any], left: str = "") -> tuple:
+    """The arguments of a function of any number of sizes, which may also be given together by keyword; one other keyword may be ``left``.
+
+    Raises:
+        TypeError: there are others
+    """
     if keyword in named:
         args = (*args, named.pop(keyword))
-    if named:
-        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
+    for key in named:
+        if key != left:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
     return args
+
+
+def with_names(made: Tensor, named: dict[str, Any]) -> Tensor:
+    """A new tensor, with names of its dimensions if a function got some by keyword."""
+    return FUNCTIONS.named().given(made, named["names"]) if named.get("names") is not None else made
 
 
 def optional_first(name: str, keys: Sequence[str], args: Sequence[Any], named: dict[str, Any]) -> list[Any]:

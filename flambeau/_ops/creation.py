@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes, whole
+from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes, whole, with_names
 from flambeau._ops.meta import HERE, nowhere
 from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
@@ -92,11 +92,12 @@ def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires
           out: Tensor | None = None, layout: Any = None, pin_memory: bool = False, **named: Any) -> Tensor:  # fmt: skip
     """A tensor of the given size with unspecified contents."""
     if named:
-        size = named_sizes("empty", "size", size, named)
+        size = named_sizes("empty", "size", size, named, "names")
     result = new_empty(layout_of(size, dtype or get_default_dtype()), device, True)
     if memory_format is not None:
         result = result.to(memory_format=memory_format)
-    return into(out, _options(result, requires_grad, device, layout))
+    made = into(out, _options(result, requires_grad, device, layout))
+    return with_names(made, named) if named else made
 
 
 def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, device: Place = None,
@@ -204,27 +205,32 @@ def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires
                 [0., 0., 0.]])
     """
     if named:
-        size = named_sizes("zeros", "size", size, named)
+        size = named_sizes("zeros", "size", size, named, "names")
     made = layout_of(size, dtype or get_default_dtype())
     if layout is not None and layout != strided:
         if device is not None:
             require_cpu(device)
         return FUNCTIONS.sparse().empty_of(layout, made.shape, made.dtype, requires_grad)
-    return into(out, _options(constant(made, 0, device), requires_grad))
+    result = into(out, _options(constant(made, 0, device), requires_grad))
+    return with_names(result, named) if named else result
 
 
 def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
          layout: Any = None, pin_memory: bool = False, **named: Any) -> Tensor:  # fmt: skip
     """A tensor of ones."""
     if named:
-        size = named_sizes("ones", "size", size, named)
+        size = named_sizes("ones", "size", size, named, "names")
     result = constant(layout_of(size, dtype or get_default_dtype()), 1, device)
-    return into(out, _options(result, requires_grad, None, layout))
+    made = into(out, _options(result, requires_grad, None, layout))
+    return with_names(made, named) if named else made
 
 
 def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False,
-         out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+         out: Tensor | None = None, layout: Any = None, pin_memory: bool = False, names: Any = None) -> Tensor:  # fmt: skip
     """A tensor filled with a number; its dtype is the number's unless given."""
+    if names is not None:
+        made = full(size, fill_value, dtype=dtype, device=device, requires_grad=requires_grad, out=out, layout=layout)
+        return FUNCTIONS.named().given(made, names)
     value = fill_value if isinstance(fill_value, TensorBase) else number(fill_value)
     if dtype is None:
         dtype = value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__)
@@ -478,10 +484,11 @@ def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, device: 
 # -- Python data -----------------------------------------------------------------------------------------------------
 
 
-def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, pin_memory: bool = False,
+           names: Any = None) -> Tensor:  # fmt: skip
     """A tensor with a copy of ``data``: numbers, nested sequences of numbers, NumPy arrays.
 
-    Its dtype follows from the data (bool, int64, the default floating-point dtype, complex) unless given.
+    Its dtype follows from the data (bool, int64, the default floating-point dtype, complex) unless given; ``names`` are those of its dimensions.
 
     Raises:
         ValueError: nested sequences have different lengths.
@@ -493,6 +500,8 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
         tensor([[1, 2],
                 [3, 4]])
     """
+    if names is not None:
+        return FUNCTIONS.named().given(tensor(data, dtype=dtype, device=device, requires_grad=requires_grad), names)
     if isinstance(data, TensorBase):
         result = data.detach().to(device, dtype, copy=True)
         return _options(result, requires_grad)

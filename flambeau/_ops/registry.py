@@ -69,6 +69,7 @@ class Functions:
     exchange: Callable[[Any, Any], None]  # gives such a one what another of its class has
     restored: Callable[[Tensor], Tensor]  # such a one, of a plain tensor over its storage
     wrapper_around: Callable[..., Tensor | None]  # one that shows another tensor
+    named: Callable[[], Any]  # the module of tensors with names, likewise
     sparse: Callable[[], Any]  # the module that makes sparse tensors, which is built on all of this and loaded when it is first needed
 
 

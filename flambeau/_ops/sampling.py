@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import creation
-from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, whole
+from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, whole, with_names
 from flambeau._ops.copying import contiguous_format
 from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty, place_of
 from flambeau._ops.meta import nowhere
@@ -316,13 +316,14 @@ def rand(
 ) -> Tensor:
     """Numbers spread evenly over ``[0, 1)``."""
     if named:
-        size = named_sizes("rand", "size", size, named)
+        size = named_sizes("rand", "size", size, named, "names")
     result = _new(size, dtype, device)
     if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.memory.device is CPU:
         streams.write_uniform(_engine(generator), _address(result), result.layout.numel, result.layout.dtype)
     else:
         uniform_(result, generator=generator)
-    return into(out, _options(result, requires_grad, None, layout))
+    made = into(out, _options(result, requires_grad, None, layout))
+    return with_names(made, named) if named else made
 
 
 def randn(
@@ -338,13 +339,14 @@ def randn(
 ) -> Tensor:
     """Numbers from the standard normal distribution."""
     if named:
-        size = named_sizes("randn", "size", size, named)
+        size = named_sizes("randn", "size", size, named, "names")
     result = _new(size, dtype, device)
     if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.memory.device is CPU:
         streams.write_normal(_engine(generator), _address(result), result.layout.numel, 0.0, 1.0, result.layout.dtype)
     else:
         normal_(result, generator=generator)
-    return into(out, _options(result, requires_grad, None, layout))
+    made = into(out, _options(result, requires_grad, None, layout))
+    return with_names(made, named) if named else made
 
 
 def randint(

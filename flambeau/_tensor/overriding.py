@@ -144,7 +144,7 @@ def set_plain(cls: type) -> None:
 def overloaded(arguments: Iterable[Any]) -> list[Any]:
     """The arguments whose classes are asked, one of each class, subclasses first."""
     found: list[Any] = []
-    for argument in _flat(arguments):
+    for argument in flat(arguments):
         cls = argument.__class__
         if not is_asked(cls) or any(each.__class__ is cls for each in found):
             continue
@@ -153,7 +153,7 @@ def overloaded(arguments: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _flat(arguments: Iterable[Any]) -> Iterator[Any]:
+def flat(arguments: Iterable[Any]) -> Iterator[Any]:
     for argument in arguments:
         if argument.__class__ is tuple or argument.__class__ is list:
             yield from argument

@@ -136,6 +136,7 @@ def tensor_repr(tensor: Tensor, contents: str | None = None) -> str:
         name="tensor" if is_ours(type(tensor)) else type(tensor).__name__,
         contents=contents,
         shape=tensor.layout.shape,
+        names=tensor._names,
     )
 
 
@@ -149,6 +150,7 @@ def format_tensor(
     name: str = "tensor",
     contents: str | None = None,
     shape: tuple[int, ...] = (),
+    names: tuple[str | None, ...] | None = None,
 ) -> str:
     """The text of a tensor whose elements are ``array``: ``name(elements, what is not taken for granted)``.
 
@@ -158,6 +160,7 @@ def format_tensor(
         grad_fn: the name of the gradient node that made it
         contents: the text of the elements, if it is not to be made here
         shape: where there is no array
+        names: those of the dimensions, if any has one
     """
     indent = len(name) + 1
     suffixes = []
@@ -185,6 +188,8 @@ def format_tensor(
         suffixes.append(f"grad_fn=<{grad_fn}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
+    if names is not None:
+        suffixes.append(f"names={names}")
     return _with_suffixes(f"{name}({text if contents is None else contents}", suffixes, indent)
 
 

@@ -27,6 +27,7 @@ from flambeau._tape.tape import LOCAL
 from flambeau._tensor import overriding
 from flambeau._tensor.arithmetic import Arithmetic
 from flambeau._tensor.items import item as _item
+from flambeau._tensor.named import NamedMethods
 from flambeau._tensor.quantized import QuantizedMethods
 from flambeau._tensor.size import Size
 from flambeau._tensor.sparse import SparseMethods
@@ -39,7 +40,7 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import numbers_in
 
 
-class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
+class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     """An array of elements of one dtype, on which operators are recorded and whose gradient is tracked.
 
     Make one with ``flambeau.tensor(data)`` and the other creation functions.
@@ -169,7 +170,6 @@ class Tensor(Arithmetic, SparseMethods, QuantizedMethods):
 
     is_cuda = is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = False
     is_ipu = is_maia = is_mtia = is_vulkan = is_xla = False
-    names = property(lambda self: (None,) * self.layout.ndim)
 
     real = property(copying.real, doc="The real parts, as a view.")
     imag = property(copying.imag, doc="The imaginary parts, as a view.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor, masked
+from flambeau._tensor.function_names import is_property, name_of
 from flambeau._tensor.overriding import Disabled
 from flambeau.fx.node import leaves, map_aggregate
 
@@ -27,15 +28,6 @@ _ELEMENTWISE = frozenset({
     "clone", "contiguous", "detach", "fill_", "requires_grad_", "zero_",
 })  # fmt: skip
 """Functions that compute each element by itself: the result is there where the operands are."""
-_BINARY = {
-    "add": "add", "and": "bitwise_and", "floordiv": "floor_divide", "lshift": "bitwise_left_shift", "mod": "remainder", "mul": "mul", "or": "bitwise_or", "pow": "pow",
-    "rshift": "bitwise_right_shift", "sub": "sub", "truediv": "div", "xor": "bitwise_xor",
-}  # fmt: skip
-_OPERATORS = {f"__{prefix}{operator}__": name for operator, name in _BINARY.items() for prefix in ("", "i", "r")} | {
-    "__abs__": "abs", "__eq__": "eq", "__ge__": "ge", "__gt__": "gt", "__invert__": "bitwise_not", "__le__": "le", "__lt__": "lt", "__ne__": "ne", "__neg__": "neg",
-    "__pos__": "positive",
-}  # fmt: skip
-"""The functions that Python's operators are."""
 _MOVING = frozenset({
     "__getitem__", "broadcast_to", "cat", "chunk", "diagonal", "expand", "flatten", "flip", "index_select", "mT", "T", "movedim", "narrow", "permute", "ravel", "repeat", "reshape", "roll",
     "select", "split", "squeeze", "stack", "swapaxes", "swapdims", "t", "take_along_dim", "tensor_split", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view", "where",
@@ -127,7 +119,7 @@ class MaskedTensor(Tensor):
         kwargs = kwargs or {}
         found = _call(func, args, kwargs)
         if found is NotImplemented:
-            raise TypeError(f"{_name(func)}() is not defined for a MaskedTensor: call it with x.get_data() or x.to_tensor(value)")
+            raise TypeError(f"{name_of(func)}() is not defined for a MaskedTensor: call it with x.get_data() or x.to_tensor(value)")
         return found
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
@@ -203,17 +195,9 @@ def _joined_mask(value: Any) -> Any:
     return flambeau.ones_like(value, dtype=flambeau.bool) if isinstance(value, Tensor) and not is_masked_tensor(value) else _mask(value)
 
 
-def _name(func: Callable) -> str:
-    """The name of a function, a method or a property; that of the function for one of Python's operators."""
-    name = getattr(func, "__name__", "")
-    if name in ("__get__", "__set__"):
-        return func.__self__.fget.__name__  # type: ignore[attr-defined]
-    return _OPERATORS.get(name, name)
-
-
 def _call(func: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
     """A function's result for masked tensors, or that it has none."""
-    name = _name(func)
+    name = name_of(func)
     plain = name.rstrip("_")
     tensors = [leaf for leaf in leaves((args, kwargs)) if is_masked_tensor(leaf)]
     if plain in _ELEMENTWISE or name in _ELEMENTWISE:
@@ -231,7 +215,7 @@ def _call(func: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
         return _reduce(name, *args, **kwargs)
     if name in _ALONG:
         return _along(name, *args, **kwargs)
-    if name in _ASKING or getattr(func, "__name__", "") in ("__get__", "__set__"):
+    if name in _ASKING or is_property(func):
         with Disabled():
             return func(*args, **kwargs)
     return NotImplemented
