@@ -14,7 +14,7 @@ from typing import NamedTuple
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, bits, element_type, i64, vector
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import Chunks, add_to_total, combine, grouped, is_ordered, neutral, take, total_dtype
+from flambeau._codegen.loops.reducing import Chunks, Total, combine, grouped, is_ordered, neutral, take
 from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import BOOL
@@ -128,7 +128,11 @@ class Column:
             number: Line(body, instr.dtype, self.vectors, LANES if is_ordered(instr) else 1, pitch) for number, instr in reductions
         }
         self.neutral = {number: Line(body, instr.dtype, 1) for number, instr in reductions if is_ordered(instr)}
-        self.totals = {number: Line(body, total_dtype(instr), self.vectors) for number, instr in reductions}
+        self.totals = {number: Total(self.f, instr) for number, instr in reductions}
+        self.total_lines = {
+            number: [Line(body, total.dtype, self.vectors) for _ in range(1 + total.is_compensated)]
+            for number, total in self.totals.items()
+        }
 
     def emit(self) -> None:
         body, f = self.body, self.f
@@ -259,7 +263,7 @@ class Column:
         reductions, stores = body.wanted(phase)
         if not reductions and not stores:
             return
-        self._each_vector(reductions, lambda number, at: self.totals[number].store(self._start(number, wide=True), at))
+        self._each_vector(reductions, lambda number, at: self._set_total(number, at, self.totals[number].start(VECTOR)))
 
         def chunk(first_line: Value, last_line: Value, first: Value, last: Value, totals: list[Value]) -> list[Value]:
             self.chunk(reductions, stores, first_line, last_line, first, last)
@@ -283,17 +287,24 @@ class Column:
             for number in numbers:
                 do(number, vectors.index)
 
-    def _start(self, number: int, wide: bool = False) -> Operand:
+    def _start(self, number: int) -> Operand:
         instr = self.spec.body[number]
-        return scalar.pack(neutral(instr, total_dtype(instr) if wide else instr.dtype, VECTOR))
+        return scalar.pack(neutral(instr, instr.dtype, VECTOR))
+
+    def _total(self, number: int, at: Value) -> list[Value]:
+        return [part for line in self.total_lines[number] for part in scalar.unpack(line.load(at))]
+
+    def _set_total(self, number: int, at: Value, values: list[Value]) -> None:
+        lines = self.total_lines[number]
+        count = len(values) // len(lines)
+        for place, line in enumerate(lines):
+            line.store(scalar.pack(values[place * count : (place + 1) * count]), at)
 
     def _add(self, number: int, at: Value) -> None:
-        total = add_to_total(self.f, self.spec.body[number], self.totals[number].load(at), self.lanes[number].load(at))
-        self.totals[number].store(total, at)
+        self._set_total(number, at, self.totals[number].add(self._total(number, at), self.lanes[number].load(at)))
 
     def _finish(self, number: int, at: Value) -> None:
-        instr = self.spec.body[number]
-        self.slots[number].store(scalar.cast(self.f, self.totals[number].load(at), total_dtype(instr), instr.dtype), at)
+        self.slots[number].store(self.totals[number].rounded(self._total(number, at)), at)
 
     def chunk(self, reductions: list[int], stores: list[int], first_line: Value, last_line: Value, first: Value, last: Value) -> None:
         """One chunk; leaves the folded lanes of each reduction in its first lane."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Module, Value, i64
 from flambeau._codegen.loops.naming import finish
-from flambeau._codegen.loops.reducing import add_to_total, neutral, total_dtype
+from flambeau._codegen.loops.reducing import Total
 from flambeau._codegen.loops.spec import Instr
 from flambeau._types.dtype import dtype as DType
 
@@ -27,16 +27,15 @@ def combine_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> tupl
     source = f.offset(f.load(f.offset(table, words[0], "ptr"), "ptr"), words[1], "i8")
     target = f.offset(f.load(f.offset(table, words[4], "ptr"), "ptr"), words[5], "i8")
     instr = Instr("reduce", of, (), (kind,))
-    wide = total_dtype(instr)
+    total = Total(f, instr)
 
     def element(base: Value, index: Value) -> Value:
         return f.offset(base, f.mul(index, i64(2)) if of.is_complex else index, scalar.memory_type(of))
 
     with f.loop(begin, end) as tiles:
-        with f.loop(0, words[2], 1, neutral(instr, wide, 1)) as parts:
+        with f.loop(0, words[2], 1, total.start(1)) as parts:
             item = scalar.load(f, element(source, f.add(f.mul(parts.index, words[3]), tiles.index)), of, 1)
-            parts.carry(*scalar.unpack(add_to_total(f, instr, scalar.pack(parts.carried), item)))
-        result = scalar.cast(f, scalar.pack(parts.carried), wide, of)
-        scalar.store(f, result, element(target, tiles.index), of)
+            parts.carry(*total.add(parts.carried, item))
+        scalar.store(f, total.rounded(parts.carried), element(target, tiles.index), of)
     f.ret()
     return finish(module)

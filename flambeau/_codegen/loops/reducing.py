@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import accumulate
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Builder, Value, constant, i64
+from flambeau._codegen.lanes import Lanes, rarely
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.spec import CHUNK, COMBINE, Instr
 from flambeau._codegen.scalar import Operand
+from flambeau._codegen.vmath.pairs import two_sum
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 
 
-def total_dtype(instr: Instr) -> DType:
-    """Chunks of sums and products are added up in double precision."""
-    if instr.attrs[0] in ("sum", "squares", "prod"):
-        if instr.dtype.is_floating_point:
-            return dt.float64
-        if instr.dtype.is_complex:
-            return dt.complex128
-    return instr.dtype
+class Total:
+    """What the chunks of a reduction add up to: of floating point in double precision.
+
+    Nothing longer holds sums of float64 and complex128: what each addition rounds is added up beside the sum, and to it at the end.
+
+    Attributes:
+        dtype: of the total
+        is_compensated: whether the values of a total are a sum and its rounding errors
+    """
+
+    def __init__(self, f: Builder, instr: Instr) -> None:
+        self.f = f
+        self.instr = instr
+        self.dtype = instr.dtype
+        if instr.attrs[0] in ("sum", "squares", "prod"):
+            self.dtype = {dt.FLOAT: dt.float64, dt.COMPLEX: dt.complex128}.get(instr.dtype.category, instr.dtype)
+        self.is_compensated = instr.attrs[0] in ("sum", "squares") and instr.dtype in (dt.float64, dt.complex128)
+
+    def start(self, width: int) -> list[Value]:
+        """The values of a total that nothing was added to."""
+        return neutral(self.instr, self.dtype, width) * (2 if self.is_compensated else 1)
+
+    def add(self, values: Sequence[Value], item: Operand) -> list[Value]:
+        """A total and the folded lanes of a chunk."""
+        if not self.is_compensated:
+            item = scalar.cast(self.f, item, self.instr.dtype, self.dtype)
+            return scalar.unpack(scalar.emit(self.f, COMBINE[self.instr.attrs[0]], self.dtype, scalar.pack(list(values)), item))
+        sums, errors = self._pairs(values)
+        added = [two_sum(total, Lanes(self.f, part)) for total, part in zip(sums, scalar.unpack(item), strict=True)]
+        return [high.value for high, _ in added] + [(error + low).value for error, (_, low) in zip(errors, added, strict=True)]
+
+    def rounded(self, values: Sequence[Value]) -> Operand:
+        """The result, in the dtype of the reduction."""
+        if not self.is_compensated:
+            return scalar.cast(self.f, scalar.pack(list(values)), self.dtype, self.instr.dtype)
+        return scalar.pack([_corrected(total, error).value for total, error in zip(*self._pairs(values), strict=True)])
+
+    def _pairs(self, values: Sequence[Value]) -> tuple[list[Lanes], list[Lanes]]:
+        lanes = [Lanes(self.f, value) for value in values]
+        return lanes[: len(lanes) // 2], lanes[len(lanes) // 2 :]
+
+
+def _corrected(total: Lanes, error: Lanes) -> Lanes:
+    """A sum and what was rounded, which is no number where the sum is none. (A single chunk has no error, and nobody waits for it.)"""
+    return rarely(error != 0.0, [total], lambda: [(error.abs() < math.inf).select(total + error, total)])[0]
 
 
 def is_ordered(instr: Instr) -> bool:
@@ -46,12 +87,6 @@ def combine(f: Builder, instr: Instr, left: Operand, right: Operand) -> Operand:
     return scalar.emit(f, COMBINE[instr.attrs[0]], instr.dtype, left, right)
 
 
-def add_to_total(f: Builder, instr: Instr, total: Operand, item: Operand) -> Operand:
-    """A total and the folded lanes of a chunk."""
-    wide = total_dtype(instr)
-    return scalar.emit(f, COMBINE[instr.attrs[0]], wide, total, scalar.cast(f, item, instr.dtype, wide))
-
-
 def fold(f: Builder, instr: Instr, operand: Operand) -> Operand:
     """Combine the lanes of a vector by halves: 0 with 16, 1 with 17, …, then 0 with 8, and so on."""
     half = scalar.unpack(operand)[0].width // 2
@@ -71,6 +106,12 @@ def grouped(instrs: Sequence[Instr], parts: Sequence[Value]) -> list[Operand]:
         result.append(scalar.pack(list(parts[at : at + count])))
         at += count
     return result
+
+
+def shared_out(totals: Sequence[Total], values: Sequence[Value]) -> list[Sequence[Value]]:
+    """The values of each total, from a flat list of them."""
+    ends = list(accumulate(len(total.start(1)) for total in totals))
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class Chunks:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import Chunks, add_to_total, fold, grouped, neutral, take, total_dtype
+from flambeau._codegen.loops.reducing import Chunks, Total, fold, grouped, neutral, shared_out, take
 from flambeau._codegen.loops.spec import CHUNK, COSTLY, EFFECTS, LANES, VECTOR, LoopSpec, accesses_of
 from flambeau._codegen.loops.spreading import spread
 
@@ -162,19 +162,19 @@ class Row:
 
     def _reduce(self, phase: int, reductions: list[int]) -> None:
         body = self.body
-        instrs = [self.spec.body[number] for number in reductions]
-        start = [part for instr in instrs for part in neutral(instr, total_dtype(instr), 1)]
+        totals = [Total(self.f, self.spec.body[number]) for number in reductions]
+        start = [value for total in totals for value in total.start(1)]
 
-        def chunk(first_line: Value, last_line: Value, first: Value, last: Value, totals: list[Value]) -> list[Value]:
+        def chunk(first_line: Value, last_line: Value, first: Value, last: Value, values: list[Value]) -> list[Value]:
             folded = self.chunk(phase, first_line, last_line, first, last)
             result: list[Value] = []
-            for instr, total, item in zip(instrs, grouped(instrs, totals), folded, strict=True):
-                result += scalar.unpack(add_to_total(self.f, instr, total, item))
+            for total, own, item in zip(totals, shared_out(totals, values), folded, strict=True):
+                result += total.add(own, item)
             return result
 
-        totals = self.chunks.each(start, chunk)
-        for number, instr, total in zip(reductions, instrs, grouped(instrs, totals), strict=True):
-            body.values[number] = scalar.cast(self.f, total, total_dtype(instr), instr.dtype)
+        values = self.chunks.each(start, chunk)
+        for number, total, own in zip(reductions, totals, shared_out(totals, values), strict=True):
+            body.values[number] = total.rounded(own)
 
     def _needs(self, reductions: list[int], stores: list[int]) -> list[int]:
         return self.body.needed((*reductions, *stores), self.in_scratch)

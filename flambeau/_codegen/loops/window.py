@@ -17,7 +17,7 @@ from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops import tables
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.reducing import add_to_total, combine, neutral, take, total_dtype
+from flambeau._codegen.loops.reducing import combine, neutral, take
 from flambeau._codegen.loops.spec import COSTLY, EFFECTS, LANES, VECTOR
 from flambeau._codegen.scalar import Operand
 
@@ -189,8 +189,5 @@ def _folded(body: Body, number: int, lanes: dict[int, Operand]) -> Operand:
 def _total(body: Body, number: int, item: Operand) -> Operand:
     """The only chunk's sum, added to a total that is neutral: in double precision it would be the same number."""
     instr = body.instructions[number]
-    width = scalar.unpack(item)[0].width
-    if not instr.dtype.is_complex:
-        return combine(body.f, instr, scalar.pack(neutral(instr, instr.dtype, width)), item)
-    wide = total_dtype(instr)
-    return scalar.cast(body.f, add_to_total(body.f, instr, scalar.pack(neutral(instr, wide, width)), item), wide, instr.dtype)
+    start = neutral(instr, instr.dtype, scalar.unpack(item)[0].width)
+    return combine(body.f, instr, scalar.pack(start), item)
