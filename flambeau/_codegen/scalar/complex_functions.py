@@ -37,12 +37,12 @@ def _rotated(function: Function) -> Function:
 
 
 def _except(where: Callable[[Complex], Lanes], rare: Function) -> Callable[[Function], Function]:
-    """A function that ``rare`` stands for at some complex128 numbers: where a square, a sum or a quotient on the way is no float64. Complex64 has none."""
+    """A function that ``rare`` stands for at some complex128 numbers: where a square, a sum or a quotient on the way is no float64. Of complex64, which is
+    computed in complex128, infinity alone is such a number."""
 
     def decorated(function: Function) -> Function:
         def either(z: Complex) -> Complex:
-            result = function(z)
-            return result if z.re.element != "double" else Complex(*rarely(where(z), result, lambda: rare(z)))
+            return Complex(*rarely(where(z), function(z), lambda: rare(z)))
 
         return either
 
@@ -58,6 +58,11 @@ def _is_extreme(z: Complex) -> Lanes:
     """Whether squares may overflow, or have few bits."""
     size = _larger(z)
     return ((size > 2.0**500) & (size < math.inf)) | ((size < 2.0**-500) & (size > 0.0))
+
+
+def _is_huge(z: Complex) -> Lanes:
+    """Whether squares may overflow; infinity, too."""
+    return _larger(z) > 2.0**500
 
 
 def _moderate(z: Complex) -> tuple[Complex, Lanes]:
@@ -91,7 +96,21 @@ def sign(z: Complex) -> Complex:
     return Complex(zero.select(size, z.re / size), zero.select(size, z.im / size))
 
 
+def _grows(z: Complex) -> Lanes:
+    """Whether an exponential may overflow that its sine or cosine brings back, or one part is infinite."""
+    return (z.re.abs() > 700.0) | (z.im.abs() == math.inf)
+
+
+def _turned(z: Complex, size: Lanes) -> Complex:
+    """``size**2 (cos(im) + i sin(im))`` in two steps, of which only the last may overflow; as C99 has it where the angle is no number."""
+    angle = z.im.abs() < math.inf
+    re, im = vmath.cos(z.im) * size * size, vmath.sin(z.im) * size * size
+    re = angle.select(re, (size == 0.0).select(size, (size == math.inf).select(size, re)))
+    return Complex(re, ((z.im == 0.0) | (~angle & (size == 0.0))).select(size.constant(0.0).copysign(z.im), im))
+
+
 @_in_double
+@_except(_grows, lambda z: _turned(z, vmath.exp(z.re * 0.5)))
 def exp(z: Complex) -> Complex:
     size = vmath.exp(z.re)
     im = (z.im == 0.0).select(z.im, size * vmath.sin(z.im))
@@ -116,8 +135,8 @@ def _log_of_extreme(z: Complex) -> Complex:
     return Complex(exponent.fma(-math.log(2.0), vmath.log(absolute(moderate))), angle(z))
 
 
-@_except(_is_extreme, _log_of_extreme)
 @_in_double
+@_except(_is_extreme, _log_of_extreme)
 def log(z: Complex) -> Complex:
     re, im = z.re.abs(), z.im.abs()
     larger, smaller = (re < im).select(im, re), (re < im).select(re, im)
@@ -136,14 +155,19 @@ def log1p(z: Complex) -> Complex:
     return Complex(near.select(vmath.log1p(near.select(squared, 0.0)) * 0.5, far.re), far.im)
 
 
+_LOG2_E = (1.4426950408889634, 2.0355273740931033e-17)
+_LOG10_E = (0.4342944819032518, 1.098319650216765e-17)
+"""The logarithms of e, and what they lack."""
+
+
 @_in_double
 def log2(z: Complex) -> Complex:
-    return _scaled(log(z), 1.0 / math.log(2.0))
+    return Complex(*[part.fma(_LOG2_E[0], part * _LOG2_E[1]) for part in log(z)])
 
 
 @_in_double
 def log10(z: Complex) -> Complex:
-    return _scaled(log(z), 1.0 / math.log(10.0))
+    return Complex(*[part.fma(_LOG10_E[0], part * _LOG10_E[1]) for part in log(z)])
 
 
 def _sqrt_of_extreme(z: Complex) -> Complex:
@@ -153,7 +177,6 @@ def _sqrt_of_extreme(z: Complex) -> Complex:
     return Complex(root.re * factor, root.im * factor)
 
 
-@_in_double
 def _usual_sqrt(z: Complex) -> Complex:
     re = z.re.abs()
     size = absolute(z)
@@ -168,7 +191,7 @@ def _usual_sqrt(z: Complex) -> Complex:
     return Complex(result_re, result_im.copysign(z.im))
 
 
-sqrt = _except(_is_extreme, _sqrt_of_extreme)(_usual_sqrt)
+sqrt = _in_double(_except(_is_extreme, _sqrt_of_extreme)(_usual_sqrt))
 
 
 def rsqrt(z: Complex) -> Complex:
@@ -195,13 +218,32 @@ def power(z: Complex, exponent: Complex) -> Complex:
     return Complex(none.select(re.constant(1.0), re), none.select(im.constant(0.0), im))
 
 
+def _hyperbolic_of_large(z: Complex) -> Complex:
+    """``exp(|x|) / 2`` times the cosine and the sine of y, for sinh of a positive x, and for cosh."""
+    return _turned(z, vmath.exp(z.re.abs() * 0.5) * math.sqrt(0.5))
+
+
+def _sinh_of_large(z: Complex) -> Complex:
+    re, im = _hyperbolic_of_large(z)
+    zero = z.re == 0.0  # of an infinite angle
+    return Complex(zero.select(z.re, (z.re < 0.0).select(-re, re)), im)
+
+
+def _cosh_of_large(z: Complex) -> Complex:
+    re, im = _hyperbolic_of_large(z)
+    zero = z.re == 0.0
+    return Complex(re, zero.select(z.re, (z.re < 0.0).select(-im, im)))
+
+
 @_in_double
+@_except(_grows, _sinh_of_large)
 def sinh(z: Complex) -> Complex:
     im = (z.im == 0.0).select(z.im, vmath.cosh(z.re) * vmath.sin(z.im))
     return Complex(vmath.sinh(z.re) * vmath.cos(z.im), im)
 
 
 @_in_double
+@_except(_grows, _cosh_of_large)
 def cosh(z: Complex) -> Complex:
     im = (z.im == 0.0).select(z.im, vmath.sinh(z.re) * vmath.sin(z.im))
     return Complex(vmath.cosh(z.re) * vmath.cos(z.im), im)
@@ -234,7 +276,14 @@ def _roots(z: Complex) -> tuple[Complex, Complex]:
     return sqrt(Complex(1.0 - z.re, -z.im)), sqrt(Complex(z.re + 1.0, z.im))
 
 
+def _far(z: Complex) -> Lanes:
+    """The logarithm of ``2 |z|``: what inverse functions of huge numbers grow as."""
+    size = _larger(z)
+    return (size == math.inf).select(size, _log_of_extreme(z).re + math.log(2.0))
+
+
 @_in_double
+@_except(_is_huge, lambda z: Complex(vmath.atan2(z.re, z.im.abs()), _far(z).copysign(z.im)))
 def asin(z: Complex) -> Complex:
     minus, plus = _roots(z)
     re = vmath.atan2(z.re, multiply(minus, plus).re)
@@ -242,6 +291,7 @@ def asin(z: Complex) -> Complex:
 
 
 @_in_double
+@_except(_is_huge, lambda z: Complex(vmath.atan2(z.im.abs(), z.re), -_far(z).copysign(z.im)))
 def acos(z: Complex) -> Complex:
     minus, plus = _roots(z)
     re = vmath.atan2(minus.re, plus.re) * 2.0
@@ -249,6 +299,7 @@ def acos(z: Complex) -> Complex:
 
 
 @_in_double
+@_except(_is_huge, lambda z: Complex(_far(z), angle(z)))
 def acosh(z: Complex) -> Complex:
     minus, plus = sqrt(Complex(z.re - 1.0, z.im)), sqrt(Complex(z.re + 1.0, z.im))
     re = vmath.asinh(multiply(conjugate(minus), plus).re)
@@ -261,7 +312,7 @@ asinh = _rotated(asin)
 def _beyond_atanh(z: Complex) -> Lanes:
     """Where z is huge, or so close to 1 or -1 that the square of its distance is 0."""
     size = _larger(z)
-    return ((size > 2.0**500) & (size < math.inf)) | ((z.re.abs() == 1.0) & (z.im.abs() < 2.0**-500) & (z.im != 0.0))
+    return (size > 2.0**500) | ((z.re.abs() == 1.0) & (z.im.abs() < 2.0**-500) & (z.im != 0.0))
 
 
 def _extreme_atanh(z: Complex) -> Complex:
@@ -272,8 +323,8 @@ def _extreme_atanh(z: Complex) -> Complex:
     return Complex(re, huge.select(z.re.constant(math.pi / 2), math.pi / 4).copysign(z.im))
 
 
-@_except(_beyond_atanh, _extreme_atanh)
 @_in_double
+@_except(_beyond_atanh, _extreme_atanh)
 def atanh(z: Complex) -> Complex:
     magnitude = z.re.abs()
     gap = 1.0 - magnitude

@@ -28,12 +28,36 @@ def multiply(x: Complex, y: Complex) -> Complex:
 
 
 def divide(x: Complex, y: Complex) -> Complex:
-    """Both parts of y are scaled by the larger one, so that no square overflows."""
-    re, im = y.re.abs(), y.im.abs()
-    scale = (re < im).select(im, re)
-    c, d = y.re / scale, y.im / scale
-    square = c * c + d * d
-    return Complex((x.re * c + x.im * d) / square / scale, (x.im * c - x.re * d) / square / scale)
+    """``x conj(y) / |y|**2``; each part of x is divided by 0 or infinity on its own. Complex64 is computed in double precision, where all squares fit."""
+    if x.re.element == "float":
+        wide = [Complex(*[part.convert("fpext", "double") for part in operand]) for operand in (x, y)]
+        result = _quotient(wide[0], wide[1], _larger(wide[1]))
+        return Complex(*[part.convert("fptrunc", "float") for part in result])
+    size = _larger(y)
+    factor = _scale(size)
+    return _quotient(_times(x, factor), _times(y, factor), size)
+
+
+def _larger(x: Complex) -> Lanes:
+    re, im = x.re.abs(), x.im.abs()
+    return (re < im).select(im, re)
+
+
+def _scale(size: Lanes) -> Lanes:
+    """A power of two, times which the squares of a positive double neither overflow nor vanish: it is between 1/4 and 4 then, or at least 2**-52."""
+    exponent = size.as_integer() & (0x7FF << 52)
+    return (size >= 2.0**1021).select(size.constant(2.0**-1022), (exponent.constant(0x7FD << 52) - exponent).as_float())
+
+
+def _times(x: Complex, factor: Lanes) -> Complex:
+    return Complex(x.re * factor, x.im * factor)
+
+
+def _quotient(x: Complex, y: Complex, size: Lanes) -> Complex:
+    alone = (size == 0.0) | (size == math.inf)
+    c, d = alone.select(size.constant(1.0), y.re), alone.select(size.constant(0.0), y.im)
+    square = alone.select(size, c.fma(c, d * d))
+    return Complex(x.re.fma(c, x.im * d) / square, (x.im * c - x.re * d) / square)
 
 
 def reciprocal(x: Complex) -> Complex:
