@@ -250,7 +250,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys((*BROADCAST, *[f"special_{name}" for name in polynomials.NAMES]), broadcast),
     **dict.fromkeys(LEADING, leading),
     **dict.fromkeys(("copy", "drawn", "dropout"), like_first),
-    **dict.fromkeys(("amax", "amin", "any", "all", "linalg_vector_norm", "_linalg_norm_zero", "mean", "prod", "sum", "var"), along_all("axes")),
+    **dict.fromkeys(("amax", "amin", "any", "all", "linalg_vector_norm", "_linalg_norm_two", "_linalg_norm_zero", "mean", "prod", "sum", "var"), along_all("axes")),
     "flip": along_all("dims"),
     **dict.fromkeys(("_fft_c2c", "_fft_c2r", "_fft_r2c"), transform),
     **dict.fromkeys(

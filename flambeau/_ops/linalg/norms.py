@@ -65,9 +65,34 @@ def _power_norm_gradient(grad: Tensor, x: Tensor, result: Tensor, axes: tuple, k
 
 POWER_NORM.gradient(x=_power_norm_gradient)
 
-SQRT_OR_ZERO = basic.unary(
-    "_sqrt", "sqrt", infer=basic.infer_float, gradient=lambda grad, result: FUNCTIONS.where(result == 0, 0.0, grad / (2 * result))
+
+def _lower_euclidean(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """In double precision up to the root, so that no square of float32 or half precision overflows, and the result alone is rounded."""
+    axes, keepdim, dtype = statics
+    x = operands[0]
+    parts = [graph.map("real", x), graph.map("imag", x)] if x.dtype.is_complex else [x]
+    total, *rest = [graph.reduce("squares", graph.cast(part, dt.float64), axes, keepdim=keepdim) for part in parts]
+    return graph.cast(graph.map("sqrt", total + rest[0] if rest else total), dtype)
+
+
+EUCLIDEAN = Operator(
+    "_linalg_norm_two",
+    ("x",),
+    ("axes", "keepdim", "dtype"),
+    infer=infer_reduced,
+    lower=_lower_euclidean,
+    grad_name="LinalgVectorNormBackward0",
 )
+
+
+def _euclidean_gradient(grad: Tensor, x: Tensor, result: Tensor, axes: tuple, keepdim: bool) -> Tensor:
+    """``grad x / norm``, and 0 where the norm is 0."""
+    shape = x.layout.shape
+    norm = restore(result, shape, axes, keepdim)
+    return restore(grad, shape, axes, keepdim) * FUNCTIONS.where(norm == 0, 0.0, x / norm)
+
+
+EUCLIDEAN.gradient(x=_euclidean_gradient)
 
 
 def vector_norm(
@@ -79,17 +104,17 @@ def vector_norm(
     if x.layout.dtype.category < dt.FLOAT:
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.layout.dtype!r}")
     axes = lay.wrap_axes(dim, x.layout.ndim)
-    size = basic.abs(x)
+    real = x.layout.dtype.to_real()
     if ord == 2:
-        result = SQRT_OR_ZERO(sum(size * size if x.is_complex() else x * x, axes, keepdim))
-    elif ord == 1:
-        result = sum(size, axes, keepdim)
-    elif ord in (math.inf, -math.inf):
-        result = (amax if ord > 0 else amin)(size, axes, keepdim)
+        result = EUCLIDEAN(x, statics=(axes, keepdim, real))
     elif ord == 0:
-        result = COUNT(x, statics=(axes, keepdim, size.layout.dtype))
+        result = COUNT(x, statics=(axes, keepdim, real))
+    elif ord == 1:
+        result = sum(basic.abs(x), axes, keepdim)
+    elif ord in (math.inf, -math.inf):
+        result = (amax if ord > 0 else amin)(basic.abs(x), axes, keepdim)
     else:
-        result = POWER_NORM(x, statics=(axes, keepdim, size.layout.dtype, float(ord)))
+        result = POWER_NORM(x, statics=(axes, keepdim, real, float(ord)))
     return into(out, result)
 
 
