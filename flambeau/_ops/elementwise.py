@@ -74,7 +74,7 @@ def lower_scalar(op: str, *, promote: Callable[[DType], DType] | None = None) ->
     return lower
 
 
-def _defined(op: str, infer: Callable) -> Callable:
+def takes(op: str, infer: Callable) -> Callable:
     """A shape rule that raises ``NotImplementedError`` for dtypes that the scalar operator does not take: at the call, not at the flush."""
 
     def rule(operands: tuple, statics: tuple) -> Layout:
@@ -106,7 +106,7 @@ def unary(
     name: str, op: str | None = None, *, infer: Callable = infer_same, lower: Callable | None = None, gradient: Callable | None = None
 ) -> Operator:
     """An operator of one operand, ``input``."""
-    operator = Operator(name, ("input",), infer=infer if lower else _defined(op or name, infer), lower=lower or lower_scalar(op or name))
+    operator = Operator(name, ("input",), infer=infer if lower else takes(op or name, infer), lower=lower or lower_scalar(op or name))
     return operator.gradient(input=gradient) if gradient is not None else operator
 
 
@@ -120,7 +120,7 @@ def binary(
     other: Callable | None = None,
 ) -> Operator:
     """An operator of two operands, ``input`` and ``other``, with their gradients."""
-    rule = infer if lower else _defined(op or name, infer)
+    rule = infer if lower else takes(op or name, infer)
     operator = Operator(name, ("input", "other"), infer=rule, lower=lower or lower_scalar(op or name))
     formulas = {key: formula for key, formula in (("input", input), ("other", other)) if formula is not None}
     return operator.gradient(**formulas)

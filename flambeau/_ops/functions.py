@@ -16,6 +16,7 @@ from flambeau._ops.elementwise import (
     infer_float,
     infer_same,
     lower_scalar,
+    takes,
     unary,
     unary_function,
 )
@@ -105,7 +106,7 @@ _UNARY: dict[str, tuple[Callable, Callable | None, str]] = {
     ),
     "erfinv": (
         infer_float,
-        lambda grad, result: grad * (1 / _TWO_OVER_ROOT_PI) * (result * result).exp(),
+        lambda grad, result: grad * (math.sqrt(math.pi) / 2) * (result * result).exp(),
         "The inverse of the error function.",
     ),
     "lgamma": (infer_float, lambda grad, input: grad * input.digamma(), "The logarithm of the absolute value of the gamma function."),
@@ -255,7 +256,8 @@ def _lower_logaddexp(graph: Graph, operands: list[Node], statics: tuple, layouts
         return graph.cast(graph.map("logaddexp", a, b), layouts[0].dtype)
     larger = graph.map("ge", graph.map("real", a), graph.map("real", b))
     a, b = graph.where(larger, a, b), graph.where(larger, b, a)
-    return graph.where(graph.map("real", a).equals(-math.inf), a, a + graph.map("log1p", graph.map("exp", b - a)))
+    both_none = graph.map("real", a).equals(-math.inf) & graph.map("real", b).equals(-math.inf)
+    return graph.where(both_none, a, a + graph.map("log1p", graph.map("exp", b - a)))
 
 
 _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
@@ -289,7 +291,12 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
         lambda grad, input, other: _take(grad, ~((input <= other) | (other != other))),
         "The smaller of two elements; NaN only if both are.",
     ),
-    "nextafter": (_next, lambda grad, input, other: _take(grad, input != other), lambda grad: grad * 0, "Next number towards ``other``."),
+    "nextafter": (
+        takes("nextafter", _next),
+        lambda grad, input, other: _take(grad, input != other),
+        lambda grad: grad * 0,
+        "Next number towards ``other``.",
+    ),
     "logaddexp": (
         infer_float,
         lambda grad, input, other: grad * conj((input - other).sigmoid()),
@@ -302,7 +309,12 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
 }
 
 
-_LOWERED = {"logaddexp": _lower_logaddexp}
+def _lower_nextafter(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """In the dtype itself: what is next in half precision is far away in float32."""
+    return graph.map("nextafter", *[graph.cast(operand, layouts[0].dtype) for operand in operands])
+
+
+_LOWERED = {"logaddexp": _lower_logaddexp, "nextafter": _lower_nextafter}
 
 
 def _take(grad: Tensor, condition: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Orthogonal polynomials, by their recurrences in float64; where the degree differs from element to element, on the host.
 
-See Abramowitz and Stegun, "Handbook of mathematical functions", section 22.7. A negative degree gives 0.
+See Abramowitz and Stegun, "Handbook of mathematical functions", section 22.7. A degree that is negative or no number gives 0.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Step = Callable[[int, Any, Any, Any], Any]
 
 def _evaluate(x: np.ndarray, n: np.ndarray, first: Start, step: Step) -> np.ndarray:
     """``p_0 = 1``, ``p_1 = first(x)``, ``p_(k + 1) = step(k, x, p_k, p_(k - 1))``."""
-    degree = np.trunc(n)
+    degree = np.trunc(np.where(np.isfinite(n), n, -1.0))
     before, now = np.ones_like(x), first(x)
     result = np.where(degree == 0, before, np.where(degree < 0, 0.0, now))
     with np.errstate(all="ignore"):
         for k in range(1, int(degree.max(initial=0))):
             before, now = now, step(k, x, now, before)
             result = np.where(degree > k, now, result)
-    return np.where(np.isnan(x) | np.isnan(n), np.nan, result)
+    return np.where(np.isnan(x), np.nan, result)
 
 
 def _lower(first: Start, step: Step) -> Callable:

@@ -91,7 +91,7 @@ spherical_bessel_j0, _ = unary_function(
     unary("special_spherical_bessel_j0", infer=infer_float, lower=_lower_sine_quotient), "``sin(x) / x``, which is 1 at 0."
 )
 spherical_bessel_j0.__name__ = spherical_bessel_j0.__qualname__ = "spherical_bessel_j0"
-airy_ai = _function("airy_ai", "The Airy function Ai.", lambda scipy, x: scipy.airy(x)[0])
+airy_ai = _function("airy_ai", "The Airy function Ai.", lambda scipy, x: np.where(x > 1e3, 0.0, scipy.airy(x)[0]))
 
 # -- tails of the normal distribution --------------------------------------------------------------------------------
 

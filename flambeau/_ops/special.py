@@ -204,9 +204,22 @@ def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, _floating(input) * (180 / math.pi))
 
 
+def _sinc_gradient(grad: Tensor, input: Tensor) -> Tensor:
+    """``(cos(pi x) - sinc(x)) / x``, and 0 at 0."""
+    x = FUNCTIONS.cast(input, input.layout.dtype.compute)
+    zero = x == 0
+    other = FUNCTIONS.where(zero, 1.0, x)
+    return grad * FUNCTIONS.where(zero, 0.0, (basic.cos(other * math.pi) - sinc(other)) / other)
+
+
+SINC = unary("sinc", infer=infer_float, gradient=_sinc_gradient)
+
+
 def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``sin(pi * input) / (pi * input)``, which is 1 at 0."""
     x = _floating(input)
+    if not x.is_complex():
+        return into(out, SINC(x))
     zero = x == 0
     scaled = FUNCTIONS.where(zero, 1.0, x) * math.pi
     return into(out, FUNCTIONS.where(zero, 1.0, basic.sin(scaled) / scaled))
