@@ -34,7 +34,8 @@ import numpy as np
 import torch
 
 from parity.__main__ import selected
-from parity.compare import SELF, WIDER, Comparison, MismatchError
+from parity.compare import SELF, WIDER, Comparison, MismatchError, widen
+from parity.extended import EXISTS, Extended, lengthen, parts
 from parity.hard import hard_cases
 from parity.operators import OperatorCheck, operators
 from parity.translate import MissingError, Translator
@@ -44,14 +45,18 @@ ROUNDING = 1.0
 """Errors of one epsilon and less are those of the last rounding, and say nothing."""
 MARGIN = 1.1
 """What a root mean square may exceed another by, and be taken for the same."""
+JUDGED = (set(WIDER) - {torch.complex32}) | ({torch.float64, torch.complex128} if EXISTS else set())
 CAP = 10.0
 """The most that one tensor's norm counts for."""
 DEVIATIONS = 3.0
 """How many standard deviations from a half make it significant how often our error is the larger."""
 
 
-def errors(values: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:
-    """The largest error and the norm of all errors, in epsilons, of the elements that the dtype can hold; infinity if one of them is not finite."""
+def errors(values: torch.Tensor, exact: torch.Tensor, rest: torch.Tensor | None = None) -> tuple[float, float]:
+    """The largest error and the norm of all errors, in epsilons, of the elements that the dtype can hold; infinity if one of them is not finite.
+
+    What is exact may be the sum of two tensors.
+    """
     magnitude = exact.abs()
     info = torch.finfo(values.dtype)
     finite = magnitude <= info.max
@@ -61,7 +66,8 @@ def errors(values: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:
         return math.inf, math.inf
     magnitude = magnitude[finite]
     largest = magnitude.max().clamp_min(info.tiny)
-    distance = (values[finite].to(exact.dtype) - exact[finite]).abs()
+    distance = values[finite].to(exact.dtype) - exact[finite]
+    distance = (distance if rest is None else distance - rest[finite]).abs()
     worst = (distance / torch.maximum(magnitude, largest * 1e-3)).max().item()
     norm = ((distance / largest).square().sum() / (magnitude / largest).square().sum().clamp_min(info.tiny)).sqrt().item()
     return worst / info.eps, norm / info.eps
@@ -128,6 +134,7 @@ class Measuring(Comparison):
         self.draws = 0
         self.sample = 0
         self.skipped: list[str] = []
+        self.unjudged: list[str] = []
         self.sides: dict[str, tuple[Side, Side]] = defaultdict(lambda: (Side([0.0] * self.draws), Side([0.0] * self.draws)))
         self.samples: dict[str, tuple[Side, Side]] = defaultdict(lambda: (Side([0.0]), Side([0.0])))
 
@@ -146,16 +153,29 @@ class Measuring(Comparison):
         pass
 
     def values(self, ours: Any, theirs: torch.Tensor, exact: Callable[[], Any] | None, where: str) -> None:
-        if exact is None or theirs.dtype not in WIDER or theirs.dtype is torch.complex32:
+        if exact is None or theirs.dtype not in JUDGED:
             return
-        right = exact()
-        if not isinstance(right, torch.Tensor) or right.shape != theirs.shape or right.dtype is not WIDER[theirs.dtype]:
+        right = self._exact(exact, theirs, where)
+        if right is None:
             return
         kind = "gradients" if where.startswith("gradient") else "results"
         sides = (*self.sides[kind], *self.samples[f"sample {self.sample} {where or 'result'}"])
-        pairs = [errors(value, SELF.back(right)) for value in (self.translator.back(ours), SELF.back(theirs))] * 2
+        pairs = [errors(value, *right) for value in (self.translator.back(ours), SELF.back(theirs))] * 2
         for side, pair in zip(sides, pairs, strict=True):
             side.add(*pair)
+
+    def _exact(self, exact: Callable[[], Any], theirs: torch.Tensor, where: str) -> tuple[torch.Tensor, ...] | None:
+        """What is exact, as one tensor or the sum of two; `None` where it is not known."""
+        try:
+            right = exact()
+        except Exception as error:  # an operator that extended precision lacks
+            self.unjudged.append(f"{where}{type(error).__name__}: {error}")
+            return None
+        longer = isinstance(right, Extended) or (isinstance(right, torch.Tensor) and right.dtype is WIDER.get(theirs.dtype))
+        if not longer or right.shape != theirs.shape or right.is_complex() != theirs.is_complex():
+            self.unjudged.append(where)
+            return None
+        return parts(right) if isinstance(right, Extended) else (SELF.back(right),)
 
     def verdicts(self) -> dict[str, Verdict]:
         return {kind: verdict(*pair) for kind, pair in self.sides.items()}
@@ -172,6 +192,7 @@ class Measurement(OperatorCheck):
 
     def draw(self, dtype: torch.dtype, number: int) -> None:
         """Measure the samples as they are drawn from a seed; those on which the sides do not agree at all are left out."""
+        self.widen = lengthen if dtype in (torch.float64, torch.complex128) else widen
         for generator in (torch.manual_seed, np.random.seed, random.seed):
             generator(number)
         self.seed = number + 1  # a gradient of a view depends on what is pulled back, and on nothing that is drawn

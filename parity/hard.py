@@ -27,6 +27,7 @@ class HardCase:
         draw: gives the arguments of each call, in float64; they are rounded to the dtype
         exact: the function in double precision, where PyTorch's is not
         half: whether bfloat16 and float16 make sense as well
+        complex: whether the arguments are complex
     """
 
     formatted_name: str
@@ -34,16 +35,19 @@ class HardCase:
     draw: Callable[[], Iterator[tuple]]
     exact: Callable[..., Any] | None = None
     half: bool = False
+    complex: bool = False
     supports_autograd: bool = True
 
     def supported_dtypes(self, device: str) -> set[torch.dtype]:
-        return {torch.float32, *(HALVES if self.half else ())}
+        if self.complex:
+            return {torch.complex64, torch.complex128}
+        return {torch.float32, *(HALVES if self.half else ()), *(() if self.exact else (torch.float64,))}
 
     supported_backward_dtypes = supported_dtypes
 
     def sample_inputs(self, device: str, dtype: torch.dtype, requires_grad: bool = False, set_seed: bool = False) -> Iterator[SampleInput]:
         def rounded(value: Any) -> Any:
-            if isinstance(value, torch.Tensor) and value.dtype is torch.float64:
+            if isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex128):
                 return value.to(dtype).requires_grad_(requires_grad)
             return value
 
@@ -94,6 +98,27 @@ def _domains() -> Iterator[HardCase]:
     }  # fmt: skip
     for name, draw in pairs.items():
         yield HardCase(f"{name} (domain)", _function(name), lambda draw=draw: iter((draw(),)))
+
+
+def _planes() -> Iterator[HardCase]:
+    """Functions of complex numbers near the unit circle, and of magnitudes far from it."""
+    near = lambda: torch.complex(uniform(-2, 2), uniform(-2, 2))
+    apart = lambda: torch.complex(powers(1e-4, 20), powers(1e-4, 20))
+    for name in (
+        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "sigmoid", "abs", "angle", "sgn",
+        "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    ):  # fmt: skip
+        yield HardCase(f"{name} (plane)", _function(name), lambda: iter(((near(),), (apart(),))), complex=True)
+    for name in ("mul", "div", "pow"):
+        yield HardCase(f"{name} (plane)", _function(name), lambda: iter(((near(), near()), (apart(), near()))), complex=True)
+    for exponent in (2, 3, -1, 0.5, -2, 7, 2.5):
+        yield HardCase(
+            f"pow {exponent} (plane)", torch.pow, lambda exponent=exponent: iter(((near(), exponent), (apart(), exponent))), complex=True
+        )
+    for name in ("sum", "mean", "prod", "cumsum"):
+        rows = lambda: torch.complex(normal(8, COUNT), normal(8, COUNT))
+        scale = 1 if name != "prod" else 0.78
+        yield HardCase(f"{name} (complex)", _function(name), lambda rows=rows, scale=scale: iter(((rows() * scale, -1),)), complex=True)
 
 
 def _against_scipy() -> Iterator[HardCase]:
@@ -150,6 +175,7 @@ def _reductions() -> Iterator[HardCase]:
         )
     for name in ("sum", "mean"):
         yield HardCase(f"{name} (1e8 terms)", _function(name), lambda: iter(((torch.rand(10**8),),)), supports_autograd=False)
+        yield HardCase(f"{name} (1e7 terms)", _function(name), lambda: iter(((uniform(0, 1, 10**7),),)), supports_autograd=False)
     yield HardCase("cumsum (1e6 terms)", torch.cumsum, lambda: iter(((uniform(0, 1, 10**6), 0),)), supports_autograd=False)
     yield HardCase("prod (1000 terms)", torch.prod, lambda: iter(((uniform(0.9, 1.1, 16, 1000), -1),)))
 
@@ -203,5 +229,5 @@ def _function(name: str) -> Callable[..., Any]:
 
 def hard_cases() -> dict[str, HardCase]:
     """All of them, by name."""
-    families = (_domains, _against_scipy, _reductions, _norms, _products)
+    families = (_domains, _planes, _against_scipy, _reductions, _norms, _products)
     return {case.formatted_name: case for family in families for case in family()}

@@ -48,9 +48,11 @@ class OperatorCheck(Check):
 
     Attributes:
         seed: of the vectors that are pulled back
+        widen: gives the same arguments in the precision that rounding is judged by
     """
 
     seed = 1
+    widen = staticmethod(widen)
 
     def __init__(self, op: Any, translator: Translator, limit: int | None = None) -> None:
         super().__init__(op, op.op, translator, limit)
@@ -84,7 +86,7 @@ class OperatorCheck(Check):
         same_error(mine, theirs, self.comparison)
         if theirs.error is not None:
             return theirs
-        exact = Once(lambda: Call(torch, self.exact, *widen(SELF((args, sample.kwargs)))).run())
+        exact = Once(lambda: Call(torch, self.exact, *self.widen(SELF((args, sample.kwargs)))).run())
         process = sample.output_process_fn_grad
         if self.op.formatted_name in UNWRITTEN:
             self.comparison.results(mine.result, theirs.result, values=False)
@@ -129,7 +131,7 @@ class OperatorCheck(Check):
 
         def exact_gradients() -> list[Any]:
             outputs = [out for out in tensors_in(process(exact().result), torch.Tensor) if out.requires_grad]
-            return exact().gradients(outputs, widen(cotangents))
+            return exact().gradients(outputs, self.widen(cotangents))
 
         once = Once(exact_gradients)
         for number, (our_gradient, their_gradient) in enumerate(zip(our_gradients, their_gradients, strict=True)):
