@@ -85,6 +85,8 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
         )
     if len(set(froms)) != len(froms) or len(set(tos)) != len(tos):
         raise RuntimeError(f"movedim: repeated dim in `source` ({froms}) or `destination` ({tos})")
+    if not ndim:
+        return views.permute(input, [])
     order = [-1] * ndim
     for start, end in zip(froms, tos, strict=True):
         order[end] = start

@@ -128,3 +128,9 @@ def test_polynomials_of_a_degree_that_is_no_number_are_zero() -> None:
 def test_airys_function_of_huge_numbers_is_zero() -> None:
     pytest.importorskip("scipy")
     assert flambeau.special.airy_ai(flambeau.tensor([1e12, 1e30])).tolist() == [0.0, 0.0]
+
+
+def test_a_number_has_one_place_to_move_a_dimension_to() -> None:
+    assert flambeau.tensor(3.0).movedim(0, -1).shape == ()
+    with pytest.raises(IndexError):
+        flambeau.tensor(3.0).movedim(0, 1)

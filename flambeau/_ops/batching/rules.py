@@ -231,11 +231,11 @@ BROADCAST = (
     "hardsigmoid", "hardswish", "hardtanh", "heaviside", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "isfinite", "isinf",
     "isnan", "lcm", "le", "leaky_relu", "lerp", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "logaddexp", "logit", "logical_and",
     "logical_not", "logical_or", "logical_xor", "lt", "maximum", "minimum", "mish", "mul", "ndtr", "ne", "neg", "nextafter", "polygamma", "pow",
-    "reciprocal", "relu", "remainder", "round", "rsqrt", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinh", "softplus",
+    "reciprocal", "relu", "remainder", "round", "rsqrt", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus",
     "softshrink", "special_airy_ai", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1", "special_entr", "special_erfcx",
     "special_log_ndtr", "special_modified_bessel_i0", "special_modified_bessel_i1", "special_modified_bessel_k0",
     "special_modified_bessel_k1", "special_ndtri", "special_scaled_modified_bessel_k0", "special_scaled_modified_bessel_k1",
-    "special_spherical_bessel_j0", "_sqrt", "sqrt", "square", "sub", "_sub_scaled", "tan", "tanh", "threshold", "trunc", "trunc_divide", "zeta",
+    "special_spherical_bessel_j0", "sqrt", "square", "sub", "_sub_scaled", "tan", "tanh", "threshold", "trunc", "trunc_divide", "zeta",
 )  # fmt: skip
 
 LEADING = (

@@ -67,19 +67,19 @@ POWER_NORM.gradient(x=_power_norm_gradient)
 
 
 def _lower_euclidean(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """In double precision up to the root, so that no square of float32 or half precision overflows, and the result alone is rounded."""
-    axes, keepdim, dtype = statics
+    axes, keepdim, dtype, within = statics
     x = operands[0]
     parts = [graph.map("real", x), graph.map("imag", x)] if x.dtype.is_complex else [x]
-    total, *rest = [graph.reduce("squares", graph.cast(part, dt.float64), axes, keepdim=keepdim) for part in parts]
+    total, *rest = [graph.reduce("squares", graph.cast(part, within), axes, keepdim=keepdim) for part in parts]
     return graph.cast(graph.map("sqrt", total + rest[0] if rest else total), dtype)
 
 
+# Squares are added in the dtype ``within``.
 EUCLIDEAN = Operator(
     "_linalg_norm_two",
     ("x",),
-    ("axes", "keepdim", "dtype"),
-    infer=infer_reduced,
+    ("axes", "keepdim", "dtype", "within"),
+    infer=lambda operands, statics: infer_reduced(operands, statics[:3]),
     lower=_lower_euclidean,
     grad_name="LinalgVectorNormBackward0",
 )
@@ -106,7 +106,8 @@ def vector_norm(
     axes = lay.wrap_axes(dim, x.layout.ndim)
     real = x.layout.dtype.to_real()
     if ord == 2:
-        result = EUCLIDEAN(x, statics=(axes, keepdim, real))
+        # In double precision no square of float32 or half precision overflows, and the result alone is rounded.
+        result = EUCLIDEAN(x, statics=(axes, keepdim, real, dt.float64))
     elif ord == 0:
         result = COUNT(x, statics=(axes, keepdim, real))
     elif ord == 1:
