@@ -1,4 +1,5 @@
 """Named tensors: what may be a name, which names results have, and what is refused. The rules are those of PyTorch's documentation of version 2.9."""
+
 from __future__ import annotations
 
 import copy
