@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flambeau._ops.creation import as_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._types.promotion import promote_types
+from flambeau._types.strided import strided
 
 __all__ = ["assert_allclose", "assert_close", "make_tensor"]
 
@@ -22,6 +23,8 @@ _TOLERANCES = {
     "complex128": (1e-7, 1e-7),
 }
 """Relative and absolute tolerance for each dtype; other dtypes must be equal."""
+
+_NUMBERS = (int, float, complex, np.number)
 
 
 def assert_close(
@@ -40,15 +43,17 @@ def assert_close(
 ) -> None:
     """Check that ``|actual - expected| <= atol + rtol * |expected|`` for tensors, numbers, arrays, and sequences and mappings of them.
 
-    The tolerances depend on the dtype unless both are given.
+    The tolerances depend on the dtype unless both are given; Python's numbers have those of float64. ``msg`` is said instead of what was
+    found, or is a function that makes the message of that.
 
     Raises:
         AssertionError: something differs; the message says how much and where.
+        TypeError: two things that are not comparable, such as a tensor and an array.
         ValueError: only one of ``rtol`` and ``atol`` is given.
     """
     if (rtol is None) != (atol is None):
         raise ValueError(f"Both 'rtol' and 'atol' must be either specified or unspecified, but got rtol={rtol} and atol={atol} instead.")
-    options = (rtol, atol, equal_nan, check_dtype, check_stride)
+    options = _Options(rtol, atol, equal_nan, allow_subclasses, check_device, check_dtype, check_layout, check_stride)
     try:
         _compare(actual, expected, "", options)
     except AssertionError as error:
@@ -57,73 +62,143 @@ def assert_close(
         raise AssertionError(msg(str(error)) if callable(msg) else msg) from None
 
 
-def _compare(actual: Any, expected: Any, place: str, options: tuple) -> None:
+class _Options(NamedTuple):
+    """What ``assert_close`` was asked for."""
+
+    rtol: float | None
+    atol: float | None
+    equal_nan: bool
+    allow_subclasses: bool
+    check_device: bool
+    check_dtype: bool
+    check_layout: bool
+    check_stride: bool
+
+
+def _compare(actual: Any, expected: Any, place: str, options: _Options) -> None:
     if isinstance(actual, Mapping) and isinstance(expected, Mapping):
-        if actual.keys() != expected.keys():
+        missing, more = ([key for key in one if key not in other] for one, other in ((expected, actual), (actual, expected)))
+        if missing or more:
             raise AssertionError(
-                f"The keys of the mappings do not match{_at(place)}: {sorted(map(str, actual.keys() ^ expected.keys()))} are in one only"
+                f"The keys of the mappings do not match{_at(place)}: the actual one lacks {missing} and has {more} besides"
             )
         for key in actual:
             _compare(actual[key], expected[key], f"{place}[{key!r}]", options)
-        return
-    if _is_sequence(actual) and _is_sequence(expected):
+    elif _is_sequence(actual) and _is_sequence(expected):
         if len(actual) != len(expected):
             raise AssertionError(f"The length of the sequences mismatch{_at(place)}: {len(actual)} != {len(expected)}")
         for position, (one, other) in enumerate(zip(actual, expected, strict=True)):
             _compare(one, other, f"{place}[{position}]", options)
-        return
-    if actual is None and expected is None:
-        return
-    _compare_tensors(
-        as_tensor(actual),
-        as_tensor(expected),
-        place,
-        options,
-        numbers=not isinstance(actual, TensorBase) and not isinstance(actual, np.ndarray),
-    )
+    elif actual is None or expected is None:
+        if actual is not expected:
+            raise AssertionError(f"None mismatch{_at(place)}: {actual} is not {expected}")
+    elif isinstance(actual, (bool, np.bool_)) and isinstance(expected, (bool, np.bool_)):
+        if actual != expected:
+            raise AssertionError(f"Booleans mismatch{_at(place)}: {actual} is not {expected}")
+    elif isinstance(actual, _NUMBERS) and isinstance(expected, _NUMBERS):
+        _compare_numbers(actual, expected, place, options)
+    elif _are_arrays(actual, expected, options):
+        _compare_tensors(*(each if isinstance(each, TensorBase) else as_tensor(each) for each in (actual, expected)), place, options)
+    else:
+        raise TypeError(
+            f"assert_close compares tensors with tensors, arrays with arrays, numbers with numbers, and sequences and mappings of these, "
+            f"but got {type(actual)} and {type(expected)}{_at(place)}"
+        )
 
 
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
+def _are_arrays(actual: Any, expected: Any, options: _Options) -> bool:
+    """Whether both are tensors or both arrays: of one class where subclasses are not allowed."""
+    if not options.allow_subclasses and type(actual) is not type(expected):
+        return False
+    return any(isinstance(actual, kind) and isinstance(expected, kind) for kind in (TensorBase, np.ndarray))
+
+
 def _at(place: str) -> str:
     return f" (at item {place})" if place else ""
 
 
-def _compare_tensors(actual: Any, expected: Any, place: str, options: tuple, *, numbers: bool) -> None:
-    rtol, atol, equal_nan, check_dtype, check_stride = options
-    if actual.shape != expected.shape:
-        raise AssertionError(f"The values for attribute 'shape' do not match{_at(place)}: {actual.shape} != {expected.shape}.")
-    if check_dtype and not numbers and actual.dtype is not expected.dtype:
-        raise AssertionError(f"The values for attribute 'dtype' do not match{_at(place)}: {actual.dtype} != {expected.dtype}.")
-    if check_stride and actual.stride() != expected.stride():
+def _compare_numbers(actual: Any, expected: Any, place: str, options: _Options) -> None:
+    """Python's and NumPy's numbers, as 64 bits and more."""
+    kinds = [
+        complex if isinstance(each, complex) else float if isinstance(each, float) else int for each in _python_numbers(actual, expected)
+    ]
+    if options.check_dtype and kinds[0] is not kinds[1]:
+        raise AssertionError(f"The (d)types do not match{_at(place)}: {kinds[0]} != {kinds[1]}.")
+    names = {complex: "complex128", float: "float64", int: "int64"}
+    one, other = (np.asarray(each) for each in _python_numbers(actual, expected))
+    _check_distance(one, other, _tolerances([names[kind] for kind in kinds], options), options.equal_nan, place)
+
+
+def _python_numbers(*values: Any) -> list[Any]:
+    return [value.item() if isinstance(value, np.number) else value for value in values]
+
+
+def _tolerances(dtypes: list[str], options: _Options) -> tuple[float, float]:
+    """The relative and the absolute tolerance: those that were given, or the larger of the two dtypes'."""
+    if options.rtol is not None and options.atol is not None:
+        return options.rtol, options.atol
+    pairs = [_TOLERANCES.get(name, (0.0, 0.0)) for name in dtypes]
+    return max(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+
+
+def _compare_tensors(actual: Any, expected: Any, place: str, options: _Options) -> None:
+    for name, checked, one, other in (
+        ("shape", True, actual.shape, expected.shape),
+        ("device", options.check_device, actual.device, expected.device),
+        ("dtype", options.check_dtype, actual.dtype, expected.dtype),
+        ("layout", options.check_layout, str(actual.layout), str(expected.layout)),
+    ):
+        if checked and one != other:
+            raise AssertionError(f"The values for attribute '{name}' do not match{_at(place)}: {one} != {other}.")
+    actual, expected = (each.to_dense() if str(each.layout) != str(strided) else each for each in (actual, expected))
+    if options.check_stride and actual.stride() != expected.stride():
         raise AssertionError(f"The values for attribute 'stride()' do not match{_at(place)}: {actual.stride()} != {expected.stride()}.")
-    if rtol is None:
-        pairs = [_TOLERANCES.get(each.dtype.name, (0.0, 0.0)) for each in (actual, expected)]
-        rtol, atol = max(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
     common = promote_types(actual.dtype, expected.dtype)
     wide = np.complex128 if common.is_complex else np.float64 if common.is_floating_point else common.numpy
     one, other = (_numbers(each).astype(wide) for each in (actual, expected))
+    _check_distance(one, other, _tolerances([actual.dtype.name, expected.dtype.name], options), options.equal_nan, place)
+
+
+def _check_distance(one: np.ndarray, other: np.ndarray, tolerances: tuple[float, float], equal_nan: bool, place: str) -> None:
+    """Raise if elements are further apart than ``atol + rtol * |other|``."""
+    rtol, atol = tolerances
     with np.errstate(all="ignore"):
-        difference = _distance(one, other) if one.dtype.kind in "biu" else np.abs(one - other)
+        difference = _distance(one, other) if one.dtype.kind in "biu" and other.dtype.kind in "biu" else np.abs(one - other)
         close = (one == other) | (np.isfinite(difference) & (difference <= atol + rtol * np.abs(other)))
         if equal_nan and one.dtype.kind in "fc":
             close |= np.isnan(one) & np.isnan(other)
-    if close.all():
+        relative = np.asarray(difference / np.abs(other))
+    if np.all(close):
         return
+    how = "close" if rtol or atol else "equal"
     if close.ndim == 0:
         raise AssertionError(
-            f"Scalars are not close{_at(place)}!\n\nExpected {other.item()} but got {one.item()}.\nAbsolute difference: {difference.item()} (up to {atol} allowed)"
+            f"Scalars are not {how}{_at(place)}!\n\nExpected {other.item()} but got {one.item()}.\n"
+            f"Absolute difference: {difference.item()}{_allowed(atol, how)}\nRelative difference: {relative.item()}{_allowed(rtol, how)}"
         )
+    count = int((~close).sum())
+    where, most = _greatest(difference, close)
+    where_relative, most_relative = _greatest(relative, close)
+    raise AssertionError(
+        f"Tensor-likes are not {how}{_at(place)}!\n\nMismatched elements: {count} / {close.size} ({100 * count / close.size:.1f}%)\n"
+        f"Greatest absolute difference: {most} at index {where}{_allowed(atol, how)}: {one[where]} where {other[where]} was expected\n"
+        f"Greatest relative difference: {most_relative} at index {where_relative}{_allowed(rtol, how)}"
+    )
+
+
+def _allowed(tolerance: float, how: str) -> str:
+    return f" (up to {tolerance} allowed)" if how == "close" else ""
+
+
+def _greatest(difference: np.ndarray, close: np.ndarray) -> tuple[tuple[int, ...], Any]:
+    """Where the greatest of the differences is that are too large, NaN being the greatest, and what it is."""
     wrong = np.where(close, -1.0, np.where(np.isnan(difference), np.inf, difference))
     where = tuple(int(each) for each in np.unravel_index(np.argmax(wrong), wrong.shape))
-    count = int((~close).sum())
-    raise AssertionError(
-        f"Tensor-likes are not close{_at(place)}!\n\nMismatched elements: {count} / {close.size} ({100 * count / close.size:.1f}%)\n"
-        f"Greatest absolute difference: {difference[where]} at index {where} (up to {atol} + {rtol} * |expected| allowed): "
-        f"{one[where]} where {other[where]} was expected"
-    )
+    return where, difference[where]
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -273,7 +273,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 def _assign(view: Tensor, value: Any) -> None:
     """Overwrite a view by a number, a tensor or an array; leading dimensions of size 1 are left out."""
     if not isinstance(value, TensorBase):
-        value = _tensor(value) if isinstance(value, (list, np.ndarray)) else _assigned(view.layout.dtype, value)
+        if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+            raise TypeError(f"can't assign a {type(value).__name__} to part of a tensor; make one of it: x[...] = torch.tensor(value)")
+        value = _tensor(value) if isinstance(value, np.ndarray) else _assigned(view.layout.dtype, value)
         if isinstance(value, TensorBase):
             view.fill_(value)
         elif not write_number(view, value):

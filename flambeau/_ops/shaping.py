@@ -124,7 +124,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Change the tensor's own shape, keeping as much of its memory as fits; new elements have unspecified contents.
 
     Raises:
-        RuntimeError: the tensor requires grad.
+        RuntimeError: the tensor requires grad, or has to grow and shares its memory with a NumPy array or another process.
     """
     if self.node is not None:
         raise RuntimeError("cannot resize variables that require grad")
@@ -155,6 +155,11 @@ def _grow(self: Tensor, nbytes: int) -> None:
     if storage.device is not CPU:
         storage.nbytes = nbytes
         return
+    if storage.is_seen:
+        raise RuntimeError(
+            f"Trying to resize storage that is not resizable: its {storage.nbytes} bytes are shared with a NumPy array, another process or "
+            f"the like, and {nbytes} are wanted; clone() the tensor first"
+        )
     itemsize = self.layout.dtype.itemsize
     larger = FUNCTIONS.zeros(lay.contiguous((nbytes // itemsize,), self.layout.dtype))
     if storage.nbytes:

@@ -165,7 +165,7 @@ def _before(hooks: NodeHooks, incoming: list) -> None:
             for hook in list(registered.values()):
                 replacement = hook(incoming[number])
                 if replacement is not None:
-                    incoming[number] = replacement
+                    incoming[number] = _checked(replacement, incoming[number], hook)
     for hook in list(hooks.before.values()):
         replacement = hook(tuple(incoming))
         if replacement is not None:
@@ -174,6 +174,19 @@ def _before(hooks: NodeHooks, incoming: list) -> None:
         tensor = reference()
         if tensor is not None and number < len(incoming):
             tensor.grad = incoming[number]
+
+
+def _checked(replacement: Any, grad: TensorBase, hook: Any) -> TensorBase:
+    """What a tensor's hook returned in place of its gradient, if it can stand there."""
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if not isinstance(replacement, TensorBase):
+        raise TypeError(f"hook {name!r} must return None or a tensor in place of the gradient, not {type(replacement).__name__}")
+    new, old = replacement.layout, grad.layout
+    if new.shape != old.shape:
+        raise RuntimeError(f"hook {name!r} has changed the size of the gradient from {list(old.shape)} to {list(new.shape)}")
+    if new.dtype is not old.dtype:
+        raise RuntimeError(f"hook {name!r} has changed the type of the gradient from {old.dtype!r} to {new.dtype!r}")
+    return replacement
 
 
 def _after(hooks: NodeHooks, outgoing: tuple, incoming: tuple) -> tuple:

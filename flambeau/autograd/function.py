@@ -9,6 +9,7 @@ from flambeau._ops.node import GradNode, NodeHooks
 from flambeau._ops.operator import fit
 from flambeau._ops.registry import FUNCTIONS, shown
 from flambeau._ops.views import ALIAS, make_view
+from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor.overriding import Enabled
@@ -280,7 +281,13 @@ class Function:
 
     @staticmethod
     def _attach(node: FunctionNode, results: tuple, args: tuple) -> tuple:
-        """Give the results their history; an argument that is returned as it is becomes a view of itself."""
+        """Give the results their history; an argument that is returned as it is becomes a view of itself.
+
+        Raises:
+            RuntimeError: forward has changed a leaf that requires grad in place.
+        """
+        for each in node._dirty:
+            check_writable(each, node.function.__name__)
         found = []
         for number, result in enumerate(results):
             if (

@@ -178,7 +178,7 @@ def _rows(output: Any, variables: tuple, create_graph: bool, strict: bool, chunk
         found = _mapped_over_units(
             lambda unit: _gradients((output,), variables, (unit,), create_graph, strict), output, output, chunk_size or count
         )
-    return tuple(each.reshape((*output.shape, *variable.shape)) for each, variable in zip(found, variables, strict=True))
+    return tuple(each.reshape((*output.shape, *variable.shape)).contiguous() for each, variable in zip(found, variables, strict=True))
 
 
 def _rows_anyhow(output: Any, variables: tuple, create_graph: bool, strict: bool) -> tuple:

@@ -234,3 +234,12 @@ def test_views_that_live_do_not_make_new_ones_slow() -> None:
         flambeau.tensor(1.0).unbind()
     with pytest.raises(RuntimeError, match="must not be negative"):
         x.split([-1, 20_001])
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2), np.ones(2)], ids=["list", "tuple", "array"])
+def test_assigning_a_sequence_asks_for_a_tensor(value: Any) -> None:
+    x = flambeau.zeros(2, 2)
+    with pytest.raises(TypeError, match=r"can't assign a \w+ to part of a tensor; make one of it: x\[...\] = torch.tensor\(value\)"):
+        x[0] = value
+    x[0] = np.array(3.0)
+    assert x.tolist() == [[3.0, 3.0], [0.0, 0.0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import flambeau
@@ -106,3 +107,16 @@ def test_what_a_tensor_cannot_be_set_to() -> None:
         weight.set_(flambeau.ones(3))
     (weight * 2).sum().backward()
     assert weight.grad.tolist() == [2, 2, 2]
+
+
+def test_memory_that_others_see_does_not_grow() -> None:
+    array = np.ones(2)
+    ours = flambeau.ones(2)
+    seen = ours.numpy()
+    for x in (flambeau.from_numpy(array), flambeau.ones(2).share_memory_(), ours):
+        with pytest.raises(RuntimeError, match=r"not resizable: its \d+ bytes are shared with a NumPy array, another process"):
+            x.resize_(5)
+        assert x.tolist() == [1.0, 1.0] and x.resize_(1).tolist() == [1.0]
+    with pytest.raises(RuntimeError, match="not resizable"):
+        flambeau.add(flambeau.ones(5), 1, out=flambeau.from_numpy(np.ones(2, np.float32)))
+    assert seen.tolist() == [1.0, 1.0]

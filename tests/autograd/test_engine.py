@@ -287,3 +287,22 @@ def test_a_graph_of_which_nothing_was_saved_can_be_passed_again():
     z.backward()
     with pytest.raises(RuntimeError, match="second time"):
         z.backward()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        ("text", TypeError, "hook 'hook' must return None or a tensor in place of the gradient, not str"),
+        (flambeau.ones(5), RuntimeError, r"hook 'hook' has changed the size of the gradient from \[2\] to \[5\]"),
+        (flambeau.ones(2).half(), RuntimeError, "hook 'hook' has changed the type of the gradient from torch.float64 to torch.float16"),
+    ],
+    ids=["type", "size", "dtype"],
+)
+def test_what_a_hook_returns_must_fit(answer: object, error: type[Exception], message: str) -> None:
+    def hook(grad: flambeau.Tensor) -> object:
+        return answer
+
+    x = leaf(1.0, 2.0)
+    x.register_hook(hook)
+    with pytest.raises(error, match=message):
+        (x * 2).sum().backward()

@@ -205,3 +205,19 @@ def test_names_of_programs_written_long_ago() -> None:
     with flambeau.autograd.set_multithreading_enabled(False):
         Rounded.apply(x).sum().backward()
     assert x.grad.tolist() == [3, 3] and not Rounded().inplace and Rounded(True).inplace
+
+
+def test_a_leaf_that_forward_changes_in_place_is_an_error() -> None:
+    class AddOne(Function):
+        @staticmethod
+        def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
+            ctx.mark_dirty(x)
+            return x.add_(1)
+
+        @staticmethod
+        def backward(ctx: Any, grad: flambeau.Tensor) -> flambeau.Tensor:
+            return grad
+
+    with pytest.raises(RuntimeError, match=r"a leaf Variable that requires grad is being used in an in-place operation\. \(AddOne\)"):
+        AddOne.apply(leaf(1.0, 2.0))
+    assert AddOne.apply(flambeau.ones(2)).tolist() == [2.0, 2.0]

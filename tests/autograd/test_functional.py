@@ -93,3 +93,10 @@ def test_a_backward_that_looks_at_elements_runs_pass_by_pass() -> None:
     np.testing.assert_allclose(functional.jacobian(Doubled.apply, x).numpy(), [[2, 0], [0, 2]])
     with pytest.raises(RuntimeError, match="other elements in every sample"):
         functional.jacobian(Doubled.apply, x, vectorize=True)
+
+
+def test_rows_that_do_not_depend_on_an_input_have_memory_of_their_own() -> None:
+    for found in functional.jacobian(lambda x, y: x.sin() + 2 * y.sum(), (X, X)):
+        assert found.stride() == (3, 1)
+        found[0, 0] = 7.0
+        assert found[1, 0] != 7.0

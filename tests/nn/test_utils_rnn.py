@@ -122,3 +122,10 @@ def test_errors(act, error, text):
 def test_dropout_needs_layers():
     with pytest.warns(UserWarning, match="non-zero dropout expects num_layers greater than 1"):
         nn.GRU(2, 3, dropout=0.5)
+
+
+def test_pad_packed_sequence_that_was_unsorted_is_contiguous_batch_first():
+    packed = rnn.pack_sequence(sequences(2, 4, 3), enforce_sorted=False)
+    padded, _ = rnn.pad_packed_sequence(packed, batch_first=True, total_length=5)
+    assert padded.stride() == (10, 2, 1)
+    assert padded.view(3, 10).shape == (3, 10)

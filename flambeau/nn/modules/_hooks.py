@@ -74,6 +74,7 @@ class Hooks:
     """
 
     _hooked = False
+    _is_full_backward_hook: bool | None = None
     forward: Callable
 
     def _hook(self, hooks: OrderedDict, hook: Callable, **options: Any) -> RemovableHandle:
@@ -111,11 +112,28 @@ class Hooks:
         """Calls ``hook(module, grad_output)`` once the gradients of the outputs are known; it may return others."""
         return self._hook(self._backward_pre_hooks, hook, prepend=prepend)
 
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """The forerunner of :meth:`register_full_backward_hook`: ``hook(module, grad_input, grad_output)`` at the last operator alone.
+
+        ``grad_output`` and ``grad_input`` are the gradients of that operator's results and operands (parameters are among them, in the
+        operator's own order), whatever else the module has computed before it.
+        """
+        self._use_full_backward_hooks(False)
+        return self._hook(self._backward_hooks, hook)
+
+    def _use_full_backward_hooks(self, full: bool) -> None:
+        if self._is_full_backward_hook is not None and self._is_full_backward_hook is not full:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
+            )
+        self._is_full_backward_hook = full
+
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` once the gradients of the inputs are known; it may return others.
 
         ``grad_input`` has an entry per positional argument, ``None`` for those that are not tensors.
         """
+        self._use_full_backward_hooks(True)
         return self._hook(self._backward_hooks, hook, prepend=prepend)
 
     def _call_with_hooks(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -167,7 +185,9 @@ class _HookedCall:
 
     def run(self) -> Any:
         module = self.module
-        backward_hooks = [*GLOBAL.backward.values(), *module._backward_hooks.values()]
+        own = list(module._backward_hooks.values())
+        at_last_node = own if module._is_full_backward_hook is False else []
+        backward_hooks = [*GLOBAL.backward.values(), *([] if at_last_node else own)]
         backward_pre_hooks = [*GLOBAL.backward_pre.values(), *module._backward_pre_hooks.values()]
         self._before()
         taps = BackwardHook(module, backward_hooks, backward_pre_hooks) if backward_hooks or backward_pre_hooks else None
@@ -183,7 +203,20 @@ class _HookedCall:
                     stacklevel=4,
                 )
             self.result = taps.setup_output_hook(self.result)
+        if at_last_node:
+            self._listen_at_last_node(at_last_node)
         return self.result
+
+    def _listen_at_last_node(self, hooks: list[Callable]) -> None:
+        """Let regular backward hooks hear of the gradients at the operator that made the (first) result."""
+        first = self.result
+        while not isinstance(first, Tensor):
+            if not first or not isinstance(first, (dict, list, tuple)):
+                return
+            first = next(iter(first.values())) if isinstance(first, dict) else first[0]
+        if first.grad_fn is not None:
+            for hook in hooks:
+                first.grad_fn.register_hook(WrappedHook(hook, self.module))
 
     def _before(self) -> None:
         module = self.module

@@ -188,8 +188,10 @@ class TransformerEncoder(Module):
         encoder_layer: the layer, which is copied.
         num_layers: how many.
         norm: what normalises the output, if anything.
-        enable_nested_tensor: accepted; padded batches stay padded.
-        mask_check: accepted.
+        enable_nested_tensor: whether padding at the ends of sequences is zero in the output (before ``norm``) where there is nothing to
+            train: in evaluation, without gradients, with no other mask, and with layers that PyTorch has fused kernels for. There it
+            computes such a batch as a nested tensor, which leaves padding out; here padding is computed, and then overwritten.
+        mask_check: accepted; that no padding precedes an element is always checked.
     """
 
     def __init__(
@@ -220,7 +222,24 @@ class TransformerEncoder(Module):
         output = src
         for layer in self.layers:
             output = layer(output, src_mask=mask, is_causal=bool(is_causal), src_key_padding_mask=padding)
+        if padding is not None and mask is None and self._leaves_padding_out(src):
+            absent = padding != 0
+            at_ends = ~(absent[:, :-1] & ~absent[:, 1:]).any()
+            output = output.masked_fill((absent & at_ends).unsqueeze(-1), 0.0)
         return output if self.norm is None else self.norm(output)
+
+    def _leaves_padding_out(self, src: Tensor) -> bool:
+        """Whether PyTorch computes a padded batch as a nested tensor, whose padding is zero."""
+        if not self.enable_nested_tensor or self.training or src.dim() != 3 or not self.num_layers:
+            return False
+        layer = self.layers[0]
+        if not isinstance(layer, TransformerEncoderLayer) or layer.training or layer.norm_first or layer.activation not in (F.relu, F.gelu):
+            return False
+        attention = layer.self_attn
+        if not attention.batch_first or attention.num_heads % 2 or attention.in_proj_bias is None or layer.norm1.eps != layer.norm2.eps:
+            return False
+        tracked = flambeau.is_grad_enabled() and (src.requires_grad or any(each.requires_grad for each in layer.parameters()))
+        return not tracked and not flambeau.is_autocast_enabled()
 
 
 class TransformerDecoder(Module):

@@ -193,10 +193,12 @@ def pad_packed_sequence(
     padded = flambeau.full((length * sizes[0], *data.shape[1:]), padding_value, dtype=data.dtype, device=data.device)
     padded = padded.index_copy(0, _rows(sizes, sizes[0], data.device), data).view(length, sizes[0], *data.shape[1:])
     lengths = flambeau.tensor([sum(size > i for size in sizes) for i in range(sizes[0])], dtype=flambeau.int64)
+    if batch_first:
+        padded = padded.transpose(0, 1)
     if sequence.unsorted_indices is not None:
-        padded = padded.index_select(1, sequence.unsorted_indices)
+        padded = padded.index_select(0 if batch_first else 1, sequence.unsorted_indices)
         lengths = lengths[sequence.unsorted_indices]
-    return (padded.transpose(0, 1) if batch_first else padded), lengths
+    return padded, lengths
 
 
 def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right") -> Tensor:

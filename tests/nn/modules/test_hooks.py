@@ -146,3 +146,33 @@ def test_handles_survive_copies_of_their_module():
 
 def zero(module, args, output):
     return 0
+
+
+def test_regular_backward_hooks_hear_of_the_last_operator():
+    heard = []
+    layer = nn.Conv2d(1, 2, 3)
+    layer.register_backward_hook(
+        lambda module, ins, outs: heard.append((module, [each.shape for each in ins], [each.shape for each in outs]))
+    )
+    layer(flambeau.ones(1, 1, 4, 4, requires_grad=True)).sum().backward()
+    assert heard == [(layer, [(1, 1, 4, 4), (2, 1, 3, 3), (2,)], [(1, 2, 2, 2)])]
+
+    x = flambeau.tensor([1.0, -1.0], requires_grad=True)
+    relu = nn.ReLU()
+    handle = relu.register_backward_hook(lambda module, ins, outs: (ins[0] * 10,))
+    relu(x).sum().backward()
+    assert x.grad.tolist() == [10.0, 0.0]
+    handle.remove()
+    relu(x).sum().backward()
+    assert x.grad.tolist() == [11.0, 0.0]
+
+
+def test_regular_and_full_backward_hooks_do_not_mix():
+    for first, second in (
+        ("register_backward_hook", "register_full_backward_hook"),
+        ("register_full_backward_hook", "register_backward_hook"),
+    ):
+        layer = nn.ReLU()
+        getattr(layer, first)(print)
+        with pytest.raises(RuntimeError, match="Cannot use both regular backward hooks and full backward hooks"):
+            getattr(layer, second)(print)
