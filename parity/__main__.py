@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import re
 import sys
 import time
@@ -21,6 +22,10 @@ from parity.modules import ModuleCheck, modules
 from parity.operators import OperatorCheck, operators
 from parity.translate import Translator
 from parity.workers import Crash, run_all
+
+# Before Flambeau is imported: kernels are kept where the tests keep theirs, many of which are the same.
+os.environ.setdefault("XDG_CACHE_HOME", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "kernels"))
+os.environ.setdefault("FLAMBEAU_CACHE_MB", "2048")
 
 PASSING = Path(__file__).with_name("passing.txt")
 QUICK = 5  # samples for each dtype

@@ -10,28 +10,44 @@ from zlib import crc32
 import pytest
 
 # Before Flambeau is imported: compiled kernels stay within the project, for the next run and for all workers of this one.
+# A run makes some 600 MB of them.
 os.environ.setdefault("XDG_CACHE_HOME", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "kernels"))
+os.environ.setdefault("FLAMBEAU_CACHE_MB", "2048")
 
 
-MANY = 40
+MANY = 20
 """Cases of a test, of which every second one will do to see whether a change broke something."""
+VERY_MANY = 100
+"""Cases of a test, of which every fourth one will do."""
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--half", action="store_true", help=f"of tests that have more than {MANY} cases run about every second one, always the same"
+        "--some",
+        action="store_true",
+        help=f"of tests with more than {MANY} cases run every second one, of those with more than {VERY_MANY} every fourth, always the same ones",
     )
 
 
 def pytest_collection_modifyitems(config, items):
-    """With ``--half``, which cases run follows from their names, so that it does not change when others are added."""
-    if not config.getoption("half"):
+    """With ``--some``, which cases run follows from their names, so that it does not change when others are added."""
+    if not config.getoption("some"):
         return
-    cases = Counter(item.nodeid.partition("[")[0] for item in items)
-    left_out = [item for item in items if cases[item.nodeid.partition("[")[0]] > MANY and crc32(item.nodeid.encode()) & 1]
+    cases = Counter(map(_test_of, items))
+    left_out = [item for item in items if crc32(item.nodeid.encode()) % _share(cases[_test_of(item)])]
     known = set(left_out)
     items[:] = [item for item in items if item not in known]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _test_of(item):
+    """What the cases of a test have in common."""
+    return item.nodeid.partition("[")[0]
+
+
+def _share(cases):
+    """Of how many cases one runs, for a test that has so many."""
+    return 4 if cases > VERY_MANY else 2 if cases > MANY else 1
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +44,11 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@lru_cache
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"), str(path))
-
-
-def sources() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    """All of the source, parsed; let go of after these tests, as it is two million objects."""
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+    return {path: ast.parse(path.read_text("utf-8"), str(path)) for path in paths}
 
 
 def runs_on_import(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -69,7 +66,7 @@ def runs_on_import(tree: ast.Module) -> Iterator[ast.stmt]:
         pending.extend(ast.iter_child_nodes(node))
 
 
-def imported_rooms(path: Path, statements: Iterator[ast.AST]) -> Iterator[tuple[int, str]]:
+def imported_rooms(path: Path, statements: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """(line, room) for every import of a module of ours."""
     package = module_name(path).split(".")
     if path.name != "__init__.py":
@@ -89,27 +86,27 @@ def imported_rooms(path: Path, statements: Iterator[ast.AST]) -> Iterator[tuple[
                 yield node.lineno, parts[1] if len(parts) > 1 else "__init__"
 
 
-@pytest.mark.parametrize("path", sources(), ids=module_name)
-def test_imports_point_one_way(path):
-    room = room_of(path)
-    allowed = level(room)
+def test_imports_point_one_way(trees):
+    """No room imports what is built on it."""
     wrong = [
         f"{path.relative_to(PACKAGE.parent)}:{line} imports flambeau.{other}"
-        for line, other in imported_rooms(path, runs_on_import(parse(path)))
-        if (PUBLIC if other == "__init__" else level(other)) > allowed
+        for path, tree in trees.items()
+        for line, other in imported_rooms(path, runs_on_import(tree))
+        if (PUBLIC if other == "__init__" else level(other)) > level(room_of(path))
     ]
-    assert not wrong, f"flambeau.{room} may not import what is built on it: {wrong}"
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", [path for path in sources() if room_of(path) in ENGINE], ids=module_name)
-def test_engine_never_reaches_up_even_late(path):
+def test_engine_never_reaches_up_even_late(trees):
     """An import inside a function may break a cycle between neighbours, but the engine knows nothing of nn or optim."""
     wrong = [
         f"{path.relative_to(PACKAGE.parent)}:{line} imports flambeau.{other}"
-        for line, other in imported_rooms(path, iter(ast.walk(parse(path))))
+        for path, tree in trees.items()
+        if room_of(path) in ENGINE
+        for line, other in imported_rooms(path, ast.walk(tree))
         if level(other) >= PUBLIC and other != "__init__"
     ]
-    assert not wrong, wrong
+    assert wrong == []
 
 
 def public_names(tree: ast.Module) -> list[str] | None:
@@ -122,32 +119,29 @@ def public_names(tree: ast.Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("path", [path for path in sources() if public_names(parse(path))], ids=module_name)
-def test_all_names_what_is_there(path):
+def test_all_names_what_is_there(trees):
     """Ruff keeps `__all__` sorted (RUF022); that each of its names exists is checked here."""
-    names = public_names(parse(path))
-    module = importlib.import_module(module_name(path))
-    assert len(names) == len(set(names)), "__all__ names something twice"
-    assert [name for name in names if not hasattr(module, name)] == []
+    listed = {module_name(path): names for path, tree in trees.items() if (names := public_names(tree))}
+    assert [module for module, names in listed.items() if len(names) > len(set(names))] == [], "__all__ names something twice"
+    assert [
+        f"{module}.{name}" for module, names in listed.items() for name in names if not hasattr(importlib.import_module(module), name)
+    ] == []
 
 
-@pytest.mark.parametrize("path", sources(), ids=module_name)
-def test_public_names_are_documented(path):
-    tree = parse(path)
-    wanted = public_names(tree) or []
+def test_public_names_are_documented(trees):
     missing = [
         f"{path.relative_to(PACKAGE.parent)}:{node.lineno} {node.name}"
+        for path, tree in trees.items()
+        if (wanted := public_names(tree))
         for node in tree.body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in wanted and not ast.get_docstring(node)
     ]
-    assert not missing, f"public, without a docstring: {missing}"
+    assert missing == [], "public, without a docstring"
 
 
-@pytest.mark.parametrize("path", sources(), ids=module_name)
-def test_modules_say_what_they_are_about(path):
-    tree = parse(path)
-    if tree.body:
-        assert ast.get_docstring(tree), f"{path.relative_to(PACKAGE.parent)} has no docstring"
+def test_modules_say_what_they_are_about(trees):
+    without = [str(path.relative_to(PACKAGE.parent)) for path, tree in trees.items() if tree.body and not ast.get_docstring(tree)]
+    assert without == [], "no docstring"
 
 
 @pytest.mark.parametrize("room", sorted(ENGINE))

@@ -17,6 +17,7 @@ import stat
 import struct
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -30,10 +31,12 @@ _HEADER = struct.Struct("<8sQ32s")
 _MAGIC = b"FLAMBEAU"
 _ENTRY_SUFFIX, _TEMPORARY_SUFFIX = ".entry", ".tmp"
 _TRIMMED = "trimmed"  # a file that was touched when the cache was last looked through, which takes a process long that only adds an entry
-_PUTS_BETWEEN_TRIMS = 256
+_TRIMS_PER_FILLING = 16
+"""A process looks through the cache, which takes 10 µs an entry, when it has added this part of what the cache may hold."""
 _SECONDS_BETWEEN_TOUCHES = 3600
 
-_puts = 0
+_added: int | None = None
+"""Bytes since this process looked through the cache; ``None`` before it has added anything."""
 
 
 def get(kind: str, key: str) -> bytes | None:
@@ -60,7 +63,7 @@ def get(kind: str, key: str) -> bytes | None:
 
 def put(kind: str, key: str, content: bytes) -> None:
     """Store ``content``; what cannot be stored (no space, no permission) is simply not there later."""
-    global _puts
+    global _added
     directory = _directory()
     if directory is None:
         return
@@ -69,9 +72,11 @@ def put(kind: str, key: str, content: bytes) -> None:
         _write(path, _HEADER.pack(_MAGIC, len(content), hashlib.sha256(content).digest()) + content)
     except OSError:
         return
-    _puts += 1
-    if _puts % _PUTS_BETWEEN_TRIMS == 0 or (_puts == 1 and _is_old(directory / _TRIMMED)):
-        trim(environment.whole_number("FLAMBEAU_CACHE_MB", least=0, default=512) << 20)
+    limit = environment.whole_number("FLAMBEAU_CACHE_MB", least=0, default=512) << 20
+    is_due = _is_old(directory / _TRIMMED) if _added is None else _added > limit // _TRIMS_PER_FILLING
+    _added = len(content) if is_due or _added is None else _added + len(content)
+    if is_due:
+        trim(limit)
 
 
 def trim(limit: int) -> None:
@@ -83,12 +88,8 @@ def trim(limit: int) -> None:
     if directory is None:
         return
     files, now = [], time.time()
-    for path in directory.glob("*/*"):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        abandoned = path.suffix == _TEMPORARY_SUFFIX and now - status.st_mtime > _SECONDS_BETWEEN_TOUCHES
+    for path, status in _files(directory):
+        abandoned = path.endswith(_TEMPORARY_SUFFIX) and now - status.st_mtime > _SECONDS_BETWEEN_TOUCHES
         files.append((0.0 if abandoned else status.st_mtime, status.st_size, path))
     files.sort()
     total = sum(size for _, size, _ in files)
@@ -98,9 +99,19 @@ def trim(limit: int) -> None:
             break
         total -= size
         with suppress(OSError):
-            path.unlink()
+            os.unlink(path)
     with suppress(OSError):
         (directory / _TRIMMED).touch(mode=0o600)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """What lies in the shards of the cache, but for what somebody deletes meanwhile."""
+    with suppress(OSError), os.scandir(directory) as shards:
+        for shard in shards:
+            with suppress(OSError), os.scandir(shard.path) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        yield entry.path, entry.stat()
 
 
 def _is_old(path: Path) -> bool:

@@ -37,6 +37,9 @@ def compiler_of(target: targets.Target):
 
 @cache
 def linked(target: targets.Target, name: str, source: str):
+    """A kernel's function; for this processor as programs compile it, with parts that kernels share."""
+    if target == targets.current():
+        return KERNEL(jit.compile_kernels({name: source})[name])
     compiler, linker = compiler_of(target)
     code = compiler.object_code(source)
     helpers = jit.compile_kernels({helper: support.SOURCES[helper] for helper in support.mentioned(code)})

@@ -187,16 +187,14 @@ def test_trim_deletes_what_dead_processes_left(cache_home: Path) -> None:
 
 def test_putting_keeps_the_size_within_its_bound(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAMBEAU_CACHE_MB", "1")
-    monkeypatch.setattr(cache, "_PUTS_BETWEEN_TRIMS", 4)
-    for number in range(40):
-        cache.put("plan", str(number), bytes(100_000))
-    assert sum(entry.stat().st_size for entry in entries(cache_home)) < (1 << 20) + 4 * 110_000
+    for number in range(400):
+        cache.put("plan", str(number), bytes(10_000))
+        assert sum(entry.stat().st_size for entry in entries(cache_home)) < (1 << 20) * 17 / 16 + 20_000
 
 
 @pytest.mark.parametrize("size", ["much", "-5", "0.5"])
 def test_size_that_is_no_number_is_warned_about(size: str, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAMBEAU_CACHE_MB", size)
-    monkeypatch.setattr(cache, "_PUTS_BETWEEN_TRIMS", 1)
     with pytest.warns(RuntimeWarning, match=f"FLAMBEAU_CACHE_MB must be a whole number of at least 0, but is '{size}'"):
         cache.put("plan", "a", b"content")
     assert cache.get("plan", "a") == b"content"
@@ -205,15 +203,15 @@ def test_size_that_is_no_number_is_warned_about(size: str, cache_home: Path, mon
 def test_first_entry_of_a_process_looks_through_the_cache_once_an_hour(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trims = []
     monkeypatch.setattr(cache, "trim", trims.append)
-    monkeypatch.setattr(cache, "_puts", 0)
+    monkeypatch.setattr(cache, "_added", None)
     cache.put("plan", "a", b"content")
     assert len(trims) == 1  # nobody ever did
     (cache_home / "trimmed").touch()
-    monkeypatch.setattr(cache, "_puts", 0)
+    monkeypatch.setattr(cache, "_added", None)
     cache.put("plan", "b", b"content")
     assert len(trims) == 1
     os.utime(cache_home / "trimmed", (0, 0))
-    monkeypatch.setattr(cache, "_puts", 0)
+    monkeypatch.setattr(cache, "_added", None)
     cache.put("plan", "c", b"content")
     assert len(trims) == 2
 
