@@ -29,7 +29,7 @@ from flambeau._codegen.loops import (
     Parameters,
 )
 from flambeau._codegen.loops.spec import COSTLY, LIGHT, accesses_of
-from flambeau._compiler import moving, repeating, staging, streaming
+from flambeau._compiler import moving, repeating, staging, streaming, weaving
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
@@ -311,8 +311,10 @@ class Nest:
             mode = "tiled"
             outer.remove(row)
             outer.append(row)
-        order = [*outer, *([vector] if mode != "row" else []), *reduced, *run_digits]
-        return mode, row, Walk(order, sizes, outer, vector, reduced, run_digits)
+        woven = weaving.woven(self, outer, vector, sizes) if mode == "map" else []
+        outer = [digit for digit in outer if digit not in woven]
+        order = [*outer, *woven, *([vector] if mode != "row" else []), *reduced, *run_digits]
+        return mode, row, Walk(order, sizes, outer, vector, reduced, run_digits, woven)
 
     def _spec(self, mode: str, row: int | None, walk: Walk) -> LoopSpec:
         order, sizes, outer, vector, reduced, run_digits = walk.order, walk.sizes, walk.outer, walk.vector, walk.reduced, walk.run
@@ -335,7 +337,7 @@ class Nest:
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, features(), keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
-            repeat=repeating.repeats(self, walk) if mode == "row" else "",
+            repeat=repeating.repeats(self, walk) if mode == "row" else "", woven=tuple(sizes[digit] for digit in walk.woven),
         )  # fmt: skip
         return spec._replace(inside=_inside(spec, walk))
 
@@ -485,7 +487,7 @@ class Nest:
     ) -> tuple[int, int, int]:
         """How many tiles there are, the work of one, and the scratch memory that it needs; how large a tile is becomes a parameter."""
         sizes, outer, places, across, inner = walk.sizes, walk.outer, walk.places, walk.across, walk.inner
-        cost = 1 + len(self.body)
+        cost = prod(spec.woven) * (1 + len(self.body))
         if spec.staged:
             last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = last

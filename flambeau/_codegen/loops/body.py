@@ -164,6 +164,8 @@ class Body:
         self.extents = [self.parameter(digit) for digit in range(self.spec.digits)]
         if self.spec.window:
             self.extents[-len(self.spec.window) :] = map(i64, self.spec.window)
+        for digit, extent in zip(self.spec.woven_digits, self.spec.woven, strict=True):
+            self.extents[digit] = i64(extent)
         self.bases: list[Value] = []
         self.strides: list[dict[int, Value]] = []
         for access, (start, strides) in zip(self.spec.accesses, self.parameters.access, strict=True):

@@ -91,6 +91,7 @@ class LoopSpec(NamedTuple):
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
+        woven: the extents of digits between the outer ones and the vector digit of a ``map``, whose places are done together (``weaving.py``)
         repeat: whether what is the same along a row's last digit is repeated in scratch memory: "", what is read where "sums" are made, or "everything"
         window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
             known before run time)
@@ -112,15 +113,20 @@ class LoopSpec(NamedTuple):
     overlaps: bool = False
     inside: int = 0
     repeat: str = ""
+    woven: tuple[int, ...] = ()
 
     @property
     def digits(self) -> int:
-        """Outer digits, then (but in ``row``) the vector digit, then outer reduced digits, then the run."""
-        return self.outer + (self.mode != "row") + self.reduced + self.run
+        """Outer digits, then woven ones, then (but in ``row``) the vector digit, then outer reduced digits, then the run."""
+        return self.outer + len(self.woven) + (self.mode != "row") + self.reduced + self.run
 
     @property
     def vector_digit(self) -> int:
-        return self.digits - 1 if self.mode == "row" else self.outer
+        return self.digits - 1 if self.mode == "row" else self.outer + len(self.woven)
+
+    @property
+    def woven_digits(self) -> range:
+        return range(self.outer, self.outer + len(self.woven))
 
     @property
     def reduced_digits(self) -> range:
