@@ -69,6 +69,17 @@ def _result(source: Layout, sizes: Ints, dtype: dt.dtype) -> Layout:
     return lay.ordered(shape, lay.memory_order(source), dtype)
 
 
+def _lying_alike(graph: Graph, node: Node, layout: Layout) -> Node:
+    """A node in the order in which a result lies: of half precision it is another node, and would lie row by row."""
+    return graph.finish(node, lay.ordered(node.shape, lay.memory_order(layout), node.dtype))
+
+
+def _widened(graph: Graph, source: Node, axes: Sequence[int]) -> Node:
+    """What windows along axes are to read: where they lie along memory numbers of half precision are widened first, as each is read at odd places, several
+    times, and otherwise as they are read."""
+    return graph.wide(source) if source.plain.strides[axes[-1]] == 1 else source
+
+
 def _spatial(ndim: int, rank: int) -> range:
     return range(ndim - rank, ndim)
 
@@ -92,14 +103,12 @@ def _lower_tapped_max(graph: Graph, operands: list[Node], statics: tuple, layout
     source = operands[0]
     rank = len(kernel)
     axes = _spatial(source.ndim, rank)
-    windows = graph.windows(
-        graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes
-    )
-    inside = graph.inside(windows)
+    windows = graph.windows(_widened(graph, source, axes), axes, kernel, stride, padding, dilation, sizes)
+    inside, windows = graph.inside(windows), graph.wide(windows)
     lowest = float("-inf") if source.dtype.is_floating_point else _lowest(source.dtype)
     values = graph.where(inside, windows, lowest)
     reduced = tuple(range(windows.ndim - rank, windows.ndim))
-    largest = values.max(reduced)
+    largest = _lying_alike(graph, values.max(reduced), layouts[0])
     # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands, and the tap its place in
     # the window. Until it is known an index has 32 bits, if these are enough.
     extents = source.shape[source.ndim - rank :]
@@ -294,17 +303,18 @@ lines: means of 5×5 with a stride of 5 take 0.25 ms instead of 3.5 on a Zen 3, 
 
 def _lower_avg(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     kernel, stride, padding, sizes, _, _ = statics
-    source = graph.wide(operands[0])
+    source = operands[0]
     rank = len(kernel)
     axes = _spatial(source.ndim, rank)
     is_along = source.plain.strides[-1] == 1
     total = source
     for some in (axes[:-1], axes[-1:]) if rank > 1 and prod(kernel) >= (SEPARATE if is_along else 2 * SEPARATE) else (axes,):
         which = slice(some[0] - axes[0], some[-1] + 1 - axes[0])
-        windows = graph.windows(total, some, kernel[which], stride[which], padding[which], (1,) * len(some), sizes[which])
-        total = windows.sum(range(total.ndim, windows.ndim))
+        total = _widened(graph, total, some)
+        windows = graph.wide(graph.windows(total, some, kernel[which], stride[which], padding[which], (1,) * len(some), sizes[which]))
+        total = _lying_alike(graph, windows.sum(range(total.ndim, windows.ndim)), layouts[0])
     extents = source.shape[source.ndim - rank :]
-    divisor = _divisor(graph, source.dtype, total.shape, rank, extents, statics)
+    divisor = _divisor(graph, total.dtype, total.shape, rank, extents, statics)
     mean = total / divisor if source.dtype.category >= dt.FLOAT else graph.map("trunc_divide", total, divisor)
     return graph.cast(mean, layouts[0].dtype)
 
