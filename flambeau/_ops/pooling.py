@@ -117,7 +117,8 @@ def _lower_tapped_max(graph: Graph, operands: list[Node], statics: tuple, layout
     position = graph.affine(windows.shape, moves, 0, small) - sum(map(mul, padding, steps))
     place = graph.affine(windows.shape, (*(0,) * source.ndim, *lay.row_major(kernel)), 0, dt.int32)
     again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
-    index, tap = (_first_hit(graph, values, again, each, reduced, inside) for each in (position, place))
+    hits = (_first_hit(graph, values, again, each, reduced, inside) for each in (position, place))
+    index, tap = (_lying_alike(graph, hit, layouts[0]) for hit in hits)
     return graph.cast(largest, source.dtype), graph.cast(index, dt.int64), graph.cast(tap, layouts[-1].dtype)
 
 

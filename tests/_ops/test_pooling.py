@@ -165,3 +165,13 @@ def test_gradients_of_windows_that_follow_each_other(size: int, kernel: int, cei
     (linear,) = flambeau.autograd.grad(pool(x), x, ahead, create_graph=True)
     (back,) = flambeau.autograd.grad(linear, ahead, x.detach())
     assert flambeau.allclose(back, result.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.bfloat16])
+def test_maxima_of_few_large_windows(dtype: flambeau.dtype) -> None:
+    """Reductions that several threads share."""
+    x = image((1, 48, 28, 28), True, dtype)
+    for size in (2, 1):
+        found = F.adaptive_max_pool2d(x.requires_grad_(), size, return_indices=True)
+        wanted = F.adaptive_max_pool2d(x.detach().contiguous(), size, return_indices=True)
+        assert all(flambeau.equal(*pair) for pair in zip(found, wanted, strict=True))
