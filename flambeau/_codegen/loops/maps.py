@@ -196,7 +196,10 @@ def _emit_line(body: Body, first: Value, last: Value) -> None:
     _vectors(body, first, whole, width, do, masked=False)
     if is_light or body.spec.overlaps:
         whole = _emit_rest(body, first, whole, last, do)
-    _vectors(body, whole, last, VECTOR, do)
+    if body.spec.halves:
+        _vectors(body, whole, last, VECTOR // 2, do, masked=False)
+    else:
+        _vectors(body, whole, last, VECTOR, do)
 
 
 def _emit_rest(body: Body, first: Value, begin: Value, last: Value, do: AtVector) -> Value:

@@ -96,6 +96,7 @@ class LoopSpec(NamedTuple):
         window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
             known before run time)
         inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
+        halves: whether what is left of a ``map``'s lines behind whole vectors is half of one
         overlaps: whether a place may be computed twice: nothing that is written is read
     """
 
@@ -114,6 +115,7 @@ class LoopSpec(NamedTuple):
     inside: int = 0
     repeat: str = ""
     woven: tuple[int, ...] = ()
+    halves: bool = False
 
     @property
     def digits(self) -> int:
