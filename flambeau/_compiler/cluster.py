@@ -18,7 +18,7 @@ from math import prod
 from operator import or_
 from typing import Any
 
-from flambeau._compiler.digits import Cluster, Dims, domain_key, read_dims, reads_alike, runs_of
+from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key, read_dims, reads_alike, runs_of
 from flambeau._compiler.node import Node, base_of, is_uniform, turns
 from flambeau._runtime import targets
 
@@ -283,7 +283,9 @@ class Clustering:
         reduced = frozenset(digit for axis in axes for digit in dims[axis])
         if cluster.reduced is None:
             return bool(reduced)
-        return reduced == cluster.reduced and runs_of(dims, axes, node.args[0].shape) == cluster.runs
+        if reduced != cluster.reduced or runs_of(dims, axes, node.args[0].shape) != cluster.runs:
+            return False
+        return not cluster.closed or _lies_as_others(node, cluster, dims)
 
     def _add(self, node: Node, cluster: Cluster, dims: Dims) -> None:
         if node.kind == "reduce":
@@ -429,6 +431,14 @@ class Clustering:
         if blocked:
             raise AssertionError(f"clusters depend on each other: {blocked}")
         return result
+
+
+def _lies_as_others(node: Node, cluster: Cluster, dims: Dims) -> bool:
+    """Whether the results of a reduction lie as those that are in a cluster do: partial results have one order."""
+    places = tuple(digits for axis, digits in enumerate(dims) if axis not in node.attrs[1])
+    strides = digit_strides(places, node.strides, cluster.extents)
+    moves = lambda strides: {digit: stride for digit, stride in strides.items() if cluster.extents[digit] > 1}
+    return moves(strides) == moves(cluster.strides(next(each for each in cluster.nodes if each.kind == "reduce")))
 
 
 def _lies_along(operand: Node, axes: Sequence[int]) -> bool:

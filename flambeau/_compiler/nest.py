@@ -28,8 +28,8 @@ from flambeau._codegen.loops import (
     LoopSpec,
     Parameters,
 )
-from flambeau._codegen.loops.spec import COSTLY, LIGHT, accesses_of
-from flambeau._compiler import moving, repeating, staging, streaming
+from flambeau._codegen.loops.spec import COSTLY, LIGHT, accesses_of, bounds_of
+from flambeau._compiler import moving, repeating, staging, streaming, weaving
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.digits import Cluster, Dims, digit_strides, domain_key
 from flambeau._compiler.node import Node, base_of, is_uniform
@@ -311,8 +311,10 @@ class Nest:
             mode = "tiled"
             outer.remove(row)
             outer.append(row)
-        order = [*outer, *([vector] if mode != "row" else []), *reduced, *run_digits]
-        return mode, row, Walk(order, sizes, outer, vector, reduced, run_digits)
+        woven = weaving.woven(self, outer, vector, sizes) if mode == "map" else []
+        outer = [digit for digit in outer if digit not in woven]
+        order = [*outer, *woven, *([vector] if mode != "row" else []), *reduced, *run_digits]
+        return mode, row, Walk(order, sizes, outer, vector, reduced, run_digits, woven)
 
     def _spec(self, mode: str, row: int | None, walk: Walk) -> LoopSpec:
         order, sizes, outer, vector, reduced, run_digits = walk.order, walk.sizes, walk.outer, walk.vector, walk.reduced, walk.run
@@ -335,7 +337,8 @@ class Nest:
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, features(), keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
-            repeat=repeating.repeats(self, walk) if mode == "row" else "",
+            repeat=repeating.repeats(self, walk) if mode == "row" else "", woven=tuple(sizes[digit] for digit in walk.woven),
+            halves=mode == "map" and not walk.woven and self._has_halves(walk.across),
         )  # fmt: skip
         return spec._replace(inside=_inside(spec, walk))
 
@@ -441,6 +444,12 @@ class Nest:
         is_light = len(self.body) <= LIGHT and all(instr.op != "check" for instr in self.body)
         return is_light and all(buffer is not None and self.is_fresh(buffer) for buffer in written)
 
+    def _has_halves(self, across: int) -> bool:
+        """Whether lines end with half of a vector (24 channels do), and have masks for it that are long code, as without AVX-512. Gathers by tables look at whole
+        vectors."""
+        is_masked = "avx512f" not in features() and not self._overlaps()
+        return is_masked and across % VECTOR == VECTOR // 2 and across < BLOCK and all(not bounds_of(instr) for instr in self.body)
+
     def _step(self, each: Affine, vector: int | None, row: int | None) -> int:
         """``Access.vector``."""
         stride = each.strides.get(vector, 0) if vector is not None else 0
@@ -485,7 +494,7 @@ class Nest:
     ) -> tuple[int, int, int]:
         """How many tiles there are, the work of one, and the scratch memory that it needs; how large a tile is becomes a parameter."""
         sizes, outer, places, across, inner = walk.sizes, walk.outer, walk.places, walk.across, walk.inner
-        cost = 1 + len(self.body)
+        cost = prod(spec.woven) * (1 + len(self.body))
         if spec.staged:
             last = max(1, sizes[outer[-1]]) if outer else 1
             params[parameters.extent] = last

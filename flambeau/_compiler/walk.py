@@ -23,7 +23,7 @@ class Affine:
 
 @dataclass
 class Walk:
-    """How loops go over the digits of a cluster: in ``order``, each for its size; ``vector`` (if there is one) along the lanes."""
+    """How loops go over the digits of a cluster: in ``order``, each for its size; ``vector`` (if there is one) along the lanes, ``woven`` ones together."""
 
     order: list[int | None]
     sizes: dict[int, int]
@@ -31,6 +31,7 @@ class Walk:
     vector: int | None
     reduced: list[int]
     run: list[int]
+    woven: list[int]
 
     @property
     def places(self) -> int:

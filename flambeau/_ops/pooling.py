@@ -17,7 +17,7 @@ import numpy as np
 from flambeau._ops.creation import from_array
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
-from flambeau._ops.resampling import Rule, adaptive_windows, in_order, resample
+from flambeau._ops.resampling import Rule, adaptive_windows, at_places, in_order, resample
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -69,6 +69,17 @@ def _result(source: Layout, sizes: Ints, dtype: dt.dtype) -> Layout:
     return lay.ordered(shape, lay.memory_order(source), dtype)
 
 
+def _lying_alike(graph: Graph, node: Node, layout: Layout) -> Node:
+    """A node in the order in which a result lies: of half precision it is another node, and would lie row by row."""
+    return graph.finish(node, lay.ordered(node.shape, lay.memory_order(layout), node.dtype))
+
+
+def _widened(graph: Graph, source: Node, axes: Sequence[int]) -> Node:
+    """What windows along axes are to read: where they lie along memory numbers of half precision are widened first, as each is read at odd places, several
+    times, and otherwise as they are read."""
+    return graph.wide(source) if source.plain.strides[axes[-1]] == 1 else source
+
+
 def _spatial(ndim: int, rank: int) -> range:
     return range(ndim - rank, ndim)
 
@@ -92,14 +103,12 @@ def _lower_tapped_max(graph: Graph, operands: list[Node], statics: tuple, layout
     source = operands[0]
     rank = len(kernel)
     axes = _spatial(source.ndim, rank)
-    windows = graph.windows(
-        graph.wide(source) if source.dtype.compute is not source.dtype else source, axes, kernel, stride, padding, dilation, sizes
-    )
-    inside = graph.inside(windows)
+    windows = graph.windows(_widened(graph, source, axes), axes, kernel, stride, padding, dilation, sizes)
+    inside, windows = graph.inside(windows), graph.wide(windows)
     lowest = float("-inf") if source.dtype.is_floating_point else _lowest(source.dtype)
     values = graph.where(inside, windows, lowest)
     reduced = tuple(range(windows.ndim - rank, windows.ndim))
-    largest = values.max(reduced)
+    largest = _lying_alike(graph, values.max(reduced), layouts[0])
     # The index is the smallest position, among the input's spatial ones, at which the largest value (or a NaN) stands, and the tap its place in
     # the window. Until it is known an index has 32 bits, if these are enough.
     extents = source.shape[source.ndim - rank :]
@@ -108,7 +117,8 @@ def _lower_tapped_max(graph: Graph, operands: list[Node], statics: tuple, layout
     position = graph.affine(windows.shape, moves, 0, small) - sum(map(mul, padding, steps))
     place = graph.affine(windows.shape, (*(0,) * source.ndim, *lay.row_major(kernel)), 0, dt.int32)
     again = largest.reshape((*largest.shape, *(1,) * rank)).expand(windows.shape)
-    index, tap = (_first_hit(graph, values, again, each, reduced, inside) for each in (position, place))
+    hits = (_first_hit(graph, values, again, each, reduced, inside) for each in (position, place))
+    index, tap = (_lying_alike(graph, hit, layouts[0]) for hit in hits)
     return graph.cast(largest, source.dtype), graph.cast(index, dt.int64), graph.cast(tap, layouts[-1].dtype)
 
 
@@ -287,15 +297,25 @@ def _divisor(graph: Graph, dtype: dt.dtype, shape: Ints, rank: int, extents: Int
     return graph.cast(total * count, dtype)
 
 
+SEPARATE = 16
+"""Windows of so many elements (of twice as many, if channels lie side by side) are summed along the last axis after all others, so that most is added to whole
+lines: means of 5×5 with a stride of 5 take 0.25 ms instead of 3.5 on a Zen 3, of 4×4 0.26 instead of 1.06."""
+
+
 def _lower_avg(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     kernel, stride, padding, sizes, _, _ = statics
-    source = graph.wide(operands[0])
+    source = operands[0]
     rank = len(kernel)
     axes = _spatial(source.ndim, rank)
-    windows = graph.windows(source, axes, kernel, stride, padding, (1,) * rank, sizes)
-    total = windows.sum(range(windows.ndim - rank, windows.ndim))
+    is_along = source.plain.strides[-1] == 1
+    total = source
+    for some in (axes[:-1], axes[-1:]) if rank > 1 and prod(kernel) >= (SEPARATE if is_along else 2 * SEPARATE) else (axes,):
+        which = slice(some[0] - axes[0], some[-1] + 1 - axes[0])
+        total = _widened(graph, total, some)
+        windows = graph.wide(graph.windows(total, some, kernel[which], stride[which], padding[which], (1,) * len(some), sizes[which]))
+        total = _lying_alike(graph, windows.sum(range(total.ndim, windows.ndim)), layouts[0])
     extents = source.shape[source.ndim - rank :]
-    divisor = _divisor(graph, source.dtype, total.shape, rank, extents, statics)
+    divisor = _divisor(graph, total.dtype, total.shape, rank, extents, statics)
     mean = total / divisor if source.dtype.category >= dt.FLOAT else graph.map("trunc_divide", total, divisor)
     return graph.cast(mean, layouts[0].dtype)
 
@@ -324,10 +344,12 @@ def _infer_avg_backward(operands: tuple, statics: tuple) -> Layout:
 
 def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     """Each input position adds up the windows that cover it."""
-    kernel, stride, padding, _, _, _, extents = statics
+    kernel, stride, padding, sizes, _, _, extents = statics
     grad = graph.wide(operands[0])
     rank = len(kernel)
     divisor = _divisor(graph, grad.dtype, grad.shape, rank, extents, statics[:6])
+    if len(operands) > 1:
+        return _only_windows(graph, graph.cast(grad / divisor, layouts[0].dtype), operands[1:], kernel, sizes, layouts[0].shape)
     is_same = divisor.kind == "constant"
     if not is_same:
         grad = grad / divisor
@@ -340,6 +362,36 @@ def _lower_avg_backward(graph: Graph, operands: list[Node], statics: tuple, layo
         return result
     covering = covering_windows(graph, grad, extents, kernel, stride, padding)
     return graph.cast(joined_blocks(graph, covering, extents, layouts[0], number), layouts[0].dtype)
+
+
+def _only_windows(graph: Graph, grad: Node, places: Sequence[Node], kernel: Ints, sizes: Ints, shape: Ints) -> Node:
+    """The gradient of the window in which each position lies, and 0 beyond the last."""
+    axes = _spatial(len(shape), len(kernel))
+    found, inside = at_places(graph, grad, shape, axes, places), None
+    for axis, wide, size in zip(axes, kernel, sizes, strict=True):
+        if wide * size < shape[axis]:
+            here = graph.map("lt", graph.iota(shape, axis), wide * size)
+            inside = here if inside is None else inside & here
+    return found if inside is None else graph.where(inside, found, 0.0)
+
+
+@lru_cache(maxsize=256)
+def _windows_of(extent: int, size: int, wide: int) -> Tensor:
+    """The window in which each position of an axis lies, where one follows the other; of what comes after the last that one."""
+    return from_array(np.minimum(np.arange(extent) // wide, size - 1))
+
+
+def _avg_gradient(
+    grad: Tensor, input_shape: Ints, kernel: Ints, stride: Ints, padding: Ints, sizes: Ints, count_include_pad: bool, divisor: int | None
+) -> Tensor:
+    """Windows that only follow each other are read by tables where pixels lie side by side: the rows of a window are as short as it is wide. (Means of 7×7 with
+    gradients take 1.0 ms instead of 3.1.)"""
+    extents = input_shape[len(input_shape) - len(kernel) :]
+    places = []
+    if kernel == stride and not any(padding) and _result(grad.layout, extents, grad.layout.dtype).contiguous and kernel[-1] > 1:
+        is_whole = all(wide * size <= extent for extent, size, wide in zip(extents, sizes, kernel, strict=True))  # and not cut by ceil_mode
+        places = [_windows_of(*axis) for axis in zip(extents, sizes, kernel, strict=True)] if is_whole else []
+    return AVG_BACKWARD(grad, *places, statics=(kernel, stride, padding, sizes, count_include_pad, divisor, extents))
 
 
 def block_parts(extent: int, step: int) -> list[BlockPart]:
@@ -433,13 +485,9 @@ def _unit(length: int, axis: int) -> Ints:
 
 
 AVG_BACKWARD = Operator(
-    "_avg_pool_backward", ("grad_output",), (*AVG_STATICS, "extents"), infer=_infer_avg_backward, lower=_lower_avg_backward
+    "_avg_pool_backward", ("grad_output", "places..."), (*AVG_STATICS, "extents"), infer=_infer_avg_backward, lower=_lower_avg_backward
 )
-AVG_POOL.gradient(
-    input=lambda grad, input_shape, kernel, stride, padding, sizes, count_include_pad, divisor: AVG_BACKWARD(
-        grad, statics=(kernel, stride, padding, sizes, count_include_pad, divisor, input_shape[len(input_shape) - len(kernel) :])
-    )
-)
+AVG_POOL.gradient(input=_avg_gradient)
 AVG_BACKWARD.gradient(
     grad_output=lambda grad, kernel, stride, padding, sizes, count_include_pad, divisor: AVG_POOL(
         grad, statics=(kernel, stride, padding, sizes, count_include_pad, divisor)

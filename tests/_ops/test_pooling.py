@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -133,3 +134,44 @@ def test_a_mean_s_gradient_is_the_same_written_part_by_part(
     monkeypatch.setattr(pooling, "LARGE", 0)
     parts = gradient(3)  # another shape: what was lowered for the first is kept
     assert np.array_equal(parts[:2], whole)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("rank, kernel", [(2, (4, 5)), (3, (2, 3, 3)), (2, (6, 6))])
+def test_large_windows_are_summed_axis_by_axis(rank: int, kernel: tuple[int, ...], last: bool) -> None:
+    shape = (2, 3, *(2 * wide + 5 for wide in kernel))
+    x = np.random.default_rng(0).standard_normal(shape)
+    format = (flambeau.channels_last if rank == 2 else flambeau.channels_last_3d) if last else flambeau.contiguous_format
+    pool = getattr(flambeau.nn.functional, f"avg_pool{rank}d")
+    for stride, padding in ((kernel, 0), (1, 0), (2, tuple(wide // 2 for wide in kernel))):
+        wanted = pool(flambeau.tensor(x), kernel, stride, padding).numpy()  # float64
+        found = pool(flambeau.tensor(x.astype(np.float32)).contiguous(memory_format=format), kernel, stride, padding)
+        assert np.allclose(found.numpy(), wanted, rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize("size, kernel", [(13, 4), (40, 7), (9, 2)])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_gradients_of_windows_that_follow_each_other(size: int, kernel: int, ceil_mode: bool) -> None:
+    """By tables where pixels lie side by side, and otherwise as sums over the windows that cover a position."""
+    x = flambeau.randn(2, 8, size, size + 1, requires_grad=True)
+    pool = functools.partial(flambeau.nn.functional.avg_pool2d, kernel_size=kernel, ceil_mode=ceil_mode)
+    result = pool(x)
+    ahead = flambeau.randn(result.shape)
+    (found,) = flambeau.autograd.grad(result, x, ahead, create_graph=True)
+    last = x.detach().contiguous(memory_format=flambeau.channels_last).requires_grad_()
+    (wanted,) = flambeau.autograd.grad(pool(last), last, ahead)
+    assert flambeau.equal(found, wanted)
+    ahead.requires_grad_()
+    (linear,) = flambeau.autograd.grad(pool(x), x, ahead, create_graph=True)
+    (back,) = flambeau.autograd.grad(linear, ahead, x.detach())
+    assert flambeau.allclose(back, result.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.bfloat16])
+def test_maxima_of_few_large_windows(dtype: flambeau.dtype) -> None:
+    """Reductions that several threads share."""
+    x = image((1, 48, 28, 28), True, dtype)
+    for size in (2, 1):
+        found = F.adaptive_max_pool2d(x.requires_grad_(), size, return_indices=True)
+        wanted = F.adaptive_max_pool2d(x.detach().contiguous(), size, return_indices=True)
+        assert all(flambeau.equal(*pair) for pair in zip(found, wanted, strict=True))

@@ -4,7 +4,7 @@ A ``LoopSpec`` says what is computed. Its index space is a list of *digits*: out
 of them being the *vector digit*, which lies across the lanes. Six shapes of loop nest cover everything:
 
 - ``map`` (``maps.py``): no reduction. A tile is a block of the vector digit at one place of the outer digits.
-  Gathers from columns begin with a copy of them (``staging.py``).
+  Gathers from columns begin with a copy of them (``staging.py``). What is interleaved is done group by group (``weaving.py``).
 - ``window`` (``window.py``): the same, each result from a few positions that are written out.
 - ``copy`` (``copies.py``): the same, short rows that are copied as they are.
 - ``tiled`` (``tiled.py``): no reduction, and some loads lie across: blocks are transposed in registers.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial, reduce
 
 from flambeau._codegen.ir import Value, i64
-from flambeau._codegen.loops import copies, spreading, staging, straight, tables, window
+from flambeau._codegen.loops import copies, spreading, staging, straight, tables, weaving, window
 from flambeau._codegen.loops.body import EVERYTHING, LINES, NOTHING, Body
 from flambeau._codegen.loops.spec import BLOCK, EFFECTS, LIGHT, VECTOR, bounds_of
 
@@ -112,6 +112,7 @@ def shared(body: Body) -> list[int]:
         not body.spec.outer
         or body.spec.mode != "map"
         or body.spec.staged
+        or body.spec.woven
         or any(bounds_of(instr) or instr.op == "check" for instr in body.instructions)
     ):
         return []
@@ -184,9 +185,9 @@ def _hoist(body: Body, digits: list[int]) -> None:
 def _emit_line(body: Body, first: Value, last: Value) -> None:
     f = body.f
     is_window = body.spec.mode == "window"
-    do = window.at_vector if is_window else at_vector
+    do = window.at_vector if is_window else partial(weaving.at_vector, alone=at_vector) if body.spec.woven else at_vector
     is_narrow = all(instr.dtype.itemsize <= 4 for number, instr in enumerate(body.instructions) if body.is_vector(number))
-    is_light = len(body.instructions) <= LIGHT and is_narrow and not is_window and not tables.indices(body)
+    is_light = len(body.instructions) <= LIGHT and is_narrow and not is_window and not body.spec.woven and not tables.indices(body)
     width = VECTOR * (2 if is_light else 1)
     if any(map(bounds_of, body.instructions)):
         _emit_bounded(body, first, last, width, do)
@@ -195,7 +196,10 @@ def _emit_line(body: Body, first: Value, last: Value) -> None:
     _vectors(body, first, whole, width, do, masked=False)
     if is_light or body.spec.overlaps:
         whole = _emit_rest(body, first, whole, last, do)
-    _vectors(body, whole, last, VECTOR, do)
+    if body.spec.halves:
+        _vectors(body, whole, last, VECTOR // 2, do, masked=False)
+    else:
+        _vectors(body, whole, last, VECTOR, do)
 
 
 def _emit_rest(body: Body, first: Value, begin: Value, last: Value, do: AtVector) -> Value:

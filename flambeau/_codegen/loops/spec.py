@@ -91,10 +91,12 @@ class LoopSpec(NamedTuple):
         split: whether each chunk leaves a partial result (``combine_kernel`` adds them up)
         keep: whether a row may be kept in scratch memory between phases, and the positions of a window be a loop
         staged: the gathers of a ``map`` that read from a copy in scratch memory (``staging.py``)
+        woven: the extents of digits between the outer ones and the vector digit of a ``map``, whose places are done together (``weaving.py``)
         repeat: whether what is the same along a row's last digit is repeated in scratch memory: "", what is read where "sums" are made, or "everything"
         window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
             known before run time)
         inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
+        halves: whether what is left of a ``map``'s lines behind whole vectors is half of one
         overlaps: whether a place may be computed twice: nothing that is written is read
     """
 
@@ -112,15 +114,21 @@ class LoopSpec(NamedTuple):
     overlaps: bool = False
     inside: int = 0
     repeat: str = ""
+    woven: tuple[int, ...] = ()
+    halves: bool = False
 
     @property
     def digits(self) -> int:
-        """Outer digits, then (but in ``row``) the vector digit, then outer reduced digits, then the run."""
-        return self.outer + (self.mode != "row") + self.reduced + self.run
+        """Outer digits, then woven ones, then (but in ``row``) the vector digit, then outer reduced digits, then the run."""
+        return self.outer + len(self.woven) + (self.mode != "row") + self.reduced + self.run
 
     @property
     def vector_digit(self) -> int:
-        return self.digits - 1 if self.mode == "row" else self.outer
+        return self.digits - 1 if self.mode == "row" else self.outer + len(self.woven)
+
+    @property
+    def woven_digits(self) -> range:
+        return range(self.outer, self.outer + len(self.woven))
 
     @property
     def reduced_digits(self) -> range:

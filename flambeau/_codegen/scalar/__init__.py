@@ -32,4 +32,5 @@ from flambeau._codegen.scalar.registers import splat_constant as splat_constant
 from flambeau._codegen.scalar.registers import store as store
 from flambeau._codegen.scalar.registers import store_each as store_each
 from flambeau._codegen.scalar.registers import store_strided as store_strided
+from flambeau._codegen.scalar.registers import to_memory as to_memory
 from flambeau._codegen.scalar.registers import unpack as unpack

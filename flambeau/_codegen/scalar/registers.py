@@ -121,7 +121,7 @@ def from_memory(builder: Builder, value: Value, of: dtype) -> Value:
     return value if of.compute is of else halves.decode(builder, value, of)
 
 
-def _to_memory(builder: Builder, value: Value, of: dtype) -> Value:
+def to_memory(builder: Builder, value: Value, of: dtype) -> Value:
     of = of.to_real()
     if of.category == BOOL:
         return builder.cast("zext", value, vector("i8", value.width))
@@ -175,7 +175,7 @@ def store(
     Past the caches if ``stream`` holds and no lane is left out; the place must then be a multiple of the vector's size.
     """
     complex = of.category == COMPLEX
-    parts = [_to_memory(builder, part, of) for part in unpack(operand)]
+    parts = [to_memory(builder, part, of) for part in unpack(operand)]
     value = _interleave(builder, *parts) if complex else parts[0]
     if mask is None and stream is not None and value.width > 1:
         builder.stream_if(stream, value, pointer)
@@ -256,7 +256,7 @@ def load_each(builder: Builder, addresses: list[Value], of: dtype) -> Operand:
 
 def store_each(builder: Builder, operand: Operand, addresses: list[Value], of: dtype) -> None:
     """Store each lane to an address of its own, the first one first."""
-    parts = [_to_memory(builder, part, of) for part in unpack(operand)]
+    parts = [to_memory(builder, part, of) for part in unpack(operand)]
     for lane, address in enumerate(addresses):
         for number, part in enumerate(parts):
             builder.store(
@@ -277,8 +277,8 @@ def store_strided(builder: Builder, operand: Operand, pointer: Value, index: Val
         addresses = builder.select(mask, addresses, builder.splat(harmless, width))
     mask = _all(width)
     if of.category == COMPLEX:
-        re, im = (_to_memory(builder, part, of) for part in unpack(operand))
+        re, im = (to_memory(builder, part, of) for part in unpack(operand))
         builder.scatter(re, addresses, mask)
         builder.scatter(im, builder.offsets_each(addresses, 1, element), mask)
     else:
-        builder.scatter(_to_memory(builder, operand, of), addresses, mask)
+        builder.scatter(to_memory(builder, operand, of), addresses, mask)

@@ -128,3 +128,39 @@ def test_tiles_of_several_short_digits(shape: tuple[int, ...], specs: list[loops
     assert np.array_equal(found.contiguous().numpy(), x.transpose(1, 0, 3, 2, 4) + 1)
     assert np.array_equal(flambeau.tensor(x).permute(2, 0, 1, 3, 4).contiguous().numpy(), x.transpose(2, 0, 1, 3, 4))
     assert any(each.inside for each in specs)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "float32", "int64"])
+@pytest.mark.parametrize("length", [512, 513, 1030])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_groups_are_taken_apart_and_put_together(count: int, length: int, dtype: str, specs: list[loops.LoopSpec]) -> None:
+    groups = numbers((5, length, count), dtype)
+    apart = flambeau.tensor(groups).permute(2, 0, 1).contiguous()
+    assert np.array_equal(apart.numpy(), groups.transpose(2, 0, 1))
+    assert np.array_equal(apart.permute(1, 2, 0).contiguous().numpy(), groups)
+    if dtype != "bool" and 5 * length * count >= 4096 and count * groups.itemsize not in (2, 4):  # those are one element each
+        assert [each.woven for each in specs][-2:] == [(count,)] * 2
+
+
+@pytest.mark.parametrize("channels", [16, 33])
+def test_shuffled_pixels_are_groups_of_two_digits(channels: int, specs: list[loops.LoopSpec]) -> None:
+    x = numbers((3, 8, 8, 4 * channels), "float32")
+    pixels = flambeau.tensor(x).permute(0, 3, 1, 2)
+    found = flambeau.nn.functional.pixel_shuffle(pixels, 2)
+    wanted = x.reshape(3, 8, 8, channels, 2, 2).transpose(0, 3, 1, 4, 2, 5).reshape(3, channels, 16, 16)
+    assert np.array_equal(found.numpy(), wanted)
+    assert np.array_equal(flambeau.nn.functional.pixel_unshuffle(found, 2).numpy(), x.transpose(0, 3, 1, 2))
+    assert (2, 2) in [each.woven for each in specs]
+
+
+def test_groups_that_are_computed_with() -> None:
+    """Work in several dtypes, a value for each place of a group, results that replace what was read."""
+    x = np.random.default_rng(0).standard_normal((6, 333, 3)).astype(np.float32)
+    scale = np.array([[0.5], [2], [3]], np.float32)
+    planes = flambeau.tensor(x).permute(0, 2, 1) * flambeau.tensor(scale) - 1
+    assert np.array_equal(planes.contiguous().numpy(), x.transpose(0, 2, 1) * scale - 1)
+    half = flambeau.tensor(x).to(flambeau.bfloat16)
+    assert np.array_equal(half.permute(2, 0, 1).float().contiguous().numpy(), half.float().numpy().transpose(2, 0, 1))
+    tensor = flambeau.tensor(x)
+    tensor.permute(2, 0, 1).mul_(2)
+    assert np.array_equal(tensor.numpy(), x * 2)

@@ -85,3 +85,21 @@ def test_bounds_that_all_lanes_share_leave_out_whole_lines(channels: int, dtype:
     wanted[..., 1] += rows[..., 0]
     wanted[..., -2] += rows[..., -1]
     assert np.array_equal(found.numpy(), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int16", "int64"])
+@pytest.mark.parametrize("width", [8, 24, 40, 48, 56, 1000])
+def test_lines_that_end_with_half_of_a_vector(width: int, dtype: str) -> None:
+    """In place and with an index that is checked, so that nothing may be computed twice; the row after the last must stay as it is."""
+    of = getattr(flambeau, dtype)
+    x = np.random.default_rng(0).integers(1, 50, (9, width))
+    index = np.random.default_rng(1).integers(0, 9, (9, width))
+    tensor = flambeau.tensor(x).to(of)
+    tensor[:8].mul_(2).add_(3)
+    wanted = x.copy()
+    wanted[:8] = wanted[:8] * 2 + 3
+    assert np.array_equal(tensor.to(flambeau.int64).numpy(), wanted)
+    found = tensor.gather(0, flambeau.tensor(index))
+    assert np.array_equal(found.to(flambeau.int64).numpy(), np.take_along_axis(wanted, index, 0))
+    with pytest.raises(IndexError):
+        tensor.gather(0, flambeau.tensor(np.where(np.arange(width) == width - 1, 9, index))).tolist()
