@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from flambeau._ops.covering import covering_windows, joined_blocks
 from flambeau._ops.operator import Operator
-from flambeau._ops.pooling import covering_windows, joined_blocks
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 
