@@ -128,6 +128,11 @@ def plan_transposed(
     else:
         if any(extra < 0 for extra in output_padding):
             raise RuntimeError(f"{name}: negative output_padding is not supported: got {output_padding}; padding cuts off, on both sides")
+        if any(extra >= max(step, gap) for extra, step, gap in zip(output_padding, stride, dilation, strict=True)):
+            raise RuntimeError(
+                f"{name}: output padding must be smaller than either stride or dilation: no convolution leaves so much open, but got output_padding "
+                f"{output_padding}, stride {stride} and dilation {dilation}"
+            )
         sides = padding_sides(given, kernel, stride, padding, dilation)
         sizes = transposed_sizes(given, kernel, stride, sides, output_padding, dilation)
     for axis, size in enumerate(sizes):

@@ -8,6 +8,7 @@ that thread may be made to compute them: the background thread leaves a snapshot
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,12 @@ def number(value) -> float:
 
 
 def step(value) -> int:
-    """A global step as the 64-bit integer that an event holds; a fraction is an error, not silently cut off."""
+    """A global step as the 64-bit integer that an event holds; a fraction is cut off, with a warning."""
     result = int(value)
-    if result != value:
+    if isinstance(value, str):
         raise ValueError(f"global_step must be a whole number, got {value!r}")
+    if result != value:
+        warnings.warn(f"global_step must be a whole number, got {value!r}: the event is at step {result}", UserWarning, stacklevel=4)
     if not _INT64_MIN <= result <= _INT64_MAX:
         raise ValueError(f"global_step must fit a 64-bit integer, got {result}")
     return result

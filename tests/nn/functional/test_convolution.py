@@ -384,6 +384,10 @@ def zeros(*shape):
         (lambda: F.conv2d(zeros(1, 2, 0, 8), zeros(5, 2, 3, 3)), r"only the batch and the channels may be empty, but .* has H = 0"),
         (lambda: F.conv_transpose2d(zeros(1, 2, 8, 8), zeros(2, 5, 3, 3), output_padding=-1), "negative output_padding is not supported"),
         (
+            lambda: F.conv_transpose2d(zeros(1, 2, 8, 8), zeros(2, 5, 3, 3), stride=(2, 1), dilation=(1, 3), output_padding=(2, 0)),
+            r"smaller than either stride or dilation: .* got output_padding \(2, 0\), stride \(2, 1\) and dilation \(1, 3\)",
+        ),
+        (
             lambda: F.conv_transpose2d(zeros(1, 2, 8, 8), zeros(2, 5, 3, 3), stride=2, padding="same", output_padding=1),
             r"output_padding must be above -stride and at most 0, but got output_padding \(1, 1\) and stride \(2, 2\)",
         ),
