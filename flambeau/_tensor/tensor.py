@@ -459,7 +459,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
             )
         if id(self) in memo:
             return memo[id(self)]
-        made = views.detach(self).clone()
+        alone = self.device is not CPU or self.memory.wrapped or LOCAL.tape.batched
+        made = views.detach(self).clone() if alone else _copied(self, memo)
         if type(made) is not type(self):
             made = made.as_subclass(type(self))
         made.requires_grad_(self.requires_grad)
@@ -479,7 +480,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
             return _rebuild_meta, (_subclass(self), self.memory.nbytes, layout, self.requires_grad)
         buffer = self.memory.materialize() if self.memory.nbytes else None
         raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.memory.nbytes).tobytes()
-        return _rebuild, (_subclass(self), raw, layout, self.requires_grad)
+        state = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+        return _rebuild, (_subclass(self), raw, layout, self.requires_grad), state or None
 
     # -- Python's protocols ----------------------------------------------------------------------------------------
 
@@ -585,6 +587,15 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 def _subclass(tensor: Tensor) -> type | None:
     """The class of a tensor that is no plain one: the name of that depends on who asks (``_alias.py``)."""
     return None if type(tensor) is Tensor else type(tensor)
+
+
+def _copied(tensor: Tensor, memo: dict) -> Tensor:
+    """A tensor that lies as another does in a copy of all its memory, which copies of others over the same memory share."""
+    memory, dtype = tensor.memory, tensor.layout.dtype
+    if id(memory) not in memo:
+        whole = views.detach(tensor).as_strided((memory.nbytes // dtype.itemsize,), (1,), 0)
+        memo[id(memory)] = whole.clone().memory
+    return new_tensor(memo[id(memory)], tensor.layout)
 
 
 def _rebuild(cls: type | None, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
