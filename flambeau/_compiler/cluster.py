@@ -61,13 +61,7 @@ class Clustering:
         for node in needed:
             for argument in node.args:
                 self._users.setdefault(argument.index, []).append(node)
-        self._updating: set[int] = set()
-        """Nodes that only lead, by elementwise steps, to what replaces inputs."""
-        for node in reversed(needed) if overwriting else ():
-            users = self._users.get(node.index, ())
-            ends = node.index in overwriting if not users else all(user.index in self._updating for user in users)
-            if ends and node.kind in ("map", "cast"):
-                self._updating.add(node.index)
+        self._update_of = self._find_updates(needed) if overwriting else {}
         in_memory = set(self._roots)
         for node in needed:
             if node.kind in ("gather", "update"):  # loops, but they reach into the memory of what they read from or write to
@@ -81,6 +75,26 @@ class Clustering:
                 self._place(node)
             else:
                 self._alone(node)
+
+    def _find_updates(self, needed: Sequence[Node]) -> dict[int, list[Node]]:
+        """For each node that only leads, by elementwise steps, to what replaces inputs: the steps of the same update."""
+        leading: set[int] = set()
+        for node in reversed(needed):
+            users = self._users.get(node.index, ())
+            ends = node.index in self._overwriting if not users else all(user.index in leading for user in users)
+            if ends and node.kind in ("map", "cast") and not is_uniform(node):
+                leading.add(node.index)
+        found: dict[int, list[Node]] = {}
+        for node in needed:
+            if node.index not in leading:
+                continue
+            update = found[node.index] = [node]
+            for argument in node.args:
+                other = found.get(argument.index, update)
+                if other is not update:
+                    update += other
+                    found.update((each.index, update) for each in other)
+        return found
 
     # -- the dependency graph of clusters --------------------------------------------------------------------------
 
@@ -128,7 +142,7 @@ class Clustering:
     def _place(self, node: Node) -> None:
         """Put a node into the cluster of an argument, merging the clusters of several, or into a new one."""
         for cluster in sorted(self.sources(node), key=lambda each: -each.number):
-            if not self._is_for_later(node, cluster) and not self._starts_update(node, cluster) and self._join(node, cluster):
+            if not self._is_for_later(node, cluster) and not self._is_of_long_update(node, cluster) and self._join(node, cluster):
                 for other in self.sources(node):
                     if other is not self.home[node.index]:
                         self._merge(self.home[node.index], other, node)
@@ -168,21 +182,15 @@ class Clustering:
         others = {each.attrs[1] for each in cluster.nodes if each.kind == "reduce" and each.args[0].shape == node.args[0].shape}
         return bool(others) and node.attrs[1] not in others
 
-    def _starts_update(self, node: Node, cluster: Cluster) -> bool:
-        """Whether a node is the first of many that update an input by a result of the cluster's reductions, as Adam's are by a bias's gradient.
+    def _is_of_long_update(self, node: Node, cluster: Cluster) -> bool:
+        """Whether a node is one of many steps that update an input by a result of the cluster's reductions, as Adam's are by a bias's gradient.
 
         As contractions do, reductions take along what is short: they and updates are a kernel each, and not one of each reduction.
         """
-        if node.index not in self._updating or cluster.reduced is None:
+        update = self._update_of.get(node.index, ())
+        if cluster.reduced is None or sum(each.kind != "cast" for each in update) <= MOST_OF_UPDATE:
             return False
-        if not all(self._after_reduction(cluster, base) for base, _ in map(base_of, node.args) if self.home.get(base.index) is cluster):
-            return False
-        found, pending = {node.index: node}, [node]
-        while pending and len(found) <= 2 * MOST_OF_UPDATE:
-            new = [user for user in self._users.get(pending.pop().index, ()) if user.index not in found]
-            found.update((user.index, user) for user in new)
-            pending += new
-        return sum(each.kind != "cast" for each in found.values()) > MOST_OF_UPDATE
+        return all(self._after_reduction(cluster, base) for base, _ in map(base_of, node.args) if self.home.get(base.index) is cluster)
 
     def _join_sibling(self, node: Node) -> bool:
         """Put a reduction into a cluster that reads the same memory at the same positions and reduces alike."""

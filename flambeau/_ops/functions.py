@@ -449,7 +449,6 @@ def _lerp(graph: Graph, start: Node, end: Node, weight: Node) -> Node:
 
 def nearer_end(graph: Graph, start: Node, end: Node, weight: Node) -> Node:
     """``lerp`` of real numbers, rounded twice."""
-    weight = weight.expand(start.shape) if weight.ndim == 0 and start.ndim else weight
     near = graph.map("abs", weight) < 0.5
     return graph.map("fma", graph.where(near, weight, weight - 1.0), end - start, graph.where(near, start, end))
 
