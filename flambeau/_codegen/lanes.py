@@ -256,15 +256,38 @@ def rarely(condition: Lanes, values: Sequence[Lanes], body: Callable[[], Sequenc
     return [value.of(builder.load(place, value.type)) for value, place in zip(values, places, strict=True)]
 
 
-def in_pieces(function: Callable[[Lanes], Lanes], x: Lanes) -> Lanes:
-    """``function(x)``, of the same type, as many lanes at a time as fill a register: in a loop, for what is seldom done and should be short."""
-    builder = x.builder
-    width = (512 if "avx512f" in builder.module.features else 256) // x.bits
+def seldom(
+    name: str, x: Lanes, values: Sequence[Lanes], is_rare: Callable[[Lanes], Lanes], body: Callable[[Lanes], Sequence[Lanes]]
+) -> list[Lanes]:
+    """``values``, and in the lanes where ``is_rare(x)`` holds what ``body(x)`` gives: for what is seldom done and should be short.
+
+    It is done as many lanes at a time as fill a register, and in a kernel by a function of that name, which kernels share.
+    """
+    builder, width = x.builder, (512 if "avx512f" in x.builder.module.features else 256) // x.bits
     if x.width <= width:
-        return function(x)
-    source, result = builder.alloca(x.type), builder.alloca(x.type)
-    builder.store(x.value, source)
-    with builder.loop(0, x.width, width) as pieces:
-        piece = x.of(builder.load(builder.offset(source, pieces.index, x.element), vector(x.element, width)))
-        builder.store(function(piece).value, builder.offset(result, pieces.index, x.element))
-    return x.of(builder.load(result, x.type))
+        return rarely(is_rare(x), values, lambda: body(x))
+    places = [builder.alloca(each.type) for each in (x, *values)]
+    for value, place in zip(values, places[1:], strict=True):
+        builder.store(value.value, place)
+
+    def by_pieces(f: Builder, source: Value, results: Sequence[Value], count: Value) -> None:
+        with f.loop(0, count, width) as pieces:
+            piece = Lanes(f, f.load(f.offset(source, pieces.index, x.element), vector(x.element, width)))
+            condition = is_rare(piece)
+            for rare, result in zip(body(piece), results, strict=True):
+                place = f.offset(result, pieces.index, rare.element)
+                f.store(condition.select(rare, rare.of(f.load(place, rare.type))).value, place)
+
+    with builder.when(is_rare(x).any().value):
+        builder.store(x.value, places[0])
+        count = Value(str(x.width), "i64")
+        if builder.is_internal:  # it may itself be shared
+            by_pieces(builder, places[0], places[1:], count)
+        else:
+            if not builder.module.has_function(name):
+                labels = [("ptr", f"place{number}") for number in range(len(places))]
+                f = builder.module.function(name, [*labels, ("i64", "count")], linkage="internal", attributes="cold noinline")
+                by_pieces(f, f.parameters[0], f.parameters[1:-1], f.parameters[-1])
+                f.ret()
+            builder.call(f"@{name}", *places, count)
+    return [value.of(builder.load(place, value.type)) for value, place in zip(values, places[1:], strict=True)]

@@ -44,8 +44,8 @@ def split(text: str) -> tuple[str, dict[str, str]]:
             continue
         name = _PREFIX + sha256(content.encode()).hexdigest()[:24]
         names[_label(head)] = f"@{name}"
+        rest += (text[done:start], "" if name in parts else f"declare {_signature(head)}\n")
         parts[name] = content.replace("@PART(", f"@{name}(", 1)
-        rest += (text[done:start], f"declare {_signature(head)}\n")
         done = end
     kept = "".join((*rest, text[done:]))
     if names:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flambeau._codegen.ir import Module
-from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
+from flambeau._codegen.lanes import Lanes, polynomial, rarely, seldom
 from tests._codegen.elementwise import run_lanes
 
 
@@ -58,7 +58,11 @@ def test_rarely_replaces_only_lanes_that_meet_the_condition(width):
 
 @pytest.mark.parametrize("width", [1, 4, 32])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_pieces_give_what_the_whole_gives(width, dtype):
+def test_what_is_seldom_done_is_done_where_the_condition_holds(width, dtype):
+    def body(x: Lanes) -> Lanes:
+        first, second = seldom("times_ten", x, [x, x + 1.0], lambda x: x > 2.0, lambda x: [x * 10.0, x * 100.0])
+        return first + second
+
     x = np.linspace(-3, 3, 64, dtype=dtype)
-    body = lambda x: (x * x).fma(x, x + 1.0)
-    np.testing.assert_array_equal(run_lanes(lambda x: in_pieces(body, x), x, width=width), run_lanes(body, x, width=width))
+    expected = np.where(x > 2, x * dtype(10) + x * dtype(100), x + (x + dtype(1)))
+    np.testing.assert_array_equal(run_lanes(body, x, width=width), expected)

@@ -84,6 +84,15 @@ def test_a_part_may_be_called_by_its_address(cache_home: Path) -> None:
     assert apply(jit.compile_kernels({name: source})[name], -2.0) == 6.0
 
 
+def test_functions_that_say_the_same_are_one_part() -> None:
+    text = module("f")
+    start, end = text.index("define internal"), text.index("define void")
+    twice = text[:end] + text[start:end].replace("@helper", "@other") + text[end:].replace("@helper", "@other")
+    rest, apart = parts.split(twice)
+    (name,) = apart
+    assert rest.count("declare float @part_") == 1 and f"call float @{name}(" in rest
+
+
 def test_kernels_share_a_part(cache_home: Path) -> None:
     first, second = fresh_name(), fresh_name()
     before = jit.statistics()["compiled"]

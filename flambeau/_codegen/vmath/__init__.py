@@ -22,6 +22,7 @@ from flambeau._codegen.vmath.erf import gelu as gelu
 from flambeau._codegen.vmath.erf import ndtr as ndtr
 from flambeau._codegen.vmath.exponential import exp as exp
 from flambeau._codegen.vmath.exponential import exp2 as exp2
+from flambeau._codegen.vmath.exponential import exp_of_minus_magnitude as exp_of_minus_magnitude
 from flambeau._codegen.vmath.exponential import expm1 as expm1
 from flambeau._codegen.vmath.exponential import sigmoid as sigmoid
 from flambeau._codegen.vmath.exponential import silu as silu

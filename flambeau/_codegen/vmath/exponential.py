@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from flambeau._codegen.ir import Value
-from flambeau._codegen.lanes import Lanes, in_pieces, polynomial, rarely
+from flambeau._codegen.lanes import Lanes, polynomial, seldom
 from flambeau._codegen.vmath.formats import Format, format_of
 from flambeau._codegen.vmath.pairs import fast_two_sum, two_product
 
@@ -115,7 +115,7 @@ def _power(n: Lanes, of: Format) -> Lanes:
 
 def exp(x: Lanes) -> Lanes:
     limits = _LIMITS[x.element]
-    return _fading(_exp, x.at_most(limits.overflow), limits.normal, limits.underflow, limits.large)
+    return _fading("exp", _exp, x.at_most(limits.overflow), limits.normal, limits.underflow, limits.large)
 
 
 def _exp(x: Lanes, scale: Scale) -> Lanes:
@@ -125,7 +125,7 @@ def _exp(x: Lanes, scale: Scale) -> Lanes:
 
 def exp2(x: Lanes) -> Lanes:
     of = format_of(x)
-    return _fading(_exp2, x.at_most(of.bias + 2.0), 1.0 - of.bias, -of.bias - of.mantissa - 3.0, float(of.bias))
+    return _fading("exp2", _exp2, x.at_most(of.bias + 2.0), 1.0 - of.bias, -of.bias - of.mantissa - 3.0, float(of.bias))
 
 
 def _exp2(x: Lanes, scale: Scale) -> Lanes:
@@ -136,7 +136,9 @@ def _exp2(x: Lanes, scale: Scale) -> Lanes:
     return scale(exp_of_reduced(r), shifted)
 
 
-def _fading(function: Callable[[Lanes, Scale], Lanes], x: Lanes, normal: float, underflow: float, large: float | None = None) -> Lanes:
+def _fading(
+    name: str, function: Callable[[Lanes, Scale], Lanes], x: Lanes, normal: float, underflow: float, large: float | None = None
+) -> Lanes:
     """A function whose result is 0 below ``underflow``, from there to ``normal`` a subnormal number, and above ``large`` perhaps too large for
     ``_scale_normal`` (which it never is if that is ``None``).
 
@@ -145,10 +147,12 @@ def _fading(function: Callable[[Lanes, Scale], Lanes], x: Lanes, normal: float, 
     """
     small = x < normal
     result = small.select(0.0, function(small.select(0.0, x), _scale_normal))
-    is_rare = small & (x > underflow)
-    if large is not None:
-        is_rare = is_rare | (x > large)
-    return rarely(is_rare, [result], lambda: [in_pieces(lambda piece: function(piece, scale), x.at_least(underflow))])[0]
+
+    def is_rare(x: Lanes) -> Lanes:
+        fades = (x < normal) & (x > underflow)
+        return fades if large is None else fades | (x > large)
+
+    return seldom(f"rare_{name}_{x.element}", x, [result], is_rare, lambda x: [function(x.at_least(underflow), scale)])[0]
 
 
 def short_exp2(x: Lanes) -> Lanes:
@@ -184,20 +188,20 @@ def expm1(x: Lanes) -> Lanes:
     return (half == 0.5).select((x == 0.0).select(x, small), result)
 
 
-def sigmoid(x: Lanes) -> Lanes:
-    """``1 - q`` or ``e - e q`` with ``e = exp(-|x|)``, ``q = e / (1 + e)``, so that small results keep their precision."""
-    e = _exp_of_minus_magnitude(x)
+def sigmoid(x: Lanes, e: Lanes | None = None) -> Lanes:
+    """``1 - q`` or ``e - e q`` with ``e = exp(-|x|)`` (which may be known), ``q = e / (1 + e)``, so that small results keep their precision."""
+    e = exp_of_minus_magnitude(x) if e is None else e
     whole = (x < 0.0).select(e, x.constant(1.0))
     return (-whole).fma(e / (e + 1.0), whole)
 
 
-def silu(x: Lanes) -> Lanes:
+def silu(x: Lanes, e: Lanes | None = None) -> Lanes:
     """``x sigmoid(x)``, where x is positive with a rounding less than the product with the sigmoid."""
-    e = _exp_of_minus_magnitude(x)
+    e = exp_of_minus_magnitude(x) if e is None else e
     whole = (x < 0.0).select(x * e, x)
     return (x == math.inf).select(x, (-whole).fma(e / (e + 1.0), whole).copysign(x))
 
 
-def _exp_of_minus_magnitude(x: Lanes) -> Lanes:
+def exp_of_minus_magnitude(x: Lanes) -> Lanes:
     limits = _LIMITS[x.element]
-    return _fading(_exp, -x.abs(), limits.normal, limits.underflow)  # at most 1
+    return _fading("exp_at_most_1", _exp, -x.abs(), limits.normal, limits.underflow)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from flambeau._codegen.lanes import Lanes, polynomial, rarely
+from flambeau._codegen.lanes import Lanes, polynomial, seldom
 from flambeau._codegen.vmath.formats import format_of
 from flambeau._codegen.vmath.pairs import Pair, two_sum
 
@@ -61,11 +61,11 @@ def reduce(x: Lanes) -> tuple[Lanes, Lanes]:
     of = format_of(x)
     shift = of.mantissa + 2
 
-    def rare() -> list[Lanes]:
+    def rare(x: Lanes) -> list[Lanes]:
         subnormal = (x > 0.0) & (x < of.smallest_normal)
         return [subnormal.select(x * 2.0**shift, x), subnormal.select(x.constant(-float(shift)), _special_k(x))]
 
-    x, more = rarely(~_is_normal(x), [x, x.constant(0.0)], rare)
+    x, more = seldom(f"rare_log_{x.element}", x, [x, x.constant(0.0)], lambda x: ~_is_normal(x), rare)
     mantissa, k = split(x)
     return mantissa, k.to_float() + more
 
@@ -118,7 +118,8 @@ def log_of_pair(x: Pair) -> Lanes:
     high, low = x
     of = format_of(high)
     zero = high.constant(0.0)
-    low, more = rarely(~_is_normal(high), [low, zero], lambda: [zero, _special_k(high)])
+    rare = lambda high: [high.constant(0.0), _special_k(high)]
+    low, more = seldom(f"rare_log_of_pair_{high.element}", high, [low, zero], lambda high: ~_is_normal(high), rare)
     mantissa, k = split(high)
     # Beyond, the low part no longer counts, and this would not be a normal number.
     scale = ((of.bias - k.at_most(of.bias - 1)) << of.mantissa).as_float()
