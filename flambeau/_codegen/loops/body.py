@@ -8,7 +8,7 @@ from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops import interleaved, spreading, staging, tables
+from flambeau._codegen.loops import interleaved, magnitudes, spreading, staging, tables
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -171,6 +171,8 @@ class Body:
         for access, (start, strides) in zip(self.spec.accesses, self.parameters.access, strict=True):
             self.bases.append(self.parameter(start + 1) if access.dtype is None else self.buffer(start))
             self.strides.append({digit: self.parameter(position) for digit, position in strides.items()})
+        has_numbers = any(instr.op == "number" for instr in self.instructions)
+        self.numbers = self.f.load(self.f.offset(self.table, 1, "ptr"), "ptr") if has_numbers else None
         self.streams = {number: self.f.compare("ne", self.parameter(position), 0) for number, position in self.parameters.streams.items()}
         self.extras = {
             number: [self.parameter(position + each) for each in range(_extra_count(self.instructions[number]))]
@@ -233,8 +235,8 @@ class Body:
         if instr.op == "constant":
             return scalar.splat_constant(instr.dtype, instr.attrs[0], 1)
         if instr.op == "number":
-            place = f.offset(f.load(f.offset(self.table, 1, "ptr"), "ptr"), self.extras[number][0], "i64")
-            return scalar.load(f, place, instr.dtype, 1)
+            assert self.numbers is not None
+            return scalar.load(f, f.offset(self.numbers, self.extras[number][0], "i64"), instr.dtype, 1)
         if number in self.guards:
             return self._is_any_outside(instr, width)
         if instr.args[0] in self.guards:
@@ -256,11 +258,18 @@ class Body:
             if width > 1 and is_zero and shared.text in self.masks:
                 return scalar.keep_if(f, self.masks[shared.text], operands[1])
             return scalar.select(f, condition, operands[1], operands[2])
+        if (fading := magnitudes.compute(self, name, instr.args[0], operands[0])) is not None:
+            return scalar.round_to(f, fading, instr.dtype)
         found = scalar.emit(f, name, self.instructions[instr.args[0]].dtype, *operands)
-        if instr.dtype is dtypes.bool and width == 1 and "avx512f" not in f.module.features:
-            assert isinstance(found, Value)
-            self.masks[found.text] = f.cast("sext", found, "i64")
+        if width == 1:
+            self.note_mask(number, found)
         return found
+
+    def note_mask(self, number: int, value: Operand) -> None:
+        """Remember a condition that all lanes share as a mask, where masks have no registers."""
+        if self.instructions[number].dtype is dtypes.bool and "avx512f" not in self.f.module.features:
+            assert isinstance(value, Value)
+            self.masks[value.text] = self.f.cast("sext", value, "i64")
 
     # -- guards ----------------------------------------------------------------------------------------------------
 

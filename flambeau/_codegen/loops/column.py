@@ -7,34 +7,37 @@ known once for each result lies in a line of its own, a *slot*.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Value, bits, element_type, i64, vector
+from flambeau._codegen.ir import Value, bits, i64
+from flambeau._codegen.loops import lines
 from flambeau._codegen.loops.body import Body
+from flambeau._codegen.loops.lines import Line, new_line
 from flambeau._codegen.loops.reducing import Chunks, Total, combine, grouped, is_ordered, neutral, take
 from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
-from flambeau._types.dtype import BOOL
 from flambeau._types.dtype import dtype as DType
 
 AtVector = Callable[[Value, "Value | None"], None]
 """What is done at a vector of results: ``(the first of them, counted from the tile's, mask)``."""
+Aside = dict[int, list[tuple[Value, str]]]
+"""Arrays of what instructions give at some positions of a lane, part by part, with the types of their elements."""
 LANE_BYTES = 128 << 10
 """Memory for the lanes of a tile: it should leave room in the second-level cache."""
 MOST_VECTORS = 64
-ROWS = (8, 2)
-"""Positions of a lane that are added while it is in registers: as many, or else as many. Sums over rows of 4096² with tiles of 1024 results, on a
-Zen 4: one by one 9 GB/s, by twos 13, by fours 18, by eights 24 (with tiles of 128 results 8, 11, 15 and 18)."""
-MOST_COPIES = 32
-"""Instructions of a phase that are written out for several positions."""
+ROWS = 8
+"""Positions of a lane that are added while it is in registers. Sums over rows of 4096² with tiles of 1024 results, on a Zen 4: one by one 9 GB/s, by twos 13,
+by fours 18, by eights 24 (with tiles of 128 results 8, 11, 15 and 18)."""
+FEW = 4
+"""So few instructions of a phase are written out for four positions, others for two. (They were for eight, for two and for one, which was half of a kernel.)"""
+SHORT = 128
+"""The positions of a shorter run are added four lanes at a time, which stay in registers from the first to the last."""
 NEAR = 1 << 13
 """The elements of a tile during which the next one is asked for: sums over the third of (32, 64, 56, 56), whose lanes jump about in 12 KB, took 1.3 times as
 long without, and those over the second twice as long with it."""
-APART = 33
-"""Vectors between the lanes of two reductions: a load that lies a multiple of 4096 bytes from a store just before waits for it."""
 
 
 def most_vectors(spec: LoopSpec) -> int:
@@ -50,43 +53,6 @@ def _bytes(of: DType) -> int:
     return sum(max(1, bits(type) // 8) for type in scalar.register_types(of, 1))
 
 
-class Line:
-    """Memory for an operand of every result of a tile, or for several such lines."""
-
-    def __init__(self, body: Body, of: DType, vectors: int, lines: int = 1, pitch: Value | None = None) -> None:
-        self.f = body.f
-        self.pitch = pitch
-        self.is_bool = of.category == BOOL
-        self.types = [vector("i8", VECTOR)] if self.is_bool else scalar.register_types(of, VECTOR)
-        apart = APART + lines if lines > 1 else 0
-        self.memory = [self.f.alloca(type, vectors * lines + apart) for type in self.types]
-
-    def _places(self, at: Value, line: Value | None) -> list[tuple[Value, str]]:
-        if line is not None and self.pitch is not None:
-            at = self.f.add(at, self.f.mul(line, self.pitch))
-        return [(self.f.offset(memory, at, element_type(type)), type) for memory, type in zip(self.memory, self.types, strict=True)]
-
-    def load(self, at: Value, line: Value | None = None, instead: tuple[Value, Line] | None = None) -> Operand:
-        """A vector of results, the first of which is the tile's ``at``-th; or, where a condition holds, the first vector of another line."""
-        places = self._places(at, line)
-        if instead is not None:
-            places = [
-                (self.f.select(instead[0], memory, place), type) for memory, (place, type) in zip(instead[1].memory, places, strict=True)
-            ]
-        parts = [self.f.load(place, type, align=_align(type)) for place, type in places]
-        return scalar.pack([self.f.compare("ne", part, 0) if self.is_bool else part for part in parts])
-
-    def store(self, operand: Operand, at: Value, line: Value | None = None) -> None:
-        for part, (place, type) in zip(scalar.unpack(operand), self._places(at, line), strict=True):
-            if part.width != VECTOR:
-                part = self.f.splat(part, VECTOR)
-            self.f.store(self.f.cast("zext", part, type) if self.is_bool else part, place, align=_align(type))
-
-
-def _align(type: str) -> int:
-    return min(64, VECTOR * bits(type) // 8)
-
-
 class _Phase(NamedTuple):
     """What a phase has to do.
 
@@ -95,7 +61,8 @@ class _Phase(NamedTuple):
         ordered: the reductions that have lanes
         once: what is computed for a position, whatever the result
         needs: what is computed for a position and is not known before
-        rows: how many positions of a lane are added together, the most first; the rest follow one by one
+        slots: what is known once for each result, and is needed
+        by_lanes: whether several positions of a lane are added together: they lie along one digit
     """
 
     reductions: list[int]
@@ -103,7 +70,19 @@ class _Phase(NamedTuple):
     ordered: list[int]
     once: list[int]
     needs: list[int]
-    rows: tuple[int, ...]
+    slots: list[int]
+    by_lanes: bool
+
+
+class _Lane(NamedTuple):
+    """A lane: its ``line``, and where what it has so far lies: there, or if nothing has been added yet, in the only vector of another line (``mask`` is 0)."""
+
+    line: Line
+    before: Line
+    mask: Value
+
+    def load(self, at: Value) -> Operand:
+        return self.before.load(self.line.f.binary("and", at, self.mask))
 
 
 class Column:
@@ -116,6 +95,8 @@ class Column:
         self.tile = self.f.mul(body.parameter(body.parameters.extent), i64(VECTOR))  # results in a tile
         self.extent = body.extents[body.vector_digit]
         self.blocks = self.f.binary("udiv", self.f.add(self.extent, self.f.sub(self.tile, i64(1))), self.tile)
+        is_even = self.f.compare("eq", self.f.binary("and", self.extent, i64(VECTOR - 1)), 0)  # no vector is moved from its place
+        body.streams = {access: self.f.binary("and", streams, is_even) for access, streams in body.streams.items()}
         self.outer = frozenset(range(body.spec.outer))
         self.outside = self.outer | {body.vector_digit}
         self.slots: dict[int, Line] = {}
@@ -125,12 +106,12 @@ class Column:
         # An odd number of vectors from one lane to the next: lanes that lie a multiple of 4096 bytes apart would push each other out of the cache.
         pitch = self.f.binary("or", self.tile, VECTOR)
         self.lanes = {
-            number: Line(body, instr.dtype, self.vectors, LANES if is_ordered(instr) else 1, pitch) for number, instr in reductions
+            number: new_line(self.f, instr.dtype, self.vectors, LANES if is_ordered(instr) else 1, pitch) for number, instr in reductions
         }
-        self.neutral = {number: Line(body, instr.dtype, 1) for number, instr in reductions if is_ordered(instr)}
+        self.neutral = {number: new_line(self.f, instr.dtype, 1) for number, instr in reductions if is_ordered(instr)}
         self.totals = {number: Total(self.f, instr) for number, instr in reductions}
         self.total_lines = {
-            number: [Line(body, total.dtype, self.vectors) for _ in range(1 + total.is_compensated)]
+            number: [new_line(self.f, total.dtype, self.vectors) for _ in range(1 + total.is_compensated)]
             for number, total in self.totals.items()
         }
 
@@ -181,6 +162,7 @@ class Column:
         body.unravel(row, list(range(self.spec.outer)))
         self.first = f.mul(block, self.tile)
         self.count = f.intrinsic("smin", self.tile, f.sub(self.extent, self.first))
+        self.whole = f.select(f.compare("sge", self.extent, VECTOR), self.count, i64(0))  # results in whole vectors
         self.slots = {}
 
     def _leave(self, known: dict[int, Operand]) -> None:
@@ -190,20 +172,21 @@ class Column:
     def across(self, at_vector: AtVector) -> None:
         """Loops over the vectors of the tile: ``at_vector(first result of the vector, mask)``."""
         self._whole_vectors(at_vector)
-        self._last_vector(at_vector)
+        self._only_vector(at_vector)
 
     def _whole_vectors(self, at_vector: AtVector) -> None:
+        """The last of them ends where the results do: some are computed twice, since what is written is not read."""
         body, f = self.body, self.f
-        with f.loop(0, f.binary("and", self.count, i64(-VECTOR)), VECTOR) as vectors:
-            body.places[body.vector_digit] = f.add(self.first, vectors.index)
+        with f.loop(0, self.whole, VECTOR) as vectors:
+            body.places[body.vector_digit] = f.intrinsic("smin", f.add(self.first, vectors.index), f.sub(self.extent, VECTOR))
             known = dict(body.values)
             at_vector(vectors.index, None)
             body.values = known
 
-    def _last_vector(self, at_vector: AtVector) -> None:
-        """What is no whole vector, if there is any."""
+    def _only_vector(self, at_vector: AtVector) -> None:
+        """The results if there are fewer than a vector has."""
         body, f = self.body, self.f
-        with f.loop(f.binary("and", self.count, i64(-VECTOR)), self.count, VECTOR) as vectors:
+        with f.loop(self.whole, self.count, VECTOR) as vectors:
             body.places[body.vector_digit] = f.add(self.first, vectors.index)
             known = dict(body.values)
             at_vector(vectors.index, body.first_lanes(f.sub(self.count, vectors.index), VECTOR))
@@ -220,18 +203,20 @@ class Column:
                 self.body.values[number] = value
 
     def _at_results(self, phase: int, stored: set[int]) -> None:
-        """What is known once for each result by the start of a phase: scalars in registers, vectors in slots."""
+        """What is known once for each result by the start of a phase, and wanted by then: scalars in registers, vectors in slots."""
         body = self.body
         for number in body.known_at(self.outer, phase):
             if all(argument in body.values for argument in self.spec.body[number].args):
                 body.values[number] = body.compute(number, 1, None)
-        new = [number for number in body.known_at(self.outside, phase) if number not in self.slots and number not in self.passing]
         due = [
             number
             for number, instr in enumerate(self.spec.body)
             if instr.op in EFFECTS and number not in stored and not body.is_inner(number) and body.phase[number] <= phase
         ]
         stored.update(due)
+        reductions, stores = body.wanted(phase)
+        soon = body.needed((*reductions, *stores, *due), self.slots)
+        new = [number for number in body.known_at(self.outside, phase) if number in soon and number not in self.passing]
         for number in [number for number in due if not body.is_vector(number)]:
             body.effect(number, 1, None)
             due.remove(number)
@@ -242,7 +227,7 @@ class Column:
         self.passing.update(number for number in new if number not in wanted)
         for number in new:
             if number in wanted:
-                self.slots[number] = Line(body, self.spec.body[number].dtype, self.vectors)
+                self.slots[number] = new_line(self.f, self.spec.body[number].dtype, self.vectors)
 
         def at_vector(at: Value, mask: Value | None) -> None:
             for number in new:
@@ -250,9 +235,10 @@ class Column:
                 body.values[number] = body.compute(number, VECTOR, mask)
                 if number in self.slots:
                     self.slots[number].store(body.values[number], at)
-            for number in due:
-                self._recall(self.spec.body[number].args, at)
-                body.effect(number, VECTOR, mask)
+            with self.f.stores_together():
+                for number in due:
+                    self._recall(self.spec.body[number].args, at)
+                    body.effect(number, VECTOR, mask)
 
         self.across(at_vector)
 
@@ -272,18 +258,16 @@ class Column:
 
         self.chunks.each([], chunk)
         for number in reductions:
-            self.slots[number] = Line(body, self.spec.body[number].dtype, self.vectors)
+            self.slots[number] = new_line(self.f, self.spec.body[number].dtype, self.vectors)
         self._each_vector(reductions, self._finish)
         for number in reductions:
             if not body.is_vector(number):  # all results are alike
                 first = self.slots.pop(number).load(i64(0))
                 body.values[number] = scalar.pack([f.extract(part, 0) for part in scalar.unpack(first)])
 
-    def _each_vector(
-        self, numbers: Sequence[int], do: Callable[[int, Value], None], start: Value | None = None, stop: Value | None = None
-    ) -> None:
-        """Loops over the vectors (of all results, or some) that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
-        with self.f.loop(start or i64(0), stop or self.count, VECTOR) as vectors:
+    def _each_vector(self, numbers: Sequence[int], do: Callable[[int, Value], None]) -> None:
+        """Loops over the vectors that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
+        with self.f.loop(0, self.count, VECTOR) as vectors:
             for number in numbers:
                 do(number, vectors.index)
 
@@ -311,138 +295,179 @@ class Column:
         f = self.f
         phase = self._phase(reductions, stores)
         length = f.sub(last, first)
-        halvings = self._halvings(length)
-        taking = f.intrinsic("smax", f.binary("shl", i64(1), halvings), i64(4))  # so many lanes have a position, or count as if they had
         held = i64(0)  # results of which lanes are in registers
-        if phase.rows and not self.spec.reduced and phase.ordered == reductions:
-            is_short = f.compare("slt", length, i64(LANES * phase.rows[0]))
-            held = f.select(is_short, f.binary("and", self.count, i64(-VECTOR)), i64(0))
+        if phase.by_lanes and not self.spec.reduced and phase.ordered == reductions:
+            is_short = f.compare("slt", length, i64(SHORT))
+            held = f.select(is_short, self.whole, i64(0))
             with f.when(is_short):
-                self._by_fours(phase, first, last, taking)
-        with f.loop(length, f.binary("shl", i64(1), halvings)) as lanes:  # lanes that no position belongs to
-            self._each_vector(
-                phase.ordered, lambda number, at: self.lanes[number].store(self._start(number), at, lanes.index), held, self.count
-            )
+                self._by_fours(phase, first, last)
         others = [number for number in reductions if number not in phase.ordered]
-        self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
+        if others:
+            self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
 
         def line(is_first: Value, carried: list[Value]) -> list[Value]:
-            if not phase.rows:
-                self._one_by_one(phase, is_first, first, first, last, self.across)
-                return carried
-            start, stop = first, f.select(f.compare("sge", f.sub(self.count, held), VECTOR), last, first)
-            for rows in phase.rows:
-                whole = f.add(start, f.binary("and", f.sub(stop, start), i64(-LANES * rows)))
-                self._rows(phase, rows, is_first, start, whole, first)
-                start = whole
-            self._one_by_one(phase, is_first, first, start, stop, self._whole_vectors)
-            self._last_vector(lambda at, mask: self._by_lanes(phase, at, mask, is_first, first, last))
+            if phase.by_lanes:
+                self._rows(phase, is_first, first, f.select(f.compare("slt", held, self.whole), last, first))
+                self._only_vector(lambda at, mask: self._by_lanes(phase, at, mask, is_first, first, last))
+            else:
+                self._one_by_one(phase, is_first, first, last)
             return carried
 
         self.chunks.lines_of(first_line, last_line, [], line)
-        self._fold(phase.ordered, halvings, held, self.count)
-        if held.text != "0":
-            self._fold(phase.ordered, f.intrinsic("smax", f.sub(halvings, 2), i64(0)), i64(0), held)
+        for number in phase.ordered:
+            lines.fold(f, self.spec.body[number], self.lanes[number], length, held, self.count)
 
-    def _by_fours(self, phase: _Phase, first: Value, last: Value, taking: Value) -> None:
-        """A short run, of which so many lanes are ``taking`` part: four at a time in registers, which are folded before they are stored. (The lanes of 16
-        positions were a store and a load of memory each, and half of the time of an image of 4².)"""
+    def _by_fours(self, phase: _Phase, first: Value, last: Value) -> None:
+        """A short run: four lanes at a time in registers, which are folded before they are stored. (The lanes of 16 positions were a store and a load of
+        memory each, and half of the time of an image of 4².)"""
         body, f = self.body, self.f
         instrs = [self.spec.body[number] for number in phase.reductions]
         (run,) = self.spec.run_digits
         ahead = self._distances(phase.needs) if self.next else {}
+        # So many lanes have a position, or count as if they had; a quarter of them.
+        taking = f.intrinsic("smax", f.binary("shl", i64(1), lines.halvings(f, f.sub(last, first))), i64(4))
+        quarter = f.binary("lshr", taking, 2)
+
+        def lane(start: Value) -> list[Operand]:
+            before = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
+            with f.loop(start, last, LANES, before) as positions:
+                known = dict(body.values)
+                body.places[run] = positions.index
+                for access, distance in ahead.items():
+                    of = self.spec.accesses[access].dtype
+                    assert of is not None
+                    f.prefetch(body.element(body.pointer(access), distance, of))
+                after = grouped(instrs, positions.carried)
+                self._at_position(phase, None, after)
+                positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
+                body.values = known
+            return grouped(instrs, positions.carried)
+
+        def both(part: Callable[[Value], list[Operand]]) -> list[Operand]:
+            """What ``part`` gives for 0 combined with what it gives for 1, in a loop, so that its code is there once."""
+            before = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
+            with f.loop(0, 2, 1, before) as halves:
+                is_first = f.compare("eq", halves.index, 0)
+                after: list[Value] = []
+                for instr, one, other in zip(instrs, grouped(instrs, halves.carried), part(halves.index), strict=True):
+                    after += scalar.unpack(scalar.select(f, is_first, other, combine(f, instr, one, other)))
+                halves.carry(*after)
+            return grouped(instrs, halves.carried)
 
         def at_vector(at: Value, _: Value | None) -> None:
-            self._recall(list(self.slots), at)
-            quarter = f.binary("lshr", taking, 2)
+            self._recall(phase.slots, at)
             with body.along(digit for digit in range(self.spec.digits) if digit != run), f.loop(0, quarter) as lanes:
-
-                def lane(quarters: int) -> list[Operand]:
-                    start = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
-                    further = f.add(lanes.index, f.mul(quarter, i64(quarters)))
-                    with f.loop(f.add(first, further), last, LANES, start) as positions:
-                        known = dict(body.values)
-                        body.places[run] = positions.index
-                        for access, distance in ahead.items():
-                            of = self.spec.accesses[access].dtype
-                            assert of is not None
-                            f.prefetch(body.element(body.pointer(access), distance, of))
-                        after = grouped(instrs, positions.carried)
-                        self._at_position(phase, None, after)
-                        positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
-                        body.values = known
-                    return grouped(instrs, positions.carried)
-
-                def both(one: list[Operand], other: list[Operand]) -> list[Operand]:
-                    return [combine(f, instr, *pair) for instr, *pair in zip(instrs, one, other, strict=True)]
-
-                four = both(both(lane(0), lane(2)), both(lane(1), lane(3)))
+                start = f.add(first, lanes.index)
+                further = lambda quarters: f.add(start, f.mul(quarter, quarters))
+                four = both(lambda half: both(lambda each: lane(further(f.add(half, f.mul(each, i64(2)))))))
                 for number, operand in zip(phase.reductions, four, strict=True):
                     self.lanes[number].store(operand, at, lanes.index)
 
         self._whole_vectors(at_vector)
 
-    def _halvings(self, length: Value) -> Value:
-        """How often lanes are folded by halves: as many lanes take part as positions have, at most ``LANES``, and a power of two."""
-        f = self.f
-        longest = f.intrinsic("smin", length, i64(LANES))
-        return f.sub(i64(64), f.intrinsic("ctlz", f.sub(longest, 1), Value("false", "i1")))
-
     def _phase(self, reductions: list[int], stores: list[int]) -> _Phase:
         body = self.body
         needs = body.needed((*reductions, *stores), self.slots)
-        rows = list(ROWS) if len(self.spec.run_digits) == 1 and reductions else []
-        while rows and rows[0] > 2 and rows[0] * (len(needs) + len(reductions)) > MOST_COPIES:
-            rows[0] //= 2
+        used = {argument for number in (*needs, *reductions, *stores) for argument in self.spec.body[number].args}
         ordered = [number for number in reductions if is_ordered(self.spec.body[number])]
-        return _Phase(
-            reductions, stores, ordered, [number for number in needs if not body.is_vector(number)], needs, tuple(dict.fromkeys(rows))
-        )
+        once = [number for number in needs if not body.is_vector(number)]
+        by_lanes = len(self.spec.run_digits) == 1 and bool(reductions)
+        return _Phase(reductions, stores, ordered, once, needs, sorted(used & self.slots.keys()), by_lanes)
 
     def _is_fresh(self, is_first: Value, position: Value, first: Value) -> Value:
         """Whether nothing has been added to the lane of a position."""
         return self.f.binary("and", is_first, self.f.compare("slt", position, self.f.add(first, LANES)))
 
-    def _rows(self, phase: _Phase, count: int, is_first: Value, start: Value, stop: Value, first: Value) -> None:
-        """Positions of a run of one digit, several of the same lane together."""
+    @contextmanager
+    def _blocks(self, first: Value, last: Value) -> Iterator[tuple[Value, Value, Value]]:
+        """Loops over the lanes of blocks of positions: ``(lane, its first position in the block, where the block ends)``."""
         f = self.f
-        with f.loop(start, stop, LANES * count) as blocks, f.loop(0, LANES) as lanes:
-            position = f.add(blocks.index, lanes.index)
-            together = [f.add(position, row * LANES) for row in range(count)]
-            self._visit(phase, together, self._is_fresh(is_first, position, first), self._whole_vectors)
+        with f.loop(first, last, LANES * ROWS) as blocks:
+            end = f.intrinsic("smin", last, f.add(blocks.index, LANES * ROWS))
+            with f.loop(0, f.intrinsic("smin", f.sub(end, blocks.index), i64(LANES))) as lanes:
+                yield lanes.index, f.add(blocks.index, lanes.index), end
 
-    def _one_by_one(
-        self, phase: _Phase, is_first: Value, first: Value, start: Value, stop: Value, across: Callable[[AtVector], None]
-    ) -> None:
-        self._positions(start, stop, lambda position: self._visit(phase, [position], self._is_fresh(is_first, position, first), across))
+    def _rows(self, phase: _Phase, is_first: Value, first: Value, last: Value) -> None:
+        """Positions of a run of one digit, several of the same lane together, for whole vectors."""
+        body = self.body
+        still = frozenset(range(self.spec.digits)) - {*self.spec.run_digits}
+        with body.along(still - {body.vector_digit}), self._blocks(first, last) as (lane, start, end):
+            aside, lanes = self._set_aside(phase, start, end), self._lanes(phase, lane, self._is_fresh(is_first, start, first))
+
+            def at_vector(at: Value, mask: Value | None) -> None:
+                self._recall(phase.slots, at)
+                with body.along(still):
+                    self._add_positions(phase, at, mask, lanes, start, end, aside)
+
+            self._whole_vectors(at_vector)
 
     def _by_lanes(self, phase: _Phase, at: Value, mask: Value | None, is_first: Value, first: Value, last: Value) -> None:
-        """All positions of a vector that is not whole, as many of a lane together as ``_rows`` takes, but in a loop.
+        """The same for a vector that is not whole."""
+        body = self.body
+        self._recall(phase.slots, at)
+        still = frozenset(range(self.spec.digits)) - {*self.spec.run_digits}
+        with body.along(still), self._blocks(first, last) as (lane, start, end):
+            self._add_positions(phase, at, mask, self._lanes(phase, lane, self._is_fresh(is_first, start, first)), start, end, {})
 
-        A load with a mask is long code without AVX-512: written out, these were half of a kernel.
-        """
+    def _set_aside(self, phase: _Phase, start: Value, end: Value) -> Aside:
+        """Compute what is the same for all results at some positions of a lane, before the results are gone through."""
         body, f = self.body, self.f
-        self._recall(list(self.slots), at)
+        users = {*phase.needs, *phase.reductions, *phase.stores}.difference(phase.once)
+        numbers = [
+            number
+            for number in phase.once
+            if any(number in self.spec.body[user].args for user in users) and not self.slots.keys() & body.needed([number])
+        ]
+        if not numbers:
+            return {}
+        aside = {
+            number: [(f.alloca(type, ROWS), type) for type in scalar.register_types(self.spec.body[number].dtype, 1)] for number in numbers
+        }
+        with f.loop(start, end, LANES) as positions:
+            known = dict(body.values)
+            body.places[self.spec.run_digits[0]] = positions.index
+            row = f.binary("udiv", f.sub(positions.index, start), i64(LANES))
+            for number in numbers:
+                body.require(number, 1, None)
+                for part, (array, type) in zip(scalar.unpack(body.values[number]), aside[number], strict=True):
+                    f.store(part, f.offset(array, row, type))
+            body.values = known
+        return aside
+
+    def _add_positions(
+        self, phase: _Phase, at: Value, mask: Value | None, lanes: Sequence[_Lane], start: Value, end: Value, aside: Aside
+    ) -> None:
+        """Add positions of a lane while it is in registers."""
+        f = self.f
         instrs = [self.spec.body[number] for number in phase.reductions]
-        (run,) = self.spec.run_digits
-        with (
-            body.along(digit for digit in range(self.spec.digits) if digit != run),
-            f.loop(first, last, LANES * phase.rows[0]) as blocks,
-            f.loop(0, f.intrinsic("smin", f.sub(last, blocks.index), i64(LANES))) as lanes,
-        ):
-            start = f.add(blocks.index, lanes.index)
-            end = f.intrinsic("smin", last, f.add(blocks.index, LANES * phase.rows[0]))
-            is_fresh = self._is_fresh(is_first, start, first)
-            before = [self._lane(number, at, lanes.index, is_fresh if number in phase.ordered else None) for number in phase.reductions]
-            with f.loop(start, end, LANES, [part for operand in before for part in scalar.unpack(operand)]) as positions:
-                known = dict(body.values)
-                body.places[run] = positions.index
+        carried = [part for lane in lanes for part in scalar.unpack(lane.load(at))]
+        several = 4 if len(phase.needs) + len(phase.reductions) <= FEW else 2
+        whole = f.add(start, f.binary("and", f.add(f.sub(end, start), LANES - 1), i64(-several * LANES)))
+        for first, last, together in ((start, whole, several), (whole, end, 1)) if mask is None else ((start, end, 1),):
+            with f.loop(first, last, LANES * together, carried) as positions:
                 after = grouped(instrs, positions.carried)
-                self._at_position(phase, mask, after)
+                for number in range(together):
+                    self._at_row(phase, mask, after, f.add(positions.index, number * LANES), start, aside)
                 positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
-                body.values = known
-            for number, operand in zip(phase.reductions, grouped(instrs, positions.carried), strict=True):
-                self.lanes[number].store(operand, at, lanes.index if number in phase.ordered else i64(0))
+            carried = positions.carried
+        for lane, operand in zip(lanes, grouped(instrs, positions.carried), strict=True):
+            lane.line.store(operand, at)
+
+    def _at_row(self, phase: _Phase, mask: Value | None, lanes: list[Operand], position: Value, start: Value, aside: Aside) -> None:
+        """``_at_position`` with what has been set aside."""
+        body, f = self.body, self.f
+        known = dict(body.values)
+        body.places[self.spec.run_digits[0]] = position
+        for number, parts in aside.items():
+            row = f.binary("udiv", f.sub(position, start), i64(LANES))
+            body.values[number] = scalar.pack([f.load(f.offset(array, row, type), type) for array, type in parts])
+            body.note_mask(number, body.values[number])
+        self._at_position(phase, mask, lanes)
+        body.values = known
+
+    def _one_by_one(self, phase: _Phase, is_first: Value, first: Value, last: Value) -> None:
+        """One position after the other."""
+        self._positions(first, last, lambda position: self._visit(phase, position, self._is_fresh(is_first, position, first)))
 
     def _at_position(self, phase: _Phase, mask: Value | None, lanes: list[Operand]) -> None:
         """What a phase does at one position for one vector of results; ``lanes``, one for each reduction, take it up."""
@@ -475,62 +500,38 @@ class Column:
             step = f.cast("zext", over, "i64")
         return [f.add(body.places[digit], step) for digit in digits[:1]] + result
 
-    def _visit(self, phase: _Phase, positions: list[Value], is_fresh: Value, across: Callable[[AtVector], None]) -> None:
-        """All that a phase does at some positions of one lane, for each vector of results (that ``across`` goes to)."""
+    def _visit(self, phase: _Phase, position: Value, is_fresh: Value) -> None:
+        """All that a phase does at a position, for each vector of results."""
         body, f = self.body, self.f
         known = dict(body.values)
-        stands = []
-        for position in positions:
-            if len(self.spec.run_digits) == 1:
-                body.places[self.spec.run_digits[0]] = position
-            for number in phase.once:
-                if number not in body.values and all(argument in body.values for argument in self.spec.body[number].args):
-                    body.values[number] = body.compute(number, 1, None)
-            stands.append((dict(body.values), body.stand(digit for digit in range(self.spec.digits) if digit != body.vector_digit)))
-            body.values = dict(known)
-        lane = f.binary("and", positions[0], i64(LANES - 1))
+        for number in phase.once:
+            if number not in body.values and all(argument in body.values for argument in self.spec.body[number].args):
+                body.values[number] = body.compute(number, 1, None)
+        lanes = self._lanes(phase, f.binary("and", position, i64(LANES - 1)), is_fresh)
 
         def at_vector(at: Value, mask: Value | None) -> None:
-            self._recall(list(self.slots), at)
-            recalled = dict(body.values)
-            before = [self._lane(number, at, lane, is_fresh if number in phase.ordered else None) for number in phase.reductions]
-            for values, stand in stands:
-                body.values = recalled | values
-                with body.standing(stand):
-                    self._at_position(phase, mask, before)
-            for number, after in zip(phase.reductions, before, strict=True):
-                self.lanes[number].store(after, at, lane if number in phase.ordered else i64(0))
+            self._recall(phase.slots, at)
+            after = [lane.load(at) for lane in lanes]
+            self._at_position(phase, mask, after)
+            for lane, operand in zip(lanes, after, strict=True):
+                lane.line.store(operand, at)
 
-        across(at_vector)
+        with body.along(digit for digit in range(self.spec.digits) if digit != body.vector_digit):
+            self.across(at_vector)
         body.values = known
 
-    def _lane(self, number: int, at: Value, lane: Value, is_fresh: Value | None) -> Operand:
-        """What a lane has so far."""
-        line = self.lanes[number]
-        if is_fresh is None:
-            return line.load(at, i64(0))
-        return line.load(at, lane, (is_fresh, self.neutral[number]))
-
-    def _fold(self, numbers: list[int], halvings: Value, start: Value, stop: Value) -> None:
-        """Combine lanes by halves, twice while a vector is in registers: the first with the one half of them further, and so on."""
-        f = self.f
-        if not numbers:
-            return
-        with f.loop(0, f.binary("lshr", halvings, 1)) as rounds:
-            left = f.sub(halvings, f.mul(rounds.index, 2))
-            quarter = f.binary("lshr", f.binary("shl", i64(1), left), 2)
-            with f.loop(0, quarter) as lanes:
-                places = [f.add(lanes.index, f.mul(quarter, number)) for number in (0, 2, 1, 3)]
-                self._each_vector(numbers, partial(self._fold_lanes, places), start, stop)
-        with f.when(f.cast("trunc", halvings, "i1")):
-            self._each_vector(numbers, partial(self._fold_lanes, [i64(0), i64(1)]), start, stop)
-
-    def _fold_lanes(self, lanes: list[Value], number: int, at: Value) -> None:
-        """Combine neighbours of a list of lanes, and neighbours of those, into the first."""
-        values = [self.lanes[number].load(at, lane) for lane in lanes]
-        while len(values) > 1:
-            values = [combine(self.f, self.spec.body[number], *pair) for pair in zip(values[::2], values[1::2], strict=True)]
-        self.lanes[number].store(values[0], at, lanes[0])
+    def _lanes(self, phase: _Phase, lane: Value, is_fresh: Value) -> list[_Lane]:
+        """The lane that a position belongs to, of each reduction."""
+        f, found = self.f, []
+        mask = f.select(is_fresh, i64(0), i64(-1))
+        for number in phase.reductions:
+            line = self.lanes[number].at(lane if number in phase.ordered else i64(0))
+            if number in phase.ordered:
+                memory = [f.select(is_fresh, *pair) for pair in zip(self.neutral[number].memory, line.memory, strict=True)]
+                found.append(_Lane(line, Line(f, self.spec.body[number].dtype, memory), mask))
+            else:
+                found.append(_Lane(line, line, i64(-1)))
+        return found
 
     # -- split -----------------------------------------------------------------------------------------------------
 

@@ -281,9 +281,10 @@ def _interior(body: Body, first: Value, last: Value, width: int) -> tuple[Value,
 def at_vector(body: Body, width: int, mask: Value | None) -> None:
     """All instructions at one vector of places."""
     known = dict(body.values)
-    for number, instr in enumerate(body.instructions):
-        if instr.op in EFFECTS:
-            body.effect(number, width, mask)
-        elif number not in body.values:
-            body.values[number] = body.compute(number, width if body.is_vector(number) else 1, mask)
+    with body.f.stores_together():
+        for number, instr in enumerate(body.instructions):
+            if instr.op in EFFECTS:
+                body.effect(number, width, mask)
+            elif number not in body.values:
+                body.values[number] = body.compute(number, width if body.is_vector(number) else 1, mask)
     body.values = known

@@ -312,8 +312,9 @@ class Row:
                 body.values[number] = scalar.load(
                     f, self._scratch(row, position, number), self.spec.body[number].dtype.compute, width, mask
                 )
-        for number in stores:
-            body.effect(number, width, mask)
+        with f.stores_together():
+            for number in stores:
+                body.effect(number, width, mask)
         instrs = [self.spec.body[number] for number in reductions]
         result: list[Value] = []
         for instr, before in zip(instrs, grouped(instrs, lanes), strict=True):

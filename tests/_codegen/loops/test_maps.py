@@ -103,3 +103,33 @@ def test_lines_that_end_with_half_of_a_vector(width: int, dtype: str) -> None:
     assert np.array_equal(found.to(flambeau.int64).numpy(), np.take_along_axis(wanted, index, 0))
     with pytest.raises(IndexError):
         tensor.gather(0, flambeau.tensor(np.where(np.arange(width) == width - 1, 9, index))).tolist()
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.float64, flambeau.bfloat16])
+def test_functions_that_share_an_exponential_give_what_they_give_alone(dtype: flambeau.dtype) -> None:
+    """It is that of the magnitude of x, for x and -x."""
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 88.5, -88.5, -87.4, 103.0, -103.5, 708.9, -745.0, 1e-42]
+    x = flambeau.tensor([*special, *np.random.default_rng(0).standard_normal(50) * 30], dtype=dtype)
+    functions = [
+        lambda x: flambeau.sigmoid(x),
+        lambda x: flambeau.nn.functional.silu(-x),
+        lambda x: flambeau.exp(-x.abs()),
+        lambda x: flambeau.exp(-x),
+    ]
+    together = [function(x) for function in functions]
+    flambeau.flush()
+    for function, result in zip(functions, together, strict=True):
+        alone = function(x)
+        flambeau.flush()
+        assert alone.view(flambeau.uint8).tolist() == result.view(flambeau.uint8).tolist()
+
+
+@pytest.mark.parametrize("count", [3, 16, 21, 31])
+def test_what_is_left_of_several_lines_is_stored_together(count: int) -> None:
+    """The results of a vector that is not whole, of several types, of which some have a loop."""
+    x = np.random.default_rng(0).standard_normal((4, count)).astype(np.float32)
+    a = flambeau.tensor(x)
+    found = [a + 1, a * 2, a > 0, a.abs(), a.to(flambeau.float64) * 3]
+    flambeau.flush()
+    for one, wanted in zip(found, [x + 1, x * 2, x > 0, abs(x), x.astype(np.float64) * 3], strict=True):
+        assert np.array_equal(one.numpy(), wanted)
