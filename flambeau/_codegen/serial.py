@@ -36,6 +36,9 @@ def _element(f: Builder, base: Value, index: Value, of: DType) -> Value:
 LANES = 16
 SCAN_LINES = 4
 """Neighbouring lines along memory that a tile of a scan takes together: as many chains of additions as hide each other's latency."""
+SCAN_ITEMS = 8
+"""Neighbouring elements of a line whose running totals are made side by side before what came earlier is added to them: a chain of additions has a link
+for each eight elements. That is the order of a sum (``docs/design/0003-reductions.md``), whatever a vector holds."""
 SCAN_BLOCK = 1024
 """Lines side by side in memory that a tile of a scan takes at most."""
 
@@ -58,37 +61,92 @@ def _scanned(f: Builder, kind: str, of: DType, total: scalar.Operand, item: scal
     return scalar.emit(f, SCANS[kind], kept, total, scalar.cast(f, item, of, kept))
 
 
+def _side_by_side(f: Builder, kind: str, kept: DType, items: scalar.Operand) -> scalar.Operand:
+    """The running totals of the lanes of a vector: of pairs, then of pairs of these, and so on."""
+    nothing, distance = _neutral(kind, kept, SCAN_ITEMS), 1
+    while distance < SCAN_ITEMS:
+        lanes = [lane & -2 * distance | distance - 1 if lane & distance else SCAN_ITEMS + lane for lane in range(SCAN_ITEMS)]
+        before = [f.shuffle(part, none, lanes) for part, none in zip(scalar.unpack(items), nothing, strict=True)]
+        items = scalar.emit(f, SCANS[kind], kept, scalar.pack(before), items)
+        distance *= 2
+    return items
+
+
 @lru_cache(maxsize=256)
 def scan_along_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> tuple[str, str]:
-    """A running combination along the last axis of a row-major array.
+    """A running combination along an axis of a row-major array: the last, or one behind which so few elements follow that each line is taken by itself.
 
-    Parameters: ``[slot, bytes of the source, slot, bytes of the result, length, lines]``; a tile is ``SCAN_LINES`` lines.
+    Parameters: ``[slot, bytes of the source, slot, bytes of the result, length, lines, inner]``; a tile is ``SCAN_LINES`` lines, of which ``inner`` lie side
+    by side.
     """
     module, f = _start(features)
     kept = _kept(kind, of)
-    source, target, length, lines = _buffer(f, 0), _buffer(f, 2), _word(f, 4), _word(f, 5)
+    source, target = _buffer(f, 0), _buffer(f, 2)
+    length, lines, inner = (_word(f, position) for position in range(4, 7))
+    types = scalar.register_types(kept, 1)
+    totals = [f.alloca(type, SCAN_LINES) for type in types]
+    # A product of neighbours may be too small where that of all is not, and what came before too large.
+    begun = i64(0) if kind == "prod" else f.select(f.compare("eq", inner, 1), f.binary("and", length, -SCAN_ITEMS), i64(0))
 
-    def walk(first: Value, count: int) -> None:
-        starts = [f.mul(f.add(first, line), length) for line in range(count)]
-        parts = _neutral(kind, kept, 1)
-        with f.loop(0, length, 1, parts * count) as steps:
-            following: list[Value] = []
+    def following(start: Value, column: Value) -> tuple[Value, Value]:
+        """Where the line after one begins, and its place among those that lie side by side."""
+        column = f.add(column, 1)
+        is_last = f.compare("eq", column, inner)
+        further = f.select(is_last, f.add(f.mul(inner, f.sub(length, 1)), 1), i64(1))
+        return f.add(start, further), f.select(is_last, i64(0), column)
+
+    def begin(start: Value, number: Value) -> None:
+        """The first elements of a line, many side by side; leaves the line's total of them."""
+        with f.loop(0, begun, SCAN_ITEMS, _neutral(kind, kept, SCAN_ITEMS)) as steps:
+            at, before = f.add(start, steps.index), scalar.pack(steps.carried)
+            items = scalar.cast(f, scalar.load(f, _element(f, source, at, of), of, SCAN_ITEMS), of, kept)
+            items = _side_by_side(f, kind, kept, items)
+            result = scalar.emit(f, SCANS[kind], kept, before, items)
+            scalar.store(f, scalar.cast(f, result, kept, of), _element(f, target, at, of), of)
+            last = scalar.pack([f.shuffle(part, part, [SCAN_ITEMS - 1] * SCAN_ITEMS) for part in scalar.unpack(items)])
+            steps.carry(*scalar.unpack(scalar.emit(f, SCANS[kind], kept, before, last)))
+        for memory, type, part in zip(totals, types, steps.carried, strict=True):
+            f.store(f.extract(part, 0), f.offset(memory, number, type))
+
+    def end(starts: list[Value], number: Value) -> None:
+        """What is left of lines, one element of each after another."""
+        parts = [
+            f.load(f.offset(memory, f.add(number, line), type), type)
+            for line in range(len(starts))
+            for memory, type in zip(totals, types, strict=True)
+        ]
+        with f.loop(begun, length, 1, parts) as steps:
+            after: list[Value] = []
+            further = f.mul(steps.index, inner)
             for line, start in enumerate(starts):
-                at = f.add(start, steps.index)
-                before = scalar.pack(steps.carried[line * len(parts) : (line + 1) * len(parts)])
+                at = f.add(start, further)
+                before = scalar.pack(steps.carried[line * len(types) : (line + 1) * len(types)])
                 total = _scanned(f, kind, of, before, scalar.load(f, _element(f, source, at, of), of, 1))
                 scalar.store(f, scalar.cast(f, total, kept, of), _element(f, target, at, of), of)
-                following += scalar.unpack(total)
-            steps.carry(*following)
+                after += scalar.unpack(total)
+            steps.carry(*after)
 
+    for memory, type, part in zip(totals, types, _neutral(kind, kept, 1), strict=True):  # where nothing begins
+        for line in range(SCAN_LINES):
+            f.store(part, f.offset(memory, line, type))
     with f.loop(f.parameters[2], f.parameters[3]) as tiles:
         first = f.mul(tiles.index, i64(SCAN_LINES))
-        last = f.intrinsic("smin", f.add(first, SCAN_LINES), lines)
-        whole = f.compare("eq", f.sub(last, first), SCAN_LINES)
+        count = f.intrinsic("smin", f.sub(lines, first), i64(SCAN_LINES))
+        outer = f.binary("udiv", first, inner)
+        column = f.sub(first, f.mul(outer, inner))
+        line = f.add(f.mul(f.mul(outer, inner), length), column), column
+        with f.loop(0, f.select(f.compare("sgt", begun, 0), count, i64(0)), 1, line) as each:
+            begin(each.carried[0], each.index)
+            each.carry(*following(*each.carried))
+        whole = f.compare("eq", count, SCAN_LINES)
         with f.when(whole):
-            walk(first, SCAN_LINES)
-        with f.loop(f.select(whole, last, first), last) as rest:
-            walk(rest.index, 1)
+            neighbours = [line]
+            while len(neighbours) < SCAN_LINES:
+                neighbours.append(following(*neighbours[-1]))
+            end([start for start, _ in neighbours], i64(0))
+        with f.loop(0, f.select(whole, i64(0), count), 1, line) as rest:
+            end(rest.carried[:1], rest.index)
+            rest.carry(*following(*rest.carried))
     f.ret()
     return finish(module)
 

@@ -52,6 +52,9 @@ as loops (up to 8 %), and their kernels 15 ms and not 400 to be compiled."""
 MOST_OF_ROW = 16
 """The same of neighbours in memory: as rows of their own they fill 7 of 16 lanes and are folded one by one. On Zen 3 a softmax of 2,700 rows of 7; 10; 16
 takes 56; 55; 83 µs so, and 204; 154; 152 as rows; their sums 9 to 20 µs, and 25 to 45. The kernel takes 5 to 45 ms to be compiled."""
+MOST_OF_LONG_ROW = 31
+"""The same if there are ``ENOUGH`` elements; costly functions of the positions are a loop then. On Zen 3, ms for 400,000 elements as rows and so: softmax of rows of 17, 20 and 28 1.8,
+1.6 and 1.1, and 0.7, 0.6 and 0.6; their sums 0.27, 0.20 and 0.15, and 0.12, 0.12 and 0.07. Rows of 40 and more are no quicker so."""
 MOST_FROM_TABLE = 16
 """The same of places that a table gives, as resizing and pooling to a size have them: from 60 to 7 there are 12. As loops that takes four times as long."""
 ENOUGH = 1 << 16
@@ -66,6 +69,9 @@ MOST_OF_MANY, MANY = 32, 1 << 22
 """With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
 MOST_INSTRUCTIONS = 1100
 """The most instructions of a reduction that is written out."""
+LEAST_TURNED = 12
+"""The shortest rows that a window reads and writes in squares (``loops/turned.py``) and not lane by lane: on Zen 3 softmax of 25,000 rows of 16 takes 0.77 ms lane by lane and 0.46 in
+squares, and their sums 0.11 and 0.07; of rows of 8 0.57 and 0.72."""
 MOST_INTERLEAVED = 4
 """The longest stride that is read with consecutive loads and shuffles."""
 
@@ -318,11 +324,14 @@ class Nest:
 
     def _spec(self, mode: str, row: int | None, walk: Walk) -> LoopSpec:
         order, sizes, outer, vector, reduced, run_digits = walk.order, walk.sizes, walk.outer, walk.vector, walk.reduced, walk.run
+        is_turned = mode == "window" and not reduced and len(run_digits) == 1 and sizes[run_digits[0]] >= LEAST_TURNED
+        if is_turned:
+            row = run_digits[0]
         accesses = tuple(
             Access(
                 each.dtype,
                 tuple(digit is not None and each.strides.get(digit, 0) != 0 for digit in order),
-                self._step(each, vector, row),
+                self._step(each, vector, row, is_turned),
                 walk.is_flat(each),
                 mode != "copy" and streaming.is_possible(each, vector),
             )
@@ -331,7 +340,8 @@ class Nest:
         fixed = [*reduced, *run_digits] if mode == "window" else [vector] if mode == "copy" and vector is not None else []
         window = tuple(sizes[digit] for digit in fixed)
         if mode == "window":
-            keep = prod(sizes.values()) < MOST_ROLLED and self._functions((*reduced, *run_digits), prod(window)) >= LEAST_ROLLED
+            functions = self._functions((*reduced, *run_digits), prod(window))
+            keep = prod(window) > MOST_OF_ROW or (prod(sizes.values()) < MOST_ROLLED and functions >= LEAST_ROLLED)
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         spec = LoopSpec(
@@ -376,7 +386,9 @@ class Nest:
         volume = prod(sizes.values())
         if is_row:
             costly = sum(instr.op == "reduce" or (instr.op == "map" and instr.attrs[0] in COSTLY) for instr in self.body)
-            return MOST_OF_ROW if volume * (1 + COSTLIER * (costly - 1)) >= ENOUGH else 1
+            if volume * (1 + COSTLIER * (costly - 1)) < ENOUGH:
+                return 1
+            return MOST_OF_LONG_ROW if volume >= ENOUGH and self._may_be_longer(reduced) else MOST_OF_ROW
         return 1 if volume < ENOUGH else MOST_PLAIN if volume < MANY else MOST_OF_MANY
 
     def _repeated(self, inner: Collection[int]) -> list[Instr]:
@@ -386,6 +398,9 @@ class Nest:
             reads = any(self.accesses[access].strides.keys() & inner for access in accesses_of(instr))
             moves.append(reads or any(moves[argument] and self.body[argument].op != "reduce" for argument in instr.args))
         return list(compress(self.body, moves))
+
+    def _may_be_longer(self, inner: Collection[int]) -> bool:
+        return len(inner) == 1 and all(instr.op != "gather" and not instr.dtype.is_complex for instr in self.body)
 
     def _functions(self, inner: Collection[int], positions: int) -> int:
         """How many costly functions a nest has that writes out so many positions of some digits."""
@@ -422,7 +437,7 @@ class Nest:
                 return digit
         return None
 
-    def _lies_across(self, number: int, vector: int, row: int) -> bool:
+    def _lies_across(self, number: int, vector: int, row: int, is_turned: bool = False) -> bool:
         each = self.accesses[number]
         if (
             each.dtype is None
@@ -431,7 +446,7 @@ class Nest:
             or abs(each.strides.get(vector, 0)) <= MOST_INTERLEAVED
         ):
             return False
-        return self.is_only_loaded(number, bounded=False)
+        return (is_turned and each.weight > 1) or self.is_only_loaded(number, bounded=False)
 
     def is_only_loaded(self, number: int, bounded: bool = True) -> bool:
         """Whether an access only serves loads (that have no bounds, unless they may)."""
@@ -450,10 +465,10 @@ class Nest:
         is_masked = "avx512f" not in features() and not self._overlaps()
         return is_masked and across % VECTOR == VECTOR // 2 and across < BLOCK and all(not bounds_of(instr) for instr in self.body)
 
-    def _step(self, each: Affine, vector: int | None, row: int | None) -> int:
+    def _step(self, each: Affine, vector: int | None, row: int | None, is_turned: bool) -> int:
         """``Access.vector``."""
         stride = each.strides.get(vector, 0) if vector is not None else 0
-        if vector is not None and row is not None and self._lies_across(self.accesses.index(each), vector, row):
+        if vector is not None and row is not None and self._lies_across(self.accesses.index(each), vector, row, is_turned):
             return ACROSS
         if stride == -1 and each.dtype is not None and self.is_only_loaded(self.accesses.index(each)):
             return REVERSED

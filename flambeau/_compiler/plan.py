@@ -415,10 +415,11 @@ class Plan:
         if not node.numel:
             return []
         buffers: list[tuple[int, Node | str]] = [(0, source), (2, node)]
-        if inner == 1:
+        if inner < serial.LANES:
             name, text = serial.scan_along_kernel(kind, node.dtype, features())
-            tiles = -(-lines // serial.SCAN_LINES)
-            return [KernelCall(name, text, [0, offset, 0, 0, length, lines], buffers, tiles, max(1, 2048 // length), nodes=(node,))]
+            tiles = -(-lines * inner // serial.SCAN_LINES)
+            params = [0, offset, 0, 0, length, lines * inner, inner]
+            return [KernelCall(name, text, params, buffers, tiles, max(1, 2048 // length), nodes=(node,))]
         name, text = serial.scan_across_kernel(kind, node.dtype, features())
         wanted = -(-inner // targets.available_cores()) if lines == 1 else inner
         block = min(serial.SCAN_BLOCK, -(-max(64, wanted) // serial.LANES) * serial.LANES)

@@ -19,13 +19,43 @@ def test_running_totals_along_every_axis(axis: int) -> None:
         np.testing.assert_allclose(given.logcumsumexp(axis).numpy(), np.logaddexp.accumulate(array, axis), rtol=1e-12)
 
 
-def test_a_running_sum_is_one_chain_in_double_precision() -> None:
+def test_running_totals_are_kept_in_double_precision() -> None:
     array = np.random.default_rng(1).standard_normal((7, 3000)).astype(np.float32)
     sums, products = (function(array.astype(np.float64), 1).astype(np.float32) for function in (np.cumsum, np.cumprod))
     for x in (flambeau.tensor(array), flambeau.tensor(array.T.copy()).T):
         assert np.array_equal(x.cumsum(1).numpy(), sums)
         assert np.array_equal(x.cumprod(1).numpy(), products)
     assert np.array_equal(flambeau.tensor(array.T.copy()).cumsum(0).numpy(), sums.T)
+
+
+def by_eights(line: np.ndarray) -> np.ndarray:
+    """The running sum of a line along memory, in its order (``docs/design/0003-reductions.md``)."""
+    whole, total, result = len(line) // 8 * 8, np.float64(0), []
+    for start in range(0, whole, 8):
+        items = line[start : start + 8].copy()
+        for distance in (1, 2, 4):
+            for lane in range(8):
+                if lane & distance:
+                    items[lane] += items[lane & -2 * distance | distance - 1]
+        result += [total + item for item in items]
+        total = result[-1]
+    for number in line[whole:]:
+        total = total + number
+        result.append(total)
+    return np.array(result)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 100, 1003])
+@pytest.mark.parametrize("lines", [1, 3, 4, 9])
+def test_the_order_of_a_running_sum(length: int, lines: int) -> None:
+    array = np.random.default_rng(length).standard_normal((lines, length))
+    assert np.array_equal(flambeau.tensor(array).cumsum(1).numpy(), np.array([by_eights(line) for line in array]))
+
+
+@pytest.mark.parametrize("inner", [2, 3, 8, 15, 16, 17, 40])
+def test_running_sums_of_lines_side_by_side_are_chains(inner: int) -> None:
+    array = np.random.default_rng(inner).standard_normal((3, 50, inner))
+    assert np.array_equal(flambeau.tensor(array).cumsum(1).numpy(), array.cumsum(1))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])

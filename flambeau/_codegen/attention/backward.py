@@ -17,6 +17,7 @@ from flambeau._codegen.attention.kernel import Kernel, choose
 from flambeau._codegen.attention.structure import BACKWARD_KEYS, ROWS, Structure
 from flambeau._codegen.attention.weights import emit_gradients
 from flambeau._codegen.contract.kernel import Code, finished
+from flambeau._codegen.contract.micro import Walk, emit_micro
 from flambeau._codegen.ir import Value, i64
 
 
@@ -30,9 +31,12 @@ def backward_kernel(structure: Structure) -> Code:
 class _Backward(Kernel):
     def __init__(self, structure: Structure) -> None:
         compute, names = structure.dtype.compute, ("q", "k", "v", "grad", "grad_q", "grad_k", "grad_v")
+        self.pitch = structure.pitch(BACKWARD_KEYS)
         super().__init__(structure, {**dict.fromkeys(names, structure.dtype), "statistics": compute, "delta": compute})
-        self.product = {kind: emit_product(self.module, self.tile, self.micros, kind) for kind in ("scores", "queries", "keys")}
-        self.gradients = [emit_gradients(self.module, structure, BACKWARD_KEYS, limited) for limited in (False, True)]
+        across = emit_micro(self.module, self.tile, self.tile.rows, False, walk=Walk(1, self.pitch), label="_across")
+        micros = {"scores": self.micros, "queries": self.micros, "keys": {**self.micros, self.tile.rows: across}}
+        self.product = {kind: emit_product(self.module, self.tile, each, kind) for kind, each in micros.items()}
+        self.gradients = [emit_gradients(self.module, structure, self.pitch, limited) for limited in (False, True)]
 
     def emit(self) -> None:
         f, read = self.f, self.read
@@ -73,7 +77,7 @@ class _Backward(Kernel):
         inverses = self.element(self.row(at, "statistics", query), read("plane"))
         for name, size, factors, step in (("q", "features", self.one, 0), ("grad", "values", inverses, 1)):
             source, stride = self.row(at, name, query), read(f"{name}.row")
-            self.call(self.gather_rows, source, stride, rows, read(size), factors, step, area[name], read(f"{size}.pitch"))
+            self.call(self.gather_rows, source, stride, rows, read(size), factors, step, area[name], read(f"{size}.pitch"), tile.lanes)
         deltas = self.row(at, "delta", query)
         with f.loop(0, rows) as row:
             delta, inverse = (f.load(self.element(each, row.index), tile.element) for each in (deltas, inverses))
@@ -83,13 +87,15 @@ class _Backward(Kernel):
 
     def _keys(self, at: dict[str, Value], area: dict[str, Value], query: Value, rows: Value, key: Value) -> None:
         """A block of keys, with all queries of the tile that see it."""
-        f, read = self.f, self.read
+        f, read, lanes = self.f, self.read, self.tile.lanes
         count = f.intrinsic("smin", f.sub(read("keys"), key), i64(BACKWARD_KEYS))
         k, v = self.row(at, "k", key), self.row(at, "v", key)
         self.call(self.gather_columns, k, read("k.row"), count, read("features"), area["factor"], area["k_columns"], read("features.panel"))
         self.call(self.gather_columns, v, read("v.row"), count, read("values"), self.one, area["v_columns"], read("values.panel"))
         with f.when(self.wants("queries")):
-            self.call(self.gather_rows, k, read("k.row"), count, read("features"), area["factor"], 0, area["k"], read("features.pitch"))
+            self.call(
+                self.gather_rows, k, read("k.row"), count, read("features"), area["factor"], 0, area["k"], lanes, BACKWARD_KEYS * lanes
+            )
         for name, size in (("grad_k", "features"), ("grad_v", "values")):
             self.fill(area[name], f.mul(count, read(f"{size}.pitch")), 0.0)
         start = i64(0)
@@ -104,7 +110,7 @@ class _Backward(Kernel):
 
     def _block(self, at: dict[str, Value], area: dict[str, Value], query: Value, row: Value, here: Value, key: Value, count: Value) -> None:
         """A block of queries and one of keys."""
-        f, read, pitch, lanes = self.f, self.read, BACKWARD_KEYS, self.tile.lanes
+        f, read, pitch, lanes = self.f, self.read, self.pitch, self.tile.lanes
         features, values = read("features.pitch"), read("values.pitch")
         first = f.add(query, row)
         diagonal = self.diagonal(first, key)
@@ -115,7 +121,7 @@ class _Backward(Kernel):
         for a, size, b, out in ((q, "features", "k_columns", weights), (grad, "values", "v_columns", scores)):
             operands = (a, read(f"{size}.pitch"), 1, area[b], lanes, read(f"{size}.panel"), read(size))
             self.call(self.product["scores"], *operands, out, pitch, here, count, diagonal)
-        limit, whole = self.limit(pitch, count, diagonal)
+        limit, whole = self.limit(count, diagonal)
         most, deltas = self.element(self.row(at, "statistics", query), row), self.element(area["deltas"], row)
         choose(f, self, whole, self.gradients, weights, scores, here, most, deltas, *limit, count, *self.mask_at(at, first, key))
         with f.when(self.wants("keys")):
@@ -123,5 +129,5 @@ class _Backward(Kernel):
                 operands = (a, 1, pitch, b, read(f"{size}.pitch"), lanes, here)
                 self.call(self.product["keys"], *operands, area[out], read(f"{size}.pitch"), count, read(size), diagonal, self.one, 0)
         with f.when(self.wants("queries")):
-            operands = (scores, pitch, 1, area["k"], features, lanes, count)
+            operands = (scores, pitch, 1, area["k"], lanes, BACKWARD_KEYS * lanes, count)
             self.call(self.product["queries"], *operands, grad_q, features, here, read("features"), diagonal, self.one, 0)

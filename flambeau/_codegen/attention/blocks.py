@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flambeau._codegen.contract.arithmetic import Tile
-from flambeau._codegen.contract.micro import emit_micro, row_choices
+from flambeau._codegen.contract.micro import row_choices
 from flambeau._codegen.contract.packing import address
 from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._codegen.scalar import registers
@@ -17,10 +17,6 @@ _AHEAD = 8
 """Rows that are fetched ahead while rows are copied: 1 to 2 % of the forward pass, whose keys come from a farther cache."""
 NO_DIAGONAL = 1 << 40
 """A diagonal that is beyond every column."""
-
-
-def round_up(number: int, step: int) -> int:
-    return -(-number // step) * step
 
 
 @contextmanager
@@ -37,29 +33,39 @@ def panels(f: Builder, tile: Tile, rows: Value) -> Iterator[tuple[Value, Value]]
         loop.again(f.compare("slt", row, rows), row)
 
 
-def emit_micros(module: Module, tile: Tile) -> dict[int, str]:
-    return {rows: emit_micro(module, tile, rows, False) for rows in tile.variants}
-
-
 # -- copies ------------------------------------------------------------------------------------------------------------
 
 
 def emit_gather_rows(module: Module, tile: Tile, of: dtype) -> str:
-    """``gather_rows(source, stride, rows, size, factors, step, target, pitch)``: rows of ``size`` elements in the compute dtype, each
-    times its factor (``step`` apart), filled up with zeros to the ``pitch``."""
+    """``gather_rows(source, stride, rows, size, factors, step, target, pitch, panel)``: rows of ``size`` elements in the compute dtype, each times
+    its factor (``step`` apart), in panels of ``tile.lanes`` columns, the last one filled up with zeros.
+
+    Rows of a panel are ``pitch`` apart, and panels ``panel``: with ``tile.lanes`` for that rows lie as they do in the source.
+    """
     signature = [("ptr", "source"), ("i64", "stride"), ("i64", "rows"), ("i64", "size"), ("ptr", "factors"), ("i64", "step")]
     name = "gather_rows"
-    f = module.function(name, [*signature, ("ptr", "target"), ("i64", "pitch")], linkage="internal", attributes="noinline")
-    source, stride, rows, size, factors, step, target, pitch = f.parameters
+    signature += [("ptr", "target"), ("i64", "pitch"), ("i64", "panel")]
+    f = module.function(name, signature, linkage="internal", attributes="noinline")
+    source, stride, rows, size, factors, step, target, pitch, panel = f.parameters
+    whole, ahead = f.binary("and", size, -tile.lanes), f.mul(stride, _AHEAD)
     with f.loop(0, rows) as row:
-        factor = f.load(f.offset(factors, f.mul(row.index, step), tile.element), tile.element)
+        factor = f.splat(f.load(f.offset(factors, f.mul(row.index, step), tile.element), tile.element), tile.width)
         start, place = address(f, source, f.mul(row.index, stride), of), f.offset(target, f.mul(row.index, pitch), tile.element)
-        with f.loop(0, pitch, tile.width) as column:
-            mask = f.lane_mask(f.sub(size, column.index), tile.width)
-            element = address(f, start, column.index, of)
-            f.prefetch(address(f, element, f.mul(stride, _AHEAD), of))
-            value = _load(f, element, of, tile, mask)
-            f.store(f.mul(value, f.splat(factor, tile.width)), f.offset(place, column.index, tile.element))
+
+        def copy(column: Value, place: Value, is_whole: bool, start: Value = start, factor: Value = factor) -> None:
+            for part in range(0, tile.lanes, tile.width):
+                here = f.add(column, part)
+                mask = None if is_whole else f.lane_mask(f.sub(size, here), tile.width)
+                value = _load(f, address(f, start, here, of), of, tile, mask)
+                f.store(f.mul(value, factor), f.offset(place, part, tile.element))
+
+        with f.loop(0, whole, tile.lanes, [place]) as panels:
+            (place,) = panels.carried
+            f.prefetch(address(f, start, f.add(panels.index, ahead), of))
+            copy(panels.index, place, True)
+            panels.carry(f.offset(place, panel, tile.element))
+        with f.when(f.compare("slt", whole, size)):
+            copy(whole, panels.carried[0], False)
     f.ret()
     return name
 
@@ -75,19 +81,20 @@ def emit_gather_columns(module: Module, tile: Tile, of: dtype) -> str:
     f = module.function(name, [*signature, ("ptr", "target"), ("i64", "panel")], linkage="internal", attributes="noinline")
     source, stride, rows, size, factor, target, panel = f.parameters
     last, factor = f.sub(rows, 1), f.splat(f.load(factor, tile.element), tile.width)
-    with f.loop(0, rows, tile.lanes) as first:
+    ahead = f.mul(stride, tile.lanes)
+    with f.loop(0, rows, tile.lanes) as first, f.loop(0, tile.lanes, tile.width) as group:
         place = f.offset(target, f.mul(f.binary("udiv", first.index, tile.lanes), panel), tile.element)
-        with f.loop(0, tile.lanes, tile.width) as group, f.loop(0, size, tile.width) as column:
+        place = f.offset(place, group.index, tile.element)
+        numbers = [f.intrinsic("smin", f.add(f.add(first.index, group.index), lane), last) for lane in range(tile.width)]
+        starts = [address(f, source, f.mul(number, stride), of) for number in numbers]
+        with f.loop(0, size, tile.width) as column:
             mask = f.lane_mask(f.sub(size, column.index), tile.width)
             lanes = []
-            for lane in range(tile.width):
-                row = f.intrinsic("smin", f.add(f.add(first.index, group.index), lane), last)
-                start = address(f, source, f.add(f.mul(row, stride), column.index), of)
-                f.prefetch(address(f, start, f.mul(stride, tile.lanes), of))
-                lanes.append(f.mul(_load(f, start, of, tile, mask), factor))
+            for start in starts:
+                f.prefetch(address(f, start, f.add(column.index, ahead), of))
+                lanes.append(f.mul(_load(f, address(f, start, column.index, of), of, tile, mask), factor))
             for number, values in enumerate(transpose(f, lanes)):
-                row = f.mul(f.add(column.index, number), tile.lanes)
-                f.store(values, f.offset(place, f.add(row, group.index), tile.element))
+                f.store(values, f.offset(place, f.mul(f.add(column.index, number), tile.lanes), tile.element))
     f.ret()
     return name
 
@@ -98,13 +105,20 @@ def emit_scatter_rows(module: Module, tile: Tile, of: dtype) -> str:
     name = "scatter_rows"
     f = module.function(name, [*signature, ("ptr", "target"), ("i64", "stride")], linkage="internal", attributes="noinline")
     source, pitch, rows, size, factors, step, target, stride = f.parameters
+    whole = f.binary("and", size, -tile.width)
     with f.loop(0, rows) as row:
-        factor = f.load(f.offset(factors, f.mul(row.index, step), tile.element), tile.element)
+        factor = f.splat(f.load(f.offset(factors, f.mul(row.index, step), tile.element), tile.element), tile.width)
         start, place = f.offset(source, f.mul(row.index, pitch), tile.element), address(f, target, f.mul(row.index, stride), of)
-        with f.loop(0, size, tile.width) as column:
-            value = f.mul(f.load(f.offset(start, column.index, tile.element), tile.type), f.splat(factor, tile.width))
-            mask = f.lane_mask(f.sub(size, column.index), tile.width)
-            registers.store(f, registers.round_to(f, value, of), address(f, place, column.index, of), of, mask)
+
+        def copy(column: Value, count: Value | None, start: Value = start, place: Value = place, factor: Value = factor) -> None:
+            value = f.mul(f.load(f.offset(start, column, tile.element), tile.type), factor)
+            mask = None if count is None else f.lane_mask(count, tile.width)
+            registers.store(f, registers.round_to(f, value, of), address(f, place, column, of), of, mask, count=count)
+
+        with f.loop(0, whole, tile.width) as column:
+            copy(column.index, None)
+        with f.when(f.compare("slt", whole, size)):
+            copy(whole, f.sub(size, whole))
     f.ret()
     return name
 

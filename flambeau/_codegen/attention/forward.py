@@ -31,10 +31,10 @@ class _Forward(Kernel):
     def __init__(self, structure: Structure) -> None:
         compute = structure.dtype.compute
         super().__init__(structure, {**dict.fromkeys(("q", "k", "v", "out"), structure.dtype), "statistics": compute})
-        module, tile = self.module, self.tile
+        module, tile, self.pitch = self.module, self.tile, structure.pitch(KEYS)
         self.scores = emit_product(module, tile, self.micros, "scores")
         self.totals = emit_product(module, tile, self.micros, "queries")
-        self.softmax = [emit_softmax(module, structure, KEYS, limited) for limited in (False, True)]
+        self.softmax = [emit_softmax(module, structure, self.pitch, limited) for limited in (False, True)]
         self.finish = emit_finish(module, structure)
         self.copies_queries = structure.dtype is not compute  # else they are read where they are
 
@@ -50,8 +50,8 @@ class _Forward(Kernel):
             first = f.mul(f.binary("urem", loop.index, read("tiles")), read("block"))
             rows = f.intrinsic("smin", f.sub(read("queries"), first), read("block"))
             if self.copies_queries:
-                source, stride = self.row(at, "q", first), read("q.row")
-                self.call(self.gather_rows, source, stride, rows, read("features"), self.one, 0, area["q"], read("features.pitch"))
+                source, stride, pitch = self.row(at, "q", first), read("q.row"), read("features.pitch")
+                self.call(self.gather_rows, source, stride, rows, read("features"), self.one, 0, area["q"], pitch, self.tile.lanes)
             self.fill(area["totals"], f.mul(rows, read("values.pitch")), 0.0)
             self.fill(area["sums"], f.mul(rows, LANES), 0.0)
             self.fill(area["maxima"], rows, float("-inf"))
@@ -65,9 +65,9 @@ class _Forward(Kernel):
         end = f.intrinsic("smin", read("keys"), f.add(first, rows)) if self.structure.is_causal else read("keys")
         with f.loop(0, end, KEYS) as key:
             count = f.intrinsic("smin", f.sub(read("keys"), key.index), i64(KEYS))
-            k, v, size, pitch = self.row(at, "k", key.index), self.row(at, "v", key.index), read("features"), read("values.pitch")
+            k, v, size, width = self.row(at, "k", key.index), self.row(at, "v", key.index), read("features"), self.tile.lanes
             self.call(self.gather_columns, k, read("k.row"), count, size, area["factor"], area["k"], read("features.panel"))
-            self.call(self.gather_rows, v, read("v.row"), count, read("values"), self.one, 0, area["v"], pitch)
+            self.call(self.gather_rows, v, read("v.row"), count, read("values"), self.one, 0, area["v"], width, KEYS * width)
             start = i64(0)
             if self.structure.is_causal:
                 before = f.intrinsic("smax", f.sub(key.index, first), i64(0))
@@ -77,7 +77,7 @@ class _Forward(Kernel):
 
     def _block(self, at: dict[str, Value], area: dict[str, Value], first: Value, row: Value, here: Value, key: Value, count: Value) -> None:
         """A block of queries and one of keys."""
-        f, read, width = self.f, self.read, i64(self.tile.lanes)
+        f, read, width = self.f, self.read, self.tile.lanes
         query = f.add(first, row)
         diagonal = self.diagonal(query, key)
         seen = f.intrinsic("smin", count, f.add(diagonal, here))
@@ -88,17 +88,17 @@ class _Forward(Kernel):
                 q, stride = self.row(at, "q", query), read("q.row")
             totals = self.element(area["totals"], f.mul(row, read("values.pitch")))
             self.call(
-                self.scores, q, stride, 1, area["k"], width, read("features.panel"), read("features"), area["scores"], KEYS,
+                self.scores, q, stride, 1, area["k"], width, read("features.panel"), read("features"), area["scores"], self.pitch,
                 here, seen, diagonal,
             )  # fmt: skip
-            limit, whole = self.limit(KEYS, count, diagonal)
+            limit, whole = self.limit(count, diagonal)
             maxima, sums = self.element(area["maxima"], row), self.element(area["sums"], f.mul(row, LANES))
             choose(
                 f, self, whole, self.softmax, area["scores"], here, maxima, sums, area["factors"], *limit, seen,
                 *self.mask_at(at, query, key),
             )  # fmt: skip
             self.call(
-                self.totals, area["scores"], KEYS, 1, area["v"], read("values.pitch"), width, seen, totals, read("values.pitch"), here,
+                self.totals, area["scores"], self.pitch, 1, area["v"], width, KEYS * width, seen, totals, read("values.pitch"), here,
                 read("values"), diagonal, area["factors"], 1,
             )  # fmt: skip
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flambeau._codegen.attention.blocks import NO_DIAGONAL, emit_gather_columns, emit_gather_rows, emit_micros, emit_scatter_rows
-from flambeau._codegen.attention.structure import Structure
+from flambeau._codegen.attention.blocks import NO_DIAGONAL, emit_gather_columns, emit_gather_rows, emit_scatter_rows
+from flambeau._codegen.attention.structure import LANES, Structure
 from flambeau._codegen.contract.kernel import SIGNATURE, base_address, instruction_sets
+from flambeau._codegen.contract.micro import Walk, emit_micro
 from flambeau._codegen.contract.packing import address
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
 from flambeau._codegen.ir import Builder, Module, Value, constant, i64
@@ -25,7 +26,9 @@ class Kernel:
         if structure.mask is not None:
             self.dtypes = {**dtypes, "mask": structure.mask.dtype}
         self.module, self.parameters = Module(instruction_sets(structure.target)), Parameters()
-        self.micros = emit_micros(self.module, self.tile)
+        # Of operands whose rows are known to be neighbours several steps are taken at once.
+        walks = {self.tile.rows: Walk(step=1, b=self.tile.lanes)}
+        self.micros = {rows: emit_micro(self.module, self.tile, rows, False, walk=walks.get(rows, Walk())) for rows in self.tile.variants}
         self.gather_rows = emit_gather_rows(self.module, self.tile, structure.dtype)
         self.gather_columns = emit_gather_columns(self.module, self.tile, structure.dtype)
         self.scatter_rows = emit_scatter_rows(self.module, self.tile, structure.dtype)
@@ -75,14 +78,15 @@ class Kernel:
         """Query ``query + r`` sees the keys up to ``key + r + diagonal``."""
         return self.f.sub(query, key) if self.structure.is_causal else i64(NO_DIAGONAL)
 
-    def limit(self, pitch: int, exist: Value, diagonal: Value) -> tuple[list[Value], Value]:
-        """Which columns of a block of ``pitch`` count, as the parameters ``limit``, ``slope`` and ``exist``; and whether all do."""
+    def limit(self, exist: Value, diagonal: Value) -> tuple[list[Value], Value]:
+        """Which columns of a block count, as the parameters ``limit``, ``slope`` and ``exist``; and whether all do, and are whole groups of
+        ``LANES``."""
         f = self.f
-        whole = f.compare("eq", exist, pitch)
+        whole = f.compare("eq", f.binary("and", exist, LANES - 1), 0)
         if not self.structure.is_causal:
             return [exist, i64(0), exist], whole
         first = f.add(diagonal, 1)
-        return [first, i64(1), exist], f.binary("and", whole, f.compare("sge", first, pitch))
+        return [first, i64(1), exist], f.binary("and", whole, f.compare("sge", first, exist))
 
     def mask_at(self, at: dict[str, Value], query: Value, key: Value) -> list[Value]:
         """The mask from a query and a key on: address, and strides by query and by key."""

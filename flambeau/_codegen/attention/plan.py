@@ -11,9 +11,8 @@ from math import prod
 from typing import NamedTuple
 
 from flambeau._codegen.attention.backward import backward_kernel
-from flambeau._codegen.attention.blocks import round_up
 from flambeau._codegen.attention.forward import forward_kernel
-from flambeau._codegen.attention.structure import BACKWARD_KEYS, KEYS, LANES, ROWS, Mask, Structure
+from flambeau._codegen.attention.structure import BACKWARD_KEYS, KEYS, LANES, ROWS, Mask, Structure, round_up
 from flambeau._codegen.contract.kernel import Code
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
@@ -75,9 +74,9 @@ def forward(
     rows = ROWS * -(-blocks // tiles)
     tiles = -(-extents.queries // rows)
     plan.values |= {"tiles": tiles, "block": rows, "saves": int(saves)}
-    features, values = plan.pitches
+    (features, values), pitch = plan.pitches, plan.structure.pitch(KEYS)
     plan.reserve(
-        q=rows * features, k=KEYS * features, v=KEYS * values, scores=ROWS * KEYS, totals=rows * values, maxima=rows, sums=rows * LANES,
+        q=rows * features, k=KEYS * features, v=KEYS * values, scores=ROWS * pitch, totals=rows * values, maxima=rows, sums=rows * LANES,
         inverses=rows, factors=ROWS, factor=1,
     )  # fmt: skip
     writes = ("out", "statistics") if saves else ("out",)
@@ -112,11 +111,11 @@ def _gradients(
     query_tiles, key_tiles = -(-extents.queries // rows), -(-extents.keys // keys)
     plan.values |= {"query.tiles": query_tiles, "query.block": rows, "key.tiles": key_tiles, "key.block": keys}
     plan.values |= {f"wants.{what}": int(what in wants) for what in ("keys", "queries")}
-    features, values = plan.pitches
+    (features, values), pitch = plan.pitches, plan.structure.pitch(BACKWARD_KEYS)
     plan.reserve(
         q=rows * features, grad=rows * values, grad_q=rows * features if "queries" in wants else 0, deltas=rows, factor=1,
         k=BACKWARD_KEYS * features, k_columns=BACKWARD_KEYS * features, v_columns=BACKWARD_KEYS * values,
-        weights=ROWS * BACKWARD_KEYS, scores=ROWS * BACKWARD_KEYS, grad_k=BACKWARD_KEYS * features, grad_v=BACKWARD_KEYS * values,
+        weights=ROWS * pitch, scores=ROWS * pitch, grad_k=BACKWARD_KEYS * features, grad_v=BACKWARD_KEYS * values,
     )  # fmt: skip
     work = rows * keys * 2 * (features + values)
     writes = ("grad_k", "grad_v") * ("keys" in wants) + ("grad_q",) * ("queries" in wants)
@@ -137,7 +136,7 @@ class _Plan:
         batch, axes = len(extents.batch), _axes(extents.batch, operands)
         self.structure = Structure(target, operands["q"].dtype, max(1, len(axes)), is_causal, kind)
         tile = self.structure.tile
-        self.pitches = tuple(round_up(size, tile.lanes) for size in (extents.features, extents.values))
+        self.pitches = tuple(map(self.structure.pitch, (extents.features, extents.values)))
         self.scratch = 0
         self.values = {
             "scale": struct.unpack("q", struct.pack("d", scale))[0],

@@ -20,6 +20,10 @@ LANES = 32
 """A row's weights are added in so many lanes, as every sum (``docs/design/0003-reductions.md``)."""
 
 
+def round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
 class Mask(NamedTuple):
     """What is added to the scores (or, if bool, says which count); ``adjacent`` if keys are neighbours in memory."""
 
@@ -41,3 +45,11 @@ class Structure:
     def tile(self) -> Tile:
         """The register tile, in the compute dtype (float32 for half precision)."""
         return register_tile(self.dtype.compute, self.target)
+
+    def pitch(self, size: int) -> int:
+        """How far rows of so many numbers are apart in scratch memory: whole register tiles, and an odd number of cache lines.
+
+        A product reads a line of each of many rows. At a distance of a power of two these would be in a few sets of the first-level cache.
+        """
+        line = 64 // self.tile.bytes
+        return line * (-(-round_up(size, self.tile.lanes) // line) | 1)

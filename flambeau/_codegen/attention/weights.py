@@ -5,7 +5,7 @@ from __future__ import annotations
 from flambeau._codegen.attention.structure import LANES, ROWS, Structure
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.packing import address
-from flambeau._codegen.ir import Builder, Module, Value, constant
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector
 from flambeau._codegen.lanes import Lanes
 from flambeau._codegen.scalar import cast, registers
 from flambeau._codegen.vmath.exponential import exp_of_reduced, power_of_two, reduce, scale
@@ -75,11 +75,14 @@ class Rows:
 
     def counting(self, row: Value, column: Value) -> list[Value | None]:
         """Which lanes of a group count, if not all."""
-        f = self.f
+        f, width = self.f, self.tile.width
         if not self.is_limited:
             return [None for _ in self.parts]
+        # As integers of as many bits as the scores have, so that comparing them is one instruction.
         left = f.sub(f.intrinsic("smin", f.add(self.limit, f.mul(row, self.slope)), self.exist), column)
-        return [f.lane_mask(f.sub(left, part), self.tile.width) for part in self.parts]
+        element = f"i{8 * self.tile.bytes}"
+        left = f.splat(left if element == "i64" else f.cast("trunc", left, element), width)
+        return [f.compare("slt", constant_vector(element, range(part, part + width)), left) for part in self.parts]
 
     def scores(self, places: list[Value], counting: list[Value | None], row: Value, column: Value) -> list[Value]:
         """The scores of a group with the mask, and -∞ where a column does not count."""

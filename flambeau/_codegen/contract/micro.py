@@ -46,6 +46,7 @@ def emit_micro(
     vectors: int | None = None,
     walk: Walk = _UNKNOWN,
     by_address: bool = False,
+    label: str = "",
 ) -> str:
     """A function that continues the chains of ``rows`` x ``tile.lanes`` elements over ``k`` >= 1 steps; returns its name.
 
@@ -54,20 +55,29 @@ def emit_micro(
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
     ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``, or at ``a + r * walk.row + ks[k]``. With fewer ``vectors`` than the tile has it computes
-    the first lanes only.  What ``walk`` knows it does not take from its arguments.  One that is called ``by_address`` has all arguments, whether it needs them or not.
+    the first lanes only.  What ``walk`` knows it does not take from its arguments.  One that is called ``by_address`` has all arguments, whether it needs them or not. A ``label`` ends its name, if a kernel has several of so many rows.
     """
-    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk, by_address)
+    made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk, by_address, label)
     module.include(made)
     return made.functions[0].name
 
 
 @cache
 def _micro(
-    features: frozenset[str], tile: Tile, rows: int, masked: bool, adds: bool, tabled: bool, vectors: int, walk: Walk, by_address: bool
+    features: frozenset[str],
+    tile: Tile,
+    rows: int,
+    masked: bool,
+    adds: bool,
+    tabled: bool,
+    vectors: int,
+    walk: Walk,
+    by_address: bool,
+    label: str,
 ) -> Module:
     """A module with one function, which many kernels have: writing it takes as long as writing the rest of a kernel."""
     module = Module(features)
-    name = f"micro{rows}" + "_masked" * masked + f"_of_{vectors}" * (vectors < tile.vectors)
+    name = f"micro{rows}" + "_masked" * masked + f"_of_{vectors}" * (vectors < tile.vectors) + label
     parameters = [("ptr", "a"), ("i64", "rs"), ("i64", "ks"), ("ptr", "b"), ("i64", "bs"), ("i64", "k")]
     parameters += [("ptr", "start"), ("i64", "ss"), ("ptr", "c"), ("i64", "cs")]
     asks = walk.ahead and rows == tile.rows

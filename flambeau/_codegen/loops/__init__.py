@@ -5,7 +5,7 @@ of them being the *vector digit*, which lies across the lanes. Six shapes of loo
 
 - ``map`` (``maps.py``): no reduction. A tile is a block of the vector digit at one place of the outer digits.
   Gathers from columns begin with a copy of them (``staging.py``). What is interleaved is done group by group (``weaving.py``).
-- ``window`` (``window.py``): the same, each result from a few positions that are written out.
+- ``window`` (``window.py``): the same, each result from a few positions that are written out. Short rows are transposed for it (``turned.py``).
 - ``copy`` (``copies.py``): the same, short rows that are copied as they are.
 - ``tiled`` (``tiled.py``): no reduction, and some loads lie across: blocks are transposed in registers.
 - ``row`` (``row.py``): the vector digit is the run's last one. A tile is one place of the outer digits; each phase walks the row once.

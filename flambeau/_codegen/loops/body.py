@@ -8,7 +8,7 @@ from functools import reduce
 
 from flambeau._codegen import faults, near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops import interleaved, magnitudes, spreading, staging, tables
+from flambeau._codegen.loops import interleaved, magnitudes, spreading, staging, tables, turned
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -50,6 +50,7 @@ class Body:
         self.fixed: frozenset[int] = frozenset()
         self.spreads: dict[int, Operand] = {}  # values of one lane in a register of lanes, see ``spreading``
         self.across: dict[int, Value] = {}  # rows of transposed blocks, for loads across the vector digit
+        self.squares: dict[int, Value] = {}  # of loads and stores, see ``turned``
         self.plans: dict[tuple[str, DType], near.Plan] | None = (
             None  # by the name of the index and what is gathered, see ``tables.planning``
         )
@@ -392,6 +393,8 @@ class Body:
         return self.f.binary("and", one, other)
 
     def _load(self, number: int, width: int, mask: Value | None) -> Operand:
+        if number in self.squares:
+            return scalar.load(self.f, turned.line(self, number), self.instructions[number].dtype, width)
         if number in self.across:
             return scalar.load(self.f, self.across[number], self.instructions[number].dtype, width)
         inside = self.inside(number, width)
@@ -591,6 +594,9 @@ class Body:
 
     def _store(self, number: int, width: int, mask: Value | None) -> None:
         f, instr = self.f, self.instructions[number]
+        if number in self.squares:
+            scalar.store(f, self.widened(instr.args[0], width), turned.line(self, number), instr.dtype)
+            return
         access = instr.attrs[0]
         kind = self.spec.accesses[access].vector
         if kind == 0:

@@ -8,11 +8,11 @@ then read as they would from a tensor that lies the other way.
 from __future__ import annotations
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Builder, Value, element_type, i64
+from flambeau._codegen.ir import Value, i64
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.maps import at_vector
 from flambeau._codegen.loops.spec import ACROSS, VECTOR, Instr
-from flambeau._codegen.squares import transpose
+from flambeau._codegen.loops.turned import turn
 
 ROWS, COLUMNS = 64, 256
 """Places of the row digit and of the vector digit in a tile."""
@@ -67,61 +67,4 @@ def _turn(body: Body, number: int, square: Value, width: Value, height: Value) -
     """Fill a square: line ``i`` holds what the load reads at the ``i``-th place of the row digit, along the vector digit."""
     instr = body.instructions[number]
     access = instr.attrs[0]
-    type = scalar.memory_type(instr.dtype)
-    name = f"turn_{type}"
-    if not body.f.module.has_function(name):
-        _emit_turn(body, name, type)
-    body.f.call(f"@{name}", body.pointer(access), body.strides[access][body.vector_digit], width, height, square)
-
-
-def _emit_turn(body: Body, name: str, type: str) -> None:
-    """A function ``turn(start, step, width, height, square)``, which kernels share."""
-    parameters = [("ptr", "start"), ("i64", "step"), ("i64", "width"), ("i64", "height"), ("ptr", "square")]
-    f = body.f.module.function(name, parameters, linkage="internal", attributes="noinline")
-    start, step, width, height, square = f.parameters
-    vector = f"<{VECTOR} x {type}>"
-    copy = f.alloca(vector, VECTOR)
-    full = f.binary("and", f.compare("sge", width, i64(VECTOR)), f.compare("sge", height, i64(VECTOR)))
-    with f.when(f.binary("xor", full, 1)):  # what lies in memory is copied; lines beyond the last one read that one again
-        mask, last = f.lane_mask(height, VECTOR), f.sub(width, i64(1))
-        with f.loop(0, VECTOR) as line:
-            value = f.masked_load(f.offset(start, f.mul(step, f.intrinsic("smin", line.index, last)), type), mask, vector)
-            f.store(value, f.offset(copy, f.mul(line.index, i64(VECTOR)), type), align=min(64, VECTOR))
-    start, step = f.select(full, start, copy), f.select(full, step, i64(VECTOR))
-    lines = [f.load(f.offset(start, f.mul(step, i64(line)), type), vector) for line in range(VECTOR)]
-    for line, value in enumerate(transposed(f, lines)):
-        f.store(value, f.offset(square, line * VECTOR, type), align=min(64, VECTOR))
-    f.ret()
-
-
-def transposed(f: Builder, lines: list[Value]) -> list[Value]:
-    """A square of vectors, transposed.
-
-    Bytes: as often as the size is a power of two, line ``i`` is interleaved with line ``i + half``. Wider elements: first squares of four, side by
-    side in four lines, since AVX2 shuffles within quads of lanes, then squares of such squares change places. Floats so took LLVM 18 ms and not 121
-    on a processor with AVX2, and the processor a third of the instructions.
-    """
-    size = len(lines)
-    if element_type(lines[0].type) == "i8":
-        half = size // 2
-        low = [lane // 2 + (lane % 2) * size for lane in range(size)]
-        high = [lane + half for lane in low]
-        for _ in range(size.bit_length() - 1):
-            pairs = [(lines[line], lines[line + half]) for line in range(half)]
-            lines = [f.shuffle(a, b, lanes) for a, b in pairs for lanes in (low, high)]
-        return lines
-    quads = [_quad(f, *lines[line : line + 4]) for line in range(0, size, 4)]
-    return transpose(f, [line for quad in quads for line in quad], 4)
-
-
-def _quad(f: Builder, *lines: Value) -> list[Value]:
-    """Four lines, in which each square of four is transposed."""
-    size = lines[0].width
-
-    def shuffle(a: Value, b: Value, *order: int) -> Value:
-        """Of each quad of lanes of ``a`` (0 to 3) and ``b`` (4 to 7) some in order."""
-        return f.shuffle(a, b, [group + lane + (lane > 3) * (size - 4) for group in range(0, size, 4) for lane in order])
-
-    low = [shuffle(*pair, 0, 4, 1, 5) for pair in (lines[:2], lines[2:])]
-    high = [shuffle(*pair, 2, 6, 3, 7) for pair in (lines[:2], lines[2:])]
-    return [shuffle(*pair, *order) for pair in (low, high) for order in ((0, 1, 4, 5), (2, 3, 6, 7))]
+    turn(body, instr.dtype, body.pointer(access), body.strides[access][body.vector_digit], width, height, square)

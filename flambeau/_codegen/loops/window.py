@@ -15,7 +15,7 @@ from itertools import product
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Value, i64
-from flambeau._codegen.loops import tables
+from flambeau._codegen.loops import tables, turned
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.reducing import combine, neutral, take
 from flambeau._codegen.loops.spec import COSTLY, EFFECTS, LANES, VECTOR
@@ -31,7 +31,7 @@ Waiting = dict[int, list[tuple[Value, str]]]
 
 def at_vector(body: Body, width: int, mask: Value | None) -> None:
     """All instructions, for one vector of results."""
-    with tables.planning(body, mask):
+    with tables.planning(body, mask), turned.rows(body, mask):
         _at_vector(body, width, mask)
 
 
@@ -118,11 +118,13 @@ def _rolled(body: Body, phase: int, waiting: Waiting, width: int, mask: Value | 
                 for argument in waiting.keys() & body.instructions[number].args:
                     body.values[argument] = kept(argument, positions.index)
                 body.effect(number, width, mask)
-        body.values = before
-    lanes: Lanes = {}
-    for number in reductions:
+        body.values = dict(before)
+    lanes: Lanes = {number: {} for number in reductions}
+    for number, place in product(reductions, range(count)):
         (argument,) = body.instructions[number].args
-        lanes[number] = {place: kept(argument, i64(place)) for place in range(count)}
+        body.values[argument] = kept(argument, i64(place))
+        _add(body, number, lanes[number], place % LANES, width)
+    body.values = before
     return reductions, lanes
 
 

@@ -91,7 +91,18 @@ def test_long_reductions_and_those_of_few_elements_are_loops(monkeypatch: pytest
     assert found == ["window", "column", "column", "column"]
 
 
-@pytest.mark.parametrize(("rows", "length", "mode"), [(500, 5, "window"), (30, 5, "row"), (300, 16, "window"), (300, 17, "row")])
+SHORT = [
+    (500, 5, "window"),
+    (30, 5, "row"),
+    (300, 16, "window"),
+    (300, 17, "row"),
+    (4000, 17, "window"),
+    (2200, 31, "window"),
+    (2200, 32, "row"),
+]
+
+
+@pytest.mark.parametrize(("rows", "length", "mode"), SHORT)
 def test_short_rows_of_which_functions_are_computed(monkeypatch: pytest.MonkeyPatch, rows: int, length: int, mode: str) -> None:
     """The bits are those of rows, which few elements are left to: the rules are those of the machine, not of these tests."""
     monkeypatch.setattr(nest, "ENOUGH", 1 << 16)
@@ -103,6 +114,34 @@ def test_short_rows_of_which_functions_are_computed(monkeypatch: pytest.MonkeyPa
     TRIE.clear()
     assert np.array_equal(flambeau.log_softmax(x * 1.625, 1).numpy(), result)
     assert found[1:] == ["row"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int64"])
+@pytest.mark.parametrize(("rows", "length"), [(9, 12), (16, 12), (37, 16), (64, 13), (100, 31), (33, 24)])
+def test_rows_that_are_read_and_written_in_squares(monkeypatch: pytest.MonkeyPatch, rows: int, length: int, dtype: str) -> None:
+    """The bits of rows, also of rows that lie apart or overlap, of those at the end of memory, and in place."""
+    found = modes(monkeypatch)
+    given = np.random.default_rng(rows).integers(-50, 50, rows * (length + 2))
+
+    def results() -> list[np.ndarray]:
+        TRIE.clear()
+        x = flambeau.tensor(given).to(getattr(flambeau, dtype))
+        views = x[: rows * length].view(rows, length), x.view(rows, length + 2)[:, 2:], x.as_strided((rows, length), (5, 1), 1)
+        done: list[flambeau.Tensor] = []
+        for view in views:
+            done += [view.sum(1), view.amax(1, keepdim=True) + view, view > view.amin(1, keepdim=True)]
+            if view.is_floating_point():
+                done += [view.softmax(1), (view * 0.125).exp().sum(1)]
+        whole = views[0].clone()
+        done.append(whole.sub_(whole.amax(1, keepdim=True)))
+        return [each.to(flambeau.float64).numpy() for each in done]
+
+    as_windows = results()
+    assert "window" in found
+    monkeypatch.setattr(nest, "ENOUGH", 1 << 62)
+    del found[:]
+    assert all(map(np.array_equal, as_windows, results()))
+    assert "window" not in found
 
 
 @pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.float64, flambeau.bfloat16])
