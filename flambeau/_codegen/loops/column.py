@@ -279,9 +279,9 @@ class Column:
         return [part for line in self.total_lines[number] for part in scalar.unpack(line.load(at))]
 
     def _set_total(self, number: int, at: Value, values: list[Value]) -> None:
-        lines = self.total_lines[number]
-        count = len(values) // len(lines)
-        for place, line in enumerate(lines):
+        memory = self.total_lines[number]
+        count = len(values) // len(memory)
+        for place, line in enumerate(memory):
             line.store(scalar.pack(values[place * count : (place + 1) * count]), at)
 
     def _add(self, number: int, at: Value) -> None:
