@@ -31,6 +31,11 @@ def _outer(g: Builder, like: Any, input: Value, vec2: Value) -> Value:
     return g("Mul", g.unsqueeze(g.value(input, like.dtype), 1), g.value(vec2, like.dtype))
 
 
+@handler("det", "linalg_det")
+def _det(g: Builder, like: Any, input: Value) -> Value:
+    return g("Det", input, like=like)
+
+
 @handler("linear")
 def _linear(g: Builder, like: Any, input: Value, weight: Value, bias: Value | None = None) -> Value:
     if input.dim == 2 and weight.dim == 2:

@@ -183,6 +183,7 @@ def test_samples_of_images_and_grids():
         check(module_of(lambda x, g, mode=mode: F.grid_sample(x, g, mode, "border", align_corners=False), 2), IMAGE, grid)
     check(module_of(lambda theta: F.affine_grid(theta, (1, 2, 3, 4), align_corners=False)), example(1, 2, 3))
     check(module_of(lambda x: F.interpolate(x, size=(2, 3), mode="area")), example(1, 2, 5, 7))
+    check(module_of(torch.linalg.det), example(2, 3, 3))
 
 
 def written(x):
