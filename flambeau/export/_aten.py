@@ -33,6 +33,8 @@ _OPERATORS = {
 }  # fmt: skip
 _SAME = {"concat": "cat", "concatenate": "cat", "divide": "div", "ger": "outer", "multiply": "mul", "subtract": "sub"}
 """Further names of operators."""
+_OF_ONE_OR_SEVERAL = frozenset(["atleast_1d", "atleast_2d", "atleast_3d"])
+"""Operators that give one tensor for one, and a tuple for a list."""
 _CASTS = {
     "float": flambeau.float32, "double": flambeau.float64, "half": flambeau.float16, "bfloat16": flambeau.bfloat16, "long": flambeau.int64, "int": flambeau.int32,
     "short": flambeau.int16, "char": flambeau.int8, "byte": flambeau.uint8, "bool": flambeau.bool, "cfloat": flambeau.complex64, "cdouble": flambeau.complex128,
@@ -76,7 +78,7 @@ def aten_call(function: Any, args: tuple, kwargs: dict[str, Any]) -> Call | None
     is_same = function is found or (name not in OPERATORS and getattr(Tensor, function.__name__, None) is function)
     if found is None or not is_same:
         return None
-    if name != "to":
+    if name != "to" and not (name in _OF_ONE_OR_SEVERAL and len(args) == 1):
         args, kwargs = _normalized(function, args, kwargs)
     if kwargs.pop("inplace", False):
         name += "_"

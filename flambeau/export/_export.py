@@ -88,14 +88,22 @@ def export(
         raise UserError(f"args is a tuple of examples, not a {type(args).__name__}: write (x,) for one")
     if preserve_module_call_signature:
         raise NotImplementedError("the calls of submodules are not kept: graphs are flat")
-    named = dict(kwargs or {})
+    return exported(mod, args, dict(kwargs or {}), dynamic_shapes)
+
+
+def exported(mod: Module, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, assigns: bool = False) -> ExportedProgram:
+    """A module as a program; with `assigns` it may assign tensors to attributes, which the program forgets, as hooks like `weight_norm`'s do.
+
+    Raises:
+        as `export` does
+    """
     try:
-        return _Export(mod, args, named, dynamic_shapes, auto=True).run()
+        return _Export(mod, args, kwargs, dynamic_shapes, auto=True, assigns=assigns).run()
     except UserError:
-        export = _Export(mod, args, named, dynamic_shapes, auto=False)
-        if not export.has_auto:
+        attempt = _Export(mod, args, kwargs, dynamic_shapes, auto=False, assigns=assigns)
+        if not attempt.has_auto:
             raise
-        return export.run()
+        return attempt.run()
 
 
 def traced_program(mod: Module, args: tuple, kwargs: dict[str, Any]) -> ExportedProgram:
@@ -128,10 +136,20 @@ def traced_program(mod: Module, args: tuple, kwargs: dict[str, Any]) -> Exported
 
 
 class _Export:
-    """One attempt; `auto` says whether sizes of `Dim.AUTO` are free, `answers` whether numbers are told."""
+    """One attempt; `auto` says whether sizes of `Dim.AUTO` are free, `answers` whether numbers are told, `assigns` whether attributes may be assigned."""
 
-    def __init__(self, mod: Module, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, auto: bool, answers: bool = False) -> None:
+    def __init__(
+        self,
+        mod: Module,
+        args: tuple,
+        kwargs: dict[str, Any],
+        dynamic_shapes: Any,
+        auto: bool,
+        answers: bool = False,
+        assigns: bool = False,
+    ) -> None:
         self.answers = answers
+        self.assigns = assigns
         self.mod = mod
         self.examples = (args, kwargs)
         self.arguments = bound_arguments(mod, args, kwargs)
@@ -152,6 +170,7 @@ class _Export:
         self.tracing = Tracing(self.variants, values, self.answers)
         self.inputs: list[InputSpec] = []
         self._give_state()
+        self.tracing.lifted = sum(path.startswith("c_lifted_tensor_") for path in self.constants)
         given = self._give_arguments()
         values_in, in_spec = tree_flatten(self.arguments)
         assert len(values_in) == len(given)
@@ -161,7 +180,8 @@ class _Export:
         with _left_as_it_was(self.mod, self.tracing, self.state) as note_assignments:
             with public_layers(), self.tracing:
                 result = self.mod(*bound.args, **bound.kwargs)
-            note_assignments()
+            if not self.assigns:
+                note_assignments()
             outputs, out_spec = self._outputs(result)
         self._clean()
         lifted = [

@@ -123,6 +123,7 @@ class Tracing(TorchFunctionMode, Recorder):
     Attributes:
         graph: the nodes so far
         constants: tensors that neither arguments nor operators gave, by the names of their nodes
+        lifted: how many such tensors the module has already, which is a program itself
     """
 
     def __init__(self, variants: int, symbols: dict[tuple[int, ...], str], answers: bool = False) -> None:
@@ -132,6 +133,7 @@ class Tracing(TorchFunctionMode, Recorder):
         self.symbols = symbols
         self._answers = answers
         self.constants: dict[str, Tensor] = {}
+        self.lifted = 0
         self._known: dict[int, Traced] = {}
         self._sizes: dict[tuple, Any] = {}
         self._inputs: set[str] = set()
@@ -215,7 +217,7 @@ class Tracing(TorchFunctionMode, Recorder):
             )
         if self._depth:
             raise _Opaque  # a constant that a function makes anew each time belongs to the function
-        name = f"c_lifted_tensor_{len(self.constants)}"
+        name = f"c_lifted_tensor_{self.lifted + len(self.constants)}"
         first = next(iter(self.graph.nodes), None)
         with self.graph.inserting_before(first):
             node = self.graph.placeholder(name)
@@ -302,6 +304,8 @@ class Tracing(TorchFunctionMode, Recorder):
             return func(*args, **kwargs)
         if name == "__getitem__":
             return self._index(args[0], args[1])
+        if name == "__setitem__" and self._assign(*args):
+            return None
         if name == "__iter__":
             return iter(self._call(Tensor.unbind, args, {}))
         if name == "__len__":
@@ -415,6 +419,29 @@ class Tracing(TorchFunctionMode, Recorder):
             target = aten_target(name)
             result = self._record(target, (result, *args), {}, "call_function", None)
         return result if steps else self._record(aten_target("alias"), (tensor,), {}, "call_function", None)
+
+    def _assign(self, tensor: Tensor, index: Any, value: Any) -> bool:
+        """Note `x[index] = value` as views and a write to the last of them, if its index can be; say whether that was so."""
+        steps = index_steps(index, tensor.dim())
+        if steps is None:
+            return False
+        gathers = steps[-1:] if steps and steps[-1][0] == "index" else []
+        target = tensor
+        for name, args in steps[: len(steps) - len(gathers)]:
+            target = self._record(aten_target(name), (target, *args), {}, "call_function", None)
+        if isinstance(value, Tensor) and value.dtype is not target.dtype:
+            value = self._call(Tensor.to, (value, target.dtype), {})
+        if gathers:
+            indices = gathers[0][1][0]
+            elements = value if isinstance(value, Tensor) else flambeau.tensor(_plain_number(value), dtype=target.dtype)
+            self._record(flambeau.ops.aten.index_put_.default, (target, indices, elements), {}, "call_function", None)
+        elif isinstance(value, Tensor):
+            if value.dim() > target.dim():  # sizes of 1 in front do not count
+                value = self._call(Tensor.reshape, (value, target.shape), {})
+            self._record(flambeau.ops.aten.copy_.default, (target, value), {}, "call_function", None)
+        else:
+            self._record(flambeau.ops.aten.fill_.Scalar, (target, value), {}, "call_function", None)
+        return True
 
     # -- nodes -----------------------------------------------------------------------------------------------------------
 

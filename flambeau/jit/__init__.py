@@ -2,7 +2,7 @@
 
 Nothing is compiled to TorchScript here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
 saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. The archives that PyTorch's ``jit.save`` writes are read, and
-their TorchScript is interpreted (``torchscript/``); they are not written.
+their TorchScript is interpreted (``torchscript/``); what was read from one is written as one again.
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ def _is_trace(obj: Any) -> bool:
     """Whether something is what ``trace`` has returned; tracing is loaded when it is first used."""
     tracing = sys.modules.get(f"{__name__}._trace")
     return tracing is not None and builtins.isinstance(obj, (tracing.TracedModule, tracing.TracedFunction))
+
+
+def _is_program(obj: Any) -> bool:
+    """Whether something is a module of a TorchScript program, which ``load`` has returned."""
+    programs = sys.modules.get(f"{__name__}.torchscript.module")
+    return programs is not None and builtins.isinstance(obj, programs.RecursiveScriptModule)
 
 
 def trace_module(mod: Module, inputs: dict[str, Any], *options: Any, **named: Any) -> Module:
@@ -102,8 +108,8 @@ def is_tracing() -> bool:
 
 
 def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
-    """Save a module for ``jit.load``: a trace as a program; another module as its parameters, buffers and the name of its class, which must be
-    importable there.
+    """Save a module for ``jit.load``: a trace as a program; a TorchScript program that was loaded as PyTorch writes it, so that PyTorch reads it, too; another
+    module as its parameters, buffers and the name of its class, which must be importable there.
     """
     if _is_trace(m):
         from flambeau.export._saving import save_own
@@ -112,6 +118,10 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
         about = {"jit.kind": type(m).__name__, "jit.name": module.original_name, "jit.training": "1" if module.training else ""}
         save_own(module.program(), f, {**about, **(_extra_files or {})})
         return
+    if _is_program(m):
+        from flambeau.jit.torchscript.saving import save_archive
+
+        return save_archive(m, f, _extra_files)
     _save({"flambeau.jit": 1, "module": m, "files": dict(_extra_files or {})}, f)
 
 

@@ -7,8 +7,16 @@ from typing import Any
 from flambeau.onnx._export import OnnxExporterError as OnnxExporterError
 from flambeau.onnx._export import export as export
 from flambeau.onnx._export import is_in_onnx_export as is_in_onnx_export
+from flambeau.onnx._program import ONNXProgram as ONNXProgram
 
-__all__ = ["OnnxExporterError", "export", "is_in_onnx_export", "register_custom_op_symbolic", "unregister_custom_op_symbolic"]
+__all__ = [
+    "ONNXProgram",
+    "OnnxExporterError",
+    "export",
+    "is_in_onnx_export",
+    "register_custom_op_symbolic",
+    "unregister_custom_op_symbolic",
+]
 
 
 def register_custom_op_symbolic(symbolic_name: str, symbolic_fn: Any, opset_version: int) -> None:

@@ -1,4 +1,4 @@
-"""Layers and what they are made of, in ONNX. Modules that lie deeper than their functional form have handlers by their class."""
+"""Products, convolutions, pooling and norms, in ONNX."""
 
 from __future__ import annotations
 
@@ -7,380 +7,398 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flambeau
-from flambeau import Tensor, nn
+from flambeau.onnx._creation import filled
 from flambeau.onnx._graph import Builder, Value
-from flambeau.onnx._operators import HANDLERS, handler
-
-MODULES: dict[type, Callable] = {}
-"""Handlers by the class of a module; they are given the module after the result."""
+from flambeau.onnx._reductions import reduce
+from flambeau.onnx._registry import HANDLERS, handler
 
 
-def module(*classes: type) -> Callable[[Callable], Callable]:
-    """Register a handler of modules."""
-
-    def register(function: Callable) -> Callable:
-        for cls in classes:
-            MODULES[cls] = function
-        return function
-
-    return register
-
-
-def _all(value: Any, count: int) -> list[int]:
+def each(value: Any, count: int) -> list[int]:
+    """An argument for each spatial dimension."""
     return [value] * count if isinstance(value, int) else list(value) * (count if len(value) == 1 else 1)
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
-@handler("matmul", "mm", "bmm", "mv")
-def _matmul(g: Builder, like: Tensor, input: Value, other: Value) -> Value:
+@handler("matmul", "mm", "bmm", "mv", "dot", "linalg_matmul", "vdot")
+def _matmul(g: Builder, like: Any, input: Value, other: Value) -> Value:
     return g("MatMul", input, other, like=like)
 
 
-@handler("dot")
-def _dot(g: Builder, like: Tensor, input: Value, other: Value) -> Value:
-    return g("ReduceSum", g("Mul", input, other, like=input.example), like=like, keepdims=0)
+@handler("outer", "ger")
+def _outer(g: Builder, like: Any, input: Value, vec2: Value) -> Value:
+    return g("Mul", g.unsqueeze(g.value(input, like.dtype), 1), g.value(vec2, like.dtype))
+
+
+@handler("det", "linalg_det")
+def _det(g: Builder, like: Any, input: Value) -> Value:
+    return g("Det", input, like=like)
 
 
 @handler("linear")
-def _linear(g: Builder, like: Tensor, input: Value, weight: Value, bias: Value | None = None) -> Value:
-    if input.dim == 2:
+def _linear(g: Builder, like: Any, input: Value, weight: Value, bias: Value | None = None) -> Value:
+    if input.dim == 2 and weight.dim == 2:
         return g("Gemm", input, weight, bias, like=like, transB=1)
     product = g("MatMul", input, g.transpose(weight, list(reversed(range(weight.dim)))), like=like)
-    return product if bias is None else g("Add", product, bias, like=like)
+    return product if bias is None else g("Add", product, bias)
 
 
 @handler("addmm")
-def _addmm(g: Builder, like: Tensor, input: Value, mat1: Value, mat2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+def _addmm(g: Builder, like: Any, input: Value, mat1: Value, mat2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    if not like.dtype.is_floating_point:
+        return _added(g, like, input, g("MatMul", mat1, mat2, like=like), beta, alpha)
     return g("Gemm", mat1, mat2, input, like=like, alpha=float(alpha), beta=float(beta))
 
 
-@handler("baddbmm")
-def _baddbmm(g: Builder, like: Tensor, input: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+@handler("addmv", "baddbmm")
+def _baddbmm(g: Builder, like: Any, input: Value, batch1: Value, batch2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    return _added(g, like, input, g("MatMul", batch1, batch2, like=like), beta, alpha)
+
+
+@handler("addbmm")
+def _addbmm(g: Builder, like: Any, input: Value, batch1: Value, batch2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    product = g("MatMul", batch1, batch2, shape=(batch1.shape[0], *like.shape))
+    return _added(g, like, input, reduce(g, "ReduceSum", product, 0, False), beta, alpha)
+
+
+@handler("addr")
+def _addr(g: Builder, like: Any, input: Value, vec1: Value, vec2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    return _added(g, like, input, _outer(g, like, vec1, vec2), beta, alpha)
+
+
+def _added(g: Builder, like: Any, input: Value, product: Value, beta: Any, alpha: Any) -> Value:
     scaled = [
-        each if factor == 1 else g("Mul", each, g.number(factor, like.dtype), like=each.example)
-        for each, factor in ((input, beta), (g("MatMul", batch1, batch2, like=like), alpha))
+        value if factor == 1 else g("Mul", value, g.value(factor, like.dtype))
+        for value, factor in ((g.value(input, like.dtype), beta), (product, alpha))
+        if factor != 0
     ]
-    return g("Add", *scaled, like=like)
+    return g("Add", *scaled) if len(scaled) == 2 else g.expand(scaled[0], like)
 
 
 @handler("einsum")
-def _einsum(g: Builder, like: Tensor, equation: str, *operands: Any) -> Value:
+def _einsum(g: Builder, like: Any, equation: str, *operands: Any) -> Value:
     values = operands[0] if len(operands) == 1 and isinstance(operands[0], (tuple, list)) else operands
-    return g("Einsum", *values, like=like, equation=equation)
+    return g("Einsum", *values, like=like, equation=equation.replace(" ", ""))
 
 
 @handler("scaled_dot_product_attention")
 def _attention(
-    g: Builder, like: Tensor, query: Value, key: Value, value: Value, attn_mask: Value | None = None, dropout_p: float = 0.0,
-    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+    g: Builder, like: Any, query: Value, key: Value, value: Value, attn_mask: Value | None = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: float | None = None, enable_gqa: bool = False,
 ) -> Value:  # fmt: skip
-    if enable_gqa and query.shape[-3] != key.shape[-3]:
-        raise NotImplementedError("attention with shared heads is not exported; repeat the keys and values")
-    order = [*range(key.dim - 2), key.dim - 1, key.dim - 2]
-    scores_like = query.example @ key.example.mT
-    scores = g("MatMul", query, g.transpose(key, order), like=scores_like)
-    scores = g("Mul", scores, g.number(1 / math.sqrt(query.shape[-1]) if scale is None else scale, query.dtype), like=scores_like)
+    if dropout_p:
+        raise NotImplementedError("attention with dropout is not exported: export the module in evaluation mode")
+    if enable_gqa:
+        key, value = (_shared_heads(g, each, query.shape[-3]) for each in (key, value))
+    width = query.shape[-1]
+    if scale is None and not isinstance(width, int):
+        raise NotImplementedError("attention whose number of features is not known is exported with a scale only")
+    turned = g.transpose(key, [*range(key.dim - 2), key.dim - 1, key.dim - 2])
+    scores = g("MatMul", query, turned, shape=(*like.shape[:-2], query.shape[-2], key.shape[-2]))
+    scores = g("Mul", scores, g.number(1 / math.sqrt(width) if scale is None else scale, query.dtype))  # type: ignore[arg-type]
     if is_causal:
-        attn_mask = g.constant(flambeau.ones(query.shape[-2], key.shape[-2], dtype=flambeau.bool).tril())
+        attn_mask = _causal(g, query, key)
     if attn_mask is not None and attn_mask.dtype is flambeau.bool:
-        scores = g("Where", attn_mask, scores, g.number(-math.inf, query.dtype), like=scores_like)
+        scores = g("Where", attn_mask, scores, g.number(-math.inf, query.dtype), dtype=query.dtype)
     elif attn_mask is not None:
-        scores = g("Add", scores, attn_mask, like=scores_like)
-    return g("MatMul", g("Softmax", scores, like=scores_like, axis=-1), value, like=like)
+        scores = g("Add", scores, attn_mask)
+    return g("MatMul", g("Softmax", scores, axis=-1), value, like=like)
+
+
+def _causal(g: Builder, query: Value, key: Value) -> Value:
+    shape = (query.shape[-2], key.shape[-2])
+    if all(isinstance(size, int) for size in shape):
+        return g.constant(flambeau.ones(shape, dtype=flambeau.bool).tril())
+    ones = filled(g, Value(shape, flambeau.float32), [g.size(query, -2), g.size(key, -2)], 1)
+    return g.value(g("Trilu", ones, shape=shape, upper=0), flambeau.bool)
+
+
+def _shared_heads(g: Builder, x: Value, heads: Any) -> Value:
+    """Each head as often as queries share it."""
+    times = heads // x.shape[-3]  # type: ignore[operator]
+    if times == 1:
+        return x
+    *lead, own, length, width = x.shape
+    lying = g.unsqueeze(x, x.dim - 2)
+    counts = g.integers(*[1] * len(lead), 1, times, 1, 1)
+    repeated = g("Tile", lying, counts, shape=(*lead, own, times, length, width))
+    return g.reshape(repeated, Value((*lead, heads, length, width), x.dtype))
 
 
 # -- convolutions ------------------------------------------------------------------------------------------------------
 
 
-@module(nn.Conv1d, nn.Conv2d, nn.Conv3d)
-def _conv_module(g: Builder, like: Tensor, layer: Any, weight: Value, bias: Value | None, input: Value) -> Value:
-    padding = layer.padding
-    if layer.padding_mode != "zeros":
-        amounts = layer._reversed_padding_repeated_twice
-        input = HANDLERS["pad"](g, nn.functional.pad(input.example, amounts, layer.padding_mode), input, amounts, layer.padding_mode)
-        padding = 0
-    return _conv(g, like, input, weight, bias, layer.stride, padding, layer.dilation, layer.groups)
-
-
 @handler("conv1d", "conv2d", "conv3d")
-def _conv(
-    g: Builder,
-    like: Tensor,
-    input: Value,
-    weight: Value,
-    bias: Value | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Value:
+def conv(
+    g: Builder, like: Any, input: Value, weight: Value, bias: Value | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Value:  # fmt: skip
     count = weight.dim - 2
-    strides, dilations = _all(stride, count), _all(dilation, count)
+    strides, dilations = each(stride, count), each(dilation, count)
+    kernel = [_known(size) for size in weight.shape[2:]]
     if isinstance(padding, str):
-        total = [0] * count
-        if padding == "same":
-            sizes = zip(input.shape[-count:], like.shape[-count:], strides, dilations, weight.shape[2:])
-            total = [max((out - 1) * step + apart * (width - 1) + 1 - size, 0) for size, out, step, apart, width in sizes]
-        pads = [each // 2 for each in total] + [each - each // 2 for each in total]
+        total = [apart * (width - 1) if padding == "same" else 0 for apart, width in zip(dilations, kernel)]
+        pads = [amount // 2 for amount in total] + [amount - amount // 2 for amount in total]
     else:
-        pads = _all(padding, count) * 2
-    lone = input.dim == count + 1
-    if lone:
-        input = g.reshape(input, input.example.unsqueeze(0))
-    result = g(
-        "Conv", input, weight, bias, like=like.unsqueeze(0) if lone else like, strides=strides, pads=pads, dilations=dilations, group=groups
+        pads = each(padding, count) * 2
+    convolve = lambda x, result: g(
+        "Conv", x, weight, bias, like=result, kernel_shape=kernel, strides=strides, pads=pads, dilations=dilations, group=groups
     )
-    return g("Squeeze", result, g.integers(0), like=like) if lone else result
+    return _batched(g, like, input, count + 2, convolve)
 
 
-@module(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-def _conv_transpose_module(
-    g: Builder, like: Tensor, layer: Any, weight: Value, bias: Value | None, input: Value, output_size: Any = None
-) -> Value:
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise NotImplementedError("a transposed convolution with a padding mode, or with padding='same', has no operator in ONNX")
+def _known(size: Any) -> int:
+    if not isinstance(size, int):
+        raise NotImplementedError("a kernel whose size is not known is not exported")
+    return size
+
+
+def _batched(g: Builder, like: Any, input: Value, dim: int, function: Callable[[Value, Any], Any]) -> Any:
+    """A function of a batch, for one that may be left out."""
+    if input.dim == dim:
+        return function(input, like)
+    wrap = lambda result: Value((1, *result.shape), result.dtype)
+    several = isinstance(like, (list, tuple))
+    found = function(g.unsqueeze(input, 0), [wrap(result) for result in like] if several else wrap(like))
+    results = [g("Squeeze", result, g.axes(0), shape=result.shape[1:]) for result in (found if several else [found])]
+    return results if several else results[0]
+
+
+@handler("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def conv_transpose(
+    g: Builder, like: Any, input: Value, weight: Value, bias: Value | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+    dilation: Any = 1,
+) -> Value:  # fmt: skip
     count = weight.dim - 2
-    strides, pads, dilations = _all(layer.stride, count), _all(layer.padding, count), _all(layer.dilation, count)
-    extra = [
-        out - ((size - 1) * step - 2 * pad + apart * (width - 1) + 1)
-        for out, size, step, pad, apart, width in zip(like.shape[-count:], input.shape[-count:], strides, pads, dilations, weight.shape[2:])
-    ]
-    return g(
-        "ConvTranspose",
-        input,
-        weight,
-        bias,
-        like=like,
-        strides=strides,
-        pads=pads * 2,
-        dilations=dilations,
-        group=layer.groups,
-        output_padding=extra,
-    )
+    attributes: dict[str, Any] = {
+        "kernel_shape": [_known(size) for size in weight.shape[2:]], "strides": each(stride, count), "pads": each(padding, count) * 2,
+        "dilations": each(dilation, count), "group": groups, "output_padding": each(output_padding, count),
+    }  # fmt: skip
+    return _batched(g, like, input, count + 2, lambda x, result: g("ConvTranspose", x, weight, bias, like=result, **attributes))
+
+
+@handler("convolution", "_convolution")
+def _convolution(
+    g: Builder, like: Any, input: Value, weight: Value, bias: Value | None, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
+    groups: int, *others: Any,
+) -> Value:  # fmt: skip
+    if transposed:
+        return conv_transpose(g, like, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return conv(g, like, input, weight, bias, stride, padding, dilation, groups)
 
 
 # -- pooling -----------------------------------------------------------------------------------------------------------
 
 
-@module(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-def _max_pool_module(g: Builder, like: Any, layer: Any, input: Value) -> Value:
-    if layer.return_indices:
-        raise NotImplementedError("max pooling with indices is not exported: ONNX counts them otherwise")
-    return _max_pool(g, like, input, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
+def _windows(kernel_size: Any, stride: Any, padding: Any, count: int) -> dict[str, list[int]]:
+    kernel = each(kernel_size, count)
+    strides = kernel if stride in (None, (), []) else each(stride, count)
+    return {"kernel_shape": kernel, "strides": strides, "pads": each(padding, count) * 2}
 
 
-@handler("max_pool1d", "max_pool2d", "max_pool3d")
-def _max_pool(
-    g: Builder, like: Tensor, input: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Value:  # fmt: skip
-    count = input.dim - 2
-    return g(
-        "MaxPool", input, like=like, kernel_shape=_all(kernel_size, count), strides=_all(kernel_size if stride in (None, ()) else stride, count),
-        pads=_all(padding, count) * 2, dilations=_all(dilation, count), ceil_mode=int(ceil_mode),
-    )  # fmt: skip
-
-
-@module(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-def _avg_pool_module(g: Builder, like: Tensor, layer: Any, input: Value) -> Value:
-    return _avg_pool(
-        g,
-        like,
-        input,
-        layer.kernel_size,
-        layer.stride,
-        layer.padding,
-        layer.ceil_mode,
-        layer.count_include_pad,
-        getattr(layer, "divisor_override", None),
-    )
-
-
-@handler("avg_pool1d", "avg_pool2d", "avg_pool3d")
-def _avg_pool(
-    g: Builder, like: Tensor, input: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
-) -> Value:  # fmt: skip
-    if divisor_override is not None:
-        raise NotImplementedError("average pooling with a divisor of its own has no operator in ONNX")
-    count = input.dim - 2
-    return g(
-        "AveragePool", input, like=like, kernel_shape=_all(kernel_size, count), strides=_all(kernel_size if stride in (None, ()) else stride, count),
-        pads=_all(padding, count) * 2, ceil_mode=int(ceil_mode), count_include_pad=int(count_include_pad),
-    )  # fmt: skip
-
-
-def _adaptive(whole: str, part: str) -> Callable:
-    def pool(g: Builder, like: Tensor, input: Value, output_size: Any, return_indices: bool = False) -> Value:
-        before, behind = input.shape[2:], like.shape[2:]
-        if all(size == 1 for size in behind):
-            return g(whole, input, like=like)
-        if any(size % target for size, target in zip(before, behind)):
-            raise NotImplementedError(
-                f"adaptive pooling from {list(before)} to {list(behind)} has windows of several sizes, which ONNX has not"
-            )
-        windows = [size // target for size, target in zip(before, behind)]
-        return g(part, input, like=like, kernel_shape=windows, strides=windows)
+def _max_pool(count: int) -> Callable:
+    def pool(
+        g: Builder,
+        like: Any,
+        input: Value,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        attributes: dict[str, Any] = _windows(kernel_size, stride, padding, count)
+        attributes |= {"dilations": each(dilation, count), "ceil_mode": int(ceil_mode)}
+        results = _batched(g, like, input, count + 2, lambda x, result: g("MaxPool", x, like=result, **attributes))
+        return [results[0], _in_plane(g, results[1], input, count)] if isinstance(results, list) else results
 
     return pool
 
 
+def _in_plane(g: Builder, places: Value, input: Value, count: int) -> Value:
+    """ONNX counts places from the first plane on, PyTorch in each plane."""
+    sizes = [g.size(input, axis) for axis in range(input.dim - count, input.dim)]
+    plane: Any = sizes[0]
+    for size in sizes[1:]:
+        plane = plane * size if isinstance(plane, int) and isinstance(size, int) else g.compute("Mul", plane, size)
+    return g("Mod", places, g.value(plane, flambeau.int64))
+
+
+def _avg_pool(count: int) -> Callable:
+    def pool(
+        g: Builder, like: Any, input: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Value:  # fmt: skip
+        attributes: dict[str, Any] = _windows(kernel_size, stride, padding, count)
+        size = math.prod(attributes["kernel_shape"])
+        attributes |= {"ceil_mode": int(ceil_mode), "count_include_pad": int(count_include_pad or bool(divisor_override))}
+        result = _batched(g, like, input, count + 2, lambda x, result: g("AveragePool", x, like=result, **attributes))
+        return g("Mul", result, g.number(size / divisor_override, like.dtype)) if divisor_override else result
+
+    return pool
+
+
+def _adaptive(count: int, average: bool) -> Callable:
+    def pool(g: Builder, like: Any, input: Value, output_size: Any, return_indices: bool = False) -> Any:
+        if isinstance(like, (list, tuple)):
+            raise NotImplementedError("adaptive pooling with indices has no operator in ONNX")
+        targets = list(like.shape[-count:])
+        return _batched(g, like, input, count + 2, lambda x, result: _adapted(g, result, x, targets, average))
+
+    return pool
+
+
+def _adapted(g: Builder, like: Any, x: Value, targets: list[Any], average: bool) -> Value:
+    sizes = x.shape[2:]
+    if all(target == 1 for target in targets):
+        return g("GlobalAveragePool" if average else "GlobalMaxPool", x, like=like)
+    pairs = [(size, target) for size, target in zip(sizes, targets)]
+    if not all(isinstance(size, int) and isinstance(target, int) for size, target in pairs if size != target):
+        raise NotImplementedError(f"adaptive pooling from {list(sizes)} to {targets}: its windows are not known")
+    if all(size == target or size % target == 0 for size, target in pairs):
+        windows = [1 if size == target else size // target for size, target in pairs]
+        if all(window == 1 for window in windows):
+            return x
+        return g("AveragePool" if average else "MaxPool", x, like=like, kernel_shape=windows, strides=windows)
+    for axis, (size, target) in enumerate(pairs, 2):  # windows of several sizes, one dimension after the other
+        if size != target:
+            x = _averaged(g, x, axis, target) if average else _largest(g, x, axis, target)
+    return x
+
+
+def _bounds(size: int, target: int) -> list[tuple[int, int]]:
+    return [(place * size // target, -(-(place + 1) * size // target)) for place in range(target)]
+
+
+def _averaged(g: Builder, x: Value, axis: int, target: int) -> Value:
+    """A product with a matrix whose rows average windows."""
+    size = x.shape[axis]
+    matrix = flambeau.zeros(target, size, dtype=x.dtype)
+    for row, (start, end) in enumerate(_bounds(size, target)):  # type: ignore[arg-type]
+        matrix[row, start:end] = 1 / (end - start)
+    last = x.dim - 1
+    order = [*[each for each in range(x.dim) if each != axis], axis]
+    turned = g.transpose(x, order)
+    shape = (*turned.shape[:-1], target)
+    found = g("MatMul", turned, g.constant(matrix.t().contiguous()), shape=shape)
+    return g.transpose(found, [order.index(each) for each in range(last + 1)])
+
+
+def _largest(g: Builder, x: Value, axis: int, target: int) -> Value:
+    """The largest of windows, of which short ones have their last element twice."""
+    bounds = _bounds(x.shape[axis], target)  # type: ignore[arg-type]
+    width = max(end - start for start, end in bounds)
+    places = flambeau.tensor([[min(start + step, end - 1) for step in range(width)] for start, end in bounds])
+    windows = g("Gather", x, g.constant(places), shape=(*x.shape[:axis], target, width, *x.shape[axis + 1 :]), dtype=x.dtype, axis=axis)
+    return reduce(g, "ReduceMax", windows, axis + 1, False)
+
+
 for _count in (1, 2, 3):
-    for _kind, _ops in (("avg", ("GlobalAveragePool", "AveragePool")), ("max", ("GlobalMaxPool", "MaxPool"))):
-        _pool = HANDLERS[f"adaptive_{_kind}_pool{_count}d"] = _adaptive(*_ops)
-        MODULES[getattr(nn, f"Adaptive{_kind.capitalize()}Pool{_count}d")] = lambda g, like, layer, input, pool=_pool: pool(
-            g, like, input, layer.output_size
-        )
+    HANDLERS[f"max_pool{_count}d"] = HANDLERS[f"max_pool{_count}d_with_indices"] = _max_pool(_count)
+    HANDLERS[f"avg_pool{_count}d"] = _avg_pool(_count)
+    HANDLERS[f"adaptive_avg_pool{_count}d"] = HANDLERS[f"_adaptive_avg_pool{_count}d"] = _adaptive(_count, True)
+    HANDLERS[f"adaptive_max_pool{_count}d"] = _adaptive(_count, False)
+
+
+@handler("nn.functional.local_response_norm")
+def _local_response_norm(g: Builder, like: Any, input: Value, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Value:
+    """ONNX's windows are PyTorch's for odd sizes, where even ones lie one channel further in front; runtimes have it for images only."""
+    if size % 2 and input.dim == 4:
+        return g("LRN", input, like=like, size=size, alpha=float(alpha), beta=float(beta), bias=float(k))
+    lying = g(
+        "Reshape",
+        g.unsqueeze(g("Mul", input, input), 1),
+        g.integers(0, 0, 0, -1, name="shape"),
+        shape=(input.shape[0], 1, input.shape[1], "?"),
+    )
+    pads = [size // 2, 0, (size - 1) // 2, 0]
+    means = g("AveragePool", lying, like=lying, kernel_shape=[size, 1], strides=[1, 1], pads=pads, count_include_pad=1)
+    scale = g("Add", g("Mul", means, g.number(alpha, like.dtype)), g.number(k, like.dtype))
+    shaped = g("Reshape", g("Pow", scale, g.number(beta, like.dtype)), g.sizes(input), like=like)
+    return g("Div", input, shaped)
+
 
 # -- norms -------------------------------------------------------------------------------------------------------------
 
 
-@handler("batch_norm")
+@handler("batch_norm", "_native_batch_norm_legit_no_training")
 def _batch_norm(
-    g: Builder, like: Tensor, input: Value, running_mean: Value | None, running_var: Value | None, weight: Value | None = None, bias: Value | None = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+    g: Builder, like: Any, input: Value, weight: Value | None, bias: Value | None, running_mean: Value | None, running_var: Value | None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *others: Any,
 ) -> Value:  # fmt: skip
     if training or running_mean is None or running_var is None:
-        raise NotImplementedError("batch normalisation is exported in evaluation mode, with its running statistics")
-    ones, zeros = flambeau.ones(input.shape[1], dtype=like.dtype), flambeau.zeros(input.shape[1], dtype=like.dtype)
-    scale, shift = weight or g.constant(ones), bias or g.constant(zeros)
+        return _normalized(g, input, [axis for axis in range(input.dim) if axis != 1], weight, bias, eps)
+    scale, shift = _scale_and_shift(g, weight, bias, input.shape[1], like.dtype)
     return g("BatchNormalization", input, scale, shift, running_mean, running_var, like=like, epsilon=eps)
+
+
+def _scale_and_shift(g: Builder, weight: Value | None, bias: Value | None, count: Any, dtype: flambeau.dtype) -> tuple[Value, Value]:
+    ones, zeros = flambeau.ones(count, dtype=dtype), flambeau.zeros(count, dtype=dtype)
+    return weight or g.constant(ones), bias or g.constant(zeros)
+
+
+def _normalized(g: Builder, x: Value, dims: list[int], weight: Value | None, bias: Value | None, eps: float) -> Value:
+    """With the mean and the variance of some dimensions taken out, then weight and bias of each channel."""
+    centred = g("Sub", x, reduce(g, "ReduceMean", x, dims, True))
+    variance = reduce(g, "ReduceMean", g("Mul", centred, centred), dims, True)
+    result = g("Div", centred, g("Sqrt", g("Add", variance, g.number(eps, x.dtype))))
+    return _affine(g, result, weight, bias)
+
+
+def _affine(g: Builder, x: Value, weight: Value | None, bias: Value | None) -> Value:
+    for op, channels in (("Mul", weight), ("Add", bias)):
+        if channels is not None:
+            x = g(op, x, g.unsqueeze(channels, *range(1, x.dim - 1)))
+    return x
 
 
 @handler("layer_norm")
 def _layer_norm(
-    g: Builder,
-    like: Tensor,
-    input: Value,
-    normalized_shape: Sequence[int],
-    weight: Value | None = None,
-    bias: Value | None = None,
-    eps: float = 1e-5,
-) -> Value:
-    scale = weight or g.constant(flambeau.ones(*normalized_shape, dtype=like.dtype))
+    g: Builder, like: Any, input: Value, normalized_shape: Sequence[int], weight: Value | None = None, bias: Value | None = None, eps: float = 1e-5, *others: Any
+) -> Value:  # fmt: skip
+    sizes = input.shape[-len(normalized_shape) :]
+    if weight is None and not all(isinstance(size, int) for size in sizes):
+        weight = g.number(1, like.dtype)
+    scale = weight or g.constant(flambeau.ones(*sizes, dtype=like.dtype))
     return g("LayerNormalization", input, scale, bias, like=like, axis=-len(normalized_shape), epsilon=eps)
+
+
+@handler("rms_norm")
+def _rms_norm(
+    g: Builder, like: Any, input: Value, normalized_shape: Sequence[int], weight: Value | None = None, eps: float | None = None
+) -> Value:
+    epsilon = flambeau.finfo(input.dtype).eps if eps is None else eps
+    if g.version >= 23:
+        scale = weight or g.constant(flambeau.ones(*input.shape[-len(normalized_shape) :], dtype=like.dtype))
+        return g("RMSNormalization", input, scale, like=like, axis=-len(normalized_shape), epsilon=epsilon)
+    dims = list(range(input.dim - len(normalized_shape), input.dim))
+    mean = reduce(g, "ReduceMean", g("Mul", input, input), dims, True)
+    result = g("Div", input, g("Sqrt", g("Add", mean, g.number(epsilon, like.dtype))))
+    return result if weight is None else g("Mul", result, weight)
 
 
 @handler("group_norm")
 def _group_norm(
-    g: Builder, like: Tensor, input: Value, num_groups: int, weight: Value | None = None, bias: Value | None = None, eps: float = 1e-5
-) -> Value:
-    """Instance normalisation of the groups, then weight and bias: `GroupNormalization` itself changed between opsets."""
-    grouped = input.example.reshape(input.shape[0], num_groups, -1)
-    ones, zeros = flambeau.ones(num_groups, dtype=like.dtype), flambeau.zeros(num_groups, dtype=like.dtype)
-    lying = g("Reshape", input, g.integers(0, num_groups, -1), like=grouped)
-    result = g.reshape(g("InstanceNormalization", lying, g.constant(ones), g.constant(zeros), like=grouped, epsilon=eps), like)
-    for op, each in (("Mul", weight), ("Add", bias)):
-        if each is not None:
-            result = g(op, result, g.reshape(each, each.example.reshape(-1, *[1] * (input.dim - 2))), like=like)
-    return result
+    g: Builder, like: Any, input: Value, num_groups: int, weight: Value | None = None, bias: Value | None = None, eps: float = 1e-5, *others: Any
+) -> Value:  # fmt: skip
+    """Before version 21, whose weights are of channels: instance normalisation of the groups, then weight and bias."""
+    if g.version >= 21:
+        scale, shift = _scale_and_shift(g, weight, bias, input.shape[1], like.dtype)
+        return g("GroupNormalization", input, scale, shift, like=like, num_groups=num_groups, epsilon=eps)
+    scale, shift = _scale_and_shift(g, None, None, num_groups, like.dtype)
+    lying = g("Reshape", input, g.integers(0, num_groups, -1, name="shape"), shape=(input.shape[0], num_groups, "?"))
+    result = g("InstanceNormalization", lying, scale, shift, like=lying, epsilon=eps)
+    whole = g("Reshape", result, g.sizes(input), like=like)
+    return _affine(g, whole, weight, bias)
 
 
 @handler("instance_norm")
 def _instance_norm(
-    g: Builder, like: Tensor, input: Value, running_mean: Any = None, running_var: Any = None, weight: Value | None = None, bias: Value | None = None,
-    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+    g: Builder, like: Any, input: Value, weight: Value | None, bias: Value | None, running_mean: Any, running_var: Any, use_input_stats: bool = True,
+    momentum: float = 0.1, eps: float = 1e-5, *others: Any,
 ) -> Value:  # fmt: skip
     if not use_input_stats:
-        return _batch_norm(g, like, input, running_mean, running_var, weight, bias, eps=eps)
-    ones, zeros = flambeau.ones(input.shape[1], dtype=like.dtype), flambeau.zeros(input.shape[1], dtype=like.dtype)
-    return g("InstanceNormalization", input, weight or g.constant(ones), bias or g.constant(zeros), like=like, epsilon=eps)
-
-
-@handler("normalize")
-def _normalize(g: Builder, like: Tensor, input: Value, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Value:
-    length_like = input.example.norm(p, dim, keepdim=True)
-    length = HANDLERS["norm"](g, length_like, input, p, dim, True)
-    return g("Div", input, g("Clip", length, g.number(eps, like.dtype), like=length_like), like=like)
-
-
-# -- activations -------------------------------------------------------------------------------------------------------
-
-
-@handler("silu")
-def _silu(g: Builder, like: Tensor, input: Value, inplace: bool = False) -> Value:
-    return g("Mul", input, g("Sigmoid", input, like=like), like=like)
-
-
-@handler("gelu")
-def _gelu(g: Builder, like: Tensor, input: Value, approximate: str = "none") -> Value:
-    number = lambda value: g.number(value, like.dtype)
-    half = g("Mul", input, number(0.5), like=like)
-    if approximate == "tanh":
-        cube = g("Mul", g("Mul", input, input, like=like), input, like=like)
-        inner = g("Add", input, g("Mul", cube, number(0.044715), like=like), like=like)
-        curve = g("Tanh", g("Mul", inner, number(math.sqrt(2 / math.pi)), like=like), like=like)
-    else:
-        curve = g("Erf", g("Mul", input, number(math.sqrt(0.5)), like=like), like=like)
-    return g("Mul", half, g("Add", curve, number(1), like=like), like=like)
-
-
-@handler("leaky_relu")
-def _leaky_relu(g: Builder, like: Tensor, input: Value, negative_slope: float = 0.01, inplace: bool = False) -> Value:
-    return g("LeakyRelu", input, like=like, alpha=negative_slope)
-
-
-@handler("elu")
-def _elu(g: Builder, like: Tensor, input: Value, alpha: float = 1.0, inplace: bool = False) -> Value:
-    return g("Elu", input, like=like, alpha=alpha)
-
-
-@handler("celu")
-def _celu(g: Builder, like: Tensor, input: Value, alpha: float = 1.0, inplace: bool = False) -> Value:
-    return g("Celu", input, like=like, alpha=alpha)
-
-
-@handler("selu")
-def _selu(g: Builder, like: Tensor, input: Value, inplace: bool = False) -> Value:
-    return g("Selu", input, like=like)
-
-
-@handler("prelu")
-def _prelu(g: Builder, like: Tensor, input: Value, weight: Value) -> Value:
-    slope = g.reshape(weight, weight.example.reshape(-1, *[1] * (input.dim - 2))) if input.dim > 2 and weight.shape != (1,) else weight
-    return g("PRelu", input, slope, like=like)
-
-
-@handler("hardsigmoid")
-def _hardsigmoid(g: Builder, like: Tensor, input: Value, inplace: bool = False) -> Value:
-    return g("HardSigmoid", input, like=like, alpha=1 / 6, beta=0.5)
-
-
-@handler("softplus")
-def _softplus(g: Builder, like: Tensor, input: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
-    if beta == 1:
-        return g("Softplus", input, like=like)
-    scaled = g("Mul", input, g.number(beta, like.dtype), like=like)
-    return g("Div", g("Softplus", scaled, like=like), g.number(beta, like.dtype), like=like)
-
-
-@handler("logsigmoid")
-def _logsigmoid(g: Builder, like: Tensor, input: Value) -> Value:
-    return g("Log", g("Sigmoid", input, like=like), like=like)
-
-
-@handler("glu")
-def _glu(g: Builder, like: Tensor, input: Value, dim: int = -1) -> Value:
-    axis = dim % input.dim
-    first, second = g("Split", input, g.integers(like.shape[axis], like.shape[axis]), like=[like, like], axis=axis)
-    return g("Mul", first, g("Sigmoid", second, like=like), like=like)
-
-
-# -- images ------------------------------------------------------------------------------------------------------------
-
-
-@handler("interpolate", "upsample")
-def _interpolate(
-    g: Builder, like: Tensor, input: Value, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None, *others: Any,
-    **options: Any,
-) -> Value:  # fmt: skip
-    if mode not in ("nearest", "linear", "bilinear", "trilinear", "bicubic"):
-        raise NotImplementedError(f"interpolation of mode {mode!r} has no operator in ONNX")
-    nearest = mode == "nearest"
-    position = "asymmetric" if nearest else "align_corners" if align_corners else "half_pixel"
-    return g(
-        "Resize", input, None, None, g.integers(*like.shape), like=like, mode="nearest" if nearest else "cubic" if mode == "bicubic" else "linear",
-        coordinate_transformation_mode=position, nearest_mode="floor" if nearest else None, cubic_coeff_a=-0.75 if mode == "bicubic" else None,
-    )  # fmt: skip
+        return _batch_norm(g, like, input, weight, bias, running_mean, running_var, eps=eps)
+    scale, shift = _scale_and_shift(g, weight, bias, input.shape[1], like.dtype)
+    return g("InstanceNormalization", input, scale, shift, like=like, epsilon=eps)

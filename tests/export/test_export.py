@@ -388,6 +388,29 @@ def test_decompositions():
     )
 
 
+def test_constants_of_decompositions_are_further_constants():
+    program = export(Apply(lambda x: torch.addcmul(x, x, torch.tensor([1.0, 2.0]))), (torch.ones(2),))
+    table = {torch.ops.aten.addcmul.default: lambda x, a, b: x + a * b * torch.tensor([3.0, 5.0])}
+    assert program.run_decompositions(table).module()(torch.ones(2)).tolist() == [4.0, 11.0]
+
+
+def test_assignments_to_parts_are_views_and_writes():
+    def written(x):
+        x = x.clone()
+        x[0, 1:] = 2.0
+        x[..., 0] = x[..., 1]
+        x[torch.tensor([1, 2]), torch.tensor([0, 0])] = torch.tensor([7.0, 8.0])
+        x[x > 7.5] = 0
+        return x
+
+    x = randn(3, 4)
+    program = export(Apply(written), (x,))
+    assert [name for name in targets(program) if name.split(".")[0] in ("copy_", "fill_", "index_put_", "setitem")] == [
+        "fill_.Scalar", "copy_.default", "index_put_.default", "index_put_.default",
+    ]  # fmt: skip
+    assert torch.equal(program.module()(x), written(x))
+
+
 def test_functions_are_what_they_were_after_an_export():
     script = """
 import flambeau as torch

@@ -14,41 +14,7 @@ from flambeau.onnx import OnnxExporterError, export, is_in_onnx_export
 onnx = pytest.importorskip("onnx")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
-
-def example(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-class Function(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        raise NotImplementedError
-
-
-def module_of(function, count):
-    """A module whose `forward` has `count` parameters and calls the function."""
-    names = ", ".join(f"x{number}" for number in range(count))
-    space = {}
-    exec(f"def forward(self, {names}):\n    return self.function({names})", space)
-    return type("Function", (Function,), {"forward": space["forward"]})(function)
-
-
-def check(module, *inputs, tolerance=2e-5, **options):
-    module.eval()
-    model = export(module, inputs, **options)
-    feeds = {put.name: value.numpy() for put, value in zip(model.graph.input, inputs)}
-    got = ReferenceEvaluator(model).run(None, feeds)
-    with torch.no_grad():
-        expected = module(*inputs)
-    expected = [expected] if isinstance(expected, torch.Tensor) else list(expected)
-    assert len(got) == len(expected)
-    for one, other in zip(got, expected):
-        torch.testing.assert_close(torch.from_numpy(one), other.contiguous(), rtol=tolerance, atol=tolerance, check_stride=False)
-    return model
-
+from tests.onnx.checks import check, compare, example, module_of  # noqa: E402
 
 X = example(2, 3, 4)
 POSITIVE = example(2, 3, 4).abs() + 0.5
@@ -111,7 +77,7 @@ def test_layers(name):
     check(layer, *inputs)
 
 
-@pytest.mark.parametrize("version", range(18, 23))
+@pytest.mark.parametrize("version", range(18, 24))
 def test_versions(version):
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.GroupNorm(2, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
@@ -131,7 +97,7 @@ def test_networks():
 def test_names_axes_and_file(tmp_path):
     layer = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).train()
     options = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "batch"}, "y": [0]}}
-    model = export(layer, X, tmp_path / "net.onnx", **options)
+    model = export(layer, X, tmp_path / "net.onnx", **options).model_proto
     assert layer.training and not is_in_onnx_export()
     again = onnx.load(tmp_path / "net.onnx")
     assert again == model and [each.name for each in (*again.graph.input, *again.graph.output)] == ["x", "y"]
@@ -162,7 +128,7 @@ def test_several_arguments_and_structures():
             result = first * scale + second - shift
             return {"sum": result if mask is None else result * mask, "first": first}
 
-    model = export(Net(), ({"a": X, "b": X * 2},), kwargs={"shift": X[0]})
+    model = export(Net(), ({"a": X, "b": X * 2},), kwargs={"shift": X[0]}).model_proto
     assert len(model.graph.input) == 3 and len(model.graph.output) == 2
     values = dict(zip((each.name for each in model.graph.input), (X.numpy(), (X * 2).numpy(), X[0].numpy())))
     got, first = ReferenceEvaluator(model).run(None, values)
@@ -170,16 +136,100 @@ def test_several_arguments_and_structures():
     assert torch.equal(torch.from_numpy(first), X)
 
 
+class Pair(nn.Module):
+    def forward(self, x, y):
+        return x @ y.mT, x.flatten()
+
+
+def test_sizes_are_free_by_name():
+    x, y = example(2, 4), example(3, 4)
+    for options in (
+        {"dynamic_axes": {"x": {0: "rows"}, "y": {0: "columns"}, "output_1": {0: "whole"}}},
+        {"dynamic_shapes": {"x": {0: "rows"}, "y": {0: torch.export.Dim("columns")}}},
+        {"dynamic_shapes": (["rows", None], ["columns", None])},
+    ):
+        program = export(Pair(), (x, y), **options)
+        model = program.model_proto
+        shapes = [
+            [size.dim_param or size.dim_value for size in each.type.tensor_type.shape.dim]
+            for each in (*model.graph.input, *model.graph.output)
+        ]
+        last = "whole" if "dynamic_axes" in options else "4*rows"
+        assert shapes == [["rows", 4], ["columns", 4], ["rows", "columns"], [last]]
+        compare(model, Pair(), [example(5, 4), example(6, 4)])
+        assert program.call_reference(example(5, 4), example(6, 4))[0].shape == (5, 6)
+
+
+def test_labels_of_sizes_that_have_to_be_equal():
+    model = export(module_of(torch.add, 2), (X, X), dynamic_axes={"x0": [0], "x1": {0: "other"}}).model_proto
+    compare(model, module_of(torch.add, 2), [example(5, 3, 4)] * 2)
+    module = module_of(lambda x: x.reshape(x.shape[0], -1) / x.shape[0])
+    for batch in (1, 3):  # an example of one is no special case
+        compare(export(module, (example(batch, 3),), dynamic_axes={"x0": {0: "batch"}}).model_proto, module, [example(7, 3)])
+
+
+def test_a_program_is_saved_with_and_without_its_weights(tmp_path):
+    layer = nn.Linear(4, 3)
+    program = export(layer, (X[0],))
+    program.save(tmp_path / "whole.onnx", external_data=True)
+    assert (tmp_path / "whole.onnx.data").exists() or (tmp_path / "whole.onnx").exists()
+    assert onnx.load(tmp_path / "whole.onnx") == program.model_proto
+    program.save(tmp_path / "bare.onnx", include_initializers=False)
+    bare = onnx.load(tmp_path / "bare.onnx")
+    assert [each.name for each in bare.graph.input] == ["input", "weight", "bias"] and not bare.graph.initializer
+    kept = export(layer, (X[0],), keep_initializers_as_inputs=True).model_proto
+    assert [each.name for each in kept.graph.input] == ["input", "weight", "bias"] and len(kept.graph.initializer) == 2
+    assert export(layer, (X[0],), export_params=False).model_proto == bare
+    other = nn.Linear(4, 3)
+    program.apply_weights(other.state_dict())
+    torch.testing.assert_close(program.call_reference(X[0])[0], other(X[0]).detach())
+    with pytest.raises(ValueError, match="shape"):
+        program.apply_weights({"bias": torch.ones(4)})
+    with pytest.raises(ValueError, match="inputs"):
+        program.call_reference([torch.ones(1), torch.ones(1)])
+
+
+def test_programs_and_traces_are_exported():
+    layer = nn.Linear(4, 3)
+    exported = torch.export.export(layer, (X[0],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    compare(export(exported, verify=True).model_proto, layer, [example(7, 4)])
+    compare(export(torch.jit.trace(layer, X[0]), (X[0],)).model_proto, layer, [X[0]])
+
+
+def test_names_of_values_are_those_of_the_program():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return torch.relu(self.first(x)) + self.second(x).sum()
+
+    graph = export(Net(), (X[0],)).model_proto.graph
+    assert [(node.op_type, list(node.input), list(node.output)) for node in graph.node] == [
+        ("Gemm", ["x", "first.weight", "first.bias"], ["linear"]),
+        ("Relu", ["linear"], ["relu"]),
+        ("Gemm", ["x", "second.weight", "second.bias"], ["linear_1"]),
+        ("ReduceSum", ["linear_1"], ["sum_1"]),
+        ("Add", ["relu", "sum_1"], ["output"]),
+    ]
+    assert [each.name for each in graph.initializer] == ["first.weight", "first.bias", "second.weight", "second.bias"]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
         (lambda: export(module_of(lambda x: torch.linalg.svd(x).S, 1), (X,)), OnnxExporterError, "svd"),
         (lambda: export(module_of(lambda x: x[x > 0], 1), (X,)), OnnxExporterError, "mask"),
-        (lambda: export(nn.ReLU(), (X,), opset_version=7), ValueError, "18 to 22"),
+        (lambda: export(nn.ReLU(), (X,), opset_version=7), ValueError, "18 to 23"),
         (lambda: export(nn.ReLU(), (X,), input_names=["a", "b"]), ValueError, "input_names"),
         (lambda: export(nn.ReLU(), (X,), output_names=["a", "b"]), ValueError, "output_names"),
         (lambda: export(nn.ReLU(), (X,), dynamic_axes={"z": [0]}), ValueError, "dynamic_axes"),
-        (lambda: export(nn.ReLU(), ()), TypeError, "input"),
+        (lambda: export(nn.ReLU(), (X,), dynamic_axes={"input": [5]}), ValueError, "dimension 5"),
+        (lambda: export(nn.ReLU(), (X,), dynamic_axes={"input": [0]}, dynamic_shapes=({0: "n"},)), ValueError, "both"),
+        (lambda: export(lambda x: x, (X,)), TypeError, "not a function"),
+        (lambda: export(nn.ReLU(), (X,), custom_translation_table={1: 2}), NotImplementedError, "ONNX Script"),
+        (lambda: export(nn.ReLU(), ()), OnnxExporterError, "missing a required argument: 'input'"),
     ],
 )
 def test_errors(call, error, text, tmp_path):

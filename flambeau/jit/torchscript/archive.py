@@ -25,6 +25,8 @@ from flambeau.serialization import MAP_LOCATION, names_meta, restore_at, storage
 __all__ = ["is_archive", "load_archive"]
 
 _LONGEST_SOURCE = 1 << 26
+_VERSIONS = ("version", ".data/version")
+"""Where an archive says which version of PyTorch's operators its program is for."""
 _DAMAGED = (
     ArithmeticError, AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError, struct.error, pickle.UnpicklingError,
 )  # fmt: skip
@@ -54,10 +56,12 @@ def load_archive(stream: BinaryIO, map_location: MAP_LOCATION = None, extra_file
         RuntimeError: the file is damaged, or is no TorchScript
     """
     archive = ArchiveReader(stream)
-    definitions = _definitions(archive)
+    source = _code(archive)
+    definitions = _definitions(source)
+    files = {**source, **{name: archive.read(name) for name in _VERSIONS if name in archive}}
     try:
         constants = _unpickled(archive, "constants", map_location, Interpreter(definitions, ()))
-        interpreter = Interpreter(definitions, tuple(constants))
+        interpreter = Interpreter(definitions, tuple(constants), files)
         module = _unpickled(archive, "data", map_location, interpreter)
     except _DAMAGED as error:
         raise RuntimeError(f"the TorchScript program in this file is damaged: {error}") from error
@@ -69,18 +73,25 @@ def load_archive(stream: BinaryIO, map_location: MAP_LOCATION = None, extra_file
     return module
 
 
-def _definitions(archive: ArchiveReader) -> dict[str, Class | Function]:
-    found: dict[str, Class | Function] = {}
+def _code(archive: ArchiveReader) -> dict[str, bytes]:
+    """The records with source, which are text."""
     left = _LONGEST_SOURCE
+    found: dict[str, bytes] = {}
     for record in archive.names("code"):
         if record.endswith(".py"):
-            text = archive.read_source(record, left)
-            left -= len(text)
-            qualifier = record.removeprefix("code/").removesuffix(".py").replace("/", ".")
-            try:
-                found.update(read_source(text.decode(), qualifier, record))
-            except UnicodeDecodeError as error:
-                raise RuntimeError(f"{record} of this archive is no text: {error}") from error
+            found[record] = archive.read_source(record, left)
+            left -= len(found[record])
+    return found
+
+
+def _definitions(files: dict[str, bytes]) -> dict[str, Class | Function]:
+    found: dict[str, Class | Function] = {}
+    for record, text in files.items():
+        qualifier = record.removeprefix("code/").removesuffix(".py").replace("/", ".")
+        try:
+            found.update(read_source(text.decode(), qualifier, record))
+        except UnicodeDecodeError as error:
+            raise RuntimeError(f"{record} of this archive is no text: {error}") from error
     return found
 
 

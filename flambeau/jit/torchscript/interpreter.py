@@ -42,11 +42,13 @@ class Interpreter:
     Args:
         definitions: its classes and functions by their full names
         constants: what its source names ``CONSTANTS.c0`` and so on
+        files: the records of the archive that its source is in
     """
 
-    def __init__(self, definitions: dict[str, Class | Function], constants: Sequence[Any]) -> None:
+    def __init__(self, definitions: dict[str, Class | Function], constants: Sequence[Any], files: dict[str, bytes] | None = None) -> None:
         self.definitions = definitions
         self.constants = constants
+        self.files = files or {}
         self._tuples: dict[str, type] = {}
         self._members: dict[tuple[str, str], EnumMember] = {}
         self._place: tuple[Function, ast.AST] | None = None

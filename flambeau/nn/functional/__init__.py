@@ -108,6 +108,7 @@ from flambeau.nn.functional._interpolate import (
 )
 from flambeau.nn.functional._linear import (
     bilinear,
+    grouped_mm,
     linear,
 )
 from flambeau.nn.functional._loss import (
@@ -221,6 +222,7 @@ __all__ = [
     "glu",
     "grid_sample",
     "group_norm",
+    "grouped_mm",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
