@@ -296,11 +296,13 @@ class Graph:
         if kind in ("max", "min") and operand.dtype.is_complex:
             raise NotImplementedError(f'"{kind}" is not implemented for {operand.dtype!r}, whose numbers have no order')
         axes = tuple(sorted(axes))
+        if not axes:
+            return operand * operand if kind == "squares" else self.copy(operand)
         is_whole = all(axis in axes or size == 1 for axis, size in enumerate(operand.shape))
         if (is_whole or operand.numel >= TURNED) and is_across(operand.layout, axes):
             operand = self._turned(operand, axes, is_whole)
         shape = tuple(size for axis, size in enumerate(operand.shape) if axis not in axes)
-        result = self.make("reduce", (operand,), (kind, axes), operand.dtype, shape) if axes else self.copy(operand)
+        result = self.make("reduce", (operand,), (kind, axes), operand.dtype, shape)
         if keepdim:
             return result.reshape(tuple(1 if axis in axes else size for axis, size in enumerate(operand.shape)))
         return result

@@ -39,6 +39,15 @@ def test_gradients_at_zero_are_zero() -> None:
         assert x.grad.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("order", [0, 0.5, 1, 2, 3, np.inf])
+def test_norm_of_a_number_is_its_size(order: float) -> None:
+    for number in (-3.0, 3 - 4j):
+        assert linalg.vector_norm(flambeau.tensor(number), order).item() == pytest.approx(abs(number) if order else 1)
+    assert flambeau.tensor(-3.0).norm().item() == 3 and gradcheck(
+        linalg.vector_norm, flambeau.tensor(-3.0, dtype=flambeau.float64, requires_grad=True)
+    )
+
+
 def test_norm_without_order_is_that_of_all_elements() -> None:
     a = values(2, 3, 4)
     np.testing.assert_allclose(linalg.norm(flambeau.tensor(a)).item(), np.sqrt((a * a).sum()), rtol=1e-12)
