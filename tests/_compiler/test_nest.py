@@ -41,7 +41,7 @@ def test_rows_columns_and_maps(specs: list[LoopSpec]) -> None:
 
 def test_a_row_is_walked_along_its_elements_whatever_its_result_does(specs: list[LoopSpec]) -> None:
     """One store for each row weighs nothing beside the loads of its elements."""
-    graphs.plan(lambda graph, x: (x.reshape((4096, 20)).sum((1,)),), dt.float32, 4096 * 20)
+    graphs.plan(lambda graph, x: (x.reshape((4096, 40)).sum((1,)),), dt.float32, 4096 * 40)
     assert [each.mode for each in specs] == ["row"]
 
 
