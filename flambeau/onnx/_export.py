@@ -24,6 +24,7 @@ __all__ = ["OnnxExporterError", "export", "is_in_onnx_export"]
 
 OPSET = 20
 OPSETS = range(18, 24)
+OLDEST = 7
 IR_VERSION = 10
 _ROUNDS = 6
 """How deep operators are made of others."""
@@ -56,7 +57,8 @@ def export(
         f: a path or a binary stream; without it the model is only returned
         kwargs: an example of its keyword arguments
         input_names, output_names: of the tensors; the arguments' own names and `output`, `output_1`, … by default
-        opset_version: of ONNX's operators, from 18 to 23; 20 by default
+        opset_version: of ONNX's operators, from 18 to 23; 20 by default. For an older one, from 7 on, the model is written in 18 and converted by `onnx`;
+            where that is not possible, it stays 18, and a warning says so, as by PyTorch
         dynamic_shapes: which sizes are free, as `torch.export.export` takes it, or with names in the place of `Dim`s
         dynamic_axes: which sizes are free, by the names of inputs and outputs: `{"x": {0: "batch"}}`, or a list of dimensions
         external_data: put weights into a file beside; by default only those that are too large for one
@@ -83,9 +85,10 @@ def export(
         >>> program(flambeau.ones(7, 4))[0].shape
         torch.Size([7, 3])
     """
-    version = OPSET if opset_version is None else opset_version
-    if version not in OPSETS:
-        raise ValueError(f"opset_version is from {OPSETS.start} to {OPSETS.stop - 1}, not {version}")
+    wanted = OPSET if opset_version is None else opset_version
+    if not OLDEST <= wanted < OPSETS.stop:
+        raise ValueError(f"opset_version is from {OLDEST} to {OPSETS.stop - 1}, not {wanted}")
+    version = max(wanted, OPSETS.start)
     if custom_translation_table:
         raise NotImplementedError("custom_translation_table holds functions of ONNX Script, which are not called here")
     if dynamic_axes and dynamic_shapes:
@@ -99,12 +102,31 @@ def export(
     proto = _model(builder, inputs, outputs, title, version, dict(dynamic_axes or {}))
     if not export_params or keep_initializers_as_inputs:
         proto = with_weights_as_inputs(proto, export_params)
+    if wanted < version:
+        proto = _converted(proto, wanted)
     made = ONNXProgram(proto, program)
     if verify:
         _compare(made)
     if f is not None:
         made.save(f, external_data=external_data)
     return made
+
+
+def _converted(proto: Any, version: int) -> Any:
+    """A model in an older version of operators, or, with a warning, as it is."""
+    import onnx
+    from onnx import version_converter
+
+    try:
+        converted = version_converter.convert_version(proto, version)
+        onnx.checker.check_model(converted, full_check=True)
+    except Exception as error:
+        reason = str(error).strip().rpartition("failed: ")[2][:200]
+        warnings.warn(
+            f"opset_version={version}: the model stays in version {OPSETS.start}, from which onnx cannot convert it: {reason}", stacklevel=3
+        )
+        return proto
+    return converted
 
 
 def _exported(

@@ -85,6 +85,12 @@ def test_versions(version):
     assert check(network, example(2, 3, 8, 8), opset_version=version).opset_import[0].version == version
 
 
+def test_older_operators():
+    assert check(nn.Linear(4, 3), example(2, 4), opset_version=13).opset_import[0].version == 13
+    with pytest.warns(UserWarning, match="opset_version=13: the model stays in version 18"):
+        assert check(nn.LayerNorm(4), example(2, 4), opset_version=13).opset_import[0].version == 18
+
+
 def test_networks():
     from flambeau.vision.models import mobilenet_v2, resnet18
 
@@ -221,7 +227,7 @@ def test_names_of_values_are_those_of_the_program():
     [
         (lambda: export(module_of(lambda x: torch.linalg.svd(x).S, 1), (X,)), OnnxExporterError, "svd"),
         (lambda: export(module_of(lambda x: x[x > 0], 1), (X,)), OnnxExporterError, "mask"),
-        (lambda: export(nn.ReLU(), (X,), opset_version=7), ValueError, "18 to 23"),
+        (lambda: export(nn.ReLU(), (X,), opset_version=6), ValueError, "7 to 23"),
         (lambda: export(nn.ReLU(), (X,), input_names=["a", "b"]), ValueError, "input_names"),
         (lambda: export(nn.ReLU(), (X,), output_names=["a", "b"]), ValueError, "output_names"),
         (lambda: export(nn.ReLU(), (X,), dynamic_axes={"z": [0]}), ValueError, "dynamic_axes"),
