@@ -17,7 +17,19 @@ from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Column, normalise
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
-from tests._codegen.contractions import DTYPES, buffers_of, check, convolution, matmul, needed, numbers, positions, reference, run
+from tests._codegen.contractions import (
+    DTYPES,
+    buffers_of,
+    check,
+    convolution,
+    matmul,
+    needed,
+    numbers,
+    positions,
+    reference,
+    row_major,
+    run,
+)
 
 
 @pytest.mark.parametrize("order", ["mk,kn,mn", "km,kn,mn", "mk,nk,mn", "km,nk,mn", "mk,kn,nm", "mk,nk,nm"])
@@ -231,6 +243,43 @@ def test_gradients_by_the_weight_copy_rows_of_the_image():
     target = replace(targets.named("x86-64-v4"), l1_bytes=48 << 10, l2_bytes=2 << 20)  # whatever this machine has
     choice = best_blocking(normalise(contract), register_tile(types.float32, target), target)
     assert choice.a.where == "strip"
+
+
+PIXELS = [
+    (2, 32, 18, (9, 7), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (3, 64, 5, (12, 10), (3, 2), (2, 3), (1, 1), (1, 2), 1),
+    (2, 64, 12, (40,), (5,), (2,), (3,), (2,), 2),
+    (1, 32, 7, (5, 6, 7), (3, 2, 3), (1, 2, 1), (1, 1, 2), (1, 1, 1), 1),
+]
+
+
+@pytest.mark.parametrize("of", [types.float32, types.float64, types.bfloat16, types.int16], ids=lambda of: of.name)
+@pytest.mark.parametrize("where", ["tile", "call"])
+@pytest.mark.parametrize("shape", PIXELS, ids=str)
+def test_channels_of_a_pixel_are_packed_together(monkeypatch, shape, where, of):
+    """Gradients by the weight with the channels innermost, without mask registers: a pixel's channels all exist, or none does."""
+    short = replace(targets.current(), vector_bits=256, vector_registers=16, has_amx=False)
+    monkeypatch.setattr(targets, "current", lambda: short)
+    contract, tile = convolution(*shape, of, channels_last=True, gradient="weight"), register_tile(of, short)
+    channels, *kernel = contract.n
+    group, row, *taps, channel = row_major(*contract.batch, *contract.m, *kernel, channels)  # the weight has its channels innermost, too
+    contract = replace(contract, out=replace(contract.out, strides=(group, row, channel, *taps)))
+    normal = normalise(contract)
+    normal = normal if normal.b.bounds else normal.swapped()
+    choice = best_blocking(normal, tile, short)
+    sides = [
+        describe_side(normal, column, lanes, normal.chain, tile, left=left)
+        for column, lanes, left in ((normal.a, normal.m, True), (normal.b, normal.n, False))
+    ]
+    assert sides[1].mode == "together"
+    a, b = (replace(side, where=each) for side, each in zip(sides, ("tile", where), strict=True))
+    made = replace(
+        choice, normal=normal, chunk=normal.chain, a=a, b=b, m_block=min(prod(axis[0] for axis in normal.m), 11), n_block=2 * tile.lanes
+    )
+    monkeypatch.setattr(planning, "best_blocking", lambda *_: made)
+    for special in ("best_sliding", "best_summing", "best_casting_sums", "best_skinny", "best_passing"):
+        monkeypatch.setattr(planning, special, lambda *_: None)
+    check(contract, split=3)
 
 
 def random_convolution(seed: int, gradient: str = "") -> Contract:

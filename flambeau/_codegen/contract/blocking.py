@@ -29,6 +29,9 @@ _CALL = 9000.0
 _MASKED = 16.0
 """Cycles to load a vector (and half of one whose neighbours are two apart) under a mask that is made for it, without mask registers."""
 
+_TOGETHER, _MOST_LANES = 4.0, 32
+"""Cycles to pack a vector of neighbours that have the same coordinates, and the most lanes that a panel has."""
+
 _NEAR = 1024
 """Bytes: rows of memory that are farther apart are on pages of their own, and cost more than their bytes."""
 
@@ -287,8 +290,14 @@ class _Model:
 
 
 def has_near_rows(normal: Normal, tile: Tile) -> bool:
-    """Whether rows of the left operand are neighbours, and so many that panels may end with a run of them: a table has one address for a panel then."""
+    """Whether rows of the left operand are neighbours, and so many that panels may end with a run of them: a table has one address for a panel then.
+
+    Where all rows of a panel can have their own, a run should not be shorter: four rows wait for themselves (a phase of 4 x 4 windows of 4 x 4
+    images: 405 us by runs of four rows, 370 by panels of six).
+    """
     run = normal.m[-1][0]
+    if run < tile.rows <= MOST_ADDRESSES:
+        return False
     return normal.m[-1][normal.a.index] == 1 and cost_of_rows(run, tile)[0] <= _NEARLY * run
 
 
@@ -316,6 +325,8 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int,
         runs = 1 + (min(width, prod(axis[0] for axis in lane_axes)) - 1) / lane_axes[-1][0] if len(lane_axes) > 1 or bounds else 1
         free = max([first if not any(box[0][2:]) else 1, *[axis[0] for axis in box[1:] if not any(axis[2:])]])
         costs["lanes"] = (runs * (1.8 + (28 + 4 * bounds) / free) + 4) * (width / min(width, tile.rows) if left else 1)
+    if not left and bounds and tile.parts == 1 and not tile.has_masks and _move_together(column, lanes):
+        costs["together"] = _TOGETHER
     along = neighbours_along(box, first, left)
     if box[along][1] in (1, 2):
         run = box[along][0] if along else first
@@ -334,6 +345,12 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int,
     elements = batches * prod(axis[0] for axis in (*lanes, *normal.k))
     stays = column.operand.stays and not bounds
     return SideChoice(mode, costs[mode] / width * (_STAYS if stays else 1.0), in_place, elements * tile.bytes * tile.parts, elements, stays)
+
+
+def _move_together(column: Column, lanes: list[Axis]) -> bool:
+    """Whether lanes are neighbours that have the same coordinates, by panels of any tile."""
+    extent, *moves = merged(projected(lanes, [column.index, *column.bounds]))[-1]
+    return moves == [1] + [0] * len(column.bounds) and extent % _MOST_LANES == 0
 
 
 def neighbours_along(box: list[Axis], first: int, left: bool) -> int:
@@ -363,7 +380,7 @@ def describe_packing(name: str, column: Column, mode: str, lanes: list[Axis], k:
         values |= {f"{name}.bound{number}.start": bound.start, f"{name}.bound{number}.extent": bound.extent}
     if mode == "steps":
         free = neighbours_along(box, chunk * scale, name == "a")
-    step = {"lanes": lanes[-1][column.index], "steps": box[free][1], "gather": 1}[mode]
+    step = {"lanes": lanes[-1][column.index], "steps": box[free][1]}.get(mode, 1)
     return Side(name, column.dtype, mode, len(column.bounds), len(box), free, step)
 
 
@@ -384,6 +401,10 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
         a.in_place = b.in_place = False
     rows = [number * normal.m[-1][normal.a.index] * tile.bytes for number in range(min(m, tile.rows))]
     a.crowded = a.in_place and _is_crowded(rows, target)
+    if a.in_place and a.mode == "lanes" and n > 4 * tile.lanes and not tile.has_masks:
+        # Panels of a few rows share each cache line of a step, which must still be there for the next one.
+        steps = [number * _distance(normal, normal.a, tile) for number in range(min(limit, normal.extents[3]))]
+        a.in_place = not _is_crowded(steps, target)
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
     a.strip = None
     if a.before and normal.a.bounds:

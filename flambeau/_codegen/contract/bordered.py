@@ -19,13 +19,15 @@ from flambeau._codegen.contract.arithmetic import Tile, register_tile, widen
 from flambeau._codegen.contract.normal import Axis, Column
 from flambeau._codegen.contract.packing import Border, address, store_lanes
 from flambeau._codegen.contract.parameters import Reader, decomposed, dot
-from flambeau._codegen.ir import Builder, Value, constant, i64, vector
+from flambeau._codegen.ir import Builder, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
 from flambeau._types.dtype import dtype
 
 LINE = 64
 """Bytes of a cache line."""
+_MASKED_BITS = 256
+"""Vectors from so many bits on are loaded under masks as fast as without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +208,10 @@ def _apart(run: int, tile: Tile) -> int:
 
 def border_of(plan: Bordered, target: Target) -> Border:
     """What the code of the copy depends on."""
-    outside = len(plan.coordinates) - 1
-    return Border(target, plan.column.dtype, len(plan.outer) + outside, outside)
+    outside, of, last = len(plan.coordinates) - 1, plan.column.dtype, plan.coordinates[-1]
+    tile = register_tile(of, target)
+    neighbours = last.stride == plan.run == last.placed and of is tile.compute and target.vector_bits >= _MASKED_BITS
+    return Border(target, of, len(plan.outer) + outside, outside, neighbours)
 
 
 def parameters_of(plan: Bordered, name: str) -> tuple[dict[str, int], int]:
@@ -233,26 +237,75 @@ def parameters_of(plan: Bordered, name: str) -> tuple[dict[str, int], int]:
 def emit_rows(f: Builder, read: Reader, s: Border, source: Value, target: Value, begin: Value, end: Value) -> None:
     """Copy rows ``begin`` to ``end`` of an operand with their border, one after the other, to ``target``."""
     tile = register_tile(s.dtype, s.target)
-    with f.loop(begin, end) as loop:
-        indices = decomposed(f, read, "axis", s.axes, loop.index) if s.axes else []
+    extents = [read(f"axis{i}.extent") for i in range(1, s.axes)]
+    with f.loop(begin, end, carried=decomposed(f, read, "axis", s.axes, begin) if s.axes else []) as loop:
+        indices = loop.carried
         exists = Value("true", "i1")
         for i, index in enumerate(indices[s.axes - s.coordinates :]):
             inside = f.compare("ult", f.add(index, read(f"coordinate{i}.low")), read(f"coordinate{i}.extent"))
             exists = f.binary("and", exists, inside)
         row = f.offset(target, f.mul(f.sub(loop.index, begin), read("row")), tile.element)
-        with f.when(f.binary("xor", exists, 1)):
-            _clear(f, tile, row, read("row"))
-        with f.when(exists):
-            start = f.add(dot(f, indices, read, [f"axis{i}.stride" for i in range(s.axes)]), f.mul(read("first"), read("stride")))
-            _clear(f, tile, row, read("before"))
-            place = f.offset(row, read("before"), tile.element)
-            with f.loop(0, read("runs")) as run:
-                here = address(f, source, f.add(start, f.mul(run.index, read("stride"))), s.dtype)
-                if s.coordinates:  # short runs of rows far apart are nothing that the processor would ask for by itself
-                    f.prefetch(address(f, here, read(f"axis{s.axes - 1}.stride"), s.dtype))
-                _copy(f, tile, s.dtype, here, f.offset(place, f.mul(run.index, read("placed")), tile.element), read("run"))
-            done = f.add(read("before"), read("inside"))
-            _clear(f, tile, f.offset(row, done, tile.element), f.sub(read("row"), done))
+        start = f.add(dot(f, indices, read, [f"axis{i}.stride" for i in range(s.axes)]), f.mul(read("first"), read("stride")))
+        (_emit_neighbours if s.neighbours else _emit_runs)(f, read, s, tile, source, start, row, exists)
+        loop.carry(*_following(f, indices, extents))
+
+
+def _following(f: Builder, indices: list[Value], extents: list[Value]) -> list[Value]:
+    """The indices of the next place, row-major: divisions would take longer than a short row."""
+    moved, carries = [], i64(1)
+    for index, extent in zip(reversed(indices[1:]), reversed(extents), strict=True):
+        further = f.add(index, carries)
+        wraps = f.compare("eq", further, extent)
+        moved.insert(0, f.select(wraps, i64(0), further))
+        carries = f.cast("zext", wraps, "i64")
+    return [*(f.add(index, carries) for index in indices[:1]), *moved]
+
+
+def _emit_neighbours(f: Builder, read: Reader, s: Border, tile: Tile, source: Value, start: Value, row: Value, exists: Value) -> None:
+    """A row whose numbers are neighbours: vectors of it with zeros where there are none, so that its ends take no loops of their own."""
+    before, count, lane = read("before"), read("row"), f"i{8 * tile.bytes}"
+    inside = f.select(exists, read("inside"), i64(0))
+    first = address(f, source, f.sub(start, before), s.dtype)
+    lanes = constant_vector(lane, range(tile.width))
+
+    def from_lane(number: Value, at: Value) -> Value:
+        """Which lanes of the vector ``at`` a place are at that ``number`` or after it."""
+        return f.compare("sge", lanes, f.splat(f.cast("trunc", f.sub(number, at), lane), tile.width))
+
+    def load(at: Value) -> Value:
+        mask = f.binary(
+            "and", from_lane(before, at), f.binary("xor", from_lane(f.add(before, inside), at), constant(vector("i1", tile.width), 1))
+        )
+        return f.masked_load(f.offset(first, at, tile.element), mask, tile.type)
+
+    if s.axes:  # rows far apart are nothing that the processor would ask for by itself
+        f.prefetch(address(f, first, read(f"axis{s.axes - 1}.stride"), s.dtype))
+    whole = f.binary("and", count, i64(-tile.width))
+    with f.loop(0, whole, tile.width) as loop:
+        f.store(load(loop.index), f.offset(row, loop.index, tile.element))
+    rest = f.sub(count, whole)
+    with f.when(f.compare("sgt", rest, 0)):
+        place = f.offset(row, whole, tile.element)
+        if tile.has_masks:
+            f.masked_store(load(whole), place, f.lane_mask(rest, tile.width))
+        else:
+            f.store_first(load(whole), place, rest)
+
+
+def _emit_runs(f: Builder, read: Reader, s: Border, tile: Tile, source: Value, start: Value, row: Value, exists: Value) -> None:
+    """A row of runs that are some distance apart, or that are numbers of another dtype."""
+    with f.when(f.binary("xor", exists, 1)):
+        _clear(f, tile, row, read("row"))
+    with f.when(exists):
+        _clear(f, tile, row, read("before"))
+        place = f.offset(row, read("before"), tile.element)
+        with f.loop(0, read("runs")) as run:
+            here = address(f, source, f.add(start, f.mul(run.index, read("stride"))), s.dtype)
+            if s.coordinates:  # short runs of rows far apart are nothing that the processor would ask for by itself
+                f.prefetch(address(f, here, read(f"axis{s.axes - 1}.stride"), s.dtype))
+            _copy(f, tile, s.dtype, here, f.offset(place, f.mul(run.index, read("placed")), tile.element), read("run"))
+        done = f.add(read("before"), read("inside"))
+        _clear(f, tile, f.offset(row, done, tile.element), f.sub(read("row"), done))
 
 
 def _clear(f: Builder, tile: Tile, place: Value, count: Value) -> None:

@@ -5,6 +5,7 @@ consecutive elements, one a lane.  How a panel is read depends on which neighbou
 
 - ``lanes``: neighbouring lanes.  They are copied by runs: image rows in a convolution's panel are several runs, broken at
   the rows' ends and at padding.  A run is a mask and a distance, and both hold for every k along an axis without bounds.
+- ``together``: neighbouring lanes with the same coordinates, such as channels of a pixel. A step is a copy of them all, or zeros.
 - ``steps``: neighbouring k.  Panels of b are transposed in registers; those of a are left as rows, since the
   micro-kernel broadcasts single elements and does not mind.
 - ``gather``: none.
@@ -29,20 +30,22 @@ from flambeau._types.dtype import dtype
 class Border(NamedTuple):
     """All that the code depends on that copies an operand with its border (``bordered``).
 
-    ``axes`` counts the outer axes and the coordinates but the last, ``coordinates`` the latter.
+    ``axes`` counts the outer axes and the coordinates but the last, ``coordinates`` the latter. Numbers along the last one are ``neighbours``, or runs
+    of them are some distance apart.
     """
 
     target: Target
     dtype: dtype
     axes: int
     coordinates: int
+    neighbours: bool = False
 
 
 @dataclass(frozen=True)
 class Side:
     """How a kernel reads one operand.
 
-    ``mode`` is one of the three above, or ``place``: the micro-kernel reads the operand where it is, ``table``: it does so with offsets
+    ``mode`` is one of the four above, or ``place``: the micro-kernel reads the operand where it is, ``table``: it does so with offsets
     from tables, ``panels``: a call before this one has packed it, or ``rows``: it has copied its rows.  ``box`` counts the axes of a box of k, and ``free`` is the one that ``lanes`` mode
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
     2 loads two vectors and keeps every other element; in ``place`` it is 1 if steps of k are neighbours, in a ``table`` if rows are, else 0.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
@@ -146,6 +149,8 @@ def emit_pack(module: Module, parameters: Parameters, tile: Tile, side: Side) ->
     packer = _Packer(f, parameters.reader(f, f.parameters[0]), tile, side)
     if side.keeps_rows:
         packer.rows()
+    elif side.mode == "together":
+        packer.together()
     else:
         # Lanes of a that do not exist are not even stored: the panel's pitch is less than a whole number of vectors.
         stop = packer.count if side.is_left else i64(tile.lanes)
@@ -315,6 +320,29 @@ class _Packer:
                 first += count
         with f.when(f.binary("xor", is_full, 1)):
             registers.store(f, value, place, tile.compute, valid)
+
+    def together(self) -> None:
+        """A panel whose lanes are neighbours and have the same coordinates, so that all of them exist at a step or none does."""
+        f, side, tile, last = self.f, self.side, self.tile, self.side.box - 1
+        distance, *coordinates = (f.load(self._table(number, i64(0)), "i64") for number in range(1 + side.bounds))
+        zeros = f.module.table(tile.element, [0] * tile.lanes)
+        ahead = self._box(0, "stride")
+        with nest(f, self.extents[:last]) as indices:
+            offset, k, shifts = self._at(range(last), indices)
+            start = address(f, self.source, f.add(offset, distance), side.dtype)
+            first = [f.add(*pair) for pair in zip(coordinates, shifts, strict=True)]
+            with f.loop(0, self.extents[last], carried=[start, self._place(k, i64(0)), *first]) as loop:
+                here, place, *places = loop.carried
+                exists = Value("true", "i1")
+                for bound, each in enumerate(places):
+                    exists = f.binary("and", exists, f.compare("ult", each, self.read(f"{side.name}.bound{bound}.extent")))
+                f.prefetch(address(f, here, ahead, side.dtype))  # a few lines of each row are nothing that the processor sees
+                source = f.select(exists, here, zeros)
+                for lane in range(0, tile.lanes, tile.width):
+                    value = registers.load(f, address(f, source, i64(lane), side.dtype), side.dtype, tile.width)
+                    self._store(widen(f, value, side.dtype, tile.compute), f.offset(place, lane, tile.element), None)
+                further = [f.add(each, self._box(last, f"bound{bound}")) for bound, each in enumerate(places)]
+                loop.carry(address(f, here, self._box(last, "stride"), side.dtype), f.offset(place, tile.pitch, tile.element), *further)
 
     def gathered(self, lane: Value) -> None:
         f, side, width = self.f, self.side, self.tile.width

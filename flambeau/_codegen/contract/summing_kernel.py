@@ -196,7 +196,7 @@ class _Emitter:
         with f.loop(0, tall) as line, f.loop(0, several) as row:
             start = address(f, source["a"], dot(f, [row.index, line.index], read, [of_a, "tall.step.a"]), s.operand)
             place = f.offset(self.areas["a"], dot(f, [row.index, line.index], read, ["a.plane", "a.line"]), tile.element)
-            self._line("a", start, place, (read("wide.steps"), read("wide.steps")), Value("true", "i1"), [], lanes)
+            self._line("a", start, place, (read("wide.steps"), read("wide.steps")), Value("true", "i1"), [], lanes, read("tall.step.a"))
         before_last = f.mul(f.sub(tall, 1), s.tall.spread)
         needed, seen = (f.add(before_last, read(f"tall.{what}")) for what in ("needed", "seen"))
         n_axes = [f"n{i}" for i in range(s.n)]
@@ -216,7 +216,8 @@ class _Emitter:
             numbers = f.mul(read("group.extent"), rows) if s.unrolled else lanes
             with f.loop(0, numbers, tile.width) as first:
                 start, place = address(f, start, first.index, s.operand), f.offset(place, first.index, tile.element)
-                self._line("b", start, place, (read("wide.needed"), read("wide.seen")), exists, moving, f.sub(numbers, first.index))
+                counts, left = (read("wide.needed"), read("wide.seen")), f.sub(numbers, first.index)
+                self._line("b", start, place, counts, exists, moving, left, read("tall.unit"))
         n_axes = [*n_axes, "group"]
         with nest(f, [read(f"{axis}.extent") for axis in n_axes]) as n, f.loop(0, rows, s.rows) as row:
             plane, panel = self._linear(n, n_axes), f.binary("udiv", row.index, i64(s.rows))
@@ -301,8 +302,12 @@ class _Emitter:
         exists: Value,
         bounds: list[tuple[int, Value]],
         lanes: Value,
+        further: Value,
     ) -> None:
-        """Copy one row of columns, each a vector of lanes; zeros where it does not exist. ``counts`` are those needed, and those seen."""
+        """Copy one row of columns, each a vector of lanes; zeros where it does not exist. ``counts`` are those needed, and those seen.
+
+        The next row, so much ``further``, is asked for: a line of each pixel is nothing that the processor sees (depthwise, 144 channels of 56 x 56).
+        """
         f, read, s, tile = self.f, self.read, self.s, self.tile
         order, lane = s.order["ab".index(name)], read(f"lane.{name}")
         step = read("wide.step.a") if name == "a" else read("wide.unit")
@@ -318,6 +323,8 @@ class _Emitter:
                 here = f.binary("and", here, f.compare("ult", coordinate, read(f"bound{i}.extent")))
             wanted = f.binary("and", mask, f.splat(here, tile.width))
             start = address(f, source, f.mul(loop.index, step), s.operand)
+            if order == "lanes":
+                f.prefetch(address(f, start, further, s.operand))
             if order != "gather":
                 value = registers.load(f, start, s.operand, tile.width, wanted)
             else:
