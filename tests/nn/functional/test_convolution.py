@@ -102,7 +102,7 @@ def transposed_cases(draw):
         extra = tuple(draw(st.integers(1 - s, 0)) for s in setting.stride)
         outputs = tuple(size * s + e for size, s, e in zip(sizes, setting.stride, extra))
         return setting._replace(sides=same_sides(outputs, setting)), batch, channels, sizes, "same", extra, outputs
-    extra = tuple(draw(st.integers(0, 5)) for _ in sizes)  # PyTorch takes less than stride or dilation only
+    extra = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(setting.stride, setting.dilation))
     outputs = tuple(
         (size - 1) * s - sum(side) + d * (k - 1) + e + 1
         for size, s, side, d, k, e in zip(sizes, setting.stride, setting.sides, setting.dilation, setting.kernel, extra)
@@ -243,8 +243,8 @@ def test_valid_transposed_cuts_nothing():
         (F.conv2d, (1, 2, 5, 4), (2, 1, 3, 2), {"stride": 2, "padding": "same", "groups": 2}),
         (F.conv2d, (2, 4, 5), (3, 2, 2, 3), {"stride": (3, 1), "padding": "same", "dilation": 2}),
         (F.conv_transpose2d, (1, 2, 3, 2), (2, 1, 3, 2), {"stride": 2, "padding": "same", "groups": 2, "output_padding": (0, -1)}),
-        (F.conv_transpose2d, (1, 2, 3, 2), (2, 2, 2, 2), {"padding": "valid", "output_padding": 2}),
-        (F.conv_transpose1d, (1, 2, 3), (2, 2, 2), {"stride": 2, "output_padding": 5}),
+        (F.conv_transpose2d, (1, 2, 3, 2), (2, 2, 2, 2), {"stride": 3, "padding": "valid", "output_padding": 2}),
+        (F.conv_transpose1d, (1, 2, 3), (2, 2, 2), {"stride": 6, "output_padding": 5}),
     ],
 )
 def test_gradients_of_what_is_beyond(function, shape, weight, options):
