@@ -348,7 +348,7 @@ class Nest:
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, features(), keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
             repeat=repeating.repeats(self, walk) if mode == "row" else "", woven=tuple(sizes[digit] for digit in walk.woven),
-            halves=mode == "map" and not walk.woven and self._has_halves(walk.across),
+            halves=mode == "map" and bool(outer) and not walk.woven and self._has_halves(walk.across),
         )  # fmt: skip
         return spec._replace(inside=_inside(spec, walk))
 
@@ -460,8 +460,8 @@ class Nest:
         return is_light and all(buffer is not None and self.is_fresh(buffer) for buffer in written)
 
     def _has_halves(self, across: int) -> bool:
-        """Whether lines end with half of a vector (24 channels do), and have masks for it that are long code, as without AVX-512. Gathers by tables look at whole
-        vectors."""
+        """Whether lines, of which there are several, end with half of a vector (24 channels do), and have masks for it that are long code, as without AVX-512. Gathers
+        by tables look at whole vectors."""
         is_masked = "avx512f" not in features() and not self._overlaps()
         return is_masked and across % VECTOR == VECTOR // 2 and across < BLOCK and all(not bounds_of(instr) for instr in self.body)
 
