@@ -44,7 +44,7 @@ def _is_trace(obj: Any) -> bool:
 def _is_program(obj: Any) -> bool:
     """Whether something is a module of a TorchScript program, which ``load`` has returned."""
     programs = sys.modules.get(f"{__name__}.torchscript.module")
-    return programs is not None and builtins.isinstance(obj, programs.RecursiveScriptModule)
+    return programs is not None and issubclass(type(obj), programs.RecursiveScriptModule)  # what is scripted says that it is an instance
 
 
 def trace_module(mod: Module, inputs: dict[str, Any], *options: Any, **named: Any) -> Module:

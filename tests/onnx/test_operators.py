@@ -12,8 +12,8 @@ from tests.onnx.checks import check  # noqa: E402
 from tests.samples.operators import SAMPLES  # noqa: E402
 
 LACKING = {
-    "argwhere", "bincount", "complex", "digamma", "erfinv", "gcd", "histc", "histogram", "i0", "imag", "lcm", "lgamma", "masked_select", "mode", "mvlgamma",
-    "nanmedian", "nanquantile", "native_batch_norm", "native_group_norm", "nextafter", "nonzero", "polygamma", "real", "repeat_interleave", "resize_as_", "unique",
+    "argwhere", "bincount", "cholesky_inverse", "complex", "digamma", "erfinv", "gcd", "geqrf", "histc", "histogram", "histogramdd", "i0", "imag", "lcm", "lgamma", "lu_solve", "masked_select", "mode", "mvlgamma",
+    "nanmedian", "nanquantile", "native_batch_norm", "native_group_norm", "nextafter", "nonzero", "orgqr", "ormqr", "polar", "polygamma", "real", "repeat_interleave", "resize_as_", "stft", "unique",
     "unique_consecutive", "view_as_complex", "view_as_real",
 }  # fmt: skip
 """Operators that ONNX has not, nor can they be made of what it has."""
