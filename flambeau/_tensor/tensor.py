@@ -591,10 +591,9 @@ def _subclass(tensor: Tensor) -> type | None:
 
 def _copied(tensor: Tensor, memo: dict) -> Tensor:
     """A tensor that lies as another does in a copy of all its memory, which copies of others over the same memory share."""
-    memory, dtype = tensor.memory, tensor.layout.dtype
+    memory = tensor.memory
     if id(memory) not in memo:
-        whole = views.detach(tensor).as_strided((memory.nbytes // dtype.itemsize,), (1,), 0)
-        memo[id(memory)] = whole.clone().memory
+        memo[id(memory)] = new_tensor(memory, lay.contiguous((memory.nbytes,), dt.uint8)).clone().memory
     return new_tensor(memo[id(memory)], tensor.layout)
 
 

@@ -16,6 +16,21 @@ def test_deep_copies_share_memory_as_their_originals_do():
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_deep_copies_have_all_bytes_of_a_memory():
+    x = flambeau.arange(10, dtype=flambeau.uint8)
+    numbers, copied = copy.deepcopy([x[:8].view(flambeau.float32), x])
+    assert copied.tolist() == list(range(10)) and copied.untyped_storage().nbytes() == 10
+    numbers.zero_()
+    assert copied.tolist() == [0] * 8 + [8, 9]
+
+
+def test_deep_copies_of_what_is_still_recorded():
+    x = flambeau.arange(4.0) * 2
+    copied = copy.deepcopy(x)
+    x += 1
+    assert copied.tolist() == [0, 2, 4, 6] and x.tolist() == [1, 3, 5, 7]
+
+
 def test_deep_copies_lie_as_their_originals_do():
     x = flambeau.arange(10)[1::2]
     copied = copy.deepcopy(x)
