@@ -13,6 +13,7 @@ from flambeau._dynamo.exc import UserError
 from flambeau.export import Dim, export
 from flambeau.export.dynamic_shapes import FlatShapes
 from flambeau.utils._pytree import tree_leaves
+from tests.samples import linear_algebra  # noqa: F401  (more samples)
 from tests.samples.inputs import Inputs
 from tests.samples.operators import KINDS, SAMPLES
 
