@@ -1,15 +1,18 @@
-"""Resampling, and windows of images, in ONNX."""
+"""Resampling, and windows of images, in ONNX, and what pooling is made of that ONNX lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flambeau
+from flambeau import Tensor
+from flambeau.nn import functional as F
 from flambeau.onnx._graph import Builder, Number, Value
 from flambeau.onnx._layers import each
 from flambeau.onnx._moving import pad
-from flambeau.onnx._registry import HANDLERS, handler
+from flambeau.onnx._registry import HANDLERS, handler, made_of
 
 Attributes = dict[str, Any]
 
@@ -134,3 +137,45 @@ def _col2im(g: Builder, like: Any, input: Value, output_size: Any, kernel_size: 
     image, block = g.vector(*output_size), g.integers(*each(kernel_size, 2), name="shape")
     result = g("Col2Im", x, image, block, like=batched, dilations=each(dilation, 2), pads=each(padding, 2) * 2, strides=each(stride, 2))
     return result if input.dim == 3 else g("Squeeze", result, g.axes(0), shape=tuple(like.shape))
+
+
+# -- pooling ---------------------------------------------------------------------------------------------------------------
+
+
+def _lp_pool(spatial: int) -> Any:
+    def pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+        kernel = [kernel_size] * spatial if isinstance(kernel_size, int) else list(kernel_size)
+        average = getattr(F, f"avg_pool{spatial}d")
+        means = average(input.pow(norm_type), kernel_size, kernel_size if stride is None else stride, 0, ceil_mode)
+        return (means.sign() * means.abs().relu() * math.prod(kernel)).pow(1 / norm_type)
+
+    return pool
+
+
+def _max_unpool(spatial: int) -> Any:
+    def unpool(input: Tensor, indices: Tensor, *args: Any, output_size: Sequence[int] | None = None, **options: Any) -> Tensor:
+        names = ("kernel_size", "stride", "padding", "output_size")
+        given = {**dict(zip(names, args)), **options}
+        if "kernel_size" in given and not (spatial == 1 or isinstance(given["kernel_size"], (int, tuple, list))):
+            raise NotImplementedError("max_unpool is exported with a kernel")
+        sizes = output_size or given.get("output_size")
+        if sizes is None:
+            kernel, stride, padding = (given.get(name) for name in names[:3])
+            stride = kernel if stride in (None, (), []) else stride
+            every = lambda value: [value] * spatial if isinstance(value, int) else list(value)
+            sizes = [
+                (size - 1) * step - 2 * pad + width
+                for size, step, pad, width in zip(input.shape[-spatial:], every(stride), every(padding or 0), every(kernel))
+            ]
+        sizes = list(sizes)[-spatial:]
+        lead = list(input.shape[:-spatial])
+        plane = math.prod(sizes)
+        flat = flambeau.zeros([*lead, plane], dtype=input.dtype)
+        return flat.scatter(-1, indices.flatten(-spatial), input.flatten(-spatial)).reshape([*lead, *sizes])
+
+    return unpool
+
+
+for _spatial in (1, 2, 3):
+    made_of(f"nn.functional.lp_pool{_spatial}d", f"lp_pool{_spatial}d")(_lp_pool(_spatial))
+    made_of(f"nn.functional.max_unpool{_spatial}d", f"max_unpool{_spatial}d")(_max_unpool(_spatial))

@@ -22,7 +22,7 @@ from flambeau.export._tracing import check
 from flambeau.export.exported_program import ExportedProgram
 from flambeau.export.graph_signature import OutputKind
 from flambeau.fx.node import Node, map_aggregate
-from flambeau.onnx import _composites, _creation, _elementwise, _images, _losses, _recurrent  # noqa: F401 - they register their operators
+from flambeau.onnx import _composites, _creation, _elementwise, _images, _losses, _matrices, _recurrent  # noqa: F401 - they register their operators
 from flambeau.onnx._graph import Builder, Number, Value
 from flambeau.onnx._indexing import diagonal_scatter, select_scatter, slice_scatter
 from flambeau.onnx._registry import HANDLERS, MADE_OF
