@@ -80,75 +80,90 @@ def scan_along_kernel(kind: str, of: DType, features: tuple[str, ...] = ()) -> t
     by side.
     """
     module, f = _start(features)
-    kept = _kept(kind, of)
-    source, target = _buffer(f, 0), _buffer(f, 2)
-    length, lines, inner = (_word(f, position) for position in range(4, 7))
-    types = scalar.register_types(kept, 1)
-    totals = [f.alloca(type, SCAN_LINES) for type in types]
-    # A product of neighbours may be too small where that of all is not, and what came before too large.
-    begun = i64(0) if kind == "prod" else f.select(f.compare("eq", inner, 1), f.binary("and", length, -SCAN_ITEMS), i64(0))
-
-    def following(start: Value, column: Value) -> tuple[Value, Value]:
-        """Where the line after one begins, and its place among those that lie side by side."""
-        column = f.add(column, 1)
-        is_last = f.compare("eq", column, inner)
-        further = f.select(is_last, f.add(f.mul(inner, f.sub(length, 1)), 1), i64(1))
-        return f.add(start, further), f.select(is_last, i64(0), column)
-
-    def begin(start: Value, number: Value) -> None:
-        """The first elements of a line, many side by side; leaves the line's total of them."""
-        with f.loop(0, begun, SCAN_ITEMS, _neutral(kind, kept, SCAN_ITEMS)) as steps:
-            at, before = f.add(start, steps.index), scalar.pack(steps.carried)
-            items = scalar.cast(f, scalar.load(f, _element(f, source, at, of), of, SCAN_ITEMS), of, kept)
-            items = _side_by_side(f, kind, kept, items)
-            result = scalar.emit(f, SCANS[kind], kept, before, items)
-            scalar.store(f, scalar.cast(f, result, kept, of), _element(f, target, at, of), of)
-            last = scalar.pack([f.shuffle(part, part, [SCAN_ITEMS - 1] * SCAN_ITEMS) for part in scalar.unpack(items)])
-            steps.carry(*scalar.unpack(scalar.emit(f, SCANS[kind], kept, before, last)))
-        for memory, type, part in zip(totals, types, steps.carried, strict=True):
-            f.store(f.extract(part, 0), f.offset(memory, number, type))
-
-    def end(starts: list[Value], number: Value) -> None:
-        """What is left of lines, one element of each after another."""
-        parts = [
-            f.load(f.offset(memory, f.add(number, line), type), type)
-            for line in range(len(starts))
-            for memory, type in zip(totals, types, strict=True)
-        ]
-        with f.loop(begun, length, 1, parts) as steps:
-            after: list[Value] = []
-            further = f.mul(steps.index, inner)
-            for line, start in enumerate(starts):
-                at = f.add(start, further)
-                before = scalar.pack(steps.carried[line * len(types) : (line + 1) * len(types)])
-                total = _scanned(f, kind, of, before, scalar.load(f, _element(f, source, at, of), of, 1))
-                scalar.store(f, scalar.cast(f, total, kept, of), _element(f, target, at, of), of)
-                after += scalar.unpack(total)
-            steps.carry(*after)
-
-    for memory, type, part in zip(totals, types, _neutral(kind, kept, 1), strict=True):  # where nothing begins
-        for line in range(SCAN_LINES):
-            f.store(part, f.offset(memory, line, type))
+    lines = _Lines(f, kind, of)
     with f.loop(f.parameters[2], f.parameters[3]) as tiles:
-        first = f.mul(tiles.index, i64(SCAN_LINES))
-        count = f.intrinsic("smin", f.sub(lines, first), i64(SCAN_LINES))
-        outer = f.binary("udiv", first, inner)
-        column = f.sub(first, f.mul(outer, inner))
-        line = f.add(f.mul(f.mul(outer, inner), length), column), column
-        with f.loop(0, f.select(f.compare("sgt", begun, 0), count, i64(0)), 1, line) as each:
-            begin(each.carried[0], each.index)
-            each.carry(*following(*each.carried))
+        lines.tile(tiles.index)
+    f.ret()
+    return finish(module)
+
+
+class _Lines:
+    """Lines of an array, each scanned by itself: its elements lie ``inner`` apart."""
+
+    def __init__(self, f: Builder, kind: str, of: DType) -> None:
+        self.f, self.kind, self.of, self.kept = f, kind, of, _kept(kind, of)
+        self.source, self.target = _buffer(f, 0), _buffer(f, 2)
+        self.length, self.count, self.inner = (_word(f, position) for position in range(4, 7))
+        self.types = scalar.register_types(self.kept, 1)
+        self.totals = [f.alloca(type, SCAN_LINES) for type in self.types]
+        # A product of neighbours may be too small where that of all is not, and what came before too large.
+        together = f.select(f.compare("eq", self.inner, 1), f.binary("and", self.length, -SCAN_ITEMS), i64(0))
+        self.begun = i64(0) if kind == "prod" else together
+        for memory, type, part in zip(self.totals, self.types, _neutral(kind, self.kept, 1), strict=True):  # where nothing begins
+            for line in range(SCAN_LINES):
+                f.store(part, f.offset(memory, line, type))
+
+    def tile(self, number: Value) -> None:
+        """Scan the lines of a tile: what is side by side in each, and then the rest of all of them."""
+        f = self.f
+        first = f.mul(number, i64(SCAN_LINES))
+        count = f.intrinsic("smin", f.sub(self.count, first), i64(SCAN_LINES))
+        outer = f.binary("udiv", first, self.inner)
+        column = f.sub(first, f.mul(outer, self.inner))
+        line = f.add(f.mul(f.mul(outer, self.inner), self.length), column), column
+        with f.loop(0, f.select(f.compare("sgt", self.begun, 0), count, i64(0)), 1, line) as each:
+            self._begin(each.carried[0], each.index)
+            each.carry(*self._following(*each.carried))
         whole = f.compare("eq", count, SCAN_LINES)
         with f.when(whole):
             neighbours = [line]
             while len(neighbours) < SCAN_LINES:
-                neighbours.append(following(*neighbours[-1]))
-            end([start for start, _ in neighbours], i64(0))
+                neighbours.append(self._following(*neighbours[-1]))
+            self._end([start for start, _ in neighbours], i64(0))
         with f.loop(0, f.select(whole, i64(0), count), 1, line) as rest:
-            end(rest.carried[:1], rest.index)
-            rest.carry(*following(*rest.carried))
-    f.ret()
-    return finish(module)
+            self._end(rest.carried[:1], rest.index)
+            rest.carry(*self._following(*rest.carried))
+
+    def _following(self, start: Value, column: Value) -> tuple[Value, Value]:
+        """Where the line after one begins, and its place among those that lie side by side."""
+        f = self.f
+        column = f.add(column, 1)
+        is_last = f.compare("eq", column, self.inner)
+        further = f.select(is_last, f.add(f.mul(self.inner, f.sub(self.length, 1)), 1), i64(1))
+        return f.add(start, further), f.select(is_last, i64(0), column)
+
+    def _begin(self, start: Value, number: Value) -> None:
+        """The first elements of a line, many side by side; leaves the line's total of them."""
+        f, kind, of, kept = self.f, self.kind, self.of, self.kept
+        with f.loop(0, self.begun, SCAN_ITEMS, _neutral(kind, kept, SCAN_ITEMS)) as steps:
+            at, before = f.add(start, steps.index), scalar.pack(steps.carried)
+            items = scalar.cast(f, scalar.load(f, _element(f, self.source, at, of), of, SCAN_ITEMS), of, kept)
+            items = _side_by_side(f, kind, kept, items)
+            result = scalar.emit(f, SCANS[kind], kept, before, items)
+            scalar.store(f, scalar.cast(f, result, kept, of), _element(f, self.target, at, of), of)
+            last = scalar.pack([f.shuffle(part, part, [SCAN_ITEMS - 1] * SCAN_ITEMS) for part in scalar.unpack(items)])
+            steps.carry(*scalar.unpack(scalar.emit(f, SCANS[kind], kept, before, last)))
+        for memory, type, part in zip(self.totals, self.types, steps.carried, strict=True):
+            f.store(f.extract(part, 0), f.offset(memory, number, type))
+
+    def _end(self, starts: list[Value], number: Value) -> None:
+        """What is left of lines, one element of each after another."""
+        f, of, size = self.f, self.of, len(self.types)
+        parts = [
+            f.load(f.offset(memory, f.add(number, line), type), type)
+            for line in range(len(starts))
+            for memory, type in zip(self.totals, self.types, strict=True)
+        ]
+        with f.loop(self.begun, self.length, 1, parts) as steps:
+            after: list[Value] = []
+            further = f.mul(steps.index, self.inner)
+            for line, start in enumerate(starts):
+                at = f.add(start, further)
+                before = scalar.pack(steps.carried[line * size : (line + 1) * size])
+                total = _scanned(f, self.kind, of, before, scalar.load(f, _element(f, self.source, at, of), of, 1))
+                scalar.store(f, scalar.cast(f, total, self.kept, of), _element(f, self.target, at, of), of)
+                after += scalar.unpack(total)
+            steps.carry(*after)
 
 
 @lru_cache(maxsize=256)

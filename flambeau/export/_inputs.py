@@ -10,7 +10,7 @@ import flambeau
 from flambeau import Tensor
 from flambeau.utils._pytree import TreeSpec, tree_flatten
 
-__all__ = ["InputCheck", "Size", "flat_arguments", "signature_of"]
+__all__ = ["InputCheck", "Size", "arguments_of", "flat_arguments", "signature_of"]
 
 Size = int | tuple[str, int, int]
 """A size that is fixed, or the name of a symbol, a factor and an offset."""
@@ -89,3 +89,17 @@ def flat_arguments(signature: inspect.Signature, spec: TreeSpec, args: tuple, kw
     if found != spec:
         raise ValueError(f"the program was exported with arguments of the form {spec}, but it is called with {found}")
     return leaves
+
+
+def arguments_of(parameters: list[tuple[str, int]], specs: list[TreeSpec]) -> tuple[dict[str, TreeSpec], dict[str, TreeSpec]]:
+    """The forms of what is given by position and by name; the parts of ``*args`` and ``**kwargs`` are arguments of their own."""
+    positional: dict[str, TreeSpec] = {}
+    named: dict[str, TreeSpec] = {}
+    for (name, kind), spec in zip(parameters, specs, strict=True):
+        if kind == inspect.Parameter.VAR_POSITIONAL:
+            positional.update({f"{name}_{number}": child for number, child in enumerate(spec.children_specs)})
+        elif kind == inspect.Parameter.VAR_KEYWORD:
+            named.update(zip(spec.context, spec.children_specs, strict=True))
+        else:
+            (named if kind == inspect.Parameter.KEYWORD_ONLY else positional)[name] = spec
+    return positional, named

@@ -106,6 +106,7 @@ def unlifted(program: ExportedProgram) -> Graph:
         if node.op == "placeholder" and node.name in paths:
             if node.users:
                 known[node] = graph.create_node("get_attr", paths[node.name])
+                known[node].meta.update(node.meta)
         elif node.op == "output":
             _write(program, graph, known, node)
         elif node.op != "placeholder":

@@ -1,7 +1,7 @@
 """Writing PyTorch's `.pt2` files.
 
-PyTorch calls operators by the names of their arguments, which `aten_arguments.txt` lists (`parity/schemas.py` writes it). A program that calls
-anything else, or has sizes that cannot be written as an expression of those of its arguments, is not written (`NotWritable` says why).
+PyTorch calls operators by the names of their arguments (`_schemas.py`). A program that calls anything else, or has sizes that cannot be written as
+an expression of those of its arguments, is not written (`NotWritable` says why).
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import json
 import math
 import operator
 import sys
-from functools import cache
-from importlib.resources import files
-from inspect import _ParameterKind as Parameters
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import flambeau
 from flambeau import Tensor, ops
@@ -22,7 +19,9 @@ from flambeau._serialization.archive import ArchiveWriter
 from flambeau._serialization.tensors import storage_bytes
 from flambeau._types.layout import Layout
 from flambeau.export._expressions import Expression, added, divided, multiplied, of_text, symbol
+from flambeau.export._inputs import arguments_of
 from flambeau.export._pt2 import CONSTANTS, DTYPES, FORMAT, MEMORY_FORMATS, MODEL, SAMPLE_INPUTS, STRIDED, WEIGHTS, Records
+from flambeau.export._schemas import NotWritable, Overload, overload_of
 from flambeau.export._tracing import Described, check
 from flambeau.export.exported_program import ExportedProgram
 from flambeau.export.graph_signature import ConstantArgument, InputKind, InputSpec, OutputKind, OutputSpec
@@ -30,7 +29,7 @@ from flambeau.fx.node import Node
 from flambeau.nn import Parameter
 from flambeau.utils._pytree import TreeSpec, tree_leaves
 
-__all__ = ["NotWritable", "pt2_records", "write_pt2"]
+__all__ = ["pt2_records", "write_pt2"]
 
 _SCHEMA_VERSION = {"major": 8, "minor": 20}
 _OPSET = {"aten": 10}
@@ -40,91 +39,6 @@ _FORMATS = {memory_format: number for number, memory_format in MEMORY_FORMATS.it
 _TYPES = {tuple: "builtins.tuple", list: "builtins.list", dict: "builtins.dict"}
 _ARITHMETIC = {operator.add: added, operator.mul: multiplied, operator.floordiv: divided}
 _COMPARISONS = frozenset([operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge])
-
-
-class NotWritable(Exception):
-    """A program has something that PyTorch's files do not hold."""
-
-
-class _Argument(NamedTuple):
-    """An argument of an operator, as a line of `aten_arguments.txt` says (`parity/schemas.py`).
-
-    Attributes:
-        kind: a letter
-        count: how many integers it takes, if that is fixed
-        by_name: whether it can be given by name only
-        required: whether it has to be given
-    """
-
-    name: str
-    kind: str
-    count: int
-    by_name: bool
-    required: bool
-
-    @staticmethod
-    def parsed(text: str) -> _Argument:
-        """The argument of a word."""
-        name, _, kind = text.rpartition(":")
-        return _Argument(name.removeprefix("*"), kind[0], int(kind[1:].strip("!") or 0), name.startswith("*"), kind.endswith("!"))
-
-
-class _Overload(NamedTuple):
-    """What an overload of an operator takes, and how many results it gives, or "*" for a list."""
-
-    name: str
-    arguments: tuple[_Argument, ...]
-    results: str
-
-    def fits(self, node: Node) -> bool:
-        """Whether a call's arguments are of its kinds."""
-        named = {each.name: each for each in self.arguments}
-        if len(node.args) > len(self.arguments) or any(name not in named for name in node.kwargs):
-            return False
-        given = [*zip(node.args, self.arguments), *[(value, named[name]) for name, value in node.kwargs.items()]]
-        missing = {each.name for each in self.arguments if each.required} - {argument.name for _, argument in given}
-        return not missing and all(_fits(value, argument) for value, argument in given)
-
-
-@cache
-def _overloads() -> dict[str, dict[str, _Overload]]:
-    """The overloads of each operator by their names."""
-    found: dict[str, dict[str, _Overload]] = {}
-    for line in files("flambeau.export").joinpath("aten_arguments.txt").read_text().splitlines():
-        name, *arguments, results = line.split(" ")
-        packet, _, overload = name.partition(".")
-        found.setdefault(packet, {})[overload] = _Overload(overload, tuple(map(_Argument.parsed, arguments)), results)
-    return found
-
-
-_NUMBERS_OF_KIND = {"n": (int, float, complex, Node), "f": (int, float), "i": (int, Node)}
-
-
-def _fits(value: Any, argument: _Argument) -> bool:
-    """Whether a value may be an argument."""
-    kind = argument.kind
-    if value is None or kind == "o":
-        return True
-    is_list = isinstance(value, (list, tuple))
-    if kind == "T" or _is_tensor(value):
-        return kind == "T" and (_is_tensor(value) or (argument.name == "other" and _is_number(value, "n")))
-    if kind == "L":
-        return is_list and all(each is None or isinstance(each, Node) for each in value)
-    if kind in "IF":
-        return (is_list or argument.count > 0) and all(_is_number(each, kind.lower()) for each in (value if is_list else [value]))
-    if kind == "B":
-        return is_list and all(isinstance(each, bool) for each in value)
-    if kind in "bs":
-        return isinstance(value, bool if kind == "b" else str)
-    return _is_number(value, kind)
-
-
-def _is_number(value: Any, kind: str) -> bool:
-    return isinstance(value, _NUMBERS_OF_KIND[kind]) and not (isinstance(value, bool) and kind != "n") and not _is_tensor(value)
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Node) and isinstance(value.meta.get("val"), Described)
 
 
 def pt2_records(program: ExportedProgram, extra_files: dict[str, str]) -> dict[str, bytes | memoryview]:
@@ -328,7 +242,7 @@ class _Writer:
 
     def _call_signature(self) -> dict[str, Any]:
         program = self.program
-        positional, named = _arguments(program.parameters_of_call, program.in_spec.children_specs)
+        positional, named = arguments_of(program.parameters_of_call, program.in_spec.children_specs)
         args = {"type": "builtins.tuple", "context": "null", "children_spec": list(map(_spec, positional.values()))}
         kwargs = {"type": "builtins.dict", "context": json.dumps(list(named)), "children_spec": list(map(_spec, named.values()))}
         in_spec = {"type": "builtins.tuple", "context": "null", "children_spec": [args, kwargs]}
@@ -354,7 +268,7 @@ class _Writer:
             return self._saved_call(node, name, inputs, [self._argument(node)])
         if not isinstance(node.target, ops.OpOverload):
             raise NotWritable(f"it calls {getattr(node.target, '__name__', node.target)}, which is no operator of PyTorch's")
-        overload = _overload_of(node)
+        overload = overload_of(node)
         target = f"torch.ops.{node.target.overloadpacket}.{overload.name}"
         return self._saved_call(node, target, self._inputs(node, overload), self._outputs(node, overload))
 
@@ -367,7 +281,7 @@ class _Writer:
     def _named(self, name: str, value: Any, kind: int = _POSITIONAL) -> dict[str, Any]:
         return {"name": name, "arg": self._argument(value), "kind": kind}
 
-    def _inputs(self, node: Node, overload: _Overload) -> list[dict[str, Any]]:
+    def _inputs(self, node: Node, overload: Overload) -> list[dict[str, Any]]:
         known = {argument.name: argument for argument in overload.arguments}
         given = [(argument, value, argument.by_name) for argument, value in zip(overload.arguments, node.args)]
         given += [(known[name], value, True) for name, value in node.kwargs.items()]
@@ -378,7 +292,7 @@ class _Writer:
             saved.append(self._named(argument.name, value, _KEYWORD if by_name else _POSITIONAL))
         return saved
 
-    def _outputs(self, node: Node, overload: _Overload) -> list[dict[str, Any]]:
+    def _outputs(self, node: Node, overload: Overload) -> list[dict[str, Any]]:
         if overload.results == "0":
             return []
         if overload.results == "1":
@@ -422,21 +336,6 @@ class _Writer:
         raise NotWritable(f"an operator takes the list {values}")
 
 
-def _overload_of(node: Node) -> _Overload:
-    """The overload that a node calls: the one that it names, or the first that takes its arguments.
-
-    Raises:
-        NotWritable: there is none
-    """
-    packet = node.target.overloadpacket
-    overloads = _overloads().get(packet.__name__, {}) if packet._namespace == "aten" else {}
-    wanted = overloads.get(node.target._overloadname)
-    for overload in [*([wanted] if wanted else []), *overloads.values()]:
-        if overload.fits(node):
-            return overload
-    raise NotWritable(f"it calls {node.target}, which is no operator of PyTorch's" + (" with these arguments" if overloads else ""))
-
-
 def _plain(value: Any) -> dict[str, Any]:
     if value is None:
         return {"as_none": True}
@@ -474,20 +373,6 @@ def _contiguous(sizes: list[tuple[Expression, int]]) -> list[tuple[Expression, i
         if size != 0:
             expression, hint = multiplied(size, expression), example * hint
     return strides[::-1]
-
-
-def _arguments(parameters: list[tuple[str, int]], specs: list[TreeSpec]) -> tuple[dict[str, TreeSpec], dict[str, TreeSpec]]:
-    """The forms of what is given by position and by name; the parts of ``*args`` and ``**kwargs`` are arguments of their own."""
-    positional: dict[str, TreeSpec] = {}
-    named: dict[str, TreeSpec] = {}
-    for (name, kind), spec in zip(parameters, specs, strict=True):
-        if kind == Parameters.VAR_POSITIONAL:
-            positional.update({f"{name}_{number}": child for number, child in enumerate(spec.children_specs)})
-        elif kind == Parameters.VAR_KEYWORD:
-            named.update(zip(spec.context, spec.children_specs, strict=True))
-        else:
-            (named if kind == Parameters.KEYWORD_ONLY else positional)[name] = spec
-    return positional, named
 
 
 def _spec(spec: TreeSpec) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from flambeau.export._allowed import REFUSED, operator_named
 from flambeau.export._inputs import InputCheck
 from flambeau.export._names import checked_name, is_name
 from flambeau.export._pt2_reading import is_pt2, load_pt2
-from flambeau.export._pt2_writing import NotWritable, pt2_records, write_pt2
+from flambeau.export._pt2_writing import pt2_records, write_pt2
+from flambeau.export._schemas import NotWritable
 from flambeau.export._tracing import Described, check
 from flambeau.export._trees import CONTAINERS
 from flambeau.export.exported_program import ExportedProgram

@@ -1,8 +1,8 @@
 """TorchScript, as far as it means to run a function faster or elsewhere: a traced function is a program, a scripted one the function itself.
 
-Nothing is compiled to TorchScript here. A trace (``_trace.py``) is a graph of operators, and ``jit.load`` needs no code to load it. ``jit.save``
-saves other modules as ``torch.save`` does, so that ``jit.load`` needs their class. The archives that PyTorch's ``jit.save`` writes are read, and
-their TorchScript is interpreted (``torchscript/``); what was read from one is written as one again.
+Python is not compiled to TorchScript here. A trace (``_trace.py``) is a graph of operators, which ``jit.save`` writes as TorchScript, as PyTorch does; archives
+of it, PyTorch's or Flambeau's, are read, and interpreted (``torchscript/``). Other modules are saved as ``torch.save`` does it, so that ``jit.load`` needs
+their class.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import builtins
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -108,21 +109,34 @@ def is_tracing() -> bool:
 
 
 def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
-    """Save a module for ``jit.load``: a trace as a program; a TorchScript program that was loaded as PyTorch writes it, so that PyTorch reads it, too; another
-    module as its parameters, buffers and the name of its class, which must be importable there.
+    """Save a module for ``jit.load``: a trace, or a TorchScript program that was loaded, as TorchScript, so that PyTorch reads it, too; another module as its
+    parameters, buffers and the name of its class, which must be importable there.
+
+    A trace that calls what is no operator of PyTorch's, or has else what TorchScript does not know, is saved in Flambeau's own format, with a warning that
+    says what it is.
     """
     if _is_trace(m):
-        from flambeau.export._saving import save_own
-
-        module = m if builtins.isinstance(m, Module) else m._module
-        about = {"jit.kind": type(m).__name__, "jit.name": module.original_name, "jit.training": "1" if module.training else ""}
-        save_own(module.program(), f, {**about, **(_extra_files or {})})
-        return
-    if _is_program(m):
+        _save_trace(m if builtins.isinstance(m, Module) else m._module, f, _extra_files)
+    elif _is_program(m):
         from flambeau.jit.torchscript.saving import save_archive
 
-        return save_archive(m, f, _extra_files)
-    _save({"flambeau.jit": 1, "module": m, "files": dict(_extra_files or {})}, f)
+        save_archive(m, f, _extra_files)
+    else:
+        _save({"flambeau.jit": 1, "module": m, "files": dict(_extra_files or {})}, f)
+
+
+def _save_trace(trace: Any, f: Any, extra_files: dict[str, Any] | None) -> None:
+    from flambeau.export._saving import save_own
+    from flambeau.export._schemas import NotWritable
+    from flambeau.jit.torchscript.saving import save_archive
+    from flambeau.jit.torchscript.translation import as_torchscript
+
+    try:
+        save_archive(as_torchscript(trace, trace.program(), trace.original_name), f, extra_files)
+    except NotWritable as reason:
+        about = {"jit.name": trace.original_name, "jit.training": "1" if trace.training else ""}
+        save_own(trace.program(), f, {**about, **(extra_files or {})})
+        warnings.warn(f"the trace was saved in Flambeau's own format, which PyTorch does not read: {reason}", UserWarning, stacklevel=3)
 
 
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Module:
@@ -152,10 +166,16 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
     found = _load_module(f, map_location)
     if type(found) is not dict or not builtins.isinstance(found.get("module"), Module):
         raise RuntimeError("the file was not written by jit.save: use torch.load")
-    for name in _extra_files or ():
-        if _extra_files is not None and name in found["files"]:
-            _extra_files[name] = found["files"][name]
+    _put_in(_extra_files, found["files"])
     return mark(found["module"])
+
+
+def _put_in(wanted: dict[str, Any] | None, files: dict[str, Any]) -> None:
+    """Put the bytes of files in for the names in a dictionary."""
+    for name in wanted or ():
+        if wanted is not None and name in files:
+            content = files[name]
+            wanted[name] = content.encode() if builtins.isinstance(content, str) else content
 
 
 def _load_traced(f: Any, extra_files: dict[str, Any] | None) -> Any:
@@ -167,16 +187,14 @@ def _load_traced(f: Any, extra_files: dict[str, Any] | None) -> Any:
     except pickle.UnpicklingError:  # it names a class
         return None
     from flambeau.export._saving import is_program, loaded_program
-    from flambeau.jit._trace import TracedFunction, TracedModule
+    from flambeau.jit._trace import TracedModule
 
     if not is_program(saved):
         return None
-    about = {"jit.kind": "", "jit.name": "", "jit.training": "", **(extra_files or {})}
+    about = {"jit.name": "", "jit.training": "", **(extra_files or {})}
     program = loaded_program(saved, about)
-    if extra_files is not None:
-        extra_files.update({name: about[name] for name in extra_files})
-    module = TracedModule(program, None, about["jit.name"], bool(about["jit.training"]))
-    return TracedFunction(module) if about["jit.kind"] == "TracedFunction" else module
+    _put_in(extra_files, about)
+    return TracedModule(program, None, about["jit.name"], bool(about["jit.training"]))
 
 
 def _load_module(f: Any, map_location: Any) -> Any:

@@ -121,7 +121,7 @@ def test_files(tmp_path):
     jit.save(traced, tmp_path / "again.pt", _extra_files={"note": "text"})
     found = {"note": ""}
     loaded = jit.load(tmp_path / "again.pt", _extra_files=found)
-    assert found == {"note": "text"} and loaded.original_name == "Local" and not loaded.training and isinstance(loaded, jit.ScriptModule)
+    assert found == {"note": b"text"} and loaded.original_name == "Local" and not loaded.training and isinstance(loaded, jit.ScriptModule)
     assert torch.equal(loaded(images(5)), model(images(5))) and torch.equal(jit.load(tmp_path / "module.pt")(images(1)), model(images(1)))
     with torch.no_grad():
         loaded.inner.get_parameter("4.bias").add_(1)
@@ -139,9 +139,23 @@ def test_len_is_a_number():
     assert traced(torch.ones(1, 3)).tolist() == [[2.0] * 3]
 
 
+def pooled(x):
+    return nn.functional.lp_pool1d(x, 2.0, 2)
+
+
+def test_what_torchscript_has_no_word_for_is_in_flambeaus_own_format():
+    file, found = io.BytesIO(), {"note": ""}
+    with pytest.warns(UserWarning, match="own format.*lp_pool1d"):
+        jit.save(jit.trace(pooled, torch.ones(1, 1, 4)), file, _extra_files={"note": "text"})
+    file.seek(0)
+    assert jit.load(file, _extra_files=found)(torch.ones(1, 1, 6)).tolist() == pooled(torch.ones(1, 1, 6)).tolist()
+    assert found == {"note": b"text"}
+
+
+@pytest.mark.filterwarnings("ignore:the trace was saved")
 def test_a_hostile_trace_is_no_module(capsys):
     file = io.BytesIO()
-    jit.save(jit.trace(lambda x: x * 2, torch.ones(2)), file)
+    jit.save(jit.trace(pooled, torch.ones(1, 1, 4)), file)
     file.seek(0)
     content = torch.load(file)
     content["nodes"].insert(-1, ("call_function", "bad", "aten.add.Tensor or print('run')", ("tuple", []), ("dict", []), None))

@@ -9,7 +9,7 @@ from typing import Any
 
 import flambeau
 
-__all__ = ["DTYPES", "dtype_of", "layout_of", "memory_format_of", "number_of"]
+__all__ = ["DTYPES", "dtype_of", "layout_of", "memory_format_of", "number_of", "number_of_memory_format"]
 
 _DTYPES = (
     "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "complex32", "complex64", "complex128", "bool", "qint8", "quint8", "qint32",
@@ -48,3 +48,8 @@ def layout_of(number: Any) -> Any:
 def memory_format_of(number: Any) -> Any:
     """The memory format of a number; anything else as it is."""
     return _MEMORY_FORMATS[number] if isinstance(number, int) else number
+
+
+def number_of_memory_format(memory_format: flambeau.memory_format) -> int:
+    """The number of a memory format."""
+    return _MEMORY_FORMATS.index(memory_format)
