@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flambeau._compiler.nest import Nest
     from flambeau._compiler.walk import Affine, Walk
 
-_CACHED = 5 << 20
+_CACHED = 10 << 20
 
 
 @lru_cache(maxsize=1)
@@ -25,9 +25,8 @@ def _large() -> int:
 
 def stays_cached(written: int) -> bool:
     """Whether the caches hold all that a program writes, so many bytes, and nothing is to be gained by writing past them: a third of the third level, of
-    which 5 MB count. On a Zen 3 with 32 MB, which others use, a copy of 4 MB takes a thread 160 µs through the caches and 200 past them, one of 8 MB 850 to 1140 and 400 to 450,
-    and programs of 6 and 8 MB that read each other's results half as long again through them. (If nobody uses these, a permuted copy of 8 MB takes two threads 182 µs through
-    them, and 224.)"""
+    which 10 MB count. On a Zen 3 with 32 MB a border of 8.9 MB takes two threads 190 µs through the caches and 500 past them, a ReLU of 8 MB 220 and 420. (Where other
+    programs use the same cache it is the other way round: a copy of 8 MB took a thread 850 to 1140 µs through them, and 400 to 450 past them.)"""
     return written <= min(targets.cache_sizes()[2] // 3, _CACHED)
 
 
