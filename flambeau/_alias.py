@@ -86,11 +86,14 @@ class _AliasFinder(MetaPathFinder):
         alias, dot, rest = fullname.partition(".")
         if alias not in ALIASES:
             return None
-        spec = importlib.util.find_spec(ALIASES[alias] + dot + rest)
+        paths = importlib.import_module("flambeau._paths") if rest else None
+        spec = importlib.util.find_spec(ALIASES[alias] + dot + (paths.PATHS.get(rest, rest) if paths else ""))
         if spec is None:
             return None
         named = ModuleSpec(fullname, _AliasLoader(spec), origin=spec.origin)
         named.submodule_search_locations = spec.submodule_search_locations
+        if named.submodule_search_locations is None and paths and rest in paths.PARENTS:
+            named.submodule_search_locations = []
         return named
 
     def find_distributions(self, context: Any = None) -> Iterator[importlib.metadata.Distribution]:

@@ -55,6 +55,28 @@ def test_an_installed_torchvision_keeps_its_name(script, tmp_path):
     assert output(run(path, cwd=tmp_path, **environment)) == expected
 
 
+def test_further_paths_of_modules_hide_nothing(script, tmp_path):
+    path = script("""
+        import importlib
+        import types
+        import flambeau
+        from flambeau._paths import PATHS
+
+        def at(path):
+            return importlib.import_module("flambeau." + PATHS.get(path, path))
+
+        before = {path: vars(at(path.rpartition(".")[0])).get(path.rpartition(".")[2]) for path in PATHS}
+        assert all(found is None or isinstance(found, types.ModuleType) for found in before.values()), before
+        for path in PATHS:
+            assert importlib.import_module(f"torch.{path}") is at(path)
+        from torch.profiler.profiler import profile
+        from torch.signal.windows.windows import hann
+        import torch
+        print(torch.profiler.profile is profile, torch.signal.windows.hann is hann)
+    """)
+    assert output(run(path, cwd=tmp_path)) == "True True"
+
+
 def test_torch_is_flambeau(script, tmp_path):
     path = script("""
         import sys
