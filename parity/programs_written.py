@@ -78,7 +78,9 @@ def main() -> int:
             counts[found.partition(":")[0].partition(" ")[0]] += 1
             if found != "same":
                 print(f"{made.__name__:<9} {name:<40} {found}"[:300].replace("\n", " "))
-        print(f"{made.__name__}: {counts['same']} of {sum(counts.values())} programs give PyTorch the same numbers, {counts['own']} are in Flambeau's own format")
+        print(
+            f"{made.__name__}: {counts['same']} of {sum(counts.values())} programs give PyTorch the same numbers, {counts['own']} are in Flambeau's own format"
+        )
         differing += counts["DIFFERS"]
     return 1 if differing else 0
 

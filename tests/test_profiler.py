@@ -169,3 +169,16 @@ def test_the_old_name():
     with torch.autograd.profiler.profile(False) as taken:
         work()
     assert not taken.function_events and str(taken) == "None"
+
+
+def test_what_is_dropped_is_counted_as_well():
+    x = torch.ones(8)
+    with profile() as taken:
+        for _ in range(3):
+            x.exp()
+            taken.step()
+        x.exp()
+    assert sum(event.key == "exp" for event in taken.events()) == 4
+    with profile() as taken:
+        torch.utils.benchmark.Timer("x.exp()", globals={"x": x}).timeit(5)
+    assert sum(event.key == "exp" for event in taken.events()) >= 5

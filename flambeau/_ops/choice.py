@@ -36,7 +36,7 @@ WHERE.gradient(
 )
 
 
-def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
+def where(condition: Tensor, input: Tensor | float | None = None, other: Tensor | float | None = None, *, out: Tensor | None = None) -> Any:
     """``input`` where the condition holds, else ``other``; with the condition alone, the indices where it holds.
 
     Raises:

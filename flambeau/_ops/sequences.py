@@ -54,13 +54,15 @@ def flatten(data: Any) -> tuple[list, tuple[int, ...]]:
         level = deeper
     flat = []
     for item in level:
+        if isinstance(item, TensorBase) and item.layout.numel != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
         if isinstance(item, (TensorBase, np.generic)):
             item = item.item()
         if item.__class__ not in (bool, int, float, complex):
             if isinstance(item, (Sequence, str, bytes)):
                 if isinstance(item, (str, bytes)):
                     raise TypeError(f"new(): invalid data type '{item.__class__.__name__}'")
-                raise ValueError(f"expected a number at dim {len(shape)}, got a sequence of length {len(item)}")
+                raise TypeError(f"expected a number at dim {len(shape)}, got a sequence of length {len(item)}")
             try:
                 item = number(item)
             except TypeError:

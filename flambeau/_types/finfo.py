@@ -47,7 +47,7 @@ class finfo:
 def _limits(of: DType) -> tuple[float, float, float, float]:
     """What NumPy knows, of which it takes 2 us to ask."""
     limits = np.finfo(of.numpy)
-    return float(limits.eps), float(limits.max), float(limits.tiny), float(limits.resolution)
+    return float(limits.eps), float(limits.max), float(limits.tiny), 10.0**-limits.precision
 
 
 class iinfo:

@@ -15,6 +15,7 @@ from typing import Any
 
 from flambeau._compiler.explain import ProgramReport, watched
 from flambeau._runtime import allocator, jit
+from flambeau._tape.tape import settle
 from flambeau.profiler.events import EventList, FunctionEvent, FunctionEventAvg, nested
 from flambeau.profiler.schedule import ProfilerAction
 
@@ -184,17 +185,19 @@ class profile:
             self._begin = self._step_begin = time.perf_counter()
             self._step_memory = self._memory()
         elif not wanted and self._watching is not None:
+            self._settle()
             _current = None
             watching, self._watching = self._watching, None
             with watching:
-                self._flush()
+                pass
         self.current_action = action
 
     # -- recording -------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Compute what is pending, so that it is counted here."""
+        """Compute what is pending, so that it is counted here; also what the program calls and drops, which would not be computed elsewhere."""
         if self._watching is not None:
+            settle()
             self._flush()
 
     def _memory(self) -> int:

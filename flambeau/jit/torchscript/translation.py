@@ -214,7 +214,11 @@ class _Forward:
         known = {argument.name: argument for argument in overload.arguments}
         given = [(argument, value, argument.by_name) for argument, value in zip(overload.arguments, node.args)]
         given += [(known[name], value, True) for name, value in node.kwargs.items()]
-        arguments = [f"{argument.name}={text}" if by_name else text for argument, value, by_name in given for text in [self._argument(value, argument)]]
+        arguments = [
+            f"{argument.name}={text}" if by_name else text
+            for argument, value, by_name in given
+            for text in [self._argument(value, argument)]
+        ]
         call = f"torch.{node.target.overloadpacket.__name__}({', '.join(arguments)})"
         if overload.results == "0":
             return call

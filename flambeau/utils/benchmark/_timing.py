@@ -1,4 +1,4 @@
-"""Timing: how long a statement takes, with what was recorded computed before the clock is read."""
+"""Timing: how long a statement takes, with what it has recorded computed each time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import flambeau
-from flambeau._tape.tape import flush
+from flambeau._tape.tape import flush, settle
 
 __all__ = ["Compare", "Measurement", "TaskSpec", "Timer", "select_unit", "timer", "trim_sigfig", "unit_to_english"]
 
+_SETTLE = "_flambeau_settle"
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 _ENGLISH = {"ns": "nanosecond", "us": "microsecond", "ms": "millisecond", "s": "second"}
 
@@ -138,7 +139,7 @@ class Measurement:
 
 
 class Timer:
-    """Times a statement.
+    """Times a statement; what it gives is computed each time, even if it is dropped.
 
     Args:
         stmt, setup: Python's source, as for ``timeit``
@@ -172,7 +173,8 @@ class Timer:
             raise NotImplementedError(f"Timer: only Python's statements can be timed, not {language}")
         if global_setup:
             raise ValueError(f"global_setup is for statements in C++, got {global_setup!r}: use setup")
-        self._timer = timeit.Timer(stmt, setup, timer, dict(globals or {}, torch=flambeau))
+        names = {**(globals or {}), "torch": flambeau, _SETTLE: settle}
+        self._timer = timeit.Timer(f"{stmt}\n{_SETTLE}()", setup, timer, names)
         self._task_spec = TaskSpec(stmt, setup, global_setup, label, sub_label, description, env, num_threads)
 
     def _timeit(self, number: int) -> float:
