@@ -47,10 +47,10 @@ def set_device(device: Any) -> None:
 
 
 def synchronize(device: Any = None) -> None:
-    """Wait until what was called is computed."""
-    from flambeau._tape.tape import flush
+    """Wait until what was called is computed, also what nobody has kept."""
+    from flambeau._tape.tape import settle
 
-    flush()
+    settle()
 
 
 class Stream:
