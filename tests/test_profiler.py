@@ -182,3 +182,11 @@ def test_what_is_dropped_is_counted_as_well():
     with profile() as taken:
         torch.utils.benchmark.Timer("x.exp()", globals={"x": x}).timeit(5)
     assert sum(event.key == "exp" for event in taken.events()) >= 5
+
+
+def test_synchronize_computes_what_nobody_has_kept():
+    x = torch.ones(8)
+    with profile() as taken:
+        x.exp()
+        torch.cpu.synchronize()
+        assert sum(event.key == "exp" for event in taken.events()) == 1
