@@ -329,7 +329,9 @@ def _divides(op: str) -> Callable:
 FLOOR_DIVIDE = Operator(
     "floor_divide", ("input", "other"), infer=takes("floor_divide", infer_same), lower=_divides("floor_divide"), keeps_origin=True
 )
-TRUNC_DIVIDE = Operator("trunc_divide", ("input", "other"), infer=takes("trunc_divide", infer_same), lower=_divides("trunc_divide"), keeps_origin=True)
+TRUNC_DIVIDE = Operator(
+    "trunc_divide", ("input", "other"), infer=takes("trunc_divide", infer_same), lower=_divides("trunc_divide"), keeps_origin=True
+)
 FLOOR_DIVIDE.gradient(input=lambda grad: grad * 0, other=lambda grad, other: grad * 0)
 TRUNC_DIVIDE.gradient(input=lambda grad: grad * 0, other=lambda grad, other: grad * 0)
 REMAINDER = Operator("remainder", ("input", "other"), infer=takes("remainder", infer_same), lower=_divides("remainder"), keeps_origin=True)

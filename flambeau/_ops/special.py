@@ -146,7 +146,7 @@ def _pair(name: str, input: Any, other: Any) -> tuple[Any, Any]:
     pair = tuple(each if isinstance(each, TensorBase) else number(each) for each in (input, other))
     dtype = common_dtype([each.layout if isinstance(each, TensorBase) else each.__class__ for each in pair])
     dtype = dtype if dtype.category >= dt.FLOAT else get_default_dtype()
-    return tuple(each.to(dtype) if isinstance(each, TensorBase) and each.layout.dtype.category < dt.FLOAT else each for each in pair)  # type: ignore[return-value]
+    return tuple(each.to(dtype) if isinstance(each, TensorBase) else each for each in pair)  # type: ignore[return-value]
 
 
 def xlogy(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:

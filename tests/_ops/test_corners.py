@@ -34,6 +34,18 @@ def test_logarithms_of_integers_are_as_exact_as_the_result(function: Callable, l
     x = flambeau.tensor([-0.5], dtype=flambeau.float64)
     assert function(x, flambeau.tensor([3])).item() == pytest.approx(-0.5 * logarithm(3), rel=1e-15)
     assert function(flambeau.tensor([2]), flambeau.tensor([3])).dtype is flambeau.float32
+    assert function(x, flambeau.tensor(3.0)).item() == function(x, flambeau.tensor([3.0], dtype=flambeau.float64)).item()
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float16, flambeau.bfloat16])
+def test_a_product_with_a_bias_is_rounded_once(dtype: flambeau.dtype) -> None:
+    flambeau.manual_seed(0)
+    bias, a, b = (flambeau.randn(*shape).to(dtype).requires_grad_() for shape in ((9,), (7, 5), (5, 9)))
+    exact = flambeau.addmm(bias.double(), a.double(), b.double())
+    result = flambeau.addmm(bias, a, b)
+    assert flambeau.equal(result, exact.to(dtype)) and result.dtype is dtype
+    result.sum().backward()
+    assert bias.grad.tolist() == [7.0] * 9 and a.grad.shape == (7, 5) and b.grad.shape == (5, 9)
 
 
 def test_sums_of_bools_are_bools_whatever_alpha_is() -> None:
