@@ -66,9 +66,9 @@ def extended(tensor: torch.Tensor) -> Extended:
 def parts(exact: Extended) -> tuple[torch.Tensor, torch.Tensor]:
     """Its numbers as a sum of two of PyTorch's, the nearest one and what is left."""
     plain = np.complex128 if exact.array.dtype.kind == "c" else np.float64
-    near = exact.array.astype(plain)
+    near = np.asarray(exact.array.astype(plain))
     with np.errstate(invalid="ignore"):
-        return torch.from_numpy(near), torch.from_numpy((exact.array - near).astype(plain))
+        return torch.from_numpy(near), torch.from_numpy(np.asarray((exact.array - near).astype(plain)))
 
 
 def _array(value: Any) -> Any:

@@ -99,7 +99,12 @@ def test_what_cannot_be_says_so() -> None:
         load("x", ["x.cpp"])
     with pytest.raises(RuntimeError, match="include_paths"):
         include_paths()
-    assert issubclass(flambeau.OutOfMemoryError, RuntimeError)
+
+
+def test_too_much_memory_is_pytorchs_error_and_pythons() -> None:
+    for error in (RuntimeError, MemoryError, flambeau.cuda.OutOfMemoryError):
+        with pytest.raises(error, match="DefaultCPUAllocator: can't allocate memory"):
+            flambeau.empty(1 << 60)
 
 
 def test_keys_are_weak() -> None:

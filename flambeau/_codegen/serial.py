@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+import operator
+from functools import lru_cache, reduce
 
 from flambeau._codegen import scalar
 from flambeau._codegen.ir import Builder, Module, Value, bits, element_type, i64, vector_width
+from flambeau._codegen.lanes import Lanes, rarely
 from flambeau._codegen.loops import COMBINE, finish
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
@@ -70,6 +72,40 @@ def _side_by_side(f: Builder, kind: str, kept: DType, items: scalar.Operand) -> 
         items = scalar.emit(f, SCANS[kind], kept, scalar.pack(before), items)
         distance *= 2
     return items
+
+
+def _totals(
+    f: Builder, kind: str, kept: DType, before: scalar.Operand, items: scalar.Operand, may_overflow: bool
+) -> tuple[list[Value], list[Value]]:
+    """The running totals of a vector's lanes behind a total of what came before (in all lanes), and the last of them in all lanes.
+
+    The sum of neighbours may overflow where that of all that came before does not: then, and where something is not finite, it is a chain.
+    """
+    everywhere = [SCAN_ITEMS - 1] * SCAN_ITEMS
+    within = _side_by_side(f, kind, kept, items)
+    last = scalar.pack([f.shuffle(part, part, everywhere) for part in scalar.unpack(within)])
+    results = scalar.unpack(scalar.emit(f, SCANS[kind], kept, before, within))
+    lasts = scalar.unpack(scalar.emit(f, SCANS[kind], kept, before, last))
+    if kind != "sum" or not may_overflow or kept.category < dt.FLOAT:
+        return results, lasts
+    finite = reduce(operator.and_, [Lanes(f, part).abs() < math.inf for part in scalar.unpack(within)])
+    rare = Lanes(f, f.splat((~finite).any().value, SCAN_ITEMS))
+
+    def chain() -> list[Lanes]:
+        found = [_one_after_another(f, *pair) for pair in zip(scalar.unpack(before), scalar.unpack(items), strict=True)]
+        return [Lanes(f, each) for each in (*found, *(f.shuffle(each, each, everywhere) for each in found))]
+
+    values = rarely(rare, [Lanes(f, each) for each in (*results, *lasts)], chain)
+    return [each.value for each in values[: len(results)]], [each.value for each in values[len(results) :]]
+
+
+def _one_after_another(f: Builder, before: Value, items: Value) -> Value:
+    """The running sums of a vector's lanes, by an addition after the other."""
+    total, result = f.extract(before, 0), items
+    for lane in range(items.width):
+        total = f.add(total, f.extract(items, lane))
+        result = f.insert(result, total, lane)
+    return result
 
 
 @lru_cache(maxsize=256)
@@ -138,11 +174,9 @@ class _Lines:
         with f.loop(0, self.begun, SCAN_ITEMS, _neutral(kind, kept, SCAN_ITEMS)) as steps:
             at, before = f.add(start, steps.index), scalar.pack(steps.carried)
             items = scalar.cast(f, scalar.load(f, _element(f, self.source, at, of), of, SCAN_ITEMS), of, kept)
-            items = _side_by_side(f, kind, kept, items)
-            result = scalar.emit(f, SCANS[kind], kept, before, items)
-            scalar.store(f, scalar.cast(f, result, kept, of), _element(f, self.target, at, of), of)
-            last = scalar.pack([f.shuffle(part, part, [SCAN_ITEMS - 1] * SCAN_ITEMS) for part in scalar.unpack(items)])
-            steps.carry(*scalar.unpack(scalar.emit(f, SCANS[kind], kept, before, last)))
+            result, last = _totals(f, kind, kept, before, items, may_overflow=kept is of.compute)
+            scalar.store(f, scalar.cast(f, scalar.pack(result), kept, of), _element(f, self.target, at, of), of)
+            steps.carry(*last)
         for memory, type, part in zip(self.totals, self.types, steps.carried, strict=True):
             f.store(f.extract(part, 0), f.offset(memory, number, type))
 

@@ -41,7 +41,7 @@ def _no_bool(operands: tuple, statics: tuple) -> Layout:
     if operands[0].dtype is dt.bool:
         raise RuntimeError("Boolean inputs not supported for relu")
     if operands[0].dtype.is_complex:
-        raise RuntimeError(f'"clamp_min_scalar_cpu" not implemented for {operands[0].dtype!r}')
+        raise NotImplementedError(f'"clamp_min_scalar_cpu" not implemented for {operands[0].dtype!r}')
     return infer_same(operands, statics)
 
 

@@ -111,6 +111,19 @@ def into(out: Tensor | None, result: Any) -> Any:
     return out
 
 
+def dtype_of_total(dtype: Any, input: Tensor, out: Any) -> DType:
+    """The dtype that a sum or a product is computed in: the one asked for, that of ``out=``, or the input's, int64 for integers and bool.
+
+    Raises:
+        RuntimeError: another dtype is asked for than ``out=`` has.
+    """
+    dtype, target = dt.of_python(dtype), out.layout.dtype if isinstance(out, TensorBase) else None
+    if dtype is not None and target is not None and dtype is not target:
+        raise RuntimeError(f"Expected out tensor to have dtype {dtype.name}, but got {target.name} instead")
+    own = input.layout.dtype
+    return dtype or target or (own if own.category >= dt.FLOAT else dt.int64)
+
+
 def apart(out: Any, *others: Tensor, name: str, shape: tuple[int, ...] | None = None) -> None:
     """Check that ``out`` (resized to ``shape``) shares no memory with what is read while it is written.
 

@@ -280,6 +280,8 @@ def _with_alpha(plain: Operator, scaled: Operator, input: Any, other: Any, alpha
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     if alpha.__class__ is complex and not dtype.is_complex:
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
+    if dtype is dt.bool:
+        alpha = bool(alpha)  # bools stay bools
     operator, operands = (scaled, (input, other, alpha)) if dtype.category == dt.FLOAT else (plain, (input, other * alpha))
     return operator.inplace(input, *operands) if in_place else operator(*operands)
 
@@ -324,13 +326,17 @@ def _divides(op: str) -> Callable:
     return lower
 
 
-FLOOR_DIVIDE = Operator("floor_divide", ("input", "other"), infer=infer_same, lower=_divides("floor_divide"), keeps_origin=True)
-TRUNC_DIVIDE = Operator("trunc_divide", ("input", "other"), infer=infer_same, lower=_divides("trunc_divide"), keeps_origin=True)
+FLOOR_DIVIDE = Operator(
+    "floor_divide", ("input", "other"), infer=takes("floor_divide", infer_same), lower=_divides("floor_divide"), keeps_origin=True
+)
+TRUNC_DIVIDE = Operator(
+    "trunc_divide", ("input", "other"), infer=takes("trunc_divide", infer_same), lower=_divides("trunc_divide"), keeps_origin=True
+)
 FLOOR_DIVIDE.gradient(input=lambda grad: grad * 0, other=lambda grad, other: grad * 0)
 TRUNC_DIVIDE.gradient(input=lambda grad: grad * 0, other=lambda grad, other: grad * 0)
-REMAINDER = Operator("remainder", ("input", "other"), infer=infer_same, lower=_divides("remainder"), keeps_origin=True)
+REMAINDER = Operator("remainder", ("input", "other"), infer=takes("remainder", infer_same), lower=_divides("remainder"), keeps_origin=True)
 REMAINDER.gradient(input=lambda grad: grad, other=lambda grad, input, other: -grad * floor_divide(input, other))
-FMOD = Operator("fmod", ("input", "other"), infer=infer_same, lower=_divides("fmod"), keeps_origin=True)
+FMOD = Operator("fmod", ("input", "other"), infer=takes("fmod", infer_same), lower=_divides("fmod"), keeps_origin=True)
 FMOD.gradient(input=lambda grad: grad, other=lambda grad, input, other: -grad * div(input, other, rounding_mode="trunc"))
 
 

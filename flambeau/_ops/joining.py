@@ -300,7 +300,7 @@ FLIP.gradient(input=lambda grad, dims: FLIP(grad, statics=(dims,)))
 def flip(input: Tensor, *dims: Any, **named: Any) -> Tensor:
     """A copy with the order of the elements reversed along the dimensions."""
     axes = _distinct(sizes(named_sizes("flip", "dims", dims, named), "dims"), input.layout.ndim)
-    return FLIP(input, statics=(tuple(sorted(axes)),))
+    return FLIP(input, statics=(tuple(sorted(axes)) if input.layout.ndim else (),))
 
 
 def _distinct(dims: Sequence[int], ndim: int) -> Sequence[int]:

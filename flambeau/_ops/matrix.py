@@ -22,7 +22,7 @@ def _same_dtype(name: str, *operands: Layout) -> None:
     if any(dtype is not dtypes[0] for dtype in dtypes):
         raise RuntimeError(f"{name}: expected all operands to have the same dtype, but got: {' and '.join(map(repr, dtypes))}")
     if dtypes[0] is dt.bool:
-        raise RuntimeError(f"\"{name}\" not implemented for 'Bool'")
+        raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
 
 
 # -- matrix by matrix, batched ---------------------------------------------------------------------------------------

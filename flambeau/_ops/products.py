@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import in_place, int_tuple, into
 from flambeau._ops.autocast import as_product
-from flambeau._ops.matrix import bmm, matmul, mm
+from flambeau._ops.matrix import LINEAR, bmm, matmul, mm
 from flambeau._ops.reduction import sum
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
@@ -88,7 +88,16 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     """``beta * input + alpha * (mat1 @ mat2)``."""
     if LOCAL.tape.dispatches and out is None:
         return LOCAL.tape.product("addmm", input, mat1, mat2, beta, alpha)
+    if beta == alpha == 1 and mat1.layout.dtype in (dt.float16, dt.bfloat16) and _is_bias(input, mat1, mat2):
+        return into(out, LINEAR(mat1, mat2.transpose(0, 1), input))  # rounded once
     return _plus(input, mm(mat1, mat2), beta, alpha, out)
+
+
+def _is_bias(input: Tensor, mat1: Tensor, mat2: Tensor) -> bool:
+    """Whether a vector is to be added to each row of a product of matrices, all of one dtype."""
+    layout = mat2.layout
+    matrices = mat1.layout.ndim == layout.ndim == 2
+    return matrices and input.layout.shape == layout.shape[1:] and input.layout.dtype is mat1.layout.dtype is layout.dtype
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:

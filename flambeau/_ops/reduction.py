@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from flambeau._ops.arguments import into
+from flambeau._ops.arguments import dtype_of_total, into
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import dtype as dt
@@ -128,12 +128,8 @@ def sum(
     """
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    layout = input.layout
-    dtype = dt.of_python(dtype)
-    if dtype is None:
-        dtype = layout.dtype if layout.dtype.category >= dt.FLOAT else dt.int64
-    result = SUM(input, statics=(lay.wrap_axes(dim, layout.ndim), keepdim, dtype))
-    return into(out, result)
+    dtype = dtype_of_total(dtype, input, out)
+    return into(out, SUM(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype)))
 
 
 def mean(
@@ -154,10 +150,9 @@ def mean(
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     layout = input.layout
-    dtype = dt.of_python(dtype)
-    if dtype is None:
-        dtype = layout.dtype
-    if dtype.category < dt.FLOAT:
+    if dtype is not None or layout.dtype.category >= dt.FLOAT:
+        dtype = dtype_of_total(dtype, input, out)
+    if (dtype or layout.dtype).category < dt.FLOAT:
         raise RuntimeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {layout.dtype.name}"
         )

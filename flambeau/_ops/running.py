@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
-from flambeau._ops.arguments import into
+from flambeau._ops.arguments import dtype_of_total, into
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import require_tensor
@@ -68,25 +68,22 @@ def _cumprod_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int) -> 
 CUMPROD.gradient(input=_cumprod_gradient)
 
 
-def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
-    dtype = dt.of_python(dtype)
-    if dtype is None:
-        dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
-    return operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype))
+def _scan(operator: Operator, input: Tensor, dim: int, dtype: DType | None, out: Tensor | None) -> Tensor:
+    return into(out, operator(input, statics=(lay.wrap_axis(dim, input.layout.ndim), dtype_of_total(dtype, input, out))))
 
 
 def cumsum(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The running sum along ``dim``."""
     require_tensor("cumsum", "input", input)
     dim = dim if axis is None else axis
-    return into(out, _scan(CUMSUM, input, dim, dtype))
+    return _scan(CUMSUM, input, dim, dtype, out)
 
 
 def cumprod(input: Tensor, dim: Any = None, *, dtype: DType | None = None, out: Tensor | None = None, axis: int | None = None) -> Tensor:
     """The running product along ``dim``."""
     require_tensor("cumprod", "input", input)
     dim = dim if axis is None else axis
-    return into(out, _scan(CUMPROD, input, dim, dtype))
+    return _scan(CUMPROD, input, dim, dtype, out)
 
 
 def cumsum_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -198,7 +195,7 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
     """``log(cumsum(exp(input)))`` along ``dim``, without overflow."""
     require_tensor("logcumsumexp", "input", input)
     if input.layout.dtype.category < dt.FLOAT:
-        raise RuntimeError(f"logcumsumexp(): expected a floating-point or complex tensor, not {input.layout.dtype!r}")
+        raise NotImplementedError(f"logcumsumexp(): expected a floating-point or complex tensor, not {input.layout.dtype!r}")
     return into(out, LOGCUMSUMEXP(input, statics=(lay.wrap_axis(dim, input.layout.ndim),)))
 
 

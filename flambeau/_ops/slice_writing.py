@@ -92,12 +92,17 @@ def _filling(self: Tensor, dim: int, index: Tensor, value: Any) -> tuple:
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """A copy of ``input`` with a number (or a tensor without dimensions) written to the slices at the positions in ``index``."""
+    if not input.layout.ndim:  # as a vector, one of whose elements may be written several times
+        return index_fill(input.reshape(1), dim, index, value).reshape(())
     operands, statics = _filling(input, dim, index, value)
     return SCATTER(input, *operands, statics=statics)
 
 
 def index_fill_(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """In-place version of ``index_fill()``."""
+    if not self.layout.ndim:
+        index_fill_(self.view(1), dim, index, value)
+        return self
     operands, statics = _filling(self, dim, index, value)
     return SCATTER.inplace(self, self, *operands, statics=statics)
 

@@ -33,7 +33,7 @@ def _lower_softmax(graph: Graph, operands: list[Node], statics: tuple, layouts: 
     axis = statics[0]
     x = graph.wide(operands[0])
     if not x.ndim:
-        return graph.constant(1.0, layouts[0].dtype)
+        return graph.cast(graph.map("exp", x - x), layouts[0].dtype)  # NaN of what is not finite
     powers = graph.map("exp", _shifted(graph, x, axis))
     return graph.cast(_divided(graph, powers, powers.sum((axis,), keepdim=True)), layouts[0].dtype)
 
@@ -53,7 +53,7 @@ def _lower_log_softmax(graph: Graph, operands: list[Node], statics: tuple, layou
     axis = statics[0]
     x = graph.wide(operands[0])
     if not x.ndim:
-        return graph.constant(0.0, layouts[0].dtype)
+        return graph.cast(x - x, layouts[0].dtype)
     shifted = _shifted(graph, x, axis)
     return graph.cast(shifted - graph.map("log", graph.map("exp", shifted).sum((axis,), keepdim=True)), layouts[0].dtype)
 

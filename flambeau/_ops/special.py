@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops import functions
-from flambeau._ops.arguments import in_place, into, number
+from flambeau._ops.arguments import common_dtype, in_place, into, number
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import require_tensor
@@ -143,7 +143,10 @@ i0, i0_ = unary_function(I0, "The modified Bessel function of the first kind, of
 def _pair(name: str, input: Any, other: Any) -> tuple[Any, Any]:
     if not isinstance(input, TensorBase) and not isinstance(other, TensorBase):
         raise TypeError(f"{name}(): at least one operand must be a Tensor")
-    return tuple(_floating(each) if isinstance(each, TensorBase) else number(each) for each in (input, other))  # type: ignore[return-value]
+    pair = tuple(each if isinstance(each, TensorBase) else number(each) for each in (input, other))
+    dtype = common_dtype([each.layout if isinstance(each, TensorBase) else each.__class__ for each in pair])
+    dtype = dtype if dtype.category >= dt.FLOAT else get_default_dtype()
+    return tuple(each.to(dtype) if isinstance(each, TensorBase) else each for each in pair)  # type: ignore[return-value]
 
 
 def xlogy(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
-from flambeau._ops.arguments import into, sizes
+from flambeau._ops.arguments import dtype_of_total, into, sizes
 from flambeau._ops.gathering import gather
 from flambeau._ops.moments import moments
 from flambeau._ops.operator import Operator
@@ -98,9 +98,7 @@ def prod(
     """The product of all elements, or along ``dim``; integers are multiplied as int64."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    dtype = dt.of_python(dtype)
-    if dtype is None:
-        dtype = input.layout.dtype if input.layout.dtype.category >= dt.FLOAT else dt.int64
+    dtype = dtype_of_total(dtype, input, out)
     return into(out, PROD(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype)))
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy
 
+from flambeau._types.errors import OutOfMemoryError
+
 ALIGNMENT = 64
 HUGE_PAGE = 2 << 20
 
@@ -180,7 +182,7 @@ class _ForeignBuffer(Buffer):
 
 
 def allocate(nbytes: int) -> Buffer:
-    """Memory for ``nbytes`` bytes, not initialised. ``MemoryError`` if the system has none left."""
+    """Memory for ``nbytes`` bytes, not initialised. ``OutOfMemoryError`` if the system has none left."""
     size_class = _class_of.get(nbytes) or _size_class(nbytes)
     try:
         address = size_class.free.pop()
@@ -309,8 +311,9 @@ def _map(size: int, nbytes: int) -> _Mapping:
     try:
         return _Mapping(size)
     except (OSError, ValueError, OverflowError) as error:
-        raise MemoryError(
-            f"cannot allocate {nbytes} bytes ({nbytes / 2**30:.2f} GiB): {_counters.allocated} bytes are in use ({error})"
+        raise OutOfMemoryError(  # libraries that try smaller batches look for PyTorch's words
+            f"DefaultCPUAllocator: can't allocate memory: {nbytes} bytes ({nbytes / 2**30:.2f} GiB) were asked for, "
+            f"{_counters.allocated} are in use ({error})"
         ) from None
 
 

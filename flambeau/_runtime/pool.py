@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from flambeau._types.errors import OutOfMemoryError
+
 from . import environment, runner, targets
 
 
@@ -92,9 +94,9 @@ class Program:
             raise self.no_scratch()
         return result
 
-    def no_scratch(self) -> MemoryError:
+    def no_scratch(self) -> OutOfMemoryError:
         """The error of a run that gave -1."""
-        return MemoryError(f"no memory for {self._scratch_bytes} bytes of scratch")
+        return OutOfMemoryError(f"no memory for {self._scratch_bytes} bytes of scratch")
 
 
 class _Pool:

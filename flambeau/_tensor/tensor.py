@@ -544,14 +544,16 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
 
     @property
     def mT(self) -> Tensor:
-        """The view with the last two dimensions exchanged."""
-        if self.layout.ndim < 2:
-            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.layout.ndim}-D tensor.")
-        return views.transpose(self, -2, -1)
+        """The view with the last two dimensions exchanged; of a tensor without dimensions itself."""
+        if self.layout.ndim == 1:
+            raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+        return views.transpose(self, -2, -1) if self.layout.ndim else self.view(())
 
     @property
     def H(self) -> Tensor:
         """The conjugate transpose of a matrix."""
+        if self.layout.ndim not in (0, 2):
+            raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.layout.ndim}-D tensor.")
         return elementwise.conj(self.T)
 
     @property

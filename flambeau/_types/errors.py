@@ -11,6 +11,10 @@ class ZeroGroupsError(ValueError, ZeroDivisionError):
     """Channels are to be split into no groups: a ``ValueError``, and the ``ZeroDivisionError`` that PyTorch raises."""
 
 
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """The system has no memory left: a ``RuntimeError``, as PyTorch raises, and the ``MemoryError`` that it is."""
+
+
 class LinAlgError(RuntimeError):
     """A matrix has not the property that an algorithm of linear algebra needs: it is singular, or not positive definite."""
 

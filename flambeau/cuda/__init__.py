@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, NoReturn
 
 from flambeau._types.errors import DeviceNotAvailableError
+from flambeau._types.errors import OutOfMemoryError as OutOfMemoryError
 from flambeau.cuda import amp as amp
 
 _NEED_DEVICE = (
@@ -25,10 +26,6 @@ _initialized = False  # what checkpoints that others wrote by hand ask before th
 
 default_generators: tuple = ()
 """The generators of all CUDA devices: of none."""
-
-
-class OutOfMemoryError(RuntimeError):
-    """A device has no memory left; there is no device here that would raise it."""
 
 
 class _OnDevice:

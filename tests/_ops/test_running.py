@@ -52,6 +52,16 @@ def test_the_order_of_a_running_sum(length: int, lines: int) -> None:
     assert np.array_equal(flambeau.tensor(array).cumsum(1).numpy(), np.array([by_eights(line) for line in array]))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_sums_of_neighbours_that_overflow_are_not_seen(dtype: type) -> None:
+    array = np.ones((3, 40), dtype)
+    array[1, 8:12] = [-1e308, 0, 1e308, 1e308]
+    array[1, 20:24] = [-1e308, -1e308, 1e308, 1e308]
+    array[2, 17] = np.inf
+    found, expected = flambeau.tensor(array).cumsum(1).numpy(), array.cumsum(1)
+    assert np.isfinite(expected[:2]).all() and np.array_equal(found, expected, equal_nan=True)
+
+
 @pytest.mark.parametrize("inner", [2, 3, 8, 15, 16, 17, 40])
 def test_running_sums_of_lines_side_by_side_are_chains(inner: int) -> None:
     array = np.random.default_rng(inner).standard_normal((3, 50, inner))

@@ -118,7 +118,7 @@ def nextafter_float16(x: Lanes, y: Lanes) -> Lanes:
     step = x.constant(2.0**-24)
     subnormal = (x < y).select(x + step, x - step)
     subnormal = (subnormal == 0.0).select(subnormal.copysign(x), subnormal)
-    result = ((x.abs() < 2.0**-14) & (x != y)).select(subnormal, _neighbour(x, y, 1 << 13))
+    result = ((x.abs() < 2.0**-14) & (x != y) & ~y.is_nan()).select(subnormal, _neighbour(x, y, 1 << 13))
     return (is_infinite(x) & (x != y) & ~y.is_nan()).select(x.constant(65504.0).copysign(x), result)
 
 

@@ -115,7 +115,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 
 def adjoint(input: Tensor) -> Tensor:
     """The matrices transposed and conjugated: ``input.mH``."""
-    if input.layout.ndim < 2:
+    if input.layout.ndim == 1:
         raise RuntimeError(f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.layout.ndim}-D tensor.")
     return input.mH
 
