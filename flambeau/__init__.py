@@ -103,10 +103,12 @@ from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 
 _LATER = {
+    "Event": "accelerator",
     "GradScaler": "amp.grad_scaler",
     "PyTorchFileReader": "_C",
     "ScriptFunction": "jit",
     "ScriptModule": "jit",
+    "Stream": "accelerator",
     "SymBool": "_types.symbolic",
     "SymFloat": "_types.symbolic",
     "SymInt": "_types.symbolic",
@@ -144,6 +146,7 @@ _LATER = {
     "export": "",
     "fft": "",
     "func": "",
+    "fork": "jit",
     "functional": "",
     "fx": "",
     "futures": "",
@@ -192,6 +195,7 @@ _LATER = {
     "testing": "",
     "vision": "",
     "vmap": "func",
+    "wait": "jit",
     "xpu": "",
 }
 """Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""

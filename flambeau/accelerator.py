@@ -5,7 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from flambeau import cpu
+from flambeau._types.device import CPU, require_cpu
+
 __all__ = ["current_accelerator", "device_count", "is_available"]
+
+
+class Stream(cpu.Stream):
+    """``torch.Stream``: a stream of a device, which is the CPU.
+
+    Raises:
+        RuntimeError: on making one of a device that is not there
+    """
+
+    def __init__(self, device: Any = CPU, *, priority: int = 0) -> None:
+        super().__init__(priority)
+        require_cpu(device)
+        self.device = CPU
+
+    def query(self) -> bool:
+        """Whether what comes before has been called: yes."""
+        return True
+
+    def synchronize(self) -> None:
+        """Wait until what was called is computed."""
+        cpu.synchronize()
+
+    def record_event(self, event: Any = None) -> Event:
+        """An event at this point of the stream."""
+        return Event(self.device) if event is None else event
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Event(cpu.Event):
+    """``torch.Event``: a point of a stream.
+
+    Raises:
+        RuntimeError: on making one of a device that is not there
+    """
+
+    def __init__(self, device: Any = CPU, *, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
+        require_cpu(device)
+        self.device = CPU
 
 
 def is_available() -> bool:

@@ -17,6 +17,16 @@ def test_the_cpu_has_one_stream() -> None:
     assert event.query() and y.tolist() == [2, 2] and torch.cpu.is_initialized()
 
 
+def test_generic_streams_are_the_cpus() -> None:
+    with torch.Stream("cpu") as stream:
+        event = stream.record_event()
+    event.synchronize()
+    assert stream.query() and stream.device == torch.device("cpu") and isinstance(event, torch.Event) and torch.Event().query()
+    for kind in (torch.Stream, torch.Event):
+        with pytest.raises(RuntimeError, match="cuda"):
+            kind("cuda")
+
+
 def test_older_names_of_mixed_precision() -> None:
     with pytest.warns(FutureWarning, match=r"torch.amp.autocast\('cpu'"):
         region = torch.cpu.amp.autocast()

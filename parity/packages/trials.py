@@ -328,6 +328,44 @@ def torchvision() -> list[Any]:
     return [*results, losses["loss_classifier"].item(), losses["loss_objectness"].item()]
 
 
+@trial
+def diffusers() -> list[Any]:
+    """A step of training a denoiser, and samples drawn with it."""
+    from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
+
+    model = UNet2DModel(
+        sample_size=16, layers_per_block=1, block_out_channels=(16, 32), norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    images, noise, steps = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16), torch.tensor([10, 60])
+    noisy = DDPMScheduler(num_train_timesteps=100).add_noise(images, noise, steps)
+    loss = nn.functional.mse_loss(model(noisy, steps).sample, noise)
+    loss.backward()
+    results = [loss.item(), next(model.parameters()).grad.abs().sum().item()]
+    for kind in (DDIMScheduler, EulerDiscreteScheduler):
+        scheduler = kind(num_train_timesteps=100)
+        scheduler.set_timesteps(4)
+        sample = images[:1] * scheduler.init_noise_sigma
+        with torch.no_grad():
+            for step in scheduler.timesteps:
+                sample = scheduler.step(model(scheduler.scale_model_input(sample, step), step).sample, step, sample).prev_sample
+        results.append(sample.square().sum().item())
+    return results
+
+
+@trial
+def stable_baselines3() -> list[Any]:
+    import numpy as np
+    from stable_baselines3 import PPO
+
+    agent = PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu", n_steps=64, batch_size=32, n_epochs=2)
+    agent.learn(128)
+    return [
+        int(agent.predict(np.zeros(4, np.float32), deterministic=True)[0]),
+        sum(each.abs().sum().item() for each in agent.policy.parameters()),
+    ]
+
+
 def main() -> None:
     """Run every trial and print its numbers as a line of JSON; the error's text in the place of numbers that there are none of."""
     warnings.simplefilter("ignore")
