@@ -386,6 +386,12 @@ def _arange(start: Any, step: Any, layout: Layout) -> Call | None:
     return Call("arange", "start_step", (start, end, step), _options(layout, dt.int64))
 
 
+def _eye(layout: Layout) -> Call:
+    rows, columns = layout.shape
+    overload, sizes = ("default", (rows,)) if rows == columns else ("m", (rows, columns))
+    return Call("eye", overload, sizes, _options(layout, get_default_dtype()))
+
+
 def _to_copy(input: Any, layout: Layout) -> Call | None:
     source = input.layout
     options: dict[str, Any] = {} if layout.dtype is source.dtype else {"dtype": layout.dtype}
@@ -474,6 +480,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "full": _full,
     "_constant": _constant,
     "arange": _arange,
+    "eye": _eye,
     "_to_copy": _to_copy,
 }
 

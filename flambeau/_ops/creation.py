@@ -391,9 +391,17 @@ def eye(
     columns = n if m is None else whole(m, "m")
     if n < 0 or columns < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, columns)}")
-    rows, place = (arange(size, device=device) for size in (n, columns))
-    result = FUNCTIONS.cast(rows.unsqueeze(1) == place, dtype or get_default_dtype())
-    return into(out, _options(result, requires_grad, device, layout))
+    made = lay.contiguous((n, columns), dt.of_python(dtype) or get_default_dtype())
+    result = nowhere(made) if is_meta(device) else EYE(statics=(made,))
+    return into(out, _options(result, requires_grad, None, layout))
+
+
+def _lower_eye(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    layout = layouts[0]
+    return graph.cast(graph.iota(layout.shape, 0).equals(graph.iota(layout.shape, 1)), layout.dtype)
+
+
+EYE = Operator("eye", (), ("layout",), infer=_infer_static, lower=_lower_eye)
 
 
 def linspace(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops import creation
-from flambeau._ops.arguments import int_tuple, into, named_sizes, optional_first, whole, with_names
+from flambeau._ops.arguments import into, named_sizes, optional_first, whole, with_names
 from flambeau._ops.copying import contiguous_format
-from flambeau._ops.creation import _check_sizes, _options, empty_like, from_array, new_empty, place_of
+from flambeau._ops.creation import _options, empty_like, from_array, new_empty, place_of
 from flambeau._ops.meta import nowhere
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
@@ -24,6 +24,7 @@ from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.device import CPU, is_meta, require_cpu
 from flambeau._types.dtype import dtype as DType
+from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
@@ -297,6 +298,12 @@ def _new(size: tuple, dtype: DType | None, device: Any) -> Tensor:
     return new_empty(creation.layout_of(size, dtype or get_default_dtype()), device, True)
 
 
+def _is_written(made: Layout, device: Any) -> bool:
+    """Whether numbers of a new tensor are written straight to its memory."""
+    dtype = made.dtype
+    return (dtype is dt.float32 or dtype is dt.float64) and (device is None or not is_meta(device)) and not LOCAL.tape.batched
+
+
 def _address(fresh: Tensor) -> int:
     """Where the elements of a tensor lie that has memory already."""
     assert fresh.memory.buffer is not None
@@ -317,13 +324,16 @@ def rand(
     """Numbers spread evenly over ``[0, 1)``."""
     if named:
         size = named_sizes("rand", "size", size, named, "names")
-    result = _new(size, dtype, device)
-    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.memory.device is CPU:
-        streams.write_uniform(_engine(generator), _address(result), result.layout.numel, result.layout.dtype)
+    made = creation.layout_of(size, dtype or get_default_dtype())
+    if _is_written(made, device):
+        result = creation._fresh(made)
+        streams.write_uniform((generator or default_generator).engine, result.memory.buffer.address, made.numel, made.dtype)
     else:
-        uniform_(result, generator=generator)
-    made = into(out, _options(result, requires_grad, None, layout))
-    return with_names(made, named) if named else made
+        result = uniform_(new_empty(made, device, True), generator=generator)
+    if out is None and layout is None and not requires_grad and not named:
+        return result
+    result = into(out, _options(result, requires_grad, None, layout))
+    return with_names(result, named) if named else result
 
 
 def randn(
@@ -340,13 +350,16 @@ def randn(
     """Numbers from the standard normal distribution."""
     if named:
         size = named_sizes("randn", "size", size, named, "names")
-    result = _new(size, dtype, device)
-    if result.layout.dtype in (dt.float32, dt.float64) and not LOCAL.tape.batched and result.memory.device is CPU:
-        streams.write_normal(_engine(generator), _address(result), result.layout.numel, 0.0, 1.0, result.layout.dtype)
+    made = creation.layout_of(size, dtype or get_default_dtype())
+    if _is_written(made, device):
+        result = creation._fresh(made)
+        streams.write_normal((generator or default_generator).engine, result.memory.buffer.address, made.numel, 0.0, 1.0, made.dtype)
     else:
-        normal_(result, generator=generator)
-    made = into(out, _options(result, requires_grad, None, layout))
-    return with_names(made, named) if named else made
+        result = normal_(new_empty(made, device, True), generator=generator)
+    if out is None and layout is None and not requires_grad and not named:
+        return result
+    result = into(out, _options(result, requires_grad, None, layout))
+    return with_names(result, named) if named else result
 
 
 def randint(
@@ -363,25 +376,26 @@ def randint(
     """Integers from ``[low, high)``: ``randint(high, size)`` or ``randint(low, high, size)``."""
     if not named and len(args) == 2:
         low, (high, size) = 0, args
+    elif not named and len(args) == 3:
+        low, high, size = args
     else:
         low, high, size = optional_first("randint", ("low", "high", "size"), args, named)
     if high is None or size is None:
         raise TypeError("randint() needs 'high' and 'size'")
     low = low or 0
-    result = new_empty(lay.contiguous(_check_sizes(int_tuple(size)), dtype or dt.int64), device, True)
+    made = creation.layout_of((size,), dtype or dt.int64)
+    result = new_empty(made, device, True)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     low, high = int(low), int(high)
-    if (
-        result.layout.dtype is dt.int64
-        and streams.has_short_range(low, high)
-        and result.layout.numel
-        and not LOCAL.tape.batched
-        and result.memory.device is CPU
-    ):
-        streams.write_integers(_engine(generator), _address(result), result.layout.numel, low, high)
-        return into(out, _options(result, requires_grad, None, layout))
-    return into(out, _options(random_(result, low, high, generator=generator), requires_grad, None, layout))
+    short = made.dtype is dt.int64 and streams.has_short_range(low, high)
+    if short and made.numel and not LOCAL.tape.batched and result.memory.device is CPU:
+        streams.write_integers((generator or default_generator).engine, result.memory.buffer.address, made.numel, low, high)
+        if out is None and layout is None and not requires_grad:
+            return result
+    else:
+        random_(result, low, high, generator=generator)
+    return into(out, _options(result, requires_grad, None, layout))
 
 
 def randperm(
@@ -412,7 +426,7 @@ def randperm(
     return into(out, _options(result, requires_grad, None, layout))
 
 
-def _like(function: Callable) -> Callable:
+def _like(function: Callable, write_to: Callable[[Engine, int, int, DType], None]) -> Callable:
     def alike(
         input: Tensor,
         *,
@@ -425,14 +439,19 @@ def _like(function: Callable) -> Callable:
         pin_memory: bool = False,
     ) -> Tensor:
         made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-        return _options(function(made, generator=generator), requires_grad, None, layout)
+        like = made.layout
+        if like.contiguous and _is_written(like, None) and made.memory.device is CPU:
+            write_to(_engine(generator), _address(made), like.numel, like.dtype)
+        else:
+            function(made, generator=generator)
+        return _options(made, requires_grad, None, layout)
 
     alike.__doc__ = f"A tensor like ``input``, filled by ``{function.__name__}``."
     return alike
 
 
-rand_like = _like(uniform_)
-randn_like = _like(normal_)
+rand_like = _like(uniform_, streams.write_uniform)
+randn_like = _like(normal_, lambda engine, memory, n, dtype: streams.write_normal(engine, memory, n, 0.0, 1.0, dtype))
 
 
 def randint_like(

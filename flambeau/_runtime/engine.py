@@ -23,19 +23,27 @@ _NORMAL_OFFSET = _STATE_BYTES - _NORMAL_FIELDS.size
 
 
 class Engine:
-    """A Mersenne Twister (mt19937) that is seeded, advanced and saved as PyTorch's CPU generator is.
+    """A Mersenne Twister (mt19937) that is seeded, advanced and saved as PyTorch's CPU generator is."""
 
-    Attributes:
-        next_normal: the second sample of a Box-Muller pair whose first one was used, or None
-    """
-
-    __slots__ = ("_address", "_expanded", "_lock", "_seed", "_state", "_untouched", "next_normal")
+    __slots__ = ("_address", "_expanded", "_lock", "_seed", "_spare", "_spare_address", "_state", "_untouched")
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._lock = threading.Lock()
         self._state = np.empty(WORDS + 1, np.uint32)  # the words, and the position among them
         self._address = kernels.address(self._state)
+        self._spare = ctypes.c_double()  # `next_normal`, for kernels
+        self._spare_address = ctypes.addressof(self._spare)
         self.manual_seed(seed)
+
+    @property
+    def next_normal(self) -> float | None:
+        """The second sample of a Box-Muller pair whose first one was used, if there is one."""
+        sample = self._spare.value
+        return None if math.isnan(sample) else sample
+
+    @next_normal.setter
+    def next_normal(self, sample: float | None) -> None:
+        self._spare.value = math.nan if sample is None else sample
 
     def manual_seed(self, seed: int) -> None:
         """Start the stream of ``seed``, an integer in [-2**63, 2**64); negative ones count from 2**64 down.
@@ -48,7 +56,7 @@ class Engine:
         self._seed = seed % (1 << 64)
         self._expanded = False
         self._untouched = True
-        self.next_normal: float | None = None
+        self.next_normal = None
 
     def seed(self) -> int:
         """Start the stream of a seed from the operating system's entropy, and return that seed."""
@@ -97,9 +105,7 @@ class Engine:
             if not self._expanded:
                 self._expand()
             before = (self._state[WORDS], self._state[0]) if self._untouched else None
-            spare = ctypes.c_double(math.nan if self.next_normal is None else self.next_normal)
-            found = kernel(self._address, ctypes.addressof(spare), *arguments)
-            self.next_normal = None if math.isnan(spare.value) else spare.value
+            found = kernel(self._address, self._spare_address, *arguments)
             if self._untouched:  # it may have needed none
                 self._untouched = before == (self._state[WORDS], self._state[0])
             return found
@@ -155,6 +161,8 @@ class Engine:
         other._lock = threading.Lock()
         other._state = self._state.copy()
         other._address = kernels.address(other._state)
+        other._spare = ctypes.c_double()
+        other._spare_address = ctypes.addressof(other._spare)
         other._seed, other._expanded, other._untouched = self._seed, self._expanded, self._untouched
         other.next_normal = self.next_normal
         return other

@@ -132,10 +132,21 @@ def has_vnni() -> bool:
 
 
 @lru_cache(maxsize=1)
+def has_carryless_products() -> bool:
+    """Whether the target of this process multiplies polynomials over two elements, found without LLVM."""
+    return (os.environ.get("FLAMBEAU_CPU") or "native") == "native" and "pclmulqdq" in _linux_flags()
+
+
+@lru_cache(maxsize=1)
 def _knows_vnni() -> bool:
     """Whether this processor adds four products of bytes to each lane of 512 bits, as Linux says."""
+    return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= _linux_flags()
+
+
+def _linux_flags() -> set[str]:
+    """What Linux says that the first processor has; nothing for other processors than those of x86."""
     line = next((each for each in _cpu_info() if each.partition(":")[0].strip() == "flags"), "")
-    return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= set(line.split())
+    return set(line.split())
 
 
 def _flags(has: dict[str, bool]) -> str:

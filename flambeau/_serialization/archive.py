@@ -12,6 +12,8 @@ import zlib
 from hashlib import sha256
 from typing import BinaryIO
 
+from flambeau._runtime import checksums
+
 ALIGNMENT = 64
 FORMAT_VERSION = b"1"  # storages are in the order of their numbers
 _ARCHIVE_VERSION = b"3\n"
@@ -53,7 +55,7 @@ class ArchiveWriter:
         for begin in range(0, size, _PIECE):
             piece = data[begin : begin + _PIECE]
             if self._checksums:
-                checksum = zlib.crc32(piece, checksum)
+                checksum = checksums.crc32(piece, checksum)
             self._put(piece)
         if size:
             self._put(struct.pack("<4sL2Q" if extra else "<4s3L", b"PK\x07\x08", checksum, size, size))
@@ -160,7 +162,7 @@ class ArchiveReader:
         for begin in range(0, len(target), _PIECE):
             piece = target[begin : begin + _PIECE]
             fill(self._stream, piece)
-            checksum = zlib.crc32(piece, checksum)
+            checksum = checksums.crc32(piece, checksum)
         stored = self._entry(name).CRC
         if stored and checksum != stored:  # zero: written without checksums
             raise RuntimeError(f"record {name} of this archive has the wrong checksum; the file is damaged")

@@ -111,6 +111,8 @@ def test_gradients_are_those_of_passes_that_nobody_sees() -> None:
         (lambda x: torch.addmm(x[0], x, x.new_zeros(3, 3), beta=2), ["select.int", "zeros.default", "addmm.default"]),
         (lambda x: torch.zeros(2), ["zeros.default"]),
         (lambda x: torch.arange(3), ["arange.default"]),
+        (lambda x: torch.eye(3), ["eye.default"]),
+        (lambda x: torch.eye(2, 3), ["eye.m"]),
         (lambda x: torch.tensor([1.0]), ["lift_fresh.default"]),
         (lambda x: torch.zeros_like(x), ["zeros_like.default"]),
         (lambda x: torch.empty(2).uniform_(), ["empty.memory_format", "uniform_.default"]),

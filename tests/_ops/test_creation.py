@@ -145,3 +145,11 @@ def test_classes_of_pythons_as_dtypes(make) -> None:
     assert make().dtype is flambeau.float64
     assert flambeau.tensor([1.5, 2.5], dtype=flambeau.float64).view(int).dtype is flambeau.int64
     assert flambeau.nn.Linear(2, 2).to(float).weight.dtype is flambeau.float64
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.bfloat16, flambeau.int64, flambeau.bool, flambeau.complex64])
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (1, 5), (3, 3), (2, 4), (4, 2)])
+def test_eye_has_ones_on_the_diagonal(rows: int, columns: int, dtype: flambeau.dtype) -> None:
+    made = flambeau.eye(rows, columns, dtype=dtype)
+    assert made.dtype is dtype and made.shape == (rows, columns)
+    assert made.tolist() == np.eye(rows, columns).tolist()

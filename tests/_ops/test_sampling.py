@@ -78,3 +78,24 @@ def test_a_permutation_of_a_class_of_pythons() -> None:
 def test_integers_are_not_drawn_from_real_distributions() -> None:
     with pytest.raises(NotImplementedError, match="int64"):
         flambeau.ones(2, dtype=flambeau.int64).normal_()
+
+
+@pytest.mark.parametrize("memory_format", [flambeau.contiguous_format, flambeau.channels_last])
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.float64, flambeau.bfloat16])
+def test_like_another_tensor_is_what_filling_one_gives(dtype: flambeau.dtype, memory_format: flambeau.memory_format) -> None:
+    like = flambeau.zeros(2, 3, 4, 5, dtype=dtype).contiguous(memory_format=memory_format)
+    for function, fill in ((flambeau.rand_like, flambeau.Tensor.uniform_), (flambeau.randn_like, flambeau.Tensor.normal_)):
+        made = function(like, generator=flambeau.Generator().manual_seed(3))
+        filled = fill(flambeau.empty_like(like), generator=flambeau.Generator().manual_seed(3))
+        assert made.stride() == like.stride() and flambeau.equal(made, filled)
+
+
+def test_the_second_of_a_pair_waits_in_each_generator() -> None:
+    one = flambeau.Generator().manual_seed(0)
+    flambeau.randn(1, generator=one)
+    other = one.clone_state()
+    third = flambeau.Generator()
+    third.set_state(one.get_state())
+    numbers = [flambeau.randn(3, generator=each).tolist() for each in (one, other, third)]
+    assert numbers[0] == numbers[1] == numbers[2]
+    assert numbers[0] != flambeau.randn(3, generator=flambeau.Generator().manual_seed(0)).tolist()

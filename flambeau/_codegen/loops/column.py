@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Value, bits, i64
+from flambeau._codegen.ir import Builder, Value, bits, i64
 from flambeau._codegen.loops import lines
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.lines import Line, new_line
 from flambeau._codegen.loops.reducing import Chunks, Total, combine, grouped, is_ordered, neutral, take
-from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
+from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, Instr, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import dtype as DType
 
@@ -32,7 +32,8 @@ ROWS = 8
 """Positions of a lane that are added while it is in registers. Sums over rows of 4096² with tiles of 1024 results, on a Zen 4: one by one 9 GB/s, by twos 13,
 by fours 18, by eights 24 (with tiles of 128 results 8, 11, 15 and 18)."""
 FEW = 4
-"""So few instructions of a phase are written out for four positions, others for two. (They were for eight, for two and for one, which was half of a kernel.)"""
+"""So few instructions of a phase are written out for four positions, others for two (they were for eight, for two and for one, which was half of a kernel); of a short
+run for four lanes, others once. Sums over 56 rows that the second-level cache holds took a tile 570 to 850 ns once, and take 350 (a core of a Zen 3)."""
 SHORT = 128
 """The positions of a shorter run are added four lanes at a time, which stay in registers from the first to the last."""
 NEAR = 1 << 13
@@ -327,43 +328,73 @@ class Column:
         # So many lanes have a position, or count as if they had; a quarter of them.
         taking = f.intrinsic("smax", f.binary("shl", i64(1), lines.halvings(f, f.sub(last, first))), i64(4))
         quarter = f.binary("lshr", taking, 2)
+        further = lambda start, quarters: f.add(start, f.mul(quarter, quarters))
+
+        def add(before: list[Operand], position: Value) -> list[Operand]:
+            known, after = dict(body.values), list(before)
+            body.places[run] = position
+            for access, distance in ahead.items():
+                of = self.spec.accesses[access].dtype
+                assert of is not None
+                f.prefetch(body.element(body.pointer(access), distance, of))
+            self._at_position(phase, None, after)
+            body.values = known
+            return after
 
         def lane(start: Value) -> list[Operand]:
-            before = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
-            with f.loop(start, last, LANES, before) as positions:
-                known = dict(body.values)
-                body.places[run] = positions.index
-                for access, distance in ahead.items():
-                    of = self.spec.accesses[access].dtype
-                    assert of is not None
-                    f.prefetch(body.element(body.pointer(access), distance, of))
-                after = grouped(instrs, positions.carried)
-                self._at_position(phase, None, after)
-                positions.carry(*(part for operand in after for part in scalar.unpack(operand)))
-                body.values = known
+            with f.loop(start, last, LANES, _neutral(instrs)) as positions:
+                positions.carry(*_parts(add(grouped(instrs, positions.carried), positions.index)))
             return grouped(instrs, positions.carried)
 
         def both(part: Callable[[Value], list[Operand]]) -> list[Operand]:
             """What ``part`` gives for 0 combined with what it gives for 1, in a loop, so that its code is there once."""
-            before = [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
-            with f.loop(0, 2, 1, before) as halves:
+            with f.loop(0, 2, 1, _neutral(instrs)) as halves:
                 is_first = f.compare("eq", halves.index, 0)
-                after: list[Value] = []
-                for instr, one, other in zip(instrs, grouped(instrs, halves.carried), part(halves.index), strict=True):
-                    after += scalar.unpack(scalar.select(f, is_first, other, combine(f, instr, one, other)))
-                halves.carry(*after)
+                one, other = grouped(instrs, halves.carried), part(halves.index)
+                halves.carry(*_parts(_selected(f, is_first, other, self._combined(instrs, one, other))))
             return grouped(instrs, halves.carried)
 
-        def at_vector(at: Value, _: Value | None) -> None:
-            self._recall(phase.slots, at)
-            with body.along(digit for digit in range(self.spec.digits) if digit != run), f.loop(0, quarter) as lanes:
-                start = f.add(first, lanes.index)
-                further = lambda quarters: f.add(start, f.mul(quarter, quarters))
-                four = both(lambda half: both(lambda each: lane(further(f.add(half, f.mul(each, i64(2)))))))
-                for number, operand in zip(phase.reductions, four, strict=True):
-                    self.lanes[number].store(operand, at, lanes.index)
+        def four(start: Value) -> list[Operand]:
+            if len(phase.needs) + len(phase.reductions) + len(phase.stores) <= FEW:
+                return self._together(instrs, [further(start, i64(number)) for number in range(4)], last, add)
+            return both(lambda half: both(lambda each: lane(further(start, f.add(half, f.mul(each, i64(2)))))))
 
-        self._whole_vectors(at_vector)
+        with body.along(self.outer), f.loop(0, quarter) as lanes:
+
+            def at_vector(at: Value, _: Value | None) -> None:
+                self._recall(phase.slots, at)
+                with body.along(digit for digit in range(self.spec.digits) if digit != run):
+                    for number, operand in zip(phase.reductions, four(f.add(first, lanes.index)), strict=True):
+                        self.lanes[number].store(operand, at, lanes.index)
+
+            self._whole_vectors(at_vector)
+
+    def _together(
+        self, instrs: list[Instr], starts: list[Value], last: Value, add: Callable[[list[Operand], Value], list[Operand]]
+    ) -> list[Operand]:
+        """Four lanes that have their positions in turn, folded. The first has as many as any."""
+        f, first = self.f, starts[0]
+        with f.loop(first, last, LANES, _neutral(instrs) * len(starts)) as positions:
+            values: list[Value] = []
+            for start, before in zip(starts, _each_lane(instrs, positions.carried), strict=True):
+                position = f.add(positions.index, f.sub(start, first))
+                if start is first:
+                    values += _parts(add(before, position))
+                    continue
+                held = [(f.alloca(part.type), part) for part in _parts(before)]
+                for place, part in held:
+                    f.store(part, place)
+                with f.when(f.compare("slt", position, last)):
+                    for (place, _), part in zip(held, _parts(add(before, position)), strict=True):
+                        f.store(part, place)
+                values += [f.load(place, part.type) for place, part in held]
+            positions.carry(*values)
+        one, two, three, four = _each_lane(instrs, positions.carried)
+        return self._combined(instrs, self._combined(instrs, one, three), self._combined(instrs, two, four))
+
+    def _combined(self, instrs: list[Instr], one: list[Operand], other: list[Operand]) -> list[Operand]:
+        """Two lanes of each reduction."""
+        return [combine(self.f, *each) for each in zip(instrs, one, other, strict=True)]
 
     def _phase(self, reductions: list[int], stores: list[int]) -> _Phase:
         body = self.body
@@ -566,3 +597,22 @@ class Column:
 
             self.across(at_vector)
             self._leave(known)
+
+
+def _neutral(instrs: Sequence[Instr]) -> list[Value]:
+    """What a lane of each reduction starts with."""
+    return [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
+
+
+def _parts(operands: Sequence[Operand]) -> list[Value]:
+    return [part for operand in operands for part in scalar.unpack(operand)]
+
+
+def _each_lane(instrs: Sequence[Instr], parts: Sequence[Value]) -> list[list[Operand]]:
+    """Four lanes of each reduction, from a flat list of their parts."""
+    count = len(parts) // 4
+    return [grouped(instrs, parts[start : start + count]) for start in range(0, len(parts), count)]
+
+
+def _selected(f: Builder, condition: Value, then: Sequence[Operand], otherwise: Sequence[Operand]) -> list[Operand]:
+    return [scalar.select(f, condition, *pair) for pair in zip(then, otherwise, strict=True)]
