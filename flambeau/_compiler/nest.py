@@ -62,10 +62,10 @@ ENOUGH = 1 << 16
 COSTLIER = 128
 """As so many elements counts one of a row for each costly function of it and each reduction but the first: as rows 500 softmaxes of 5 take 55 µs, written
 out 12, and all of a call for 64 of 10 7.6 µs and 5.4."""
-MOST_ROLLED, LEAST_ROLLED = 1 << 14, 8
+MOST_ROLLED, LEAST_ROLLED = 1 << 15, 8
 """Of fewer elements the positions of a short row are a loop if so many costly functions were to be written out: cross entropy of 1,600 rows of 10 takes up to
-10 µs longer (of 80), of 64 as long, and its kernel 25 ms and not 125 to be compiled; softmax of 128 rows of 10 takes as long, its logarithm 1 µs longer (of 6),
-and their kernels 50 to 90 ms and not 210 to 390."""
+10 µs longer (of 80), of 64 as long, and its kernel 25 ms and not 125 to be compiled; of 2,700 rows of 7 20 µs (of 155), and 30 ms and not 210; softmax of 128 rows
+of 10 takes as long, its logarithm 1 µs longer (of 6), and their kernels 50 to 90 ms and not 210 to 390."""
 MOST_OF_MANY, MANY = 32, 1 << 22
 """With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
 MOST_INSTRUCTIONS = 1100
@@ -350,6 +350,7 @@ class Nest:
             staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
             repeat=repeating.repeats(self, walk) if mode == "row" else "", woven=tuple(sizes[digit] for digit in walk.woven),
             halves=mode == "map" and bool(outer) and not walk.woven and self._has_halves(walk.across),
+            whole=mode in ("map", "window") and walk.across >= VECTOR and self._is_whole(walk),
         )  # fmt: skip
         return spec._replace(inside=_inside(spec, walk))
 
@@ -459,6 +460,12 @@ class Nest:
         written = (each.buffer for each in self.accesses if each.weight > 1)
         is_light = len(self.body) <= LIGHT and all(instr.op != "check" for instr in self.body)
         return is_light and all(buffer is not None and self.is_fresh(buffer) for buffer in written)
+
+    def _is_whole(self, walk: Walk) -> bool:
+        """Whether lines are as long as a vector, and their last vector may be one whose places are computed twice."""
+        written = (each.buffer for each in self.accesses if each.weight > 1)
+        is_fresh = all(buffer is not None and self.is_fresh(buffer) for buffer in written)
+        return is_fresh and not walk.woven and not any(bounds_of(instr) or instr.op == "gather" for instr in self.body)
 
     def _has_halves(self, across: int) -> bool:
         """Whether lines, of which there are several, end with half of a vector (24 channels do), and have masks for it that are long code, as without AVX-512. Gathers

@@ -116,8 +116,6 @@ class Compilation:
         if self._errors:
             raise self._errors[0]
         _link(self._loaded | self._compiled)
-        for name, entry in self._compiled.items():
-            _write(name, entry)
         _count(loaded=self._loaded, compiled=self._compiled)
         _counts["seconds"] += time.perf_counter() - start
 
@@ -131,9 +129,13 @@ class Compilation:
         """Compile what was asked for until there is nothing more to come."""
         while tasks := self._take():
             try:
-                self._compiled.update(_compile(tasks))
+                compiled = _compile(tasks)
             except Exception as error:  # for finish() to raise
                 self._errors.append(error)
+                continue
+            self._compiled.update(compiled)
+            for name, entry in compiled.items():
+                _write(name, entry)  # 0.4 ms each, which would be all that is left to wait for in the end
 
     def _take(self) -> list[_Task]:
         """Wait for a kernel; and more, if they are short, enough are left for the others, and none calls another. None if there is nothing more to come."""

@@ -192,14 +192,31 @@ def _emit_line(body: Body, first: Value, last: Value) -> None:
     if any(map(bounds_of, body.instructions)):
         _emit_bounded(body, first, last, width, do)
         return
+    if body.spec.whole and not is_light:
+        _emit_whole(body, first, last, do)
+        return
     whole = f.add(first, f.binary("and", f.sub(last, first), i64(-width)))
     _vectors(body, first, whole, width, do, masked=False)
+    if body.spec.whole:
+        _emit_whole(body, whole, last, do)
+        return
     if is_light or body.spec.overlaps:
         whole = _emit_rest(body, first, whole, last, do)
     if body.spec.halves:
         _vectors(body, whole, last, VECTOR // 2, do, masked=False)
     else:
         _vectors(body, whole, last, VECTOR, do)
+
+
+def _emit_whole(body: Body, first: Value, last: Value, do: AtVector) -> None:
+    """Vectors of a line, the last of which ends where the line does, so that what is done is there once. They stream if none of them moves from its place."""
+    f, streams = body.f, body.streams
+    is_even = f.compare("eq", f.binary("and", body.extents[body.vector_digit], i64(VECTOR - 1)), 0)
+    body.streams = {access: f.binary("and", stream, is_even) for access, stream in streams.items()}
+    with f.loop(first, last, VECTOR) as vectors:
+        body.places[body.vector_digit] = f.intrinsic("smin", vectors.index, f.sub(last, VECTOR))
+        do(body, VECTOR, None)
+    body.streams = streams
 
 
 def _emit_rest(body: Body, first: Value, begin: Value, last: Value, do: AtVector) -> Value:

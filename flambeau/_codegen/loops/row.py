@@ -21,6 +21,9 @@ LINE = 64
 """Bytes of a cache line."""
 FAR = 1 << 16
 """A row of more elements pushes itself out of cache."""
+MUCH = 10
+"""A phase that computes more vectors (of 32 bits) at a position does so one register at a time, and its lanes wait in memory: its code is a third as long. (A loss of 128 rows of 784
+takes 0.98 of the time so, but softmax, which computes three, up to 1.4 times as long.)"""
 
 
 def kept(spec: LoopSpec, body: Body) -> list[int]:
@@ -66,6 +69,9 @@ class Row:
         self.still = frozenset(range(body.spec.digits)) - {body.vector_digit}
         self.ahead: dict[int, Value] = {}
         self.is_first = False  # whether this is the first phase
+        self.register = VECTOR if "avx512f" in body.spec.features else VECTOR // 2  # elements of 32 bits
+        # Where a phase that computes much has its lanes, part by part, and the types of their elements.
+        self.waiting: list[tuple[Value, str]] = []
 
     def emit(self) -> None:
         body, f = self.body, self.f
@@ -188,13 +194,31 @@ class Row:
         needs = self._needs(reductions, stores)
         flat = self._is_flat((*needs, *stores))
 
+        width, self.waiting = LANES, []
+        if self._is_much(needs) and all(part.element != "i1" for part in lanes):
+            width, lanes, self.waiting = self.register, [], self._in_memory(lanes)
+
         def line(_: Value, carried: list[Value]) -> list[Value]:
             if flat:
-                return self._flat(reductions, stores, first, last, LANES, carried)
-            return self._segments(reductions, stores, needs, first, last, carried)
+                return self._flat(reductions, stores, first, last, width, carried)
+            return self._segments(reductions, stores, needs, first, last, width, carried)
 
         lanes = self.chunks.lines_of(first_line, last_line, lanes, line)
+        lanes = lanes or [f.load(place, f"<{LANES} x {element}>") for place, element in self.waiting]
+        self.waiting = []
         return [fold(f, instr, operand) for instr, operand in zip(instrs, grouped(instrs, lanes), strict=True)]
+
+    def _is_much(self, numbers: Iterable[int]) -> bool:
+        """Whether so much is computed at a position that single registers are enough at once."""
+        instrs = [self.spec.body[number] for number in numbers if self.body.is_vector(number)]
+        return sum(max(1, instr.dtype.itemsize // 4) for instr in instrs if instr.op in ("map", "cast", "gather")) > MUCH
+
+    def _in_memory(self, lanes: list[Value]) -> list[tuple[Value, str]]:
+        """Memory of the stack with what is in lanes, and the types of its elements."""
+        places = [self.f.alloca(part.type) for part in lanes]
+        for part, place in zip(lanes, places, strict=True):
+            self.f.store(part, place)
+        return [(place, part.element) for part, place in zip(lanes, places, strict=True)]
 
     def _is_flat(self, numbers: Iterable[int]) -> bool:
         used = {access for number in numbers for access in accesses_of(self.spec.body[number])}
@@ -206,11 +230,13 @@ class Row:
         needs = self._needs([], stores)
         *others, vector = self.spec.run_digits
         if self._is_flat((*needs, *stores)):
-            width = LANES if len(needs) <= 12 else VECTOR
+            width = self.register if self._is_much(needs) else LANES if len(needs) <= 12 else VECTOR
             self.chunks.lines_of(
                 i64(0), self.chunks.lines, [], lambda _, carried: self._flat([], stores, i64(0), self.chunks.length, width, carried)
             )
             return
+
+        width = self.register if self._is_much(needs) else VECTOR
 
         def line(_: Value, carried: list[Value]) -> list[Value]:
             with f.loop(0, body.product(others), 1, [i64(0)]) as segments:
@@ -218,13 +244,13 @@ class Row:
                 known = dict(body.values)
                 self._once_a_segment(needs)
                 start, size = segments.carried[0], body.extents[vector]
-                whole = f.binary("and", size, i64(-VECTOR))
+                whole = f.binary("and", size, i64(-width))
                 with body.along(self.still), spread(body, needs):
                     for first, last in ((i64(0), whole), (whole, size)):
-                        with f.loop(first, last, VECTOR) as vectors:
+                        with f.loop(first, last, width) as vectors:
                             body.places[vector] = vectors.index
-                            mask = None if last is whole else body.first_lanes(f.sub(size, vectors.index), VECTOR)
-                            self._vector([], stores, f.add(start, vectors.index), VECTOR, mask, [])
+                            mask = None if last is whole else body.first_lanes(f.sub(size, vectors.index), width)
+                            self._vector([], stores, f.add(start, vectors.index), width, mask, [])
                 body.values = known
                 segments.carry(f.add(start, size))
             return carried
@@ -246,8 +272,13 @@ class Row:
         with body.along(self.still), spread(body, self._needs(reductions, stores)):
             with f.loop(first, whole, width, lanes) as vectors:
                 body.places[body.vector_digit] = vectors.index
-                vectors.carry(*self._vector(reductions, stores, vectors.index, width, None, vectors.carried))
-            return self._tail(reductions, stores, whole, last, vectors.carried)
+                vectors.carry(*self._add_vector(reductions, stores, vectors.index, width, None, vectors.carried))
+            if width == LANES:
+                return self._tail(reductions, stores, whole, last, vectors.carried)
+            with f.loop(whole, last, width) as tail:
+                body.places[body.vector_digit] = tail.index
+                self._add_vector(reductions, stores, tail.index, width, body.first_lanes(f.sub(last, tail.index), width), [])
+            return []
 
     def _tail(self, reductions: list[int], stores: list[int], whole: Value, last: Value, lanes: list[Value]) -> list[Value]:
         """The positions after the last whole vector, of which one half or both are left.
@@ -272,7 +303,7 @@ class Row:
         return result
 
     def _segments(
-        self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, lanes: list[Value]
+        self, reductions: list[int], stores: list[int], needs: list[int], first: Value, last: Value, width: int, lanes: list[Value]
     ) -> list[Value]:
         """The same, one place of the run's other digits after the other."""
         body, f = self.body, self.f
@@ -289,15 +320,29 @@ class Row:
             with (
                 body.along(self.still),
                 spread(body, needs),
-                f.loop(f.binary("and", low, i64(-LANES)), high, LANES, segments.carried) as vectors,
+                f.loop(f.binary("and", low, i64(-width)), high, width, segments.carried) as vectors,
             ):
                 body.places[vector] = f.sub(vectors.index, start)
                 before = f.intrinsic("smax", f.sub(low, vectors.index), i64(0))
-                mask = body.lanes_between(before, f.sub(high, vectors.index), LANES)
-                vectors.carry(*self._vector(reductions, stores, vectors.index, LANES, mask, vectors.carried))
+                mask = body.lanes_between(before, f.sub(high, vectors.index), width)
+                vectors.carry(*self._add_vector(reductions, stores, vectors.index, width, mask, vectors.carried))
             segments.carry(*vectors.carried)
             body.values = known
         return segments.carried
+
+    def _add_vector(
+        self, reductions: list[int], stores: list[int], position: Value, width: int, mask: Value | None, lanes: list[Value]
+    ) -> list[Value]:
+        """``_vector`` with the lanes that it adds to, or with those that wait in memory."""
+        if not self.waiting:
+            return self._vector(reductions, stores, position, width, mask, lanes)
+        f = self.f
+        lane = f.binary("and", position, LANES - 1)
+        places = [(f.offset(start, lane, element), f"<{width} x {element}>") for start, element in self.waiting]
+        after = self._vector(reductions, stores, position, width, mask, [f.load(*place) for place in places])
+        for part, (place, _) in zip(after, places, strict=True):
+            f.store(part, place)
+        return []
 
     def _vector(
         self, reductions: list[int], stores: list[int], position: Value, width: int, mask: Value | None, lanes: list[Value]

@@ -98,6 +98,7 @@ class LoopSpec(NamedTuple):
         inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
         halves: whether what is left of a ``map``'s lines behind whole vectors is half of one
         overlaps: whether a place may be computed twice: nothing that is written is read
+        whole: whether the vectors of a ``map``'s or a ``window``'s lines are all whole: the last one ends where the line does, for which places are computed twice
     """
 
     mode: str
@@ -112,6 +113,7 @@ class LoopSpec(NamedTuple):
     window: tuple[int, ...] = ()
     staged: tuple[int, ...] = ()
     overlaps: bool = False
+    whole: bool = False
     inside: int = 0
     repeat: str = ""
     woven: tuple[int, ...] = ()

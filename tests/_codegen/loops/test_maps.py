@@ -133,3 +133,27 @@ def test_what_is_left_of_several_lines_is_stored_together(count: int) -> None:
     flambeau.flush()
     for one, wanted in zip(found, [x + 1, x * 2, x > 0, abs(x), x.astype(np.float64) * 3], strict=True):
         assert np.array_equal(one.numpy(), wanted)
+
+
+@pytest.mark.parametrize("size", [15, 16, 17, 31, 4096, 4097, 8195, 20_000])
+@pytest.mark.parametrize("is_light", [True, False])
+def test_the_last_vector_of_a_line_ends_where_the_line_does(size: int, is_light: bool) -> None:
+    """Also where a tile has less than a vector; what is written over an operand is computed once."""
+    draw = np.random.default_rng(size)
+    x, y = (np.ascontiguousarray(draw.standard_normal((3, size + 1))[:, 1:], np.float32) for _ in range(2))
+
+    def formula(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        for _ in range(1 if is_light else 6):
+            x = abs(x * y) - (x + y)
+        return x
+
+    a, b = flambeau.tensor(x), flambeau.tensor(y)
+    wide = flambeau.empty(3, size + 1)[:, 1:]  # lines that do not follow each other
+    wide.copy_(formula(a, b))
+    assert np.array_equal(formula(a, b).numpy(), formula(x, y))
+    assert np.array_equal(wide.numpy(), formula(x, y))
+    for _ in range(3):
+        a.copy_(formula(a, b))
+        x = formula(x, y)
+        flambeau.flush()
+    assert np.array_equal(a.numpy(), x)

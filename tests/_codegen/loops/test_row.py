@@ -48,6 +48,25 @@ def test_short_lines_share_lanes(shape: tuple[int, ...]) -> None:
     assert np.array_equal(flambeau.tensor(x).sum((0, 2, 3)).numpy(), ordered_sum(x, (0, 2, 3)))
 
 
+@pytest.mark.parametrize("shape", [(5, 1, 1037), (3, 4, 9), (2, 40, 33), (4, 2, 1), (1, 3, 5000)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_lanes_that_wait_in_memory_are_added_in_order(shape: tuple[int, int, int], dtype: str) -> None:
+    """So much is computed at a position that a phase goes by single registers, and walks the run as one digit or by segments."""
+    draw = np.random.default_rng(0)
+    x, w = (flambeau.tensor(draw.standard_normal(size)).to(getattr(flambeau, dtype)) for size in (shape, (shape[1], 1)))
+
+    def much(x: flambeau.Tensor, w: flambeau.Tensor | float) -> flambeau.Tensor:
+        for _ in range(4):
+            x = (x * w + 0.5).abs().sqrt() - x * x * 0.25
+        return x
+
+    for weight in (w, 0.75):
+        computed = much(x, weight)
+        flambeau.flush()
+        for total in (lambda y: y.sum((1, 2)), lambda y: y.amax((1, 2)), lambda y: y - y.mean((1, 2), keepdim=True)):
+            assert flambeau.equal(total(much(x, weight)), total(computed)), total
+
+
 @pytest.mark.parametrize("length", [1, 10, 33, 1000, 20_000])
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 2e-15), ("float16", 1e-3), ("bfloat16", 8e-3)])
 def test_a_row_with_several_phases(length: int, dtype: str, tolerance: float) -> None:
