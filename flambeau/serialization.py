@@ -257,7 +257,7 @@ def storages_of(
     archive: ArchiveReader, folder: str, restore: Restore, mapped_file: BinaryIO | None = None, nowhere: bool = False
 ) -> Callable[[tuple], LoadedStorage]:
     """What gives the storages that a pickle in an archive names; each is read once, from a folder."""
-    byteorder = archive.read("byteorder").decode() if "byteorder" in archive else _default_byteorder()
+    byteorder = archive.read("byteorder").decode(errors="replace") if "byteorder" in archive else _default_byteorder()
     if byteorder not in ("little", "big"):
         raise ValueError(f"Unknown endianness type: {byteorder}")
     memory = None

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import stat
+import zipfile
 import zlib
 from collections import OrderedDict
 from fractions import Fraction
@@ -419,6 +420,22 @@ def test_flipped_bits_of_data_are_noticed() -> None:
     data[data.index(flambeau.arange(5).numpy().tobytes()) + 8] ^= 1
     with pytest.raises(RuntimeError, match="record data/0 of this archive has the wrong checksum"):
         load(io.BytesIO(data))
+
+
+def test_layouts_and_byte_orders_that_there_are_not() -> None:
+    buffer = io.BytesIO()
+    save(flambeau.eye(3).to_sparse(), buffer, _use_new_zipfile_serialization=False)
+    with pytest.raises(RuntimeError, match="there is no layout 'torch.sparse_cow'"):
+        load(io.BytesIO(buffer.getvalue().replace(b"torch.sparse_coo", b"torch.sparse_cow")))
+    buffer = io.BytesIO()
+    save(flambeau.ones(2), buffer)
+    changed = io.BytesIO()
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(changed, "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, b"litt\xe9e" if info.filename.endswith("byteorder") else old.read(info))
+    changed.seek(0)
+    with pytest.raises(ValueError, match="Unknown endianness type: litt"):
+        load(changed)
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:

@@ -292,7 +292,10 @@ def _rebuild_qtensor(
 
 def get_layout(name: str) -> Kind:
     """The kind of layout of a name, ``"torch.sparse_coo"``."""
-    return next(each for each in (strided, jagged, sparse_coo, sparse_csr, sparse_csc) if repr(each) == name)
+    for each in (strided, jagged, sparse_coo, sparse_csr, sparse_csc):
+        if repr(each) == name:
+            return each
+    raise RuntimeError(f"there is no layout {name!r}; the file is damaged")
 
 
 _tensor._rebuild_from_type_v2 = _rebuild_from_type_v2  # type: ignore[attr-defined]  # where PyTorch's pickles look for it

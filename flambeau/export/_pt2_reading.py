@@ -160,6 +160,9 @@ class _Reader:
 
     def program(self) -> ExportedProgram:
         inputs = [self._input(spec) for spec in self.module["signature"]["input_specs"]]
+        missing = [spec.target for spec in inputs if spec.target is not None and spec.target not in {**self.state, **self.constants}]
+        if missing:
+            raise RuntimeError(f"this file has no tensor {missing[0]}, which its program takes; it is damaged")
         for node in self.module["graph"]["nodes"]:
             self._node(node)
         outputs = [self._output(spec) for spec in self.module["signature"]["output_specs"]]

@@ -103,3 +103,12 @@ def test_what_a_dtype_lacks_is_not_implemented() -> None:
     ):
         with pytest.raises(NotImplementedError):
             call()
+
+
+@pytest.mark.parametrize("exponent", [0.5, -0.5, 1.5, 3.0, 4, -2])
+def test_powers_of_half_precision(exponent: float) -> None:
+    x = flambeau.tensor([0.25, 4.0, 9.0], dtype=flambeau.float16, requires_grad=True)
+    y = x**exponent
+    assert y.tolist() == pytest.approx([each**exponent for each in (0.25, 4.0, 9.0)], rel=1e-3)
+    y.sum().backward()
+    assert x.grad.tolist() == pytest.approx([exponent * each ** (exponent - 1) for each in (0.25, 4.0, 9.0)], rel=2e-3)

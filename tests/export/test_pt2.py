@@ -297,7 +297,11 @@ def _pickled(saved):
     next(iter(saved["config"].values()))["use_pickle"] = True
 
 
-@pytest.mark.parametrize("change", [_too_large, _negative, _elsewhere, _pickled, _empty])
+def _missing(saved):
+    saved["config"].pop(next(iter(saved["config"])))
+
+
+@pytest.mark.parametrize("change", [_too_large, _negative, _elsewhere, _pickled, _empty, _missing])
 def test_damaged_tensors(change):
     with pytest.raises(RuntimeError):
         export.load(changed("exported_resnet", change, "model_weights_config.json"))
