@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -193,7 +194,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> SparseCo
         else:
             before, after = list(each._elements.shape), list(each._elements.shape)
             before[dim - sparse + 1] = sizes
-            after[dim - sparse + 1] = sum(other.shape[dim] for other in listed if other is not None) - sizes - each.shape[dim]
+            after[dim - sparse + 1] = builtins.sum(other.shape[dim] for other in listed if other is not None) - sizes - each.shape[dim]
             parts = [each._elements.new_zeros(before), each._elements, each._elements.new_zeros(after)]
             values.append(flambeau.cat(parts, dim - sparse + 1))
         places.append(flambeau.stack(rows))

@@ -387,3 +387,10 @@ def test_products_that_stay_sparse() -> None:
     assert product.is_sparse and torch.equal(product.to_dense(), a @ b)
     total = torch.sspaddmm(a.to_sparse(), a.to_sparse(), b, beta=2, alpha=0.5)
     assert total.is_sparse and torch.equal(total.to_dense(), 2 * a + 0.5 * (a @ b))
+
+
+def test_joining_along_a_dense_dimension() -> None:
+    x = flambeau.sparse_coo_tensor([[0, 2]], [[1.0, 2.0], [3.0, 4.0]], (3, 2))
+    for dim in (1, -1):
+        joined = flambeau.cat((x, x * 2), dim)
+        assert joined.is_sparse and joined.to_dense().tolist() == [[1, 2, 2, 4], [0, 0, 0, 0], [3, 4, 6, 8]]
