@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import in_place, int_tuple, into
-from flambeau._ops.autocast import as_product
+from flambeau._ops.autocast import STATE, as_product
 from flambeau._ops.matrix import LINEAR, bmm, matmul, mm
 from flambeau._ops.reduction import sum
 from flambeau._tape.tape import LOCAL
@@ -90,7 +90,21 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
         return LOCAL.tape.product("addmm", input, mat1, mat2, beta, alpha)
     if beta == alpha == 1 and mat1.layout.dtype in (dt.float16, dt.bfloat16) and _is_bias(input, mat1, mat2):
         return into(out, LINEAR(mat1, mat2.transpose(0, 1), input))  # rounded once
+    if _is_half(input, mat1, mat2):
+        return _rounded_once(addmm, input, mat1, mat2, beta, alpha, out)
     return _plus(input, mm(mat1, mat2), beta, alpha, out)
+
+
+def _is_half(*operands: Tensor) -> bool:
+    """Whether all operands are of one dtype of half precision, which nothing else is made of."""
+    dtype = operands[0].layout.dtype
+    return dtype in (dt.float16, dt.bfloat16) and STATE.dtype is None and all(each.layout.dtype is dtype for each in operands)
+
+
+def _rounded_once(function: Any, input: Tensor, first: Tensor, second: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+    """What a function computes in float32, in the half precision of its operands."""
+    result = function(input.to(dt.float32), first.to(dt.float32), second.to(dt.float32), beta=beta, alpha=alpha)
+    return into(out, result.to(input.layout.dtype))
 
 
 def _is_bias(input: Tensor, mat1: Tensor, mat2: Tensor) -> bool:
@@ -102,11 +116,15 @@ def _is_bias(input: Tensor, mat1: Tensor, mat2: Tensor) -> bool:
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
+    if _is_half(input, mat, vec):
+        return _rounded_once(addmv, input, mat, vec, beta, alpha, out)
     return _plus(input, mv(mat, vec), beta, alpha, out)
 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
+    if _is_half(input, vec1, vec2):
+        return _rounded_once(addr, input, vec1, vec2, beta, alpha, out)
     return _plus(input, outer(vec1, vec2), beta, alpha, out, strict=False)
 
 
@@ -114,11 +132,15 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batches."""
     if LOCAL.tape.dispatches and out is None:
         return LOCAL.tape.product("baddbmm", input, batch1, batch2, beta, alpha)
+    if _is_half(input, batch1, batch2):
+        return _rounded_once(baddbmm, input, batch1, batch2, beta, alpha, out)
     return _plus(input, bmm(batch1, batch2), beta, alpha, out)
 
 
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * sum(batch1 @ batch2)`` over the batch."""
+    if _is_half(input, batch1, batch2):
+        return _rounded_once(addbmm, input, batch1, batch2, beta, alpha, out)
     return _plus(input, sum(bmm(batch1, batch2), 0), beta, alpha, out)
 
 

@@ -105,6 +105,30 @@ def test_what_a_dtype_lacks_is_not_implemented() -> None:
             call()
 
 
+@pytest.mark.parametrize("dtype", [flambeau.float16, flambeau.bfloat16])
+@pytest.mark.parametrize(
+    "function, shapes",
+    [
+        (flambeau.addmm, ((7, 9), (7, 5), (5, 9))),
+        (flambeau.addmv, ((7,), (7, 5), (5,))),
+        (flambeau.addr, ((7, 9), (7,), (9,))),
+        (flambeau.baddbmm, ((3, 7, 9), (3, 7, 5), (3, 5, 9))),
+        (flambeau.addbmm, ((7, 9), (3, 7, 5), (3, 5, 9))),
+    ],
+)
+def test_sums_of_products_in_half_precision_are_rounded_once(dtype: flambeau.dtype, function: Callable, shapes: tuple) -> None:
+    flambeau.manual_seed(0)
+    operands = [flambeau.randn(*shape).to(dtype).requires_grad_() for shape in shapes]
+    result = function(*operands, beta=0.3, alpha=-0.7)
+    exact = function(*(each.detach().double() for each in operands), beta=0.3, alpha=-0.7)
+    half = flambeau.finfo(dtype).eps / 2
+    assert result.dtype is dtype and ((result.double() - exact).abs() <= half * 1.01 * exact.abs()).all()
+    result.sum().backward()
+    assert [each.grad.dtype for each in operands] == [dtype] * 3
+    out = flambeau.empty(0, dtype=dtype)
+    assert function(*(each.detach() for each in operands), beta=0.3, alpha=-0.7, out=out) is out and flambeau.equal(out, result)
+
+
 @pytest.mark.parametrize("exponent", [0.5, -0.5, 1.5, 3.0, 4, -2])
 def test_powers_of_half_precision(exponent: float) -> None:
     x = flambeau.tensor([0.25, 4.0, 9.0], dtype=flambeau.float16, requires_grad=True)

@@ -390,7 +390,7 @@ def test_products_that_stay_sparse() -> None:
 
 
 def test_joining_along_a_dense_dimension() -> None:
-    x = flambeau.sparse_coo_tensor([[0, 2]], [[1.0, 2.0], [3.0, 4.0]], (3, 2))
+    x = torch.sparse_coo_tensor([[0, 2]], [[1.0, 2.0], [3.0, 4.0]], (3, 2))
     for dim in (1, -1):
-        joined = flambeau.cat((x, x * 2), dim)
+        joined = torch.cat((x, x * 2), dim)
         assert joined.is_sparse and joined.to_dense().tolist() == [[1, 2, 2, 4], [0, 0, 0, 0], [3, 4, 6, 8]]
