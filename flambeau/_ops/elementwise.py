@@ -400,7 +400,9 @@ def _is_fixed(dtype: DType, exponent: Any) -> bool:
         return False
     if dtype.category == dt.INTEGER:
         return exponent.__class__ is int
-    return dtype.category == dt.FLOAT and not (dtype is dt.float16 and exponent in (0.5, -0.5))  # PyTorch has no roots of -0.0 and -inf there
+    return dtype.category == dt.FLOAT and not (
+        dtype is dt.float16 and exponent in (0.5, -0.5)
+    )  # PyTorch has no roots of -0.0 and -inf there
 
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
