@@ -240,26 +240,32 @@ class Graph:
 
         ``out[..., o, ..., k] = operand[..., o * stride + k * dilation - padding, ...]``
         """
+        return self.spans(operand, axes, [-each for each in padding], (stride, dilation), (outputs, kernel))
+
+    def spans(
+        self, operand: Node, axes: Sequence[int], starts: Sequence[int], moves: Sequence[Sequence[int]], extents: Sequence[Sequence[int]]
+    ) -> Node:
+        """Several axes along each of ``axes``: the first takes its place, the others are appended, those of each kind together; what is not there reads as 0.
+
+        ``out[..., i, ..., j, k, ...] = operand[..., start + i * moves[0] + j * moves[1] + k * moves[2] + ..., ...]``
+        """
         operand = operand.plain
         source = operand.layout
         shape, strides, offset = list(source.shape), list(source.strides), source.offset
-        rank = source.ndim + len(axes)
-        bounds = []
-        for number, axis in enumerate(axes):
-            size, step = source.shape[axis], source.strides[axis]
-            shape[axis] = outputs[number]
-            strides[axis] = step * stride[number]
-            shape.append(kernel[number])
-            strides.append(step * dilation[number])
-            offset -= step * padding[number]
-            reach = (kernel[number] - 1) * dilation[number]
-            first = min(reach, 0) - padding[number]
-            last = (outputs[number] - 1) * stride[number] + max(reach, 0) - padding[number]
+        rank, bounds = source.ndim + (len(moves) - 1) * len(axes), []
+        shape += [0] * (rank - source.ndim)
+        strides += [0] * (rank - source.ndim)
+        for number, (axis, start) in enumerate(zip(axes, starts, strict=True)):
+            size, step, coefficients = source.shape[axis], source.strides[axis], [0] * rank
+            offset += step * start
+            first = last = start
+            places = [axis, *range(source.ndim + number, rank, len(axes))]
+            for place, move, extent in zip(places, moves, extents, strict=True):
+                shape[place], strides[place], coefficients[place] = extent[number], step * move[number], move[number]
+                reach = (extent[number] - 1) * move[number]
+                first, last = first + min(reach, 0), last + max(reach, 0)
             if first < 0 or last >= size:
-                coefficients = [0] * rank
-                coefficients[axis] = stride[number]
-                coefficients[source.ndim + number] = dilation[number]
-                bounds.append(Bound(tuple(coefficients), -padding[number], size))
+                bounds.append(Bound(tuple(coefficients), start, size))
         return self.view(operand, lay.layout(tuple(shape), tuple(strides), offset, operand.dtype), tuple(bounds))
 
     def pad(self, operand: Node, before: Sequence[int], after: Sequence[int]) -> Node:

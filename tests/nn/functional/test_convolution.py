@@ -257,6 +257,33 @@ def test_gradients_of_what_is_beyond(function, shape, weight, options):
 # -- dtypes and layouts ----------------------------------------------------------------------------------------------
 
 
+ALIKE_PHASES = {
+    "4 x 4 windows": (Settings((4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1), 1), (4, 4)),
+    "2 x 2 windows, which do not overlap": (Settings((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), 1), (3, 7)),
+    "a stride along one dimension": (Settings((3, 4), (1, 2), ((1, 1), (1, 1)), (1, 1), 1), (5, 4)),
+    "groups, other strides, more padding": (Settings((6, 4), (3, 4), ((3, 3), (0, 0)), (1, 1), 2), (5, 2)),
+    "dilation": (Settings((2, 4), (2, 2), ((1, 1), (2, 2)), (3, 3), 1), (4, 5)),
+    "one dimension": (Settings((4,), (2,), ((1, 1),), (1,), 1), (6,)),
+    "volumes": (Settings((4, 2, 2), (2, 2, 1), ((1, 1), (0, 0), (0, 0)), (1, 1, 1), 2), (2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE_PHASES)
+def test_alike_phases_of_small_images_are_one_contraction(name):
+    setting, sizes = ALIKE_PHASES[name]
+    c_in, c_out = 4 * setting.groups, 17 * setting.groups
+    y, w, b = numbers(3, c_in, *sizes), numbers(c_in, 17, *setting.kernel, seed=1), numbers(c_out, seed=2)
+    call = lambda *operands: TRANSPOSED[len(sizes)](*operands, padding=tuple(side for side, _ in setting.sides), **arguments(setting))
+    explanation = flambeau.explain(call, *map(tensor, (y, w, b)))
+    out = explanation.result
+    assert sum("contract" in kernel.summary for kernel in explanation.kernels) == 1
+    close(out, transposed(y, w, setting, tuple(out.shape[2:])) + b.reshape(-1, *(1,) * len(sizes)))
+    if len(sizes) == 2:  # with the channels innermost the phases are computed one by one
+        other = call(tensor(y).contiguous(memory_format=flambeau.channels_last), tensor(w), tensor(b))
+        assert other.is_contiguous(memory_format=flambeau.channels_last)
+        assert flambeau.equal(out, other)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64", "complex128", "int64", "uint8"])
 @pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
 def test_dtypes(name, dtype):
