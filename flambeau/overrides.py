@@ -147,7 +147,7 @@ def _methods() -> Iterator[tuple[str, Any]]:
     """The name of each method and property of tensors, and what it is."""
     for cls in Tensor.__mro__[:-1]:
         for name, value in vars(cls).items():
-            if name not in _IGNORED_METHODS and cls.__module__.startswith("flambeau."):
+            if name not in _IGNORED_METHODS:
                 yield name, value
 
 

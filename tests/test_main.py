@@ -217,6 +217,25 @@ def test_tensors_have_the_names_that_packages_ask_for(script, tmp_path):
         assert [type(each).__module__ for each in pickle.load(file)] == ["flambeau._tensor.tensor", "flambeau.nn.parameter"]
 
 
+def test_classes_are_asked_for_methods(script, tmp_path):
+    program = """
+        import torch
+
+        class Telling(torch.Tensor):
+            @classmethod
+            def __torch_function__(cls, func, types, args=(), kwargs=None):
+                print(func.__name__)
+                return super().__torch_function__(func, types, args, kwargs or {})
+
+        torch.ones(2).as_subclass(Telling).add_(1).mean()
+        table = torch.nn.Embedding(3, 1, sparse=True, _weight=torch.ones(3, 1))
+        table(torch.tensor([1, 1])).sum().backward()
+        torch.optim.SGD(table.parameters(), lr=1.0).step()
+        print(table.weight.data.flatten().tolist())
+    """
+    assert output(run(str(script(program)), cwd=tmp_path)).split() == ["add_", "mean", "[1.0,", "-1.0,", "1.0]"]
+
+
 def test_children_do_not_import_flambeau_unless_they_say_torch(tmp_path):
     child = "import sys; print([name for name in sys.modules if name.partition('.')[0] in ('flambeau', 'numpy', 'torch')])"
     result = run("-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)", cwd=tmp_path)
