@@ -100,6 +100,10 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
 def vector_product(input: Tensor, other: Tensor, dim: int) -> Tensor:
     if input.layout.ndim != other.layout.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    if input.layout.dtype is not other.layout.dtype:
+        raise RuntimeError(
+            f"linalg.cross: expected input and other to have the same dtype, but got {input.layout.dtype!r} and {other.layout.dtype!r}"
+        )
     axis = lay.wrap_axis(dim, input.layout.ndim)
     for each in (input, other):
         if not each.layout.shape or each.layout.shape[axis] != 3:

@@ -489,13 +489,24 @@ def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value
     return ADDCDIV.inplace(self, self, tensor1, tensor2, number(value))
 
 
+def _check_lerp(input: Any, end: Any, weight: Any) -> None:
+    """Check that the ends are of one dtype, and a weight with dimensions is, too."""
+    for name, each in (("end", end), ("weight", weight)):
+        if not isinstance(each, TensorBase) or not isinstance(input, TensorBase) or (name == "weight" and not each.layout.ndim):
+            continue
+        if each.layout.dtype is not input.layout.dtype:
+            raise RuntimeError(f"lerp(): expected dtype {input.layout.dtype!r} for `{name}` but got dtype {each.layout.dtype!r}")
+
+
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
     """``input + weight * (end - input)``."""
+    _check_lerp(input, end, weight)
     return into(out, LERP(input, end, weight if isinstance(weight, TensorBase) else number(weight)))
 
 
 def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """In-place version of ``lerp()``."""
+    _check_lerp(self, end, weight)
     return LERP.inplace(self, self, end, weight if isinstance(weight, TensorBase) else number(weight))
 
 

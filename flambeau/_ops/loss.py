@@ -161,6 +161,11 @@ def _infer_bce(operands: tuple, statics: tuple) -> Layout:
         raise ValueError(
             f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}) is deprecated. Please ensure they have the same size."
         )
+    if input.dtype is not target.dtype:
+        raise RuntimeError(
+            f"binary_cross_entropy: found dtype {dt.TITLES[target.dtype]} but expected {dt.TITLES[input.dtype]}: target must have the dtype of "
+            "the input, as target.to(input.dtype)"
+        )
     return lay.elementwise(input.shape, input.dtype, operands[:2])
 
 

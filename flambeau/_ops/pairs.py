@@ -101,6 +101,10 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "us
             raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {each.layout.dtype!r}")
         if each.layout.ndim < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {each.layout.ndim}D")
+    if x1.layout.dtype is not x2.layout.dtype:
+        raise RuntimeError(
+            f"cdist expects X1 and X2 of one dtype, but got X1: {x1.layout.dtype!r}, X2: {x2.layout.dtype!r}; convert one of them"
+        )
     if x1.layout.shape[-1] != x2.layout.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.layout.shape[-1]} X2: {x2.layout.shape[-1]}")
     if p < 0:

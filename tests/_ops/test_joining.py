@@ -84,3 +84,12 @@ def test_tensor_split_by_name():
         x.tensor_split(2, indices=[1])
     with pytest.raises(TypeError, match="takes indices or sections"):
         x.tensor_split()
+
+
+@pytest.mark.parametrize("dims", [[0], [-1], []])
+def test_a_number_flipped_is_itself(dims):
+    x = flambeau.tensor(3.0, requires_grad=True)
+    flipped = x.flip(dims)
+    assert flipped.shape == () and flipped.item() == 3.0
+    flipped.backward()
+    assert x.grad.item() == 1.0

@@ -51,3 +51,16 @@ def test_what_is_refused() -> None:
         flambeau.cdist(flambeau.ones(2, 3), flambeau.ones(2, 4))
     with pytest.raises(RuntimeError, match="fweights cannot be negative"):
         flambeau.cov(flambeau.ones(2), fweights=flambeau.tensor([-1, 1]))
+
+
+@pytest.mark.parametrize("function", [flambeau.cdist, flambeau.linalg.cross, lambda x, y: x.lerp(y, 0.5), lambda x, y: x.lerp_(y, 0.5)])
+def test_pairs_of_different_dtypes_are_refused(function):
+    with pytest.raises(RuntimeError, match="float64"):
+        function(flambeau.ones(3, 3), flambeau.ones(3, 3, dtype=flambeau.float64))
+
+
+def test_a_weight_without_dimensions_may_be_of_another_dtype():
+    weight = flambeau.tensor(0.5, dtype=flambeau.float64)
+    assert flambeau.zeros(2).lerp(flambeau.ones(2), weight).dtype is flambeau.float32
+    with pytest.raises(RuntimeError, match="`weight`"):
+        flambeau.zeros(2).lerp(flambeau.ones(2), weight.expand(2))

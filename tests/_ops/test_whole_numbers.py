@@ -47,3 +47,11 @@ def test_what_counts_as_an_int_is_one(call: Callable, kind: Callable) -> None:
 def test_other_numbers_are_refused(call: Callable, kind: Callable) -> None:
     with pytest.raises(TypeError):
         call(kind(1), kind(2))
+
+
+@pytest.mark.parametrize("function", [flambeau.xlogy, flambeau.special.xlog1py])
+def test_integers_take_the_dtype_of_the_fractions_that_they_meet(function: Callable) -> None:
+    whole, half = flambeau.ones(2, dtype=flambeau.int64), flambeau.ones(2, dtype=flambeau.float16)
+    assert function(whole, half).dtype is function(half, whole).dtype is function(half, 2).dtype is flambeau.float16
+    assert function(whole, flambeau.tensor(1.0, dtype=flambeau.float64)).dtype is flambeau.float64
+    assert function(whole, 2).dtype is flambeau.float32

@@ -179,3 +179,15 @@ def test_where_all_targets_are_ignored_the_loss_is_undefined_but_nothing_moves(s
 def test_classes_are_int64():
     with pytest.raises(RuntimeError, match=r"expected scalar type Long but found Int.*target\.long\(\)"):
         flambeau.nn.functional.cross_entropy(flambeau.ones(2, 3), flambeau.tensor([0, 1], dtype=flambeau.int32))
+
+
+@pytest.mark.parametrize("dtype", [flambeau.int64, flambeau.float64])
+def test_targets_of_a_binary_cross_entropy_have_the_dtype_of_the_input(dtype):
+    with pytest.raises(RuntimeError, match="target must have the dtype of the input"):
+        F.binary_cross_entropy(flambeau.full((2,), 0.5), flambeau.ones(2, dtype=dtype))
+
+
+@pytest.mark.parametrize("kind", [flambeau.nn.RNN, flambeau.nn.GRU])
+def test_only_an_lstm_has_projections(kind):
+    with pytest.raises(ValueError, match="only supported for LSTM"):
+        kind(2, 4, proj_size=2)

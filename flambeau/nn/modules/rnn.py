@@ -231,6 +231,7 @@ class RNN(RNNBase):
         bidirectional: whether each layer runs from both ends; the two outputs are joined.
         device: where the parameters lie.
         dtype: their dtype.
+        proj_size: what only :class:`LSTM` has: a ValueError if given.
 
     Shape:
         input (L, N, input_size), (L, input_size) or packed; state (layers · directions, N, hidden_size), zeros if left out; output
@@ -249,7 +250,11 @@ class RNN(RNNBase):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        proj_size: int | None = None,
     ) -> None:
+        if proj_size is not None:
+            raise ValueError(f"proj_size argument is only supported for LSTM, not for {type(self).__name__}")
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         super().__init__(
@@ -283,6 +288,7 @@ class GRU(RNNBase):
         bidirectional: whether each layer runs from both ends.
         device: where the parameters lie.
         dtype: their dtype.
+        proj_size: what only :class:`LSTM` has: a ValueError if given.
 
     Shape:
         see :class:`RNN`.
@@ -299,7 +305,11 @@ class GRU(RNNBase):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        proj_size: int | None = None,
     ) -> None:
+        if proj_size is not None:
+            raise ValueError(f"proj_size argument is only supported for LSTM, not for {type(self).__name__}")
         super().__init__(
             "GRU",
             input_size,
