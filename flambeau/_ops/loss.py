@@ -166,6 +166,8 @@ def _infer_bce(operands: tuple, statics: tuple) -> Layout:
             f"binary_cross_entropy: found dtype {dt.TITLES[target.dtype]} but expected {dt.TITLES[input.dtype]}: target must have the dtype of "
             "the input, as target.to(input.dtype)"
         )
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"\"binary_cross_entropy\" not implemented for '{dt.TITLES[input.dtype]}': probabilities are fractions")
     return lay.elementwise(input.shape, input.dtype, operands[:2])
 
 

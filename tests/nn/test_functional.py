@@ -187,6 +187,13 @@ def test_targets_of_a_binary_cross_entropy_have_the_dtype_of_the_input(dtype):
         F.binary_cross_entropy(flambeau.full((2,), 0.5), flambeau.ones(2, dtype=dtype))
 
 
+def test_whole_numbers_are_no_probabilities_and_are_refused_at_the_call():
+    whole = flambeau.ones(2, dtype=flambeau.int64)
+    with pytest.raises(RuntimeError, match="not implemented for 'Long'"):
+        F.binary_cross_entropy(whole, whole)
+    assert flambeau.ones(2).add_(flambeau.ones(2), alpha=2).tolist() == [3.0, 3.0]
+
+
 @pytest.mark.parametrize("kind", [flambeau.nn.RNN, flambeau.nn.GRU])
 def test_only_an_lstm_has_projections(kind):
     with pytest.raises(ValueError, match="only supported for LSTM"):
