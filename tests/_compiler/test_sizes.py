@@ -76,7 +76,9 @@ def test_small_batches_share_kernels() -> None:
         return loss.item()
 
     step(16)
-    assert compiled_by(step, [(batch,) for batch in (9, 12, 15, 17, 24, 30)]) <= 1  # a product that gives 10 columns
+    assert (
+        compiled_by(step, [(batch,) for batch in (9, 12, 15, 17, 24, 30)]) <= 2
+    )  # a product that gives 10 columns, and rows of which there are fewer than a vector has
     few = range(2, 9)  # rows for which some of the five products are written out
     assert compiled_by(step, [(batch,) for batch in few]) <= 3 * len(few)
 
