@@ -76,9 +76,8 @@ def test_small_batches_share_kernels() -> None:
         return loss.item()
 
     step(16)
-    assert (
-        compiled_by(step, [(batch,) for batch in (9, 12, 15, 17, 24, 30)]) <= 2
-    )  # a product that gives 10 columns, and rows of which there are fewer than a vector has
+    # Two products, one of 10 columns and one of 15 rows, and the loss of fewer rows than a vector has.
+    assert compiled_by(step, [(batch,) for batch in (9, 12, 15, 17, 24, 30)]) <= 3
     few = range(2, 9)  # rows for which some of the five products are written out
     assert compiled_by(step, [(batch,) for batch in few]) <= 3 * len(few)
 
