@@ -96,7 +96,8 @@ class FunctionNode(FunctionCtx):
 
     @property
     def next_functions(self) -> tuple:
-        return tuple((None, 0) if edge is None else edge for edge in self.inputs)
+        edges = zip(self.inputs, self.operands, strict=True)
+        return tuple((None, 0) if edge is None else edge for edge, operand in edges if operand is not None)
 
     register_hook = GradNode.register_hook
     register_prehook = GradNode.register_prehook
@@ -120,9 +121,19 @@ class FunctionNode(FunctionCtx):
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients (expected {len(self.inputs)}, got {len(found)})"
             )
-        return tuple(
-            None if grad is None or operand is None else fit(grad, operand) for grad, operand in zip(found, self.operands, strict=True)
-        )
+        return tuple(self._fitted(*each) for each in zip(range(len(found)), found, self.operands, strict=True))
+
+    def _fitted(self, number: int, grad: Any, operand: Any) -> Any:
+        """A gradient with the shape and dtype of the argument of that number, if that is a tensor."""
+        if grad is None or operand is None:
+            return None
+        try:
+            return fit(grad, operand)
+        except RuntimeError:
+            if grad.layout.shape == operand.shape:
+                raise
+            shapes = f"got {list(grad.layout.shape)} but expected shape compatible with {list(operand.shape)}"
+            raise RuntimeError(f"Function {self.name()} returned an invalid gradient at index {number} - {shapes}") from None
 
     def _gradients(self, grads: list) -> Any:
         """What the user's backward says; where there is only a jvp, the derivative of that (linear) function of the tangents."""

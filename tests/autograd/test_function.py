@@ -56,6 +56,24 @@ def test_a_wrong_number_of_gradients_is_an_error() -> None:
         Wrong.apply(leaf(1.0)).sum().backward()
 
 
+def test_a_gradient_of_a_wrong_shape_is_an_error() -> None:
+    class Wrong(Cube):
+        @staticmethod
+        def backward(ctx: Any, gradient: flambeau.Tensor) -> flambeau.Tensor:
+            return flambeau.ones(5)
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"Function WrongBackward returned an invalid gradient at index 0 - got \[5\] .* \[2\]"):
+        Wrong.apply(x).sum().backward()
+    Cube.apply(x).sum().backward()
+    assert x.grad.tolist() == [3.0, 12.0]
+
+
+def test_next_functions_are_those_of_tensors() -> None:
+    result = Scale.apply(leaf(1.0), 3.0)[0]
+    assert [node.name() for node, _ in result.grad_fn.next_functions] == ["torch::autograd::AccumulateGrad"]
+
+
 def test_a_saved_tensor_that_was_changed_is_an_error() -> None:
     x = leaf(1.0, 2.0) * 1
     y = Cube.apply(x)
