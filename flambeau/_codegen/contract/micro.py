@@ -84,61 +84,83 @@ def _micro(
     parameters += (
         [("i64", "count")] * (masked or by_address) + [("i1", "more")] * (adds or by_address) + [("ptr", "ahead")] * (asks or by_address)
     )
-    given = {label: number for number, (_, label) in enumerate(parameters)}
     f = module.function(name, parameters, linkage="internal", attributes="noinline")
-    _, _, _, b, _, k, start, ss, c, cs = f.parameters[:10]
+    given = {label: f.parameters[number] for number, (_, label) in enumerate(parameters)}
+    start, c = given["start"], given["c"]
     columns = range(vectors * tile.parts)
 
     sums = []
     for _ in range(rows):
         sums += [f.load(f.offset(start, v * tile.width, tile.element), tile.type) for v in columns]
-        start = f.offset(start, ss, tile.element)
-    masks = [f.lane_mask(f.sub(f.parameters[given["count"]], v * tile.width), tile.width) for v in columns] if masked else []
-    left = _Left(f, tile, rows, tabled, walk)
-    distance = f.parameters[4] if walk.b is None else i64(walk.b)
+        start = f.offset(start, given["ss"], tile.element)
+    masks = [f.lane_mask(f.sub(given["count"], v * tile.width), tile.width) for v in columns] if masked else []
+    chains = _Chains(f, tile, columns, masks, _Left(f, tile, rows, tabled, walk), given["bs"] if walk.b is None else i64(walk.b))
+    if walk.step is None or rows < tile.rows:
+        sums = chains.one_by_one(given["b"], given["k"], sums)
+    else:
+        sums = chains.several(given["b"], given["k"], sums, walk.b, given["ahead"] if asks else None)
+    rows_of_c = [c]
+    for _ in range(rows - 1):
+        rows_of_c.append(f.offset(rows_of_c[-1], given["cs"], tile.element))
+    places = [f.offset(row, v * tile.width, tile.element) for row in rows_of_c for v in columns]
+    add_up(f, tile, sums, places, given["more"] if adds else None)
+    f.ret()
+    return module
 
-    def steps(count: int, row: Value, moving: list[Value], sums: list[Value]) -> list[Value]:
+
+class _Chains:
+    """The chains of a micro-kernel: each step adds the products of a row of b, the right operand, with an element of each row of a, the left one.
+
+    Args:
+        columns: the vectors of a row of b
+        masks: of their lanes, if only some are there
+        left: where the elements of a are
+        distance: how far the rows of b are apart
+    """
+
+    def __init__(self, f: Builder, tile: Tile, columns: range, masks: list[Value], left: _Left, distance: Value) -> None:
+        self.f, self.tile, self.columns, self.masks, self.left, self.distance = f, tile, columns, masks, left, distance
+
+    def one_by_one(self, b: Value, k: Value, sums: list[Value]) -> list[Value]:
+        """All ``k`` steps, a step at a time."""
+        f, moves = self.f, len(self.left.start)
+        with f.repeat([k, b, *self.left.start, *sums]) as loop:
+            remaining, row, *rest = loop.carried
+            remaining = f.sub(remaining, 1)
+            loop.again(f.compare("sgt", remaining, 0), remaining, *self._steps(1, row, rest[:moves], rest[moves:]))
+        return loop.carried[2 + moves :]
+
+    def several(self, b: Value, k: Value, sums: list[Value], pitch: int | None, ahead: Value | None) -> list[Value]:
+        """All ``k`` steps, several at a time, which ask for rows of b early if their ``pitch`` is known, and for those of the row of a ``ahead``."""
+        f, moves = self.f, len(self.left.start)
+        whole = f.binary("and", k, i64(-_UNROLLED))
+        with f.loop(0, whole, _UNROLLED, [b, *self.left.start, *sums]) as together:
+            row, *rest = together.carried
+            if ahead is not None:
+                f.prefetch(f.offset(ahead, together.index, self.tile.element), level=2)
+            if pitch is not None:
+                for place in range(0, _UNROLLED * pitch * self.tile.bytes, _LINE):
+                    f.prefetch(f.offset(row, place + _EARLY * pitch * self.tile.bytes, "i8"))
+            together.carry(*self._steps(_UNROLLED, row, rest[:moves], rest[moves:]))
+        with f.loop(whole, k, 1, together.carried) as single:
+            row, *rest = single.carried
+            single.carry(*self._steps(1, row, rest[:moves], rest[moves:]))
+        return single.carried[1 + moves :]
+
+    def _steps(self, count: int, row: Value, moving: list[Value], sums: list[Value]) -> list[Value]:
         """So many steps, and what the loop carries on."""
+        f, tile, columns = self.f, self.tile, self.columns
         for number in range(count):
             places = [f.offset(row, v * tile.width, tile.element) for v in columns]
-            right = [f.masked_load(places[v], masks[v], tile.type) if masked else f.load(places[v], tile.type) for v in columns]
+            right = [f.masked_load(places[v], self.masks[v], tile.type) if self.masks else f.load(places[v], tile.type) for v in columns]
             following: list[Value] = []
-            for place in left.places(moving, number):
+            for place in self.left.places(moving, number):
                 broadcast = [f.splat(f.load(f.offset(place, part, tile.element), tile.element), tile.width) for part in range(tile.parts)]
                 for v in columns[:: tile.parts]:
                     at = len(following)
                     following += multiply_add(f, tile, broadcast, right[v : v + tile.parts], sums[at : at + tile.parts])
-            sums, row = following, f.offset(row, distance, tile.element)
-        return [row, *left.after(moving, count), *sums]
-
-    moves = len(left.start)
-    if walk.step is None or rows < tile.rows:
-        with f.repeat([k, b, *left.start, *sums]) as loop:
-            remaining, row, *rest = loop.carried
-            remaining = f.sub(remaining, 1)
-            loop.again(f.compare("sgt", remaining, 0), remaining, *steps(1, row, rest[:moves], rest[moves:]))
-        sums = loop.carried[2 + moves :]
-    else:
-        whole = f.binary("and", k, i64(-_UNROLLED))
-        with f.loop(0, whole, _UNROLLED, [b, *left.start, *sums]) as several:
-            row, *rest = several.carried
-            if asks:
-                f.prefetch(f.offset(f.parameters[given["ahead"]], several.index, tile.element), level=2)
-            if walk.b is not None:
-                for place in range(0, _UNROLLED * walk.b * tile.bytes, _LINE):
-                    f.prefetch(f.offset(row, place + _EARLY * walk.b * tile.bytes, "i8"))
-            several.carry(*steps(_UNROLLED, row, rest[:moves], rest[moves:]))
-        with f.loop(whole, k, 1, several.carried) as single:
-            row, *rest = single.carried
-            single.carry(*steps(1, row, rest[:moves], rest[moves:]))
-        sums = single.carried[1 + moves :]
-    rows_of_c = [c]
-    for _ in range(rows - 1):
-        rows_of_c.append(f.offset(rows_of_c[-1], cs, tile.element))
-    places = [f.offset(row, v * tile.width, tile.element) for row in rows_of_c for v in columns]
-    add_up(f, tile, sums, places, f.parameters[given["more"]] if adds else None)
-    f.ret()
-    return module
+            sums, row = following, f.offset(row, self.distance, tile.element)
+        return [row, *self.left.after(moving, count), *sums]
 
 
 class _Left:
