@@ -88,10 +88,10 @@ class no_grad(_Mode):
 
 
 class enable_grad(no_grad):
-    """Operators in the block build the autograd graph, also inside ``no_grad``."""
+    """Operators in the block build the autograd graph, also inside ``no_grad``; inside ``inference_mode`` they do not."""
 
     def _enter(self) -> None:
-        LOCAL.tape.grad = True
+        LOCAL.tape.grad = not LOCAL.tape.inference
 
 
 class set_grad_enabled(_Mode):
@@ -101,7 +101,7 @@ class set_grad_enabled(_Mode):
         tape = LOCAL.tape
         self.mode = bool(mode)
         self._before = (tape.grad, tape.inference)
-        tape.grad = self.mode
+        tape.grad = self.mode and not tape.inference
 
     def _fresh(self) -> set_grad_enabled:
         return set_grad_enabled(self.mode)
@@ -111,11 +111,14 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
     def __enter__(self) -> None:
-        LOCAL.tape.grad = self.mode
+        LOCAL.tape.grad = self.mode and not LOCAL.tape.inference
 
 
 class inference_mode(_Mode):
-    """As ``no_grad``; the results can never take part in autograd."""
+    """As ``no_grad``, and ``enable_grad`` changes nothing inside. Other than in PyTorch what is made in the block may be used like any other tensor afterwards.
+
+    ``inference_mode(False)`` is ``enable_grad`` also inside another such block.
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         self = super().__new__(cls)
@@ -132,8 +135,7 @@ class inference_mode(_Mode):
 
     def _enter(self) -> None:
         LOCAL.tape.inference = self.mode
-        if self.mode:
-            LOCAL.tape.grad = False
+        LOCAL.tape.grad = not self.mode
 
 
 def is_grad_enabled() -> bool:

@@ -51,3 +51,18 @@ def test_inference_mode() -> None:
         assert flambeau.is_inference_mode_enabled() and not flambeau.is_grad_enabled()
         assert not (x * 2).requires_grad
     assert not flambeau.is_inference_mode_enabled() and flambeau.is_grad_enabled()
+
+
+def test_inference_mode_and_what_is_inside() -> None:
+    x = flambeau.ones(2, requires_grad=True)
+    with flambeau.inference_mode():
+        with flambeau.enable_grad():
+            assert not (x * 2).requires_grad
+        with flambeau.set_grad_enabled(True):
+            assert not (x * 2).requires_grad
+        with flambeau.inference_mode(False):
+            assert (x * 2).requires_grad and not flambeau.is_inference_mode_enabled()
+        assert not (x * 2).requires_grad and flambeau.is_inference_mode_enabled()
+    with flambeau.no_grad(), flambeau.inference_mode(False):
+        assert (x * 2).requires_grad
+    assert (x * 2).requires_grad
