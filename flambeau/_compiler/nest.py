@@ -388,7 +388,8 @@ class Nest:
         volume = prod(sizes.values())
         if is_row:
             costly = sum(instr.op == "reduce" or (instr.op == "map" and instr.attrs[0] in COSTLY) for instr in self.body)
-            if volume * (1 + COSTLIER * (costly - 1)) < ENOUGH or prod(sizes[digit] for digit in outer) < VECTOR:
+            are_few = volume < ENOUGH and prod(sizes[digit] for digit in outer) < VECTOR
+            if are_few or volume * (1 + COSTLIER * (costly - 1)) < ENOUGH:
                 return 1
             return MOST_OF_LONG_ROW if volume >= ENOUGH and self._may_be_longer(reduced) else MOST_OF_ROW
         return 1 if volume < ENOUGH else MOST_PLAIN if volume < MANY else MOST_OF_MANY
