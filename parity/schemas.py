@@ -1,4 +1,4 @@
-"""`python -m parity.schemas`: write down what PyTorch calls the arguments of its operators, for `flambeau/export/_pt2_writing.py`.
+"""`python -m parity.schemas`: write down what PyTorch calls the arguments of its operators, for `flambeau/export/_schemas.py`.
 
 A line is an operator's overload, its arguments, and its results: `1`, `2`, or `*` for a list. An argument that is given by name only has a `*` in front,
 and each its kind behind a colon: a (T)ensor, tensors (L), a (n)umber, an (i)nteger or integers (I, and how many), (f), (F), (b)ool, (s)tring, or (o)ther; with a `!` if it has to be given.

@@ -25,7 +25,7 @@ def _large() -> int:
 
 def stays_cached(written: int) -> bool:
     """Whether the caches hold all that a program writes, so many bytes, and nothing is to be gained by writing past them: a third of the third level, of
-    which 10 MB count. On a Zen 3 with 32 MB a border of 8.9 MB takes two threads 190 µs through the caches and 500 past them, a ReLU of 8 MB 220 and 420. (Where other
+    which 10 MB count. On a Zen 3 with 32 MB a border of 8.9 MB takes two threads 190 µs through the caches and 500 past them. (Where other
     programs use the same cache it is the other way round: a copy of 8 MB took a thread 850 to 1140 µs through them, and 400 to 450 past them.)"""
     return written <= min(targets.cache_sizes()[2] // 3, _CACHED)
 

@@ -88,10 +88,10 @@ class no_grad(_Mode):
 
 
 class enable_grad(no_grad):
-    """Operators in the block build the autograd graph, also inside ``no_grad``; inside ``inference_mode`` they do not."""
+    """Operators in the block build the autograd graph, also inside ``no_grad``."""
 
     def _enter(self) -> None:
-        LOCAL.tape.grad = not LOCAL.tape.inference
+        LOCAL.tape.grad = True
 
 
 class set_grad_enabled(_Mode):
@@ -101,7 +101,7 @@ class set_grad_enabled(_Mode):
         tape = LOCAL.tape
         self.mode = bool(mode)
         self._before = (tape.grad, tape.inference)
-        tape.grad = self.mode and not tape.inference
+        tape.grad = self.mode
 
     def _fresh(self) -> set_grad_enabled:
         return set_grad_enabled(self.mode)
@@ -111,13 +111,12 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
     def __enter__(self) -> None:
-        LOCAL.tape.grad = self.mode and not LOCAL.tape.inference
+        LOCAL.tape.grad = self.mode
 
 
 class inference_mode(_Mode):
-    """As ``no_grad``, and ``enable_grad`` changes nothing inside. Other than in PyTorch what is made in the block may be used like any other tensor afterwards.
-
-    ``inference_mode(False)`` is ``enable_grad`` also inside another such block.
+    """As ``no_grad``; ``inference_mode(False)`` is ``enable_grad``, also inside another such block. Other than in PyTorch what is made in the block may be used
+    like any other tensor afterwards.
     """
 
     def __new__(cls, mode: Any = True) -> Any:

@@ -139,6 +139,24 @@ def test_len_is_a_number():
     assert traced(torch.ones(1, 3)).tolist() == [[2.0] * 3]
 
 
+def test_files_keep_modules_apart_whose_paths_read_alike(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.a_0 = nn.Sequential(nn.Linear(2, 3)), nn.Linear(2, 5)
+
+        def forward(self, x):
+            return self.a(x), self.a_0(x)
+
+    traced = jit.trace(Net(), torch.ones(1, 2))
+    traced.save(tmp_path / "net.pt")
+    loaded = jit.load(tmp_path / "net.pt")
+    assert {name: value.shape for name, value in loaded.state_dict().items()} == {
+        name: value.shape for name, value in traced.state_dict().items()
+    }
+    assert all(torch.equal(*pair) for pair in zip(loaded(torch.ones(4, 2)), traced(torch.ones(4, 2))))
+
+
 def pooled(x):
     return nn.functional.lp_pool1d(x, 2.0, 2)
 

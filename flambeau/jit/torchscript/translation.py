@@ -54,7 +54,7 @@ def as_torchscript(trace: Module, program: ExportedProgram, name: str) -> Recurs
     Raises:
         NotWritable: the trace has something that TorchScript has not
     """
-    classes = {path: _class_name(name, path) for path, _ in trace.named_modules()}
+    classes = _class_names(name, [path for path, _ in trace.named_modules()])
     forward = _Forward(trace, program, f"__torch__.{classes['']}").lines()
     source: list[str] = []
     for path, module in trace.named_modules():
@@ -66,9 +66,15 @@ def as_torchscript(trace: Module, program: ExportedProgram, name: str) -> Recurs
     return _filled(trace, classes, interpreter)
 
 
-def _class_name(root: str, path: str) -> str:
-    name = root if root.isidentifier() and not keyword.iskeyword(root) else "PlaceholderModule"
-    return "_".join([name, *path.split(".")]) if path else name
+def _class_names(root: str, paths: list[str]) -> dict[str, str]:
+    """A class's name for each path, no two of them the same: those of ``a.b`` and ``a_b`` begin alike."""
+    found: dict[str, str] = {}
+    for path in paths:
+        name = "_".join([root if _is_identifier(root) else "PlaceholderModule", *path.split(".")]).rstrip("_")
+        while name in found.values():
+            name += "_"
+        found[path] = name
+    return found
 
 
 def _held(module: Module) -> Iterator[tuple[str, Tensor]]:
@@ -121,7 +127,6 @@ class _Forward:
     def __init__(self, trace: Module, program: ExportedProgram, owner: str) -> None:
         self.graph, self.program, self.owner = trace.graph, program, owner
         self.types: dict[Node, str] = {}
-        self.lists: dict[Node, int] = {}
 
     def lines(self) -> list[str]:
         """The lines of the method."""
