@@ -14,6 +14,7 @@ from flambeau import _settings
 from flambeau import autograd as autograd
 from flambeau import return_types as return_types
 from flambeau._compiler import lazy as _lazy
+from flambeau._later import load as _load
 from flambeau._ops import copying as _copying
 from flambeau._ops.registry import FUNCTIONS as _FUNCTIONS
 from flambeau._runtime.pool import get_num_threads as get_num_threads
@@ -102,141 +103,9 @@ from flambeau import nn as nn  # noqa: E402  (these need the names above)
 from flambeau import utils as utils  # noqa: E402
 from flambeau import version as version  # noqa: E402
 
-_LATER = {
-    "Event": "accelerator",
-    "GradScaler": "amp.grad_scaler",
-    "PyTorchFileReader": "_C",
-    "ScriptFunction": "jit",
-    "ScriptModule": "jit",
-    "Stream": "accelerator",
-    "SymBool": "_types.symbolic",
-    "SymFloat": "_types.symbolic",
-    "SymInt": "_types.symbolic",
-    "TypedStorage": "storage",
-    "UntypedStorage": "storage",
-    "_C": "",
-    "_check": "_checks",
-    "_check_index": "_checks",
-    "_check_is_size": "_checks",
-    "_check_not_implemented": "_checks",
-    "_check_tensor_all": "_checks",
-    "_check_tensor_all_with": "_checks",
-    "_check_type": "_checks",
-    "_check_value": "_checks",
-    "_check_with": "_checks",
-    "_dynamo": "",
-    "_inductor": "",
-    "_tensor_str": "",
-    "_utils": "",
-    "__config__": "",
-    "__future__": "",
-    "accelerator": "",
-    "align_tensors": "_named.tensor",
-    "amp": "",
-    "autocast": "amp.autocast_mode",
-    "backends": "",
-    "compile": "compiler",
-    "compiler": "",
-    "cpu": "",
-    "cuda": "",
-    "distributed": "",
-    "distributions": "",
-    "draw": "",
-    "explain": "_compiler.explain",
-    "export": "",
-    "fft": "",
-    "func": "",
-    "fork": "jit",
-    "functional": "",
-    "fx": "",
-    "futures": "",
-    "get_autocast_cpu_dtype": "amp.autocast_mode",
-    "get_autocast_dtype": "amp.autocast_mode",
-    "install_as_torch": "_alias",
-    "is_autocast_cpu_enabled": "amp.autocast_mode",
-    "is_autocast_enabled": "amp.autocast_mode",
-    "hub": "",
-    "jit": "",
-    "library": "",
-    "linalg": "",
-    "load": "serialization",
-    "lobpcg": "_lobpcg",
-    "masked": "",
-    "monitor": "",
-    "mps": "",
-    "multiprocessing": "",
-    "nested": "",
-    "onnx": "",
-    "ops": "",
-    "optim": "",
-    "overrides": "",
-    "package": "",
-    "profiler": "",
-    "random": "",
-    "save": "serialization",
-    "serialization": "",
-    "set_autocast_dtype": "amp.autocast_mode",
-    "set_autocast_enabled": "amp.autocast_mode",
-    "signal": "",
-    "sparse": "",
-    "dsmm": "sparse.products",
-    "hspmm": "sparse.products",
-    "smm": "sparse.products",
-    "spmm": "sparse.products",
-    "sspaddmm": "sparse.products",
-    "sparse_compressed_tensor": "sparse.creation",
-    "sparse_coo_tensor": "sparse.creation",
-    "sparse_csc_tensor": "sparse.creation",
-    "sparse_csr_tensor": "sparse.creation",
-    "special": "",
-    "storage": "",
-    "torch_version": "",
-    "types": "",
-    "testing": "",
-    "vision": "",
-    "vmap": "func",
-    "wait": "jit",
-    "xpu": "",
-}
-"""Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
-
-
-_CONTROL = (
-    "OutOfMemoryError", "_assert", "_assert_async", "cond", "set_flush_denormal", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum",
-    "while_loop",
-)  # fmt: skip
-_LATER |= dict.fromkeys(_CONTROL, "_control")
-
-_QUANTIZED = (
-    "_choose_qparams_per_tensor", "_empty_affine_quantized", "_empty_per_channel_affine_quantized", "_make_per_channel_quantized_tensor", "_make_per_tensor_quantized_tensor",
-    "dequantize", "int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale", "q_zero_point", "quantize_per_channel",
-    "quantize_per_tensor", "quantize_per_tensor_dynamic", "quantized_max_pool1d", "quantized_max_pool2d",
-)  # fmt: skip
-_LATER |= dict.fromkeys(_QUANTIZED, "ao.tensors.creation")
-_TOP_LEVEL = (
-    "affine_grid_generator", "alpha_dropout_", "binary_cross_entropy_with_logits", "conv_tbc", "cosine_embedding_loss", "ctc_loss", "detach_copy", "embedding_renorm_", "feature_alpha_dropout",
-    "feature_alpha_dropout_", "feature_dropout", "feature_dropout_", "frobenius_norm", "from_file", "get_device", "get_device_module", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "gru", "gru_cell", "hinge_embedding_loss", "kl_div", "lstm", "lstm_cell", "margin_ranking_loss", "max_pool1d_with_indices", "native_channel_shuffle", "native_dropout", "norm_except_dim",
-    "nuclear_norm", "poisson_nll_loss", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell", "rrelu_", "slice_copy", "triplet_margin_loss", "view_as_complex_copy", "view_as_real_copy",
-)  # fmt: skip
-_LATER |= dict.fromkeys(_TOP_LEVEL, "_top_level")
-_LATER |= dict.fromkeys(("is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled"), "autograd.anomaly")
-_REGIONS = (
-    "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache", "get_autocast_gpu_dtype", "is_autocast_cache_enabled", "set_autocast_cache_enabled",
-    "set_autocast_cpu_dtype", "set_autocast_cpu_enabled", "set_autocast_gpu_dtype",
-)  # fmt: skip
-_LATER |= dict.fromkeys(_REGIONS, "amp.autocast_mode")
-_LATER |= {"ao": "", "fused_moving_avg_obs_fake_quant": "ao.tensors.fake", "quantization": "", "quasirandom": ""}
-
 
 def __getattr__(name: str) -> object:
-    if name.startswith("_foreach_"):
-        _LATER[name] = "_foreach"
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    module = _LATER[name]
-    return getattr(import_module(f"{__name__}.{module}"), name) if module else import_module(f"{__name__}.{name}")
+    return _load(__name__, name)
 
 
 for _name in (

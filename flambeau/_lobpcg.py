@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy
@@ -57,30 +58,38 @@ def lobpcg(
         raise NotImplementedError("lobpcg(): a tracker is not supported; SciPy's lobpcg reports no steps")
     if method not in (None, "basic", "ortho"):
         raise ValueError(f"lobpcg(): method must be 'basic' or 'ortho', got {method!r}")
-    if A.shape[-1] != A.shape[-2]:
-        raise ValueError(f"lobpcg(): A must be square, got the shape {tuple(A.shape)}")
-    size, largest = A.shape[-1], largest is None or largest
     k = k if k is not None else X.shape[-1] if X is not None else 1
-    if size < 3 * k:
-        raise ValueError(
-            f"LOBPCG algorithm is not applicable when the number of A rows (={size}) is smaller than 3 x the number of requested eigenpairs (={k})"
-        )
+    _check_size(A, k)
     if X is None:
-        X = flambeau.randn(*A.shape[:-2], size, n or k, dtype=A.dtype)
+        X = flambeau.randn(*A.shape[:-1], n or k, dtype=A.dtype)
     tol = tol if tol is not None else flambeau.finfo(A.dtype).eps ** 0.5
-    batch, operands = A.shape[:-2], (A, B, X, iK)
-    matrices = [
-        None if each is None else [_host(each)] if each.is_sparse or not batch else list(_host(each.reshape(-1, *each.shape[-2:])))
-        for each in operands
-    ]
-    found = [
-        _pairs(*(None if each is None else each[i] for each in matrices), k=k, niter=niter, tol=tol, largest=largest) for i in range(len(matrices[0] or []))
-    ]  # fmt: skip
-    values = flambeau.from_numpy(numpy.array([each[0] for each in found])).to(A.dtype).reshape(*batch, k)
-    vectors = flambeau.from_numpy(numpy.array([each[1] for each in found])).to(A.dtype).reshape(*batch, size, k)
+    largest = largest is None or largest
+    steps = 1000 if niter is None or niter < 0 else niter
+    batch = zip(*(_matrices(operand, A) for operand in (A, B, X, iK)), strict=True)
+    found = [_pairs(*matrices, k=k, steps=steps, tol=tol, largest=largest) for matrices in batch]
+    values = flambeau.from_numpy(numpy.array([values for values, _ in found])).to(A.dtype).reshape(*A.shape[:-2], k)
+    vectors = flambeau.from_numpy(numpy.array([vectors for _, vectors in found])).to(A.dtype).reshape(*A.shape[:-1], k)
     if flambeau.is_grad_enabled() and any(each is not None and each.requires_grad for each in (A, B)):
-        return _followed(A, B, values, vectors)
+        return _differentiable(A, B, values, vectors)
     return values, vectors
+
+
+def _check_size(matrix: Tensor, k: int) -> None:
+    if matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"lobpcg(): A must be square, got the shape {tuple(matrix.shape)}")
+    if matrix.shape[-1] < 3 * k:
+        raise ValueError(
+            f"LOBPCG algorithm is not applicable when the number of A rows (={matrix.shape[-1]}) is smaller than 3 x the number of requested eigenpairs (={k})"
+        )
+
+
+def _matrices(operand: Tensor | None, like: Tensor) -> list[Any]:
+    """The matrices of an operand's batch, which is that of ``like``, for SciPy; nothing for each if there is no operand."""
+    if operand is None:
+        return [None] * math.prod(like.shape[:-2])
+    if operand.is_sparse or operand.dim() == 2:
+        return [_host(operand)]
+    return list(_host(operand.reshape(-1, *operand.shape[-2:])))
 
 
 def _host(matrix: Tensor) -> Any:
@@ -95,18 +104,22 @@ def _host(matrix: Tensor) -> Any:
     return sparse.csr_array((matrix.values().double().numpy(), (rows, columns)), shape=tuple(matrix.shape))
 
 
-def _pairs(a: Any, b: Any, x: Any, preconditioner: Any, k: int, niter: int | None, tol: float, largest: bool) -> tuple[Any, Any]:
+def _pairs(a: Any, b: Any, x: Any, preconditioner: Any, k: int, steps: int, tol: float, largest: bool) -> tuple[Any, Any]:
+    """The best k eigenvalues of one pair of matrices, the best first, and their vectors as columns.
+
+    Raises:
+        ImportError: SciPy is not there.
+    """
     try:
         from scipy.sparse import linalg
     except ImportError:
         raise ImportError('lobpcg() needs SciPy: pip install "flambeau[scipy]"') from None
-    steps = 1000 if niter is None or niter < 0 else niter
     values, vectors = linalg.lobpcg(a, x, B=b, M=preconditioner, tol=tol, maxiter=steps, largest=largest)
     order = numpy.argsort(-values if largest else values)[:k]
     return values[order], vectors[:, order]
 
 
-def _followed(a: Tensor, b: Tensor | None, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def _differentiable(a: Tensor, b: Tensor | None, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The same numbers as functions of the matrices: their first derivatives are those of an exact pair.
 
     A value is the quotient of Rayleigh. A vector is what one step of perturbation theory makes of it, which changes nothing where the residual is

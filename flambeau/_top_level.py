@@ -13,8 +13,9 @@ import flambeau
 from flambeau import Tensor
 from flambeau._ops.refusals import guard
 from flambeau.nn import functional as F
-from flambeau.nn.functional import _embedding
 from flambeau.nn.functional._common import reduce
+from flambeau.nn.functional._dropout import feature_dropout as drop_features
+from flambeau.nn.functional._embedding import renormalize
 from flambeau.nn.functional._recurrent import run
 from flambeau.nn.functional._recurrent_operators import CELLS, LAYERS
 
@@ -166,7 +167,7 @@ gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell = map(_cell, ("gru_cell", "lst
 
 def embedding_renorm_(self: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
     """Scale the rows that ``indices`` names and whose norm is larger than ``max_norm`` down to it, in place."""
-    _embedding._renormalize(self, indices.reshape(-1), max_norm, norm_type)
+    renormalize(self, indices.reshape(-1), max_norm, norm_type)
     return self
 
 
@@ -190,12 +191,12 @@ def feature_alpha_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
 
 def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Zeros in whole channels of (N, C, ...) with probability ``p``, and the others divided by 1 - ``p``."""
-    return F._dropout._feature_dropout(input, p, train, inplace=False)
+    return drop_features(input, p, train, inplace=False)
 
 
 def feature_dropout_(input: Tensor, p: float, train: bool) -> Tensor:
     """``feature_dropout`` in place."""
-    return F._dropout._feature_dropout(input, p, train, inplace=True)
+    return drop_features(input, p, train, inplace=True)
 
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flambeau._ops.sampling import default_generator as default_generator
-from flambeau._ops.sampling import get_rng_state as get_rng_state
-from flambeau._ops.sampling import initial_seed as initial_seed
-from flambeau._ops.sampling import manual_seed as manual_seed
-from flambeau._ops.sampling import seed as seed
-from flambeau._ops.sampling import set_rng_state as set_rng_state
+from flambeau._ops.generators import default_generator as default_generator
+from flambeau._ops.generators import get_rng_state as get_rng_state
+from flambeau._ops.generators import initial_seed as initial_seed
+from flambeau._ops.generators import manual_seed as manual_seed
+from flambeau._ops.generators import seed as seed
+from flambeau._ops.generators import set_rng_state as set_rng_state
 
 __all__ = [
     "default_generator",

@@ -157,16 +157,7 @@ def load(
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified: pass weights_only=False with it")
     if mmap and not is_path(f):
         raise ValueError("f must be a file path in order to use the mmap argument")
-    encoding = pickle_load_args.setdefault("encoding", "utf-8")
-
-    def unpickle(stream: BinaryIO, persistent_load: Callable) -> Any:
-        if not weights_only:
-            return unpickling.load_anything(stream, persistent_load, pickle_module or pickle, **pickle_load_args)
-        try:
-            return unpickling.load_weights(stream, persistent_load, encoding)
-        except pickle.UnpicklingError as error:
-            raise pickle.UnpicklingError(f"Weights only load failed. {error}") from error
-
+    unpickle = _unpickler(weights_only, pickle_module or pickle, pickle_load_args)
     restore = restore_at(map_location)
     with reading(f) as stream:
         start = stream.tell()
@@ -182,6 +173,22 @@ def load(
         if mmap:
             raise RuntimeError("mmap can only be used with files saved with _use_new_zipfile_serialization=True; save the file anew")
         return legacy.load(stream, unpickle, restore)
+
+
+def _unpickler(weights_only: bool, pickle_module: ModuleType, arguments: dict[str, Any]) -> Callable[[BinaryIO, Callable], Any]:
+    """What reads a pickle, given what finds the storages that it names."""
+    encoding = arguments.setdefault("encoding", "utf-8")
+
+    def load_weights(stream: BinaryIO, persistent_load: Callable) -> Any:
+        try:
+            return unpickling.load_weights(stream, persistent_load, encoding)
+        except pickle.UnpicklingError as error:
+            raise pickle.UnpicklingError(f"Weights only load failed. {error}") from error
+
+    def load_anything(stream: BinaryIO, persistent_load: Callable) -> Any:
+        return unpickling.load_anything(stream, persistent_load, pickle_module, **arguments)
+
+    return load_weights if weights_only else load_anything
 
 
 def _load_torchscript(stream: BinaryIO, start: int, map_location: MAP_LOCATION, weights_only: bool) -> Any:

@@ -109,6 +109,41 @@ def test_engine_never_reaches_up_even_late(trees):
     assert wrong == []
 
 
+def is_module(package: str, name: str) -> bool:
+    """Whether a name that is imported from a package of ours is a module."""
+    path = PACKAGE.parent.joinpath(*package.split("."), name)
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def private_names_of_others(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, name) where a module reaches for a name with an underscore that is another module's."""
+    imports = [
+        (node, alias)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "flambeau"
+        for alias in node.names
+    ]
+    modules = {alias.asname or alias.name for node, alias in imports if is_module(node.module, alias.name)}
+    used = [(node.lineno, alias.name) for node, alias in imports if not is_module(node.module, alias.name)]
+    used += [
+        (node.lineno, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+    ]
+    return ((line, name) for line, name in used if name.startswith("_") and not name.endswith("__"))
+
+
+def test_private_names_stay_in_their_module(trees):
+    """What others need has no underscore. (Outside of the engine names are PyTorch's, which gives some of them one.)"""
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)}:{line} uses {name}"
+        for path, tree in trees.items()
+        if room_of(path) in ENGINE
+        for line, name in private_names_of_others(tree)
+    ]
+    assert wrong == []
+
+
 def public_names(tree: ast.Module) -> list[str] | None:
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):

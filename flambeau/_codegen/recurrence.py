@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from flambeau._codegen import scalar
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import emit_micro, panels_of_rows
 from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.ir import Builder, Module, Value, i64
@@ -101,7 +101,7 @@ class _Number:
 @cache
 def recurrence(structure: Recurrence) -> Code:
     """The kernel. After its parameters follow ``offsets``, one for each step and one for the end; its last name says where."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(structure.target.instruction_sets), Parameters()
     _Kernel(module, parameters, structure).emit()
     return finished(module, parameters)
 

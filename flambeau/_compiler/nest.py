@@ -8,7 +8,6 @@ that a kernel of that structure needs: extents, strides, buffers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from itertools import compress, product
 from math import prod
 
@@ -84,18 +83,6 @@ FEW_ROWS = 8
 
 _SIZE_DTYPES = (dt.float32, dt.float64, dt.int64, dt.int32)
 """The dtypes in which operators compute with sizes."""
-
-
-@lru_cache(maxsize=1)
-def features() -> tuple[str, ...]:
-    """The instruction sets of the target that generators ask for by name."""
-    target = targets.current()
-    names = {name[1:] for name in target.features.split(",") if name[:1] == "+"}
-    if target.vector_bits == 512:  # a level such as x86-64-v4 has its features by its name
-        names |= {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
-    if target.vector_bits >= 256:
-        names.add("avx2")
-    return tuple(sorted(names & {"avx2", "avx512f", "avx512bw", "avx512vl", "avx512dq", "f16c", "fma", "avx512bf16"}))
 
 
 class Nest:
@@ -346,7 +333,7 @@ class Nest:
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
         spec = LoopSpec(
-            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, features(), keep, window,
+            mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, targets.current().instruction_sets, keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
             repeat=repeating.repeats(self, walk) if mode == "row" else "", woven=tuple(sizes[digit] for digit in walk.woven),
             halves=mode == "map" and bool(outer) and not walk.woven and self._has_halves(walk.across),
@@ -471,7 +458,7 @@ class Nest:
     def _has_halves(self, across: int) -> bool:
         """Whether lines, of which there are several, end with half of a vector (24 channels do), and have masks for it that are long code, as without AVX-512. Gathers
         by tables look at whole vectors."""
-        is_masked = "avx512f" not in features() and not self._overlaps()
+        is_masked = "avx512f" not in targets.current().instruction_sets and not self._overlaps()
         return is_masked and across % VECTOR == VECTOR // 2 and across < BLOCK and all(not bounds_of(instr) for instr in self.body)
 
     def _step(self, each: Affine, vector: int | None, row: int | None, is_turned: bool) -> int:
@@ -573,7 +560,7 @@ class Nest:
             at = parameters.partial + 3 * position
             buffers.append((at, name))
             params[at + 2] = results
-            kernel, source = loops.combine_kernel(node.attrs[0], node.dtype, features())
+            kernel, source = loops.combine_kernel(node.attrs[0], node.dtype, targets.current().instruction_sets)
             combine.append(
                 KernelCall(
                     kernel,

@@ -25,7 +25,7 @@ from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
 from flambeau._compiler.digits import Cluster, digit_strides
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import Nest, features
+from flambeau._compiler.nest import Nest
 from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.prepacking import LEAST_KEPT, PackedOperand
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall
@@ -416,11 +416,11 @@ class Plan:
             return []
         buffers: list[tuple[int, Node | str]] = [(0, source), (2, node)]
         if inner < serial.LANES:
-            name, text = serial.scan_along_kernel(kind, node.dtype, features())
+            name, text = serial.scan_along_kernel(kind, node.dtype, targets.current().instruction_sets)
             tiles = -(-lines * inner // serial.SCAN_LINES)
             params = [0, offset, 0, 0, length, lines * inner, inner]
             return [KernelCall(name, text, params, buffers, tiles, max(1, 2048 // length), nodes=(node,))]
-        name, text = serial.scan_across_kernel(kind, node.dtype, features())
+        name, text = serial.scan_across_kernel(kind, node.dtype, targets.current().instruction_sets)
         wanted = -(-inner // targets.available_cores()) if lines == 1 else inner
         block = min(serial.SCAN_BLOCK, -(-max(64, wanted) // serial.LANES) * serial.LANES)
         blocks = -(-inner // block)

@@ -16,7 +16,7 @@ from flambeau._codegen.scalar import registers
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION
 from flambeau._compiler.limits import Limits
-from flambeau._compiler.nest import MOST_INTERLEAVED, features
+from flambeau._compiler.nest import MOST_INTERLEAVED
 from flambeau._compiler.node import Node
 from flambeau._runtime import targets
 from flambeau._types import dtype as dt
@@ -106,7 +106,7 @@ def _instructions(node: Node) -> int:
 def instructions(operator: str, of: DType) -> int:
     """How many vector instructions an operator is written as, a division as ``DIVISION`` of them; constants are free."""
     target = targets.current()
-    module = Module(features())
+    module = Module(target.instruction_sets)
     types = registers.register_types(of, target.lanes(max(bits(registers.register_types(of, 1)[0]), 8)))
     names = [[(type, f"a{number}_{part}") for part, type in enumerate(types)] for number in range(scalar.OPS[operator].arity)]
     if operator == "where":

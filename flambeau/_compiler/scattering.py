@@ -13,7 +13,6 @@ from math import prod
 from flambeau._codegen import serial
 from flambeau._codegen.scatter import LANES, ScatterParameters, ScatterSpec, scatter_kernel
 from flambeau._compiler.calls import KernelCall
-from flambeau._compiler.nest import features
 from flambeau._compiler.node import Node, base_of
 from flambeau._runtime import targets
 from flambeau._types import layout as lay
@@ -104,26 +103,47 @@ def _vectors(wanted: int, most: int) -> int:
     return min(most, -(-wanted // LANES) * LANES)
 
 
+def _walk(shape: Sequence[int], moves: Sequence[Sequence[int]], has_indices: bool) -> tuple[list[_Digit], _Digit | None, list[_Digit]]:
+    """The digits of places that differ, the one among them that lanes are spread over, and the digits of the steps at each place, in order."""
+    digits = _digits(shape, lay.row_major(shape), *moves)
+    outer = [digit for digit in digits if digit[2] and has_indices]
+    steps = [digit for digit in digits if not (digit[2] and has_indices)]
+    vector = _vector_digit(outer, steps)
+    if vector is not None:
+        outer.remove(vector)
+    elif not steps:
+        steps = [(1, 1, *(0,) * len(moves))]
+    return outer, vector, steps
+
+
+def _operands(node: Node) -> tuple[list[int], list[tuple[int, Node | str]]]:
+    """The parameters and buffers of the target, the value and the indices, and of what names the value's rows."""
+    _, _, _, offset, index_strides, sizes, _, rows, _, _ = node.attrs
+    value = node.args[1]
+    params = [0, offset * node.dtype.itemsize]
+    buffers: list[tuple[int, Node | str]] = [(0, node)]
+    extras: list[tuple[int, ...]] = [(), *zip(sizes, index_strides, strict=True), *([(rows.step,), ()] if rows is not None else [])]
+    for operand, extra in zip(node.args[1:], extras, strict=False):
+        base, view = base_of(operand)
+        buffers.append((len(params), base))
+        start = rows.offset if rows is not None and operand is value else view.attrs[0] if view is not None else 0
+        params += [0, start * base.dtype.itemsize, *extra]
+    return params, buffers
+
+
 def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[KernelCall]:
     """The kernel calls of a scatter.
 
     ``origin`` is what to begin with, if that does not lie where the result shall: a value in the same order of memory, or zeros. If the
     scatter is ``guarded``, all indices are checked before anything is written.
     """
-    combine, shape, strides, offset, index_strides, sizes, wraps, rows, _, _ = node.attrs
+    combine, shape, strides, _, index_strides, sizes, wraps, rows, _, _ = node.attrs
     if 0 in shape:
         return []
     value, *followed = node.args[1:]
     indices, named = followed[: len(sizes)], followed[len(sizes) :]
     moves = (strides, value.strides if rows is None else rows.strides, *[each.strides for each in followed])
-    digits = _digits(shape, lay.row_major(shape), *moves)
-    outer = [digit for digit in digits if digit[2] and indices]
-    steps = [digit for digit in digits if not (digit[2] and indices)]
-    vector = _vector_digit(outer, steps)
-    if vector is not None:
-        outer.remove(vector)
-    elif not steps:
-        steps = [(1, 1, *(0,) * (2 + len(followed)))]
+    outer, vector, steps = _walk(shape, moves, bool(indices))
     places, count = prod(digit[0] for digit in outer), prod(shape)
     threads = targets.available_cores() if count >= _WORK else 1
     extent = vector[0] if vector is not None else 1
@@ -138,14 +158,7 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     move = max(1, index_strides[0]) if len(indices) == 1 else 1
     sets_up = len(indices) == 1 and (vector or (0, 0, move))[2] == 1 and owners == 1
     start, before = _start(node, origin, places * extent * sizes[0] if sets_up else 0)
-    params = [0, offset * node.dtype.itemsize]
-    buffers: list[tuple[int, Node | str]] = [(0, node)]
-    extras: list[tuple[int, ...]] = [(), *zip(sizes, index_strides, strict=True), *([(rows.step,), ()] if rows is not None else [])]
-    for operand, extra in zip((value, *followed), extras, strict=False):
-        base, view = base_of(operand)
-        buffers.append((len(params), base))
-        start_of = rows.offset if rows is not None and operand is value else view.attrs[0] if view is not None else 0
-        params += [0, start_of * base.dtype.itemsize, *extra]
+    params, buffers = _operands(node)
     params += [blocks, block, span, owners, shares.together, 0, 0]
     if start == "copy":
         assert origin is not None
@@ -159,7 +172,7 @@ def lower_scatter(node: Node, origin: Node | None, *, guarded: bool) -> list[Ker
     for dry in (True, False) if guarded and indices else (False,):
         spec = ScatterSpec(
             combine, node.dtype, tuple(index.dtype for index in indices), wraps, len(outer), len(steps), vector is not None, lanes,
-            len(named), owners > 1, "" if dry else start, shares.gathers and not dry, shares.ordered and not dry, dry, features(),
+            len(named), owners > 1, "" if dry else start, shares.gathers and not dry, shares.ordered and not dry, dry, targets.current().instruction_sets,
         )  # fmt: skip
         assert len(params) == ScatterParameters(spec).count
         name, text = scatter_kernel(spec)

@@ -201,12 +201,12 @@ def fill(self: Any, value: Any) -> Any:
 
 
 def slice_backward(grad_output: Any, input_sizes: Ints, dim: int, start: int, end: int, step: int) -> Any:
-    return views._slice_gradient(grad_output, lay.contiguous(tuple(input_sizes), grad_output.layout.dtype), (dim, start, step))
+    return views.slice_gradient(grad_output, lay.contiguous(tuple(input_sizes), grad_output.layout.dtype), (dim, start, step))
 
 
 def select_backward(grad_output: Any, input_sizes: Ints, dim: int, index: int) -> Any:
     index += input_sizes[dim] if index < 0 else 0
-    return views._select_gradient(grad_output, lay.contiguous(tuple(input_sizes), grad_output.layout.dtype), (dim, index))
+    return views.select_gradient(grad_output, lay.contiguous(tuple(input_sizes), grad_output.layout.dtype), (dim, index))
 
 
 FUNCTIONS: dict[str, Callable] = {

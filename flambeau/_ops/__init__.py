@@ -16,10 +16,12 @@ from flambeau._ops import (
     copying,
     counting,
     creation,
+    dropout,
     elementwise,
     embedding,
     functions,
     gathering,
+    generators,
     hashing,
     indexing,
     inspecting,
@@ -57,7 +59,7 @@ from flambeau._ops import nn as nn
 from flambeau._ops.refusals import guard
 
 FAMILIES = (
-    activation, attention, calculus, choice, closeness, composing, convolution, copying, counting, creation, elementwise, embedding, functions, gathering, hashing, indexing, inspecting, joining, linalg, loss, matrix,
+    activation, attention, calculus, choice, closeness, composing, convolution, copying, counting, creation, dropout, elementwise, embedding, functions, gathering, generators, hashing, indexing, inspecting, joining, linalg, loss, matrix,
     normalization, norms, padding, pairs, pooling, products, quantization, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, segments, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""

@@ -55,7 +55,7 @@ def where(condition: Tensor, input: Tensor | float | None = None, other: Tensor 
 FUNCTIONS.where = where
 
 
-def _method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """The elements where the condition holds, else ``other``."""
     return where(condition, self, other)
 

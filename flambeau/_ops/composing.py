@@ -10,8 +10,8 @@ import numpy as np
 
 from flambeau._ops import joining, shaping, views
 from flambeau._ops.arguments import int_tuple, into, whole
-from flambeau._ops.copying import TO
-from flambeau._ops.creation import _options, from_array, new_empty, zeros
+from flambeau._ops.copying import TO, contiguous_format
+from flambeau._ops.creation import from_array, new_empty, with_options, zeros
 from flambeau._ops.functions import addcmul
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, stack
@@ -160,7 +160,7 @@ def _triangle_indices(name: str, upper: bool) -> Callable:
         result = new_empty(lay.contiguous((2, count), dt.int64))
         if count:
             places.kernel("triangle")(result.data_ptr(), row, col, offset, upper, count)
-        return _options(result if dtype is dt.int64 else result.to(dtype), False, device, layout)
+        return with_options(result if dtype is dt.int64 else result.to(dtype), False, device, layout)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The rows and columns of the {'upper' if upper else 'lower'} triangle of a matrix, as two rows."
@@ -239,7 +239,7 @@ def _copying(name: str, view: Callable) -> Callable:
 
 
 def _fresh(view: Tensor) -> Tensor:
-    return view.clone(memory_format=joining._contiguous())
+    return view.clone(memory_format=contiguous_format)
 
 
 _VIEWS = {

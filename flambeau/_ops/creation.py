@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Place = str | Device | None
 
 
-def _options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: Any = None) -> Tensor:
+def with_options(tensor: Tensor, requires_grad: bool, device: Place = None, layout: Any = None) -> Tensor:
     if layout is not None:
         require_strided(layout)
     if device is not None and is_meta(device) and tensor.memory.device is CPU:
@@ -58,13 +58,13 @@ def _check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _layout_in_python(size: tuple, dtype: DType) -> Layout:
+def layout_in_python(size: tuple, dtype: DType) -> Layout:
     """The layout of a new tensor whose sizes are given as ``f(2, 3)`` or ``f((2, 3))``."""
     return lay.contiguous(_check_sizes(sizes(size)), dtype)
 
 
-layout_of: Callable[[tuple, DType], Layout] = _layout_in_python
-"""``_layout_in_python``, until native code does it (``_tape/native/``; 1.0 and 0.2 µs)."""
+layout_of: Callable[[tuple, DType], Layout] = layout_in_python
+"""``layout_in_python``, until native code does it (``_tape/native/``; 1.0 and 0.2 µs)."""
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -78,10 +78,10 @@ def new_empty(layout: Layout, device: Place = None, by_name: bool = False) -> Te
     if device is not None and device is not CPU and is_meta(device):
         return nowhere(layout)
     tape = LOCAL.tape
-    return tape.new(layout, _fresh, by_name) if tape.batched else _fresh(layout)
+    return tape.new(layout, fresh, by_name) if tape.batched else fresh(layout)
 
 
-def _fresh(layout: Layout) -> Tensor:
+def fresh(layout: Layout) -> Tensor:
     """What ``new_empty`` does until native code does it (``_tape/native/``; 0.9 and 0.4 µs)."""
     warm(1 / 16)  # a network's parameters are not worth loading it (``rand(10)``, looked at, takes 7.5 µs without, and 2.4 with)
     nbytes = layout.numel * layout.dtype.itemsize
@@ -96,7 +96,7 @@ def empty(*size: Any, dtype: DType | None = None, device: Place = None, requires
     result = new_empty(layout_of(size, dtype or get_default_dtype()), device, True)
     if memory_format is not None:
         result = result.to(memory_format=memory_format)
-    made = into(out, _options(result, requires_grad, device, layout))
+    made = into(out, with_options(result, requires_grad, device, layout))
     return with_names(made, named) if named else made
 
 
@@ -105,9 +105,9 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: DType | 
     """A tensor with the given sizes and strides and unspecified contents."""
     window = lay.layout(_check_sizes(int_tuple(size)), int_tuple(stride, "stride"), 0, dtype or get_default_dtype())
     if is_meta(device):
-        return _options(nowhere(window), requires_grad, None, layout)
+        return with_options(nowhere(window), requires_grad, None, layout)
     nbytes = window.extent * window.dtype.itemsize
-    return _options(new_tensor(Storage(allocate(nbytes), nbytes), window), requires_grad, None, layout)
+    return with_options(new_tensor(Storage(allocate(nbytes), nbytes), window), requires_grad, None, layout)
 
 
 def from_array(array: np.ndarray, dtype: DType | None = None) -> Tensor:
@@ -211,7 +211,7 @@ def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires
         if device is not None:
             require_cpu(device)
         return FUNCTIONS.sparse().empty_of(layout, made.shape, made.dtype, requires_grad)
-    result = into(out, _options(constant(made, 0, device), requires_grad))
+    result = into(out, with_options(constant(made, 0, device), requires_grad))
     return with_names(result, named) if named else result
 
 
@@ -221,7 +221,7 @@ def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_
     if named:
         size = named_sizes("ones", "size", size, named, "names")
     result = constant(layout_of(size, dtype or get_default_dtype()), 1, device)
-    made = into(out, _options(result, requires_grad, None, layout))
+    made = into(out, with_options(result, requires_grad, None, layout))
     return with_names(made, named) if named else made
 
 
@@ -239,7 +239,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
     if not isinstance(value, TensorBase):
         value = number_for(dtype, value)
     result = _full(lay.contiguous(_check_sizes(int_tuple(size)), dtype), value, device)
-    return into(out, _options(result, requires_grad, None, layout))
+    return into(out, with_options(result, requires_grad, None, layout))
 
 
 def place_of(input: Tensor, device: Place) -> Place:
@@ -270,8 +270,8 @@ def empty_like(
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input`` and unspecified contents."""
     if LOCAL.tape.dispatches:
-        return _options(_made_like("empty_like", input, dtype, device, memory_format), requires_grad, None, layout)
-    return _options(new_empty(_like(input, dtype, memory_format), place_of(input, device)), requires_grad, None, layout)
+        return with_options(_made_like("empty_like", input, dtype, device, memory_format), requires_grad, None, layout)
+    return with_options(new_empty(_like(input, dtype, memory_format), place_of(input, device)), requires_grad, None, layout)
 
 
 def zeros_like(
@@ -286,8 +286,8 @@ def zeros_like(
 ) -> Tensor:
     """A tensor of zeros with the size, dtype and memory order of ``input``."""
     if LOCAL.tape.dispatches:
-        return _options(_made_like("zeros_like", input, dtype, device, memory_format), requires_grad, None, layout)
-    return _options(constant(_like(input, dtype, memory_format), 0, place_of(input, device)), requires_grad, None, layout)
+        return with_options(_made_like("zeros_like", input, dtype, device, memory_format), requires_grad, None, layout)
+    return with_options(constant(_like(input, dtype, memory_format), 0, place_of(input, device)), requires_grad, None, layout)
 
 
 def ones_like(
@@ -302,8 +302,8 @@ def ones_like(
 ) -> Tensor:
     """A tensor of ones with the size, dtype and memory order of ``input``."""
     if LOCAL.tape.dispatches:
-        return _options(_made_like("ones_like", input, dtype, device, memory_format), requires_grad, None, layout)
-    return _options(constant(_like(input, dtype, memory_format), 1, place_of(input, device)), requires_grad, None, layout)
+        return with_options(_made_like("ones_like", input, dtype, device, memory_format), requires_grad, None, layout)
+    return with_options(constant(_like(input, dtype, memory_format), 1, place_of(input, device)), requires_grad, None, layout)
 
 
 def full_like(
@@ -319,10 +319,10 @@ def full_like(
 ) -> Tensor:
     """A tensor with the size, dtype and memory order of ``input``, filled with a number."""
     if LOCAL.tape.dispatches and not isinstance(fill_value, TensorBase):
-        return _options(_made_like("full_like", input, dtype, device, memory_format, fill_value), requires_grad, None, layout)
+        return with_options(_made_like("full_like", input, dtype, device, memory_format, fill_value), requires_grad, None, layout)
     like = _like(input, dtype, memory_format)
     value = fill_value if isinstance(fill_value, TensorBase) else number_for(like.dtype, fill_value)
-    return _options(_full(like, value, place_of(input, device)), requires_grad, None, layout)
+    return with_options(_full(like, value, place_of(input, device)), requires_grad, None, layout)
 
 
 def _lower_arange(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -372,7 +372,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         )
     made = lay.contiguous((max(length, 0),), dtype)
     result = nowhere(made) if is_meta(device) else ARANGE(start, step, statics=(made,))
-    return into(out, _options(result, requires_grad, None, layout))
+    return into(out, with_options(result, requires_grad, None, layout))
 
 
 def eye(
@@ -393,7 +393,7 @@ def eye(
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, columns)}")
     made = lay.contiguous((n, columns), dt.of_python(dtype) or get_default_dtype())
     result = nowhere(made) if is_meta(device) else EYE(statics=(made,))
-    return into(out, _options(result, requires_grad, None, layout))
+    return into(out, with_options(result, requires_grad, None, layout))
 
 
 def _lower_eye(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -426,7 +426,7 @@ def linspace(
     dtype = dt.of_python(dtype) or get_default_dtype()
     made = lay.contiguous((steps,), dtype)
     result = nowhere(made) if is_meta(device) else LINSPACE(start, end, statics=(made,))
-    return into(out, _options(result, requires_grad, None, layout))
+    return into(out, with_options(result, requires_grad, None, layout))
 
 
 def _lower_linspace(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -472,7 +472,7 @@ def new_full(
     return full(size, fill_value, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def _new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
+def new_empty_(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """A tensor with unspecified contents and the dtype of this tensor, unless another is given."""
     return empty(*size, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
@@ -512,11 +512,11 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
         return FUNCTIONS.named().given(tensor(data, dtype=dtype, device=device, requires_grad=requires_grad), names)
     if isinstance(data, TensorBase):
         result = data.detach().to(device, dtype, copy=True)
-        return _options(result, requires_grad)
+        return with_options(result, requires_grad)
     tape = LOCAL.tape
     if tape.dispatches:
-        return _options(tape.make("lift_fresh", tape.outside(_from_data, data, dtype)), requires_grad, device)
-    return _options(_from_data(data, dtype), requires_grad, device)
+        return with_options(tape.make("lift_fresh", tape.outside(_from_data, data, dtype)), requires_grad, device)
+    return with_options(_from_data(data, dtype), requires_grad, device)
 
 
 def _from_data(data: Any, dtype: DType | None) -> Tensor:

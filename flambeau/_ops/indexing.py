@@ -220,7 +220,7 @@ def _shown(self: Tensor, index: Any) -> Tensor | None:
         found = (_basic(self.layout, items)[0], tuple(items))
         if len(memo) < _REMEMBERED:
             memo["index", key] = found
-    return views._make_view(self, found[0], INDEX_VIEW, found[1])
+    return views.view_of(self, found[0], INDEX_VIEW, found[1])
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops.arguments import apart, common_dtype, int_tuple, into, named_sizes, number_for, sizes, whole
-from flambeau._ops.copying import suggested_format
+from flambeau._ops.copying import contiguous_format, suggested_format
 from flambeau._ops.creation import from_array, new_empty
 from flambeau._ops.operator import Operator
 from flambeau._ops.padding import at_plane, inside_plane, is_small_plane, plane
@@ -265,13 +265,7 @@ def repeat(self: Tensor, *repeats: Any, **named: Any) -> Tensor:
     spread = self.reshape([each for size in full for each in (1, size)]).expand(
         [each for count, size in zip(counts, full, strict=True) for each in (count, size)]
     )
-    return spread.clone(memory_format=_contiguous()).reshape([count * size for count, size in zip(counts, full, strict=True)])
-
-
-def _contiguous() -> Any:
-    from flambeau._ops.copying import contiguous_format
-
-    return contiguous_format
+    return spread.clone(memory_format=contiguous_format).reshape([count * size for count, size in zip(counts, full, strict=True)])
 
 
 def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:

@@ -52,7 +52,7 @@ def go_native() -> Any:
         # What is left to Python.
         "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": adopt, "user_line": user_line, "allocate": allocate,
         "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"], "numpy": tensor.item.__globals__["_numpy"],
-        "make_view": views._make_view, "fresh": creation._fresh, "largest": encoding.largest, "layout_of": creation._layout_in_python,
+        "make_view": views.view_of, "fresh": creation.fresh, "largest": encoding.largest, "layout_of": creation.layout_in_python,
         "run_random": random_kernels.run_in_python,
         "arithmetic": {OPERATORS[name]: getattr(tensor, method) for method, name in ARITHMETIC.items()},
     }  # fmt: skip
@@ -66,9 +66,9 @@ def go_native() -> Any:
         tensor.item.__globals__["_item"] = state.item
         tensor.item.__globals__["_numpy"] = state.numpy
         for module, name, function in (
-            (creation, "_fresh", state.fresh),
+            (creation, "fresh", state.fresh),
             (creation, "layout_of", state.layout_of),
-            (views, "_make_view", state.make_view),
+            (views, "view_of", state.make_view),
             (encoding, "largest", state.largest),
             (random_kernels, "run_at", state.run_random),
         ):

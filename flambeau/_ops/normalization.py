@@ -275,18 +275,18 @@ NORM.gradient(input=_norm_input, weight=_norm_parameter(0), bias=_norm_parameter
 # -- gradients of the gradients: the same formulas in public operators (and in float64), through autograd ---------------
 
 
-def _precise(input: Tensor, shape: Shape) -> Tensor:
+def widened(input: Tensor, shape: Shape) -> Tensor:
     return input.to(dt.float64).reshape(shape)
 
 
 def _normal_again(input: Tensor, rstd: Tensor, statics: tuple) -> tuple[Tensor, Tensor]:
     """The normalised input and the factor that normalises it, as differentiable functions of the input."""
     shape, axes, _, centered = statics
-    x = _precise(input, shape)
+    x = widened(input, shape)
     if centered:
         x = x - x.mean(axes, keepdim=True)
     variance = (x * x).mean(axes, keepdim=True)
-    eps = (1.0 / _precise(rstd, kept(shape, axes)).square()).detach() - variance.detach()
+    eps = (1.0 / widened(rstd, kept(shape, axes)).square()).detach() - variance.detach()
     scale = (variance + eps).rsqrt()
     return x * scale, scale
 
@@ -295,9 +295,9 @@ def _input_gradient(grad: Tensor, input: Tensor, rstd: Tensor, weight: Tensor | 
     """What ``NORM_INPUT`` computes."""
     shape, axes, affine, centered = statics
     normal, scale = _normal_again(input, rstd, statics)
-    g = _precise(grad, shape)
+    g = widened(grad, shape)
     if weight is not None:
-        g = g * _precise(weight, tuple(shape[axis] if axis in affine else 1 for axis in range(len(shape))))
+        g = g * widened(weight, tuple(shape[axis] if axis in affine else 1 for axis in range(len(shape))))
     result = g - normal * (g * normal).mean(axes, keepdim=True)
     if centered:
         result = result - g.mean(axes, keepdim=True)
@@ -308,7 +308,7 @@ def _parameter_gradients(grad: Tensor, input: Tensor, rstd: Tensor, parameter: S
     """What ``NORM_WEIGHT`` computes."""
     shape, _, affine, _ = statics
     others = tuple(axis for axis in range(len(shape)) if axis not in affine)
-    g = _precise(grad, shape)
+    g = widened(grad, shape)
     normal, _ = _normal_again(input, rstd, statics)
     return (g * normal).sum(others).reshape(parameter), g.sum(others).reshape(parameter)
 

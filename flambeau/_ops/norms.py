@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import into
 from flambeau._ops.copying import suggested_format
-from flambeau._ops.normalization import NORM, Shape, _precise
+from flambeau._ops.normalization import NORM, Shape, widened
 from flambeau._ops.writing import write
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
@@ -332,7 +332,7 @@ def native_group_norm(
         return _empty_norm(input, weight, bias), nothing.clone(), nothing.clone()
     result = group_norm(input, group, weight, bias, eps)
     # These have gradients in PyTorch (those of the other two functions have not); where nobody looks at them they are not computed.
-    groups = _precise(input, (N, group, -1))
+    groups = widened(input, (N, group, -1))
     rstd = (groups.var(-1, unbiased=False) + eps).rsqrt()
     return result, *_rounded(input, weight, groups.mean(-1), rstd)
 

@@ -219,14 +219,18 @@ class Operator:
         if results is None:
             return _meta().call(self, operands, statics)
         if requires and tape.grad and record.differentiable:
-            node = self._node(operands, results, record)
-            for number, result in enumerate(results):
-                if result.layout.dtype.category >= FLOAT:
-                    result.node = node
-                    result.output_nr = number
+            self._give_history(results, operands, record)
         if slot >= tape.limit:
             tape.flush()
         return tuple(results)
+
+    def _give_history(self, results: Sequence[TensorBase], operands: tuple, record: Any) -> None:
+        """Let the results of a call that can have gradients know of it."""
+        node = self._node(operands, results, record)
+        for number, result in enumerate(results):
+            if result.layout.dtype.category >= FLOAT:
+                result.node = node
+                result.output_nr = number
 
     def _refuse_numbers(self, operands: tuple) -> None:
         """Say so where a shape rule failed because it found a number in place of a layout."""

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flambeau._ops import sampling
 from flambeau._ops.copying import contiguous_format
 from flambeau._ops.creation import empty_like, new_empty
+from flambeau._ops.generators import engine_of
 from flambeau._ops.operator import Operator
+from flambeau._ops.sampling import drawn_with
 from flambeau._ops.shaping import broadcast_tensors
 from flambeau._runtime import rejection
 from flambeau._tape.tape import LOCAL
@@ -21,7 +22,7 @@ from flambeau._types.finfo import finfo
 if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph
     from flambeau._compiler.node import Node
-    from flambeau._ops.sampling import Generator
+    from flambeau._ops.generators import Generator
     from flambeau._tensor.tensor import Tensor
 
 _TERMS = 64
@@ -40,7 +41,7 @@ def _drawn(name: str, generator: Generator | None, *parameters: Tensor, more: tu
     count = result.layout.numel
     if count:
         addresses = [each.data_ptr() for each in (*given, result)]
-        wrong = rejection.draw(sampling._engine(generator), name, wide.name, *addresses, count, *more)
+        wrong = rejection.draw(engine_of(generator), name, wide.name, *addresses, count, *more)
         if wrong:
             rate = given[0].reshape(-1)[wrong - 1].item()
             raise RuntimeError(f"invalid Poisson rate, expected rate to be non-negative, but got {rate:g}")
@@ -59,7 +60,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         RuntimeError: a rate is negative or NaN.
     """
     _floating("poisson", input)
-    return sampling._drawn_with(_drawn("poisson", generator, input), input)
+    return drawn_with(_drawn("poisson", generator, input), input)
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
@@ -72,7 +73,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
         raise RuntimeError(f"binomial only supports floating-point dtypes for count, got: {count.dtype}")
     _floating("binomial", count)
     count, prob = broadcast_tensors(count, prob)
-    return sampling._drawn_with(_drawn("binomial", generator, count, prob), prob)
+    return drawn_with(_drawn("binomial", generator, count, prob), prob)
 
 
 def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:

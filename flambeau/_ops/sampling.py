@@ -11,7 +11,8 @@ import numpy as np
 from flambeau._ops import creation
 from flambeau._ops.arguments import into, named_sizes, optional_first, whole, with_names
 from flambeau._ops.copying import contiguous_format
-from flambeau._ops.creation import _options, empty_like, from_array, new_empty, place_of
+from flambeau._ops.creation import empty_like, from_array, new_empty, place_of, with_options
+from flambeau._ops.generators import default_generator, engine_of
 from flambeau._ops.meta import nowhere
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS
@@ -22,103 +23,14 @@ from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU, is_meta, require_cpu
+from flambeau._types.device import CPU, is_meta
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
 
 if TYPE_CHECKING:
-    from flambeau._compiler.graph import Graph
-    from flambeau._compiler.node import Node
+    from flambeau._ops.generators import Generator
     from flambeau._tensor.tensor import Tensor
-
-
-class Generator:
-    """A stream of random numbers: PyTorch's mt19937 on the CPU.
-
-    Example::
-
-        >>> generator = flambeau.Generator().manual_seed(0)
-        >>> flambeau.rand(1, generator=generator)
-        tensor([0.4963])
-    """
-
-    device = CPU
-
-    def __init__(self, device: Any = "cpu") -> None:
-        require_cpu(device)
-        self.engine = Engine()
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream that belongs to a seed; returns the generator."""
-        self.engine.manual_seed(int(seed))
-        return self
-
-    def seed(self) -> int:
-        """Start a stream from a seed that the system chooses; returns the seed."""
-        return self.engine.seed()
-
-    def initial_seed(self) -> int:
-        """The seed that the stream was started from."""
-        return self.engine.initial_seed()
-
-    def get_state(self) -> Tensor:
-        """The state of the stream, as bytes."""
-        return from_array(self.engine.get_state())
-
-    def set_state(self, new_state: Tensor) -> Generator:
-        """Go to a state that ``get_state`` returned."""
-        if not isinstance(new_state, TensorBase) or new_state.layout.dtype is not dt.uint8:
-            raise TypeError("RNG state must be a torch.ByteTensor")
-        self.engine.set_state(np.asarray(new_state._array()))
-        return self
-
-    def clone_state(self) -> Generator:
-        """Another generator in the same state."""
-        other = Generator()
-        other.engine = self.engine.clone()
-        return other
-
-    def __reduce__(self) -> tuple:
-        return _restored, (self.engine.get_state(),)
-
-
-def _restored(state: np.ndarray) -> Generator:
-    generator = Generator()
-    generator.engine.set_state(state)
-    return generator
-
-
-default_generator = Generator()
-
-
-def manual_seed(seed: int) -> Generator:
-    """Start the default stream that belongs to a seed; returns the default generator."""
-    return default_generator.manual_seed(seed)
-
-
-def seed() -> int:
-    """Start the default stream from a seed that the system chooses; returns it."""
-    return default_generator.seed()
-
-
-def initial_seed() -> int:
-    """The seed that the default stream was started from."""
-    return default_generator.initial_seed()
-
-
-def get_rng_state() -> Tensor:
-    """The state of the default stream, as bytes."""
-    return default_generator.get_state()
-
-
-def set_rng_state(new_state: Tensor) -> None:
-    """Go to a state of the default stream that ``get_rng_state`` returned."""
-    default_generator.set_state(new_state)
-
-
-def _engine(generator: Generator | None) -> Engine:
-    return (generator or default_generator).engine
 
 
 # -- filling a tensor ------------------------------------------------------------------------------------------------
@@ -200,9 +112,9 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generat
     if self.layout.dtype.is_complex:
         part = self.layout.dtype.to_real()
         return _fill(
-            self, "uniform_", lambda n: streams.uniform(_engine(generator), 2 * n, a, b, part).view(self.layout.dtype.numpy), given=(a, b)
+            self, "uniform_", lambda n: streams.uniform(engine_of(generator), 2 * n, a, b, part).view(self.layout.dtype.numpy), given=(a, b)
         )
-    dtype, engine = _floating(self, "uniform_"), _engine(generator)
+    dtype, engine = _floating(self, "uniform_"), engine_of(generator)
     plain = a == 0 and b == 1 and dtype in (dt.float32, dt.float64)
     write_to = (lambda memory, n: streams.write_uniform(engine, memory, n, dtype)) if plain else None
     return _fill(self, "uniform_", lambda n: streams.uniform(engine, n, a, b, dtype), write_to, (a, b))
@@ -219,11 +131,11 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
         return _fill(
             self,
             "normal_",
-            lambda n: streams.normal(_engine(generator), 2 * n, mean, scale, part).view(self.layout.dtype.numpy),
+            lambda n: streams.normal(engine_of(generator), 2 * n, mean, scale, part).view(self.layout.dtype.numpy),
             given=(mean, std),
         )
     dtype = _floating(self, "normal_")
-    engine, serial = _engine(generator), not self.layout.contiguous
+    engine, serial = engine_of(generator), not self.layout.contiguous
     plain = not serial and dtype in (dt.float32, dt.float64)
     write_to = (lambda memory, n: streams.write_normal(engine, memory, n, mean, std, dtype)) if plain else None
     return _fill(self, "normal_", lambda n: streams.normal(engine, n, mean, std, dtype, serial=serial), write_to, (mean, std))
@@ -241,7 +153,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         chances = p
-    return _fill(self, "bernoulli_", lambda n: _stored(streams.bernoulli(_engine(generator), n, chances), self.layout.dtype), given=(p,))
+    return _fill(self, "bernoulli_", lambda n: _stored(streams.bernoulli(engine_of(generator), n, chances), self.layout.dtype), given=(p,))
 
 
 def _stored(values: np.ndarray, dtype: DType) -> np.ndarray:
@@ -254,26 +166,26 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
     dtype = _floating(self, "exponential_")
-    return _fill(self, "exponential_", lambda n: streams.exponential(_engine(generator), n, lambd, dtype), given=(lambd,))
+    return _fill(self, "exponential_", lambda n: streams.exponential(engine_of(generator), n, lambd, dtype), given=(lambd,))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by Cauchy distributed numbers."""
     dtype = _floating(self, "cauchy_")
-    return _fill(self, "cauchy_", lambda n: streams.cauchy(_engine(generator), n, median, sigma, dtype), given=(median, sigma))
+    return _fill(self, "cauchy_", lambda n: streams.cauchy(engine_of(generator), n, median, sigma, dtype), given=(median, sigma))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by numbers whose logarithm is normally distributed."""
     dtype = _floating(self, "log_normal_")
-    return _fill(self, "log_normal_", lambda n: streams.log_normal(_engine(generator), n, mean, std, dtype), given=(mean, std))
+    return _fill(self, "log_normal_", lambda n: streams.log_normal(engine_of(generator), n, mean, std, dtype), given=(mean, std))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Overwrite by the number of trials until the first success of probability ``p``."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    return _fill(self, "geometric_", lambda n: streams.geometric(_engine(generator), n, p, self.layout.dtype), given=(p,))
+    return _fill(self, "geometric_", lambda n: streams.geometric(engine_of(generator), n, p, self.layout.dtype), given=(p,))
 
 
 def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
@@ -282,10 +194,10 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
     low = low or 0
     dtype = self.layout.dtype
     if high is None:
-        return _fill(self, "random_", lambda n: streams.full_range(_engine(generator), n, dtype))
+        return _fill(self, "random_", lambda n: streams.full_range(engine_of(generator), n, dtype))
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    engine = _engine(generator)
+    engine = engine_of(generator)
     plain = dtype is dt.int64 and streams.has_short_range(low, high)
     write_to = (lambda memory, n: streams.write_integers(engine, memory, n, low, high)) if plain else None
     return _fill(self, "random_", lambda n: streams.integers(engine, n, low, high, dtype), write_to, (low, high))
@@ -304,10 +216,10 @@ def _is_written(made: Layout, device: Any) -> bool:
     return (dtype is dt.float32 or dtype is dt.float64) and (device is None or not is_meta(device)) and not LOCAL.tape.batched
 
 
-def _address(fresh: Tensor) -> int:
+def _address(made: Tensor) -> int:
     """Where the elements of a tensor lie that has memory already."""
-    assert fresh.memory.buffer is not None
-    return fresh.memory.buffer.address
+    assert made.memory.buffer is not None
+    return made.memory.buffer.address
 
 
 def rand(
@@ -326,13 +238,13 @@ def rand(
         size = named_sizes("rand", "size", size, named, "names")
     made = creation.layout_of(size, dtype or get_default_dtype())
     if _is_written(made, device):
-        result = creation._fresh(made)
+        result = creation.fresh(made)
         streams.write_uniform((generator or default_generator).engine, result.memory.buffer.address, made.numel, made.dtype)
     else:
         result = uniform_(new_empty(made, device, True), generator=generator)
     if out is None and layout is None and not requires_grad and not named:
         return result
-    result = into(out, _options(result, requires_grad, None, layout))
+    result = into(out, with_options(result, requires_grad, None, layout))
     return with_names(result, named) if named else result
 
 
@@ -352,13 +264,13 @@ def randn(
         size = named_sizes("randn", "size", size, named, "names")
     made = creation.layout_of(size, dtype or get_default_dtype())
     if _is_written(made, device):
-        result = creation._fresh(made)
+        result = creation.fresh(made)
         streams.write_normal((generator or default_generator).engine, result.memory.buffer.address, made.numel, 0.0, 1.0, made.dtype)
     else:
         result = normal_(new_empty(made, device, True), generator=generator)
     if out is None and layout is None and not requires_grad and not named:
         return result
-    result = into(out, _options(result, requires_grad, None, layout))
+    result = into(out, with_options(result, requires_grad, None, layout))
     return with_names(result, named) if named else result
 
 
@@ -395,7 +307,7 @@ def randint(
             return result
     else:
         random_(result, low, high, generator=generator)
-    return into(out, _options(result, requires_grad, None, layout))
+    return into(out, with_options(result, requires_grad, None, layout))
 
 
 def randperm(
@@ -415,15 +327,15 @@ def randperm(
         raise RuntimeError(f"n must be non-negative, got {n}")
     dtype = dt.of_python(dtype)
     if device is not None and is_meta(device):
-        return into(out, _options(nowhere(lay.contiguous((n,), dtype)), requires_grad, None, layout))
+        return into(out, with_options(nowhere(lay.contiguous((n,), dtype)), requires_grad, None, layout))
     if LOCAL.tape.batched:
         return LOCAL.tape.each(lambda: randperm(n, generator=generator, dtype=dtype))
     if dtype is dt.int64 and streams.has_short_permutation(n):
         result = new_empty(lay.contiguous((n,), dtype))
-        streams.write_permutation(_engine(generator), _address(result), n)
+        streams.write_permutation(engine_of(generator), _address(result), n)
     else:
-        result = from_array(streams.permutation(_engine(generator), n, dtype), dtype)
-    return into(out, _options(result, requires_grad, None, layout))
+        result = from_array(streams.permutation(engine_of(generator), n, dtype), dtype)
+    return into(out, with_options(result, requires_grad, None, layout))
 
 
 def _like(function: Callable, write_to: Callable[[Engine, int, int, DType], None]) -> Callable:
@@ -441,10 +353,10 @@ def _like(function: Callable, write_to: Callable[[Engine, int, int, DType], None
         made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
         like = made.layout
         if like.contiguous and _is_written(like, None) and made.memory.device is CPU:
-            write_to(_engine(generator), _address(made), like.numel, like.dtype)
+            write_to(engine_of(generator), _address(made), like.numel, like.dtype)
         else:
             function(made, generator=generator)
-        return _options(made, requires_grad, None, layout)
+        return with_options(made, requires_grad, None, layout)
 
     alike.__doc__ = f"A tensor like ``input``, filled by ``{function.__name__}``."
     return alike
@@ -471,7 +383,7 @@ def randint_like(
     if high is None:
         raise TypeError("randint_like() needs 'high'")
     made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-    return _options(random_(made, low or 0, high, generator=generator), requires_grad, None, layout)
+    return with_options(random_(made, low or 0, high, generator=generator), requires_grad, None, layout)
 
 
 def normal(
@@ -489,13 +401,13 @@ def normal(
 ) -> Tensor:
     """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
     if size is not None:
-        return into(out, _options(normal_(_new((size,), dtype, device), mean, std, generator=generator), requires_grad, None, layout))
+        return into(out, with_options(normal_(_new((size,), dtype, device), mean, std, generator=generator), requires_grad, None, layout))
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
     made = new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype), place_of(like, None))
     noise = normal_(made, generator=generator)
     drawn = noise * _plain(std) + _plain(mean)
-    return into(out, _drawn_with(_drawn_with(drawn, mean), std))
+    return into(out, drawn_with(drawn_with(drawn, mean), std))
 
 
 def _plain(parameter: Any) -> Any:
@@ -512,7 +424,7 @@ DRAWN = Operator(
 DRAWN.gradient(values=lambda grad: grad, parameter=lambda parameter_layout: FUNCTIONS.zeros(parameter_layout))
 
 
-def _drawn_with(values: Tensor, parameter: Any) -> Tensor:
+def drawn_with(values: Tensor, parameter: Any) -> Tensor:
     """What was drawn, as a function of a distribution's parameter: one whose gradient is zero, as PyTorch has it."""
     if isinstance(parameter, TensorBase) and parameter.node is not None and LOCAL.tape.grad:
         return DRAWN(values, parameter)
@@ -524,7 +436,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     if LOCAL.tape.batched and p is None:
         return LOCAL.tape.each(lambda input: bernoulli(input, generator=generator), input)
     drawn = empty_like(input, memory_format=contiguous_format)
-    return into(out, _drawn_with(bernoulli_(drawn, input if p is None else p, generator=generator), input))
+    return into(out, drawn_with(bernoulli_(drawn, input if p is None else p, generator=generator), input))
 
 
 def multinomial(
@@ -547,80 +459,14 @@ def multinomial(
         streams.check_categories(categories, num_samples, replacement)
         result = new_empty(lay.contiguous((*rows, num_samples), dt.int64))
         streams.write_categories(
-            _engine(generator), weights.data_ptr(), _address(result), rows[0] if rows else 1, categories, num_samples, wide
+            engine_of(generator), weights.data_ptr(), _address(result), rows[0] if rows else 1, categories, num_samples, wide
         )
         return into(out, result)
-    drawn = streams.multinomial(_engine(generator), weights._array(), num_samples, replacement, input.layout.dtype)
+    drawn = streams.multinomial(engine_of(generator), weights._array(), num_samples, replacement, input.layout.dtype)
     return into(out, from_array(np.ascontiguousarray(drawn).astype(np.int64)))
 
 
-# -- dropout ---------------------------------------------------------------------------------------------------------
-
-
-def _infer_dropout(operands: tuple, statics: tuple) -> lay.Layout:
-    return lay.like(operands[0], operands[0].dtype)
-
-
-def _lower_dropout(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple) -> Node:
-    x, mask, scale = operands
-    dtype = x.dtype
-    kept = graph.cast(graph.cast(mask, dtype.compute) * graph.cast(scale, dtype.compute), dtype)
-    return graph.cast(graph.wide(x) * graph.wide(kept), dtype)
-
-
-DROPOUT = Operator("dropout", ("input", "mask", "scale"), infer=_infer_dropout, lower=_lower_dropout, grad_name="MulBackward0")
-DROPOUT.gradient(input=lambda grad, mask, scale: DROPOUT(grad, mask, scale))
-
-
-def _mask(input: Tensor, p: float) -> Tensor:
-    """True for what is kept. It is drawn in the order in which the elements of the result lie in memory."""
-    layout = input.layout
-    if input.memory.device is not CPU:
-        return nowhere(lay.contiguous(layout.shape, dt.bool))
-    if LOCAL.tape.batched:
-        return LOCAL.tape.draw(lambda shape: _drawn_mask(lay.contiguous(shape, dt.bool), p), layout.shape)
-    return _drawn_mask(lay.like(layout, dt.bool), p)
-
-
-def _drawn_mask(layout: lay.Layout, p: float) -> Tensor:
-    mask = new_empty(layout)
-    streams.write_bernoulli(default_generator.engine, _address(mask), layout.numel, 1 - p)
-    return mask
-
-
-def _check_chance(p: float) -> None:
-    if not 0 <= p <= 1:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
-
-
-def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
-    """Each element set to 0 with probability ``p``, the others divided by ``1 - p``; the input itself when not training."""
-    _check_chance(p)
-    if not input.layout.numel or not train or p == 0:
-        return input
-    if p == 1:
-        return input * 0.0
-    if LOCAL.tape.dispatches:
-        return input * empty_like(input).bernoulli_(1.0 - p).div_(1.0 - p)
-    return DROPOUT(input, _mask(input, p), 1.0 / (1.0 - p))
-
-
-def dropout_(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
-    """In-place version of ``dropout()``."""
-    _check_chance(p)
-    if not input.layout.numel or not train or p == 0:
-        return input
-    if p == 1:
-        return input.mul_(0.0)
-    if LOCAL.tape.dispatches:
-        return input.mul_(empty_like(input).bernoulli_(1.0 - p).div_(1.0 - p))
-    return DROPOUT.inplace(input, input, _mask(input, p), 1.0 / (1.0 - p))
-
-
-PUBLIC = (
-    "Generator", "bernoulli", "default_generator", "dropout", "dropout_", "get_rng_state", "initial_seed", "manual_seed", "multinomial", "normal", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
-)  # fmt: skip
+PUBLIC = ("bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm")
 METHODS = (
     "bernoulli",
     "bernoulli_",

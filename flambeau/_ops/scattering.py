@@ -224,11 +224,23 @@ def scatter(
 ) -> Tensor:
     """A copy of ``input`` with ``src`` (a tensor or a number) written where ``index`` says along ``dim``.
 
-    For ``dim=0``: ``out[index[i][j]][j] = src[i][j]``. Nothing is broadcast: ``expand`` the operands for that. With ``reduce="add"`` or ``"multiply"`` values are
-    combined instead of replaced; among values for one place the last in row-major order wins.
+    For ``dim=0``: ``out[index[i][j]][j] = src[i][j]``. Among values for one place the last in row-major order wins.
+
+    Args:
+        input: any shape.
+        dim: the dimension along which ``index`` names positions.
+        index: int64 or int32, from 0 to below ``input.size(dim)``; of as many dimensions as ``input``, and in those other than ``dim`` at most as long. Nothing is
+            broadcast: ``expand`` the operands for that.
+        src: a tensor of the dtype of ``input`` that is at least as long as ``index`` in each dimension, or a number.
+        value: a number, in the place of ``src``.
+        reduce: ``"add"`` or ``"multiply"``: values are combined with what is there instead of replacing it.
+
+    Returns:
+        A tensor of the shape and dtype of ``input``.
 
     Raises:
         RuntimeError: shapes or dtypes do not fit; the index is out of bounds (then also an ``IndexError``).
+        TypeError: neither ``src`` nor ``value`` is given.
 
     Example::
 
@@ -254,7 +266,15 @@ def unpool(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A copy of ``input`` with ``src`` added where ``index`` says along ``dim``, in row-major order."""
+    """A copy of ``input`` with ``src`` added where ``index`` says along ``dim``, in row-major order, so that the bits do not depend on threads.
+
+    For ``dim=0``: ``out[index[i][j]][j] += src[i][j]``. Shapes and errors are those of ``scatter()``.
+
+    Example::
+
+        >>> flambeau.zeros(3).scatter_add(0, flambeau.tensor([0, 2, 0]), flambeau.tensor([1.0, 2.0, 4.0]))
+        tensor([5., 0., 2.])
+    """
     require_tensor("scatter_add", "index", index)
     check_out(out, input, index, src, name="scatter_add")
     return into(out, SCATTER(input.contiguous(), index, src, statics=(lay.wrap_axis(dim, input.layout.ndim), "sum", "scatter_add")))
@@ -325,7 +345,21 @@ def _identity(kind: str, dtype: dt.dtype) -> Any:
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out: Tensor | None = None
 ) -> Tensor:
-    """As ``scatter``, combining values for one place by ``sum``, ``prod``, ``mean``, ``amax`` or ``amin``, with the target's own unless excluded."""
+    """A copy of ``input`` in which values of ``src`` are combined where ``index`` says along ``dim``. Shapes and errors are those of ``scatter()``.
+
+    Args:
+        input: any shape.
+        dim: the dimension along which ``index`` names positions.
+        index: of as many dimensions as ``input``.
+        src: a tensor of the dtype of ``input``.
+        reduce: ``"sum"``, ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``. The gradient of an extremum is shared by all that reach it.
+        include_self: whether the element that is there is one of the values.
+
+    Example::
+
+        >>> flambeau.zeros(3).scatter_reduce(0, flambeau.tensor([0, 2, 0]), flambeau.tensor([1.0, 2.0, 4.0]), "mean", include_self=False)
+        tensor([2.5000, 0.0000, 2.0000])
+    """
     require_tensor("scatter_reduce", "index", index)
     check_out(out, input, index, src, name="scatter_reduce")
     return into(out, reduced(input, dim, index, src, reduce, include_self, "scatter_reduce"))

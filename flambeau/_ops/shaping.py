@@ -11,7 +11,7 @@ from flambeau._ops.arguments import sizes as as_sizes
 from flambeau._ops.joining import cat, flip
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS, new_tensor
-from flambeau._ops.views import ViewOperator, _as_strided_gradient, make_view
+from flambeau._ops.views import ViewOperator, as_strided_gradient, make_view
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import adopt
 from flambeau._types import layout as lay
@@ -135,7 +135,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     plain = plain if memory_format is None else memory_format.layout(plain)
     layout = lay.layout(shape, plain.strides, self.layout.offset, plain.dtype)
     if shape != self.layout.shape:
-        _grow(self, layout.extent * layout.dtype.itemsize)
+        grow(self, layout.extent * layout.dtype.itemsize)
         self.layout = layout
     return self
 
@@ -145,7 +145,7 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None)
     return resize_(self, the_template.layout.shape, memory_format=memory_format)
 
 
-def _grow(self: Tensor, nbytes: int) -> None:
+def grow(self: Tensor, nbytes: int) -> None:
     """Make the storage of a tensor at least so large."""
     storage = self.memory
     if nbytes <= storage.nbytes:
@@ -173,7 +173,7 @@ def _grow(self: Tensor, nbytes: int) -> None:
 
 DIAGONAL = ViewOperator(
     "diagonal",
-    lambda grad, source, statics: _as_strided_gradient(grad, lay.contiguous(source.shape, source.dtype), _diagonal_of(source, statics)),
+    lambda grad, source, statics: as_strided_gradient(grad, lay.contiguous(source.shape, source.dtype), _diagonal_of(source, statics)),
 )
 
 
@@ -283,7 +283,7 @@ def _unfolded(source: Layout, axis: int, size: int, step: int) -> Layout:
 def _unfold_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
     compact = lay.contiguous(source.shape, source.dtype)
     shown = _unfolded(compact, *statics)
-    return _as_strided_gradient(grad, compact, (shown.shape, shown.strides, shown.offset))
+    return as_strided_gradient(grad, compact, (shown.shape, shown.strides, shown.offset))
 
 
 UNFOLD = ViewOperator("unfold", _unfold_gradient)

@@ -91,7 +91,7 @@ def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
 FUNCTIONS.polygamma = polygamma
 
 
-def _polygamma_method(self: Tensor, n: int) -> Tensor:
+def polygamma_method(self: Tensor, n: int) -> Tensor:
     """The ``n``-th derivative of ``digamma``."""
     return polygamma(n, self)
 
@@ -109,7 +109,7 @@ ZETA = binary("zeta", infer=infer_float, lower=_lower_zeta, other=lambda grad, i
 zeta, _zeta_ = binary_function(ZETA, "Hurwitz's zeta function: the sum of ``(other + k) ** -input`` over all k from 0.")
 
 
-def _polygamma_inplace(self: Tensor, n: int) -> Tensor:
+def polygamma_inplace(self: Tensor, n: int) -> Tensor:
     """In-place version of ``polygamma()``."""
     result = polygamma(n, self.clone())
     check_result(self, result.layout, "polygamma_")

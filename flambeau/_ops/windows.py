@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.creation import _options, from_array
+from flambeau._ops.creation import from_array, with_options
 from flambeau._ops.meta import nowhere
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -53,7 +53,7 @@ def window(values: Callable[[], np.ndarray], count: int, dtype: DType | None, de
     """The window as a tensor; one of a single sample is 1."""
     dtype = dt.of_python(dtype) or get_default_dtype()
     if is_meta(device):
-        return _options(nowhere(lay.contiguous((count,), dtype)), requires_grad)
+        return with_options(nowhere(lay.contiguous((count,), dtype)), requires_grad)
     found = np.ones(count) if count < 2 else values()
     result = from_array(np.ascontiguousarray(found)).to(dtype)
     return result.requires_grad_() if requires_grad else result

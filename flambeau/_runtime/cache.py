@@ -22,7 +22,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from . import environment, targets
+from flambeau._runtime import environment, targets
 
 VERSION = 5
 """Part of every key: raise it whenever what an entry means changes."""

@@ -14,10 +14,10 @@ from functools import lru_cache
 from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import cache, image, parts, support, targets
+from flambeau._runtime import cache, image, parts, support, targets
 
 if TYPE_CHECKING:
-    from .llvm import Compiler, Linker
+    from flambeau._runtime.llvm import Compiler, Linker
 
 _LENGTHS = struct.Struct("<QQ")
 _SWITCH_SECONDS = 5e-4
@@ -309,7 +309,7 @@ def _helpers(names: Iterable[str]) -> dict[str, int]:
 @contextmanager
 def _compiler() -> Iterator[Compiler]:
     """A compiler that no other thread is using; a failed one is usable again, since each module has its own context."""
-    from .llvm import Compiler
+    from flambeau._runtime.llvm import Compiler
 
     try:
         compiler = _idle_compilers.pop()
@@ -322,14 +322,14 @@ def _compiler() -> Iterator[Compiler]:
 
 
 def _quick() -> AbstractContextManager[None]:
-    from .llvm import quick
+    from flambeau._runtime.llvm import quick
 
     return quick()
 
 
 @lru_cache(maxsize=1)
 def _linker() -> Linker:
-    from .llvm import Linker
+    from flambeau._runtime.llvm import Linker
 
     return Linker(targets.current())
 

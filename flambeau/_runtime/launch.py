@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from .allocator import size_class
+from flambeau._runtime.allocator import size_class
 
 WORDS = ("table", "task", "number", "error", "inputs", "numbers", "buffers", "fresh", "results", "short", "left")
 """Addresses (of the table, the runner's task, the numbers and the error block) and counts; the arena is the last of the buffers. The last words say

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .targets import Target
+    from flambeau._runtime.targets import Target
 
 # Kernels come in their final shape, and the code generator's own passes do the rest. These clean up what a generator of text leaves
 # behind: helper functions, stack slots, branches. LLVM's O2 pipeline doubles the time of compilation and made none of our kernels

@@ -26,8 +26,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from .jit import compile_kernels, load_kernels
-from .language import Statements, is_inline, symbol
+from flambeau._runtime.jit import compile_kernels, load_kernels
+from flambeau._runtime.language import Statements, is_inline, symbol
 
 _MEMORY = {
     "float64": "double",

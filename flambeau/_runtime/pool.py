@@ -23,9 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from flambeau._runtime import environment, runner, targets
 from flambeau._types.errors import OutOfMemoryError
-
-from . import environment, runner, targets
 
 
 class Call(NamedTuple):

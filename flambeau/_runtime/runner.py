@@ -32,7 +32,7 @@ import sys
 from functools import lru_cache
 from string import Template
 
-from .jit import compile_kernels
+from flambeau._runtime.jit import compile_kernels
 
 MAX_THREADS = 1024
 MAX_CHUNKS = 4096

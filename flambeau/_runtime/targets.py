@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 
 _X86_LEVELS = {"x86-64-v4": (512, 32), "x86-64-v3": (256, 16), "x86-64-v2": (128, 16)}
+_INSTRUCTION_SETS = {128: (), 256: ("avx2",), 512: ("avx2", "avx512bw", "avx512f", "avx512vl")}
+"""What generators of kernels may ask for, by LLVM's names, for each size of a vector register in bits."""
 _CACHE_FALLBACK = {1: 32 << 10, 2: 1 << 20, 3: 8 << 20}
 _SYSFS_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -51,6 +53,11 @@ class Target:
     l2_bytes: int
     l3_bytes: int
 
+    @property
+    def instruction_sets(self) -> tuple[str, ...]:
+        """What the target has of the instruction sets that generators of kernels may ask for, by LLVM's names. Results are the same without them."""
+        return _INSTRUCTION_SETS[self.vector_bits]
+
     def lanes(self, bits: int) -> int:
         """How many elements of ``bits`` bits one vector register holds."""
         return self.vector_bits // bits
@@ -82,7 +89,7 @@ def named(name: str) -> Target:
         raise ValueError(f"FLAMBEAU_CPU must be 'native' or one of {sorted(_X86_LEVELS)}, but is {name!r}")
     if platform.machine().lower() not in ("x86_64", "amd64"):
         raise ValueError(f"FLAMBEAU_CPU={name} needs an x86-64 processor, but this one is {platform.machine()!r}")
-    from . import llvm
+    from flambeau._runtime import llvm
 
     vector_bits, registers = _X86_LEVELS[name]
     features = "-prefer-256-bit" if vector_bits == 512 else ""
@@ -92,7 +99,7 @@ def named(name: str) -> Target:
 
 
 def _native() -> Target:
-    from . import llvm
+    from flambeau._runtime import llvm
 
     triple, cpu, has = llvm.host()
     if platform.machine().lower() in ("arm64", "aarch64"):
@@ -161,7 +168,7 @@ def identity() -> str:
     """
     processor, llvm = _processor(), _llvm_version()
     if processor is None or llvm is None:
-        from .llvm import version
+        from flambeau._runtime.llvm import version
 
         target = current()
         processor, llvm = f"{target.cpu} {target.features}", version()

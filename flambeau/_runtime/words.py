@@ -27,8 +27,8 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .jit import compile_kernels, load_kernels
-from .language import Statements, is_inline, symbol
+from flambeau._runtime.jit import compile_kernels, load_kernels
+from flambeau._runtime.language import Statements, is_inline, symbol
 
 INT = ("PyList_Append", "PyObject_SetAttr", "PyList_SetItem", "PyTuple_SetItem", "PyDict_SetItem", "PyDict_Contains", "PyDict_Next", "PyType_IsSubtype", "PyObject_RichCompareBool", "PyFrame_GetLineNumber", "clock_gettime")  # fmt: skip
 """C functions that return an ``int``, which is no word."""

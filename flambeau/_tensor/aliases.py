@@ -171,7 +171,7 @@ def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = 
         layout = lay.layout(shape, strides, whole(storage_offset, "storage_offset"), dtype)
     self.memory, self.layout, self.base = memory, layout, None
     self.__dict__.pop("_views", None)
-    shaping._grow(self, layout.extent * dtype.itemsize)
+    shaping.grow(self, layout.extent * dtype.itemsize)
     return self
 
 

@@ -34,7 +34,7 @@ class _Options:
     sci_mode: bool | None = None
 
 
-_options = _Options()
+OPTIONS = _Options()
 _PROFILES = {
     "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
@@ -68,12 +68,12 @@ def set_printoptions(
     """
     if profile is not None:
         for name, value in _PROFILES.get(profile, {}).items():
-            setattr(_options, name, value)
+            setattr(OPTIONS, name, value)
     chosen = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in chosen.items():
         if value is not None:
-            setattr(_options, name, value)
-    _options.sci_mode = sci_mode
+            setattr(OPTIONS, name, value)
+    OPTIONS.sci_mode = sci_mode
 
 
 def get_printoptions() -> dict[str, Any]:
@@ -83,7 +83,7 @@ def get_printoptions() -> dict[str, Any]:
         >>> flambeau.get_printoptions()["edgeitems"]
         3
     """
-    return asdict(_options)
+    return asdict(OPTIONS)
 
 
 @contextmanager
@@ -179,24 +179,24 @@ def format_tensor(
             suffixes.append(f"dtype={dtype!r}")
         text = "[]"
     else:
-        if _options.edgeitems == 0:
+        if OPTIONS.edgeitems == 0:
             suffixes.append(f"size={array.shape}")
         if dtype not in (default, dt.complex128 if default is dt.float64 else dt.complex64, dt.int64, dt.bool):
             suffixes.append(f"dtype={dtype!r}")
-        text = _elements(array, dtype, indent) if contents is None else contents
+        text = elements_text(array, dtype, indent) if contents is None else contents
     if grad_fn is not None:
         suffixes.append(f"grad_fn=<{grad_fn}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
     if names is not None:
         suffixes.append(f"names={names}")
-    return _with_suffixes(f"{name}({text if contents is None else contents}", suffixes, indent)
+    return with_suffixes(f"{name}({text if contents is None else contents}", suffixes, indent)
 
 
-def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
+def with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
     line = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
-        if line + len(suffix) + 2 > _options.linewidth:
+        if line + len(suffix) + 2 > OPTIONS.linewidth:
             text += f",\n{' ' * indent}{suffix}"
             line = indent + len(suffix)
         else:
@@ -205,10 +205,10 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
     return text + ")"
 
 
-def _elements(array: np.ndarray, dtype: DType, indent: int) -> str:
+def elements_text(array: np.ndarray, dtype: DType, indent: int) -> str:
     """Nested brackets around the elements that are shown."""
     shape = array.shape
-    summarized = array.size > _options.threshold
+    summarized = array.size > OPTIONS.threshold
     shown = _edges(array) if summarized else array
     if shown.dtype == dtype.numpy:
         shown = numbers_in(shown, dtype)
@@ -222,13 +222,13 @@ def _elements(array: np.ndarray, dtype: DType, indent: int) -> str:
         texts, width = _texts(shown)
     if not shape:
         return texts[0]
-    per_line = max(1, (_options.linewidth - indent - (len(shape) - 1)) // (width + 2))
+    per_line = max(1, (OPTIONS.linewidth - indent - (len(shape) - 1)) // (width + 2))
     return _nested(iter(texts), shape, indent, per_line, summarized)
 
 
 def _edges(array: np.ndarray) -> np.ndarray:
     """What a summary shows of an array: of each long dimension the entries at both ends."""
-    edge = _options.edgeitems
+    edge = OPTIONS.edgeitems
     for axis, size in enumerate(array.shape):
         if size > 2 * edge:
             first, last = ((*(slice(None),) * axis, part) for part in (slice(edge), slice(size - edge, None)))
@@ -238,7 +238,7 @@ def _edges(array: np.ndarray) -> np.ndarray:
 
 def _nested(texts: Iterator[str], shape: tuple[int, ...], indent: int, per_line: int, summarized: bool) -> str:
     size, *inner = shape
-    edge = _options.edgeitems
+    edge = OPTIONS.edgeitems
     cut = summarized and size > 2 * edge
     count = 2 * edge if cut else size
     if inner:
@@ -274,11 +274,11 @@ def _texts(values: np.ndarray) -> tuple[list[str], int]:
         counted = np.isfinite(wide) & (wide != 0)
         significant = wide[counted]
         integral = bool((significant == np.ceil(significant)).all())
-        scientific = significant.size > 0 and (_is_extreme(np.abs(significant)) if _options.sci_mode is None else _options.sci_mode)
+        scientific = significant.size > 0 and (_is_extreme(np.abs(significant)) if OPTIONS.sci_mode is None else OPTIONS.sci_mode)
         if scientific:
-            style = f".{_options.precision}e"
+            style = f".{OPTIONS.precision}e"
         else:
-            style = ".0f" if integral else f".{_options.precision}f"
+            style = ".0f" if integral else f".{OPTIONS.precision}f"
         texts = [format(value, style) for value in wide.tolist()]
         if integral and not scientific:
             texts = [text if text[-1] in "fn" else text + "." for text in texts]  # but inf and nan

@@ -6,7 +6,6 @@ object itself: its fields, its conversions, and Python's protocols.
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,11 +19,11 @@ from flambeau._ops.copying import contiguous_format, memory_format, preserve_for
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
 from flambeau._ops.origin import is_inside
-from flambeau._ops.registry import FUNCTIONS, new_tensor
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import is_unseen
-from flambeau._tape.storage import MetaStorage, NoElements, TensorBase
+from flambeau._tape.storage import NoElements, TensorBase
 from flambeau._tape.tape import LOCAL
-from flambeau._tensor import overriding
+from flambeau._tensor import copies, overriding
 from flambeau._tensor.arithmetic import Arithmetic
 from flambeau._tensor.items import item as _item
 from flambeau._tensor.named import NamedMethods
@@ -452,36 +451,12 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         return FUNCTIONS.wrapper(cls, size, strides, storage_offset, memory_format, dtype, device, requires_grad)
 
     def __deepcopy__(self, memo: dict) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        alone = self.device is not CPU or self.memory.wrapped or LOCAL.tape.batched
-        made = views.detach(self).clone() if alone else _copied(self, memo)
-        if type(made) is not type(self):
-            made = made.as_subclass(type(self))
-        made.requires_grad_(self.requires_grad)
-        memo[id(self)] = made
-        for name, value in self.__dict__.items():
-            if name == "_grad":
-                made.__dict__["_grad"] = None if value is None else copy.deepcopy(value, memo)
-            elif name == "_is_param":
-                made.__dict__[name] = value
-            elif not name.startswith("_") and not (self.memory.wrapped and name in made.__dict__):
-                made.__dict__[name] = copy.deepcopy(value, memo)
-        return made
+        return copies.deep_copy(self, memo)
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        layout = self.layout
-        if self.device is not CPU:
-            return _rebuild_meta, (_subclass(self), self.memory.nbytes, layout, self.requires_grad)
-        buffer = self.memory.materialize() if self.memory.nbytes else None
-        raw = b"" if buffer is None else buffer.view(np.dtype(np.uint8), self.memory.nbytes).tobytes()
-        state = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-        return _rebuild, (_subclass(self), raw, layout, self.requires_grad), state or None
+        return copies.reduced(
+            self, None if type(self) is Tensor else type(self)
+        )  # the name of a plain one's class depends on who asks (``_alias.py``)
 
     # -- Python's protocols ----------------------------------------------------------------------------------------
 
@@ -586,37 +561,11 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _subclass(tensor: Tensor) -> type | None:
-    """The class of a tensor that is no plain one: the name of that depends on who asks (``_alias.py``)."""
-    return None if type(tensor) is Tensor else type(tensor)
-
-
-def _copied(tensor: Tensor, memo: dict) -> Tensor:
-    """A tensor that lies as another does in a copy of all its memory, which copies of others over the same memory share."""
-    memory = tensor.memory
-    if id(memory) not in memo:
-        memo[id(memory)] = new_tensor(memory, lay.contiguous((memory.nbytes,), dt.uint8)).clone().memory
-    return new_tensor(memo[id(memory)], tensor.layout)
-
-
-def _rebuild(cls: type | None, raw: bytes, layout: lay.Layout, requires_grad: bool) -> Tensor:
-    """A tensor from its pickle."""
-    made = ops.creation.from_array(np.frombuffer(raw, np.uint8))
-    made.layout = layout
-    return (made.as_subclass(cls) if cls else made).requires_grad_(requires_grad)
-
-
-def _rebuild_meta(cls: type | None, nbytes: int, layout: lay.Layout, requires_grad: bool) -> Tensor:
-    """A tensor on the meta device from its pickle."""
-    made = new_tensor(MetaStorage(nbytes), layout)
-    return (made.as_subclass(cls) if cls else made).requires_grad_(requires_grad)
-
-
-Tensor.polygamma = ops.special._polygamma_method
-Tensor.polygamma_ = ops.special._polygamma_inplace
-Tensor.where = choice._method
+Tensor.polygamma = ops.special.polygamma_method
+Tensor.polygamma_ = ops.special.polygamma_inplace
+Tensor.where = choice.where_method
 Tensor.storage = typed_storage
-Tensor.new_empty = ops.creation._new_empty
+Tensor.new_empty = ops.creation.new_empty_
 Tensor.new_empty_strided = ops.creation.new_empty_strided
 Tensor.new_tensor = ops.creation.new_tensor_
 Tensor.__getitem__ = indexing.getitem

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from flambeau._ops.creation import zeros_like
 from flambeau._tape.storage import TensorBase
 from flambeau.autograd import grad
-from flambeau.autograd.functional import _gradients
+from flambeau.autograd.functional import gradients
 from flambeau.autograd.grad_mode import enable_grad
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
@@ -144,5 +144,5 @@ def _tangent(tensor: Any, level: _Level) -> Any:
         return None
     nested = any(tangent.requires_grad for _, tangent in pairs) or any(dual.grad_fn is not None for dual in level.duals)
     products, tangents = zip(*pairs, strict=True)
-    (tangent,) = _gradients(products, (probe,), tangents, nested)
+    (tangent,) = gradients(products, (probe,), tangents, nested)
     return tangent if nested else tangent.detach()

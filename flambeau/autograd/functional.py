@@ -60,7 +60,7 @@ def tracked_outside(outputs: tuple) -> Iterator[None]:
             tape.passes -= 1
 
 
-def _gradients(outputs: tuple, variables: tuple, cotangents: tuple, create_graph: bool, strict: bool = False) -> tuple:
+def gradients(outputs: tuple, variables: tuple, cotangents: tuple, create_graph: bool, strict: bool = False) -> tuple:
     """The gradients; zeros where an output does not depend on a variable, which is an error if ``strict``."""
     pairs = [(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True) if output.requires_grad]
     if not pairs:
@@ -111,7 +111,7 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         several, given = _tensors(inputs, "inputs", "vjp")
         variables = _variables(given, create_graph)
         many, outputs = _tensors(func(*variables), "outputs", "vjp")
-        product = _gradients(outputs, variables, _vector(v, outputs, "output"), create_graph, strict)
+        product = gradients(outputs, variables, _vector(v, outputs, "output"), create_graph, strict)
     return (
         _finish(outputs if many else outputs[0], create_graph),
         _finish(product if several else product[0], create_graph),
@@ -129,8 +129,8 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         direction = _vector(v, given, "input")
         many, outputs = _tensors(func(*variables), "outputs", "jvp")
         probes = tuple(zeros_like(each).requires_grad_() for each in outputs)
-        products = _gradients(outputs, variables, probes, True, strict)
-        found = _gradients(products, probes, direction, create_graph)
+        products = gradients(outputs, variables, probes, True, strict)
+        found = gradients(products, probes, direction, create_graph)
     return _finish(outputs if many else outputs[0], create_graph), _finish(found if many else found[0], create_graph)
 
 
@@ -159,54 +159,54 @@ def jacobian(
         variables = _variables(given, create_graph)
         many, outputs = _tensors(func(*variables), "outputs", "jacobian")
         if strategy == "forward-mode":
-            rows = tuple(_columns(output, variables, create_graph) for output in outputs)
+            rows = tuple(jacobian_by_columns(output, variables, create_graph) for output in outputs)
         else:
-            compute = _rows if vectorize else _rows_anyhow
+            compute = jacobian_by_rows if vectorize else _rows_anyhow
             rows = tuple(compute(output, variables, create_graph, strict) for output in outputs)
     found = tuple(row if several else row[0] for row in rows)
     return _finish(found if many else found[0], create_graph)
 
 
-def _rows(output: Any, variables: tuple, create_graph: bool, strict: bool, chunk_size: int | None = None) -> tuple:
+def jacobian_by_rows(output: Any, variables: tuple, create_graph: bool, strict: bool, chunk_size: int | None = None) -> tuple:
     """The Jacobian of one output by each variable: a backward pass for each element of the output, all of them (or a chunk) at once."""
     count = output.numel()
     if not count:
         return tuple(variable.new_zeros((*output.shape, *variable.shape)) for variable in variables)
     if count == 1:
-        found = _gradients((output,), variables, (ones_like(output),), create_graph, strict)
+        found = gradients((output,), variables, (ones_like(output),), create_graph, strict)
     else:
         found = _mapped_over_units(
-            lambda unit: _gradients((output,), variables, (unit,), create_graph, strict), output, output, chunk_size or count
+            lambda unit: gradients((output,), variables, (unit,), create_graph, strict), output, output, chunk_size or count
         )
     return tuple(each.reshape((*output.shape, *variable.shape)).contiguous() for each, variable in zip(found, variables, strict=True))
 
 
 def _rows_anyhow(output: Any, variables: tuple, create_graph: bool, strict: bool) -> tuple:
-    """What ``_rows`` returns, also where a backward of the user's own looks at elements: then pass by pass."""
+    """What ``jacobian_by_rows`` returns, also where a backward of the user's own looks at elements: then pass by pass."""
     from flambeau._ops.batching import NoSingleValue
 
     try:
-        return _rows(output, variables, create_graph, strict)
+        return jacobian_by_rows(output, variables, create_graph, strict)
     except NoSingleValue:
         pass
     units = eye(output.numel(), dtype=output.dtype).reshape((output.numel(), *output.shape))
-    rows = [_gradients((output,), variables, (unit,), create_graph, strict) for unit in units]
+    rows = [gradients((output,), variables, (unit,), create_graph, strict) for unit in units]
     found = [stack(each) for each in zip(*rows, strict=True)]
     return tuple(each.reshape((*output.shape, *variable.shape)) for each, variable in zip(found, variables, strict=True))
 
 
-def _columns(output: Any, variables: tuple, create_graph: bool) -> tuple:
-    """What ``_rows`` returns. Where the variables have fewer elements, their columns: a backward pass is linear in what it starts from, and its
+def jacobian_by_columns(output: Any, variables: tuple, create_graph: bool) -> tuple:
+    """What ``jacobian_by_rows`` returns. Where the variables have fewer elements, their columns: a backward pass is linear in what it starts from, and its
     own gradient by that, with a unit vector for one of the variables, is a column."""
     if 2 * sum(variable.numel() for variable in variables) >= output.numel() or not output.requires_grad:
-        return _rows(output, variables, create_graph, False)
+        return jacobian_by_rows(output, variables, create_graph, False)
     probe = zeros_like(output).requires_grad_()
-    products = _gradients((output,), variables, (probe,), True)
+    products = gradients((output,), variables, (probe,), True)
     found = []
     for variable, product in zip(variables, products, strict=True):
 
         def column(unit: Any, product: Any = product) -> tuple:
-            return _gradients((product,), (probe,), (unit,), create_graph)
+            return gradients((product,), (probe,), (unit,), create_graph)
 
         if not variable.numel():
             found.append(variable.new_zeros((*output.shape, *variable.shape)))
@@ -255,7 +255,7 @@ def hessian(
     several, _ = _tensors(inputs, "inputs", "hessian")
 
     def gradient(*variables: Any) -> Any:
-        found = _gradients((scalar(*variables),), variables, (None,), True, strict)
+        found = gradients((scalar(*variables),), variables, (None,), True, strict)
         return found if several else found[0]
 
     return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
@@ -269,8 +269,8 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         vector = _vector(v, given, "input")
         variables = _variables(given, create_graph)
         output = scalar(*variables)
-        first = _gradients((output,), variables, (None,), True, strict)
-        found = _gradients(first, variables, vector, create_graph)
+        first = gradients((output,), variables, (None,), True, strict)
+        found = gradients(first, variables, vector, create_graph)
     return _finish(output, create_graph), _finish(found if several else found[0], create_graph)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau._tape.tape import LOCAL
-from flambeau.autograd.functional import _columns, _gradients, _rows
+from flambeau.autograd.functional import gradients, jacobian_by_columns, jacobian_by_rows
 from flambeau.func._trees import detached, finish, flatten, has_other_history, tracked
 
 __all__ = ["functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
@@ -88,7 +88,7 @@ def grad_and_value(func: Callable, argnums: Positions = 0, has_aux: bool = False
                 raise RuntimeError(
                     f"Expected f(*args) to return a scalar tensor, got tensor with {output.ndim} dims: grad is for one number; jacrev and vjp are for more"
                 )
-            found = call.rebuild(_gradients((output,), tuple(call.variables), (None,), call.nested))
+            found = call.rebuild(gradients((output,), tuple(call.variables), (None,), call.nested))
         found = detached(found[0] if isinstance(argnums, int) else found, call.nested)
         value = detached(output, call.nested)
         return (found, (value, call.aux())) if has_aux else (found, value)
@@ -135,7 +135,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
             raise RuntimeError(f"Expected one cotangent for each of the {len(outputs)} outputs, but got {len(given)}")
         nested = call.nested or _differentiated(*given)
         with flambeau.enable_grad():
-            found = _gradients(tuple(outputs), tuple(call.variables), tuple(given), nested)
+            found = gradients(tuple(outputs), tuple(call.variables), tuple(given), nested)
         return detached(call.rebuild(found), nested)
 
     value = detached(call.output, call.nested)
@@ -171,13 +171,13 @@ def _linearized(call: _Evaluation, name: str, strict: bool) -> tuple[Callable, b
     outputs = call.outputs(name)
     build = flatten(call.output)[1]
     probes = tuple(flambeau.zeros_like(each).requires_grad_() for each in outputs)
-    products = _gradients(tuple(outputs), tuple(call.variables), probes, True, strict)
+    products = gradients(tuple(outputs), tuple(call.variables), probes, True, strict)
 
     def derivative(*tangents: Any) -> Any:
         given = tuple(flatten(tangents)[0])
         if len(given) != len(call.variables):
             raise RuntimeError(f"{name}: expected one tangent for each of the {len(call.variables)} primals, but got {len(given)}")
-        return build(_gradients(products, probes, given, call.nested or _differentiated(*given)))
+        return build(gradients(products, probes, given, call.nested or _differentiated(*given)))
 
     return derivative, call.nested
 
@@ -218,12 +218,14 @@ def jacrev(func: Callable, argnums: Positions = 0, *, has_aux: bool = False, chu
     """
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"jacrev: `chunk_size` should be greater than 0, got {chunk_size}")
-    return _jacobian(func, argnums, has_aux, lambda output, variables, nested: _rows(output, variables, nested, False, chunk_size))
+    return _jacobian(
+        func, argnums, has_aux, lambda output, variables, nested: jacobian_by_rows(output, variables, nested, False, chunk_size)
+    )
 
 
 def jacfwd(func: Callable, argnums: Positions = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
     """What ``jacrev`` gives, column by column where the arguments have fewer elements than the output."""
-    return _jacobian(func, argnums, has_aux, _columns)
+    return _jacobian(func, argnums, has_aux, jacobian_by_columns)
 
 
 def hessian(func: Callable, argnums: Positions = 0) -> Callable:

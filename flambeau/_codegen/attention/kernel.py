@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flambeau._codegen.attention.blocks import NO_DIAGONAL, emit_gather_columns, emit_gather_rows, emit_scatter_rows
 from flambeau._codegen.attention.structure import LANES, Structure
-from flambeau._codegen.contract.kernel import SIGNATURE, base_address, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, base_address
 from flambeau._codegen.contract.micro import Walk, emit_micro
 from flambeau._codegen.contract.packing import address
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -25,7 +25,7 @@ class Kernel:
         self.structure, self.tile, self.dtypes = structure, structure.tile, dtypes
         if structure.mask is not None:
             self.dtypes = {**dtypes, "mask": structure.mask.dtype}
-        self.module, self.parameters = Module(instruction_sets(structure.target)), Parameters()
+        self.module, self.parameters = Module(structure.target.instruction_sets), Parameters()
         # Of operands whose rows are known to be neighbours several steps are taken at once.
         walks = {self.tile.rows: Walk(step=1, b=self.tile.lanes)}
         self.micros = {rows: emit_micro(self.module, self.tile, rows, False, walk=walks.get(rows, Walk())) for rows in self.tile.variants}

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile
 from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import Border, Side, address, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -71,7 +71,7 @@ def one_vector(tile: Tile) -> Tile:
 @cache
 def casting(structure: Casting) -> Code:
     """The kernel that computes tiles of the output."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(structure.target.instruction_sets), Parameters()
     _Emitter(module, parameters, structure).emit()
     return finished(module, parameters)
 

@@ -73,7 +73,7 @@ def contraction(structure: Structure) -> Code:
     It has a frame, writes the addresses of its functions there, and lets the walk begin. Behind the parameters that every contraction has come those
     that only one operand has, and the slot and the first byte of each operand.
     """
-    s, module, sections = structure, Module(instruction_sets(structure.target)), {"a": Parameters(), "b": Parameters()}
+    s, module, sections = structure, Module(structure.target.instruction_sets), {"a": Parameters(), "b": Parameters()}
     functions = {"fill": emit_fill(module), "sweep": emit_sweep(module, _sweep(s)), "walk": emit_walk(module)}
     for side in (s.a, s.b):
         functions[f"ready.{side.name}"] = emit_ready(module, sections[side.name], s.tile, side)
@@ -151,10 +151,6 @@ def _emit_kernel(module: Module, s: Structure, functions: dict[str, str], micros
     if s.tile.packing:
         amx.emit_release(f)
     f.ret()
-
-
-def instruction_sets(target: Target) -> list[str]:
-    return [feature[1:] for feature in target.features.split(",") if feature[:1] == "+"]
 
 
 def finished(module: Module, parameters: Parameters) -> Code:

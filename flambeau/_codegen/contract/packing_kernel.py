@@ -8,13 +8,7 @@ from typing import NamedTuple
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.bordered import emit_rows
-from flambeau._codegen.contract.kernel import (
-    SIGNATURE,
-    Code,
-    base_address,
-    finished,
-    instruction_sets,
-)  # fmt: skip
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import panels_of_rows
 from flambeau._codegen.contract.packing import Border, Side, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, Reader
@@ -33,7 +27,7 @@ class PackStructure(NamedTuple):
 @cache
 def packing(structure: PackStructure) -> Code:
     """The kernel that packs an operand into a temporary; a tile of it is one panel over one chunk (or, for matrix registers, block) of k."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(structure.target.instruction_sets), Parameters()
     (_emit_pairs if structure.side.is_paired else _emit_packing)(module, parameters, structure)
     return finished(module, parameters)
 
@@ -41,7 +35,7 @@ def packing(structure: PackStructure) -> Code:
 @cache
 def bordering(border: Border, name: str) -> Code:
     """The kernel that copies an operand with its border (``bordered``); a tile is a row along its last coordinate."""
-    module, parameters = Module(instruction_sets(border.target)), Parameters()
+    module, parameters = Module(border.target.instruction_sets), Parameters()
     f = module.function("kernel", SIGNATURE)
     read = parameters.reader(f, f.parameters[1])
     _, _, begin, end, _ = f.parameters

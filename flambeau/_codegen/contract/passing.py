@@ -13,7 +13,7 @@ from math import prod
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.choice import Choice
 from flambeau._codegen.contract.few_rows import Emitter, FewRows, axes_of, cheapest, described
-from flambeau._codegen.contract.kernel import Code, finished, instruction_sets
+from flambeau._codegen.contract.kernel import Code, finished
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.normal import Normal
 from flambeau._codegen.contract.packing import address
@@ -61,7 +61,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
 @cache
 def passing(structure: FewRows) -> Code:
     """The kernel that computes tiles of the output, each some columns of all rows."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(structure.target.instruction_sets), Parameters()
     _Emitter(module, parameters, structure).emit()
     return finished(module, parameters)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import address, nest
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -58,7 +58,7 @@ class Summing(NamedTuple):
 @cache
 def summing(structure: Summing) -> Code:
     """The kernel that computes tiles of the output."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(structure.target.instruction_sets), Parameters()
     _Emitter(module, parameters, structure).emit()
     return finished(module, parameters)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.fourier.passes import (
     PLANES,
@@ -81,7 +81,7 @@ class _Array:
 @cache
 def fourier(structure: Transform) -> Code:
     """The kernel."""
-    module, parameters = Module(instruction_sets(structure.target)), Parameters()
+    module, parameters = Module(structure.target.instruction_sets), Parameters()
     _Kernel(module, parameters, structure).emit()
     return finished(module, parameters)
 

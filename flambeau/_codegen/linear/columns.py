@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import emit_micro, panels_of_rows
 from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
@@ -54,7 +54,7 @@ class Columns:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        self.module, self.parameters = Module(instruction_sets(structure.target)), Parameters()
+        self.module, self.parameters = Module(structure.target.instruction_sets), Parameters()
         self.tile: Tile = register_tile(structure.dtype, structure.target)
         self.width, self.element = self.tile.width, self.tile.element
         self.micro = {}

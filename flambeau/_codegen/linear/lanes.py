@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from flambeau._codegen.contract.arithmetic import register_tile
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, instruction_sets
+from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.parameters import Parameters
 from flambeau._codegen.ir import Module, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.linear.columns import Structure
@@ -44,7 +44,7 @@ class Lanes:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        self.module, self.parameters = Module(instruction_sets(structure.target)), Parameters()
+        self.module, self.parameters = Module(structure.target.instruction_sets), Parameters()
         tile = register_tile(structure.dtype, structure.target)
         self.width, self.element, self.type = tile.width, tile.element, tile.type
         self.f = self.module.function("kernel", SIGNATURE)

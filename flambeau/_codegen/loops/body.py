@@ -6,9 +6,9 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 
-from flambeau._codegen import faults, near, scalar
+from flambeau._codegen import near, scalar
 from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64
-from flambeau._codegen.loops import interleaved, magnitudes, spreading, staging, tables, turned
+from flambeau._codegen.loops import guards, interleaved, magnitudes, spreading, staging, tables, turned
 from flambeau._codegen.loops.spec import EFFECTS, REVERSED, Instr, LoopSpec, Parameters, accesses_of, bounds_of
 from flambeau._codegen.scalar import Operand
 from flambeau._types import dtype as dtypes
@@ -83,35 +83,7 @@ class Body:
             self.depends.append(digits)
             self.phase.append(phase)
         self.phases = 1 + max(self.phase, default=0)
-        self._find_guards()
-
-    def _find_guards(self) -> None:
-        """Find the conditions *an index is outside of its bounds* that nothing uses but checks and choices of 0 instead of the index.
-
-        Hardly ever does one hold: the value of a guard is whether it does in any lane, and what is done if so is done aside. (Masks of 64-bit
-        numbers, and choices by them, were half of a gather's instructions with AVX2.)
-        """
-        users: dict[int, list[Instr]] = {}
-        for instr in self.instructions:
-            for argument in instr.args:
-                users.setdefault(argument, []).append(instr)
-
-        def is_guarded(user: Instr, number: int) -> bool:
-            if user.op == "check":  # which reports the index itself
-                return user.args == (number, self.instructions[number].args[0])
-            if user.attrs != ("where",) or user.args[0] != number or user.dtype is not dtypes.int64:
-                return False
-            zero = self.instructions[user.args[1]]
-            return zero.op == "constant" and zero.attrs[0] == 0
-
-        self.guards = frozenset(
-            number
-            for number, instr in enumerate(self.instructions)
-            if instr.attrs == ("outside",)
-            and self.instructions[instr.args[0]].dtype is dtypes.int64
-            and [self.is_vector(argument) for argument in instr.args] == [True, False, False]
-            and all(is_guarded(user, number) for user in users.get(number, ()))
-        )
+        self.guards = guards.find(self)
 
     def is_inner(self, number: int) -> bool:
         """Whether an instruction must be done at every position of the reduced digits."""
@@ -239,9 +211,9 @@ class Body:
             assert self.numbers is not None
             return scalar.load(f, f.offset(self.numbers, self.extras[number][0], "i64"), instr.dtype, 1)
         if number in self.guards:
-            return self._is_any_outside(instr, width)
+            return guards.holds(self, instr, width)
         if instr.args[0] in self.guards:
-            return self._guarded(instr, width, mask)
+            return guards.safe_index(self, instr, width, mask)
         operands = [self.widened(argument, width) for argument in instr.args]
         if instr.op == "cast":
             return scalar.cast(f, operands[0], self.instructions[instr.args[0]].dtype, instr.dtype)
@@ -271,42 +243,6 @@ class Body:
         if self.instructions[number].dtype is dtypes.bool and "avx512f" not in self.f.module.features:
             assert isinstance(value, Value)
             self.masks[value.text] = self.f.cast("sext", value, "i64")
-
-    # -- guards ----------------------------------------------------------------------------------------------------
-
-    def _is_any_outside(self, guard: Instr, width: int) -> Value:
-        f = self.f
-        index, low, high = (self.widened(argument, lanes) for argument, lanes in zip(guard.args, (width, 1, 1), strict=True))
-        assert isinstance(index, Value) and isinstance(low, Value) and isinstance(high, Value)
-        return faults.any_outside(f, f.sub(index, f.splat(low, width)), f.sub(high, low))
-
-    def _is_outside(self, guard: Instr, width: int) -> Value:
-        """The lanes in which a guard holds."""
-        found = scalar.emit(self.f, "outside", self.instructions[guard.args[0]].dtype, *[self.widened(each, width) for each in guard.args])
-        assert isinstance(found, Value)
-        return found
-
-    def _guarded(self, choice: Instr, width: int, mask: Value | None) -> Value:
-        """An index with 0 in the lanes in which a guard holds; if it was loaded, what is in memory is remembered, or a copy with the zeros."""
-        f = self.f
-        index, found = self.widened(choice.args[2], width), self.values[choice.args[0]]
-        assert isinstance(index, Value) and isinstance(found, Value)
-        safe, copy, where = f.alloca(index.type), f.alloca(index.type), f.alloca("ptr")
-        source = self.instructions[choice.args[2]]
-        is_loaded = source.op == "load" and not source.attrs[1] and self.spec.accesses[source.attrs[0]].vector == 1 and mask is None
-        f.store(index, safe)
-        if is_loaded:
-            f.store(self.pointer(source.attrs[0]), where)
-        with f.when(found):
-            fixed = f.select(self._is_outside(self.instructions[choice.args[0]], width), constant(index.type, 0), index)
-            f.store(fixed, safe)
-            if is_loaded:
-                f.store(fixed, copy)
-                f.store(copy, where)
-        result = f.load(safe, index.type)
-        if is_loaded:
-            self.read_again[result.text] = f.load(where, "ptr")
-        return result
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
@@ -544,53 +480,7 @@ class Body:
         if self.instructions[number].op == "store":
             self._store(number, width, mask)
         else:
-            self._check(number, width if self.is_vector(number) else 1, mask)
-
-    def _check(self, number: int, width: int, mask: Value | None) -> None:
-        f, instr = self.f, self.instructions[number]
-        access, check = instr.attrs
-        guard, detail = instr.args[0], self.widened(instr.args[1], width)
-        assert isinstance(detail, Value)
-        position = self.affine(access)
-        if guard in self.guards:
-            self._check_guarded(number, position, detail, mask)
-            return
-        condition = self.widened(guard, width)
-        assert isinstance(condition, Value)
-        if width == 1:
-            with f.when(condition):
-                faults.report(f, check, position, detail)
-            return
-        if mask is not None:
-            condition = f.binary("and", condition, mask)
-        lanes = f.cast("bitcast", condition, f"i{width}")
-        with f.when(f.compare("ne", lanes, 0)):
-            lane = f.cast("zext", f.intrinsic("cttz", lanes, constant("i1", 0)), "i64")  # along the lanes positions grow
-            step = self.strides[access].get(self.vector_digit, i64(0))
-            found = f.value(f"extractelement {detail.type} {detail.text}, i64 {lane.text}", "i64")
-            faults.report(f, check, f.add(position, f.mul(lane, step)), found)
-
-    def _check_guarded(self, number: int, position: Value, detail: Value, mask: Value | None) -> None:
-        """Look at one lane after the other, if there is one to report. (With vectors LLVM would move what this and ``_guarded`` share to where it
-        is always done.)"""
-        f, width = self.f, detail.width
-        access, check = self.instructions[number].attrs
-        guard = self.instructions[number].args[0]
-        found, of = self.values[guard], self.instructions[self.instructions[guard].args[0]].dtype
-        bounds = [self.widened(each, 1) for each in self.instructions[guard].args[1:]]
-        step = self.strides[access].get(self.vector_digit, i64(0))
-        assert isinstance(found, Value)
-        with f.when(found):
-            copy = f.alloca(detail.type)
-            f.store(detail, copy)
-            lanes = f.cast("zext", f.cast("bitcast", mask, f"i{width}"), "i64") if mask is not None else i64(-1)
-            with f.loop(0, width) as each:
-                here = f.load(f.offset(copy, each.index, "i64"), "i64")
-                is_lane = f.cast("trunc", f.binary("lshr", lanes, each.index), "i1")
-                is_outside = scalar.emit(f, "outside", of, here, *bounds)
-                assert isinstance(is_outside, Value)
-                with f.when(f.binary("and", is_lane, is_outside)):
-                    faults.report(f, check, f.add(position, f.mul(each.index, step)), here)
+            guards.check(self, number, width if self.is_vector(number) else 1, mask)
 
     def _store(self, number: int, width: int, mask: Value | None) -> None:
         f, instr = self.f, self.instructions[number]

@@ -54,7 +54,7 @@ def layout_of(address, arguments, count):
 
 
 def make_view(address, arguments, count):
-    """``_make_view(source, layout, operator, statics)`` of ``_ops/views.py``."""
+    """``view_of(source, layout, operator, statics)`` of ``_ops/views.py``."""
     state: State = PyLong_AsSsize_t(address)
     tape: Tape = state.tape
     source: Tensor = at(arguments)

@@ -19,7 +19,7 @@ from flambeau.distributed.checkpoint.metadata import (
     MetadataIndex,
     TensorStorageMetadata,
 )
-from flambeau.distributed.checkpoint.state_dict_saver import _Processes, _state
+from flambeau.distributed.checkpoint.state_dict_saver import Processes, contents_of
 from flambeau.distributed.checkpoint.stateful import Stateful
 from flambeau.distributed.tensor.dtensor import DTensor, local_of
 from flambeau.distributed.tensor.spec import local_shape_and_offset
@@ -132,8 +132,8 @@ def load(
     if checkpoint_id is not None:
         storage_reader.path = type(storage_reader.path)(checkpoint_id)
     reader, settings = storage_reader, planner or DefaultLoadPlanner()
-    state = _state(state_dict)
-    _Processes(process_group, no_dist).all_do("loading the checkpoint", lambda: (_read_all(state, reader, settings), None)[1])
+    state = contents_of(state_dict)
+    Processes(process_group, no_dist).all_do("loading the checkpoint", lambda: (_read_all(state, reader, settings), None)[1])
     for key, value in state_dict.items():
         if isinstance(value, Stateful):
             value.load_state_dict(state[key])

@@ -99,7 +99,7 @@ def _listed(told: list[list[tuple]], paths: dict[str, tuple], place: Any) -> Met
     return Metadata(found, paths, {}, StorageMeta(checkpoint_id=str(place), save_id=str(uuid.uuid4())), "1.0.0")
 
 
-class _Processes:
+class Processes:
     """Those that save or load together, or this one alone."""
 
     def __init__(self, group: Any, no_dist: bool) -> None:
@@ -146,7 +146,7 @@ def _sendable(error: BaseException) -> BaseException:
     )
 
 
-def _state(state_dict: dict[str, Any]) -> dict[str, Any]:
+def contents_of(state_dict: dict[str, Any]) -> dict[str, Any]:
     return {key: value.state_dict() if isinstance(value, Stateful) else value for key, value in state_dict.items()}
 
 
@@ -163,14 +163,14 @@ def _writer(checkpoint_id: Any, storage_writer: Any) -> FileSystemWriter:
 
 
 def _planned(
-    state_dict: dict[str, Any], writer: FileSystemWriter, planner: DefaultSavePlanner | None, processes: _Processes
+    state_dict: dict[str, Any], writer: FileSystemWriter, planner: DefaultSavePlanner | None, processes: Processes
 ) -> tuple[list[_Item], Metadata]:
     """What this process writes, and the list; the folder is ready then."""
     planner = planner or DefaultSavePlanner()
     made: list[_Item] = []
 
     def plan() -> tuple[list[tuple], dict[str, tuple]]:
-        values, paths = flattened(_state(state_dict), planner.flatten_state_dict)
+        values, paths = flattened(contents_of(state_dict), planner.flatten_state_dict)
         made.extend(_items(values, processes.rank))
         return [each.told() for each in made], paths
 
@@ -185,7 +185,7 @@ def _planned(
     return [each for each in made if owners[each.index] == processes.rank], listing
 
 
-def _written(writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, Any]], listing: Metadata, processes: _Processes) -> Metadata:
+def _written(writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, Any]], listing: Metadata, processes: Processes) -> Metadata:
     places = processes.all_do("writing the checkpoint", lambda: writer.write(processes.rank, contents))
     for theirs in places:
         listing.storage_data.update(theirs)
@@ -222,7 +222,7 @@ def save(
         >>> state
         {'weight': tensor([1., 1.]), 'epoch': 3}
     """
-    processes = _Processes(process_group, no_dist)
+    processes = Processes(process_group, no_dist)
     writer = _writer(checkpoint_id, storage_writer)
     items, listing = _planned(state_dict, writer, planner, processes)
     return _written(writer, ((each.index, writer.content(each.value)) for each in items), listing, processes)
@@ -280,7 +280,7 @@ def async_save(
     wanted = [name for name, value in others.items() if value is not None and name not in ("async_checkpointer_type", "use_collectives")]
     if wanted:
         raise NotImplementedError(f"async_save does not support {', '.join(wanted)}")
-    processes = _Processes(process_group, no_dist)
+    processes = Processes(process_group, no_dist)
     writer = _writer(checkpoint_id, storage_writer)
     items, listing = _planned(state_dict, writer, planner, processes)
     contents = [(each.index, writer.content(each.value)) for each in items]

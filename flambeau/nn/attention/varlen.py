@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import flambeau
@@ -61,6 +62,25 @@ def varlen_attn(
     """
     if block_table is not None:
         raise NotImplementedError("varlen_attn with a block_table: keys in pages are not known here, put them one behind the other")
+    _check_shapes(query, key, value, enable_gqa)
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    has_logarithms = return_aux is not None and return_aux.lse
+    outputs, logarithms = [], []
+    for own, seen in _sequences(cu_seq_q, query.shape[0], cu_seq_k, key.shape[0], seqused_k):
+        q, k, v = query[own].transpose(0, 1), key[seen].transpose(0, 1), value[seen].transpose(0, 1)
+        mask = _window(q.shape[1], k.shape[1], window_size)
+        attended = flambeau.nn.functional.scaled_dot_product_attention(
+            q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), mask, scale=factor, enable_gqa=q.shape[0] != k.shape[0]
+        )
+        outputs.append(attended[0].transpose(0, 1))
+        if has_logarithms:
+            scores = q @ k.repeat_interleave(q.shape[0] // k.shape[0], 0).mT * factor
+            logarithms.append((scores if mask is None else scores.masked_fill(~mask, -math.inf)).float().logsumexp(-1))
+    output = flambeau.cat(outputs) if outputs else query.new_zeros(query.shape)
+    return (output, flambeau.cat(logarithms, 1)) if has_logarithms else output
+
+
+def _check_shapes(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> None:
     if query.dim() != 3 or key.dim() != 3 or value.shape[:2] != key.shape[:2]:
         raise ValueError(
             f"varlen_attn takes query (T_q, H, D), key and value (T_k, H, D), not {tuple(query.shape)}, {tuple(key.shape)}, {tuple(value.shape)}"
@@ -68,27 +88,16 @@ def varlen_attn(
     heads, shared = query.shape[1], key.shape[1]
     if heads != shared and (not enable_gqa or heads % shared):
         raise ValueError(f"varlen_attn: {heads} heads of queries and {shared} of keys; with enable_gqa these have to divide those")
-    starts_q = _positions("cu_seq_q", cu_seq_q, query.shape[0])
-    starts_k = starts_q if cu_seq_k is None else _positions("cu_seq_k", cu_seq_k, key.shape[0])
-    if len(starts_q) != len(starts_k):
-        raise ValueError(f"cu_seq_q is of {len(starts_q) - 1} sequences, cu_seq_k of {len(starts_k) - 1}")
-    used = None if seqused_k is None else seqused_k.tolist()
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    outputs, logarithms = [], []
-    for number, (begin, end) in enumerate(zip(starts_q, starts_q[1:])):
-        first, last = starts_k[number : number + 2]
-        last = last if used is None else first + used[number]
-        q, k, v = query[begin:end].transpose(0, 1), key[first:last].transpose(0, 1), value[first:last].transpose(0, 1)
-        mask = _window(end - begin, last - first, window_size)
-        attended = flambeau.nn.functional.scaled_dot_product_attention(
-            q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), mask, scale=factor, enable_gqa=heads != shared
-        )
-        outputs.append(attended[0].transpose(0, 1))
-        if return_aux is not None and return_aux.lse:
-            scores = q @ k.repeat_interleave(heads // shared, 0).mT * factor
-            logarithms.append((scores if mask is None else scores.masked_fill(~mask, -math.inf)).float().logsumexp(-1))
-    output = flambeau.cat(outputs) if outputs else query.new_zeros(query.shape)
-    return (output, flambeau.cat(logarithms, 1)) if return_aux is not None and return_aux.lse else output
+
+
+def _sequences(starts_q: Tensor, queries: int, starts_k: Tensor | None, keys: int, used: Tensor | None) -> Iterator[tuple[slice, slice]]:
+    """Where each sequence's queries lie, and the keys that count for it."""
+    own = _positions("cu_seq_q", starts_q, queries)
+    seen = own if starts_k is None else _positions("cu_seq_k", starts_k, keys)
+    if len(own) != len(seen):
+        raise ValueError(f"cu_seq_q is of {len(own) - 1} sequences, cu_seq_k of {len(seen) - 1}")
+    ends = seen[1:] if used is None else [first + count for first, count in zip(seen, used.tolist())]
+    return zip(map(slice, own, own[1:]), map(slice, seen, ends))
 
 
 def _positions(name: str, positions: Tensor, length: int) -> list[int]:

@@ -46,10 +46,7 @@ from flambeau.nn.functional._activation import (
     threshold,
     threshold_,
 )
-from flambeau.nn.functional._attention import (
-    multi_head_attention_forward,
-    scaled_dot_product_attention,
-)
+from flambeau.nn.functional._attention import scaled_dot_product_attention
 from flambeau.nn.functional._convolution import (
     conv1d,
     conv2d,
@@ -121,6 +118,7 @@ from flambeau.nn.functional._loss import (
     nll_loss,
     poisson_nll_loss,
 )
+from flambeau.nn.functional._multi_head_attention import multi_head_attention_forward
 from flambeau.nn.functional._normalization import (
     batch_norm,
     group_norm,

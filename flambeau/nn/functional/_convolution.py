@@ -186,7 +186,10 @@ def conv3d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Computes the cross-correlation of a volume (N, C_in, D, H, W) with ``weight``; see :func:`conv2d`."""
+    """Computes the cross-correlation of a volume with ``weight``; arguments and errors are those of :func:`conv2d`, with one more dimension.
+
+    (N, C_in, D, H, W) and a weight of (C_out, C_in / groups, kernel_d, kernel_h, kernel_w) to (N, C_out, D_out, H_out, W_out).
+    """
     return convolve(3, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -200,7 +203,10 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Tensor:
-    """Computes the transposed convolution of a signal (N, C_in, L); see :func:`conv_transpose2d`."""
+    """Computes the transposed convolution of a signal; arguments and errors are those of :func:`conv_transpose2d`, with one dimension less.
+
+    (N, C_in, L) and a weight of (C_in, C_out / groups, kernel) to (N, C_out, L_out).
+    """
     return convolve_transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -233,6 +239,10 @@ def conv_transpose2d(
 
     Raises:
         RuntimeError: the shapes do not fit; the message has the formula with its numbers.
+
+    Example:
+        >>> flambeau.nn.functional.conv_transpose2d(flambeau.ones(1, 3, 5, 5), flambeau.ones(3, 2, 3, 3), stride=2).shape
+        torch.Size([1, 2, 11, 11])
     """
     return convolve_transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -247,5 +257,8 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Tensor:
-    """Computes the transposed convolution of a volume (N, C_in, D, H, W); see :func:`conv_transpose2d`."""
+    """Computes the transposed convolution of a volume; arguments and errors are those of :func:`conv_transpose2d`, with one more dimension.
+
+    (N, C_in, D, H, W) and a weight of (C_in, C_out / groups, kernel_d, kernel_h, kernel_w) to (N, C_out, D_out, H_out, W_out).
+    """
     return convolve_transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)

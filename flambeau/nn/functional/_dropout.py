@@ -37,7 +37,7 @@ def _channel_noise(input: Tensor, keep: float) -> Tensor:
     return flambeau.empty(shape, dtype=input.dtype, device=input.device).bernoulli_(keep)
 
 
-def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+def feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     if input.numel() == 0 or p == 0.0 or not training:
         return input
     if p == 1.0:
@@ -73,9 +73,9 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
 
 def _batched_feature_dropout(input: Tensor, p: float, training: bool, inplace: bool, dims: int) -> Tensor:
     if input.dim() == dims:
-        return _feature_dropout(input, p, training, inplace)
+        return feature_dropout(input, p, training, inplace)
     batch = input.unsqueeze_(0) if inplace else input.unsqueeze(0)
-    result = _feature_dropout(batch, p, training, inplace)
+    result = feature_dropout(batch, p, training, inplace)
     return result.squeeze_(0) if inplace else result.squeeze(0)
 
 
@@ -111,7 +111,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "interpreted as shape (N, C, L), where C is the channel dim. Use dropout1d instead.",
             stacklevel=2,
         )
-    return _feature_dropout(input, p, training, inplace)
+    return feature_dropout(input, p, training, inplace)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

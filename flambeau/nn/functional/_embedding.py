@@ -52,7 +52,7 @@ def padding_row(padding_idx: int | None, rows: int) -> int | None:
     return padding_idx % rows
 
 
-def _renormalize(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
+def renormalize(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
     """Scales the rows that are looked up, and whose norm exceeds ``max_norm``, down to it, in place."""
     with flambeau.no_grad():
         used = rows.reshape(-1)
@@ -91,7 +91,7 @@ def embedding(
         raise RuntimeError(f"'weight' must be 2-D, got shape {shape_text(weight)}")
     row = padding_row(padding_idx, weight.size(0))
     if max_norm is not None:
-        _renormalize(weight, input, max_norm, norm_type)
+        renormalize(weight, input, max_norm, norm_type)
     return flambeau.embedding(weight, input, -1 if row is None else row, scale_grad_by_freq, sparse)
 
 
@@ -131,7 +131,7 @@ def embedding_bag(
     bags = sizes.size(0)
     row = padding_row(padding_idx, weight.size(0))
     if max_norm is not None:
-        _renormalize(weight, flat, max_norm, norm_type)
+        renormalize(weight, flat, max_norm, norm_type)
     vectors = flambeau.embedding(weight, flat, -1 if row is None else row, scale_grad_by_freq, sparse)
     counted = None if row is None else flat != row
     if mode == "max":

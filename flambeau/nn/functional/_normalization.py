@@ -92,14 +92,17 @@ def instance_norm(
 
 
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Normalises every group of channels of every sample on its own (Wu and He 2018, arXiv:1803.08494).
+    """Normalises every group of channels of every sample on its own: (x - mean) / √(var + eps) · weight + bias (Wu and He 2018, arXiv:1803.08494).
 
     Args:
         input: (N, C, ...).
         num_groups: into how many groups the C channels are split.
         weight: (C).
         bias: (C).
-        eps: added to the variance.
+        eps: added to the variance, which is that of the population.
+
+    Returns:
+        (N, C, ...).
 
     Raises:
         RuntimeError: C is not divisible by ``num_groups``, or a shape does not fit.

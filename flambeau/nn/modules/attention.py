@@ -8,7 +8,7 @@ import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn.functional._attention import canonical_mask
+from flambeau.nn.functional._multi_head_attention import canonical_mask
 from flambeau.nn.modules.linear import NonDynamicallyQuantizableLinear
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
@@ -126,6 +126,9 @@ class MultiheadAttention(Module):
             attn_mask: (L, S) or (N · heads, L, S); pairs that do not take part, or numbers that are added.
             average_attn_weights: whether the weights are averaged over the heads.
             is_causal: says that ``attn_mask`` is the causal one.
+
+        Returns:
+            The outputs in the shape of ``query``, and the weights (N, L, S), or (N, heads, L, S) if they are not averaged, or ``None``.
         """
         if query.is_nested or key.is_nested or value.is_nested:
             from flambeau.nested.attention import multi_head_attention
@@ -136,11 +139,7 @@ class MultiheadAttention(Module):
         attn_mask = canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False)
         batched = query.dim() == 3
         if self.batch_first and batched:
-            # Equal tensors stay equal, so that they are projected at once.
-            same_value, same_query = value is key, query is key
-            key = key.transpose(0, 1)
-            value = key if same_value else value.transpose(0, 1)
-            query = key if same_query else query.transpose(0, 1)
+            query, key, value = _sequences_first(query, key, value)
         output, weights = F.multi_head_attention_forward(
             query,
             key,
@@ -167,3 +166,9 @@ class MultiheadAttention(Module):
             is_causal=is_causal,
         )
         return (output.transpose(0, 1) if self.batch_first and batched else output), weights
+
+
+def _sequences_first(*tensors: Tensor) -> list[Tensor]:
+    """(N, L, E) as (L, N, E); what is the same tensor stays the same, so that it is projected once."""
+    turned = {id(tensor): tensor.transpose(0, 1) for tensor in tensors}
+    return [turned[id(tensor)] for tensor in tensors]

@@ -42,6 +42,8 @@ class _Affine(Module):
 class GroupNorm(_Affine):
     """Normalises each group of channels of each sample on its own (Wu and He 2018, arXiv:1803.08494).
 
+    (x - mean) / √(var + eps) · weight + bias, where mean and var (that of the population) are those of the C / num_groups channels of a group, in training and evaluation alike.
+
     Args:
         num_groups: into how many groups the channels are split.
         num_channels: C.

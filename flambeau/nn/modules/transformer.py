@@ -10,7 +10,7 @@ import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn.functional._attention import canonical_mask
+from flambeau.nn.functional._multi_head_attention import canonical_mask
 from flambeau.nn.modules.attention import MultiheadAttention
 from flambeau.nn.modules.container import ModuleList
 from flambeau.nn.modules.dropout import Dropout

@@ -124,7 +124,7 @@ class StackDataset(Dataset[T_co]):
         return self._join([dataset[index] for dataset in self._parts()])
 
     def __getitems__(self, indices: list) -> list:
-        columns = [_samples(dataset, indices) for dataset in self._parts()]
+        columns = [samples_at(dataset, indices) for dataset in self._parts()]
         return [self._join(row) for row in zip(*columns, strict=True)]
 
     def __len__(self) -> int:
@@ -207,13 +207,13 @@ class Subset(Dataset[T_co]):
         return self.dataset[self.indices[index]]
 
     def __getitems__(self, indices: list[int]) -> list[T_co]:
-        return _samples(self.dataset, [self.indices[i] for i in indices])
+        return samples_at(self.dataset, [self.indices[i] for i in indices])
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-def _samples(dataset: Any, indices: list) -> list:
+def samples_at(dataset: Any, indices: list) -> list:
     """The samples at ``indices``, in one call if the dataset can do that."""
     getitems = getattr(dataset, "__getitems__", None)
     if not callable(getitems):

@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from ._records import RecordWriter as RecordWriter
-from .reader import SummaryReader as SummaryReader
-from .writer import FileWriter as FileWriter
-from .writer import SummaryWriter as SummaryWriter
+from flambeau.utils.tensorboard._records import RecordWriter as RecordWriter
+from flambeau.utils.tensorboard.reader import SummaryReader as SummaryReader
+from flambeau.utils.tensorboard.writer import FileWriter as FileWriter
+from flambeau.utils.tensorboard.writer import SummaryWriter as SummaryWriter
 
 __all__ = ["FileWriter", "RecordWriter", "SummaryReader", "SummaryWriter"]

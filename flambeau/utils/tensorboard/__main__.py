@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from . import _storage as storage
-from .reader import Scalars, SummaryReader
+from flambeau.utils.tensorboard import _storage as storage
+from flambeau.utils.tensorboard.reader import Scalars, SummaryReader
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of a Braille character, by row and column
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _media as media
+from flambeau.utils.tensorboard import _media as media
 
 _ENCODED_IN_NAMES = str.maketrans({"%": "%25", "/": "%2f", "\\": "%5c"})
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "'": "\\'", "\\": "\\\\"}

@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from . import _background, _convert
-from . import _messages as messages
-from . import _wire as wire
-from ._records import event, frame, scalar_records
-from ._storage import LocalFile, RemoteFile, new_event_file
+from flambeau.utils.tensorboard import _background, _convert
+from flambeau.utils.tensorboard import _messages as messages
+from flambeau.utils.tensorboard import _wire as wire
+from flambeau.utils.tensorboard._records import event, frame, scalar_records
+from flambeau.utils.tensorboard._storage import LocalFile, RemoteFile, new_event_file
 
 SOFT_LIMIT = 1 << 13  # entries at which the background thread no longer lingers
 _HARD_LIMIT = 1 << 16  # entries at which the caller drains the queue himself

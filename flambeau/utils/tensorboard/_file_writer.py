@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from . import _convert
-from ._event_file import EventFile
-from ._messages import Event, Summary, graph_payload, run_metadata_payload
+from flambeau.utils.tensorboard import _convert
+from flambeau.utils.tensorboard._event_file import EventFile
+from flambeau.utils.tensorboard._messages import Event, Summary, graph_payload, run_metadata_payload
 
 
 class FileWriter:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from . import _messages as messages
-from . import _wire as wire
+from flambeau.utils.tensorboard import _messages as messages
+from flambeau.utils.tensorboard import _wire as wire
 
 _PRODUCER = 22  # the version of GraphDef that TensorBoard expects
 

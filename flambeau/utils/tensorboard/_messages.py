@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import _wire as wire
-from ._records import EVENT_SUMMARY, SUMMARY_VALUE, VALUE_TAG, event
+from flambeau.utils.tensorboard import _wire as wire
+from flambeau.utils.tensorboard._records import EVENT_SUMMARY, SUMMARY_VALUE, VALUE_TAG, event
 
 DT_FLOAT, DT_DOUBLE, DT_INT32, DT_UINT8, DT_INT16, DT_INT8, DT_STRING, DT_COMPLEX64, DT_INT64, DT_BOOL = range(1, 11)
 DT_UINT16, DT_COMPLEX128, DT_HALF, DT_UINT32, DT_UINT64 = 17, 18, 19, 22, 23

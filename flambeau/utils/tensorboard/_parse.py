@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import _messages as messages
-from . import _records
-from . import _wire as wire
-from ._crc import crc32c, crc32c_columns, mask
-from ._records import FRAME_SIZE, HEADER_SIZE
+from flambeau.utils.tensorboard import _messages as messages
+from flambeau.utils.tensorboard import _records
+from flambeau.utils.tensorboard import _wire as wire
+from flambeau.utils.tensorboard._crc import crc32c, crc32c_columns, mask
+from flambeau.utils.tensorboard._records import FRAME_SIZE, HEADER_SIZE
 
 _LONG = 256  # bytes; longer records are few, and checked one by one
 _LONGEST = 1 << 31  # bytes that no message has (protobuf's limit); a header that says more is damage, whatever its checksum

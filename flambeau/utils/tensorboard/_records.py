@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _wire as wire
-from ._crc import crc32c, crc32c_columns, mask
+from flambeau.utils.tensorboard import _wire as wire
+from flambeau.utils.tensorboard._crc import crc32c, crc32c_columns, mask
 
 HEADER_SIZE = 12
 FRAME_SIZE = 16

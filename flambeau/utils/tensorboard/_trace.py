@@ -16,9 +16,8 @@ from flambeau._tape.storage import Storage
 from flambeau._tape.tape import LOCAL, Tape
 from flambeau._tape.trie import TrieNode
 from flambeau._types.layout import Layout
-
-from ._graph import GraphNode, graph_def, run_metadata
-from ._messages import Message
+from flambeau.utils.tensorboard._graph import GraphNode, graph_def, run_metadata
+from flambeau.utils.tensorboard._messages import Message
 
 
 class _Segment(NamedTuple):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _parse
-from . import _storage as storage
+from flambeau.utils.tensorboard import _parse
+from flambeau.utils.tensorboard import _storage as storage
 
 _READ_AT_ONCE = 1 << 24
 

@@ -11,13 +11,13 @@ import numbers
 
 import numpy as np
 
-from . import _media as media
-from . import _messages as messages
-from . import _wire as wire
-from ._convert import array, dtype_name, is_array, is_tensor, shape, size
-from ._convert import scalar as checked_scalar
-from ._messages import Summary, value
-from ._records import VALUE_SIMPLE
+from flambeau.utils.tensorboard import _media as media
+from flambeau.utils.tensorboard import _messages as messages
+from flambeau.utils.tensorboard import _wire as wire
+from flambeau.utils.tensorboard._convert import array, dtype_name, is_array, is_tensor, shape, size
+from flambeau.utils.tensorboard._convert import scalar as checked_scalar
+from flambeau.utils.tensorboard._messages import Summary, value
+from flambeau.utils.tensorboard._records import VALUE_SIMPLE
 
 _VALUE_IMAGE, _VALUE_HISTOGRAM, _VALUE_AUDIO = 4, 5, 6
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _convert, _embedding, summary
-from . import _media as media
-from . import _storage as storage
-from ._event_file import SOFT_LIMIT, EventFile, Later, tag_bytes
-from ._file_writer import FileWriter
-from ._graph import load_onnx_graph
-from ._messages import Summary
+from flambeau.utils.tensorboard import _convert, _embedding, summary
+from flambeau.utils.tensorboard import _media as media
+from flambeau.utils.tensorboard import _storage as storage
+from flambeau.utils.tensorboard._event_file import SOFT_LIMIT, EventFile, Later, tag_bytes
+from flambeau.utils.tensorboard._file_writer import FileWriter
+from flambeau.utils.tensorboard._graph import load_onnx_graph
+from flambeau.utils.tensorboard._messages import Summary
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -380,7 +380,7 @@ class SummaryWriter:
             verbose: Print the graph, too.
             use_strict_trace: Without effect: containers may change while the network runs.
         """
-        from ._trace import graph
+        from flambeau.utils.tensorboard._trace import graph
 
         self._get_file_writer().add_graph(graph(model, input_to_model, verbose))
 

@@ -16,7 +16,7 @@ def box_area(boxes: flambeau.Tensor) -> flambeau.Tensor:
         >>> box_area(flambeau.tensor([[0.0, 0.0, 2.0, 3.0]]))
         tensor([6.])
     """
-    x1, y1, x2, y2 = _wide(boxes).unbind(-1)
+    x1, y1, x2, y2 = widened(boxes).unbind(-1)
     return (x2 - x1) * (y2 - y1)
 
 
@@ -27,7 +27,7 @@ def box_iou(boxes1: flambeau.Tensor, boxes2: flambeau.Tensor) -> flambeau.Tensor
         >>> box_iou(flambeau.tensor([[0.0, 0.0, 2.0, 2.0]]), flambeau.tensor([[1.0, 0.0, 3.0, 2.0]]))
         tensor([[0.3333]])
     """
-    first, second = _wide(boxes1)[:, None], _wide(boxes2)[None]
+    first, second = widened(boxes1)[:, None], widened(boxes2)[None]
     sides = flambeau.minimum(first[..., 2:], second[..., 2:]) - flambeau.maximum(first[..., :2], second[..., :2])
     sides = sides.clamp(min=0)
     shared = sides[..., 0] * sides[..., 1]
@@ -126,7 +126,7 @@ def remove_small_boxes(boxes: flambeau.Tensor, min_size: float) -> flambeau.Tens
     return flambeau.where((sides >= min_size).all(1))[0]
 
 
-def _wide(boxes: flambeau.Tensor) -> flambeau.Tensor:
+def widened(boxes: flambeau.Tensor) -> flambeau.Tensor:
     """The boxes in a dtype in which areas do not overflow."""
     if boxes.is_floating_point():
         return boxes if boxes.dtype in (flambeau.float32, flambeau.float64) else boxes.float()

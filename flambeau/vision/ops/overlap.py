@@ -5,7 +5,7 @@ from __future__ import annotations
 import flambeau
 from flambeau import Tensor
 from flambeau.nn.functional import binary_cross_entropy_with_logits
-from flambeau.vision.ops.boxes import _wide, box_area
+from flambeau.vision.ops.boxes import box_area, widened
 
 __all__ = ["generalized_box_iou", "generalized_box_iou_loss", "sigmoid_focal_loss"]
 
@@ -17,7 +17,7 @@ def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
         >>> generalized_box_iou(flambeau.tensor([[0.0, 0.0, 1.0, 1.0]]), flambeau.tensor([[2.0, 0.0, 3.0, 1.0]]))
         tensor([[-0.3333]])
     """
-    return _generalized(_wide(boxes1)[:, None], _wide(boxes2)[None])
+    return _generalized(widened(boxes1)[:, None], widened(boxes2)[None])
 
 
 def _generalized(first: Tensor, second: Tensor, eps: float = 0.0) -> Tensor:
@@ -30,7 +30,7 @@ def _generalized(first: Tensor, second: Tensor, eps: float = 0.0) -> Tensor:
 
 def generalized_box_iou_loss(boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: float = 1e-7) -> Tensor:
     """1 - the generalized intersection over union of each box (N, 4) with its partner."""
-    return _reduced(1 - _generalized(_wide(boxes1), _wide(boxes2), eps), reduction)
+    return _reduced(1 - _generalized(widened(boxes1), widened(boxes2), eps), reduction)
 
 
 def sigmoid_focal_loss(inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2, reduction: str = "none") -> Tensor:

@@ -8,12 +8,7 @@ import pytest
 import flambeau
 from flambeau import linalg
 from flambeau.autograd import gradcheck, gradgradcheck
-
-
-def values(*shape: int, complex: bool = False) -> np.ndarray:
-    random = np.random.default_rng(9)
-    real = random.standard_normal(shape)
-    return real + 1j * random.standard_normal(shape) if complex else real
+from tests._ops.linalg.matrices import values
 
 
 @pytest.mark.parametrize("complex", [False, True])

@@ -8,12 +8,9 @@ import pytest
 import flambeau
 from flambeau import linalg
 from flambeau.autograd import gradcheck
+from tests._ops.linalg.matrices import values
 
 ORDERS = ["fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf]
-
-
-def values(*shape: int) -> np.ndarray:
-    return np.random.default_rng(4).standard_normal(shape)
 
 
 @pytest.mark.parametrize("order", ORDERS)

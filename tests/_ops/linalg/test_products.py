@@ -9,12 +9,7 @@ import scipy.linalg
 import flambeau
 from flambeau import linalg
 from flambeau.autograd import gradcheck, gradgradcheck
-
-
-def values(*shape: int, complex: bool = False) -> np.ndarray:
-    random = np.random.default_rng(2)
-    real = random.standard_normal(shape)
-    return real + 1j * random.standard_normal(shape) if complex else real
+from tests._ops.linalg.matrices import values
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 30.0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.utils.data._utils.collate import default_collate
 from flambeau.utils.data._utils.owned import owned
-from flambeau.utils.data.dataset import IterableDataset, TensorDataset, _samples
+from flambeau.utils.data.dataset import IterableDataset, TensorDataset, samples_at
 
 __all__ = ["fetcher"]
 
@@ -27,14 +27,14 @@ def fetcher(dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last:
         return lambda index: collate_fn(dataset[index])
     if collate_fn is default_collate and type(dataset) is TensorDataset:
         return lambda indices: _rows(dataset, indices)
-    return lambda indices: collate_fn(_samples(dataset, indices))
+    return lambda indices: collate_fn(samples_at(dataset, indices))
 
 
 def _rows(dataset: TensorDataset, indices: Any) -> Any:
     """What collating the samples one by one gives, with one gather per tensor if the indices are plain integers."""
     if type(indices) is list and all(type(index) is int for index in indices):
         return list(dataset[owned(np.array(indices))])
-    return default_collate(_samples(dataset, indices))
+    return default_collate(samples_at(dataset, indices))
 
 
 def _from_stream(dataset: IterableDataset, auto_collation: bool, collate_fn: Callable, drop_last: bool) -> Callable[[Any], Any]:

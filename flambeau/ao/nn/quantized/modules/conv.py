@@ -8,7 +8,7 @@ import flambeau
 from flambeau import Tensor, nn
 from flambeau.ao.nn import intrinsic as nni
 from flambeau.ao.nn.intrinsic import qat as nniqat
-from flambeau.ao.nn.quantized.modules.linear import _observed
+from flambeau.ao.nn.quantized.modules.linear import observed
 from flambeau.ao.nn.quantized.modules.utils import WeightedQuantizedModule, parameters_of, quantize_weight
 from flambeau.ao.tensors import products
 from flambeau.ao.tensors.products import Packed
@@ -136,9 +136,9 @@ class _ConvNd(WeightedQuantizedModule):
             bn = mod.bn
             weight, bias = nn.utils.fuse_conv_bn_weights(weight, bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
         if hasattr(mod, "weight_fake_quant"):
-            observer = mod.weight_fake_quant if use_precomputed_fake_quant else _observed(mod.weight_fake_quant, weight)
+            observer = mod.weight_fake_quant if use_precomputed_fake_quant else observed(mod.weight_fake_quant, weight)
         else:
-            observer = _observed(mod.qconfig.weight(), weight)
+            observer = observed(mod.qconfig.weight(), weight)
         made = cls._of(inner, quantize_weight(weight, observer), bias)
         made.scale, made.zero_point = scale, zero_point
         return made

@@ -133,14 +133,14 @@ class Linear(WeightedQuantizedModule):
         weight, bias = fused_parameters(mod) if isinstance(mod, LinearBn1d) else (inner.weight, inner.bias)
         observer = mod.weight_fake_quant if hasattr(mod, "weight_fake_quant") else mod.qconfig.weight()
         if not use_precomputed_fake_quant or inner is not mod:
-            _observed(observer, weight)
+            observed(observer, weight)
         made = cls(inner.in_features, inner.out_features)
         made.set_weight_bias(quantize_weight(weight, observer), bias)
         made.scale, made.zero_point = scale, zero_point
         return made
 
 
-def _observed(observer: Any, weight: Tensor) -> Any:
+def observed(observer: Any, weight: Tensor) -> Any:
     """The observer, after it has seen the weight."""
     observer(weight.detach())
     return observer

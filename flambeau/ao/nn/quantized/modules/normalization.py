@@ -87,7 +87,7 @@ def _instance_norm(rank: int) -> Any:
 InstanceNorm1d, InstanceNorm2d, InstanceNorm3d = (_instance_norm(rank) for rank in (1, 2, 3))
 
 
-def _batch_norm(rank: int, relu: bool = False) -> Any:
+def quantized_batch_norm(rank: int, relu: bool = False) -> Any:
     base: Any = nn.BatchNorm2d if rank == 2 else nn.BatchNorm3d
 
     def init(self: Any, num_features: int, eps: float = 1e-5, momentum: float = 0.1, device: Any = None, dtype: Any = None) -> None:

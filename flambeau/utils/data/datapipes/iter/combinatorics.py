@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.utils.data.datapipes._decorator import functional_datapipe
 from flambeau.utils.data.datapipes.datapipe import IterDataPipe
-from flambeau.utils.data.datapipes.iter.utils import _length
+from flambeau.utils.data.datapipes.iter.utils import length_of
 from flambeau.utils.data.sampler import Sampler, SequentialSampler, random_seed
 
 __all__ = ["SamplerIterDataPipe", "ShufflerIterDataPipe"]
@@ -38,7 +38,7 @@ class SamplerIterDataPipe(IterDataPipe):
         return iter(self.sampler)
 
     def __len__(self) -> int:
-        return _length(self, self.sampler)
+        return length_of(self, self.sampler)
 
 
 @functional_datapipe("shuffle")
@@ -96,4 +96,4 @@ class ShufflerIterDataPipe(IterDataPipe):
             yield buffer.pop(self._rng.randint(0, len(buffer) - 1))
 
     def __len__(self) -> int:
-        return _length(self, self.datapipe)
+        return length_of(self, self.datapipe)

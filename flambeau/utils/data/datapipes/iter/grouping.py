@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.utils.data.datapipes._decorator import functional_datapipe
 from flambeau.utils.data.datapipes.datapipe import DataChunk, IterDataPipe
-from flambeau.utils.data.datapipes.iter.utils import _length
+from flambeau.utils.data.datapipes.iter.utils import length_of
 from flambeau.utils.data.datapipes.utils.common import _check_unpickable_fn
 
 __all__ = ["BatcherIterDataPipe", "GrouperIterDataPipe", "UnBatcherIterDataPipe"]
@@ -46,7 +46,7 @@ class BatcherIterDataPipe(IterDataPipe):
             yield self.wrapper_class(batch)
 
     def __len__(self) -> int:
-        samples = _length(self, self.datapipe)
+        samples = length_of(self, self.datapipe)
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
 

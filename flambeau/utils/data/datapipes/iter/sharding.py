@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.utils.data.datapipes._decorator import functional_datapipe
 from flambeau.utils.data.datapipes.datapipe import IterDataPipe
-from flambeau.utils.data.datapipes.iter.utils import _length
+from flambeau.utils.data.datapipes.iter.utils import length_of
 
 __all__ = ["SHARDING_PRIORITIES", "ShardingFilterIterDataPipe"]
 
@@ -67,5 +67,5 @@ class ShardingFilterIterDataPipe(IterDataPipe):
                 yield sample
 
     def __len__(self) -> int:
-        samples = _length(self, self.source_datapipe)
+        samples = length_of(self, self.source_datapipe)
         return samples // self.num_of_instances + (self.instance_id < samples % self.num_of_instances)

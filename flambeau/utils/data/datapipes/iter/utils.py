@@ -42,10 +42,10 @@ class IterableWrapperIterDataPipe(IterDataPipe):
         yield from source
 
     def __len__(self) -> int:
-        return _length(self, self.iterable)
+        return length_of(self, self.iterable)
 
 
-def _length(pipe: Any, source: Any) -> int:
+def length_of(pipe: Any, source: Any) -> int:
     """``len(source)``, or a TypeError that names ``pipe``."""
     if not hasattr(source, "__len__"):
         raise TypeError(f"{type(pipe).__name__} instance doesn't have valid length")

@@ -9,7 +9,7 @@ from flambeau import Tensor
 from flambeau._types.dtype import dtype as DType
 from flambeau.ao.nn import intrinsic as nni
 from flambeau.ao.nn.quantized.modules import linear
-from flambeau.ao.nn.quantized.modules.linear import _observed
+from flambeau.ao.nn.quantized.modules.linear import observed
 from flambeau.ao.nn.quantized.modules.utils import quantize_weight
 from flambeau.ao.tensors import products
 
@@ -62,7 +62,7 @@ def weight_observer(mod: Any, inner: Any) -> Any:
     config = getattr(mod, "qconfig", None)
     observer = (config if config is not None and config.weight is not None else default_dynamic_qconfig).weight()
     require_qint8(observer.dtype)
-    return _observed(observer, inner.weight)
+    return observed(observer, inner.weight)
 
 
 def require_qint8(dtype: DType) -> None:

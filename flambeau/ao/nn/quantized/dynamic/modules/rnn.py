@@ -8,7 +8,7 @@ import flambeau
 from flambeau import Tensor, nn
 from flambeau._types.dtype import dtype as DType
 from flambeau.ao.nn.quantized.dynamic.modules.linear import require_qint8
-from flambeau.ao.nn.quantized.modules.linear import _observed
+from flambeau.ao.nn.quantized.modules.linear import observed
 from flambeau.ao.nn.quantized.modules.utils import quantize_weight
 from flambeau.ao.tensors.products import Packed, linear_dynamic
 
@@ -184,7 +184,7 @@ def cell_parameters(values: list[Any], config: Any) -> CellParameters:
     for weight in (w_ih, w_hh):
         observer = config.weight()
         require_qint8(observer.dtype)
-        weights.append(quantize_weight(weight, _observed(observer, weight)))
+        weights.append(quantize_weight(weight, observed(observer, weight)))
     return CellParameters(*weights, *[None if each is None else each.detach().clone() for each in (b_ih, b_hh)])
 
 
