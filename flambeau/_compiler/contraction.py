@@ -155,11 +155,12 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
     left, right = (argument.shape for argument in node.args)
     groups = left[:batch], left[batch : batch + m], right[batch + k :], left[batch + m :]
     numbers: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     if len(cluster.nodes) == 1:
         problem = contraction.Contract(*groups, *operands, contraction.Operand(node.dtype, node.strides), unsigned=unsigned)
         nodes["out"] = node
     else:
-        problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers)
+        problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers, sizes)
     plan = contraction.plan(problem, targets.current())
     temporaries = {f"t{number}": nbytes for number, nbytes in enumerate(plan.temporaries)}
     calls = []
@@ -168,12 +169,15 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
         for position, name in call.buffers:
             if name in numbers:  # run-time scalars lie side by side in a buffer of their own
                 params[position], params[position + 1] = 1, 8 * numbers[name]
-            else:
+            elif name not in sizes:
                 buffers.append((position, nodes.get(name, name)))
+        told = [(position, sizes[name]) for position, name in call.buffers if name in sizes]
         own = {name: temporaries.pop(name) for _, name in call.buffers if name in temporaries}
         inside = tuple(cluster.nodes) if call is plan.calls[-1] else (node,)
         keeps = [(nodes[each.operand], each.nbytes, each.key, each.mode, each.slot) for each in call.keeps]
-        calls.append(KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, own, keeps))
+        calls.append(
+            KernelCall(call.kernel, call.source, params, buffers, call.tiles, call.grain, call.scratch_bytes, inside, own, keeps, told)
+        )
     return calls
 
 
@@ -184,9 +188,10 @@ class _Ending(Nest):
         return self._instr(Instr("sum", node.dtype, ())) if node.kind == "contract" else super()._node(node)
 
     def contract(
-        self, groups: tuple[tuple[int, ...], ...], operands: list[contraction.Operand], nodes: dict[str, Node], numbers: dict[str, int]
-    ) -> contraction.Contract:
-        """The contraction over the cluster's digits; tells which ``nodes`` and run-time scalars its operands are."""
+        self, groups: tuple[tuple[int, ...], ...], operands: list[contraction.Operand], nodes: dict[str, Node], numbers: dict[str, int],
+        sizes: dict[str, int],
+    ) -> contraction.Contract:  # fmt: skip
+        """The contraction over the cluster's digits; tells which ``nodes``, run-time scalars and sizes its operands are."""
         extents, node = self.cluster.extents, self.cluster.nodes[0]
         batch, m, _, k = groups
         dims = self.cluster.dims[node.index]
@@ -199,6 +204,8 @@ class _Ending(Nest):
             for i, (_, buffer, number) in enumerate(group):
                 if buffer is None:
                     numbers[f"{name}{i}"] = number
+                elif isinstance(buffer, int):
+                    sizes[f"{name}{i}"] = buffer
                 else:
                     nodes[f"{name}{i}"] = buffer
         nodes["out"] = writes[0][1]
@@ -233,7 +240,7 @@ class _Ending(Nest):
         return contraction.Operand(operand.dtype, spread(operand.strides), operand.offset, bounds, operand.stays)
 
     def _operations(self, order: list[int]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], tuple[tuple, ...]]:
-        """What the body reads and writes, each an operand over the digits in ``order`` with its node or the number of a scalar; and the body."""
+        """What the body reads and writes, each an operand over the digits in ``order`` with its node, the number of a scalar, or its size; and the body."""
         reads: list[tuple[Any, ...]] = []
         writes: list[tuple[Any, ...]] = []
         body: list[tuple] = []
@@ -249,7 +256,8 @@ class _Ending(Nest):
                 reads.append((contraction.Operand(instr.dtype, (0,) * len(order)), None, self.extras[number][0]))
                 body.append(("load", instr.dtype, len(reads) - 1, ()))
             elif instr.op == "index":
-                body.append(("constant", instr.dtype, (self.accesses[instr.attrs[0]].offset,), ()))
+                reads.append((contraction.Operand(instr.dtype, (0,) * len(order)), self.accesses[instr.attrs[0]].offset, -1))
+                body.append(("load", instr.dtype, len(reads) - 1, ()))
             else:
                 body.append((instr.op, instr.dtype, instr.attrs, instr.args))
         return reads, writes, tuple(body)

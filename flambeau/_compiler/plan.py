@@ -469,6 +469,8 @@ class Plan:
         checks: dict[int, tuple[int, ...]] = {}
         segments: list[tuple[int, int] | HostCall] = []
         starts: dict[int, tuple[int, int]] = {}  # of the calls and their parameters, by the identity of what they were made of
+        sizes: dict[int, int] = {}  # in the order of their places behind the numbers
+        numbers = self._number_format()
         named: dict[tuple, list[int]] = {}  # where parameters say in which named temporary something lies
         start = 0
         for step in self.steps:
@@ -492,6 +494,8 @@ class Plan:
                 words[position + 1] += offset
                 if isinstance(buffer, tuple):
                     named.setdefault(buffer, []).append(len(params) + position)
+            for position, size in step.sizes:
+                words[position : position + 2] = 1, 8 * (len(numbers) + sizes.setdefault(size, len(sizes)))
             params += words
         if len(calls) > start:
             segments.append((start, len(calls)))
@@ -501,7 +505,8 @@ class Plan:
             fresh=tuple((slot, self._nbytes(self.roots[slot])) for slot in fresh),
             reused=tuple(self.reused.items()),
             arena=self.arena,
-            numbers=self._number_format(),
+            numbers=numbers,
+            sizes=tuple(sizes),
             kernels=tuple(kernels),
             calls=tuple(calls),
             params=struct.pack(f"={len(params)}q", *params),

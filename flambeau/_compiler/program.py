@@ -69,6 +69,7 @@ class Blueprint(NamedTuple):
         reused: slots of results with the slot of the input that each is written over
         arena: bytes of memory for temporaries
         numbers: the format of the run-time scalars
+        sizes: sizes that kernels read where they read scalars: behind these
         kernels: names
         calls, params: the kernel calls, and the parameters of all of them as int64
         segments: ranges of calls, and host calls between them
@@ -82,6 +83,7 @@ class Blueprint(NamedTuple):
     reused: tuple[tuple[int, int], ...]
     arena: int
     numbers: str
+    sizes: tuple[int, ...]
     kernels: tuple[str, ...]
     calls: tuple[CallWords, ...]
     params: bytes
@@ -94,7 +96,7 @@ class Run:
     """What a run of a program needs; one that ended well serves the next.
 
     Attributes:
-        memory: error block (zeros), numbers, and the table
+        memory: error block (zeros), numbers, sizes, and the table
         table: the addresses
         tasks: what the native runner is given, by segment
         inputs: the memory of each input, by slot
@@ -109,10 +111,12 @@ class Run:
     results: list[Buffer]
     arena: Buffer | None
 
-    def __init__(self, program: CompiledProgram, numbers: int, table_words: int) -> None:
+    def __init__(self, program: CompiledProgram, numbers: int, sizes: Sequence[int], table_words: int) -> None:
         self.program = program
-        start = _ERROR_WORDS + numbers
+        behind = _ERROR_WORDS + numbers
+        start = behind + len(sizes)
         self.memory = (ctypes.c_uint64 * (start + table_words))()
+        self.memory[behind:start] = sizes
         self.table = (ctypes.c_uint64 * table_words).from_buffer(self.memory, 8 * start)
         address = ctypes.addressof(self.memory)
         self.table[:2] = address, address + 8 * _ERROR_WORDS
@@ -159,6 +163,7 @@ class CompiledProgram:
         self._hosts: dict[int, tuple] = {}
         self._sizes = tuple(nbytes for _, nbytes in self.fresh)
         self._kinds = blueprint.numbers
+        self._told = blueprint.sizes
         self._inputs = len(self.input_slots) if list(self.input_slots) == sorted(self.input_slots) else -1
         self._numbers = struct.Struct("=" + self._kinds)
         self._table_words = FIRST_BUFFER + len(self.input_slots) + len(self.fresh)
@@ -174,7 +179,7 @@ class CompiledProgram:
         try:
             run = self.idle.pop()
         except IndexError:
-            run = Run(self, len(self._kinds), self._table_words)
+            run = Run(self, len(self._kinds), self._told, self._table_words)
         run.finished = False
         run.inputs = inputs
         run.results = fresh = []
@@ -207,7 +212,7 @@ class CompiledProgram:
             return None
         if self.prepacking is not None and not self.prepacking.is_in_vain:
             return None
-        run = Run(self, len(self._kinds), self._table_words)
+        run = Run(self, len(self._kinds), self._told, self._table_words)
         table, memory = ctypes.addressof(run.table), ctypes.addressof(run.memory)
         task = self.native.task(table, *self.segments[0])
         addresses = table, ctypes.addressof(task), memory + 8 * _ERROR_WORDS, memory

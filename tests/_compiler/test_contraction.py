@@ -157,3 +157,20 @@ def test_attention_of_three_in_one():
     ((parts[0] @ parts[1].transpose(-2, -1)).softmax(-1) @ parts[2]).square().sum().backward()
     exact = F.stack([each.grad for each in parts])
     assert (qkv.grad.double() - exact).abs().max() < 4e-6 * exact.abs().max()  # 3.05e-6; PyTorch 3.11e-6
+
+
+def test_a_size_behind_a_contraction_makes_no_other_kernel() -> None:
+    """What the gradient of a pooling divides by: kernels read it where they read scalars, behind those of the program."""
+    weight, ahead = numbers(32, 10), numbers(8, 10)
+
+    def gradient(size: int, scale: float) -> F.Tensor:
+        images = F.ones(8, 32, size, 2 * size, requires_grad=True)
+        pooled = functional.avg_pool2d(images, (size, 2 * size)).flatten(1)
+        return F.autograd.grad(pooled @ weight, images, ahead * scale)[0]
+
+    names = set()
+    for size in (5, 9, 31):
+        found = F.explain(gradient, size, 0.5)
+        names |= {kernel.name for kernel in found.kernels if kernel.operators[0].startswith("contract") and "div" in kernel.operators}
+        assert np.array_equal(found.result[:, :, -1, -1].numpy(), ((ahead * 0.5) @ weight.t()).numpy() / np.float32(2 * size * size))
+    assert len(names) == 1
