@@ -20,7 +20,7 @@ from flambeau._serialization.archive import ALIGNMENT, FORMAT_VERSION, ArchiveRe
 from flambeau._serialization.files import FILE_LIKE, is_path, reading, writing
 from flambeau._serialization.names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from flambeau._serialization.options import LoadEndianness as LoadEndianness
-from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
+from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType, shown
 from flambeau._serialization.tensors import get_layout as _get_layout  # noqa: F401 (which pickles that PyTorch wrote name)
 from flambeau._tape.storage import MetaStorage
 from flambeau._types.device import device as Device
@@ -273,8 +273,8 @@ def storages_of(
     storages: dict[str, LoadedStorage] = {}
 
     def persistent_load(identity: tuple) -> LoadedStorage:
-        if len(identity) != 5 or not isinstance(identity[1], StorageType):
-            raise pickle.UnpicklingError(f"Unknown saved id: {identity!r}")
+        if len(identity) != 5 or not isinstance(identity[1], StorageType) or not all(isinstance(each, str) for each in identity[2:4]):
+            raise pickle.UnpicklingError(f"Unknown saved id: ({', '.join(map(shown, identity))})")
         _, storage_type, key, location, numel = identity
         if key not in storages:
             record = f"{folder}/{key}"

@@ -19,6 +19,7 @@ import pytest
 
 import flambeau
 from flambeau import nn, optim
+from flambeau._serialization.archive import ArchiveWriter
 from flambeau.serialization import load, safe_globals, save
 
 # fmt: off
@@ -436,6 +437,28 @@ def test_layouts_and_byte_orders_that_there_are_not() -> None:
     changed.seek(0)
     with pytest.raises(ValueError, match="Unknown endianness type: litt"):
         load(changed)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("key", [b")" + b"\x85" * 1_000_000, b")" + b"2\x86" * 60, b"]", b"N"], ids=["deep", "wide", "list", "none"])
+def test_storages_are_named_by_text(key: bytes, legacy: bool) -> None:
+    """Nothing else is looked up, or written down in the error."""
+    end = b"X\x03\x00\x00\x00cpuK\x01" + (b"N" if legacy else b"") + b"tQ."
+    program = b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + key + end
+    buffer = io.BytesIO()
+    if legacy:
+        for part in (0x1950A86A20F9469CFC6C, 1001, {}):
+            pickle.dump(part, buffer, 2)
+        buffer.write(program)
+    else:
+        writer = ArchiveWriter(buffer, "archive")
+        writer.write("data.pkl", program)
+        writer.write("data/0", bytes(4))
+        writer.close()
+    buffer.seek(0)
+    with pytest.raises(pickle.UnpicklingError, match="Unknown saved id") as raised:
+        flambeau.load(buffer)
+    assert len(str(raised.value)) < 500
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:

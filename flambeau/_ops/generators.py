@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,8 @@ def _restored(state: np.ndarray) -> Generator:
 
 
 default_generator = Generator()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: default_generator.engine.after_fork())
 
 
 def manual_seed(seed: int) -> Generator:

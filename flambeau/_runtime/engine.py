@@ -28,7 +28,7 @@ class Engine:
     __slots__ = ("_address", "_expanded", "_lock", "_seed", "_spare", "_spare_address", "_state", "_untouched")
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler, or a finalizer, may draw while this thread does
         self._state = np.empty(WORDS + 1, np.uint32)  # the words, and the position among them
         self._address = kernels.address(self._state)
         self._spare = ctypes.c_double()  # `next_normal`, for kernels
@@ -44,6 +44,10 @@ class Engine:
     @next_normal.setter
     def next_normal(self, sample: float | None) -> None:
         self._spare.value = math.nan if sample is None else sample
+
+    def after_fork(self) -> None:
+        """Go on in a forked child, where a thread that is not there may hold the lock."""
+        self._lock = threading.RLock()
 
     def manual_seed(self, seed: int) -> None:
         """Start the stream of ``seed``, an integer in [-2**63, 2**64); negative ones count from 2**64 down.
@@ -158,7 +162,7 @@ class Engine:
     def clone(self) -> Engine:
         """An engine that goes on from this one's state, independently of it."""
         other = Engine.__new__(Engine)
-        other._lock = threading.Lock()
+        other._lock = threading.RLock()
         other._state = self._state.copy()
         other._address = kernels.address(other._state)
         other._spare = ctypes.c_double()

@@ -53,6 +53,10 @@ def compile_kernels(sources: Mapping[str, str]) -> dict[str, int]:
     return {name: _addresses[name] for name in sources}
 
 
+_LAST = (1, 0, None)
+"""What comes after all tasks, whose first numbers are negative. It stays in the queue: how many threads there are does not matter."""
+
+
 class Compilation:
     """Kernels that are compiled by other threads while more are being asked for.
 
@@ -141,6 +145,7 @@ class Compilation:
         """Wait for a kernel; and more, if they are short, enough are left for the others, and none calls another. None if there is nothing more to come."""
         *_, task = self._tasks.get()
         if task is None:
+            self._tasks.put(_LAST)  # for the others
             return []
         with self._tasks.mutex:
             left = len(task.rest) - sum(length for length, *_ in self._tasks.queue if length < 0)
@@ -162,11 +167,11 @@ class Compilation:
 
     def _complete(self) -> None:
         """Help with what is left, and let the threads end."""
-        for number in range(len(self._threads) + 1):
-            self._tasks.put((1, number, None))  # after all tasks
+        self._tasks.put(_LAST)
         self._work()
         while self._threads:
-            self._threads.pop().join()
+            self._threads[-1].join()
+            self._threads.pop()
 
 
 def load_kernels(names: Iterable[str]) -> dict[str, int]:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from flambeau._runtime import environment, runner, targets
+from flambeau._runtime.interrupts import interrupts_held
 from flambeau._types.errors import OutOfMemoryError
 
 
@@ -119,17 +120,19 @@ class _Pool:
                 run, self.entry, staff = runner.entry_points()
                 self.staff = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(staff)
                 self.run = ctypes.CFUNCTYPE(ctypes.c_int64)(run)  # one argument without a declared type: 0.2 µs, four declared ones 0.7
-            wanted = get_num_threads() - 1
-            if wanted and not self.staff(self.state, wanted):
-                return  # a call is being shared at this moment: the next run will try again
-            self.dormant = False
-            self.ready.value = ctypes.cast(self.run, ctypes.c_void_p).value or 0
-            # Threads inherit the signal mask: signals are for threads that run Python.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            try:
-                self._create(wanted)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            with interrupts_held():  # a worker that nobody knows, or fewer than the state says, would be for good
+                wanted = get_num_threads() - 1
+                if wanted and not self.staff(self.state, wanted):
+                    return  # a call is being shared at this moment: the next run will try again
+                self.dormant = False
+                self.ready.value = ctypes.cast(self.run, ctypes.c_void_p).value or 0
+                # Threads inherit the signal mask: signals are for threads that run Python. (What blocks them may raise what a handler raises.)
+                mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+                try:
+                    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+                    self._create(wanted)
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _create(self, wanted: int) -> None:
         library = ctypes.CDLL(None)

@@ -7,13 +7,13 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, BinaryIO
 
 from flambeau._serialization import pickling
 from flambeau._serialization.archive import fill
-from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType
+from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType, shown
 from flambeau._types.device import CPU
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -59,8 +59,8 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         kind = _text(identity[0])
         if kind == "module":  # a class with its source code, which was once compared
             return identity[1]
-        if kind != "storage" or len(identity) != 6 or not isinstance(identity[1], StorageType):
-            raise pickle.UnpicklingError(f"Unknown saved id: {identity[0]!r}")
+        if kind != "storage" or len(identity) != 6 or not isinstance(identity[1], StorageType) or not _are_names(identity[2:4]):
+            raise pickle.UnpicklingError(f"Unknown saved id: ({', '.join(map(shown, identity))})")
         _, storage_type, key, location, numel, view = identity
         dtype = storage_type.dtype
         if key not in storages:
@@ -71,6 +71,8 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         if view is None:
             return whole
         view_key, offset, size = view
+        if not _are_names((view_key,)):
+            raise pickle.UnpicklingError(f"Unknown part of a storage: {shown(view_key)}")
         start, nbytes = offset * dtype.itemsize, size * dtype.itemsize
         if start < 0 or nbytes < 0 or start + nbytes > whole.nbytes():
             raise RuntimeError(f"storage {view_key} claims to be a part of storage {key} that does not exist")
@@ -80,11 +82,11 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         raise RuntimeError("Invalid magic number; corrupt file?")
     version = unpickle(stream, persistent_load)
     if version != _VERSION:
-        raise RuntimeError(f"Invalid protocol version: {version}; this reads version {_VERSION}")
+        raise RuntimeError(f"Invalid protocol version: {shown(version)}; this reads version {_VERSION}")
     system = unpickle(stream, persistent_load)
     result = unpickle(stream, persistent_load)
     keys = unpickle(stream, persistent_load)
-    if not isinstance(keys, list) or not set(keys) <= storages.keys():
+    if not isinstance(keys, list) or not _are_names(keys) or not set(keys) <= storages.keys():
         raise RuntimeError("the file ends with storages that its object does not refer to; it is damaged")
     swap = isinstance(system, dict) and system.get("little_endian") is not None and system["little_endian"] != _SYSTEM["little_endian"]
     for key in keys:
@@ -101,6 +103,11 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         if swap:
             storage.swap_bytes()
     return result
+
+
+def _are_names(values: Iterable[Any]) -> bool:
+    """Whether keys and places are text, or what text of Python 2 has become; nothing else is looked up."""
+    return all(isinstance(value, (str, bytes)) for value in values)
 
 
 def _text(value: str | bytes) -> str:

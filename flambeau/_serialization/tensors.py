@@ -178,6 +178,11 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
 # ---------------------------------------------------------------------------------------------------------- loading
 
 
+def shown(value: Any) -> str:
+    """What an error says of something in a file: a container may have more parts than could be written down, as a few bytes name it many times."""
+    return f"a {type(value).__name__}" if isinstance(value, (tuple, list, dict, set, frozenset)) else repr(value)
+
+
 def tensor_over(storage: LoadedStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], dtype: DType) -> Tensor:
     """The tensor of these elements of a storage.
 
@@ -185,11 +190,12 @@ def tensor_over(storage: LoadedStorage, offset: int, size: tuple[int, ...], stri
         RuntimeError: the storage does not have them all, or the numbers make no sense.
     """
     if not isinstance(storage, LoadedStorage) or not isinstance(dtype, DType):
-        raise RuntimeError(f"a tensor is made of a storage and a dtype, not of a {type(storage).__name__} and {dtype!r}")
+        raise RuntimeError(f"a tensor is made of a storage and a dtype, not of a {type(storage).__name__} and {shown(dtype)}")
     size, stride = tuple(size), tuple(stride)
     if len(size) != len(stride) or not all(type(number) is int and 0 <= number < 1 << 63 for number in (offset, *size, *stride)):
+        numbers = [", ".join(map(shown, each)) for each in (size, stride)]
         raise RuntimeError(
-            f"invalid tensor: size {size}, stride {stride}, offset {offset}; expected integers >= 0, as many strides as sizes"
+            f"invalid tensor: size ({numbers[0]}), stride ({numbers[1]}), offset {shown(offset)}; expected integers >= 0, as many strides as sizes"
         )
     layout = lay.layout(size, stride, offset + storage.start // dtype.itemsize, dtype)
     needed = (layout.extent if layout.numel else offset) * dtype.itemsize
@@ -252,11 +258,11 @@ def _rebuild_from_type_v2(function: Callable, cls: type, arguments: tuple, state
     if function in nested.REBUILDERS.values():
         return function(*arguments)
     if function not in _REBUILDERS:
-        raise RuntimeError(f"a tensor cannot be made by {function!r}")
+        raise RuntimeError(f"a tensor cannot be made by {shown(function)}")
     tensor = function(*arguments)
     if type(tensor) is not cls:
         if not (isinstance(cls, type) and issubclass(cls, Tensor)):
-            raise RuntimeError(f"a tensor cannot be of type {cls!r}")
+            raise RuntimeError(f"a tensor cannot be of type {shown(cls)}")
         tensor = tensor.as_subclass(cls)
     return _with_state(tensor, state)
 
@@ -266,7 +272,7 @@ def _with_state(tensor: Tensor, state: Any) -> Tensor:
     attributes, slots = state if isinstance(state, tuple) else (state, None)
     for part in (attributes, slots):
         for name, value in (part or {}).items():
-            if hasattr(Tensor, name):
+            if hasattr(Tensor, name) or name in _INTERNAL:
                 raise RuntimeError(f"{name!r} is an attribute of every tensor, which a file cannot change")
             tensor.__dict__[name] = value
     return tensor
@@ -295,7 +301,7 @@ def get_layout(name: str) -> Kind:
     for each in (strided, jagged, sparse_coo, sparse_csr, sparse_csc):
         if repr(each) == name:
             return each
-    raise RuntimeError(f"there is no layout {name!r}; the file is damaged")
+    raise RuntimeError(f"there is no layout {shown(name)}; the file is damaged")
 
 
 _tensor._rebuild_from_type_v2 = _rebuild_from_type_v2  # type: ignore[attr-defined]  # where PyTorch's pickles look for it
@@ -315,7 +321,7 @@ _REBUILDERS = (
 def _encode(text: str, encoding: str = "utf-8") -> bytes:
     """How bytes are written in pickles of protocol 2. Other codecs would run code that the file chooses."""
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise RuntimeError(f"bytes cannot be encoded as {encoding!r}")
+        raise RuntimeError(f"bytes cannot be encoded as {shown(encoding)}")
     return text.encode(encoding)
 
 

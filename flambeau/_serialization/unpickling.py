@@ -7,19 +7,20 @@ import pickletools
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 2's names, which protocol 2 uses
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, BinaryIO
 
 from flambeau._serialization import names
 from flambeau._serialization.nested import Ignored
-from flambeau._serialization.tensors import PLAIN
+from flambeau._serialization.tensors import PLAIN, shown
 from flambeau._tensor.tensor import Tensor
 
 PersistentLoad = Callable[[Any], Any]
 
 _BLOCKED = ("sys", "os", "posix", "nt")  # nobody can allow these
 _PIECE = 1 << 20
+_DEEPEST, _MOST = 200, 1 << 16  # tuples in each other, and in all, that a key may have
 
 
 def load_anything(stream: BinaryIO, persistent_load: PersistentLoad, pickle_module: ModuleType, **arguments: Any) -> Any:
@@ -183,7 +184,15 @@ class WeightsReader:
         self._extend(list, list.extend, items, "append to")
 
     def _add(self, items: list[Any]) -> None:
+        for item in items:
+            _check_key(item)
         self._extend(set, set.update, items, "add to")
+
+    def _frozen(self) -> None:
+        items = self._pop_mark()
+        for item in items:
+            _check_key(item)
+        self._push(frozenset(items))
 
     def _extend(self, kind: type, extend: Callable, items: list[Any], verb: str) -> None:
         target = self._top()
@@ -202,6 +211,7 @@ class WeightsReader:
         if len(items) % 2:
             raise pickle.UnpicklingError("the pickle has a key without a value; it is damaged")
         for key, value in zip(items[::2], items[1::2], strict=True):
+            _check_key(key)
             target[key] = value
 
     # -- objects -------------------------------------------------------------------------------------------------
@@ -226,18 +236,20 @@ class WeightsReader:
 
     def _check_callable(self, function: Any) -> None:
         if id(function) not in self._callable:
-            raise pickle.UnpicklingError(f"Trying to call {function!r}, which is not a function or class that was allowed")
+            raise pickle.UnpicklingError(f"Trying to call {shown(function)}, which is not a function or class that was allowed")
 
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
         self._check_callable(function)
+        for key in _keys(function, arguments):
+            _check_key(key)
         self._push(function(*arguments))
 
     def _new(self, keywords: dict[str, Any] | None = None) -> None:
         arguments, cls = self._pop(), self._pop()
         self._check_callable(cls)
         if not isinstance(cls, type):
-            raise pickle.UnpicklingError(f"Can only create objects of classes, but got {cls!r}")
+            raise pickle.UnpicklingError(f"Can only create objects of classes, but got {shown(cls)}")
         self._push(cls.__new__(cls, *arguments, **(keywords or {})))
 
     def _new_with_keywords(self) -> None:
@@ -261,13 +273,40 @@ class WeightsReader:
     def _persistent(self) -> None:
         identity = self._pop()
         if type(identity) is not tuple or not identity or identity[0] not in ("storage", b"storage"):
-            raise pickle.UnpicklingError(f"Only persistent_load of storage is allowed, but got {identity!r}")
+            raise pickle.UnpicklingError(f"Only persistent_load of storage is allowed, but got {shown(identity)}")
         self._push(self._persistent_load(identity))
 
     def _string(self, count: int) -> None:
         """A string of Python 2."""
         data = self._read(count)
         self._push(data if self._encoding == "bytes" else data.decode(self._encoding))
+
+
+def _keys(function: Any, arguments: Sequence[Any]) -> Iterator[Any]:
+    """What a call of one of the containers puts into a table."""
+    if arguments and function in (set, frozenset, Counter):
+        yield from arguments[0]
+    elif arguments and function is OrderedDict:
+        yield from arguments[0] if isinstance(arguments[0], dict) else [key for key, _ in arguments[0]]
+
+
+def _check_key(key: Any) -> None:
+    """Refuse tuples in tuples that nobody can hash: a few bytes make 2^60 of them, or more of them in each other than the stack has room for.
+
+    Raises:
+        UnpicklingError: the key is such a one
+    """
+    if not isinstance(key, (tuple, frozenset)):
+        return
+    layer, seen = [key], 0
+    for _ in range(_DEEPEST):
+        layer = [part for whole in layer for part in whole if isinstance(part, (tuple, frozenset))]
+        if not layer:
+            return
+        seen += len(layer)
+        if seen > _MOST:
+            break
+    raise pickle.UnpicklingError("the pickle has a key of tuples in tuples that are too many, or too deep, to be looked up")
 
 
 def _not_allowed(module: str, name: str) -> str:
@@ -317,7 +356,7 @@ WeightsReader.operations = {
     pickle.TUPLE2: lambda self: self._tuple(2),
     pickle.TUPLE3: lambda self: self._tuple(3),
     pickle.TUPLE: lambda self: self._push(tuple(self._pop_mark())),
-    pickle.FROZENSET: lambda self: self._push(frozenset(self._pop_mark())),
+    pickle.FROZENSET: _Reader._frozen,
     pickle.EMPTY_LIST: lambda self: self._push([]),
     pickle.APPEND: lambda self: self._append([self._pop()]),
     pickle.APPENDS: lambda self: self._append(self._pop_mark()),

@@ -313,7 +313,7 @@ class Tape:
                 return
             alive = self.alive()
             self.flushing = True
-            run = None
+            values, run = self.values, None
             try:
                 program = cursor.programs.get(alive)
                 recurs = program is not None
@@ -321,9 +321,12 @@ class Tape:
                     CUTS.recurred(cursor)
                 else:
                     program = self._find_program(cursor, alive)
-                run = program.start(self.inputs, self.numbers, self.values)
+                run = program.start(self.inputs, self.numbers, values)
                 program.execute(run)
+                self._commit(zip(program.results, run.results))
             except BaseException as error:
+                if self.values is not values:
+                    raise  # interrupted when all was done
                 results = dict(zip(program.results, run.results, strict=True)) if run is not None and run.finished else {}
                 if isinstance(error, Exception):
                     self._salvage(alive, error, results)
@@ -333,7 +336,6 @@ class Tape:
                 self._commit(results.items())
                 raise
             else:
-                self._commit(zip(program.results, run.results))
                 run.release()
                 if _native is None:
                     warm()

@@ -57,12 +57,16 @@ def share(storage: Storage) -> None:
 
     Raises:
         NotImplementedError: the system has no descriptors to share files by (Windows).
+        RuntimeError: it has none left, or no memory; the storage is what it was.
     """
     if storage in _segments or not storage.nbytes or storage.device is not CPU:
         return
     flush_readers(storage)
     old = storage.materialize()
-    segment = Segment(unnamed_file(storage.nbytes), storage.nbytes)
+    try:
+        segment = Segment(unnamed_file(storage.nbytes), storage.nbytes)
+    except OSError as error:
+        raise RuntimeError(f"there is no shared memory for {storage.nbytes} bytes: {error}") from error
     segment.array[:] = old.view(np.dtype(np.uint8), storage.nbytes)
     storage.buffer = adopt_array(segment.array).memory.buffer
     _remember(storage, segment)
@@ -101,5 +105,9 @@ def unnamed_file(nbytes: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, nbytes)
+    try:
+        os.ftruncate(descriptor, nbytes)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor

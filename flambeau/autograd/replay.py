@@ -268,9 +268,10 @@ def _watch(tape: Tape, found: Survey, run: Callable[[], Gradients]) -> tuple[Rep
     """Run a pass and see what it records (``None`` if it did anything else), and what it returns."""
     start, values = tape.cursor, tape.values
     first, numbers, replaced = len(values), len(tape.numbers), len(tape.replaced)
-    tape.entered = entered = []
-    WATCHED.add(tape.thread)
+    entered: list[Storage] = []
     try:
+        tape.entered = entered
+        WATCHED.add(tape.thread)
         returned = run()
         blind = tape.thread in WATCHED
     finally:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from enum import Enum
 from pathlib import Path
 
@@ -82,6 +84,10 @@ def decode_image(
             pixels = np.array(image)
     except pillow().UnidentifiedImageError:
         raise RuntimeError("the bytes are no image in PNG, JPEG, GIF or WebP format") from None
+    except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error, pillow().DecompressionBombError) as error:
+        if getattr(error, "errno", None) is not None:  # of the file, not of what is in it
+            raise
+        raise RuntimeError(f"the image is damaged or cut off: {error}") from error
     return flambeau.from_numpy(np.ascontiguousarray(np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)))
 
 

@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,6 +225,29 @@ print("done")
         FLAMBEAU_CACHE="off",
     )
     assert "done" in output
+
+
+def test_an_interrupt_leaves_no_thread_that_compiles(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile = jit._compile
+
+    def slow(tasks: list) -> dict:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.2)
+        return compile(tasks)
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jit, "_compile", slow)
+    with pytest.raises(KeyboardInterrupt), jit.Compilation() as compilation:
+        names = [fresh_name() for _ in range(6)]
+        for name in names:
+            compilation.add(name, scale(name, 2.0))
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+        compilation.finish()
+    assert not any(thread.name == "flambeau-compile" for thread in threading.enumerate())
+    assert len(jit.compile_kernels({name: scale(name, 2.0) for name in names})) == 6
 
 
 def test_import_does_not_load_llvm(python: Callable[..., str]) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy
 import pytest
@@ -313,6 +314,47 @@ print("done")
 )
 def test_exit_is_clean(python: Callable[..., str], ending: str) -> None:
     assert python(_USE + "print('done', flush=True)\n" + ending, FLAMBEAU_NUM_THREADS="3").startswith("done")
+
+
+def test_an_interrupt_waits_until_the_workers_have_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.set_num_threads(3)
+    rotations(3, 97, 3)
+    pool._pool.stop()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    create = pool._pool._create
+
+    def interrupted(wanted: int) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.raise_signal(signal.SIGINT)
+        create(wanted)
+
+    monkeypatch.setattr(pool._pool, "_create", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.native_runner()
+    assert len(pool._pool.workers) == 2
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    numpy.testing.assert_array_equal(rotations(30, 97, 3), expected_rotations(30, 97))
+
+
+def test_signals_are_not_blocked_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What blocks signals may raise what the handler of one raises that came just before."""
+    pool.set_num_threads(2)
+    rotations(3, 97, 3)
+    pool._pool.stop()
+    before, block = signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.pthread_sigmask
+
+    def interrupted(how: int, mask: Iterable[int]) -> set:
+        found = block(how, mask)
+        if how == signal.SIG_BLOCK and mask:
+            raise TimeoutError
+        return found
+
+    monkeypatch.setattr(signal, "pthread_sigmask", interrupted)
+    with pytest.raises(TimeoutError):
+        pool.native_runner()
+    monkeypatch.undo()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    pool._pool.stop()
 
 
 def test_workers_leave_signals_alone(python: Callable[..., str]) -> None:

@@ -197,6 +197,53 @@ def test_deep_nesting_is_no_danger() -> None:
     assert depth == 100_000
 
 
+DEEP, WIDE = b")" + b"\x85" * 1_000_000, b")" + b"2\x86" * 60
+"""Tuples in each other, more than the stack has room for; and pairs of one and the same, more than there is time for."""
+
+
+@pytest.mark.parametrize("bomb", [DEEP, WIDE], ids=["deep", "wide"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        b"}%bNs.",  # a key
+        b"}(%bNu.",
+        b"\x8f(%b\x90.",  # an element of a set
+        b"(%b\x91.",
+        a_global("builtins", "set") + b"](%be\x85R.",
+        a_global("builtins", "frozenset") + b"](%be\x85R.",
+        a_global("collections", "Counter") + b"](%be\x85R.",
+        a_global("collections", "OrderedDict") + b"](%bN\x86e\x85R.",
+    ],
+)
+def test_tuples_that_cannot_be_hashed(use: bytes, bomb: bytes) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="too many, or too deep"):
+        read(b"\x80\x04" + use % bomb)
+
+
+def test_tuples_that_can_be_hashed() -> None:
+    key = tuple((number, (str(number), frozenset([number]))) for number in range(1000))
+    assert read(pickle.dumps({key: key, "set": {key}}, 4)) == {key: key, "set": {key}}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"%bQ.",  # a storage
+        b"%b)R.",  # a call
+        b"%b)\x81.",
+        a_global("_codecs", "encode") + text("x") + b"%b\x86R.",
+        a_global("torch.serialization", "_get_layout") + b"%b\x85R.",
+        a_global("torch.storage", "UntypedStorage") + b"0" + a_global("torch._utils", "_rebuild_tensor_v3") + b"(N%bNNNNN" + b"tR.",
+        a_global("torch._tensor", "_rebuild_from_type_v2") + b"(%bNNNtR.",
+        a_global("torch", "device") + b"%b\x85R.",
+    ],
+)
+def test_errors_do_not_write_down_what_has_no_end(program: bytes) -> None:
+    with pytest.raises((pickle.UnpicklingError, RuntimeError)) as raised:
+        read(b"\x80\x04" + program % WIDE)
+    assert len(str(raised.value)) < 500
+
+
 # ------------------------------------------------------------------------------------------------ what was allowed
 
 
@@ -267,7 +314,7 @@ def test_pending_conjugation_and_negation_are_done() -> None:
 
 def test_fields_of_tensors_cannot_be_set() -> None:
     function = names.safe("torch._utils", "_rebuild_parameter_with_state")
-    for name in ("_grad", "layout", "add", "__class__"):
+    for name in ("_grad", "_views", "layout", "add", "__class__"):
         with pytest.raises(RuntimeError, match=f"'{name}' is an attribute of every tensor, which a file cannot change"):
             function(flambeau.ones(1), True, None, {name: 1})
 

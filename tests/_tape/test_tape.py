@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import allocator, jit
 from flambeau._tape import tape as tapes
-from flambeau._tape.tape import LOCAL
+from flambeau._tape.tape import LOCAL, Tape
 from flambeau._tape.trie import TRIE
 
 
@@ -447,6 +447,32 @@ def test_an_interrupt_leaves_everything_pending(monkeypatch: pytest.MonkeyPatch)
     z = values + 1
     assert z.tolist() == [3.0, 5.0, 11.0]
     assert (y.tolist(), x.tolist()) == ([10.0, 2.0, 4.0], [5.0, 7.0, 2.0])
+
+
+@pytest.mark.parametrize("when", ["before", "within", "after"])
+def test_an_interrupt_while_results_are_given_out_computes_nothing_twice(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may have overwritten its inputs: what it computed must not be computed from them again."""
+    x, y = flambeau.zeros(1000), flambeau.zeros(1000)
+    flambeau.flush()
+    commit = Tape._commit
+
+    def interrupted(tape: Tape, results: Iterable) -> None:
+        monkeypatch.undo()
+        if when == "after":
+            commit(tape, results)
+        elif when == "within":
+            slot, buffer = next(iter(results))
+            tape.values[slot].tape, tape.values[slot].buffer = None, buffer
+        raise KeyboardInterrupt
+
+    x += 1
+    y += x
+    monkeypatch.setattr(Tape, "_commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flambeau.flush()
+    assert (x.unique().tolist(), y.unique().tolist()) == ([1.0], [1.0])
+    x += 1
+    assert x.unique().tolist() == [2.0]
 
 
 def test_a_host_function_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

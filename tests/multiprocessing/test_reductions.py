@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import multiprocessing as python_multiprocessing
 import os
@@ -94,6 +95,23 @@ def test_sharing_keeps_bytes_views_and_history():
     assert weight.grad.tolist() == [3, 3, 7, 3]
     copied = pickle.loads(pickle.dumps(pending))  # by value: a file, not another process
     assert copied.tolist() == pending.tolist() and not copied.is_shared()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this platform has no memfd")
+@pytest.mark.parametrize("call", ["memfd_create", "ftruncate"])
+def test_no_memory_to_share(call, monkeypatch):
+    """There may be no descriptors left, or no files of this size allowed."""
+
+    def refuse(*arguments):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    tensor, descriptors = flambeau.arange(1000), os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(RuntimeError, match="no shared memory for 8000 bytes: .*Too many open files"):
+        tensor.share_memory_()
+    monkeypatch.undo()
+    assert os.listdir("/proc/self/fd") == descriptors
+    assert not tensor.is_shared() and tensor.sum() == 499500
 
 
 def test_nothing_to_share():

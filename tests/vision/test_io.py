@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 import flambeau as torch
@@ -42,3 +44,19 @@ def test_bad_input(tmp_path):
         io.decode_image(tmp_path / "x.png", "infrared")
     with pytest.raises(FileNotFoundError):
         io.read_image(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_damaged_files(kind, tmp_path):
+    """Whatever is wrong with the bytes is a RuntimeError, as in torchvision; a file that is not there is its own."""
+    image = torch.randint(256, (3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole = bytearray(getattr(io, f"encode_{kind}")(image).tolist())
+    for end in (20, len(whole) // 2, len(whole) - 30):
+        with pytest.raises(RuntimeError, match="damaged or cut off|no image"):
+            io.decode_image(torch.tensor(list(whole[:end]), dtype=torch.uint8))
+    for place in range(8, 60):
+        damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        with contextlib.suppress(RuntimeError):
+            io.decode_image(torch.tensor(list(damaged), dtype=torch.uint8))
+    with pytest.raises(FileNotFoundError):
+        io.decode_image(tmp_path / "nowhere.png")

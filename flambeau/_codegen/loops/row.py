@@ -22,8 +22,9 @@ LINE = 64
 FAR = 1 << 16
 """A row of more elements pushes itself out of cache."""
 MUCH = 10
-"""A phase that computes more vectors (of 32 bits) at a position does so one register at a time, and its lanes wait in memory: its code is a third as long. (A loss of 128 rows of 784
-takes 0.98 of the time so, but softmax, which computes three, up to 1.4 times as long.)"""
+"""A phase that stores nothing and computes more vectors (of 32 bits) at a position does so one register at a time, and its lanes wait in memory: its code is a third as long. (A loss
+of 128 rows of 784 takes 0.98 of the time so, but softmax, which computes three, up to 1.4 times as long. One that stores would write half lines, and take 1.35
+times as long in the caches and twice past them: a group norm's SiLU with its gradient.)"""
 
 
 def kept(spec: LoopSpec, body: Body) -> list[int]:
@@ -195,7 +196,7 @@ class Row:
         flat = self._is_flat((*needs, *stores))
 
         width, self.waiting = LANES, []
-        if self._is_much(needs) and all(part.element != "i1" for part in lanes):
+        if not stores and self._is_much(needs) and all(part.element != "i1" for part in lanes):
             width, lanes, self.waiting = self.register, [], self._in_memory(lanes)
 
         def line(_: Value, carried: list[Value]) -> list[Value]:
@@ -230,13 +231,11 @@ class Row:
         needs = self._needs([], stores)
         *others, vector = self.spec.run_digits
         if self._is_flat((*needs, *stores)):
-            width = self.register if self._is_much(needs) else LANES if len(needs) <= 12 else VECTOR
+            width = LANES if len(needs) <= 12 else VECTOR
             self.chunks.lines_of(
                 i64(0), self.chunks.lines, [], lambda _, carried: self._flat([], stores, i64(0), self.chunks.length, width, carried)
             )
             return
-
-        width = self.register if self._is_much(needs) else VECTOR
 
         def line(_: Value, carried: list[Value]) -> list[Value]:
             with f.loop(0, body.product(others), 1, [i64(0)]) as segments:
@@ -244,13 +243,13 @@ class Row:
                 known = dict(body.values)
                 self._once_a_segment(needs)
                 start, size = segments.carried[0], body.extents[vector]
-                whole = f.binary("and", size, i64(-width))
+                whole = f.binary("and", size, i64(-VECTOR))
                 with body.along(self.still), spread(body, needs):
                     for first, last in ((i64(0), whole), (whole, size)):
-                        with f.loop(first, last, width) as vectors:
+                        with f.loop(first, last, VECTOR) as vectors:
                             body.places[vector] = vectors.index
-                            mask = None if last is whole else body.first_lanes(f.sub(size, vectors.index), width)
-                            self._vector([], stores, f.add(start, vectors.index), width, mask, [])
+                            mask = None if last is whole else body.first_lanes(f.sub(size, vectors.index), VECTOR)
+                            self._vector([], stores, f.add(start, vectors.index), VECTOR, mask, [])
                 body.values = known
                 segments.carry(f.add(start, size))
             return carried

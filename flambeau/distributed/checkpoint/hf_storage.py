@@ -82,20 +82,52 @@ def read_header(path: Path) -> tuple[dict[str, _Place], dict[str, str]]:
             length = struct.unpack("<Q", stream.read(8))[0]
             header = json.loads(stream.read(length)) if length <= size else None
         notes = header.pop("__metadata__", {})
-        places = {
-            name: _Place(path, *(8 + length + each for each in entry["data_offsets"]), DTYPES[entry["dtype"]], tuple(entry["shape"]))
-            for name, entry in header.items()
-        }
-        fits = all(8 + length <= each.start <= each.end <= size and _bytes(each) == each.end - each.start for each in places.values())
-    except (AttributeError, KeyError, TypeError, ValueError, struct.error) as error:
+        places = {name: _place(path, 8 + length, entry) for name, entry in header.items()}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
         raise ValueError(f"{path} is no safetensors file that can be read: {error!r}") from error
-    if not fits:
-        raise ValueError(f"{path} is damaged: its header does not fit its {size} bytes")
+    end = 8 + length
+    for place in sorted(places.values(), key=lambda each: (each.start, each.end)):
+        if not end <= place.start <= place.end <= size:
+            raise ValueError(f"{path} is damaged: its header does not fit its {size} bytes")
+        end = place.end
     return places, notes
 
 
-def _bytes(place: _Place) -> int:
-    return Size(place.shape).numel() * place.dtype.itemsize
+def _place(path: Path, begin: int, entry: Any) -> _Place:
+    """Where a tensor lies by its entry in a header, if that makes sense; ``begin`` is where the elements of the first one do.
+
+    Raises:
+        KeyError, TypeError, ValueError: it does not
+    """
+    shape, offsets, dtype = entry["shape"], entry["data_offsets"], DTYPES[entry["dtype"]]
+    if not all(
+        isinstance(each, list) and all(type(number) is int and 0 <= number < 1 << 63 for number in each) for each in (shape, offsets)
+    ):
+        raise ValueError(f"shape {shape} and data_offsets {offsets} should be lists of integers, none below 0")
+    start, end = offsets
+    if Size(shape).numel() * dtype.itemsize != end - start:
+        raise ValueError(f"a tensor of shape {shape} and dtype {entry['dtype']} does not have {end - start} bytes")
+    return _Place(path, begin + start, begin + end, dtype, tuple(shape))
+
+
+def _offsets(path: Path, places: Mapping[str, _Place], notes: Mapping[str, str]) -> dict[str, Size]:
+    """Where in the whole tensors a file's pieces begin.
+
+    Raises:
+        ValueError: the file's notes make no sense
+    """
+    try:
+        told = json.loads(notes["DCP_SHARDING_INFO"]) if "DCP_SHARDING_INFO" in notes else {}
+        found = {name: told[name]["saved_offsets"] if name in told else [0] * len(place.shape) for name, place in places.items()}
+        fit = all(
+            len(offset) == len(places[name].shape) and all(type(each) is int and 0 <= each < 1 << 62 for each in offset)
+            for name, offset in found.items()
+        )
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: its DCP_SHARDING_INFO cannot be read: {error!r}") from error
+    if not fit:
+        raise ValueError(f"{path} is damaged: its DCP_SHARDING_INFO does not fit its tensors")
+    return {name: Size(offset) for name, offset in found.items()}
 
 
 def _file_name(number: int, count: int, rank: int | None = None) -> str:
@@ -200,9 +232,9 @@ class HuggingFaceStorageReader(FileSystemReader):
         storage: dict[MetadataIndex, _Place] = {}
         for path in sorted(self.path.glob("*" + SUFFIX)):
             places, notes = read_header(path)
-            offsets = json.loads(notes["DCP_SHARDING_INFO"]) if "DCP_SHARDING_INFO" in notes else {}
+            offsets = _offsets(path, places, notes)
             for name, place in places.items():
-                offset = Size(offsets[name]["saved_offsets"] if name in offsets else [0] * len(place.shape))
+                offset = offsets[name]
                 entry = found.setdefault(name, TensorStorageMetadata(TensorProperties(place.dtype), Size([0] * len(offset)), []))
                 entry.size = Size([max(size, start + length) for size, start, length in zip(entry.size, offset, place.shape, strict=True)])
                 entry.chunks.append(ChunkStorageMetadata(offset, Size(place.shape)))

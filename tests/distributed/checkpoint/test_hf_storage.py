@@ -82,3 +82,43 @@ def test_what_cannot_be_written_or_read(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(ValueError, match="does not fit its 67 bytes"):
         HuggingFaceStorageReader(tmp_path).read_metadata()
+
+
+def entry(**changed):
+    return {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **changed}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"a": entry(dtype="F17")}, "no safetensors file"),
+        ({"a": entry(dtype=["F32"])}, "no safetensors file"),
+        ({"a": entry(shape=[-1, -2])}, "none below 0"),
+        ({"a": entry(shape=[2.0])}, "lists of integers"),
+        ({"a": entry(shape=[True, 2])}, "lists of integers"),
+        ({"a": entry(shape=2)}, "lists of integers"),
+        ({"a": entry(shape=[2**63, 0], data_offsets=[0, 0])}, "lists of integers"),
+        ({"a": entry(shape=[3])}, "does not have 8 bytes"),
+        ({"a": entry(data_offsets=[8, 0])}, "does not have -8 bytes"),
+        ({"a": entry(data_offsets=[0])}, "no safetensors file"),
+        ({"a": entry(), "b": entry(data_offsets=[4, 12])}, "does not fit its"),
+        ({"a": entry(data_offsets=[16, 24])}, "does not fit its"),
+        ({"a": 1}, "no safetensors file"),
+        ([1], "no safetensors file"),
+        ({"__metadata__": {"DCP_SHARDING_INFO": "{"}, "a": entry()}, "DCP_SHARDING_INFO cannot be read"),
+        ({"__metadata__": {"DCP_SHARDING_INFO": '{"a": {"saved_offsets": [-1]}}'}, "a": entry()}, "does not fit its tensors"),
+        ({"__metadata__": {"DCP_SHARDING_INFO": '{"a": {"saved_offsets": [0, 0]}}'}, "a": entry()}, "does not fit its tensors"),
+    ],
+)
+def test_headers_that_make_no_sense(header, message, tmp_path):
+    text = json.dumps(header).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    with pytest.raises(ValueError, match=message):
+        HuggingFaceStorageReader(tmp_path).read_metadata()
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{\xff}", b"", b"\xff" * 7])
+def test_headers_that_are_no_json(content, tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(len(content).to_bytes(8, "little") + content)
+    with pytest.raises(ValueError, match="no safetensors file"):
+        HuggingFaceStorageReader(tmp_path).read_metadata()

@@ -69,7 +69,11 @@ class Sender:
             start = -(-end // _ALIGN) * _ALIGN
             end = start + buffer.nbytes
             spans.append((start, end))
-        number, descriptor, forgotten = self._segment(end)
+        try:
+            number, descriptor, forgotten = self._segment(end)
+        except OSError:  # no descriptors, or no memory of this kind, are left
+            self._connection.send_bytes(pickle.dumps((dumps(value), None)))
+            return
         segment = self._segments[number]
         for buffer, (start, stop) in zip(buffers, spans, strict=True):
             segment[start:stop] = buffer
@@ -93,16 +97,21 @@ class Sender:
             number = min(large_enough, key=lambda number: len(self._segments[number]))
             self._free.remove(number)
             return number, None, None
+        # Sizes vary from batch to batch. Pages that are never touched cost nothing, so there is no harm in a generous size.
+        size = 1 << (size - 1).bit_length()
+        descriptor = os.memfd_create("flambeau-batch")
+        try:
+            os.ftruncate(descriptor, size)
+            segment = mmap.mmap(descriptor, size)
+        except BaseException:
+            os.close(descriptor)
+            raise
         forgotten = None
         if self._free:
             forgotten = self._free.pop()
             self._segments.pop(forgotten).close()
-        # Sizes vary from batch to batch. Pages that are never touched cost nothing, so there is no harm in a generous size.
-        size = 1 << (size - 1).bit_length()
-        descriptor = os.memfd_create("flambeau-batch")
-        os.ftruncate(descriptor, size)
         number, self._created = self._created, self._created + 1
-        self._segments[number] = mmap.mmap(descriptor, size)
+        self._segments[number] = segment
         return number, descriptor, forgotten
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -172,3 +173,22 @@ def test_a_sender_that_is_gone():
     line.sender._connection.close()
     with pytest.raises(EOFError):
         line.receiver.receive()
+
+
+@needs_segments
+@pytest.mark.parametrize("call", ["memfd_create", "ftruncate"])
+def test_without_segments_buffers_travel_in_the_pickle(line, call, monkeypatch):
+    """There may be no descriptors left (``ulimit -n``), or no files of this size allowed (``ulimit -f``)."""
+
+    def refuse(*arguments):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    descriptors = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, call, refuse)
+    for size in (LARGE, LARGE + 1):  # both fit into the pipe
+        tensor = flambeau.arange(size)
+        assert same(line.carry(tensor), tensor)
+    assert os.listdir("/proc/self/fd") == descriptors
+    monkeypatch.undo()
+    tensor = flambeau.arange(99 * LARGE)
+    assert same(line.carry(tensor), tensor)
