@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(config, items):
     known = set(left_out)
     items[:] = [item for item in items if item not in known]
     config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over what all tests have in common: modules and thousands of items, through which each ``gc.collect()`` would go."""
+    gc.collect()
+    gc.freeze()
 
 
 def _test_of(item):

@@ -12,12 +12,13 @@ from flambeau._ops.operator import PLAIN_NUMBERS
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.finfo import finfo, iinfo
 from flambeau._types.layout import Layout
-from flambeau._types.promotion import result_type
+from flambeau._types.promotion import can_cast, result_type
 from flambeau._types.symbolic import SymInt
 
 if TYPE_CHECKING:
@@ -96,12 +97,10 @@ def into(out: Tensor | None, result: Any) -> Any:
         raise TypeError(f"argument 'out' must be Tensor, not {out.__class__.__name__}")
     if isinstance(result, tuple):
         raise TypeError(f"argument 'out' must be tuple of {len(result)} Tensors, not Tensor")
-    if (out.node is not None or result.node is not None) and _grad_enabled():
+    if (out.node is not None or result.node is not None) and LOCAL.tape.grad:
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
         )
-    from flambeau._types.promotion import can_cast
-
     if not can_cast(result.layout.dtype, out.layout.dtype):
         raise RuntimeError(f"result type {result.layout.dtype!r} can't be cast to the desired output type {out.layout.dtype!r}")
     check_writable(out, "out=")
@@ -150,12 +149,6 @@ def _reach(layout: Layout) -> tuple[int, int]:
         return 0, 0
     last = layout.offset + sum(stride * (size - 1) for stride, size in zip(layout.strides, layout.shape, strict=True))
     return layout.offset * layout.dtype.itemsize, (last + 1) * layout.dtype.itemsize
-
-
-def _grad_enabled() -> bool:
-    from flambeau._tape.tape import LOCAL
-
-    return LOCAL.tape.grad
 
 
 _INT = frozenset((int,))

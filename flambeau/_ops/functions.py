@@ -27,6 +27,7 @@ from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.errors import ArgumentError
+from flambeau._types.finfo import finfo
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -532,8 +533,6 @@ def nan_to_num(
     input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None, *, out: Tensor | None = None
 ) -> Tensor:
     """NaN replaced by ``nan``, and the infinities by the numbers given or the largest finite ones."""
-    from flambeau._types.finfo import finfo
-
     if input.layout.dtype.category < dt.FLOAT:
         return into(out, input.clone())
     limits = finfo(input.layout.dtype)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops import views
+from flambeau._ops import creation, views
 from flambeau._ops.arguments import apart, into, number, number_for, number_range, whole
 from flambeau._ops.conditions import insert_few, nonzero, select_few
 from flambeau._ops.copying import FILL
@@ -98,11 +98,11 @@ def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
     ellipsis = -1
     for item in raw:
         if item.__class__ is bool:
-            item = _tensor(item)
+            item = creation.tensor(item)
         elif isinstance(item, (np.integer,)):
             item = int(item)
         elif isinstance(item, (list, tuple, np.ndarray, range)):
-            item = _tensor(list(item) if isinstance(item, range) else item)
+            item = creation.tensor(list(item) if isinstance(item, range) else item)
             kind = item.layout.dtype
             if (kind.category == dt.INTEGER and kind is not dt.uint8) or (kind.category >= dt.FLOAT and not item.layout.numel):
                 item = item.to(dt.int64)
@@ -174,12 +174,6 @@ def _somewhere(mask: Tensor, values: Any, behind: int) -> list[Tensor]:
     shape = values.layout.shape if isinstance(values, TensorBase) else ()
     count = shape[-1 - behind] if len(shape) > behind else 1
     return [mask.new_empty(count, dtype=dt.int64, device=META) for _ in mask.layout.shape]
-
-
-def _tensor(data: Any) -> Tensor:
-    from flambeau._ops.creation import tensor
-
-    return tensor(data)
 
 
 def _view(self: Tensor, items: list[Any]) -> tuple[Tensor, list[int]]:
@@ -262,7 +256,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         return
     indices = [item for item in items if isinstance(item, TensorBase)]
     if isinstance(value, _ARRAYS):
-        value = _tensor(value)
+        value = creation.tensor(value)
     elif not isinstance(value, TensorBase):
         value = _assigned(self.layout.dtype, value)
         if not isinstance(value, TensorBase):
@@ -275,7 +269,7 @@ def _assign(view: Tensor, value: Any) -> None:
     if not isinstance(value, TensorBase):
         if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
             raise TypeError(f"can't assign a {type(value).__name__} to part of a tensor; make one of it: x[...] = torch.tensor(value)")
-        value = _tensor(value) if isinstance(value, np.ndarray) else _assigned(view.layout.dtype, value)
+        value = creation.tensor(value) if isinstance(value, np.ndarray) else _assigned(view.layout.dtype, value)
         if isinstance(value, TensorBase):
             view.fill_(value)
         elif not write_number(view, value):
@@ -322,7 +316,7 @@ def _assigned(dtype: dt.dtype, value: Any) -> Any:
     """What ``x[...] = value`` writes. In half precision, what is out of range is rounded, mostly to infinity, as in PyTorch, where ``fill_`` raises."""
     value = number(value)
     if dtype in (dt.float16, dt.bfloat16) and value.__class__ is not complex and abs(value) > number_range(dtype)[1]:
-        return _tensor(value)
+        return creation.tensor(value)
     return number_for(dtype, value)
 
 

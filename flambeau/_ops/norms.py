@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import into
 from flambeau._ops.copying import suggested_format
+from flambeau._ops.creation import ones_like
 from flambeau._ops.normalization import NORM, Shape, widened
 from flambeau._ops.writing import write
 from flambeau._tape.tape import LOCAL
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 def _affine_operands(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
     if weight is None and bias is not None:
-        from flambeau._ops.creation import ones_like
-
         weight = ones_like(bias)
     return tuple(each for each in (weight, bias) if each is not None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import apart, into, number_for
+from flambeau._ops.elementwise import div
 from flambeau._ops.gathering import gather
 from flambeau._ops.joining import cat, constant_pad_nd
 from flambeau._ops.operator import Operator
@@ -312,8 +313,6 @@ def _mean(self: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
     start = self if include_self else FUNCTIONS.where(count > 0, 0, self)
     total = SCATTER(start, index, src, statics=(dim, "sum", name))
     count = count if include_self else count.clamp(min=1)
-    from flambeau._ops.elementwise import div
-
     return div(total, count) if total.layout.dtype.category >= dt.FLOAT else div(total, count, rounding_mode="floor")
 
 

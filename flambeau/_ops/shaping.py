@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops import views
+from flambeau._ops import creation, views
 from flambeau._ops.arguments import int_tuple, into, whole
 from flambeau._ops.arguments import sizes as as_sizes
+from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, flip
 from flambeau._ops.operator import Operator
 from flambeau._ops.registry import FUNCTIONS, new_tensor
@@ -398,11 +399,8 @@ def repeat_interleave(
 ) -> Tensor:
     """Each element (or slice along ``dim``) repeated so many times, one after another; given ``repeats`` alone, each index."""
     dim = dim if axis is None else axis
-    from flambeau._ops.creation import arange, tensor
-    from flambeau._ops.gathering import index_select
-
     if repeats is None:
-        input, repeats = arange(input.layout.numel), input
+        input, repeats = creation.arange(input.layout.numel), input
     if dim is None:
         input, dim = input.reshape(-1), 0
     axis = lay.wrap_axis(dim, input.layout.ndim)
@@ -414,13 +412,13 @@ def repeat_interleave(
         count = counts if isinstance(counts, int) else counts[0]
         if count < 0:
             raise RuntimeError("repeats can not be negative")
-        places = arange(size).reshape(size, 1).expand(size, count).reshape(-1)
+        places = creation.arange(size).reshape(size, 1).expand(size, count).reshape(-1)
     else:
         if len(counts) != size:
             raise RuntimeError(
                 f"repeats must have the same size as input along dim, but got repeats.size(0) = {len(counts)} and input.size({axis}) = {size}"
             )
-        places = tensor([place for place, count in enumerate(counts) for _ in range(count)], dtype=arange(1).dtype)
+        places = creation.tensor([place for place, count in enumerate(counts) for _ in range(count)], dtype=creation.arange(1).dtype)
     return index_select(input, axis, places)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import apart, into, whole
+from flambeau._ops.creation import tensor
 from flambeau._ops.gathering import gather
 from flambeau._ops.inspecting import holds_everywhere
 from flambeau._ops.operator import Operator
@@ -241,8 +242,6 @@ def _quantile(name: str, skips_nan: bool) -> Callable:
     def function(
         input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Tensor | None = None
     ) -> Tensor:
-        from flambeau._ops.creation import tensor
-
         dtype = input.layout.dtype
         if dtype not in (dt.float32, dt.float64):
             raise RuntimeError(f"{name}() input tensor must be either float or double dtype")

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau._ops import elementwise as basic
 from flambeau._ops import functions
 from flambeau._ops.arguments import common_dtype, in_place, into, number
+from flambeau._ops.creation import tensor
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import require_tensor
@@ -160,8 +161,6 @@ def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
 
 
 def _x_times(name: str, input: Any, other: Any, logarithm: Any) -> Tensor:
-    from flambeau._ops.creation import tensor
-
     input, other = _pair(name, input, other)
     if not isinstance(other, TensorBase):
         other = tensor(other, dtype=input.layout.dtype)

@@ -70,6 +70,9 @@ def stft(
         normalized: divide by the root of ``n_fft``
         return_complex: must be given for a real signal; False gives real and imaginary parts in a last dimension of size 2
         align_to_window: without ``center``, whether the frames begin where their windows do
+
+    Raises:
+        RuntimeError: lengths do not fit, the signal has integers, or what a real signal's result is to be is not said; the message has all lengths.
     """
     require_tensor("stft", "input", input)
     source = input.layout

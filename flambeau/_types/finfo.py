@@ -9,6 +9,7 @@ import numpy as np
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import BYTES
+from flambeau._types.promotion import get_default_dtype
 
 
 class finfo:
@@ -22,8 +23,6 @@ class finfo:
     """
 
     def __init__(self, type: DType | None = None) -> None:
-        from flambeau._types.promotion import get_default_dtype
-
         of = (type or get_default_dtype()).to_real()
         if of.category != dt.FLOAT:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{of!r}'")

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops.copying import preserve_format
+from flambeau._ops.creation import constant, ones_like
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
@@ -73,9 +75,6 @@ def _roots(outputs: Sequence[Tensor]) -> list[tuple[Any, int]]:
 
 
 def _ones(output: Tensor) -> Tensor:
-    from flambeau._ops.copying import preserve_format
-    from flambeau._ops.creation import constant, ones_like
-
     if LOCAL.tape.dispatches:
         return ones_like(output, memory_format=preserve_format)
     return constant(lay.like(output.layout, output.layout.dtype), 1, output.device)

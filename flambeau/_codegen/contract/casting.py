@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.blocking import describe_packing, describe_side
@@ -45,6 +46,31 @@ def best_casting(contract: Contract, normal: Normal, tile: Tile, target: Target)
     return min(found, key=lambda choice: choice.cycles, default=None)
 
 
+class _Band(NamedTuple):
+    """What of the copied image tiles read.
+
+    Attributes:
+        low, high: the first and the last number that a tile's first row of positions reads
+        step: how far the next row of positions lies from it
+        row: how long a row of the image is
+        line: the numbers of a cache line
+    """
+
+    low: int
+    high: int
+    step: int
+    row: int
+    line: int
+
+    def rows(self, block: int) -> int:
+        """Rows of the image that so many rows of positions read."""
+        return ((block - 1) * self.step + self.high - self.low) // self.row + 2
+
+    def plane(self, block: int) -> int:
+        """Numbers from one plane of the band to the next: planes lie an odd number of cache lines apart, so that they do not evict each other."""
+        return (-(-self.rows(block) * self.row // self.line) | 1) * self.line
+
+
 class _Planner(Pairing):
     def __init__(self, contract: Contract, normal: Normal, tile: Tile, target: Target) -> None:
         super().__init__(normal)
@@ -82,26 +108,15 @@ class _Planner(Pairing):
         pairs = (tall, wide)
         strides = [copy.stride(pair.axis) for pair in pairs]
         units = [stride // pair.slide.pace for stride, pair in zip(strides, pairs, strict=True)]
-        moves = [(copy.stride(pair.tap), unit * pair.slide.spread) for pair, unit in zip(pairs, units, strict=True) if pair.slide.taps > 1]
-        if any(move != expected for move, expected in moves):
+        if any(copy.stride(pair.tap) != unit * pair.slide.spread for pair, unit in zip(pairs, units, strict=True) if pair.slide.taps > 1):
             return None
-        low = copy.origin + sum(unit * pair.slide.first for pair, unit in zip(pairs, units, strict=True))
-        along = sum(unit * pair.slide.reach for pair, unit in zip(pairs, units, strict=True))
-        high = low + along + (wide.axis[0] - 1) * strides[1] + groups * steps // planes - 1
+        image = self._band(copy, strides, units, groups * steps // planes)
         taps, (across, down), width, lanes = tall.slide.taps * wide.slide.taps, self._positions(), tile.width, normal.m[0][0]
 
-        def rows_of_band(block: int) -> int:
-            return ((block - 1) * strides[0] + high - low) // copy.row + 2
-
-        def numbers_of_plane(block: int) -> int:
-            """Planes lie an odd number of cache lines apart, so that they do not evict each other."""
-            line = LINE // tile.bytes
-            return (-(-rows_of_band(block) * copy.row // line) | 1) * line
-
-        block, lane_block = self._block(lambda block: planes * numbers_of_plane(block), groups * taps * steps, down)
+        block, lane_block = self._block(lambda block: planes * image.plane(block), groups * taps * steps, down)
         lane_tiles, tall_tiles, images = -(-lanes // lane_block), -(-tall.axis[0] // block), prod(axis[0] for axis in self.n)
         tiles = prod(axis[0] for axis in self.batch) * images * lane_tiles * tall_tiles
-        band, packed = planes * numbers_of_plane(block), groups * lane_block * taps * steps
+        band, packed = planes * image.plane(block), groups * lane_block * taps * steps
 
         # Each run packs weights: nothing is kept.
         weights = replace(normal.a, operand=replace(normal.a.operand, stays=False))
@@ -110,9 +125,9 @@ class _Planner(Pairing):
         side = describe_packing("w", normal.a, way.mode, normal.m, k, k[0][0], values)
         values |= parameters_of(copy, "b")[0] | {
             "w.length": k[0][0] * values["w.box0.scale"], "w.capacity": 2 * width, "steps": taps * steps, "k.count": steps,
-            "k.chain": normal.chain if self.k else steps, "k.copy": numbers_of_plane(block) if planes > 1 else 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles,
+            "k.chain": normal.chain if self.k else steps, "k.copy": image.plane(block) if planes > 1 else 1, "group.copy": steps, "n.count": images, "tall.tiles": tall_tiles,
             "tall.block": block, "lane.tiles": lane_tiles, "lane.block": lane_block, "tall.copy": strides[0], "wide.copy": strides[1],
-            "tall.unit": units[0], "band.low": low, "band.high": high, "band.planes": planes, "band.plane": numbers_of_plane(block),
+            "tall.unit": units[0], "band.low": image.low, "band.high": image.high, "band.planes": planes, "band.plane": image.plane(block),
             "band.shift": copy.stride(self.k[0]) // copy.row if planes > 1 else 0,
         }  # fmt: skip
         areas = {
@@ -137,12 +152,20 @@ class _Planner(Pairing):
         tile_cycles = (
             windows * self._cycles(down, across, steps, planes, turned)
             + _BORDER * band
-            + _ROW * planes * rows_of_band(block)
+            + _ROW * planes * image.rows(block)
             + (way.cost + _STORE) * packed / together
             + 300
         )
         cycles = tile_cycles * (-(-tiles // threads) * threads)
         return Choice(normal, partial(casting, structure), values, tiles, tile_cycles, cycles, scratch, together)
+
+    def _band(self, copy: Bordered, strides: list[int], units: list[int], pixel: int) -> _Band:
+        """The band that a row of positions reads, given the numbers of a pixel in a plane."""
+        pairs = (self.tall, self.wide)
+        low = copy.origin + sum(unit * pair.slide.first for pair, unit in zip(pairs, units, strict=True))
+        along = sum(unit * pair.slide.reach for pair, unit in zip(pairs, units, strict=True))
+        high = low + along + (self.wide.axis[0] - 1) * strides[1] + pixel - 1
+        return _Band(low, high, strides[0], copy.row, LINE // self.tile.bytes)
 
     def _block(self, numbers_of_band: Callable[[int], int], weights: int, down: int) -> tuple[int, int]:
         """Rows of positions and lanes of a tile: its band and its weights, so many a lane, stay in the second-level cache, and all threads have some."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
 from flambeau.utils.data.datapipes._decorator import functional_datapipe
+from flambeau.utils.data.datapipes._shuffling import Shuffled
 from flambeau.utils.data.datapipes.datapipe import IterDataPipe
 from flambeau.utils.data.datapipes.iter.utils import length_of
-from flambeau.utils.data.sampler import Sampler, SequentialSampler, random_seed
+from flambeau.utils.data.sampler import Sampler, SequentialSampler
 
 __all__ = ["SamplerIterDataPipe", "ShufflerIterDataPipe"]
 
@@ -42,7 +42,7 @@ class SamplerIterDataPipe(IterDataPipe):
 
 
 @functional_datapipe("shuffle")
-class ShufflerIterDataPipe(IterDataPipe):
+class ShufflerIterDataPipe(Shuffled, IterDataPipe):
     """Samples in random order, as far as a buffer of them reaches.
 
     The buffer is filled first. Each further sample takes the place of one drawn from it, which is yielded; at the end the
@@ -57,28 +57,11 @@ class ShufflerIterDataPipe(IterDataPipe):
     """
 
     def __init__(self, datapipe: IterDataPipe, *, buffer_size: int = 10000, unbatch_level: int = 0) -> None:
+        super().__init__()
         if buffer_size <= 0:
             raise AssertionError(f"buffer_size should be larger than 0, but got {buffer_size}")
         self.datapipe = datapipe if unbatch_level == 0 else datapipe.unbatch(unbatch_level=unbatch_level)
         self.buffer_size = buffer_size
-        self._enabled = True
-        self._seed: int | None = None
-        self._rng = random.Random()
-
-    def set_shuffle(self, shuffle: bool = True) -> ShufflerIterDataPipe:
-        """Turns shuffling on, or off: samples then pass unchanged. Returns the pipe."""
-        self._enabled = shuffle
-        return self
-
-    def set_seed(self, seed: int) -> ShufflerIterDataPipe:
-        """Chooses the seed of the next pass. Returns the pipe."""
-        self._seed = seed
-        return self
-
-    def reset(self) -> None:
-        if self._enabled:
-            self._rng.seed(random_seed() if self._seed is None else self._seed)
-            self._seed = None
 
     def __iter__(self) -> Iterator[Any]:
         if not self._enabled:
