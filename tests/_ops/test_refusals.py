@@ -148,3 +148,82 @@ def test_it_is_so_when_classes_are_asked_too():
             X.isclose(2)
         with pytest.raises(TypeError, match=r"block_diag\(\): argument 'tensors' \(position 2\) must be Tensor, not str"):
             flambeau.block_diag(X, "a")
+
+
+NUMBERS = {
+    "elements": (lambda: X.isclose(X, rtol=flambeau.ones(2)), r"argument 'rtol' \(position 3\) must be float, not Tensor of shape \[2\]"),
+    "an offset": (lambda: flambeau.diag_embed(X, offset=flambeau.tensor(1)), r"'offset' \(position 2\) must be int, not Tensor of shape"),
+    "a size": (
+        lambda: F.local_response_norm(X[None, None], flambeau.tensor(2)),
+        r"'size' \(position 2\) must be int, not Tensor of shape \[\] and dtype torch.int64",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), NUMBERS.values(), ids=NUMBERS)
+def test_tensors_in_the_place_of_numbers(call, message):
+    """Their elements would have to be looked at, in the worst case while a program is made."""
+    with pytest.raises(TypeError, match=message):
+        call()
+    assert (X + 1).tolist() == [2, 2, 2]
+
+
+def test_tensors_of_one_element_are_numbers_where_they_can_be():
+    assert X.isclose(X, rtol=flambeau.tensor(0.1)).all() and X.roll(flambeau.tensor(1)).tolist() == [1, 1, 1]
+
+
+def test_too_much_memory_is_one_error_whoever_has_none():
+    for call in (lambda: F.adaptive_avg_pool2d(flambeau.ones(1, 1, 4, 4), (2**40, 2)), lambda: flambeau.empty(2**45).fill_(1).sum().item()):
+        for kind in (RuntimeError, MemoryError):
+            with pytest.raises(kind, match=r"allocate"):
+                call()
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_factors_are_finite(scale):
+    with pytest.raises(RuntimeError, match="scale_factor must be finite numbers"):
+        F.interpolate(flambeau.ones(1, 1, 4, 4), scale_factor=scale)
+
+
+def test_numbers_are_of_64_bits():
+    for kind in (OverflowError, RuntimeError):
+        with pytest.raises(kind, match="does not fit into 64 bits"):
+            flambeau.add(X, X, alpha=2**70)
+    with pytest.raises(OverflowError):
+        X.clone().cauchy_(0, 10**400)
+    with pytest.raises(TypeError):
+        X.clone().cauchy_(1j)
+    with pytest.raises(RuntimeError, match="num groups to be greater than 0"):
+        flambeau.native_group_norm(flambeau.ones(1, 6, 3), None, None, 1, 6, 3, 0, 0.1)
+    with pytest.raises(TypeError, match=r"argument 'a' \(position 1\) must be Tensor, not NoneType"):
+        flambeau.sparse.mm(None, X)
+
+
+ELSEWHERE = {
+    "grad": (
+        RuntimeError,
+        lambda: flambeau.autograd.grad(flambeau.ones(1, requires_grad=True).sum(), "a"),
+        "all inputs have to be Tensors",
+    ),
+    "can_cast": (TypeError, lambda: flambeau.can_cast("a", flambeau.float32), r"'from_' \(position 1\) must be torch.dtype, not str"),
+    "promote_types": (TypeError, lambda: flambeau.promote_types(flambeau.int8, 1), r"'type2' \(position 2\) must be torch.dtype, not int"),
+    "finfo": (TypeError, lambda: flambeau.finfo("float32"), r"'type' \(position 1\) must be torch.dtype, not str"),
+    "iinfo": (TypeError, lambda: flambeau.iinfo(8), r"'type' \(position 1\) must be torch.dtype, not int"),
+    "functional_call": (
+        ValueError,
+        lambda: flambeau.func.functional_call(flambeau.nn.ReLU(), 3, X),
+        "or a list/tuple of dicts, but got int",
+    ),
+    "a generator": (RuntimeError, lambda: flambeau.Generator().manual_seed("7"), "manual_seed expected a long, but got str"),
+    "threads": (RuntimeError, lambda: flambeau.set_num_threads(2.5), "expects an int, but got float"),
+    "pad_sequence": (TypeError, lambda: flambeau.nn.utils.rnn.pad_sequence([X, None]), "element 1 in argument 0, but got NoneType"),
+    "a parameter": (AttributeError, lambda: flambeau.nn.Parameter([1.0]), "takes a tensor, not list"),
+    "shapes": (RuntimeError, lambda: flambeau.broadcast_shapes(2.5), "Input shapes should be of type ints"),
+    "no categories": (RuntimeError, lambda: flambeau.multinomial(flambeau.ones(0), 1, True), "no categories"),
+}
+
+
+@pytest.mark.parametrize(("kind", "call", "message"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_arguments_of_other_functions(kind, call, message):
+    with pytest.raises(kind, match=message):
+        call()
