@@ -31,6 +31,7 @@ from flambeau._ops.copying import suggested_format
 from flambeau._ops.elementwise import conj
 from flambeau._ops.operator import Operator
 from flambeau._ops.padding import fold_border
+from flambeau._runtime import targets
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
@@ -68,17 +69,22 @@ def _infer_weight(operands: tuple, statics: tuple) -> Layout:
 # -- lowering --------------------------------------------------------------------------------------------------------
 
 
-_FEW_CHANNELS = 15
-"""So many channels of a group's result, or fewer, would leave many lanes empty."""
+def _fill_lanes(channels: int, dtype: DType) -> bool:
+    """Whether so many channels of a group fill a vector; fewer would leave many lanes empty."""
+    from flambeau._codegen.contract.arithmetic import register_tile
+
+    return channels >= register_tile(dtype, targets.current()).width
 
 
-def _channels(graph: Graph, input: Node, results: int, groups: int, layout: Layout) -> tuple[Node, bool]:
-    """The input as it is read, and whether lanes are channels, of which a group has so many ``results``.
+def _channels(graph: Graph, input: Node, results: int, groups: int, layout: Layout, places: int) -> tuple[Node, bool]:
+    """The input as it is read by a kernel of so many ``places``, and whether lanes are channels, of which a group has so many ``results``.
 
     They are where the result has its channels innermost, unless these are few: then the input is copied so that lanes are places. Three channels
-    of 64 x 64 by 3 x 3 from 32 took 7.4 ms, and take 1.5; 32 groups of 4 14 ms, and 3. A channel for itself (depthwise) has a kernel of its own.
+    of 64 x 64 by 3 x 3 from 32 took 7.4 ms, and take 1.5; 32 groups of 4 14 ms, and 3. For one place the copy would take longer than it saves (AVX2:
+    256 channels of 28 x 28 to 4, 1.9 ms, 0.6 without). A channel for itself (depthwise) has a kernel of its own.
     """
-    if layout.contiguous or (results <= _FEW_CHANNELS and not (results == 1 and input.shape[1] == groups)):
+    is_depthwise = results == 1 and input.shape[1] == groups
+    if layout.contiguous or not (_fill_lanes(results, input.dtype) or places == groups == 1 or is_depthwise):
         return input if layout.contiguous else graph.copy(input), False
     return input, True
 
@@ -116,11 +122,30 @@ def correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int,
     return result.permute([2, 0, 1, *range(3, 3 + rank)]).reshape((batch, channels, *outputs))
 
 
+def _reached(size: int, kernel: int, stride: int, padding: int, dilation: int, results: int) -> tuple[int, int]:
+    """The first place of a kernel that sees any of ``size`` positions for any of the results, and how many there are up to the last such one.
+
+    The others see padding alone: eight of the nine of a 3 x 3 kernel over an image of 1 x 1.
+    """
+
+    def sees(place: int) -> bool:
+        start = place * dilation - padding
+        first = max(0, -(start // stride))
+        return first < results and start + first * stride < size
+
+    places = [place for place in range(kernel) if sees(place)]
+    return (places[0], places[-1] - places[0] + 1) if places else (0, 1)
+
+
 def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     stride, padding, dilation, groups, sizes = statics
     input, weight = operands[:2]
     rank = len(stride)
-    input, innermost = _channels(graph, input, weight.shape[0] // groups, groups, layouts[0])
+    input, innermost = _channels(graph, input, weight.shape[0] // groups, groups, layouts[0], prod(weight.shape[2:]))
+    reached = [*map(_reached, input.shape[2:], weight.shape[2:], stride, padding, dilation, sizes)]
+    for axis, (first, count) in enumerate(reached, 2):
+        weight = weight.slice(axis, first, count)
+    padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
     windows = graph.windows(input, range(2, 2 + rank), weight.shape[2:], stride, padding, dilation, sizes)
     result = correlate(graph, windows, weight, rank, groups, innermost, _dtype(operands, layouts[0]))
     return _with_bias(graph, result, operands, layouts[0])
@@ -129,28 +154,39 @@ def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
 Phase = tuple[int, ...]
 
 
-def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[Phase]:
-    """How one dimension of a transposed convolution falls into phases: those that a kernel place reaches.
+def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int, source: int) -> list[Phase]:
+    """How one dimension of a transposed convolution of ``source`` positions falls into phases: those that a kernel place reaches.
 
     For each: the first position and how many (every ``stride``-th), the first kernel place and how many (every ``stride / gcd``-th), and the input
-    position that the first of both pairs with; it falls by ``dilation / gcd`` with each further kernel place.
+    position that the first of both pairs with; it falls by ``dilation / gcd`` with each further kernel place. Places that pair with no input are left out.
     """
     common = gcd(stride, dilation)
     found = []
-    for start in range(min(kernel, stride // common)):
+    spacing, fall = stride // common, dilation // common
+    for start in range(min(kernel, spacing)):
         first = (start * dilation - padding) % stride
-        if first < size:
-            count, places = -(-(size - first) // stride), -(-(kernel - start) // (stride // common))
-            found.append((first, count, start, places, (first + padding - start * dilation) // stride, dilation // common))
+        if first >= size:
+            continue
+        count = -(-(size - first) // stride)
+        places, begin = -(-(kernel - start) // spacing), (first + padding - start * dilation) // stride
+        unseen = max(0, -(-(begin - source + 1) // fall))
+        places = min(places, (begin + count - 1) // fall + 1) - unseen
+        if places > 0:
+            found.append((first, count, start + unseen * spacing, places, begin - unseen * fall, fall))
     return sorted(found)
 
 
 def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    stride, _, dilation, _, _ = statics
-    phases = prod(map(min, stride, operands[1].shape[2:]))
-    if phases > _MANY_PHASES and max(dilation) == 1 and prod(stride) <= 4 * phases:
-        return _in_blocks(graph, operands, statics, layouts[0])
-    return _in_phases(graph, operands, statics, layouts[0])
+    stride, *others = statics
+    kernel, dilation = operands[1].shape[2:], others[1]
+    if max(dilation) > 1:
+        return _in_phases(graph, operands, statics, layouts[0])
+    # One position meets each place of the kernel once, as if the next one were beyond all of them.
+    stride = tuple(reach if size == 1 else step for step, reach, size in zip(stride, kernel, operands[0].shape[2:], strict=True))
+    phases = prod(map(min, stride, kernel))
+    are_many = phases > _MANY_PHASES or (phases > 1 and prod(operands[0].shape[2:]) == 1)
+    lower = _in_blocks if are_many and prod(stride) <= 4 * phases else _in_phases
+    return lower(graph, operands, (stride, *others), layouts[0])
 
 
 _MANY_PHASES = 16
@@ -164,14 +200,14 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     rank = len(stride)
     per_group = weight.shape[1]
     w = weight.split_axis(0, groups).transpose(1, 2)  # g, d, c, *k
-    dimensions = [_phases(*each) for each in zip(sizes, weight.shape[2:], stride, padding, dilation, strict=True)]
+    dimensions = [*map(_phases, sizes, weight.shape[2:], stride, padding, dilation, input.shape[2:])]
     dtype = _dtype(operands, layout)
     steps = [_step(*each) for each in zip(dimensions, sizes, stride, strict=True)]
-    if layout.contiguous and per_group > _FEW_CHANNELS and _are_small(input, stride) and None not in steps:
+    if layout.contiguous and _fill_lanes(per_group, input.dtype) and _are_small(input, stride) and None not in steps:
         firsts = [phases[0] for phases in dimensions]
         whole = _phases_together(graph, input, w, stride, dilation, firsts, [each for each in steps if each], dtype)
         return _with_bias(graph, whole.reshape(layout.shape), operands, layout)
-    input, innermost = _channels(graph, input, per_group, groups, layout)
+    input, innermost = _channels(graph, input, per_group, groups, layout, prod(weight.shape[2:]))
     parts = []
     for phase in product(*dimensions):
         places, counts = (tuple(each[position] for each in phase) for position in (3, 1))
@@ -271,15 +307,24 @@ def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
 
 def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     stride, padding, dilation, groups, sizes = statics
-    rank, results = len(stride), operands[0].shape[1] // groups
-    grad, input = (_channels(graph, each, results, groups, layouts[0])[0] for each in operands)
-    windows = graph.windows(input, range(2, 2 + rank), sizes, stride, padding, dilation, grad.shape[2:])
+    rank, channels = len(stride), max(each.shape[1] // groups for each in operands)  # lanes may be either's channels
+    grad, input = (_channels(graph, each, channels, groups, layouts[0], prod(sizes))[0] for each in operands)
+    reached = [*map(_reached, input.shape[2:], sizes, stride, padding, dilation, grad.shape[2:])]
+    places = tuple(count for _, count in reached)
+    padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
+    windows = graph.windows(input, range(2, 2 + rank), places, stride, padding, dilation, grad.shape[2:])
     a = grad.split_axis(1, groups).permute([1, 2, 0, *range(3, 3 + rank)])  # g, c, N, *o
     b = windows.split_axis(1, groups).permute([1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank)])  # g, N, *o, d, *k
     # Memory has the results as their layout does: with the channels innermost, neighbouring results read neighbouring numbers.
     order = None if layouts[0].contiguous else [0, 1, *range(3, 3 + rank), 2]
-    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order)  # g, c, d, *k
-    return result.joined(0, 1)
+    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order).joined(0, 1)  # (g c), d, *k
+    if places == sizes:
+        return result
+    whole = graph.copy(graph.constant(0, layouts[0].dtype, layouts[0].shape), layouts[0].strides)
+    shown = whole.layout
+    for axis, (first, count) in enumerate(reached, 2):
+        shown = lay.slice_axis(shown, axis, first, count)
+    return graph.update(whole, shown, result)
 
 
 CONV = Operator("convolution", ("input", "weight", "bias"), STATICS, infer=_infer_conv, lower=_lower_conv, grad_name="ConvolutionBackward0")

@@ -40,6 +40,7 @@ ENDINGS = {
     "residual": (lambda y: F.relu(y + ALL)),
     "transposed residual": (lambda y: y + ACROSS.t()),
     "a run-time number": (lambda y: y * 0.3 + 2),
+    "a choice of a whole number": (lambda y: F.where(y > 1, 3, y)),
     "a long body": (lambda y: functional.gelu(y) * F.sigmoid(y)),
     "comparison": (lambda y: F.where(y > 0.5, y, -y)),
     "several results": (lambda y: (y, F.tanh(y), y > 0)),
@@ -120,6 +121,13 @@ def test_two_products():
     apart, together = flushed(lambda: (a @ b, c @ d), lambda pair: pair[0] + pair[1])
     assert apart.numpy().tobytes() == together.numpy().tobytes()
     assert kernels(lambda: a @ b + c @ d) == 2
+
+
+@pytest.mark.parametrize("dtype", [F.float32, F.bfloat16, F.float16])
+def test_a_product_is_scaled_and_added_to_where_it_is_made(dtype):
+    x, a, b = numbers(40, 50, dtype=dtype), numbers(40, 70, dtype=dtype), numbers(70, 50, dtype=dtype)
+    assert kernels(lambda: F.addmm(x, a, b, beta=0.5, alpha=2)) == 1
+    assert kernels(lambda: F.baddbmm(x, a[None], b[None], beta=2)) == 1
 
 
 def test_in_place():
