@@ -476,10 +476,17 @@ def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value
     return ADDCMUL.inplace(self, self, tensor1, tensor2, number(value))
 
 
+def _check_quotient(tensor1: Any, tensor2: Any) -> None:
+    """Check that a quotient is none of whole numbers, which would have to be rounded."""
+    if all(isinstance(each, TensorBase) and each.layout.dtype.category < dt.FLOAT for each in (tensor1, tensor2)):
+        raise RuntimeError("addcdiv() does not divide whole numbers by each other: convert tensor1 or tensor2 to floating point")
+
+
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     if former:
         tensor1, tensor2, value = number_first("addcdiv", "value", tensor1, tensor2, *former)
+    _check_quotient(tensor1, tensor2)
     return into(out, ADDCDIV(input, tensor1, tensor2, number(value)))
 
 
@@ -487,11 +494,14 @@ def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value
     """In-place version of ``addcdiv()``."""
     if former:
         tensor1, tensor2, value = number_first("addcdiv_", "value", tensor1, tensor2, *former)
+    _check_quotient(tensor1, tensor2)
     return ADDCDIV.inplace(self, self, tensor1, tensor2, number(value))
 
 
 def _check_lerp(input: Any, end: Any, weight: Any) -> None:
-    """Check that the ends are of one dtype, and a weight with dimensions is, too."""
+    """Check that the ends are of one dtype of numbers with a point, and a weight with dimensions is, too."""
+    if isinstance(input, TensorBase) and input.layout.dtype.category < dt.FLOAT:
+        raise NotImplementedError(f"lerp() is not implemented for {input.layout.dtype!r}: between whole numbers there are none of these")
     for name, each in (("end", end), ("weight", weight)):
         if not isinstance(each, TensorBase) or not isinstance(input, TensorBase) or (name == "weight" and not each.layout.ndim):
             continue

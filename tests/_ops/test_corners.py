@@ -136,3 +136,82 @@ def test_powers_of_half_precision(exponent: float) -> None:
     assert y.tolist() == pytest.approx([each**exponent for each in (0.25, 4.0, 9.0)], rel=1e-3)
     y.sum().backward()
     assert x.grad.tolist() == pytest.approx([exponent * each ** (exponent - 1) for each in (0.25, 4.0, 9.0)], rel=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [flambeau.complex64, flambeau.complex128])
+def test_complex_numbers_by_real_ones_are_divided_part_by_part(dtype: flambeau.dtype) -> None:
+    flambeau.manual_seed(0)
+    x = flambeau.randn(100, dtype=dtype)
+    y = flambeau.rand(100, dtype=dtype.to_real()) + 1
+    for divisor in (y, 3, 3.7, flambeau.tensor(7), flambeau.arange(1, 101)):
+        quotient = x / divisor
+        assert quotient.dtype is dtype
+        by = divisor.to(y.dtype) if isinstance(divisor, flambeau.Tensor) else divisor
+        assert flambeau.equal(quotient, flambeau.complex(x.real / by, x.imag / by))
+    assert flambeau.equal(x.clone().div_(y), x / y)
+    mean = x.mean()
+    assert flambeau.equal(mean, flambeau.complex(x.sum().real / 100, x.sum().imag / 100))
+    infinite = flambeau.tensor([complex(INF, 1), complex(1, 0)], dtype=dtype) / flambeau.tensor([2.0, 0.0])
+    assert infinite[0].real == INF and infinite[0].imag == 0.5 and infinite[1].real == INF
+
+
+@pytest.mark.parametrize("function, pole, slope", [(flambeau.xlogy, 0.0, math.log), (flambeau.special.xlog1py, -1.0, math.log1p)])
+def test_the_gradient_of_nothing_times_a_logarithm_is_the_logarithm(function: Callable, pole: float, slope: Callable) -> None:
+    x = flambeau.zeros(4, requires_grad=True)
+    y = flambeau.tensor([pole, pole - 1, 3.0, 0.25], requires_grad=True)
+    result = function(x, y)
+    assert result.tolist() == [0.0] * 4 and not result.signbit().any()
+    result.sum().backward()
+    assert x.grad.tolist() == pytest.approx([0.0, 0.0, slope(3.0), slope(0.25)])
+    assert y.grad[2:].tolist() == [0.0, 0.0]
+    with pytest.raises(NotImplementedError):
+        function(flambeau.ones(2), flambeau.ones(2, dtype=flambeau.complex64))
+    with pytest.raises(TypeError):
+        function(1.0, 2.0)
+    assert function(flambeau.ones(2, dtype=flambeau.float64), pole + 0.1).tolist() == pytest.approx([slope(pole + 0.1)] * 2, rel=1e-15)
+    assert function(2, y.detach())[2].item() == pytest.approx(2 * slope(3.0))
+
+
+@pytest.mark.parametrize("weight", [0.5, 1, flambeau.tensor(0.5)])
+def test_there_is_nothing_between_whole_numbers(weight: object) -> None:
+    x = flambeau.tensor([1, 2])
+    for call in (lambda: flambeau.lerp(x, x, weight), lambda: x.clone().lerp_(x, weight)):
+        with pytest.raises(NotImplementedError):
+            call()
+
+
+def test_a_number_has_one_dimension_to_be_flattened() -> None:
+    x = flambeau.tensor(1.0)
+    assert x.flatten().shape == x.flatten(-1, 0).shape == (1,)
+    for dims in ((1,), (0, 1), (-2,)):
+        with pytest.raises(IndexError):
+            x.flatten(*dims)
+
+
+def test_what_is_scaled_before_it_is_added_keeps_the_dtype_of_the_sum() -> None:
+    yes, one = flambeau.tensor([True]), flambeau.tensor([1], dtype=flambeau.uint8)
+    assert flambeau.add(one, yes, alpha=2).dtype is flambeau.uint8 and flambeau.add(one, yes, alpha=2).item() == 3
+    assert flambeau.add(yes, True, alpha=2).dtype is flambeau.bool
+    wide = flambeau.add(flambeau.tensor(1 + 1j, dtype=flambeau.complex128), yes, alpha=0.5)
+    assert wide.dtype is flambeau.complex128 and wide.item() == 1.5 + 1j
+    assert flambeau.sub(one.to(flambeau.int8), one * 5, alpha=3).item() == -14
+
+
+@pytest.mark.parametrize("sequence, value, place", [([1, 2, 3], [1.5], 1), ([1.1, 2.2, 2.7], [2, 3], None), ([1, 2], [True], 0)])
+def test_places_in_a_sequence_of_another_dtype(sequence: list, value: list, place: int | None) -> None:
+    found = flambeau.searchsorted(flambeau.tensor(sequence), flambeau.tensor(value)).tolist()
+    assert found == ([1, 3] if place is None else [place])
+    assert flambeau.bucketize(flambeau.tensor(value), flambeau.tensor(sequence)).tolist() == found
+    assert [flambeau.searchsorted(flambeau.tensor(sequence), each).item() for each in value] == found
+
+
+def test_dtypes_of_powers_of_two_and_of_what_is_filled() -> None:
+    half, bytes_, yes = flambeau.ones(2, dtype=flambeau.float16), flambeau.ones(2, dtype=flambeau.uint8), flambeau.tensor([True, True])
+    assert flambeau.ldexp(half, bytes_).dtype is flambeau.float16 and flambeau.ldexp(half, bytes_).tolist() == [2, 2]
+    assert flambeau.ldexp(bytes_, half).dtype is flambeau.float16 and flambeau.ldexp(bytes_, bytes_).dtype is flambeau.float32
+    for pair in ((yes, half), (half, bytes_)):
+        assert flambeau.logaddexp2(*pair).dtype is flambeau.float16 and flambeau.logaddexp2(*pair).tolist() == [2, 2]
+    for dtype, filled in ((flambeau.float64, flambeau.float32), (flambeau.int8, flambeau.int64), (flambeau.bool, flambeau.bool)):
+        assert flambeau.full((2,), flambeau.ones((), dtype=dtype)).dtype is filled
+    with pytest.raises(RuntimeError, match="whole numbers"):
+        flambeau.addcdiv(flambeau.ones(2), bytes_, bytes_)
