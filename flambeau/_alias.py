@@ -13,7 +13,6 @@ Nothing here imports the rest of Flambeau: a child that never says `import torch
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -23,7 +22,10 @@ from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 __all__ = ["install_as_torch"]
 
@@ -96,11 +98,11 @@ class _AliasFinder(MetaPathFinder):
             named.submodule_search_locations = []
         return named
 
-    def find_distributions(self, context: Any = None) -> Iterator[importlib.metadata.Distribution]:
+    def find_distributions(self, context: Any = None) -> Iterator[Distribution]:
         wanted = getattr(context, "name", None)
         for alias in ALIASES:
             if wanted is None or re.sub(r"[-_.]+", "-", wanted).lower() == alias:
-                yield _AliasDistribution(alias)
+                yield importlib.import_module("flambeau._alias_metadata").AliasDistribution(alias)
 
 
 class _AliasLoader(InspectLoader):
@@ -135,30 +137,3 @@ class _AliasLoader(InspectLoader):
     def _real(self) -> InspectLoader:
         assert isinstance(self.spec.loader, InspectLoader)
         return self.spec.loader
-
-
-class _AliasDistribution(importlib.metadata.Distribution):
-    """What `importlib.metadata` reads of the `torch` that Flambeau stands for."""
-
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
-
-    def read_text(self, filename: str) -> str | None:
-        if filename == "METADATA":
-            return f"Metadata-Version: 2.1\nName: {self.alias}\nVersion: {_version_of(self.alias)}\n"
-        if filename == "top_level.txt":
-            return f"{self.alias}\n"
-        return None
-
-    def locate_file(self, path: Any) -> Path:
-        return _PACKAGE.parent / path
-
-    @property
-    def files(self) -> None:
-        return None
-
-
-def _version_of(alias: str) -> str:
-    """The version of PyTorch or torchvision that is stood for, marked as Flambeau's."""
-    version = importlib.import_module("flambeau.version")
-    return f"{getattr(version, alias)}+flambeau.{version.release}"

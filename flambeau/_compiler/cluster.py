@@ -105,9 +105,9 @@ class Clustering:
 
     def sources(self, node: Node) -> list[Cluster]:
         """The clusters that a node reads from."""
-        found = []
+        found: list[Cluster] = []
         for argument in node.args:
-            base, _ = base_of(argument)
+            base = argument.args[0] if argument.kind == "view" else argument
             cluster = self.home.get(base.index)
             if cluster is not None and cluster not in found:
                 found.append(cluster)
@@ -119,6 +119,10 @@ class Clustering:
         for other in on:
             if other is not cluster:
                 new |= other.ancestors | (1 << other.number)
+        self._follow(cluster, new)
+
+    def _follow(self, cluster: Cluster, new: int) -> None:
+        """Let a cluster, and all that come after it, run after those that ``new`` has as bits, with all that these come after."""
         new &= ~cluster.ancestors
         if not new:
             return
@@ -127,6 +131,18 @@ class Clustering:
         for other in self.clusters[cluster.number + 1 :] if not new >> (cluster.number + 1) else self.clusters:
             if other is not None and other.ancestors & bit:
                 other.ancestors |= new
+
+    def _is_between(self, first: Cluster, second: Cluster) -> bool:
+        """Whether a cluster that ``first`` comes after comes after ``second``. Only those can that ``second`` does not come after, which are few."""
+        bit = 1 << second.number
+        left = first.ancestors & ~(second.ancestors | bit)
+        while left:
+            lowest = left & -left
+            cluster = self.clusters[lowest.bit_length() - 1]
+            if cluster is not None and cluster.ancestors & bit:
+                return True
+            left ^= lowest
+        return False
 
     def _alone(self, node: Node) -> Cluster:
         """Put a node into a cluster of its own; the results of one attention share theirs."""
@@ -325,11 +341,8 @@ class Clustering:
             return
         if len(first.buffers | second.buffers) > MAX_BUFFERS or (first.reduced is not None and second.reduced is not None):
             return
-        outside = [each for each in self.clusters if each is not None and each is not first and each is not second]
         a, b = 1 << first.number, 1 << second.number
-        if any(each.ancestors & b and (first.ancestors >> each.number) & 1 for each in outside if first.ancestors & b):
-            return
-        if second.ancestors & a:
+        if second.ancestors & a or self._is_between(first, second):
             return
         pairs = [base_of(argument) for argument in self._fused_args(node)]
         pairs = [(base, view) for base, view in pairs if self.home.get(base.index) is second]
@@ -360,7 +373,7 @@ class Clustering:
         first.buffers -= {each.index for each in first.nodes}
         self.clusters[second.number] = None
         first.ancestors &= ~b
-        self.depend(first, [each for each in self.clusters if each is not None and (second.ancestors >> each.number) & 1])
+        self._follow(first, second.ancestors)
         for each in self.clusters:
             if each is not None and each is not first and each.ancestors & b:
                 each.ancestors = each.ancestors & ~b | a | first.ancestors

@@ -109,9 +109,11 @@ def write_normal(engine: Engine, memory: int, n: int, mean: float, std: float, d
 def _write_blocks(engine: Engine, memory: int, n: int, mean: float, std: float, dtype: DType) -> None:
     """Normal samples in blocks of 16."""
     if dtype is dt.float64:
+        kernels.prepare("uniform64", "normal64")
         engine.draw(memory, n, "uniform64", 1.0)
         kernels.run_at("normal64", memory, 0, std, mean, n // 2)
     else:
+        kernels.prepare("words", "normal32")
         engine.draw(memory, n)
         kernels.run_at("normal32", memory, 0, std, mean, n // 16)
 

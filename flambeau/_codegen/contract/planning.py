@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import gcd, prod
 
 from flambeau._codegen.contract import amx
@@ -87,8 +88,9 @@ class ContractPlan:
     temporaries: list[int]
 
 
+@lru_cache(maxsize=1024)
 def plan(contract: Contract, target: Target) -> ContractPlan:
-    """The kernel calls that compute a contraction on ``target``: none if the output is empty."""
+    """The kernel calls that compute a contraction on ``target``: none if the output is empty. Layers of a network often have the same."""
     by_matrices = amx.fits(contract, target)
     tile = amx.matrix_tile() if by_matrices else register_tile(contract.a.dtype, target)
     normal = normalise(contract, amx.TERMS if by_matrices else TERMS)
