@@ -292,7 +292,8 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     rows = [label for label in left if label not in shared]
     columns = [label for label in right if label not in shared]
     if not inner_labels:
-        spread = a.permute(*[left.index(label) for label in (*batch, *rows)])[(..., *[None] * len(columns))]
+        beside = (..., *[None] * len(columns))
+        spread = a.permute(*[left.index(label) for label in (*batch, *rows)])[beside]
         other = b.permute(*[right.index(label) for label in (*batch, *columns)])
         other = other[(slice(None),) * len(batch) + (None,) * len(rows)] if rows else other
         return spread * other, [*batch, *rows, *columns]
