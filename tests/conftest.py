@@ -20,14 +20,22 @@ MANY = 20
 """Cases of a test, of which every second one will do to see whether a change broke something."""
 VERY_MANY = 100
 """Cases of a test, of which every fourth one will do."""
+FEW_EXAMPLES = "20"
+"""Of random cases, which are the first of the same sequence, so many will do."""
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--some",
         action="store_true",
-        help=f"of tests with more than {MANY} cases run every second one, of those with more than {VERY_MANY} every fourth, always the same ones",
+        help=f"of tests with more than {MANY} cases run every second one, of those with more than {VERY_MANY} every fourth, always the same ones, and "
+        f"{FEW_EXAMPLES} examples of those with random cases",
     )
+
+
+def pytest_configure(config):
+    if config.getoption("some"):
+        os.environ.setdefault("FLAMBEAU_EXAMPLES", FEW_EXAMPLES)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -12,12 +12,24 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from flambeau._codegen import scalar
-from flambeau._codegen.ir import Builder, Value, bits, i64
+from flambeau._codegen.ir import Value, bits, i64
 from flambeau._codegen.loops import lines
 from flambeau._codegen.loops.body import Body
 from flambeau._codegen.loops.lines import Line, new_line
-from flambeau._codegen.loops.reducing import Chunks, Total, combine, grouped, is_ordered, neutral, take
-from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, Instr, LoopSpec
+from flambeau._codegen.loops.reducing import (
+    Chunks,
+    Total,
+    combined,
+    grouped,
+    in_turn,
+    is_ordered,
+    neutral,
+    parts_of,
+    selected,
+    start_of,
+    take,
+)  # fmt: skip
+from flambeau._codegen.loops.spec import CHUNK, EFFECTS, LANES, VECTOR, LoopSpec
 from flambeau._codegen.scalar import Operand
 from flambeau._types.dtype import dtype as DType
 
@@ -342,21 +354,21 @@ class Column:
             return after
 
         def lane(start: Value) -> list[Operand]:
-            with f.loop(start, last, LANES, _neutral(instrs)) as positions:
-                positions.carry(*_parts(add(grouped(instrs, positions.carried), positions.index)))
+            with f.loop(start, last, LANES, start_of(instrs)) as positions:
+                positions.carry(*parts_of(add(grouped(instrs, positions.carried), positions.index)))
             return grouped(instrs, positions.carried)
 
         def both(part: Callable[[Value], list[Operand]]) -> list[Operand]:
             """What ``part`` gives for 0 combined with what it gives for 1, in a loop, so that its code is there once."""
-            with f.loop(0, 2, 1, _neutral(instrs)) as halves:
+            with f.loop(0, 2, 1, start_of(instrs)) as halves:
                 is_first = f.compare("eq", halves.index, 0)
                 one, other = grouped(instrs, halves.carried), part(halves.index)
-                halves.carry(*_parts(_selected(f, is_first, other, self._combined(instrs, one, other))))
+                halves.carry(*parts_of(selected(f, is_first, other, combined(f, instrs, one, other))))
             return grouped(instrs, halves.carried)
 
         def four(start: Value) -> list[Operand]:
             if len(phase.needs) + len(phase.reductions) + len(phase.stores) <= FEW:
-                return self._together(instrs, [further(start, i64(number)) for number in range(4)], last, add)
+                return in_turn(f, instrs, [further(start, i64(number)) for number in range(4)], last, add)
             return both(lambda half: both(lambda each: lane(further(start, f.add(half, f.mul(each, i64(2)))))))
 
         with body.along(self.outer), f.loop(0, quarter) as lanes:
@@ -368,33 +380,6 @@ class Column:
                         self.lanes[number].store(operand, at, lanes.index)
 
             self._whole_vectors(at_vector)
-
-    def _together(
-        self, instrs: list[Instr], starts: list[Value], last: Value, add: Callable[[list[Operand], Value], list[Operand]]
-    ) -> list[Operand]:
-        """Four lanes that have their positions in turn, folded. The first has as many as any."""
-        f, first = self.f, starts[0]
-        with f.loop(first, last, LANES, _neutral(instrs) * len(starts)) as positions:
-            values: list[Value] = []
-            for start, before in zip(starts, _each_lane(instrs, positions.carried), strict=True):
-                position = f.add(positions.index, f.sub(start, first))
-                if start is first:
-                    values += _parts(add(before, position))
-                    continue
-                held = [(f.alloca(part.type), part) for part in _parts(before)]
-                for place, part in held:
-                    f.store(part, place)
-                with f.when(f.compare("slt", position, last)):
-                    for (place, _), part in zip(held, _parts(add(before, position)), strict=True):
-                        f.store(part, place)
-                values += [f.load(place, part.type) for place, part in held]
-            positions.carry(*values)
-        one, two, three, four = _each_lane(instrs, positions.carried)
-        return self._combined(instrs, self._combined(instrs, one, three), self._combined(instrs, two, four))
-
-    def _combined(self, instrs: list[Instr], one: list[Operand], other: list[Operand]) -> list[Operand]:
-        """Two lanes of each reduction."""
-        return [combine(self.f, *each) for each in zip(instrs, one, other, strict=True)]
 
     def _phase(self, reductions: list[int], stores: list[int]) -> _Phase:
         body = self.body
@@ -597,22 +582,3 @@ class Column:
 
             self.across(at_vector)
             self._leave(known)
-
-
-def _neutral(instrs: Sequence[Instr]) -> list[Value]:
-    """What a lane of each reduction starts with."""
-    return [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
-
-
-def _parts(operands: Sequence[Operand]) -> list[Value]:
-    return [part for operand in operands for part in scalar.unpack(operand)]
-
-
-def _each_lane(instrs: Sequence[Instr], parts: Sequence[Value]) -> list[list[Operand]]:
-    """Four lanes of each reduction, from a flat list of their parts."""
-    count = len(parts) // 4
-    return [grouped(instrs, parts[start : start + count]) for start in range(0, len(parts), count)]
-
-
-def _selected(f: Builder, condition: Value, then: Sequence[Operand], otherwise: Sequence[Operand]) -> list[Operand]:
-    return [scalar.select(f, condition, *pair) for pair in zip(then, otherwise, strict=True)]

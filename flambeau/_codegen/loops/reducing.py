@@ -11,7 +11,7 @@ from flambeau._codegen import scalar
 from flambeau._codegen.ir import Builder, Value, constant, i64
 from flambeau._codegen.lanes import Lanes, rarely
 from flambeau._codegen.loops.body import Body
-from flambeau._codegen.loops.spec import CHUNK, COMBINE, Instr
+from flambeau._codegen.loops.spec import CHUNK, COMBINE, LANES, VECTOR, Instr
 from flambeau._codegen.scalar import Operand
 from flambeau._codegen.vmath.pairs import two_sum
 from flambeau._types import dtype as dt
@@ -112,6 +112,62 @@ def shared_out(totals: Sequence[Total], values: Sequence[Value]) -> list[Sequenc
     """The values of each total, from a flat list of them."""
     ends = list(accumulate(len(total.start(1)) for total in totals))
     return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+# -- lanes of several reductions ---------------------------------------------------------------------------------------
+
+
+def start_of(instrs: Sequence[Instr]) -> list[Value]:
+    """What a lane of each reduction starts with, part by part."""
+    return [part for instr in instrs for part in neutral(instr, instr.dtype, VECTOR)]
+
+
+def parts_of(operands: Sequence[Operand]) -> list[Value]:
+    return [part for operand in operands for part in scalar.unpack(operand)]
+
+
+def combined(f: Builder, instrs: Sequence[Instr], one: Sequence[Operand], other: Sequence[Operand]) -> list[Operand]:
+    """Two lanes of each reduction as one."""
+    return [combine(f, *each) for each in zip(instrs, one, other, strict=True)]
+
+
+def selected(f: Builder, condition: Value, then: Sequence[Operand], otherwise: Sequence[Operand]) -> list[Operand]:
+    return [scalar.select(f, condition, *pair) for pair in zip(then, otherwise, strict=True)]
+
+
+def in_turn(
+    f: Builder, instrs: Sequence[Instr], starts: Sequence[Value], last: Value, add: Callable[[list[Operand], Value], list[Operand]]
+) -> list[Operand]:
+    """Four lanes that have their positions in turn, from their ``starts`` to ``last``, folded. The first has as many as any.
+
+    ``add`` gives lanes of all reductions with what is added to them at a position.
+    """
+
+    def each_lane(parts: Sequence[Value]) -> list[list[Operand]]:
+        count = len(parts) // len(starts)
+        return [grouped(instrs, parts[start : start + count]) for start in range(0, len(parts), count)]
+
+    first = starts[0]
+    with f.loop(first, last, LANES, start_of(instrs) * len(starts)) as positions:
+        values: list[Value] = []
+        for start, before in zip(starts, each_lane(positions.carried), strict=True):
+            position = f.add(positions.index, f.sub(start, first))
+            if start is first:
+                values += parts_of(add(before, position))
+                continue
+            held = [(f.alloca(part.type), part) for part in parts_of(before)]
+            for place, part in held:
+                f.store(part, place)
+            with f.when(f.compare("slt", position, last)):
+                for (place, _), part in zip(held, parts_of(add(before, position)), strict=True):
+                    f.store(part, place)
+            values += [f.load(place, part.type) for place, part in held]
+        positions.carry(*values)
+    one, two, three, four = each_lane(positions.carried)
+    return combined(f, instrs, combined(f, instrs, one, three), combined(f, instrs, two, four))
+
+
+# -- chunks ----------------------------------------------------------------------------------------------------------
 
 
 class Chunks:
