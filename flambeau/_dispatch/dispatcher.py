@@ -259,14 +259,6 @@ class Dispatcher(Tape):
         given = tuple([False if each is None else each for each in operands])
         return self.remember(gradients.BATCH_NORM, given, (training, momentum, eps), results)
 
-    def product(self, name: str, *arguments: Any) -> Tensor:
-        """What ``addmm`` or ``baddbmm`` does, which is two calls of ours; the last two arguments are ``beta`` and ``alpha``."""
-        *operands, beta, alpha = arguments
-        options = {key: each for key, each in (("beta", beta), ("alpha", alpha)) if each != 1}
-        with self.below():
-            result = getattr(table.ATEN, name).default(*operands, **options)
-        return self.remember(gradients.PRODUCTS[name], tuple(operands), (beta, alpha), result)
-
     # -- making tensors ------------------------------------------------------------------------------------------------
 
     def new(self, layout: Layout, make: Callable[[Layout], Tensor], by_name: bool) -> Tensor:

@@ -11,9 +11,7 @@ from typing import Any
 
 from flambeau import ops
 from flambeau._ops.conv_shapes import output_sizes, transposed_sizes
-from flambeau._ops.elementwise import conj
 from flambeau._ops.indexing import INDEX_VIEW
-from flambeau._ops.matrix import matmul
 from flambeau._ops.node import GradNode
 from flambeau._ops.operator import Operator, fit
 from flambeau._ops.views import SELECT, SLICE, ViewOperator
@@ -239,19 +237,18 @@ class Whole(Seen):
     Args:
         name, operands, statics, infer: as an ``Operator`` has them
         grad_name: what its node is called
-        joint, formulas: as above
+        joint: as above
     """
 
     def __init__(
-        self, name: str, operands: tuple[str, ...], statics: tuple[str, ...], infer: Callable, grad_name: str, joint: Callable | None = None,
-        **formulas: Callable,
+        self, name: str, operands: tuple[str, ...], statics: tuple[str, ...], infer: Callable, grad_name: str, joint: Callable
     ) -> None:  # fmt: skip
         self.name, self.grad_name = name, grad_name
         self.names = self.operands = operands
         self.statics, self.infer, self.variadic = statics, infer, False
         self._formulas, self._plans = {}, {}
         self.joint = joint
-        self.gradient(**(formulas if joint is None else dict.fromkeys(operands, joint)))
+        self.gradient(**dict.fromkeys(operands, joint))
 
 
 def _infer_batch_norm(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
@@ -277,24 +274,3 @@ BATCH_NORM = Whole(
     "NativeBatchNormBackward0",
     _batch_norm,
 )
-
-
-def _scaled(grad: Any, factor: Any) -> Any:
-    return grad if factor == 1 else grad * factor
-
-
-def _product(name: str, grad_name: str) -> Whole:
-    """``beta * input + alpha * (first @ second)``."""
-    return Whole(
-        name,
-        ("input", "first", "second"),
-        ("beta", "alpha"),
-        lambda operands, statics: lay.contiguous((*operands[1].shape[:-1], operands[2].shape[-1]), operands[1].dtype),
-        grad_name,
-        input=lambda grad, beta: _scaled(grad, beta),
-        first=lambda grad, second, alpha: matmul(_scaled(grad, alpha), conj(second).transpose(-1, -2)),
-        second=lambda grad, first, alpha: matmul(conj(first).transpose(-1, -2), _scaled(grad, alpha)),
-    )
-
-
-PRODUCTS = {"addmm": _product("addmm", "AddmmBackward0"), "baddbmm": _product("baddbmm", "BaddbmmBackward0")}

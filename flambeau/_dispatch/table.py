@@ -277,6 +277,15 @@ def _bmm(input: Any, mat2: Any) -> Any:
     return ATEN.view.default(ATEN.bmm.default(a, b), [*lead, input.layout.shape[-2], mat2.layout.shape[-1]])
 
 
+def _sum_of_products(name: str) -> Callable[..., Any]:
+    def rule(mat1: Any, mat2: Any, alpha: Any, input: Any = None, beta: Any = 1) -> Any:
+        if input is None:
+            return ATEN.mul.Tensor(_bmm(mat1, mat2)(), alpha)
+        return Call(name, "default", (input, mat1, mat2), {key: each for key, each in (("beta", beta), ("alpha", alpha)) if each != 1})
+
+    return rule
+
+
 def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
     shape = input.layout.shape
     rows = input if len(shape) == 2 else input.reshape(prod(shape[:-1]), shape[-1])
@@ -441,6 +450,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "cumprod": _running("cumprod"),
     "sort": lambda input, dim, size, descending: Call("sort", "default", (input, dim, descending)),
     "topk": lambda input, dim, size, largest: Call("topk", "default", (input, size, dim, largest)),
+    "addmm": _sum_of_products("addmm"),
+    "baddbmm": _sum_of_products("baddbmm"),
     "bmm": _bmm,
     "linear": _linear,
     "convolution": _convolution(False),

@@ -81,8 +81,3 @@ def low(*operands: Tensor | None) -> tuple[Any, ...]:
     """What an operator that runs in the region's dtype is given, before its shape and dtypes are checked."""
     dtype = STATE.dtype
     return operands if dtype is None else tuple(cast(operand, dtype) for operand in operands)
-
-
-def as_product(input: Tensor, product: Tensor) -> Tensor:
-    """What is added to a product, in the dtype that the region gave that."""
-    return input if STATE.dtype is None else cast(input, product.layout.dtype)

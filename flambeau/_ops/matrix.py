@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import into
 from flambeau._ops.elementwise import conj
@@ -52,23 +52,26 @@ BMM.gradient(
 )
 
 
+def require_dimensions(ndim: int, kind: str, **tensors: Tensor) -> None:
+    """Check that tensors, given by their names, have so many dimensions."""
+    for name, tensor in tensors.items():
+        if tensor.layout.ndim != ndim:
+            raise RuntimeError(f"{name} must be a {kind}, but it has shape {list(tensor.layout.shape)}")
+
+
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of two matrices: ``(n, k) @ (k, m) -> (n, m)``.
 
     Raises:
         RuntimeError: an operand is no matrix, or the inner sizes differ.
     """
-    for name, matrix in (("self", input), ("mat2", mat2)):
-        if matrix.layout.ndim != 2:
-            raise RuntimeError(f"{name} must be a matrix, but it has shape {list(matrix.layout.shape)}")
+    require_dimensions(2, "matrix", self=input, mat2=mat2)
     return into(out, BMM(input, mat2))
 
 
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The products of two batches of matrices: ``(b, n, k) @ (b, k, m) -> (b, n, m)``."""
-    for name, matrix in (("batch1", input), ("batch2", mat2)):
-        if matrix.layout.ndim != 3:
-            raise RuntimeError(f"{name} must be a 3D tensor, but it has shape {list(matrix.layout.shape)}")
+    require_dimensions(3, "3D tensor", batch1=input, batch2=mat2)
     return into(out, BMM(input, mat2))
 
 
@@ -121,6 +124,50 @@ def _rows(shape: tuple[int, ...]) -> int:
     for size in shape:
         total *= size
     return total
+
+
+# -- a product and a sum ---------------------------------------------------------------------------------------------
+
+
+def _sum_of_products(name: str) -> Operator:
+    """``alpha * (mat1 @ mat2) + beta * input``, or without the last two ``alpha * (mat1 @ mat2)``: rounded once, to the dtype of the matrices.
+
+    In float32 only what is left is rounded; half precision is multiplied as ``bmm`` does, and its sums are scaled and added to in float32.
+    """
+
+    def infer(operands: tuple, statics: tuple) -> Layout:
+        mat1, mat2, _, *added = operands
+        layout = _infer_bmm((mat1, mat2), ())
+        if added and lay.broadcast_shapes(added[0].shape, layout.shape) != layout.shape:
+            raise RuntimeError(
+                f"{name}: input of shape {list(added[0].shape)} cannot be expanded to the product's shape {list(layout.shape)}"
+            )
+        return layout
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        dtype = layouts[0].dtype
+        mat1, mat2, *others = operands
+        alpha, *added = (graph.cast(each, dtype.compute) for each in others)
+        result = graph.contract(mat1, mat2, batch=mat1.ndim - 2, dtype=dtype.compute) * alpha
+        if added:
+            input, beta = added
+            result = graph.map("fma", input, beta, result) if dtype.is_floating_point else input * beta + result
+        return graph.cast(result, dtype)
+
+    operator = Operator(name, ("mat1", "mat2", "alpha", "input", "beta"), infer=infer, lower=lower)
+    return operator.gradient(
+        mat1=lambda grad, mat2, alpha: scaled_product(operator, grad, conj(mat2).transpose(-1, -2), conj(alpha)),
+        mat2=lambda grad, mat1, alpha: scaled_product(operator, conj(mat1).transpose(-1, -2), grad, conj(alpha)),
+        input=lambda grad, beta: grad if beta == 1 else grad.to(grad.layout.dtype.compute) * conj(beta),
+    )
+
+
+def scaled_product(operator: Operator, mat1: Tensor, mat2: Tensor, alpha: Any) -> Tensor:
+    """``alpha * (mat1 @ mat2)`` by ``ADDMM`` or ``BADDBMM``."""
+    return BMM(mat1, mat2) if alpha == 1 else operator(mat1, mat2, alpha)
+
+
+ADDMM, BADDBMM = _sum_of_products("addmm"), _sum_of_products("baddbmm")
 
 
 # -- linear ----------------------------------------------------------------------------------------------------------

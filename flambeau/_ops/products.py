@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
-from flambeau._ops.arguments import in_place, int_tuple, into
-from flambeau._ops.autocast import STATE, as_product
-from flambeau._ops.matrix import LINEAR, bmm, matmul, mm
-from flambeau._ops.reduction import sum
-from flambeau._tape.tape import LOCAL
+from flambeau._ops.arguments import common_dtype, in_place, int_tuple, into, number
+from flambeau._ops.autocast import low
+from flambeau._ops.matrix import ADDMM, BADDBMM, bmm, matmul, mm, require_dimensions, scaled_product
+from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
 
 if TYPE_CHECKING:
@@ -39,10 +38,14 @@ def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return dot(basic.conj(input), other, out=out)
 
 
-def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of a matrix and a vector."""
+def _matrix_and_vector(input: Tensor, vec: Tensor) -> None:
     if input.layout.ndim != 2 or vec.layout.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.layout.ndim}D and {vec.layout.ndim}D")
+
+
+def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of a matrix and a vector."""
+    _matrix_and_vector(input, vec)
     return into(out, matmul(input, vec))
 
 
@@ -62,86 +65,70 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into(out, tensordot(input, other, ([-1], [-1])))
 
 
-def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Tensor | None, strict: bool = True) -> Tensor:
-    """``beta * input + alpha * product``; with ``beta`` 0 whatever is in ``input`` is ignored.
+def _plus(operator: Operator, input: Tensor, first: Tensor, second: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """``beta * input + alpha * (first @ second)`` by ``ADDMM`` or ``BADDBMM``; with ``beta`` 0 whatever is in ``input`` is ignored.
 
     Raises:
-        RuntimeError: ``input`` has another dtype than the product, and both must have one (``strict``).
+        RuntimeError: ``input`` has another dtype than the product.
     """
-    input = as_product(input, product)
-    if strict and input.layout.dtype is not product.layout.dtype:
-        raise RuntimeError(
-            f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {product.layout.dtype!r}"
-        )
-    if product.layout.dtype.category < dt.FLOAT:
+    dtype = first.layout.dtype
+    if input.layout.dtype is not dtype:
+        raise RuntimeError(f"expected input and the product to have the same dtype, but got {input.layout.dtype!r} and {dtype!r}")
+    if dtype.category < dt.FLOAT:
         beta, alpha = int(beta), int(alpha)
-    if product.layout.dtype is dt.bool:
-        beta, alpha = bool(beta), bool(alpha)
-    if alpha != 1:
-        product = product * alpha
     if beta == 0:
-        return into(out, product.expand(product.layout.shape))
-    return into(out, product + (input if beta == 1 else input * beta))
+        return scaled_product(operator, first, second, number(alpha))
+    return operator(first, second, number(alpha), input, number(beta))
 
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
-    if LOCAL.tape.dispatches and out is None:
-        return LOCAL.tape.product("addmm", input, mat1, mat2, beta, alpha)
-    if beta == alpha == 1 and mat1.layout.dtype in (dt.float16, dt.bfloat16) and _is_bias(input, mat1, mat2):
-        return into(out, LINEAR(mat1, mat2.transpose(0, 1), input))  # rounded once
-    if _is_half(input, mat1, mat2):
-        return _rounded_once(addmm, input, mat1, mat2, beta, alpha, out)
-    return _plus(input, mm(mat1, mat2), beta, alpha, out)
-
-
-def _is_half(*operands: Tensor) -> bool:
-    """Whether all operands are of one dtype of half precision, which nothing else is made of."""
-    dtype = operands[0].layout.dtype
-    return dtype in (dt.float16, dt.bfloat16) and STATE.dtype is None and all(each.layout.dtype is dtype for each in operands)
-
-
-def _rounded_once(function: Any, input: Tensor, first: Tensor, second: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
-    """What a function computes in float32, in the half precision of its operands."""
-    result = function(input.to(dt.float32), first.to(dt.float32), second.to(dt.float32), beta=beta, alpha=alpha)
-    return into(out, result.to(input.layout.dtype))
-
-
-def _is_bias(input: Tensor, mat1: Tensor, mat2: Tensor) -> bool:
-    """Whether a vector is to be added to each row of a product of matrices, all of one dtype."""
-    layout = mat2.layout
-    matrices = mat1.layout.ndim == layout.ndim == 2
-    return matrices and input.layout.shape == layout.shape[1:] and input.layout.dtype is mat1.layout.dtype is layout.dtype
+    input, mat1, mat2 = low(input, mat1, mat2)
+    require_dimensions(2, "matrix", mat1=mat1, mat2=mat2)
+    return into(out, _plus(ADDMM, input, mat1, mat2, beta, alpha))
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
-    if _is_half(input, mat, vec):
-        return _rounded_once(addmv, input, mat, vec, beta, alpha, out)
-    return _plus(input, mv(mat, vec), beta, alpha, out)
+    input, mat, vec = low(input, mat, vec)
+    _matrix_and_vector(mat, vec)
+    return into(out, _plus(ADDMM, input.unsqueeze(-1), mat, vec.unsqueeze(1), beta, alpha).squeeze(-1))
 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
-    """``beta * input + alpha * outer(vec1, vec2)``."""
-    if _is_half(input, vec1, vec2):
-        return _rounded_once(addr, input, vec1, vec2, beta, alpha, out)
-    return _plus(input, outer(vec1, vec2), beta, alpha, out, strict=False)
+    """``beta * input + alpha * outer(vec1, vec2)``, rounded once in half precision."""
+    dtype = common_dtype([each.layout for each in (input, vec1, vec2)])
+    if dtype.category < dt.FLOAT:
+        kind = bool if dtype is dt.bool else int
+        beta, alpha = kind(beta), kind(alpha)
+    elif dtype.compute is not dtype:
+        input, vec1, vec2 = (each.to(dtype.compute) for each in (input, vec1, vec2))
+    product = outer(vec1, vec2)
+    if alpha != 1:
+        product = product * alpha
+    if beta != 0:
+        product = product + (input if beta == 1 else input * beta)
+    return into(out, product.to(dtype))
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)``, for each matrix of the batches."""
-    if LOCAL.tape.dispatches and out is None:
-        return LOCAL.tape.product("baddbmm", input, batch1, batch2, beta, alpha)
-    if _is_half(input, batch1, batch2):
-        return _rounded_once(baddbmm, input, batch1, batch2, beta, alpha, out)
-    return _plus(input, bmm(batch1, batch2), beta, alpha, out)
+    input, batch1, batch2 = low(input, batch1, batch2)
+    require_dimensions(3, "3D tensor", batch1=batch1, batch2=batch2)
+    return into(out, _plus(BADDBMM, input, batch1, batch2, beta, alpha))
 
 
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
-    """``beta * input + alpha * sum(batch1 @ batch2)`` over the batch."""
-    if _is_half(input, batch1, batch2):
-        return _rounded_once(addbmm, input, batch1, batch2, beta, alpha, out)
-    return _plus(input, sum(bmm(batch1, batch2), 0), beta, alpha, out)
+    """``beta * input + alpha * sum(batch1 @ batch2)`` over the batch: one product, which is summed over the batch as well."""
+    input, batch1, batch2 = low(input, batch1, batch2)
+    require_dimensions(3, "3D tensor", batch1=batch1, batch2=batch2)
+    (count, rows, inner), columns = batch1.layout.shape, batch2.layout.shape[2]
+    if batch2.layout.shape[:2] != (count, inner):
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: {[count, inner]} but got: {list(batch2.layout.shape[:2])}."
+        )
+    left, right = batch1.transpose(0, 1).reshape(rows, count * inner), batch2.reshape(count * inner, columns)
+    return into(out, _plus(ADDMM, input, left, right, beta, alpha))
 
 
 def trace(input: Tensor) -> Tensor:
@@ -174,19 +161,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
             )
     keep_a = [axis for axis in range(a.layout.ndim) if axis not in left]
     keep_b = [axis for axis in range(b.layout.ndim) if axis not in right]
-    inner_size = _product([a.layout.shape[axis] for axis in left])
+    inner_size = prod([a.layout.shape[axis] for axis in left])
     rows, columns = [a.layout.shape[axis] for axis in keep_a], [b.layout.shape[axis] for axis in keep_b]
-    product = mm(
-        a.permute(*keep_a, *left).reshape(_product(rows), inner_size), b.permute(*right, *keep_b).reshape(inner_size, _product(columns))
-    )
+    product = mm(a.permute(*keep_a, *left).reshape(prod(rows), inner_size), b.permute(*right, *keep_b).reshape(inner_size, prod(columns)))
     return into(out, product.reshape(*rows, *columns))
-
-
-def _product(sizes: Sequence[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
 
 
 # -- einsum ----------------------------------------------------------------------------------------------------------
@@ -256,7 +234,7 @@ def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
         output = [*before, *(hidden if dots else []), *after]
     else:
         letters = sorted({label for labels in inputs for label in labels if len(label) == 1})
-        output = [*hidden, *[letter for letter in letters if _total(labels.count(letter) for labels in inputs) == 1]]
+        output = [*hidden, *[letter for letter in letters if sum(labels.count(letter) for labels in inputs) == 1]]
     known = {label for labels in inputs for label in labels}
     for label in output:
         if label not in known:
@@ -273,13 +251,6 @@ def _parse(equation: str, operands: tuple) -> tuple[list[list[str]], list[str]]:
                     )
                 sizes[label] = sizes[label] if size == 1 else size
     return inputs, output
-
-
-def _total(numbers: Any) -> int:
-    total = 0
-    for number in numbers:
-        total += number
-    return total
 
 
 def _diagonals(tensor: Tensor, labels: list[str]) -> tuple[Tensor, list[str]]:
@@ -314,7 +285,7 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     rows = [label for label in left if label not in shared]
     columns = [label for label in right if label not in shared]
     sizes = [[size.get(label, shape_a.get(label, shape_b.get(label))) for label in group] for group in (batch, rows, inner_labels, columns)]
-    count = [_product(group) for group in sizes]  # type: ignore[arg-type]
+    count = [prod(group) for group in sizes]  # type: ignore[arg-type]
     a = a.permute(*[left.index(label) for label in (*batch, *rows, *inner_labels)]).reshape(count[0], count[1], count[2])
     b = b.permute(*[right.index(label) for label in (*batch, *inner_labels, *columns)]).reshape(count[0], count[2], count[3])
     result = bmm(a, b).reshape(*sizes[0], *sizes[1], *sizes[3])

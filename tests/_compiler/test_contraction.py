@@ -122,6 +122,13 @@ def test_two_products():
     assert kernels(lambda: a @ b + c @ d) == 2
 
 
+@pytest.mark.parametrize("dtype", [F.float32, F.bfloat16, F.float16])
+def test_a_product_is_scaled_and_added_to_where_it_is_made(dtype):
+    x, a, b = numbers(40, 50, dtype=dtype), numbers(40, 70, dtype=dtype), numbers(70, 50, dtype=dtype)
+    assert kernels(lambda: F.addmm(x, a, b, beta=0.5, alpha=2)) == 1
+    assert kernels(lambda: F.baddbmm(x, a[None], b[None], beta=2)) == 1
+
+
 def test_in_place():
     a, b = numbers(40, 40), numbers(40, 40, seed=1)
     with F.no_grad():

@@ -49,3 +49,42 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 def test_einsum_without_operands():
     with pytest.raises(ValueError, match="at least one operand"):
         flambeau.einsum("ij")
+
+
+def test_a_product_is_added_to_what_has_its_shape_at_most() -> None:
+    a, b = flambeau.tensor(values(3, 4)), flambeau.tensor(values(4, 2))
+    for shape in ((), (2,), (3, 1), (1, 2)):
+        x = flambeau.tensor(values(*shape))
+        np.testing.assert_allclose(flambeau.addmm(x, a, b, beta=2, alpha=-3), 2 * x.numpy() - 3 * (a.numpy() @ b.numpy()), rtol=1e-12)
+    for x in (flambeau.ones(4), flambeau.ones(5, 3, 2)):
+        with pytest.raises(RuntimeError):
+            flambeau.addmm(x.double(), a, b)
+
+
+def test_a_factor_of_zero_hides_what_is_added_to() -> None:
+    x, a, b = flambeau.tensor([np.nan, 1.0]), flambeau.ones(3, 4), flambeau.ones(4, 2)
+    assert flambeau.addmm(x, a, b, beta=0, alpha=2).tolist() == [[8.0, 8.0]] * 3
+    assert flambeau.addmv(x[:1], a, b[:, 0], beta=0).tolist() == [4.0] * 3
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float64, flambeau.complex128])
+def test_gradients_of_sums_of_products(dtype: flambeau.dtype) -> None:
+    flambeau.manual_seed(0)
+    factors = {"beta": -0.5, "alpha": 0.3} if dtype is flambeau.float64 else {"beta": 0.5 - 1j, "alpha": 2j}
+    for function, *shapes in (
+        (flambeau.addmm, (2,), (3, 4), (4, 2)), (flambeau.addmv, (3,), (3, 4), (4,)), (flambeau.addr, (3, 2), (3,), (2,)),
+        (flambeau.baddbmm, (3, 1), (2, 3, 4), (2, 4, 2)), (flambeau.addbmm, (3, 2), (2, 3, 4), (2, 4, 2)),
+    ):  # fmt: skip
+        operands = [flambeau.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes]
+        for options in ({}, factors):
+            call = lambda *given: function(*given, **options)  # noqa: B023
+            assert gradcheck(call, operands) and gradgradcheck(call, operands)
+
+
+def test_a_batch_is_summed_in_the_product() -> None:
+    a, b, x = values(5, 3, 4), values(5, 4, 2), values(3, 2)
+    result = flambeau.addbmm(flambeau.tensor(x), flambeau.tensor(a), flambeau.tensor(b), beta=0.5, alpha=-2)
+    np.testing.assert_allclose(result.numpy(), 0.5 * x - 2 * np.einsum("bij,bjk->ik", a, b), rtol=1e-12)
+    assert flambeau.addbmm(flambeau.ones(3, 2), flambeau.ones(0, 3, 4), flambeau.ones(0, 4, 2)).tolist() == [[1.0, 1.0]] * 3
+    with pytest.raises(RuntimeError, match="batch2"):
+        flambeau.addbmm(flambeau.ones(3, 2), flambeau.ones(5, 3, 4), flambeau.ones(4, 4, 2))

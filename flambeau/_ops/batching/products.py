@@ -59,6 +59,11 @@ def bmm(call: Call) -> Tensor:
     return call(call.all(0), call.all(1))
 
 
+def sum_of_products(call: Call) -> Tensor:
+    added = [call.aligned(3, call.ndim(0)), call.values[4]] if len(call.values) > 3 else []
+    return call(call.all(0), call.all(1), call.values[2], *added)
+
+
 def linear(call: Call) -> Tensor:
     input, weight, *bias = call.values
     lead = call.operands[0].layout.shape[:-1]
@@ -214,7 +219,7 @@ def _unstepped(call: Call, result: Tensor, layout: lay.Layout) -> Tensor:
 
 
 RULES = {
-    "bmm": bmm, "conv_transpose": convolution, "convolution": convolution, "convolution_weight": convolution_weight, "linear": linear, "native_norm": norm,
+    "addmm": sum_of_products, "baddbmm": sum_of_products, "bmm": bmm, "conv_transpose": convolution, "convolution": convolution, "convolution_weight": convolution_weight, "linear": linear, "native_norm": norm,
     "scaled_dot_product_attention": attention, "_norm_input_backward": norm_input, "_norm_weight_backward": norm_weight, "_recurrence": recurrence,
     "_recurrence_backward": recurrence_backward, "_scaled_dot_product_attention_backward": attention_backward,
 }  # fmt: skip
