@@ -256,18 +256,32 @@ class _Ending(Nest):
 
 
 def evaluate(f: Builder, body: tuple[tuple, ...], total: scalar.Operand, loaded: list[scalar.Operand]) -> list[scalar.Operand]:
-    """What a body stores, given the contraction's sum and what is loaded beside it: as loops compute it."""
+    """What a body stores, given the contraction's sum and what is loaded beside it: as loops compute it.
+
+    What is made of operands of one lane alone has one lane, too: a number that a sum is multiplied by is converted once, not in each lane.
+    """
     width = scalar.unpack(total)[0].width
     values: list[scalar.Operand] = []
     stored = []
+
+    def lanes(argument: int) -> int:
+        return scalar.unpack(values[argument])[0].width
+
+    def spread(argument: int) -> scalar.Operand:
+        value = values[argument]
+        return value if lanes(argument) == width else scalar.splat(f, value, body[argument][1], width)
+
     for op, of, attrs, args in body:
-        operands = [values[argument] for argument in args]
+        if op == "store" or len({lanes(argument) for argument in args}) > 1:
+            operands = [spread(argument) for argument in args]
+        else:
+            operands = [values[argument] for argument in args]
         if op == "sum":
             value = total
         elif op == "load":
             value = loaded[attrs]
         elif op == "constant":
-            value = scalar.splat_constant(of, attrs[0], width)
+            value = scalar.splat_constant(of, attrs[0], 1)
         elif op == "cast":
             value = scalar.cast(f, operands[0], body[args[0]][1], of)
         elif op == "store":

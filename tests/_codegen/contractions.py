@@ -29,6 +29,11 @@ DTYPES = [
 ]  # fmt: skip
 
 
+def in_lanes(builder, read, value):
+    """What a body is given beside a sum, in as many lanes as that: of what is the same for all it gets one."""
+    return read if read.width == value.width else builder.splat(read, value.width)
+
+
 @cache
 def compiler_of(target: targets.Target):
     compiler = Compiler(target)

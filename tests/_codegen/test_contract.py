@@ -22,6 +22,7 @@ from tests._codegen.contractions import (
     buffers_of,
     check,
     convolution,
+    in_lanes,
     matmul,
     needed,
     numbers,
@@ -438,7 +439,7 @@ def bias(contract: Contract, strides: tuple[int, ...]) -> Contract:
     of, compute = contract.out.dtype, compute_dtype(contract.out.dtype)
 
     def body(builder, value, reads):
-        return [narrow(builder, builder.add(value, reads[0]), of, compute)]
+        return [narrow(builder, builder.add(value, in_lanes(builder, reads[0], value)), of, compute)]
 
     return replace(contract, reads=(Operand(of, strides),), epilogue=Epilogue("add", body))
 

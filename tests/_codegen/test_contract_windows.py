@@ -18,7 +18,7 @@ from flambeau._codegen.contract.sliding_kernel import Slide
 from flambeau._codegen.contract.summing import best_casting_sums, best_summing
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
-from tests._codegen.contractions import DTYPES, check, convolution, matmul, numbers, reference, run
+from tests._codegen.contractions import DTYPES, check, convolution, in_lanes, matmul, numbers, reference, run
 
 FINDERS = {
     "best_sliding": best_sliding, "best_casting": best_casting, "best_summing": best_summing, "best_casting_sums": best_casting_sums,
@@ -224,7 +224,7 @@ def test_endings(only, finder, channels_last, of):
     compute = compute_dtype(of)
 
     def body(builder, value, reads):
-        total = builder.add(value, reads[0])
+        total = builder.add(value, in_lanes(builder, reads[0], value))
         return [narrow(builder, total, of, compute), narrow(builder, builder.mul(total, reads[1]), of, compute)]
 
     contract = replace(

@@ -40,6 +40,7 @@ ENDINGS = {
     "residual": (lambda y: F.relu(y + ALL)),
     "transposed residual": (lambda y: y + ACROSS.t()),
     "a run-time number": (lambda y: y * 0.3 + 2),
+    "a choice of a whole number": (lambda y: F.where(y > 1, 3, y)),
     "a long body": (lambda y: functional.gelu(y) * F.sigmoid(y)),
     "comparison": (lambda y: F.where(y > 0.5, y, -y)),
     "several results": (lambda y: (y, F.tanh(y), y > 0)),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from flambeau._codegen.contract.arithmetic import Tile, narrow
 from flambeau._codegen.contract.bordered import LINE
 from flambeau._codegen.contract.normal import Axis, merged, projected
-from flambeau._codegen.contract.packing import address, store_lanes
+from flambeau._codegen.contract.packing import address, are_all, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
 from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
@@ -118,11 +118,7 @@ class _Emitter:
             name: _Operand(f, operands, number, row, column, kinds.get(name) == "fixed") for number, name in enumerate(ending.operands)
         }
         self.out = given["out"]
-        self.fixed = {
-            name: registers.splat(f, registers.load(f, given[name].base, ending.dtypes[name], 1), ending.dtypes[name], width)
-            for name in ending.others
-            if kinds[name] == "fixed"
-        }
+        self.fixed = {name: registers.load(f, given[name].base, ending.dtypes[name], 1) for name in ending.others if kinds[name] == "fixed"}
         vectors = range(tile.vectors)
         self.valid = [f.lane_mask(f.sub(count, v * width), width) for v in vectors]
         self.offsets = [f.load(f.offset(self.out.columns, v * width, "i64"), vector("i64", width)) for v in vectors]
@@ -178,7 +174,8 @@ class _Emitter:
                 for v, run in enumerate(found):
                     with f.when(run.exists):
                         place = address(f, self.out.base, f.add(row, run.distance), ending.out)
-                        store_lanes(f, tile, self._finished(loop.index, v, run.lanes), place, ending.out, run.lanes, ending.step)
+                        value = self._finished(loop.index, v, run.lanes)
+                        store_lanes(f, tile, value, place, ending.out, run.lanes, ending.step, run.is_whole)
             left = [f.binary("xor", each, f.binary("and", each, run.lanes)) for each, run in zip(runs.carried, found, strict=True)]
             some = [f.compare("ne", f.cast("bitcast", each, f"i{tile.width}"), 0) for each in left]
             more = some[0]
@@ -197,15 +194,17 @@ class _Emitter:
         found = f.binary("and", left, f.compare("eq", along, f.splat(distance, width)))
         for each in self.beside[v].values():
             each.start(first)
-        return _Run(found, distance, f.compare("ne", lanes, 0))
+        return _Run(found, distance, f.compare("ne", lanes, 0), are_all(f, found))
 
 
 class _Run(NamedTuple):
-    """Lanes whose columns are neighbours in the output, how far their places are from where they would be from column 0 on, and whether there are any."""
+    """Lanes whose columns are neighbours in the output, how far their places are from where they would be from column 0 on, whether there are any,
+    and whether these are all of the vector."""
 
     lanes: Value
     distance: Value
     exists: Value
+    is_whole: Value
 
 
 def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: int) -> str:
@@ -234,7 +233,7 @@ def emit_straight_ending(module: Module, tile: Tile, ending: Ending, vectors: in
     def load(name: str, row: Value, v: int) -> registers.Operand:
         of = ending.dtypes[name]
         if kinds[name] == "rows":
-            return registers.splat(f, registers.load(f, place(name, row, 0), of, 1), of, width)
+            return registers.load(f, place(name, row, 0), of, 1)
         if kinds[name] in ("along", "line"):
             return registers.load(f, place(name, row, v), of, width, masks[v])
         return registers.load_strided(f, place(name, row, v), across(name), of, width, masks[v])
@@ -323,7 +322,7 @@ class _Beside:
         if self.shared is not None:
             return self.shared
         if self.kind == "rows":
-            return registers.splat(f, registers.load(f, self._row(row), self.of, 1), self.of, self.width)
+            return registers.load(f, self._row(row), self.of, 1)
         if self.kind == "along":
             return registers.load(f, address(f, self._row(row), self.distance, self.of), self.of, self.width, run)
         return registers.load_strided(f, self._row(row), self.offsets, self.of, self.width, self.valid)

@@ -96,8 +96,10 @@ def spread(f: Builder, mask: Value, step: int) -> Value:
     return f.shuffle(mask, constant(mask.type, 0), [lane // step if lane % step == 0 else mask.width for lane in range(step * mask.width)])
 
 
-def store_lanes(f: Builder, tile: Tile, value: registers.Operand, place: Value, of: dtype, mask: Value | None, step: int = 1) -> None:
-    """Store the lanes of ``mask`` to places ``step`` apart.
+def store_lanes(
+    f: Builder, tile: Tile, value: registers.Operand, place: Value, of: dtype, mask: Value | None, step: int = 1, whole: Value | None = None
+) -> None:
+    """Store the lanes of ``mask`` to places ``step`` apart; ``whole`` says whether these are all, if that is known.
 
     Without mask registers a masked store costs a dozen cycles on some processors (and of 16 bits a branch a lane), so that a whole
     vector goes another way: as one, or a lane at a time if places are apart.
@@ -108,7 +110,7 @@ def store_lanes(f: Builder, tile: Tile, value: registers.Operand, place: Value, 
     if tile.has_masks or (step > 1 and (of is not tile.compute or isinstance(value, tuple))):
         _store_apart(f, value, place, of, mask, step)
         return
-    whole = f.compare("eq", f.cast("bitcast", mask, f"i{mask.width}"), -1)
+    whole = whole or are_all(f, mask)
     with f.when(whole):
         if step == 1:
             registers.store(f, value, place, of)
@@ -118,6 +120,11 @@ def store_lanes(f: Builder, tile: Tile, value: registers.Operand, place: Value, 
                 f.store(f.extract(value, lane), f.offset(place, lane * step, tile.element))
     with f.when(f.binary("xor", whole, 1)):
         _store_apart(f, value, place, of, mask, step)
+
+
+def are_all(f: Builder, mask: Value) -> Value:
+    """Whether all lanes are those of a mask."""
+    return f.compare("eq", f.cast("bitcast", mask, f"i{mask.width}"), -1)
 
 
 def _store_apart(f: Builder, value: registers.Operand, place: Value, of: dtype, mask: Value, step: int) -> None:

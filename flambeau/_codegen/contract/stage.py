@@ -47,7 +47,7 @@ class Epilogue:
     """What becomes of an element once its chain has ended.
 
     ``body(builder, value, reads)`` gets the sum in the compute dtype and one operand for each of the contraction's ``reads``
-    in its own dtype; it returns what to store in ``out`` and in each of the ``writes``, in their dtypes.  ``key`` names the body
+    in its own dtype, of one lane if it is the same for all lanes; it returns what to store in ``out`` and in each of the ``writes``, in their dtypes.  ``key`` names the body
     in kernel caches: bodies with equal keys are the same.
     """
 
