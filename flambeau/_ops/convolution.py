@@ -116,11 +116,30 @@ def correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int,
     return result.permute([2, 0, 1, *range(3, 3 + rank)]).reshape((batch, channels, *outputs))
 
 
+def _reached(size: int, kernel: int, stride: int, padding: int, dilation: int, results: int) -> tuple[int, int]:
+    """The first place of a kernel that sees any of ``size`` positions for any of the results, and how many there are up to the last such one.
+
+    The others see padding alone: eight of the nine of a 3 x 3 kernel over an image of 1 x 1.
+    """
+
+    def sees(place: int) -> bool:
+        start = place * dilation - padding
+        first = max(0, -(start // stride))
+        return first < results and start + first * stride < size
+
+    places = [place for place in range(kernel) if sees(place)]
+    return (places[0], places[-1] - places[0] + 1) if places else (0, 1)
+
+
 def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     stride, padding, dilation, groups, sizes = statics
     input, weight = operands[:2]
     rank = len(stride)
     input, innermost = _channels(graph, input, weight.shape[0] // groups, groups, layouts[0])
+    reached = [*map(_reached, input.shape[2:], weight.shape[2:], stride, padding, dilation, sizes)]
+    for axis, (first, count) in enumerate(reached, 2):
+        weight = weight.slice(axis, first, count)
+    padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
     windows = graph.windows(input, range(2, 2 + rank), weight.shape[2:], stride, padding, dilation, sizes)
     result = correlate(graph, windows, weight, rank, groups, innermost, _dtype(operands, layouts[0]))
     return _with_bias(graph, result, operands, layouts[0])
@@ -129,30 +148,39 @@ def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
 Phase = tuple[int, ...]
 
 
-def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[Phase]:
-    """How one dimension of a transposed convolution falls into phases.
+def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int, source: int) -> list[Phase]:
+    """How one dimension of a transposed convolution of ``source`` positions falls into phases.
 
     For each: the first position and how many (every ``stride``-th), the first kernel place and how many (every ``stride / gcd``-th), and the input
-    position that the first of both pairs with; it falls by ``dilation / gcd`` with each further kernel place.
+    position that the first of both pairs with; it falls by ``dilation / gcd`` with each further kernel place. Places that pair with no input are left out.
     """
     common = gcd(stride, dilation)
     found = []
     for first in range(min(stride, size)):
         count = -(-(size - first) // stride)
         start = next((place for place in range(min(kernel, stride // common)) if (first + padding - place * dilation) % stride == 0), None)
-        places = 0 if start is None else -(-(kernel - start) // (stride // common))
-        found.append(
-            (first, count, start or 0, places, 0 if start is None else (first + padding - start * dilation) // stride, dilation // common)
-        )
+        if start is None:
+            found.append((first, count, 0, 0, 0, dilation // common))
+            continue
+        spacing, fall = stride // common, dilation // common
+        places, begin = -(-(kernel - start) // spacing), (first + padding - start * dilation) // stride
+        unseen = max(0, -(-(begin - source + 1) // fall))
+        places = max(0, min(places, (begin + count - 1) // fall + 1) - unseen)
+        found.append((first, count, start + unseen * spacing, places, begin - unseen * fall, fall))
     return found
 
 
 def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    stride, _, dilation, _, _ = statics
-    phases = prod(map(min, stride, operands[1].shape[2:]))
-    if phases > _MANY_PHASES and max(dilation) == 1 and prod(stride) <= 4 * phases:
-        return _in_blocks(graph, operands, statics, layouts[0])
-    return _in_phases(graph, operands, statics, layouts[0])
+    stride, *others = statics
+    kernel, dilation = operands[1].shape[2:], others[1]
+    if max(dilation) > 1:
+        return _in_phases(graph, operands, statics, layouts[0])
+    # One position meets each place of the kernel once, as if the next one were beyond all of them.
+    stride = tuple(reach if size == 1 else step for step, reach, size in zip(stride, kernel, operands[0].shape[2:], strict=True))
+    phases = prod(map(min, stride, kernel))
+    are_many = phases > _MANY_PHASES or (phases > 1 and prod(operands[0].shape[2:]) == 1)
+    lower = _in_blocks if are_many and prod(stride) <= 4 * phases else _in_phases
+    return lower(graph, operands, (stride, *others), layouts[0])
 
 
 _MANY_PHASES = 16
@@ -166,7 +194,7 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     rank = len(stride)
     per_group = weight.shape[1]
     w = weight.split_axis(0, groups).transpose(1, 2)  # g, d, c, *k
-    every = [_phases(*each) for each in zip(sizes, weight.shape[2:], stride, padding, dilation, strict=True)]
+    every = [*map(_phases, sizes, weight.shape[2:], stride, padding, dilation, input.shape[2:])]
     dimensions = [[each for each in phases if each[3]] for phases in every]
     dtype = _dtype(operands, layout)
     steps = [_step(*each) for each in zip(every, sizes, stride, strict=True)]
@@ -276,13 +304,22 @@ def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: t
     stride, padding, dilation, groups, sizes = statics
     rank, results = len(stride), operands[0].shape[1] // groups
     grad, input = (_channels(graph, each, results, groups, layouts[0])[0] for each in operands)
-    windows = graph.windows(input, range(2, 2 + rank), sizes, stride, padding, dilation, grad.shape[2:])
+    reached = [*map(_reached, input.shape[2:], sizes, stride, padding, dilation, grad.shape[2:])]
+    places = tuple(count for _, count in reached)
+    padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
+    windows = graph.windows(input, range(2, 2 + rank), places, stride, padding, dilation, grad.shape[2:])
     a = grad.split_axis(1, groups).permute([1, 2, 0, *range(3, 3 + rank)])  # g, c, N, *o
     b = windows.split_axis(1, groups).permute([1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank)])  # g, N, *o, d, *k
     # Memory has the results as their layout does: with the channels innermost, neighbouring results read neighbouring numbers.
     order = None if layouts[0].contiguous else [0, 1, *range(3, 3 + rank), 2]
-    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order)  # g, c, d, *k
-    return result.joined(0, 1)
+    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order).joined(0, 1)  # (g c), d, *k
+    if places == sizes:
+        return result
+    whole = graph.copy(graph.constant(0, layouts[0].dtype, layouts[0].shape), layouts[0].strides)
+    shown = whole.layout
+    for axis, (first, count) in enumerate(reached, 2):
+        shown = lay.slice_axis(shown, axis, first, count)
+    return graph.update(whole, shown, result)
 
 
 CONV = Operator("convolution", ("input", "weight", "bias"), STATICS, infer=_infer_conv, lower=_lower_conv, grad_name="ConvolutionBackward0")

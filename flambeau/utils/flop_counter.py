@@ -173,9 +173,13 @@ def _flops(record: Any) -> int:
     if record.op.name.startswith("_recurrence"):
         rows, weight = (kind for _, kind in record.operands[:2])
         return 2 * rows.shape[0] * math.prod(weight.shape)
-    if record.op.name == "conv_transpose":  # each element of the input times the weights that it meets, also those that padding cuts off
-        image, weight = (kind for _, kind in record.operands[:2])
-        return 2 * image.shape[0] * math.prod(image.shape[2:]) * math.prod(weight.shape)
+    if record.op.name.startswith(
+        "conv"
+    ):  # each position times the weights that it meets, also those that see padding alone, or that it cuts off
+        first, second = (kind for _, kind in record.operands[:2])
+        weight = record.layouts[0] if record.op.name == "convolution_weight" else second
+        positions = (record.layouts[0] if record.op.name == "convolution" else first).shape
+        return 2 * positions[0] * math.prod(positions[2:]) * math.prod(weight.shape)
     return sum(flops for name, flops in operations(record) if name.startswith(_PRODUCTS))
 
 

@@ -94,6 +94,37 @@ def test_the_gradients_are_the_sums_that_they_should_be(case):
     np.testing.assert_allclose((to_weight.numpy() * direction).sum(), change, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation", "size", "seen"),
+    [(3, 1, 1, 1, 1, 1), (7, 1, 3, 1, 2, 3), (3, 1, 6, 6, 5, 1), (3, 2, 3, 3, 4, 2), (5, 1, 4, 1, 3, 5), (2, 7, 5, 1, 1, 1)],
+)
+def test_places_of_a_kernel_that_see_padding_alone_are_left_out(kernel, stride, padding, dilation, size, seen, channels_last):
+    setting = Settings((kernel,) * 2, (stride,) * 2, ((padding, padding),) * 2, (dilation,) * 2, 1)
+    x, w = numbers(2, 3, size, size), numbers(4, 3, kernel, kernel, seed=1)
+    form = flambeau.channels_last if channels_last else flambeau.contiguous_format
+    leaves = [tensor(each).to(memory_format=form).requires_grad_() for each in (x, w)]
+    call = lambda: F.conv2d(*leaves, None, stride, padding, dilation)
+    out = call()
+    close(out, convolution(x, w, setting))
+    ahead = numbers(*out.shape, seed=3)
+    to_input, to_weight = flambeau.autograd.grad(out, leaves, tensor(ahead).to(memory_format=form))
+    close(to_input, transposed(ahead, w, setting, (size, size)))
+    direction = numbers(*w.shape, seed=4)
+    np.testing.assert_allclose(
+        (to_weight.numpy() * direction).sum(), (convolution(x, direction, setting) * ahead).sum(), rtol=1e-10, atol=1e-10
+    )
+    with flambeau.no_grad():
+        assert flambeau.explain(call).kernels[-1].flops == 2 * out.numel() * 3 * seen**2
+
+
+def test_one_position_meets_each_place_of_a_kernel_once():
+    x, w = (tensor(numbers(*shape)) for shape in ((8, 6, 1, 1), (6, 5, 4, 4)))
+    close(F.conv_transpose2d(x, w), np.einsum("ncij,cdkl->ndkl", x.numpy(), w.numpy()))
+    kernels = flambeau.explain(F.conv_transpose2d, x, w).kernels
+    assert sum(kernel.flops for kernel in kernels) == 2 * 8 * 6 * w.numel() // 6
+
+
 @st.composite
 def transposed_cases(draw):
     """A case, the padding as it is given to the function, what is added at the end, and the sizes of the output (if there is one)."""
