@@ -69,23 +69,32 @@ def _infer_weight(operands: tuple, statics: tuple) -> Layout:
 # -- lowering --------------------------------------------------------------------------------------------------------
 
 
-def _fill_lanes(channels: int, dtype: DType) -> bool:
-    """Whether so many channels of a group fill a vector; fewer would leave many lanes empty."""
+_FEW_USES = 4
+"""Windows that see a number at so many places, or fewer, take less time than a copy that would make them faster."""
+
+
+def _lanes(dtype: DType) -> int:
+    """Numbers of a vector; fewer channels of a group would leave many lanes empty."""
     from flambeau._codegen.contract.arithmetic import register_tile
 
-    return channels >= register_tile(dtype, targets.current()).width
+    return register_tile(dtype, targets.current()).width
 
 
-def _channels(graph: Graph, input: Node, results: int, groups: int, layout: Layout, places: int) -> tuple[Node, bool]:
-    """The input as it is read by a kernel of so many ``places``, and whether lanes are channels, of which a group has so many ``results``.
+def _channels(graph: Graph, input: Node, results: int, groups: int, layout: Layout, uses: float) -> tuple[Node, bool]:
+    """The input as it is read by windows that see each number ``uses`` times, and whether lanes are channels, of which a group has so many ``results``.
 
     They are where the result has its channels innermost, unless these are few: then the input is copied so that lanes are places. Three channels
-    of 64 x 64 by 3 x 3 from 32 took 7.4 ms, and take 1.5; 32 groups of 4 14 ms, and 3. For one place the copy would take longer than it saves (AVX2:
-    256 channels of 28 x 28 to 4, 1.9 ms, 0.6 without). A channel for itself (depthwise) has a kernel of its own.
+    of 64 x 64 by 3 x 3 from 32 took 7.4 ms, and take 1.5; 32 groups of 4 14 ms, and 3. A copy is not worth it where windows hardly overlap, or where rows
+    are shorter than a vector (AVX2: 1 x 1 from 256 to 4 of 28 x 28 1.9 ms, 0.6 without, 3 x 3 with a stride of 2 1.1 and 0.75). A channel for
+    itself (depthwise) has a kernel of its own.
     """
+    if layout.contiguous:
+        return input, False
+    lanes = _lanes(input.dtype)
     is_depthwise = results == 1 and input.shape[1] == groups
-    if layout.contiguous or not (_fill_lanes(results, input.dtype) or places == groups == 1 or is_depthwise):
-        return input if layout.contiguous else graph.copy(input), False
+    is_worth_it = groups > 1 or (uses > _FEW_USES and layout.shape[-1] >= lanes)
+    if results < lanes and is_worth_it and not is_depthwise:
+        return graph.copy(input), False
     return input, True
 
 
@@ -141,7 +150,8 @@ def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     stride, padding, dilation, groups, sizes = statics
     input, weight = operands[:2]
     rank = len(stride)
-    input, innermost = _channels(graph, input, weight.shape[0] // groups, groups, layouts[0], prod(weight.shape[2:]))
+    uses = prod(weight.shape[2:]) / prod(stride)
+    input, innermost = _channels(graph, input, weight.shape[0] // groups, groups, layouts[0], uses)
     reached = [*map(_reached, input.shape[2:], weight.shape[2:], stride, padding, dilation, sizes)]
     for axis, (first, count) in enumerate(reached, 2):
         weight = weight.slice(axis, first, count)
@@ -203,7 +213,7 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     dimensions = [*map(_phases, sizes, weight.shape[2:], stride, padding, dilation, input.shape[2:])]
     dtype = _dtype(operands, layout)
     steps = [_step(*each) for each in zip(dimensions, sizes, stride, strict=True)]
-    if layout.contiguous and _fill_lanes(per_group, input.dtype) and _are_small(input, stride) and None not in steps:
+    if layout.contiguous and per_group >= _lanes(input.dtype) and _are_small(input, stride) and None not in steps:
         firsts = [phases[0] for phases in dimensions]
         whole = _phases_together(graph, input, w, stride, dilation, firsts, [each for each in steps if each], dtype)
         return _with_bias(graph, whole.reshape(layout.shape), operands, layout)
@@ -308,7 +318,7 @@ def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
 def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     stride, padding, dilation, groups, sizes = statics
     rank, channels = len(stride), max(each.shape[1] // groups for each in operands)  # lanes may be either's channels
-    grad, input = (_channels(graph, each, channels, groups, layouts[0], prod(sizes))[0] for each in operands)
+    grad, input = (_channels(graph, each, channels, groups, layouts[0], prod(sizes) / prod(stride))[0] for each in operands)
     reached = [*map(_reached, input.shape[2:], sizes, stride, padding, dilation, grad.shape[2:])]
     places = tuple(count for _, count in reached)
     padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
