@@ -18,6 +18,7 @@ from flambeau._codegen.loops import (
     CHUNK,
     COLUMNS,
     EFFECTS,
+    LANES,
     REVERSED,
     ROWS,
     STRIDED,
@@ -69,6 +70,8 @@ MOST_OF_MANY, MANY = 32, 1 << 22
 """With so many elements up to so many are written out all the same: the sum over 32 images of 64×56² takes 1.6 ms so, and 3.3 as loops."""
 MOST_INSTRUCTIONS = 1100
 """The most instructions of a reduction that is written out."""
+MOST_TOGETHER, LEAST_TOGETHER = 128, 2 * VECTOR
+"""The longest rows of which several take each phase in turn (``loops/short_rows.py``), and how many there are at least."""
 LEAST_TURNED = 12
 """The shortest rows that a window reads and writes in squares (``loops/turned.py``) and not lane by lane: on Zen 3 softmax of 25,000 rows of 16 takes 0.77 ms lane by lane and 0.46 in
 squares, and their sums 0.11 and 0.07; of rows of 8 0.57 and 0.72."""
@@ -332,12 +335,14 @@ class Nest:
             keep = prod(window) > MOST_OF_ROW or (prod(sizes.values()) < MOST_ROLLED and functions >= LEAST_ROLLED)
         else:
             keep = mode == "row" and not reduced and prod(sizes[digit] for digit in run_digits) <= MOST_KEPT
+        together = mode == "row" and self._are_short(walk)
         spec = LoopSpec(
             mode, len(outer), len(reduced), len(run_digits), accesses, tuple(self.body), self.cluster.closed, targets.current().instruction_sets, keep, window,
             staging.staged(self, outer, vector, sizes) if mode == "map" else (), mode == "map" and self._overlaps(),
             repeat=repeating.repeats(self, walk) if mode == "row" else "", woven=tuple(sizes[digit] for digit in walk.woven),
             halves=mode == "map" and bool(outer) and not walk.woven and self._has_halves(walk.across),
-            whole=mode in ("map", "window") and walk.across >= VECTOR and self._is_whole(walk),
+            whole=(walk.inner if together else walk.across) >= VECTOR and (together or mode in ("map", "window")) and self._is_whole(walk),
+            together=together,
         )  # fmt: skip
         return spec._replace(inside=_inside(spec, walk))
 
@@ -455,6 +460,12 @@ class Nest:
         is_fresh = all(buffer is not None and self.is_fresh(buffer) for buffer in written)
         return is_fresh and not walk.woven and not any(bounds_of(instr) or instr.op == "gather" for instr in self.body)
 
+    def _are_short(self, walk: Walk) -> bool:
+        """Whether rows are so short that to fold their lanes takes as long as to read them, and there are some."""
+        if self.cluster.closed or walk.reduced or len(walk.run) > 1 or walk.inner > MOST_TOGETHER or walk.places < LEAST_TOGETHER:
+            return False
+        return all(instr.dtype.category in (dt.FLOAT, dt.INTEGER) for instr in self.body if instr.op == "reduce")
+
     def _has_halves(self, across: int) -> bool:
         """Whether lines, of which there are several, end with half of a vector (24 channels do), and have masks for it that are long code, as without AVX-512. Gathers
         by tables look at whole vectors."""
@@ -531,8 +542,9 @@ class Nest:
             rows = sizes[outer[-1]]
             return places // rows * -(-rows // ROWS) * -(-across // COLUMNS), min(rows, ROWS) * min(across, COLUMNS) * cost, 0
         if spec.mode == "row":
-            params[parameters.extent] = pitch = -(-(inner + VECTOR * bool(spec.repeat)) * 8 // 64) * 64
-            return places, inner * cost, kept * pitch
+            params[parameters.extent] = pitch = -(-(inner + LANES) * 8 // 64) * 64
+            rows = VECTOR if spec.together else 1
+            return -(-places // rows), rows * inner * cost, rows * kept * pitch
         parts = -(-inner // CHUNK) if spec.split else 1
         vectors = _tile_vectors(loops.most_vectors(spec), across, places * parts)
         params[parameters.extent] = vectors

@@ -9,6 +9,7 @@ of them being the *vector digit*, which lies across the lanes. Six shapes of loo
 - ``copy`` (``copies.py``): the same, short rows that are copied as they are.
 - ``tiled`` (``tiled.py``): no reduction, and some loads lie across: blocks are transposed in registers.
 - ``row`` (``row.py``): the vector digit is the run's last one. A tile is one place of the outer digits; each phase walks the row once.
+  Short rows take each phase in turn, sixteen to a tile (``short_rows.py``).
 - ``column`` (``column.py``): the vector digit is an outer one. A tile is a block of neighbouring results.
 
 A *phase* is what is known after the reductions of the phases before. The order in which a reduction adds is that of
@@ -28,6 +29,7 @@ from flambeau._codegen.loops.combining import combine_kernel as combine_kernel
 from flambeau._codegen.loops.maps import emit_map, shared
 from flambeau._codegen.loops.naming import finish as finish
 from flambeau._codegen.loops.row import Row
+from flambeau._codegen.loops.short_rows import ShortRows
 from flambeau._codegen.loops.spec import ACROSS as ACROSS
 from flambeau._codegen.loops.spec import BLOCK as BLOCK
 from flambeau._codegen.loops.spec import CHUNK as CHUNK
@@ -66,7 +68,7 @@ def kernel(spec: LoopSpec) -> Kernel:
     elif spec.mode == "tiled":
         emit_tiled(body)
     elif spec.mode == "row":
-        row = Row(body)
+        row = (ShortRows if spec.together else Row)(body)
         kept = len(row.kept)
         row.emit_split() if spec.split else row.emit()
     else:

@@ -188,6 +188,12 @@ class Row:
 
     def chunk(self, phase: int, first_line: Value, last_line: Value, first: Value, last: Value) -> list[scalar.Operand]:
         """One chunk; returns the folded lanes of each reduction."""
+        instrs = [self.spec.body[number] for number in self.body.wanted(phase)[0]]
+        lanes = self.lanes(phase, first_line, last_line, first, last)
+        return [fold(self.f, instr, operand) for instr, operand in zip(instrs, lanes, strict=True)]
+
+    def lanes(self, phase: int, first_line: Value, last_line: Value, first: Value, last: Value) -> list[scalar.Operand]:
+        """One chunk; returns the lanes of each reduction."""
         body, f = self.body, self.f
         reductions, stores = body.wanted(phase)
         instrs = [self.spec.body[number] for number in reductions]
@@ -207,7 +213,7 @@ class Row:
         lanes = self.chunks.lines_of(first_line, last_line, lanes, line)
         lanes = lanes or [f.load(place, f"<{LANES} x {element}>") for place, element in self.waiting]
         self.waiting = []
-        return [fold(f, instr, operand) for instr, operand in zip(instrs, grouped(instrs, lanes), strict=True)]
+        return grouped(instrs, lanes)
 
     def _is_much(self, numbers: Iterable[int]) -> bool:
         """Whether so much is computed at a position that single registers are enough at once."""
@@ -351,10 +357,12 @@ class Row:
         known = dict(body.values)
         if self.is_first:
             self._prefetch(width)
+        is_end = mask is not None and mask.text in body.counts
+        kept_mask = None if is_end else mask  # rows in scratch memory have room for whole vectors at their ends
         for row, number in enumerate(self.kept):
             if number in self.in_scratch:
                 body.values[number] = scalar.load(
-                    f, self._scratch(row, position, number), self.spec.body[number].dtype.compute, width, mask
+                    f, self._scratch(row, position, number), self.spec.body[number].dtype.compute, width, kept_mask
                 )
         with f.stores_together():
             for number in stores:
@@ -369,7 +377,7 @@ class Row:
         for row, number in enumerate(self.kept):
             if number in body.values and number not in self.in_scratch:
                 value = body.widened(number, width)
-                scalar.store(f, value, self._scratch(row, position, number), self.spec.body[number].dtype.compute, mask)
+                scalar.store(f, value, self._scratch(row, position, number), self.spec.body[number].dtype.compute, kept_mask)
         body.values = known
         return result
 

@@ -96,6 +96,7 @@ class LoopSpec(NamedTuple):
         window: the extents of the reduced digits and the run's in a nest of that name, that of the vector digit in ``copy`` (elsewhere they are not
             known before run time)
         inside: whether a tile of a ``map``, ``window`` or ``copy`` has all places of the last outer digit but one (1, or 0), since the last has few
+        together: whether a tile of ``row`` is several short rows (``short_rows.py``)
         halves: whether what is left of a ``map``'s lines behind whole vectors is half of one
         overlaps: whether a place may be computed twice: nothing that is written is read
         whole: whether the vectors of a ``map``'s or a ``window``'s lines are all whole: the last one ends where the line does, for which places are computed twice
@@ -118,6 +119,7 @@ class LoopSpec(NamedTuple):
     repeat: str = ""
     woven: tuple[int, ...] = ()
     halves: bool = False
+    together: bool = False
 
     @property
     def digits(self) -> int:

@@ -21,6 +21,36 @@ def test_a_row_is_added_in_order(length: int) -> None:
     assert np.array_equal(flambeau.tensor(x).sum(1).numpy(), ordered_sum(x, (1,)))
 
 
+@pytest.mark.parametrize("length", [33, 48, 49, 63, 64, 65, 95, 96, 97, 127, 128])
+@pytest.mark.parametrize("count", [32, 33, 47, 100])
+def test_short_rows_are_folded_together(length: int, count: int) -> None:
+    """A tile is sixteen rows, the last one fewer."""
+    x = np.random.default_rng(length).standard_normal((count, length)).astype(np.float32)
+    ours = flambeau.tensor(x)
+    assert np.array_equal(ours.sum(1).numpy(), ordered_sum(x, (1,)))
+    assert np.array_equal(ours.amax(1).numpy(), x.max(1)) and np.array_equal(ours.argmin(1).numpy(), x.argmin(1))
+    whole = flambeau.tensor((x * 9).astype(np.int16))
+    assert np.array_equal(whole.sum(1).numpy(), whole.numpy().sum(1)) and np.array_equal(whole.amin(1).numpy(), whole.numpy().min(1))
+    apart = flambeau.stack([flambeau.softmax(row, 0) for row in ours])
+    assert flambeau.equal(flambeau.softmax(ours, 1), apart)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_short_rows_in_place_and_strided(dtype: str) -> None:
+    """What is written where something was read is not computed twice; rows of a slice lie apart."""
+    x = flambeau.tensor(np.random.default_rng(0).standard_normal((50, 3, 80))).to(getattr(flambeau, dtype))
+    rows = x[:, 1, 5:72]
+    wanted = flambeau.stack([flambeau.layer_norm(row.clone(), (67,)) for row in rows])
+    assert flambeau.equal(flambeau.layer_norm(rows, (67,)), wanted)
+    again = rows.clone()
+    again.sub_(again.mean(1, keepdim=True)).div_(again.norm(dim=1, keepdim=True))
+    flambeau.flush()
+    apart = [row.clone() for row in rows]
+    for row, found in zip(apart, again, strict=True):
+        row.sub_(row.mean(0, keepdim=True))
+        assert flambeau.equal(row.div_(row.norm(dim=0, keepdim=True)), found)
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 40, 9), (2, 3, 4096), (4, 8, 16), (2, 300, 49), (1, 1, 1), (3, 2, 5000), (90, 8, 3)])
 def test_a_weight_along_part_of_the_run_changes_no_lane(shape: tuple[int, int, int]) -> None:
     """The run has two digits and the weight only one: the row is walked by segments, or the weight is repeated if they are short."""
