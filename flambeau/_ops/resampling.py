@@ -59,6 +59,10 @@ class Rule(NamedTuple):
         return wide(1.0 / self.scale) if self.scale is not None and self.scale > 0 else wide(self.old) / wide(self.new)
 
 
+Rules = tuple[tuple[int, Rule], ...]
+"""Axes, each with its rule."""
+
+
 class Spans(NamedTuple):
     """The inputs ``start`` to ``stop`` of each output, with weights (out, widest span) that are 0 behind the end of a span."""
 
@@ -260,22 +264,19 @@ def resample(input: Tensor, rules: Mapping[int, Rule]) -> Tensor:
     """The tensor resampled along axes, each by its rule. Half precision is rounded once."""
     if all(rule.kind in NEAREST for rule in rules.values()):
         return _pick(input, tuple(sorted(rules.items())))
-    dtype, order = input.layout.dtype, tuple(_ordered(rules))
-    if all(input.layout.strides[axis] > 1 for axis in rules):
-        operands = [each for _, rule in order for each in tables(rule, False, dtype.compute)]
+    return _in_turn(input, tuple(_ordered(rules)), False)
+
+
+def _in_turn(input: Tensor, order: Rules, is_adjoint: bool) -> Tensor:
+    """One axis after the other, in one operator if there are few terms of rows of memory."""
+    dtype = input.layout.dtype
+    if all(input.layout.strides[axis] > 1 for axis, _ in order):
+        operands = [each for _, rule in order for each in tables(rule, is_adjoint, dtype.compute)]
         if prod(each.layout.shape[0] for each in operands[1::2]) <= MOST_TOGETHER:
-            return TOGETHER(input, *operands, statics=(order,))
+            return TOGETHER(input, *operands, statics=(order, is_adjoint))
     result = FUNCTIONS.cast(input, dtype.compute)
     for axis, rule in order:
-        result = _along(result, axis, rule, False)
-    return FUNCTIONS.cast(result, dtype)
-
-
-def _back(grad: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
-    dtype = grad.layout.dtype
-    result = FUNCTIONS.cast(grad, dtype.compute)
-    for axis, rule in reversed(_ordered(dict(rules))):
-        result = _along(result, axis, rule, True)
+        result = _along(result, axis, rule, is_adjoint)
     return FUNCTIONS.cast(result, dtype)
 
 
@@ -286,11 +287,11 @@ MOST_TOGETHER = 8
 
 
 def _infer_together(operands: tuple, statics: tuple) -> Layout:
-    return _with_sizes(operands[0], statics[0])
+    rules, is_adjoint = statics
+    return _with_sizes(operands[0], {axis: rule.old if is_adjoint else rule.new for axis, rule in rules})
 
 
-def _with_sizes(source: Layout, rules: tuple[tuple[int, Rule], ...]) -> Layout:
-    sizes = {axis: rule.new for axis, rule in rules}
+def _with_sizes(source: Layout, sizes: Mapping[int, int]) -> Layout:
     shape = tuple(sizes.get(axis, size) for axis, size in enumerate(source.shape))
     return lay.ordered(shape, lay.memory_order(source), source.dtype) if source.dense else lay.contiguous(shape, source.dtype)
 
@@ -327,8 +328,8 @@ def _folded(parts: list[Node]) -> Node:
     return parts[0]
 
 
-TOGETHER = Operator("_resample_together", ("input", "tables..."), ("rules",), infer=_infer_together, lower=_lower_together)
-TOGETHER.gradient(input=_back)
+TOGETHER = Operator("_resample_together", ("input", "tables..."), ("rules", "is_adjoint"), infer=_infer_together, lower=_lower_together)
+TOGETHER.gradient(input=lambda grad, rules, is_adjoint: _in_turn(grad, rules[::-1], not is_adjoint))
 
 
 # -- one neighbour: all axes together ----------------------------------------------------------------------------------
@@ -351,15 +352,21 @@ def _lower_pick(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     return at_places(graph, operands[0], layouts[0].shape, [axis for axis, _ in statics[0]], operands[1:])
 
 
-PICK = Operator("_pick", ("input", "places..."), ("rules",), infer=_infer_together, lower=_lower_pick)
+PICK = Operator(
+    "_pick",
+    ("input", "places..."),
+    ("rules",),
+    infer=lambda operands, statics: _with_sizes(operands[0], {axis: rule.new for axis, rule in statics[0]}),
+    lower=_lower_pick,
+)
 
 
-def _pick(input: Tensor, rules: tuple[tuple[int, Rule], ...]) -> Tensor:
+def _pick(input: Tensor, rules: Rules) -> Tensor:
     dtype = dt.float64 if input.layout.dtype is dt.float64 else dt.float32
     return PICK(input, *(tables(rule, False, dtype)[0] for _, rule in rules), statics=(rules,))
 
 
-PICK.gradient(input=_back)
+PICK.gradient(input=lambda grad, rules: _in_turn(grad, tuple(reversed(_ordered(dict(rules)))), True))
 
 
 PUBLIC = ()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau._ops import resampling
 from flambeau._ops.resampling import KINDS, Rule, resample, tables
 from flambeau._types import dtype as dt
 from flambeau.autograd import gradcheck, gradgradcheck
@@ -112,3 +113,17 @@ def test_half_precision_is_rounded_once(dtype: flambeau.dtype) -> None:
     x = flambeau.randn(2, 3, 9, 11).to(dtype)
     for rules in ({2: Rule("cubic", 9, 20), 3: Rule("cubic", 11, 7)}, {2: Rule("linear", 9, 20), 3: Rule("linear", 11, 30)}):
         assert flambeau.equal(resample(x, rules), resample(x.float(), rules).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [flambeau.float32, flambeau.bfloat16])
+@pytest.mark.parametrize(("mode", "size"), [("nearest", (40, 71)), ("nearest-exact", (75, 75)), ("bilinear", (40, 75))])
+def test_gradients_of_channels_last_images_are_the_same_in_one_operator(
+    mode: str, size: tuple[int, int], dtype: flambeau.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = flambeau.randn(2, 18, 56, 57).to(dtype).contiguous(memory_format=flambeau.channels_last).requires_grad_()
+    found = []
+    for most in (resampling.MOST_TOGETHER, 0):
+        monkeypatch.setattr(resampling, "MOST_TOGETHER", most)
+        result = flambeau.nn.functional.interpolate(x, size, mode=mode)
+        found += flambeau.autograd.grad(result, [x], flambeau.ones_like(result))
+    assert flambeau.equal(*found) and found[0].stride() == x.stride()
