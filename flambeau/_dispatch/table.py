@@ -253,8 +253,8 @@ def _var(input: Any, axes: tuple, keepdim: bool, dtype: Any, correction: Any) ->
     return Call("var", "correction", (input, list(axes)), {"correction": correction, "keepdim": keepdim})
 
 
-def _argument(name: str) -> Callable[..., Call]:
-    return lambda input, dim, keepdim: Call(name, "default", (input, dim, keepdim))
+def _argument(name: str, overload: str = "default") -> Callable[..., Call]:
+    return lambda input, dim, keepdim: Call(name, overload, (input, dim, keepdim))
 
 
 def _running(name: str) -> Callable[..., Call]:
@@ -437,6 +437,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "var": _var,
     "argmax": _argument("argmax"),
     "argmin": _argument("argmin"),
+    "max": _argument("max", "dim"),
+    "min": _argument("min", "dim"),
     "cumsum": _running("cumsum"),
     "cumprod": _running("cumprod"),
     "sort": lambda input, dim, size, descending: Call("sort", "default", (input, dim, descending)),

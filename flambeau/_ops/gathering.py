@@ -44,13 +44,14 @@ def _lower_gather(graph: Graph, operands: list[Node], statics: tuple, layouts: t
 GATHER = Operator("gather", ("input", "index"), ("dim", "name"), infer=_infer_gather, lower=_lower_gather, keeps_origin=True)
 
 
-def _gradient(grad: Tensor, input_layout: Layout, index: Tensor, dim: int) -> Tensor:
+def scattered_back(grad: Tensor, input_layout: Layout, index: Tensor, dim: int) -> Tensor:
+    """Each gradient added to the place that its element was read at."""
     from flambeau._ops.scattering import scatter_add  # whose own gradient gathers
 
     return scatter_add(FUNCTIONS.zeros(lay.contiguous(input_layout.shape, grad.layout.dtype)), dim, index, grad)
 
 
-GATHER.gradient(input=_gradient)
+GATHER.gradient(input=scattered_back)
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None) -> Tensor:

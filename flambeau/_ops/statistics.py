@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
 from flambeau._ops.arguments import dtype_of_total, into, sizes
-from flambeau._ops.gathering import gather
+from flambeau._ops.gathering import scattered_back
 from flambeau._ops.moments import moments
 from flambeau._ops.operator import Operator
+from flambeau._ops.positions import places_along
 from flambeau._ops.reduction import AMAX, AMIN, amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
@@ -110,22 +111,23 @@ def _infer_argument(operands: tuple, statics: tuple) -> Layout:
     return lay.contiguous(reduced_shape(operands[0].shape, (axis,), keepdim) if operands[0].ndim else (), dt.int64)
 
 
-def _lower_argument(kind: str) -> Callable:
+def _first(graph: Graph, kind: str, x: Node, axis: int, keepdim: bool) -> Node:
     """The first position at which the extremum (or a NaN) stands."""
+    if not x.ndim:
+        return graph.constant(0, dt.int64)
+    x = graph.cast(x, dt.uint8) if x.dtype is dt.bool else graph.wide(x)
+    extremum = graph.reduce(kind, x, (axis,), keepdim=True).expand(x.shape)
+    hit = x.equals(extremum)
+    if x.dtype.is_floating_point:
+        hit = hit | x.differs(x)
+    small = dt.int32 if x.shape[axis] < 1 << 31 else dt.int64  # half as many vectors
+    position = graph.where(hit, graph.iota(x.shape, axis, small), (1 << (8 * small.itemsize - 1)) - 1)
+    return graph.cast(graph.reduce("min", position, (axis,), keepdim=keepdim), dt.int64)
 
+
+def _lower_argument(kind: str) -> Callable:
     def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-        axis, keepdim = statics
-        x = operands[0]
-        if not x.ndim:
-            return graph.constant(0, dt.int64)
-        x = graph.cast(x, dt.uint8) if x.dtype is dt.bool else graph.wide(x)
-        extremum = graph.reduce(kind, x, (axis,), keepdim=True).expand(x.shape)
-        hit = x.equals(extremum)
-        if x.dtype.is_floating_point:
-            hit = hit | x.differs(x)
-        small = dt.int32 if x.shape[axis] < 1 << 31 else dt.int64  # half as many vectors
-        position = graph.where(hit, graph.iota(x.shape, axis, small), (1 << (8 * small.itemsize - 1)) - 1)
-        return graph.cast(graph.reduce("min", position, (axis,), keepdim=keepdim), dt.int64)
+        return _first(graph, kind, operands[0], *statics)
 
     return lower
 
@@ -143,10 +145,15 @@ def _argument(operator: Operator, input: Tensor, dim: int | None, keepdim: bool)
             )
         result = operator(input.reshape(-1), statics=(0, False))
         return result.reshape((1,) * input.layout.ndim) if keepdim else result
+    return operator(input, statics=(_filled_axis(name, input, dim), keepdim))
+
+
+def _filled_axis(name: str, input: Tensor, dim: int) -> int:
+    """The dimension that ``dim`` means, which has elements."""
     axis = lay.wrap_axis(dim, input.layout.ndim)
     if input.layout.ndim and input.layout.shape[axis] == 0:
         raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
-    return operator(input, statics=(axis, keepdim))
+    return axis
 
 
 def argmax(
@@ -179,29 +186,58 @@ def argmin(
     return into(out, _argument(ARGMIN, input, dim, keepdim))
 
 
+def _infer_extremum(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    index = _infer_argument(operands, statics)
+    return lay.contiguous(index.shape, operands[0].dtype), index
+
+
+def _lower_extremum(kind: str) -> Callable:
+    """The element at that position: of zeros the one that stands first, whose sign a reduction would not keep."""
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node]:
+        axis, keepdim = statics
+        source = graph.lying(operands[0])
+        index = _first(graph, kind, operands[0], axis, True)
+        if not source.ndim:
+            return graph.copy(source), index
+        layout, stride = places_along(source.layout, index.shape, axis)
+        values = graph.gather(source, layout, [index], [stride], sizes=[source.shape[axis]])
+        return (values, index) if keepdim else (values.reshape(layouts[0].shape), index.reshape(layouts[1].shape))
+
+    return lower
+
+
+def _extremum_gradient(grad0: Tensor, input_layout: Layout, result1: Tensor, dim: int, keepdim: bool) -> Tensor:
+    if input_layout.ndim and not keepdim:
+        grad0, result1 = grad0.unsqueeze(dim), result1.unsqueeze(dim)
+    return scattered_back(grad0, input_layout, result1, dim)
+
+
+MAX = Operator("max", ("input",), ("dim", "keepdim"), infer=_infer_extremum, lower=_lower_extremum("max"))
+MAX.gradient(input=_extremum_gradient)
+MIN = Operator("min", ("input",), ("dim", "keepdim"), infer=_infer_extremum, lower=_lower_extremum("min"))
+MIN.gradient(input=_extremum_gradient)
+
+
 def _extremum(
     operator: Operator, whole: Operator, pair: type, two: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any, out: Any
 ) -> Any:
     if not isinstance(input, TensorBase):
-        raise TypeError(f"{operator.name[3:]}(): argument 'input' must be Tensor, not {input.__class__.__name__}")
+        raise TypeError(f"{operator.name}(): argument 'input' must be Tensor, not {input.__class__.__name__}")
     if isinstance(dim, TensorBase) or isinstance(other, TensorBase):
         return two(input, other if dim is None else dim, out=out)
     if dim is None:
         if input.layout.numel == 0:
             raise RuntimeError(
-                f"{operator.name[3:]}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+                f"{operator.name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
             )
         memo = input.layout.memo
         statics = memo.get("all axes")
         if statics is None:
             statics = memo["all axes"] = (tuple(range(input.layout.ndim)), False, input.layout.dtype)
         return into(out, whole(input, statics=statics))
-    axis = lay.wrap_axis(dim, input.layout.ndim)
-    index = _argument(operator, input.detach(), axis, True)
-    values = gather(input, axis, index) if input.layout.ndim else input.clone()
-    if not keepdim and input.layout.ndim:
-        values, index = values.squeeze(axis), index.squeeze(axis)
-    return pair(*(into(out, (values, index)) if out is not None else (values, index)))
+    results = operator(input, statics=(_filled_axis(operator.name, input, dim), keepdim))
+    return pair(*(results if out is None else into(out, results)))
 
 
 def max(
@@ -217,7 +253,7 @@ def max(
     """The largest element; with ``dim`` the largest along it and their positions; with a tensor, the larger of two elements."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    return _extremum(ARGMAX, AMAX, return_types.max, basic.maximum, input, dim, keepdim, other, out)
+    return _extremum(MAX, AMAX, return_types.max, basic.maximum, input, dim, keepdim, other, out)
 
 
 def min(
@@ -233,7 +269,7 @@ def min(
     """The smallest element; with ``dim`` the smallest along it and their positions; with a tensor, the smaller of two elements."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    return _extremum(ARGMIN, AMIN, return_types.min, basic.minimum, input, dim, keepdim, other, out)
+    return _extremum(MIN, AMIN, return_types.min, basic.minimum, input, dim, keepdim, other, out)
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:

@@ -111,3 +111,20 @@ def test_sums_have_chains_of_thirty_two() -> None:
     array = np.random.default_rng(0).standard_normal((200, 4096)).astype(np.float32)
     error = flambeau.tensor(array).sum(1).numpy() - array.astype(np.float64).sum(1)
     assert np.sqrt(np.mean(error**2)) < 1.1 * 2**-23 * 64
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_extrema_along_a_dimension_are_elements_with_their_positions(keepdim: bool) -> None:
+    """The first of equals, with its sign; a NaN wins; gradients go to the positions."""
+    x = flambeau.tensor([[-0.0, 0.0, -1.0], [0.0, -0.0, -2.0], [1.0, float("nan"), 2.0]])
+    for function, places in ((flambeau.max, [0, 0, 1]), (flambeau.min, [2, 2, 1])):
+        values, index = function(x, 1, keepdim)
+        assert values.shape == index.shape == ((3, 1) if keepdim else (3,)) and index.reshape(3).tolist() == places
+        wanted = flambeau.stack([row[place] for row, place in zip(x, places, strict=True)]).reshape(values.shape)
+        assert flambeau.equal(values.view(flambeau.int32), wanted.view(flambeau.int32))
+    image = flambeau.randn(2, 3, 4).permute(2, 0, 1).requires_grad_()
+    values, index = image.max(0, keepdim)
+    assert values.grad_fn is not None and values.grad_fn.name() == "MaxBackward0"
+    (found,) = flambeau.autograd.grad(values.square().sum() / 2, image)
+    places = index if keepdim else index.unsqueeze(0)
+    assert flambeau.equal(found, flambeau.where(flambeau.arange(4).view(4, 1, 1) == places, image, 0.0))
