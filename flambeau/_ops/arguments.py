@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def number(value: Any) -> Any:
     """A Python number from anything that is one (NumPy scalars too); tensors and numbers pass."""
-    if isinstance(value, TensorBase) or value.__class__ in PLAIN_NUMBERS:
+    if value.__class__ in PLAIN_NUMBERS or isinstance(value, TensorBase):
         return value
     if isinstance(value, (np.generic, np.ndarray)) and value.size == 1:
         return value.item()

@@ -181,7 +181,7 @@ def _element(dtype: DType, value: int) -> complex:
 
 def _full(layout: Layout, value: Any, device: Place = None) -> Tensor:
     """A tensor filled with a number."""
-    return nowhere(layout) if is_meta(device) else FULL(value, statics=(layout,))
+    return nowhere(layout) if device is not None and is_meta(device) else FULL(value, statics=(layout,))
 
 
 def _of_gradient() -> Place:
@@ -243,8 +243,8 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
         dtype = dt.required(dtype)
     if not isinstance(value, TensorBase):
         value = number_for(dtype, value)
-    result = _full(lay.contiguous(_check_sizes(int_tuple(size)), dtype), value, device)
-    return into(out, with_options(result, requires_grad, None, layout))
+    result = _full(layout_of((size,), dtype), value, device)
+    return result if out is layout is None and not requires_grad else into(out, with_options(result, requires_grad, None, layout))
 
 
 def place_of(input: Tensor, device: Place) -> Place:
@@ -355,7 +355,8 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
     dtype = None if dtype is None else dt.required(dtype)
     if end is None:
         start, end = 0, start
-    start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]
+    if not start.__class__ is end.__class__ is step.__class__ is int:
+        start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]
     if dtype is None and out is not None:
         dtype = out.layout.dtype
     if dtype is None:
@@ -368,6 +369,8 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")
     if dtype.is_floating_point:
         length = ceil((end - start) / step)
+    elif start.__class__ is end.__class__ is step.__class__ is int:
+        length = -((start - end) // step)
     else:
         start, end, step = int(start), int(end) if float(end).is_integer() else end, int(step)
         if step == 0:
@@ -375,9 +378,9 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         length = (
             ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
         )
-    made = lay.contiguous((max(length, 0),), dtype)
-    result = nowhere(made) if is_meta(device) else ARANGE(start, step, statics=(made,))
-    return into(out, with_options(result, requires_grad, None, layout))
+    made = layout_of((max(length, 0),), dtype)
+    result = nowhere(made) if device is not None and is_meta(device) else ARANGE(start, step, statics=(made,))
+    return result if out is layout is None and not requires_grad else into(out, with_options(result, requires_grad, None, layout))
 
 
 def eye(

@@ -262,25 +262,28 @@ class Column:
         reductions, stores = body.wanted(phase)
         if not reductions and not stores:
             return
-        self._each_vector(reductions, lambda number, at: self._set_total(number, at, self.totals[number].start(VECTOR)))
+        is_single = self.chunks.are_one()
+        several = f.select(is_single, i64(0), self.count)  # results that have totals
+        self._each_vector(reductions, lambda number, at: self._set_total(number, at, self.totals[number].start(VECTOR)), i64(0), several)
 
         def chunk(first_line: Value, last_line: Value, first: Value, last: Value, totals: list[Value]) -> list[Value]:
             self.chunk(reductions, stores, first_line, last_line, first, last)
-            self._each_vector(reductions, self._add)
+            self._each_vector(reductions, self._add, i64(0), several)
             return totals
 
         self.chunks.each([], chunk)
         for number in reductions:
             self.slots[number] = new_line(self.f, self.spec.body[number].dtype, self.vectors)
-        self._each_vector(reductions, self._finish)
+        self._each_vector(reductions, self._finish, i64(0), several)
+        self._each_vector(reductions, self._finish_single, several, self.count)
         for number in reductions:
             if not body.is_vector(number):  # all results are alike
                 first = self.slots.pop(number).load(i64(0))
                 body.values[number] = scalar.pack([f.extract(part, 0) for part in scalar.unpack(first)])
 
-    def _each_vector(self, numbers: Sequence[int], do: Callable[[int, Value], None]) -> None:
-        """Loops over the vectors that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
-        with self.f.loop(0, self.count, VECTOR) as vectors:
+    def _each_vector(self, numbers: Sequence[int], do: Callable[[int, Value], None], first: Value, last: Value) -> None:
+        """Loops over vectors that a tile has in memory of ours (whole ones): ``do(number, first result of the vector)``."""
+        with self.f.loop(first, last, VECTOR) as vectors:
             for number in numbers:
                 do(number, vectors.index)
 
@@ -303,6 +306,10 @@ class Column:
     def _finish(self, number: int, at: Value) -> None:
         self.slots[number].store(self.totals[number].rounded(self._total(number, at)), at)
 
+    def _finish_single(self, number: int, at: Value) -> None:
+        """A single chunk has no need of a longer total: the number is the same."""
+        self.slots[number].store(combine(self.f, self.spec.body[number], self._start(number), self.lanes[number].load(at)), at)
+
     def chunk(self, reductions: list[int], stores: list[int], first_line: Value, last_line: Value, first: Value, last: Value) -> None:
         """One chunk; leaves the folded lanes of each reduction in its first lane."""
         f = self.f
@@ -316,7 +323,7 @@ class Column:
                 self._by_fours(phase, first, last)
         others = [number for number in reductions if number not in phase.ordered]
         if others:
-            self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at))
+            self._each_vector(others, lambda number, at: self.lanes[number].store(self._start(number), at), i64(0), self.count)
 
         def line(is_first: Value, carried: list[Value]) -> list[Value]:
             if phase.by_lanes:

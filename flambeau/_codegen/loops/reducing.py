@@ -189,6 +189,13 @@ class Chunks:
     def per_line(self) -> Value:
         return self.body.f.binary("udiv", self.body.f.add(self.length, CHUNK - 1), i64(CHUNK))
 
+    def are_one(self) -> Value:
+        """Whether there is a single chunk, and not none."""
+        f = self.body.f
+        pairs = ((self.length, i64(CHUNK)), (self.lines, self.runs))
+        positions, lines = (f.compare("ult", f.sub(count, i64(1)), most) for count, most in pairs)
+        return f.binary("and", positions, lines)
+
     def each(self, totals: list[Value], chunk: Callable[[Value, Value, Value, Value, list[Value]], list[Value]]) -> list[Value]:
         """Loops over chunks in order: ``chunk(first line, last line, first position, last position, totals)`` gives the new totals."""
         f = self.body.f
