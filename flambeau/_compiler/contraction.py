@@ -137,10 +137,14 @@ def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[in
 # -- kernel calls ------------------------------------------------------------------------------------------------------
 
 
-def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int] = ()) -> list[KernelCall]:
+Plans = dict[contraction.Contract, contraction.ContractPlan]
+
+
+def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int], plans: Plans) -> list[KernelCall]:
     """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary.
 
-    ``weights`` are the input slots of operands that are likely to be the same in the next run.
+    ``weights`` are the input slots of operands that are likely to be the same in the next run, ``plans`` those of contractions that a program has had
+    already, as layers of a network often have the same.
     """
     node = cluster.nodes[0]
     batch, m, n, k, unsigned = node.attrs
@@ -161,7 +165,9 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
         nodes["out"] = node
     else:
         problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers, sizes)
-    plan = contraction.plan(problem, targets.current())
+    plan = plans.get(problem)
+    if plan is None:
+        plan = plans[problem] = contraction.plan(problem, targets.current())
     temporaries = {f"t{number}": nbytes for number, nbytes in enumerate(plan.temporaries)}
     calls = []
     for call in plan.calls:

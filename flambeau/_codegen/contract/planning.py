@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from math import gcd, prod
 
 from flambeau._codegen.contract import amx
@@ -88,9 +87,8 @@ class ContractPlan:
     temporaries: list[int]
 
 
-@lru_cache(maxsize=1024)
 def plan(contract: Contract, target: Target) -> ContractPlan:
-    """The kernel calls that compute a contraction on ``target``: none if the output is empty. Layers of a network often have the same."""
+    """The kernel calls that compute a contraction on ``target``: none if the output is empty."""
     by_matrices = amx.fits(contract, target)
     tile = amx.matrix_tile() if by_matrices else register_tile(contract.a.dtype, target)
     normal = normalise(contract, amx.TERMS if by_matrices else TERMS)

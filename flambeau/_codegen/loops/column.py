@@ -19,6 +19,7 @@ from flambeau._codegen.loops.lines import Line, new_line
 from flambeau._codegen.loops.reducing import (
     Chunks,
     Total,
+    combine,
     combined,
     grouped,
     in_turn,
