@@ -38,9 +38,10 @@ def _threads() -> Iterator[None]:
     flambeau.set_num_threads(before)
 
 
+@pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("seed", range(24))
-def test_the_same_bits_in_every_way(seed: int) -> None:
-    writer = Writer(flambeau, seed)
+def test_the_same_bits_in_every_way(seed: int, gradients: bool) -> None:
+    writer = Writer(flambeau, seed, gradients)
     lines = writer.write(10)
     lines = [line for number, line in enumerate(lines) if number not in writer.failing]
     draw = random.Random(seed)
