@@ -16,7 +16,7 @@ from flambeau._ops.indexing import INDEX_VIEW
 from flambeau._ops.matrix import matmul
 from flambeau._ops.node import GradNode
 from flambeau._ops.operator import Operator, fit
-from flambeau._ops.views import SELECT, SLICE, ViewOperator
+from flambeau._ops.views import SELECT, SLICE, SPLIT, UNBIND, ViewOperator
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
 from flambeau.export._indexing import index_steps
@@ -222,11 +222,9 @@ def _slice_gradient(grad: Any, source: Layout, statics: tuple) -> Any:
     return ATEN.slice_backward.default(grad, list(source.shape), axis, start, end, step)
 
 
-SEEN_VIEWS = {
-    INDEX_VIEW: ViewOperator("slice", _index_gradient),
-    SLICE: ViewOperator("slice", _slice_gradient),
-    SELECT: ViewOperator("select", lambda grad, source, statics: ATEN.select_backward.default(grad, list(source.shape), *statics)),
-}
+_SLICE = ViewOperator("slice", _slice_gradient)
+_SELECT = ViewOperator("select", lambda grad, source, statics: ATEN.select_backward.default(grad, list(source.shape), *statics))
+SEEN_VIEWS = {INDEX_VIEW: ViewOperator("slice", _index_gradient), SLICE: _SLICE, SPLIT: _SLICE, SELECT: _SELECT, UNBIND: _SELECT}
 """What stands for views in histories."""
 
 

@@ -16,7 +16,7 @@ from flambeau._ops.copying import channels_last, channels_last_3d, contiguous_fo
 from flambeau._ops.indexing import INDEX_VIEW
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.registry import OPERATORS
-from flambeau._ops.views import SLICE, ViewOperator
+from flambeau._ops.views import SLICE, SPLIT, ViewOperator
 from flambeau._tensor.overriding import disabled_torch_dispatch
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
@@ -520,13 +520,13 @@ def view(source: Any, layout: Layout, operator: ViewOperator, statics: tuple) ->
         return ATEN.transpose.int(source, *statics)
     if name == "unsqueeze":
         return ATEN.unsqueeze.default(source, *statics)
-    if name == "select":
+    if name in ("select", "unbind"):
         return ATEN.select.int(source, *statics)
     if name in ("t", "alias"):
         return getattr(ATEN, name).default(source)
     if name == "squeeze":
         return _squeezed(source, layout)
-    if operator is SLICE:
+    if operator in (SLICE, SPLIT):
         axis, start, step = statics
         end = max(start, start + (layout.shape[axis] - 1) * step + 1)
         return ATEN.slice.Tensor(source, axis, start, end, *((step,) if step != 1 else ()))

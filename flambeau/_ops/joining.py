@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -238,7 +239,7 @@ def tensor_split(
         count = whole(indices_or_sections, "sections")
         if count <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {count}")
-        return split(input, [size // count + (position < size % count) for position in range(count)], axis)
+        indices_or_sections = accumulate([size // count + (position < size % count) for position in range(count - 1)])
     cuts = [0, *[min(max(cut + size if cut < 0 else cut, 0), size) for cut in indices_or_sections], size]
     return tuple(narrow(input, axis, min(start, end), max(end - start, 0)) for start, end in zip(cuts, cuts[1:], strict=False))
 

@@ -63,6 +63,7 @@ class Functions:
     real: Callable[[Tensor], Tensor]
     regenerate: Callable[[TensorBase, TensorBase], None]
     copy_slices: Callable[[TensorBase, TensorBase, GradNode | None], None]
+    one_of_several: Callable[[TensorBase], str | None]
     backward: Callable[..., None]
     gradients: Callable[..., tuple]
     wrapper: Callable[..., Tensor]  # a tensor whose class says what operators do with it

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
 
 class ViewOperator:
-    """What autograd knows of a view function: its name and its gradient, ``formula(grad, source layout, statics)``."""
+    """What autograd knows of a view function: its name and its gradient, ``formula(grad, source layout, statics)``, and whether it returns several views at once, none
+    of which autograd lets anybody write into."""
 
     differentiable = True
 
-    def __init__(self, name: str, formula: Callable[[Any, Layout, tuple], Any]) -> None:
+    def __init__(self, name: str, formula: Callable[[Any, Layout, tuple], Any], several: bool = False) -> None:
         self.name = name
         self.formula = formula
+        self.several = several
         self.grad_name = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
 
     def backward(self, node: GradNode, grads: tuple) -> tuple:
@@ -185,6 +187,19 @@ FUNCTIONS.regenerate = _regenerate
 FUNCTIONS.copy_slices = _copy_slices
 
 
+def _one_of_several(view: TensorBase) -> str | None:
+    """What made a view, or what it is a view of, if that was one of several views that a call returned."""
+    node = view.node
+    while isinstance(node, GradNode) and isinstance(node.op, ViewOperator):
+        if node.op.several:
+            return node.op.grad_name
+        node = node.inputs[0][0]
+    return None
+
+
+FUNCTIONS.one_of_several = _one_of_several
+
+
 def _infer_first(operands: tuple, statics: tuple) -> Layout:
     source = operands[0]
     return lay.contiguous(source.shape, source.dtype)
@@ -242,6 +257,12 @@ def select_gradient(grad: Tensor, source: Layout, statics: tuple) -> Tensor:
 
 SLICE = ViewOperator("slice", slice_gradient)
 SELECT = ViewOperator("select", select_gradient)
+SPLIT = ViewOperator(
+    "split",
+    lambda grad, source, statics: grad if grad.layout.shape == source.shape else slice_gradient(grad, source, statics),
+    several=True,
+)
+UNBIND = ViewOperator("unbind", select_gradient, several=True)
 
 
 def view(self: Tensor, *shape: Any, size: Any = None, dtype: dt.dtype | None = None) -> Tensor:
@@ -438,7 +459,7 @@ def pieces(input: Tensor, axis: int, lengths: tuple[int, ...]) -> tuple[Tensor, 
     if found is None:
         starts = accumulate(lengths, initial=0)
         found = layout.memo["pieces", axis, lengths] = [
-            (layout, ALIAS, ()) if length == layout.shape[axis] else (lay.slice_axis(layout, axis, start, length), SLICE, (axis, start, 1))
+            (layout if length == layout.shape[axis] else lay.slice_axis(layout, axis, start, length), SPLIT, (axis, start, 1))
             for start, length in zip(starts, lengths, strict=False)
         ]
     return tuple([view_of(input, *piece) for piece in found])
@@ -452,7 +473,7 @@ def slices(input: Tensor, axis: int) -> tuple[Tensor, ...]:
     found = layout.memo.get(("slices", axis))
     if found is None:
         found = layout.memo["slices", axis] = [
-            (lay.select(layout, axis, index), SELECT, (axis, index)) for index in range(layout.shape[axis])
+            (lay.select(layout, axis, index), UNBIND, (axis, index)) for index in range(layout.shape[axis])
         ]
     return tuple([view_of(input, *each) for each in found])
 

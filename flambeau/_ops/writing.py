@@ -23,7 +23,7 @@ def check_writable(target: TensorBase, name: str) -> None:
     """Check that an in-place operator may write ``target``.
 
     Raises:
-        RuntimeError: its elements overlap in memory, or it is a leaf (or a view of one) that requires grad.
+        RuntimeError: its elements overlap in memory, it is a leaf (or a view of one) that requires grad, or one of several views with a history that a call returned.
     """
     if lay.may_overlap(target.layout):
         raise RuntimeError(
@@ -35,6 +35,11 @@ def check_writable(target: TensorBase, name: str) -> None:
             raise RuntimeError(f"a leaf Variable that requires grad is being used in an in-place operation. ({name})")
         if target.base is not None and isinstance(target.base.node, AccumulateGrad):
             raise RuntimeError(f"a view of a leaf Variable that requires grad is being used in an in-place operation. ({name})")
+        if target.base is not None and target.node is not None and (maker := FUNCTIONS.one_of_several(target)) is not None:
+            raise RuntimeError(
+                f"Output of {maker} is a view and is being modified inplace. It is one of several views that one call returned: "
+                f"use narrow(), an index, or an operator that is not in place instead. ({name})"
+            )
 
 
 def check_result(target: TensorBase, result: Layout, name: str) -> None:

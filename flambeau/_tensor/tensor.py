@@ -468,7 +468,7 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     def __iter__(self) -> Iterator[Tensor]:
         if not self.layout.shape:
             raise TypeError("iteration over a 0-d tensor")
-        return iter([views.select(self, 0, index) for index in range(self.layout.shape[0])])
+        return iter(views.slices(self, 0))
 
     def __bool__(self) -> bool:
         if self.layout.numel > 1:

@@ -153,3 +153,33 @@ def test_where_numbers_are_written_is_no_part_of_a_program(monkeypatch: pytest.M
     for _ in range(6):
         step()
     assert len(planned) == known
+
+
+@pytest.mark.parametrize(
+    "several",
+    [lambda x: x.split(2), lambda x: x.split([1, 3]), lambda x: x.chunk(2), lambda x: x.unbind(), lambda x: list(x), lambda x: x.split(4)],
+)
+def test_one_of_several_views_with_a_history_is_not_written(several) -> None:
+    leaf = flambeau.ones(4, 2, requires_grad=True)
+    x = leaf * 2
+    for view in (several(x)[0], several(x)[0].view(-1), several(x)[-1][..., 1:]):
+        with pytest.raises(RuntimeError, match="is a view and is being modified inplace"):
+            view.add_(1)
+        with flambeau.no_grad():
+            view.detach().add_(1)
+    for view in several(x):
+        assert view.grad_fn.name() in ("SplitBackward0", "UnbindBackward0")
+    several(x)[0].sum().backward()
+    assert leaf.grad.sum() == 2 * several(x)[0].numel()
+    free = flambeau.ones(4, 2)
+    several(free)[0].add_(1)
+    assert free.sum() == 8 + several(free)[0].numel()
+
+
+def test_pieces_that_are_views_each_for_itself_are_written() -> None:
+    x = flambeau.ones(4, requires_grad=True) * 2
+    x[:2].mul_(3)
+    x.narrow(0, 2, 2).add_(1)
+    x.tensor_split(4)[3].zero_()
+    x.tensor_split([1, 2])[1].zero_()
+    assert x.tolist() == [6, 0, 3, 0]
