@@ -179,6 +179,17 @@ def _no_bool(name: str, hint: str) -> Callable:
     return infer
 
 
+def _lower_div(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    """Complex numbers by real ones part by part, which rounds once."""
+    dividend, divisor = operands
+    dtype = layouts[0].dtype
+    if not dtype.is_complex or divisor.dtype.is_complex:
+        return lower_scalar("div")(graph, operands, statics, layouts)
+    dividend = graph.cast(dividend, dtype.compute)
+    divisor = graph.cast(divisor, dtype.compute.to_real())
+    return graph.cast(graph.map("complex", *[graph.map("div", graph.map(part, dividend), divisor) for part in ("real", "imag")]), dtype)
+
+
 ADD = binary("add", input=lambda grad: grad, other=lambda grad: grad)
 SUB = binary(
     "sub",
@@ -189,7 +200,8 @@ SUB = binary(
 MUL = binary("mul", input=lambda grad, other: grad * conj(other), other=lambda grad, input: grad * conj(input))
 DIV = binary(
     "div",
-    infer=infer_float,
+    infer=takes("div", infer_float),
+    lower=_lower_div,
     input=lambda grad, other: grad / conj(other),
     other=lambda grad, input, other: -grad * conj((input / other) / other),
 )

@@ -490,7 +490,9 @@ def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value
 
 
 def _check_lerp(input: Any, end: Any, weight: Any) -> None:
-    """Check that the ends are of one dtype, and a weight with dimensions is, too."""
+    """Check that the ends are of one dtype of numbers with a point, and a weight with dimensions is, too."""
+    if isinstance(input, TensorBase) and input.layout.dtype.category < dt.FLOAT:
+        raise NotImplementedError(f"lerp() is not implemented for {input.layout.dtype!r}: between whole numbers there are none of these")
     for name, each in (("end", end), ("weight", weight)):
         if not isinstance(each, TensorBase) or not isinstance(input, TensorBase) or (name == "weight" and not each.layout.ndim):
             continue

@@ -71,8 +71,14 @@ def _lower_mean(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     count = 1
     for axis in axes:
         count *= operands[0].shape[axis]
-    total = graph.reduce("sum", source, axes, keepdim=keepdim)
-    return graph.cast(total / graph.constant(float(count), dtype.compute.to_real()).cast(dtype.compute), dtype)
+    return graph.cast(_divided(graph, graph.reduce("sum", source, axes, keepdim=keepdim), float(count)), dtype)
+
+
+def _divided(graph: Graph, total: Node, count: float) -> Node:
+    """A total by a number: both parts of complex ones by themselves, which rounds once."""
+    if not total.dtype.is_complex:
+        return total / count
+    return graph.map("complex", *[graph.map(part, total) / count for part in ("real", "imag")])
 
 
 MEAN = Operator("mean", ("input",), ("axes", "keepdim", "dtype"), infer=infer_reduced, lower=_lower_mean, grad_name="MeanBackward0")

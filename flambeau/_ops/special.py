@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops import functions
-from flambeau._ops.arguments import common_dtype, in_place, into, number
+from flambeau._ops.arguments import in_place, into, number
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import require_tensor
@@ -24,12 +25,18 @@ if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph
     from flambeau._compiler.node import Node
     from flambeau._tensor.tensor import Tensor
+    from flambeau._types.dtype import dtype as DType
     from flambeau._types.layout import Layout
+
+
+def _floating_dtype(x: Tensor) -> DType:
+    """The dtype of a tensor, or the default dtype if that is for integers."""
+    return x.layout.dtype if x.layout.dtype.category >= dt.FLOAT else get_default_dtype()
 
 
 def _floating(x: Tensor) -> Tensor:
     """The tensor, in the default dtype if it holds integers."""
-    return x if x.layout.dtype.category >= dt.FLOAT else x.to(get_default_dtype())
+    return x.to(_floating_dtype(x))
 
 
 # -- gamma functions -------------------------------------------------------------------------------------------------
@@ -141,35 +148,57 @@ i0, i0_ = unary_function(I0, "The modified Bessel function of the first kind, of
 
 
 def _pair(name: str, input: Any, other: Any) -> tuple[Any, Any]:
+    """The operands of a function of two, of which one is a tensor; a number that a logarithm is taken of is one, too."""
     if not isinstance(input, TensorBase) and not isinstance(other, TensorBase):
         raise TypeError(f"{name}(): at least one operand must be a Tensor")
-    pair = tuple(each if isinstance(each, TensorBase) else number(each) for each in (input, other))
-    dtype = common_dtype([each.layout if isinstance(each, TensorBase) else each.__class__ for each in pair])
-    dtype = dtype if dtype.category >= dt.FLOAT else get_default_dtype()
-    return tuple(each.to(dtype) if isinstance(each, TensorBase) else each for each in pair)  # type: ignore[return-value]
+    input, other = number(input), number(other)
+    if not isinstance(other, TensorBase) and other.__class__ is not complex:
+        from flambeau._ops.creation import tensor
+
+        other = tensor(other, dtype=_floating_dtype(input))
+    return input, other
+
+
+def _x_times(name: str, op: str, pole: float, slope: Callable[[Any], Any]) -> Operator:
+    """``input`` times the logarithm ``op`` of ``other``, which is 0 where ``input`` is 0; where the logarithm has its pole, so is its gradient by ``input``.
+
+    Args:
+        pole: from where down there is no logarithm
+        slope: the inverse of the logarithm's derivative
+    """
+
+    def infer(operands: tuple, statics: tuple) -> Layout:
+        layout = infer_float(operands, statics)
+        if layout.dtype.is_complex:
+            raise NotImplementedError(f'"{name}" is not implemented for {layout.dtype!r}, of whose logarithms there are many')
+        return layout
+
+    def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+        dtype = layouts[0].dtype
+        x, y = [graph.cast(graph.cast(operand, dtype), dtype.compute) for operand in operands]
+        return graph.cast(graph.where(x.equals(0.0) & y.equals(y), 0.0, x * graph.map(op, y)), dtype)
+
+    return binary(
+        name,
+        infer=infer,
+        lower=lower,
+        input=lambda grad, input, other: grad * FUNCTIONS.where((input == 0) & (other <= pole), 0.0, getattr(other, op)()),
+        other=lambda grad, input, other: grad * input / slope(other),
+    )
+
+
+XLOGY = _x_times("xlogy", "log", 0.0, lambda other: other)
+XLOG1PY = _x_times("special_xlog1py", "log1p", -1.0, lambda other: other + 1)
 
 
 def xlogy(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """``input * log(other)``, which is 0 where ``input`` is 0 (and NaN where ``other`` is)."""
-    return into(out, _x_times("xlogy", input, other, functions.basic.log))
+    return into(out, XLOGY(*_pair("xlogy", input, other)))
 
 
 def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """``input * log1p(other)``, which is 0 where ``input`` is 0 (and NaN where ``other`` is)."""
-    return into(out, _x_times("xlog1py", input, other, functions.log1p))  # type: ignore[attr-defined]
-
-
-def _x_times(name: str, input: Any, other: Any, logarithm: Any) -> Tensor:
-    from flambeau._ops.creation import tensor
-
-    input, other = _pair(name, input, other)
-    if not isinstance(other, TensorBase):
-        other = tensor(other, dtype=input.layout.dtype)
-    zero = (input == 0) & (other == other) if isinstance(input, TensorBase) else (other == other) if input == 0 else None
-    if zero is None:
-        return input * logarithm(other)
-    safe = FUNCTIONS.where(zero, 1.0, other)
-    return FUNCTIONS.where(zero, 0.0, input * logarithm(safe))
+    return into(out, XLOG1PY(*_pair("xlog1py", input, other)))
 
 
 def _lower_logit(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:

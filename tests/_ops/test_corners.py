@@ -136,3 +136,45 @@ def test_powers_of_half_precision(exponent: float) -> None:
     assert y.tolist() == pytest.approx([each**exponent for each in (0.25, 4.0, 9.0)], rel=1e-3)
     y.sum().backward()
     assert x.grad.tolist() == pytest.approx([exponent * each ** (exponent - 1) for each in (0.25, 4.0, 9.0)], rel=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [flambeau.complex64, flambeau.complex128])
+def test_complex_numbers_by_real_ones_are_divided_part_by_part(dtype: flambeau.dtype) -> None:
+    flambeau.manual_seed(0)
+    x = flambeau.randn(100, dtype=dtype)
+    y = flambeau.rand(100, dtype=dtype.to_real()) + 1
+    for divisor in (y, 3, 3.7, flambeau.tensor(7), flambeau.arange(1, 101)):
+        quotient = x / divisor
+        assert quotient.dtype is dtype
+        by = divisor.to(y.dtype) if isinstance(divisor, flambeau.Tensor) else divisor
+        assert flambeau.equal(quotient, flambeau.complex(x.real / by, x.imag / by))
+    assert flambeau.equal(x.clone().div_(y), x / y)
+    mean = x.mean()
+    assert flambeau.equal(mean, flambeau.complex(x.sum().real / 100, x.sum().imag / 100))
+    infinite = flambeau.tensor([complex(INF, 1), complex(1, 0)], dtype=dtype) / flambeau.tensor([2.0, 0.0])
+    assert infinite[0].real == INF and infinite[0].imag == 0.5 and infinite[1].real == INF
+
+
+@pytest.mark.parametrize("function, pole, slope", [(flambeau.xlogy, 0.0, math.log), (flambeau.special.xlog1py, -1.0, math.log1p)])
+def test_the_gradient_of_nothing_times_a_logarithm_is_the_logarithm(function: Callable, pole: float, slope: Callable) -> None:
+    x = flambeau.zeros(4, requires_grad=True)
+    y = flambeau.tensor([pole, pole - 1, 3.0, 0.25], requires_grad=True)
+    result = function(x, y)
+    assert result.tolist() == [0.0] * 4 and not result.signbit().any()
+    result.sum().backward()
+    assert x.grad.tolist() == pytest.approx([0.0, 0.0, slope(3.0), slope(0.25)])
+    assert y.grad[2:].tolist() == [0.0, 0.0]
+    with pytest.raises(NotImplementedError):
+        function(flambeau.ones(2), flambeau.ones(2, dtype=flambeau.complex64))
+    with pytest.raises(TypeError):
+        function(1.0, 2.0)
+    assert function(flambeau.ones(2, dtype=flambeau.float64), pole + 0.1).tolist() == pytest.approx([slope(pole + 0.1)] * 2, rel=1e-15)
+    assert function(2, y.detach())[2].item() == pytest.approx(2 * slope(3.0))
+
+
+@pytest.mark.parametrize("weight", [0.5, 1, flambeau.tensor(0.5)])
+def test_there_is_nothing_between_whole_numbers(weight: object) -> None:
+    x = flambeau.tensor([1, 2])
+    for call in (lambda: flambeau.lerp(x, x, weight), lambda: x.clone().lerp_(x, weight)):
+        with pytest.raises(NotImplementedError):
+            call()

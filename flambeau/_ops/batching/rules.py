@@ -235,7 +235,8 @@ BROADCAST = (
     "softshrink", "special_airy_ai", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1", "special_entr", "special_erfcx",
     "special_log_ndtr", "special_modified_bessel_i0", "special_modified_bessel_i1", "special_modified_bessel_k0",
     "special_modified_bessel_k1", "special_ndtri", "special_scaled_modified_bessel_k0", "special_scaled_modified_bessel_k1",
-    "special_spherical_bessel_j0", "sqrt", "square", "sub", "_sub_scaled", "tan", "tanh", "threshold", "trunc", "trunc_divide", "zeta",
+    "special_spherical_bessel_j0", "special_xlog1py", "sqrt", "square", "sub", "_sub_scaled", "tan", "tanh", "threshold", "trunc", "trunc_divide",
+    "xlogy", "zeta",
 )  # fmt: skip
 
 LEADING = (
