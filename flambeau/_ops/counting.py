@@ -31,7 +31,7 @@ from flambeau._types import layout as lay
 from flambeau._types.device import CPU, META
 from flambeau._types.encoding import stored_as
 from flambeau._types.layout import Layout
-from flambeau._types.promotion import promote_types
+from flambeau._types.promotion import promote_types, result_type
 
 if TYPE_CHECKING:
     from flambeau._compiler.graph import Graph
@@ -248,7 +248,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
     """Where each value would be inserted to keep the innermost dimension sorted: before equal elements, or after (``right``).
 
     Raises:
-        RuntimeError: the shapes but for the last dimension differ, or the dtypes do.
+        RuntimeError: the shapes but for the last dimension differ.
     """
     require_tensor("searchsorted", "sorted_sequence", sorted_sequence)
     if side not in (None, "left", "right"):
@@ -257,14 +257,13 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
         raise RuntimeError("searchsorted(): side and right can't be set to opposites, got side of left while right was True")
     sequence = sorted_sequence.layout
     if not isinstance(input, TensorBase):
-        input = tensor(number(input), dtype=sequence.dtype)
+        input = number(input)
+        input = tensor(input, dtype=result_type((sequence.dtype, True), input.__class__))
+    common = promote_types(sequence.dtype, input.layout.dtype)
+    sorted_sequence, input = sorted_sequence.to(common), input.to(common)
     values = input.layout
     if sequence.ndim == 0:
         raise RuntimeError("searchsorted(): input value can only be a tensor or number when the boundaries have at least 1 dimension")
-    if sequence.dtype is not values.dtype:
-        raise RuntimeError(
-            f"searchsorted(): boundary tensor and input value tensor should have same dtype, but got {sequence.dtype!r} and {values.dtype!r}"
-        )
     if sequence.ndim > 1 and sequence.shape[:-1] != values.shape[:-1]:
         raise RuntimeError(
             f"searchsorted(): the first dimensions of the boundaries {sequence.shape} and the values {values.shape} must match"

@@ -225,6 +225,10 @@ def ones(*size: Any, dtype: DType | None = None, device: Place = None, requires_
     return with_names(made, named) if named else made
 
 
+_KINDS = (bool, int, float, complex)
+"""The class of number that an element of a dtype is, by the dtype's category."""
+
+
 def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Place = None, requires_grad: bool = False,
          out: Tensor | None = None, layout: Any = None, pin_memory: bool = False, names: Any = None) -> Tensor:  # fmt: skip
     """A tensor filled with a number; its dtype is the number's unless given."""
@@ -233,7 +237,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
         return FUNCTIONS.named().given(made, names)
     value = fill_value if isinstance(fill_value, TensorBase) else number(fill_value)
     if dtype is None:
-        dtype = value.layout.dtype if isinstance(value, TensorBase) else number_dtype(value.__class__)
+        dtype = number_dtype(_KINDS[value.layout.dtype.category] if isinstance(value, TensorBase) else value.__class__)
     else:
         dtype = dt.required(dtype)
     if not isinstance(value, TensorBase):

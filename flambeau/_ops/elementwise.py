@@ -294,7 +294,13 @@ def _with_alpha(plain: Operator, scaled: Operator, input: Any, other: Any, alpha
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
     if dtype is dt.bool:
         alpha = bool(alpha)  # bools stay bools
-    operator, operands = (scaled, (input, other, alpha)) if dtype.category == dt.FLOAT else (plain, (input, other * alpha))
+    operator = plain
+    if dtype.category == dt.FLOAT:
+        operator, operands = scaled, (input, other, alpha)
+    elif isinstance(other, TensorBase):  # in the dtype of the result, which the product must not widen
+        operands = (input, FUNCTIONS.cast(other, dtype) * alpha)
+    else:
+        operands = (input, other and alpha if dtype is dt.bool else other * alpha)
     return operator.inplace(input, *operands) if in_place else operator(*operands)
 
 

@@ -475,10 +475,17 @@ def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value
     return ADDCMUL.inplace(self, self, tensor1, tensor2, number(value))
 
 
+def _check_quotient(tensor1: Any, tensor2: Any) -> None:
+    """Check that a quotient is none of whole numbers, which would have to be rounded."""
+    if all(isinstance(each, TensorBase) and each.layout.dtype.category < dt.FLOAT for each in (tensor1, tensor2)):
+        raise RuntimeError("addcdiv() does not divide whole numbers by each other: convert tensor1 or tensor2 to floating point")
+
+
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value: Any = 1, out: Tensor | None = None) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     if former:
         tensor1, tensor2, value = number_first("addcdiv", "value", tensor1, tensor2, *former)
+    _check_quotient(tensor1, tensor2)
     return into(out, ADDCDIV(input, tensor1, tensor2, number(value)))
 
 
@@ -486,6 +493,7 @@ def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *former: Any, value
     """In-place version of ``addcdiv()``."""
     if former:
         tensor1, tensor2, value = number_first("addcdiv_", "value", tensor1, tensor2, *former)
+    _check_quotient(tensor1, tensor2)
     return ADDCDIV.inplace(self, self, tensor1, tensor2, number(value))
 
 

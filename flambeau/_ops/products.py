@@ -10,6 +10,7 @@ from flambeau._ops.arguments import in_place, int_tuple, into
 from flambeau._ops.autocast import STATE, as_product
 from flambeau._ops.matrix import LINEAR, bmm, matmul, mm
 from flambeau._ops.reduction import sum
+from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 
@@ -196,7 +197,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's summation: ``einsum("bij,bjk->bik", a, b)``; operands are contracted in pairs from left to right.
 
     Raises:
-        RuntimeError: the equation does not fit the operands.
+        TypeError: an operand is no tensor.
+        RuntimeError: the equation does not fit the operands, or products of different dtypes are to be summed.
         ValueError: there are none.
     """
     if not isinstance(equation, str):  # the form with lists of axis numbers: einsum(a, [0, 1], b, [1, 2], [0, 2])
@@ -211,6 +213,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         operands = tuple(operands[0])
     if not operands:
         raise ValueError("einsum(): must provide at least one operand")
+    for position, operand in enumerate(operands):
+        if not isinstance(operand, TensorBase):
+            raise TypeError(f"einsum(): expected Tensor as element {position} of the operands, but got {operand.__class__.__name__}")
     inputs, output = _parse(equation.replace(" ", ""), operands)
     tensors = [_diagonals(tensor, labels) for tensor, labels in zip(operands, inputs, strict=True)]
     current, labels = tensors[0]
@@ -295,7 +300,8 @@ def _diagonals(tensor: Tensor, labels: list[str]) -> tuple[Tensor, list[str]]:
 
 
 def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[str]) -> tuple[Tensor, list[str]]:
-    """The product of two operands, summed over what nobody needs later: one batched matrix product."""
+    """The product of two operands, summed over what nobody needs later: one batched matrix product, or if nothing is summed a product of elements,
+    which promotes their dtypes."""
     shape_a, shape_b = dict(zip(left, a.layout.shape, strict=True)), dict(zip(right, b.layout.shape, strict=True))
     alone_a = [label for label in left if label not in right and label not in later]
     alone_b = [label for label in right if label not in left and label not in later]
@@ -313,6 +319,11 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     inner_labels = [label for label in shared if label not in later]
     rows = [label for label in left if label not in shared]
     columns = [label for label in right if label not in shared]
+    if not inner_labels:
+        spread = a.permute(*[left.index(label) for label in (*batch, *rows)])[(..., *[None] * len(columns))]
+        other = b.permute(*[right.index(label) for label in (*batch, *columns)])
+        other = other[(slice(None),) * len(batch) + (None,) * len(rows)] if rows else other
+        return spread * other, [*batch, *rows, *columns]
     sizes = [[size.get(label, shape_a.get(label, shape_b.get(label))) for label in group] for group in (batch, rows, inner_labels, columns)]
     count = [_product(group) for group in sizes]  # type: ignore[arg-type]
     a = a.permute(*[left.index(label) for label in (*batch, *rows, *inner_labels)]).reshape(count[0], count[1], count[2])

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The dimensions from ``start_dim`` to ``end_dim`` as one."""
-    ndim = input.layout.ndim
-    if ndim == 0:
-        return input.reshape(1)
+    ndim = max(input.layout.ndim, 1)
     first, last = lay.wrap_axis(start_dim, ndim), lay.wrap_axis(end_dim, ndim)
+    if not input.layout.shape:
+        return input.reshape(1)
     if first > last:
         raise RuntimeError(f"flatten() has invalid args: start_dim (={start_dim}) cannot come after end_dim (={end_dim})")
     if first == last:

@@ -14,7 +14,7 @@ from flambeau._ops.arguments import in_place, into, number
 from flambeau._ops.elementwise import binary, binary_function, infer_float, unary, unary_function
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import require_tensor
-from flambeau._ops.registry import FUNCTIONS
+from flambeau._ops.registry import FUNCTIONS, OPERATORS
 from flambeau._ops.writing import check_result
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -182,7 +182,7 @@ def _x_times(name: str, op: str, pole: float, slope: Callable[[Any], Any]) -> Op
         name,
         infer=infer,
         lower=lower,
-        input=lambda grad, input, other: grad * FUNCTIONS.where((input == 0) & (other <= pole), 0.0, getattr(other, op)()),
+        input=lambda grad, input, other: FUNCTIONS.where((input == 0) & (other <= pole), 0.0, OPERATORS[name](grad, other)),
         other=lambda grad, input, other: grad * input / slope(other),
     )
 
@@ -261,7 +261,8 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
     """``log2(2**input + 2**other)``, without overflow."""
     if not isinstance(input, TensorBase) or not isinstance(other, TensorBase):
         raise TypeError("logaddexp2(): both operands must be Tensors")
-    input, other = _floating(input), _floating(other)
+    dtype = infer_float((input.layout, other.layout), ()).dtype
+    input, other = input.to(dtype), other.to(dtype)
     distance = FUNCTIONS.where((input == other) & input.isinf(), 0.0, input - other).abs()
     per_bit = FUNCTIONS.full(lay.contiguous((), dt.float64), 1 / math.log(2))
     return into(out, functions.ADDCMUL(basic.maximum(input, other), (-distance).exp2().log1p(), per_bit, 1))
@@ -271,7 +272,9 @@ def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``input * 2**other``."""
     require_tensor("ldexp", "input", input)
     require_tensor("ldexp", "other", other)
-    return into(out, input * functions.exp2(other.to(dt.float64) if other.layout.dtype is dt.float64 else _floating(other)))  # type: ignore[attr-defined]
+    if other.layout.dtype.category < dt.FLOAT:
+        other = other.to(_floating_dtype(input))
+    return into(out, input * functions.exp2(other))  # type: ignore[attr-defined]
 
 
 def positive(input: Tensor) -> Tensor:

@@ -178,3 +178,40 @@ def test_there_is_nothing_between_whole_numbers(weight: object) -> None:
     for call in (lambda: flambeau.lerp(x, x, weight), lambda: x.clone().lerp_(x, weight)):
         with pytest.raises(NotImplementedError):
             call()
+
+
+def test_a_number_has_one_dimension_to_be_flattened() -> None:
+    x = flambeau.tensor(1.0)
+    assert x.flatten().shape == x.flatten(-1, 0).shape == (1,)
+    for dims in ((1,), (0, 1), (-2,)):
+        with pytest.raises(IndexError):
+            x.flatten(*dims)
+
+
+def test_what_is_scaled_before_it_is_added_keeps_the_dtype_of_the_sum() -> None:
+    yes, one = flambeau.tensor([True]), flambeau.tensor([1], dtype=flambeau.uint8)
+    assert flambeau.add(one, yes, alpha=2).dtype is flambeau.uint8 and flambeau.add(one, yes, alpha=2).item() == 3
+    assert flambeau.add(yes, True, alpha=2).dtype is flambeau.bool
+    wide = flambeau.add(flambeau.tensor(1 + 1j, dtype=flambeau.complex128), yes, alpha=0.5)
+    assert wide.dtype is flambeau.complex128 and wide.item() == 1.5 + 1j
+    assert flambeau.sub(one.to(flambeau.int8), one * 5, alpha=3).item() == -14
+
+
+@pytest.mark.parametrize("sequence, value, place", [([1, 2, 3], [1.5], 1), ([1.1, 2.2, 2.7], [2, 3], None), ([1, 2], [True], 0)])
+def test_places_in_a_sequence_of_another_dtype(sequence: list, value: list, place: int | None) -> None:
+    found = flambeau.searchsorted(flambeau.tensor(sequence), flambeau.tensor(value)).tolist()
+    assert found == ([1, 3] if place is None else [place])
+    assert flambeau.bucketize(flambeau.tensor(value), flambeau.tensor(sequence)).tolist() == found
+    assert [flambeau.searchsorted(flambeau.tensor(sequence), each).item() for each in value] == found
+
+
+def test_dtypes_of_powers_of_two_and_of_what_is_filled() -> None:
+    half, bytes_, yes = flambeau.ones(2, dtype=flambeau.float16), flambeau.ones(2, dtype=flambeau.uint8), flambeau.tensor([True, True])
+    assert flambeau.ldexp(half, bytes_).dtype is flambeau.float16 and flambeau.ldexp(half, bytes_).tolist() == [2, 2]
+    assert flambeau.ldexp(bytes_, half).dtype is flambeau.float16 and flambeau.ldexp(bytes_, bytes_).dtype is flambeau.float32
+    for pair in ((yes, half), (half, bytes_)):
+        assert flambeau.logaddexp2(*pair).dtype is flambeau.float16 and flambeau.logaddexp2(*pair).tolist() == [2, 2]
+    for dtype, filled in ((flambeau.float64, flambeau.float32), (flambeau.int8, flambeau.int64), (flambeau.bool, flambeau.bool)):
+        assert flambeau.full((2,), flambeau.ones((), dtype=dtype)).dtype is filled
+    with pytest.raises(RuntimeError, match="whole numbers"):
+        flambeau.addcdiv(flambeau.ones(2), bytes_, bytes_)

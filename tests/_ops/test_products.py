@@ -49,3 +49,23 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 def test_einsum_without_operands():
     with pytest.raises(ValueError, match="at least one operand"):
         flambeau.einsum("ij")
+
+
+@pytest.mark.parametrize("equation", ["i,i->i", "i,j->ij", "ij,jk->ijk", "ij,->ji", "ab,ca->cab", "ij,j->ji"])
+def test_einsum_without_sums_promotes(equation: str) -> None:
+    sizes = {"i": 2, "j": 3, "k": 4, "a": 2, "b": 3, "c": 1}
+    left, right = equation.partition("->")[0].split(",")
+    rng = np.random.default_rng(0)
+    a, b = (np.asarray(rng.integers(-9, 10, [sizes[label] for label in labels])) for labels in (left, right))
+    for first, second in ((flambeau.float32, flambeau.float64), (flambeau.int64, flambeau.float32), (flambeau.int8, flambeau.int32)):
+        result = flambeau.einsum(equation, flambeau.tensor(a).to(first), flambeau.tensor(b).to(second))
+        assert result.dtype is flambeau.promote_types(first, second)
+        np.testing.assert_array_equal(result.numpy(), np.einsum(equation, a, b))
+    assert flambeau.einsum(equation, flambeau.tensor(a) > 0, flambeau.tensor(b) > 0).dtype is flambeau.bool
+
+
+def test_einsum_sums_one_dtype_of_tensors() -> None:
+    with pytest.raises(RuntimeError, match="same dtype"):
+        flambeau.einsum("i,i->", flambeau.ones(2), flambeau.ones(2, dtype=flambeau.float64))
+    with pytest.raises(TypeError, match="expected Tensor as element 1"):
+        flambeau.einsum("i,->i", flambeau.ones(2), 2.0)
