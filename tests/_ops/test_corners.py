@@ -215,3 +215,23 @@ def test_dtypes_of_powers_of_two_and_of_what_is_filled() -> None:
         assert flambeau.full((2,), flambeau.ones((), dtype=dtype)).dtype is filled
     with pytest.raises(RuntimeError, match="whole numbers"):
         flambeau.addcdiv(flambeau.ones(2), bytes_, bytes_)
+
+
+def test_what_does_not_depend_on_a_tensor_gives_it_no_gradient_even_of_an_infinite_one() -> None:
+    calls: tuple[Callable, ...] = (
+        flambeau.floor,
+        flambeau.round,
+        flambeau.sign,
+        flambeau.sgn,
+        flambeau.angle,
+        lambda x: flambeau.div(x, 2, rounding_mode="trunc"),
+        lambda x: flambeau.copysign(flambeau.tensor([1.0, 2.0, 3.0]), x),
+        lambda x: x.clone().fill_(3),
+        lambda x: x.clone().copy_(flambeau.ones(3)),
+        lambda x: flambeau.pow(x, 0),
+        lambda x: flambeau.cummin(flambeau.cat((flambeau.tensor([-9.0]), x)), 0)[0][1:],
+    )
+    for call in calls:
+        x = flambeau.tensor([1.5, -2.0, 0.5], requires_grad=True)
+        call(x).backward(flambeau.tensor([INF, NAN, 1.0]))
+        assert x.grad.tolist() == [0.0, 0.0, 0.0], call
