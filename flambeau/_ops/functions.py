@@ -166,9 +166,10 @@ BITWISE_NOT = unary("bitwise_not")
 def _sgn_gradient(grad: Tensor, input: Tensor, result: Tensor) -> Tensor:
     if not input.is_complex():
         return no_gradient(grad)
-    magnitude = basic.abs(input)
-    projected = (conj(grad) * result).real * result if grad.is_complex() else grad * result
-    return FUNCTIONS.where(magnitude == 0, 0.0, (grad - projected) / magnitude)
+    # What lies across the direction, and turns it; what lies along it would cancel.
+    across = (conj(result) * grad).imag
+    turn = FUNCTIONS.where(result == 0, 0.0, across / basic.abs(input))
+    return complex(-result.imag * turn, result.real * turn)
 
 
 sign, sign_ = unary_function(SIGN, "-1, 0 or 1 as each element is below, at or above 0.")
