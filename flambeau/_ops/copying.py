@@ -160,9 +160,9 @@ def _lower_into_first(graph: Graph, operands: list[Node], statics: tuple, layout
 
 
 COPY = Operator("copy", ("input", "src"), infer=_infer_into_first, lower=_lower_into_first, grad_name="CopyBackwards")
-COPY.gradient(input=lambda grad: grad * 0, src=lambda grad: grad)
+COPY.gradient(input=lambda grad: grad.new_zeros(grad.layout.shape), src=lambda grad: grad)
 FILL = Operator("fill", ("input", "value"), infer=_infer_into_first, lower=_lower_into_first)
-FILL.gradient(input=lambda grad: grad * 0, value=lambda grad: grad.sum())
+FILL.gradient(input=lambda grad: grad.new_zeros(grad.layout.shape), value=lambda grad: grad.sum())
 
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:

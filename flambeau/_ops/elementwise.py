@@ -220,6 +220,11 @@ def conj(x: Any) -> Any:
 CONJ = unary("_conj", "conj", gradient=lambda grad: conj(grad))
 
 
+def no_gradient(grad: Tensor) -> Tensor:
+    """Zeros, whatever comes back: 0 times infinity would be NaN."""
+    return grad.new_zeros(grad.layout.shape)
+
+
 def _scaled_sum(name: str, scaled: Callable) -> Operator:
     """``input + alpha * other`` or ``input - alpha * other`` of floating point, rounded once."""
 
@@ -350,8 +355,8 @@ FLOOR_DIVIDE = Operator(
 TRUNC_DIVIDE = Operator(
     "trunc_divide", ("input", "other"), infer=takes("trunc_divide", infer_same), lower=_divides("trunc_divide"), keeps_origin=True
 )
-FLOOR_DIVIDE.gradient(input=lambda grad: grad * 0, other=lambda grad, other: grad * 0)
-TRUNC_DIVIDE.gradient(input=lambda grad: grad * 0, other=lambda grad, other: grad * 0)
+FLOOR_DIVIDE.gradient(input=no_gradient, other=no_gradient)
+TRUNC_DIVIDE.gradient(input=no_gradient, other=no_gradient)
 REMAINDER = Operator("remainder", ("input", "other"), infer=takes("remainder", infer_same), lower=_divides("remainder"), keeps_origin=True)
 REMAINDER.gradient(input=lambda grad: grad, other=lambda grad, input, other: -grad * floor_divide(input, other))
 FMOD = Operator("fmod", ("input", "other"), infer=takes("fmod", infer_same), lower=_divides("fmod"), keeps_origin=True)
@@ -384,7 +389,7 @@ def _pow_exponent(grad: Any, input: Any, other: Any, result: Any) -> Any:
 
 def _pow_base(grad: Any, input: Any, other: Any) -> Any:
     if not isinstance(other, TensorBase):
-        return grad * 0 if other == 0 else grad * conj(other * input ** (other - 1))
+        return no_gradient(grad) if other == 0 else grad * conj(other * input ** (other - 1))
     return FUNCTIONS.where(other == 0, 0.0, grad * conj(other * input ** (other - 1)))
 
 

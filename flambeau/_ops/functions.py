@@ -16,6 +16,7 @@ from flambeau._ops.elementwise import (
     infer_float,
     infer_same,
     lower_scalar,
+    no_gradient,
     takes,
     unary,
     unary_function,
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 _LN2, _LN10 = math.log(2), math.log(10)
-
-
-def _zero(grad: Tensor) -> Tensor:
-    return grad * 0
 
 
 def _own(op: str) -> Callable:
@@ -135,13 +132,13 @@ _OF_INTEGERS = {"isnan": False, "isinf": False, "isfinite": True}
 for _name, (_infer, _gradient, _doc) in _UNARY.items():
     globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, infer=_infer, gradient=_gradient), _doc)
 for _name, _doc in _ROUNDING.items():
-    globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, lower=_of_integers_itself(_name), gradient=_zero), _doc)
+    globals()[_name], globals()[_name + "_"] = unary_function(unary(_name, lower=_of_integers_itself(_name), gradient=no_gradient), _doc)
 for _name, _doc in _TESTS.items():
     globals()[_name], globals()[_name + "_"] = unary_function(
         unary(_name, infer=infer_bool, lower=_test(_name, _OF_INTEGERS.get(_name))), _doc
     )
 
-SIGN = unary("sign", gradient=_zero)
+SIGN = unary("sign", gradient=no_gradient)
 SGN = unary("sgn", lower=_sgn, gradient=lambda grad, input, result: _sgn_gradient(grad, input, result))
 
 
@@ -157,7 +154,7 @@ def _infer_angle(operands: tuple, statics: tuple) -> Layout:
 
 def _angle_gradient(grad: Tensor, input: Tensor) -> Tensor:
     if not input.is_complex():
-        return grad * 0
+        return no_gradient(grad)
     magnitude = basic.abs(input)
     return FUNCTIONS.where(magnitude == 0, 0.0, grad * complex(-input.imag, input.real) / (magnitude * magnitude))
 
@@ -169,10 +166,11 @@ BITWISE_NOT = unary("bitwise_not")
 
 def _sgn_gradient(grad: Tensor, input: Tensor, result: Tensor) -> Tensor:
     if not input.is_complex():
-        return grad * 0
-    magnitude = basic.abs(input)
-    projected = (conj(grad) * result).real * result if grad.is_complex() else grad * result
-    return FUNCTIONS.where(magnitude == 0, 0.0, (grad - projected) / magnitude)
+        return no_gradient(grad)
+    # What lies across the direction, and turns it; what lies along it would cancel.
+    across = (conj(result) * grad).imag
+    turn = FUNCTIONS.where(result == 0, 0.0, across / basic.abs(input))
+    return complex(-result.imag * turn, result.real * turn)
 
 
 sign, sign_ = unary_function(SIGN, "-1, 0 or 1 as each element is below, at or above 0.")
@@ -198,7 +196,7 @@ def _lower_round(graph: Graph, operands: list[Node], statics: tuple, layouts: tu
     return graph.cast(scaled / scale if decimals > 0 else scaled * scale, dtype)
 
 
-ROUND = Operator("round", ("input",), ("decimals",), infer=_infer_round, lower=_lower_round).gradient(input=_zero)
+ROUND = Operator("round", ("input",), ("decimals",), infer=_infer_round, lower=_lower_round).gradient(input=no_gradient)
 
 
 def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
@@ -277,7 +275,7 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "copysign": (
         infer_float,
         lambda grad, input, result: grad * FUNCTIONS.where(input == 0, 0.0, result / input),
-        lambda grad: grad * 0,
+        no_gradient,
         "The magnitude of ``input`` with the sign of ``other``.",
     ),
     "fmax": (
@@ -295,7 +293,7 @@ _BINARY: dict[str, tuple[Callable, Callable | None, Callable | None, str]] = {
     "nextafter": (
         takes("nextafter", _next),
         lambda grad, input, other: _take(grad, input != other),
-        lambda grad: grad * 0,
+        no_gradient,
         "Next number towards ``other``.",
     ),
     "logaddexp": (

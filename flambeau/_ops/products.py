@@ -292,10 +292,10 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
     rows = [label for label in left if label not in shared]
     columns = [label for label in right if label not in shared]
     if not inner_labels:
-        beside = (..., *[None] * len(columns))
-        spread = a.permute(*[left.index(label) for label in (*batch, *rows)])[beside]
+        spread = a.permute(*[left.index(label) for label in (*batch, *rows)])
+        spread = spread.reshape(*spread.layout.shape, *[1] * len(columns))
         other = b.permute(*[right.index(label) for label in (*batch, *columns)])
-        other = other[(slice(None),) * len(batch) + (None,) * len(rows)] if rows else other
+        other = other.reshape(*other.layout.shape[: len(batch)], *[1] * len(rows), *other.layout.shape[len(batch) :])
         return spread * other, [*batch, *rows, *columns]
     sizes = [[size.get(label, shape_a.get(label, shape_b.get(label))) for label in group] for group in (batch, rows, inner_labels, columns)]
     count = [prod(group) for group in sizes]  # type: ignore[arg-type]

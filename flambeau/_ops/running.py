@@ -118,7 +118,7 @@ def _lower_extrema(kind: str) -> Callable:
 
 
 def _extrema_gradient(grad0: Tensor, result1: Tensor, dim: int) -> Tensor:
-    return scatter_add(grad0 * 0, dim, result1, grad0) if grad0.layout.ndim else grad0
+    return scatter_add(basic.no_gradient(grad0), dim, result1, grad0) if grad0.layout.ndim else grad0
 
 
 CUMMAX = Operator("cummax", ("input",), ("dim",), infer=_infer_extrema, lower=_lower_extrema("max")).gradient(input=_extrema_gradient)

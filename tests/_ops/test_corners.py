@@ -215,3 +215,34 @@ def test_dtypes_of_powers_of_two_and_of_what_is_filled() -> None:
         assert flambeau.full((2,), flambeau.ones((), dtype=dtype)).dtype is filled
     with pytest.raises(RuntimeError, match="whole numbers"):
         flambeau.addcdiv(flambeau.ones(2), bytes_, bytes_)
+
+
+def test_what_does_not_depend_on_a_tensor_gives_it_no_gradient_even_of_an_infinite_one() -> None:
+    calls: tuple[Callable, ...] = (
+        flambeau.floor,
+        flambeau.round,
+        flambeau.sign,
+        flambeau.sgn,
+        flambeau.angle,
+        lambda x: flambeau.div(x, 2, rounding_mode="trunc"),
+        lambda x: flambeau.copysign(flambeau.tensor([1.0, 2.0, 3.0]), x),
+        lambda x: x.clone().fill_(3),
+        lambda x: x.clone().copy_(flambeau.ones(3)),
+        lambda x: flambeau.pow(x, 0),
+        lambda x: flambeau.cummin(flambeau.cat((flambeau.tensor([-9.0]), x)), 0)[0][1:],
+    )
+    for call in calls:
+        x = flambeau.tensor([1.5, -2.0, 0.5], requires_grad=True)
+        call(x).backward(flambeau.tensor([INF, NAN, 1.0]))
+        assert x.grad.tolist() == [0.0, 0.0, 0.0], call
+
+
+@pytest.mark.parametrize("dtype", [flambeau.complex64, flambeau.complex128])
+def test_the_gradient_of_a_direction_lies_across_it(dtype: flambeau.dtype) -> None:
+    z = flambeau.tensor([1 + 7j, 0.1 - 0.3j, 0j], dtype=dtype, requires_grad=True)
+    z.sgn().backward(z.detach().sgn() * (1 + 2**-20 * 1j))
+    size = z.detach().abs()
+    across = z.grad * z.detach().conj() / (1j * size)  # the part along the direction is 0, whatever came back
+    assert (across[:2].imag.abs() <= across[:2].real * 1e-6).all()
+    assert (across * size)[:2].real.tolist() == pytest.approx([2**-20] * 2, rel=0.2 if dtype is flambeau.complex64 else 1e-9)
+    assert z.grad[2].item() == 0
