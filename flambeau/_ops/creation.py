@@ -48,6 +48,8 @@ def with_options(tensor: Tensor, requires_grad: bool, device: Place = None, layo
         if tensor.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         tensor.node = AccumulateGrad(tensor)
+    if LOCAL.tape.fresh:
+        tensor.memory.version = LOCAL.tape.fresh
     return tensor
 
 
@@ -583,7 +585,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {ndarray.__class__.__name__})")
-    return adopt_array(ndarray)
+    return _options(adopt_array(ndarray), False)
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Tensor:

@@ -174,8 +174,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     imag = property(copying.imag, doc="The imaginary parts, as a view.")
 
     def is_inference(self) -> bool:
-        """Always False: what is made in inference mode has no history, and may be used like any other tensor afterwards."""
-        return False
+        """Whether inference mode made the tensor, or what it is a view of: outside it cannot be written, nor be saved for backward."""
+        return self.memory.version < 0
 
     def is_same_size(self, other: Tensor) -> bool:
         """Whether the other tensor has the same shape."""
@@ -206,6 +206,10 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         """
         if requires_grad and self.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if requires_grad and self.memory.version < 0 and not LOCAL.tape.fresh:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed: x.clone().requires_grad_() is an ordinary leaf."
+            )
         if self.is_leaf:
             if not requires_grad:
                 self.node = None
@@ -324,6 +328,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
 
     @property
     def _version(self) -> int:
+        if self.memory.version < 0:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self.memory.version
 
     @property
