@@ -402,6 +402,12 @@ def normal(
     """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
     if size is not None:
         return into(out, with_options(normal_(_new((size,), dtype, device), mean, std, generator=generator), requires_grad, None, layout))
+    if isinstance(std, TensorBase):
+        known = not std.memory.pending and std.memory.device is CPU and not LOCAL.tape.batched  # to look at others would compute them now
+        if known and std.layout.dtype in (dt.float32, dt.float64) and (std._array() < 0).any():
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
     made = new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype), place_of(like, None))

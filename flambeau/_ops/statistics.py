@@ -12,6 +12,7 @@ from flambeau._ops.arguments import dtype_of_total, into, sizes
 from flambeau._ops.gathering import gather
 from flambeau._ops.moments import moments
 from flambeau._ops.operator import Operator
+from flambeau._ops.origin import warn
 from flambeau._ops.reduction import AMAX, AMIN, amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
@@ -326,7 +327,14 @@ def _variance(input: Tensor, dim: Any, unbiased: bool | None, keepdim: bool, cor
     dim, correction = _correction(dim, unbiased, correction)
     if input.layout.dtype.category < dt.FLOAT:
         raise RuntimeError("std and var only support floating point and complex dtypes")
-    return VAR(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype, correction))
+    axes = lay.wrap_axes(dim, input.layout.ndim)
+    count = math.prod([input.layout.shape[axis] for axis in axes])
+    if count <= correction and input.layout.numel:
+        warn(
+            f"std() and var(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by output "
+            f"numel): {count} elements and correction={correction:g} give NaN or infinity."
+        )
+    return VAR(input, statics=(axes, keepdim, dtype, correction))
 
 
 def std(

@@ -13,6 +13,7 @@ import numpy as np
 from flambeau._ops import creation, joining, shaping
 from flambeau._ops.arguments import int_tuple, whole
 from flambeau._ops.copying import preserve_format
+from flambeau._ops.origin import warn
 from flambeau._ops.refusals import guard
 from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
@@ -254,6 +255,11 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     if offset + count * dtype.itemsize > size:
         raise ValueError(
             f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than {size}"
+        )
+    if memoryview(buffer).readonly:
+        warn(
+            "The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can write to the underlying "
+            "(supposedly non-writable) buffer using the tensor: give it bytearray(buffer), or clone the tensor before writing to it."
         )
     flat = creation.adopt_array(np.frombuffer(buffer, np.uint8, count * dtype.itemsize, offset)).view(dtype)
     return flat.requires_grad_() if requires_grad else flat

@@ -18,7 +18,7 @@ from flambeau._ops import choice, copying, elementwise, indexing, views
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
-from flambeau._ops.origin import is_inside
+from flambeau._ops.origin import is_inside, warn
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import NoElements, TensorBase
@@ -293,6 +293,10 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
                 f"the data of a tensor on the device {self.device} cannot become those on {value.device}: make a new tensor or parameter of them "
                 "(for a whole module: module.to_empty(device=...), or load_state_dict(..., assign=True))"
             )
+        if self.node is not None and value.layout.dtype.category < dt.FLOAT:
+            raise RuntimeError(
+                f"data set to a tensor that requires gradients must be floating point or complex dtype, but it is {value.layout.dtype!r}"
+            )
         value.memory.weight = getattr(self.memory, "weight", False)
         self.memory = value.memory
         self.layout = value.layout
@@ -521,6 +525,11 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     @property
     def T(self) -> Tensor:
         """The view with the dimensions reversed."""
+        if self.layout.ndim not in (0, 2):
+            warn(
+                "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an error in a future "
+                "release. Consider `x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions."
+            )
         return views.permute(self, *range(self.layout.ndim - 1, -1, -1)) if self.layout.ndim != 2 else views.t(self)
 
     @property

@@ -69,7 +69,14 @@ def test_inference_mode_and_what_is_inside() -> None:
 def test_what_inference_mode_makes_is_not_written_nor_saved_outside() -> None:
     shared = flambeau.ones(2)
     with flambeau.inference_mode():
-        made = [flambeau.ones(2), flambeau.tensor([1.0, 2.0]), flambeau.rand(2), flambeau.randint(5, (2,)).float(), flambeau.empty_strided((2,), (1,)), shared * 2]
+        made = [
+            flambeau.ones(2),
+            flambeau.tensor([1.0, 2.0]),
+            flambeau.rand(2),
+            flambeau.randint(5, (2,)).float(),
+            flambeau.empty_strided((2,), (1,)),
+            shared * 2,
+        ]
         view = shared.view(1, 2)
         made[0].add_(1).mul_(2)
         with flambeau.inference_mode(False):
@@ -80,7 +87,12 @@ def test_what_inference_mode_makes_is_not_written_nor_saved_outside() -> None:
     assert made[0].tolist() == [4.0, 4.0] and shared.tolist() == [2.0, 2.0] and (made[0] + shared).tolist() == [6.0, 6.0]
     weight = flambeau.ones(2, requires_grad=True)
     for each in made:
-        for write in (lambda x: x.add_(1), lambda x: x.__setitem__(0, 1), lambda x: x.view(2, 1).zero_(), lambda x: flambeau.add(shared, 1, out=x)):
+        for write in (
+            lambda x: x.add_(1),
+            lambda x: x.__setitem__(0, 1),
+            lambda x: x.view(2, 1).zero_(),
+            lambda x: flambeau.add(shared, 1, out=x),
+        ):
             with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
                 write(each)
         with pytest.raises(RuntimeError, match="MulBackward0 needs one"):
