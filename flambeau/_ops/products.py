@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import in_place, int_tuple, into
-from flambeau._ops.autocast import STATE, as_product
+from flambeau._ops.autocast import STATE, as_product, in_float32, outside
 from flambeau._ops.matrix import LINEAR, bmm, matmul, mm
 from flambeau._ops.reduction import sum
 from flambeau._tape.tape import LOCAL
@@ -24,6 +24,8 @@ def _vectors(name: str, *tensors: Tensor) -> None:
 
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sum of the products of two vectors."""
+    if STATE.dtype is not None:
+        return outside(dot, input, tensor, out=out)
     _vectors("dot", input, tensor)
     if input.layout.shape != tensor.layout.shape:
         raise RuntimeError(
@@ -41,6 +43,8 @@ def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of a matrix and a vector."""
+    if STATE.dtype is not None:
+        return outside(mv, input, vec, out=out)
     if input.layout.ndim != 2 or vec.layout.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.layout.ndim}D and {vec.layout.ndim}D")
     return into(out, matmul(input, vec))
@@ -116,6 +120,8 @@ def _is_bias(input: Tensor, mat1: Tensor, mat2: Tensor) -> bool:
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
+    if STATE.dtype is not None:
+        return outside(addmv, input, mat, vec, beta=beta, alpha=alpha, out=out)
     if _is_half(input, mat, vec):
         return _rounded_once(addmv, input, mat, vec, beta, alpha, out)
     return _plus(input, mv(mat, vec), beta, alpha, out)
@@ -144,6 +150,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     return _plus(input, sum(bmm(batch1, batch2), 0), beta, alpha, out)
 
 
+@in_float32
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if input.layout.ndim != 2:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flambeau._ops import fourier
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.copying import view_as_real
 from flambeau._ops.creation import arange, ones
 from flambeau._ops.joining import constant_pad_nd
@@ -46,6 +47,7 @@ def _centred(window: Tensor, n_fft: int) -> Tensor:
     return constant_pad_nd(window, (before, n_fft - window.layout.shape[0] - before)) if window.layout.shape[0] < n_fft else window
 
 
+@in_float32
 def stft(
     input: Tensor,
     n_fft: int,

@@ -265,8 +265,23 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
     return flat.requires_grad_() if requires_grad else flat
 
 
+class _Capsule:
+    """What has given a DLPack capsule, for those who ask the giver."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._capsule
+
+
 def from_dlpack(ext_tensor: Any, **options: Any) -> Tensor:
-    """A tensor over the memory of another library's array, handed over by the DLPack protocol."""
+    """A tensor over the memory of another library's array, or of the capsule that it gave, handed over by the DLPack protocol."""
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     return ext_tensor.detach() if isinstance(ext_tensor, TensorBase) else creation.adopt_array(np.from_dlpack(ext_tensor))
 
 

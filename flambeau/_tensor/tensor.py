@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -520,7 +521,13 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         return sorted(set(object.__dir__(self)))
 
     def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, (TensorBase, Number, np.generic)):
+            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
         return bool((self == element).any().item())
+
+    def __reversed__(self) -> Tensor:
+        """The rows in reverse order."""
+        return self.flip(0) if self.layout.ndim else self
 
     @property
     def T(self) -> Tensor:
