@@ -627,7 +627,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
             "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to this tensor will result in "
             "undefined behavior: copy the array before, or make the tensor by torch.tensor(array), which copies it."
         )
-    return _options(adopt_array(ndarray), False)
+    return with_options(adopt_array(ndarray), False)
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Tensor:

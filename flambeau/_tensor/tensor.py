@@ -53,7 +53,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     _retains: bool = False
 
     def __new__(cls, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-        if args and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
+        is_data = bool(args) and not isinstance(args[0], (Size, TensorBase, np.generic))
+        if is_data and (isinstance(args[0], (list, tuple)) or hasattr(args[0], "__array__")):
             made = ops.creation.tensor(args[0], dtype=dtype or dt.float32, device=CPU)
         elif args and isinstance(args[0], TensorBase):
             made = views.detach(args[0])

@@ -26,7 +26,7 @@ WARNED = [
     (lambda: flambeau.ones(2, 3, 4).T, "The use of `x.T`"),
     (lambda: flambeau.ones(2)[flambeau.tensor([1, 0], dtype=flambeau.uint8)], "indexing with dtype torch.uint8"),
     (lambda: flambeau.ones(3, 4)[[[0, 2], [1, 3]]], "Using a non-tuple sequence"),
-    (lambda: flambeau.ones(1).std(), "degrees of freedom is <= 0"),
+    (lambda: flambeau.ones(1).std(), r"std\(\): degrees of freedom is <= 0"),
     (lambda: flambeau.cross(flambeau.ones(3), flambeau.ones(3)), "without specifying the dim arg"),
     (lambda: flambeau.stft(flambeau.ones(16), 8, return_complex=True), "A window was not provided"),
     (lambda: flambeau.stft(flambeau.ones(16), 8, window=flambeau.ones(8), return_complex=False), "return_complex=False is deprecated"),
