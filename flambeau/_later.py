@@ -100,6 +100,7 @@ _NAMES = {
     "sparse.creation": "sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor",
     "sparse.products": "dsmm hspmm smm spmm sspaddmm",
     "storage": "TypedStorage UntypedStorage",
+    "utils.dlpack": "to_dlpack",
 }
 """Other names, by the modules that they are in."""
 

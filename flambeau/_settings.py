@@ -115,6 +115,10 @@ def get_default_device() -> device:
 
 def set_default_tensor_type(t: Any) -> None:
     """Set the default dtype by the name of an old class of tensors, such as ``torch.DoubleTensor``."""
+    warnings.warn(
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and torch.set_default_device() as alternatives.",
+        stacklevel=2,
+    )
     name = t if isinstance(t, str) else t.__name__
     kinds = {"HalfTensor": dt.float16, "BFloat16Tensor": dt.bfloat16, "FloatTensor": dt.float32, "DoubleTensor": dt.float64}
     kind = kinds.get(name.removeprefix("torch."))

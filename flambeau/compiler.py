@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 _MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite")
+_BACKENDS = ("inductor", "eager", "aot_eager", "aot_eager_decomp_partition", "aot_ts", "cudagraphs", "onnxrt", "openxla", "ts", "tvm")
+"""The names of backends that PyTorch knows; whichever is asked for, it is this framework that compiles."""
 
 
 def compile(
@@ -44,7 +46,7 @@ def compile(
         the others: accepted, and change nothing
 
     Raises:
-        RuntimeError: the mode is unknown, or ``mode`` and ``options`` are both given.
+        RuntimeError: the mode or the backend is unknown, or ``mode`` and ``options`` are both given.
 
     Example::
 
@@ -58,6 +60,8 @@ def compile(
         raise RuntimeError("Either mode or options can be specified, but both can't be specified at the same time.")
     if mode not in _MODES:
         raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(filter(None, _MODES))}")
+    if isinstance(backend, str) and backend not in _BACKENDS:
+        raise RuntimeError(f"Invalid backend: {backend!r}, should be one of: {', '.join(_BACKENDS)}")
     if model is None:
         return lambda function: function
     if not callable(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau._ops import fourier
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.refusals import guard
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
 ]  # fmt: skip
 
 for _name in __all__:
-    globals()[_name] = getattr(fourier, _name)
+    _function = getattr(fourier, _name)
+    globals()[_name] = _function if "shift" in _name or "freq" in _name else in_float32(_function)
 
 guard(*[globals()[_name] for _name in __all__])

@@ -14,13 +14,15 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor
+from flambeau._ops import autocast
 from flambeau._tape.tape import LOCAL
+from flambeau._types.dtype import dtype
 from flambeau.autograd import Function
 from flambeau.ops import NAMESPACES, Namespace, OpOverload, OpOverloadPacket
-from flambeau.utils._pytree import tree_leaves
+from flambeau.utils._pytree import tree_leaves, tree_map
 
 __all__ = [
-    "CustomOpDef", "Library", "custom_op", "define", "fallthrough_kernel", "impl", "impl_abstract", "infer_schema", "opcheck", "register_autograd", "register_fake", "register_kernel",
+    "CustomOpDef", "Library", "custom_op", "define", "fallthrough_kernel", "impl", "impl_abstract", "infer_schema", "opcheck", "register_autocast", "register_autograd", "register_fake", "register_kernel",
     "register_vmap",
 ]  # fmt: skip
 
@@ -146,6 +148,7 @@ class CustomOpDef:
         self._vmap: Callable | None = None
         self._setup_context: Callable | None = None
         self._fake: Callable | None = None
+        self._cast_inputs: dtype | None = None
         self._function = type(f"GeneratedBackwardFor_{namespace}_{name.replace('.', '_')}_default", (_Call,), {"op": self})
         packet = OpOverloadPacket(name.partition(".")[0], self, namespace)
         NAMESPACES.setdefault(namespace, Namespace(namespace)).__dict__[name.partition(".")[0]] = packet
@@ -194,9 +197,23 @@ class CustomOpDef:
         """
         self._backward, self._setup_context = backward, setup_context
 
+    def register_autocast(self, device_type: str, cast_inputs: dtype) -> None:
+        """Let the operator have its floating-point tensors in a dtype inside regions of ``autocast``, and run as if outside of them.
+
+        Raises:
+            ValueError: the device is not known
+        """
+        if device_type not in ("cpu", "cuda", "xpu", "mps"):
+            raise ValueError(f"Unknown device type: {device_type!r}")
+        if device_type == "cpu":
+            self._cast_inputs = cast_inputs
+
     # -- the call ----------------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._cast_inputs is not None and autocast.STATE.dtype is not None:
+            args, kwargs = tree_map(lambda each: autocast.cast(each, self._cast_inputs), (args, kwargs))
+            return autocast.outside(self, *args, **kwargs)
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         args, kwargs = bound.args, bound.kwargs
@@ -338,8 +355,13 @@ def define(qualname: str, schema: str | None = None, *, lib: Library | None = No
     CustomOpDef(*_names(qualname), _parameters(schema))
 
 
-def impl(qualname: Any, types: str | Sequence[str], func: Callable | None = None, *, lib: Library | None = None) -> Any:
-    """Set what computes an operator for devices or dispatch keys; without a function, a decorator."""
+def impl(qualname: Any, types: str | Sequence[str], func: Any = None, *, lib: Library | None = None) -> Any:
+    """Set what computes an operator for devices or dispatch keys; without a function, a decorator.
+
+    In its old form it is given a library, an operator's name and a dispatch key: ``impl(lib, "name", "CPU")``.
+    """
+    if isinstance(qualname, Library):
+        return qualname._implementer(types, func or "")
     return _find(qualname).register_kernel(types, func)
 
 
@@ -362,6 +384,11 @@ impl_abstract = register_fake
 def register_autograd(op: Any, backward: Callable, /, *, setup_context: Callable | None = None, lib: Library | None = None) -> None:
     """Set the gradient of an operator; see ``CustomOpDef.register_autograd``."""
     _find(op).register_autograd(backward, setup_context=setup_context)
+
+
+def register_autocast(op: Any, device_type: str, cast_inputs: dtype, /, *, lib: Library | None = None) -> None:
+    """Set the dtype that an operator runs in inside regions of ``autocast``; see ``CustomOpDef.register_autocast``."""
+    _find(op).register_autocast(device_type, cast_inputs)
 
 
 def register_vmap(op: Any, func: Callable | None = None, /, *, lib: Library | None = None) -> Any:
@@ -391,6 +418,15 @@ class Library:
         name = schema.partition("(")[0].strip()
         define(f"{self.ns}::{name}", schema)
         return name
+
+    def _implementer(self, op_name: Any, dispatch_key: str) -> Callable:
+        """A decorator that sets what computes an operator."""
+
+        def register(function: Callable) -> Callable:
+            self.impl(op_name, function, dispatch_key)
+            return function
+
+        return register
 
     def impl(self, op_name: Any, fn: Callable, dispatch_key: str = "", *, with_keyset: bool = False, allow_override: bool = False) -> None:
         """Set what computes an operator.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.linalg.factor import cholesky as cholesky
 from flambeau._ops.linalg.factor import cholesky_ex as cholesky_ex
 from flambeau._ops.linalg.factor import householder_product as householder_product
@@ -51,5 +52,11 @@ __all__ = [
     "ldl_factor_ex", "ldl_solve", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm",
     "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+for _name in (
+    "cholesky", "cholesky_ex", "cond", "eig", "eigh", "eigvals", "eigvalsh", "householder_product", "inv", "inv_ex", "lstsq", "matrix_rank", "qr", "solve", "svd", "svdvals",
+    "tensorinv", "tensorsolve",
+):  # fmt: skip
+    globals()[_name] = in_float32(globals()[_name])
 
 guard(*[globals()[_name] for _name in __all__])

@@ -160,6 +160,7 @@ def test_devices_that_are_not_there() -> None:
     assert flambeau.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512")
 
 
+@pytest.mark.filterwarnings("ignore:torch.set_default_tensor_type")
 def test_settings_are_read_back() -> None:
     flambeau.use_deterministic_algorithms(True, warn_only=True)
     assert flambeau.are_deterministic_algorithms_enabled() and flambeau.get_deterministic_debug_mode() == 1
@@ -201,3 +202,9 @@ def test_what_is_only_said_changes_nothing_and_what_lives_on_a_cuda_device_says_
     for kind in (flambeau.cuda.CUDAGraph, flambeau.cuda.StreamContext, flambeau.cuda.graph, flambeau.cuda.device):
         with pytest.raises(RuntimeError, match=f"torch.cuda.{kind.__name__} needs a CUDA device"):
             kind()
+
+
+def test_backends_that_nobody_knows() -> None:
+    with pytest.raises(RuntimeError, match="Invalid backend: 'toaster'"):
+        flambeau.compile(flambeau.sin, backend="toaster")
+    assert flambeau.compile(flambeau.sin, backend="aot_eager")(flambeau.zeros(1)).item() == 0

@@ -141,3 +141,32 @@ def test_a_rule_for_vmap() -> None:
     assert flambeau.vmap(squares)(x).tolist() == (x * x).tolist() and seen == [(2, (0,))]
     assert flambeau.vmap(flambeau.func.grad(lambda x: squares(x).sum()))(x).tolist() == (2 * x).tolist()
     assert flambeau.func.grad(lambda x: flambeau.vmap(squares)(x).sum())(x).tolist() == (2 * x).tolist()
+
+
+def test_the_dtype_of_an_operator_inside_regions_of_autocast() -> None:
+    seen = []
+
+    @library.custom_op("users::doubled", mutates_args=())
+    def doubled(x: flambeau.Tensor) -> flambeau.Tensor:
+        seen.append((x.dtype, flambeau.is_autocast_enabled("cpu")))
+        return x * 2
+
+    library.register_autocast(doubled, "cpu", flambeau.bfloat16)
+    doubled.register_autocast("cuda", flambeau.float16)
+    with flambeau.autocast("cpu"):
+        assert doubled(flambeau.ones(1)).dtype is flambeau.bfloat16
+    assert doubled(flambeau.ones(1)).dtype is flambeau.float32
+    assert seen == [(flambeau.bfloat16, False), (flambeau.float32, False)]
+    with pytest.raises(ValueError, match="Unknown device type"):
+        doubled.register_autocast("toaster", flambeau.float16)
+
+
+def test_kernels_are_set_in_the_old_form_too() -> None:
+    own = library.Library("users_old", "DEF")
+    own.define("plus_one(Tensor x) -> Tensor")
+
+    @library.impl(own, "plus_one", "CPU")
+    def plus_one(x: flambeau.Tensor) -> flambeau.Tensor:
+        return x + 1
+
+    assert flambeau.ops.users_old.plus_one(flambeau.ones(1)).item() == 2 == plus_one(flambeau.ones(1)).item()

@@ -34,6 +34,7 @@ def test_control_flow_is_pythons() -> None:
         flambeau._assert(False, "no")
 
 
+@pytest.mark.filterwarnings("ignore:.torch.testing.assert_allclose")
 def test_random_tensors_for_tests() -> None:
     from flambeau.testing import assert_allclose, make_tensor
 

@@ -59,7 +59,7 @@ class Dispatcher(Tape):
     def __init__(self) -> None:
         super().__init__()
         self.outer = LOCAL.tape
-        self.grad, self.inference = self.outer.grad, self.outer.inference
+        self.grad, self.fresh = self.outer.grad, self.outer.fresh
         self.limit = -1  # passes are not replayed here
         self.modes: list[Any] = []
         self.depth = 0
@@ -99,7 +99,7 @@ class Dispatcher(Tape):
     def leave(self) -> None:
         """Let this thread record again, if there is nobody left to ask."""
         if LOCAL.tape is self and not self.depth and not ALIVE:
-            self.outer.grad, self.outer.inference = self.grad, self.inference
+            self.outer.grad, self.outer.fresh = self.grad, self.fresh
             switch(self.outer)
 
     @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops.operator import PLAIN_NUMBERS
+from flambeau._ops.origin import warn
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import check_result, check_writable, write
 from flambeau._tape.storage import TensorBase
@@ -105,6 +106,11 @@ def into(out: Tensor | None, result: Any) -> Any:
         raise RuntimeError(f"result type {result.layout.dtype!r} can't be cast to the desired output type {out.layout.dtype!r}")
     check_writable(out, "out=")
     if out.layout.shape != result.layout.shape:
+        if out.layout.numel:
+            warn(
+                f"An output with one or more elements was resized since it had shape {list(out.layout.shape)}, which does not match the required "
+                f"output shape {list(result.layout.shape)}. This behavior is deprecated: out.resize_(0) before says that it is meant."
+            )
         out.resize_(result.layout.shape)
     write(out, result)
     return out

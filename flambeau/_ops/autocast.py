@@ -65,14 +65,24 @@ def prepare() -> None:
         OPERATORS[name].__class__ = Casting
 
 
+def outside(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """What a function gives outside of the region that this thread is in."""
+    dtype, STATE.dtype = STATE.dtype, None
+    try:
+        return function(*args, **kwargs)
+    finally:
+        STATE.dtype = dtype
+
+
 def in_float32(function: Callable) -> Callable:
-    """A function that gets its tensors in float32 inside a region."""
+    """A function that gets its tensors in float32 inside a region, and computes in float32."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if STATE.dtype is None:
             return function(*args, **kwargs)
-        return function(*[cast(each, dt.float32) for each in args], **{name: cast(each, dt.float32) for name, each in kwargs.items()})
+        full = {name: cast(each, dt.float32) for name, each in kwargs.items()}
+        return outside(function, *[cast(each, dt.float32) for each in args], **full)
 
     return wrapped
 

@@ -13,6 +13,7 @@ import numpy as np
 from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
 from flambeau._ops.arguments import in_place, int_tuple, into, number, whole
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.copying import FILL
 from flambeau._ops.creation import empty_strided, from_array, linspace
 from flambeau._ops.functions import complex
@@ -60,6 +61,7 @@ def frexp(input: Tensor, *, out: Any = None) -> Any:
     return return_types.several(return_types.frexp, out, *FREXP(input))
 
 
+@in_float32
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Complex numbers from absolute values and angles: ``abs * (cos(angle) + i sin(angle))``."""
     require_tensor("polar", "abs", abs)

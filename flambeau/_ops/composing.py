@@ -15,6 +15,7 @@ from flambeau._ops.creation import from_array, new_empty, with_options, zeros
 from flambeau._ops.functions import addcmul
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, stack
+from flambeau._ops.origin import warn
 from flambeau._ops.positions import require_tensor
 from flambeau._runtime import places
 from flambeau._tape.storage import TensorBase
@@ -36,7 +37,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
             raise RuntimeError(f"Expect a 1D vector, but got shape {list(tensor.layout.shape)}")
     if len(tensors) == 1:
         return tensors[0]
-    return stack([grid.reshape(-1) for grid in shaping.meshgrid(*tensors)], 1)
+    return stack([grid.reshape(-1) for grid in shaping.meshgrid(*tensors, indexing="ij")], 1)
 
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
@@ -90,6 +91,9 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
     """The vector product along ``dim`` (by default the first dimension of size 3)."""
     require_tensor("cross", "input", input)
     if dim is None:
+        warn(
+            "Using torch.cross without specifying the dim arg is deprecated: pass dim, or use torch.linalg.cross, whose dim is -1 by default."
+        )
         shape = input.layout.shape
         if 3 not in shape:
             raise RuntimeError(f"no dimension of size 3 in input: shape {list(shape)}")

@@ -14,8 +14,9 @@ from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number
 from flambeau._ops.meta import HERE, nowhere
 from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
+from flambeau._ops.origin import warn
 from flambeau._ops.registry import FUNCTIONS, new_tensor
-from flambeau._ops.sequences import dtype_of_arrays, flatten
+from flambeau._ops.sequences import flatten, promoted
 from flambeau._runtime.allocator import Buffer, allocate
 from flambeau._tape.storage import Storage, TensorBase
 from flambeau._tape.tape import LOCAL, warm
@@ -25,7 +26,6 @@ from flambeau._types.device import CPU, META, is_meta, require_cpu
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import stored_as
-from flambeau._types.errors import NumberTooLargeError
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype, number_dtype
 from flambeau._types.strided import require_strided, strided
@@ -49,6 +49,8 @@ def with_options(tensor: Tensor, requires_grad: bool, device: Place = None, layo
         if tensor.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         tensor.node = AccumulateGrad(tensor)
+    if LOCAL.tape.fresh:
+        tensor.memory.version = LOCAL.tape.fresh
     return tensor
 
 
@@ -520,6 +522,10 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Place = None, requi
         return FUNCTIONS.named().given(tensor(data, dtype=dtype, device=device, requires_grad=requires_grad), names)
     if isinstance(data, TensorBase):
         result = data.detach().to(device, dtype, copy=True)
+        warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor)."
+        )
         return with_options(result, requires_grad)
     tape = LOCAL.tape
     if tape.dispatches:
@@ -535,31 +541,63 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     if data.__class__ in (bool, int, float, complex):
         dtype = dtype or number_dtype(data.__class__)
         packed = _packed((data,), (), data.__class__, dtype)
-        return from_array(stored_as(np.asarray(data), dtype), dtype) if packed is None else packed
+        return from_array(_rounded(np.asarray(data), dtype), dtype) if packed is None else packed
     if data.__class__ in (list, tuple):
         classes = set(map(type, data))
+        if np.ndarray in classes and data[0].__class__ is np.ndarray:
+            warn(
+                "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a single numpy.ndarray "
+                "with numpy.array() before converting to a tensor."
+            )
         if len(classes) == 1:
             packed = _packed(data, (len(data),), classes.pop(), dtype)
             if packed is not None:
                 return packed
-    flat, shape = flatten(data)
+    if not isinstance(data, (list, tuple)) and hasattr(data, "__array__"):  # a column or a table of pandas, say
+        return from_array(np.asarray(data)) if dtype is None else from_array(_rounded(np.asarray(data), dtype), dtype)
+    flat, shape, have_dtype = flatten(data)
     kinds = {value.__class__ for value in flat}
-    if dtype is None:
-        dtype = dtype_of_arrays(data)
+    if dtype is None and have_dtype:
+        dtype = promoted(data)
     if dtype is None:
         dtype = get_default_dtype()
         for kind in (complex, float, int, bool):
             if kind in kinds:
                 dtype = number_dtype(kind)
                 break
-    if any(issubclass(kind, int) for kind in kinds) and dtype is dt.int64:
-        for value in flat:
-            if not -(1 << 63) <= value < (1 << 63):
-                raise NumberTooLargeError(f"Overflow when unpacking long: {value} does not fit into 64 bits")
+    if dtype is not dt.bool and dtype.category < dt.FLOAT:
+        _check_range(flat, dtype)
     array = np.array(flat, dtype=object if dtype.category < dt.FLOAT and float in kinds else None)
     if array.dtype == object:
         array = np.array([int(value) if dtype is not dt.bool else bool(value) for value in flat])
-    return from_array(stored_as(array, dtype).reshape(shape), dtype)
+    return from_array(_rounded(array, dtype).reshape(shape), dtype)
+
+
+def _rounded(numbers: np.ndarray, dtype: DType) -> np.ndarray:
+    """Numbers of Python's as elements of a dtype.
+
+    Raises:
+        TypeError: they are complex, and the dtype is not.
+        RuntimeError, ValueError: one is out of the range of a dtype of integers.
+    """
+    if numbers.dtype.kind == "c" and not dtype.is_complex and dtype is not dt.bool:
+        raise TypeError(f"must be real number, not complex: {dtype!r} has no imaginary part")
+    if not numbers.ndim and dtype is not dt.bool and dtype.category < dt.FLOAT:
+        _check_range([numbers.item()], dtype)
+    return stored_as(numbers, dtype)
+
+
+def _check_range(numbers: Sequence, dtype: DType) -> None:
+    """Check that numbers can be those of a dtype of integers, of which those without a sign take negative ones, as C does."""
+    limits = np.iinfo(dtype.numpy)
+    lowest, highest = int(limits.min) or -int(limits.max), int(limits.max)
+    for value in numbers:
+        if not lowest <= value <= highest:  # not a number, too
+            if dtype is dt.int64 and value.__class__ is int:
+                raise ValueError(f"Overflow when unpacking long long: {value} does not fit into 64 bits")
+            raise RuntimeError(
+                f"value cannot be converted to type {dtype.name} without overflow: {value} is not within {lowest} to {highest}"
+            )
 
 
 _CODES = {(float, dt.float32): "f", (float, dt.float64): "d", (int, dt.int64): "q", (int, dt.int32): "i", (bool, dt.bool): "?"}
@@ -591,7 +629,12 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {ndarray.__class__.__name__})")
-    return adopt_array(ndarray)
+    if not ndarray.flags.writeable:
+        warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing to this tensor will result in "
+            "undefined behavior: copy the array before, or make the tensor by torch.tensor(array), which copies it."
+        )
+    return with_options(adopt_array(ndarray), False)
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Tensor:

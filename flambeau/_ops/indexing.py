@@ -17,6 +17,7 @@ from flambeau._ops.arguments import apart, into, number, number_for, number_rang
 from flambeau._ops.conditions import insert_few, nonzero, select_few
 from flambeau._ops.copying import FILL
 from flambeau._ops.operator import Operator
+from flambeau._ops.origin import warn
 from flambeau._ops.positions import check_range, check_room, compact, out_of_bounds, require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import REPLACE, ViewOperator, make_view
@@ -92,6 +93,12 @@ def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
     Args:
         values: what is to be written there
     """
+    if _is_meant_as_tuple(index):
+        warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated: x[[[0, 1], [1, 2]]] is taken as x[[0, 1], [1, 2]]. Write "
+            "x[tuple(index)] for that, or x[torch.tensor(index)] to index the first dimension alone."
+        )
+        index = tuple(index)
     raw = list(index) if index.__class__ is tuple else [index]
     items: list[Any] = []
     covered = 0
@@ -115,6 +122,8 @@ def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
             continue
         if isinstance(item, TensorBase):
             if item.layout.dtype in (dt.bool, dt.uint8):
+                if item.layout.dtype is dt.uint8:
+                    warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.")
                 covered += item.layout.ndim
                 items.append(item)
                 continue
@@ -139,6 +148,16 @@ def _normal(self: Tensor, index: Any, values: Any = None) -> list[Any]:
     at = len(items) if ellipsis < 0 else ellipsis
     items[at:at] = [_FULL] * (ndim - covered)
     return _expand_masks(self, items, values)
+
+
+def _is_meant_as_tuple(index: Any) -> bool:
+    """Whether a list is what NumPy once took for a tuple: a short one that holds sequences, slices, tensors, None or an Ellipsis."""
+    if index.__class__ is not list or len(index) >= _LONGEST_OF_TUPLES:
+        return False
+    return any(item is None or item is Ellipsis or isinstance(item, (list, tuple, slice, TensorBase)) for item in index)
+
+
+_LONGEST_OF_TUPLES = 32
 
 
 def _expand_masks(self: Tensor, items: list[Any], values: Any) -> list[Any]:

@@ -271,6 +271,8 @@ class Operator:
                 operand = OPERATORS["clone"](operand.detach())
                 operand.node, operand.output_nr = target.node, target.output_nr
             storage = operand.memory
+            if storage.version < 0 and not LOCAL.tape.fresh:
+                raise _of_inference(self)
             saved.append((operand, storage, storage.version))
         node = _new(GradNode)
         node.op = self
@@ -519,6 +521,14 @@ def fit(grad: Tensor, operand: Layout) -> Tensor:
             grad = FUNCTIONS.real(grad)
         grad = FUNCTIONS.cast(grad, operand.dtype)
     return grad if grad.layout.shape == operand.shape else FUNCTIONS.sum_to(grad, operand.shape)
+
+
+def _of_inference(op: Operator) -> RuntimeError:
+    """The error of a tensor that inference mode made, and that a gradient needs."""
+    return RuntimeError(
+        f"Inference tensors cannot be saved for backward: {op.grad_name} needs one that torch.inference_mode() made, whose versions nothing counts. "
+        "x.clone() is an ordinary tensor, and torch.no_grad() instead of torch.inference_mode() makes them from the start"
+    )
 
 
 def _changed(op: Operator, layout: Layout, storage: Storage, version: int) -> RuntimeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.elementwise import conj
 from flambeau._ops.functions import complex
 from flambeau._ops.linalg.norms import EUCLIDEAN, vector_norm
@@ -86,6 +87,7 @@ _SHORT = 256
 """Sums of so few terms cost less to add up than to fold."""
 
 
+@in_float32
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The p-norm of the difference of each row of ``x1`` and each row of ``x2``.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import common_dtype, in_place, int_tuple, into, number
-from flambeau._ops.autocast import low
+from flambeau._ops.autocast import STATE, in_float32, low, outside
 from flambeau._ops.matrix import ADDMM, BADDBMM, bmm, matmul, mm, require_dimensions, scaled_product
 from flambeau._ops.operator import Operator
 from flambeau._ops.reduction import sum
@@ -25,6 +25,8 @@ def _vectors(name: str, *tensors: Tensor) -> None:
 
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sum of the products of two vectors."""
+    if STATE.dtype is not None:
+        return outside(dot, input, tensor, out=out)
     _vectors("dot", input, tensor)
     if input.layout.shape != tensor.layout.shape:
         raise RuntimeError(
@@ -47,6 +49,8 @@ def _matrix_and_vector(input: Tensor, vec: Tensor) -> None:
 
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of a matrix and a vector."""
+    if STATE.dtype is not None:
+        return outside(mv, input, vec, out=out)
     _matrix_and_vector(input, vec)
     return into(out, matmul(input, vec))
 
@@ -92,7 +96,8 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
-    input, mat, vec = low(input, mat, vec)
+    if STATE.dtype is not None:
+        return outside(addmv, input, mat, vec, beta=beta, alpha=alpha, out=out)
     _matrix_and_vector(mat, vec)
     return into(out, _plus(ADDMM, input.unsqueeze(-1), mat, vec.unsqueeze(1), beta, alpha).squeeze(-1))
 
@@ -133,6 +138,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     return into(out, _plus(ADDMM, input, left, right, beta, alpha))
 
 
+@in_float32
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if input.layout.ndim != 2:

@@ -242,7 +242,7 @@ def rand(
         streams.write_uniform((generator or default_generator).engine, result.memory.buffer.address, made.numel, made.dtype)
     else:
         result = uniform_(new_empty(made, device, True), generator=generator)
-    if out is None and layout is None and not requires_grad and not named:
+    if out is None and layout is None and not requires_grad and not named and not LOCAL.tape.fresh:
         return result
     result = into(out, with_options(result, requires_grad, None, layout))
     return with_names(result, named) if named else result
@@ -268,7 +268,7 @@ def randn(
         streams.write_normal((generator or default_generator).engine, result.memory.buffer.address, made.numel, 0.0, 1.0, made.dtype)
     else:
         result = normal_(new_empty(made, device, True), generator=generator)
-    if out is None and layout is None and not requires_grad and not named:
+    if out is None and layout is None and not requires_grad and not named and not LOCAL.tape.fresh:
         return result
     result = into(out, with_options(result, requires_grad, None, layout))
     return with_names(result, named) if named else result
@@ -303,7 +303,7 @@ def randint(
     short = made.dtype is dt.int64 and streams.has_short_range(low, high)
     if short and made.numel and not LOCAL.tape.batched and result.memory.device is CPU:
         streams.write_integers((generator or default_generator).engine, result.memory.buffer.address, made.numel, low, high)
-        if out is None and layout is None and not requires_grad:
+        if out is None and layout is None and not requires_grad and not LOCAL.tape.fresh:
             return result
     else:
         random_(result, low, high, generator=generator)
@@ -402,6 +402,12 @@ def normal(
     """Normally distributed numbers with means and standard deviations that are numbers or tensors."""
     if size is not None:
         return into(out, with_options(normal_(_new((size,), dtype, device), mean, std, generator=generator), requires_grad, None, layout))
+    if isinstance(std, TensorBase):
+        known = not std.memory.pending and std.memory.device is CPU and not LOCAL.tape.batched  # to look at others would compute them now
+        if known and std.layout.dtype in (dt.float32, dt.float64) and (std._array() < 0).any():
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     shapes = [each.layout.shape for each in (mean, std) if isinstance(each, TensorBase)]
     like = mean if isinstance(mean, TensorBase) else std
     made = new_empty(lay.contiguous(lay.broadcast_shapes(*shapes), like.layout.dtype), place_of(like, None))

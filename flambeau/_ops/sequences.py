@@ -15,33 +15,24 @@ from flambeau._types.dtype import dtype as DType
 from flambeau._types.promotion import number_dtype, promote_types
 
 
-def dtype_of_arrays(data: Any) -> DType | None:
-    """The promoted dtype of nested sequences that begin with an array or a tensor; ``None`` for others, whose dtype is that of numbers."""
-    first = data
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    if isinstance(first, float) or not isinstance(first, (np.ndarray, np.generic, TensorBase)):  # ``np.float64`` is Python's ``float``, too
-        return None
-    return _promoted(data)
-
-
-def _promoted(data: Any) -> DType:
+def promoted(data: Any) -> DType:
+    """The dtype in which all meet that nested sequences hold: tensors, arrays, NumPy's numbers and Python's."""
     if isinstance(data, (list, tuple)):
-        return reduce(promote_types, map(_promoted, data))
+        kinds = [promoted(each) for each in data]
+        return reduce(promote_types, kinds) if kinds else number_dtype(float)
     if isinstance(data, TensorBase):
         return data.layout.dtype
-    if isinstance(data, (np.ndarray, np.generic)) and not isinstance(data, float):
+    if isinstance(data, (np.ndarray, np.generic)):  # before Python's numbers: ``np.float64`` is a ``float``, too
         return dt.from_numpy(data.dtype)
     return number_dtype(next(kind for kind in (bool, int, float, complex) if isinstance(data, kind)))
 
 
-def flatten(data: Any) -> tuple[list, tuple[int, ...]]:
-    """The numbers in nested sequences, and the shape."""
+def flatten(data: Any) -> tuple[list, tuple[int, ...], bool]:
+    """The numbers in nested sequences, the shape, and whether some come from tensors or from NumPy, which have a dtype."""
     shape: list[int] = []
+    have_dtype = False
     level: Any = [data]
-    while level and (
-        isinstance(level[0], (Sequence, np.ndarray, TensorBase)) and not isinstance(level[0], (str, bytes)) and not _scalar(level[0])
-    ):
+    while level and (isinstance(level[0], (Sequence, np.ndarray)) and not isinstance(level[0], (str, bytes)) and not _scalar(level[0])):
         length = len(level[0])
         deeper: list = []
         for item in level:
@@ -49,15 +40,17 @@ def flatten(data: Any) -> tuple[list, tuple[int, ...]]:
                 raise TypeError(f"not a sequence: expected a sequence of length {length} at dim {len(shape)}")
             if len(item) != length:
                 raise ValueError(f"expected sequence of length {length} at dim {len(shape)} (got {len(item)})")
-            deeper.extend(item.tolist() if isinstance(item, (np.ndarray, TensorBase)) else item)
+            is_array = isinstance(item, np.ndarray)
+            have_dtype |= is_array
+            deeper.extend(item.tolist() if is_array else item)
         shape.append(length)
         level = deeper
     flat = []
     for item in level:
         if isinstance(item, TensorBase) and item.layout.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
-        if isinstance(item, (TensorBase, np.generic)):
-            item = item.item()
+        if isinstance(item, (TensorBase, np.generic, np.ndarray)):
+            item, have_dtype = item.item(), True
         if item.__class__ not in (bool, int, float, complex):
             if isinstance(item, (Sequence, str, bytes)):
                 if isinstance(item, (str, bytes)):
@@ -68,8 +61,8 @@ def flatten(data: Any) -> tuple[list, tuple[int, ...]]:
             except TypeError:
                 raise RuntimeError(f"Could not infer dtype of {item.__class__.__name__}") from None
         flat.append(item)
-    return flat, tuple(shape)
+    return flat, tuple(shape), have_dtype
 
 
 def _scalar(item: Any) -> bool:
-    return (isinstance(item, TensorBase) and item.layout.ndim == 0) or (isinstance(item, np.ndarray) and item.ndim == 0)
+    return isinstance(item, TensorBase) or (isinstance(item, np.ndarray) and item.ndim == 0)

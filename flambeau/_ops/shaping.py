@@ -11,6 +11,7 @@ from flambeau._ops.arguments import sizes as as_sizes
 from flambeau._ops.gathering import index_select
 from flambeau._ops.joining import cat, flip
 from flambeau._ops.operator import Operator
+from flambeau._ops.origin import warn
 from flambeau._ops.registry import FUNCTIONS, new_tensor
 from flambeau._ops.views import ViewOperator, as_strided_gradient, make_view
 from flambeau._tape.storage import TensorBase
@@ -322,8 +323,13 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     return Size(lay.broadcast_shapes(*[(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]))
 
 
-def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
-    """The coordinates of a grid from the coordinates along each of its axes; ``"xy"`` exchanges the first two."""
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str | None = None) -> tuple[Tensor, ...]:
+    """The coordinates of a grid from the coordinates along each of its axes; ``"xy"`` exchanges the first two, ``"ij"`` (the default) does not."""
+    if indexing is None:
+        warn(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument: indexing='ij' is what you get without it."
+        )
+        indexing = "ij"
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')

@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import apart, into, whole
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.creation import tensor
 from flambeau._ops.gathering import gather
 from flambeau._ops.inspecting import holds_everywhere
@@ -299,7 +300,7 @@ def _interpolated(last: Tensor, q: Tensor, interpolation: str, skips_nan: bool) 
     return low.movedim(-1, 0)
 
 
-quantile, nanquantile = _quantile("quantile", False), _quantile("nanquantile", True)
+quantile, nanquantile = in_float32(_quantile("quantile", False)), in_float32(_quantile("nanquantile", True))
 
 
 PUBLIC = ("argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile", "sort", "topk")

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flambeau._ops import fourier
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.copying import view_as_real
 from flambeau._ops.creation import arange, ones
 from flambeau._ops.joining import constant_pad_nd
+from flambeau._ops.origin import warn
 from flambeau._ops.padding import pad_border
 from flambeau._ops.positions import require_tensor
 from flambeau._types import dtype as dt
@@ -45,6 +47,7 @@ def _centred(window: Tensor, n_fft: int) -> Tensor:
     return constant_pad_nd(window, (before, n_fft - window.layout.shape[0] - before)) if window.layout.shape[0] < n_fft else window
 
 
+@in_float32
 def stft(
     input: Tensor,
     n_fft: int,
@@ -75,6 +78,11 @@ def stft(
         RuntimeError: lengths do not fit, the signal has integers, or what a real signal's result is to be is not said; the message has all lengths.
     """
     require_tensor("stft", "input", input)
+    if window is None:
+        warn(
+            "A window was not provided. A rectangular window will be applied, which is known to cause spectral leakage. Other windows such as "
+            "torch.hann_window or torch.hamming_window are recommended to reduce it; window=torch.ones(n) is the rectangular one, without this warning."
+        )
     source = input.layout
     hop = n_fft // 4 if hop_length is None else hop_length
     win = n_fft if win_length is None else win_length
@@ -85,6 +93,11 @@ def stft(
                 "stft requires the return_complex parameter be given for real inputs, and will further require that return_complex=True in a future PyTorch release."
             )
         return_complex = True
+    elif not return_complex:
+        warn(
+            "stft with return_complex=False is deprecated. In a future pytorch release, stft will return complex tensors for all inputs, and "
+            "return_complex=False will raise an error: torch.view_as_real(stft(…, return_complex=True)) is the same."
+        )
     what = _described("stft", source, n_fft, hop, win, window)
     if source.dtype.category < dt.FLOAT:
         raise RuntimeError(f"{what}: expected a tensor of floating point or complex values")

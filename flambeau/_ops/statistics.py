@@ -12,6 +12,7 @@ from flambeau._ops.arguments import dtype_of_total, into, sizes
 from flambeau._ops.gathering import scattered_back
 from flambeau._ops.moments import moments
 from flambeau._ops.operator import Operator
+from flambeau._ops.origin import warn
 from flambeau._ops.positions import places_along
 from flambeau._ops.reduction import AMAX, AMIN, amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
 from flambeau._ops.registry import FUNCTIONS
@@ -354,15 +355,22 @@ def var(
     """The variance over all elements or ``dim``: squared distances from the mean over ``count - correction``."""
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
-    return into(out, _variance(input, dim, unbiased, keepdim, correction, input.layout.dtype.to_real()))
+    return into(out, _variance("var", input, dim, unbiased, keepdim, correction, input.layout.dtype.to_real()))
 
 
-def _variance(input: Tensor, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None, dtype: DType) -> Tensor:
+def _variance(name: str, input: Tensor, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None, dtype: DType) -> Tensor:
     """The variance, rounded to ``dtype``."""
     dim, correction = _correction(dim, unbiased, correction)
     if input.layout.dtype.category < dt.FLOAT:
         raise RuntimeError("std and var only support floating point and complex dtypes")
-    return VAR(input, statics=(lay.wrap_axes(dim, input.layout.ndim), keepdim, dtype, correction))
+    axes = lay.wrap_axes(dim, input.layout.ndim)
+    count = math.prod([input.layout.shape[axis] for axis in axes])
+    if count <= correction and input.layout.numel:
+        warn(
+            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by output "
+            f"numel): {count} elements and correction={correction:g} give NaN or infinity."
+        )
+    return VAR(input, statics=(axes, keepdim, dtype, correction))
 
 
 def std(
@@ -381,7 +389,7 @@ def std(
     keepdim = keepdim if keepdims is None else keepdims
     real = input.layout.dtype.to_real()
     # The variance of 1e-30 or 1e30 is no float32, nor bfloat16, and in half precision the root would be that of a rounded number.
-    return into(out, _variance(input, dim, unbiased, keepdim, correction, dt.float64).sqrt().to(real))
+    return into(out, _variance("std", input, dim, unbiased, keepdim, correction, dt.float64).sqrt().to(real))
 
 
 def var_mean(

@@ -23,8 +23,14 @@ def check_writable(target: TensorBase, name: str) -> None:
     """Check that an in-place operator may write ``target``.
 
     Raises:
-        RuntimeError: its elements overlap in memory, it is a leaf (or a view of one) that requires grad, or one of several views with a history that a call returned.
+        RuntimeError: its elements overlap in memory, it is a leaf (or a view of one) that requires grad, one of several views with a history that a call
+            returned, or inference mode made it and has been left.
     """
+    if target.memory.version < 0 and not LOCAL.tape.fresh:
+        raise RuntimeError(
+            f"Inplace update to inference tensor outside InferenceMode is not allowed ({name}): nothing counts its versions. x.clone() is an ordinary "
+            "tensor, and torch.no_grad() instead of torch.inference_mode() makes them from the start"
+        )
     if lay.may_overlap(target.layout):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "

@@ -22,6 +22,10 @@ WATCHED: set[int] = set()
 """Threads that somebody wants to know of whether they look at bytes, for then data may tell them what to do next; one that does is removed."""
 
 
+INFERENCE = -(2**62)
+"""The version of a storage that is made in inference mode: below zero, however often it is written."""
+
+
 class Storage:
     """The memory behind one or more tensors.
 
@@ -30,7 +34,7 @@ class Storage:
 
     Attributes:
         nbytes: the size
-        version: counts writes; autograd compares it with the version of what it saved
+        version: counts writes; autograd compares it with the version of what it saved. Below zero where inference mode made it (`INFERENCE`)
         exported: false, or others (NumPy, DLPack, another process) see the buffer and may write it, so that it must not be swapped: ``True``,
             or references to what they hold
         error: set if the bytes could not be computed; reading raises it
@@ -60,7 +64,7 @@ class Storage:
         self.nbytes = nbytes
         self.tape = tape
         self.slot = slot
-        self.version = 0
+        self.version = 0 if tape is None else tape.fresh
         self.exported = False
         self.error = None
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau._compiler.prepacking import expected
 from flambeau._tape.cuts import CUTS, LONG
 from flambeau._tape.native import WARM
-from flambeau._tape.storage import Storage, TensorBase, set_flush_readers
+from flambeau._tape.storage import INFERENCE, Storage, TensorBase, set_flush_readers
 from flambeau._tape.trie import TRIE, TrieNode
 from flambeau._types.dtype import FLOAT
 from flambeau._types.errors import TensorAsNumberError
@@ -97,6 +97,7 @@ def warm(worth: float = 1.0) -> None:
         if _native is not None:
             _quick = _native.flush
             _native.set("thread", get_ident())
+            _native.set("inference", _has_inferred)
             _follow(LOCAL.tape)
 
 
@@ -105,6 +106,20 @@ def _follow(tape: Tape) -> None:
     _native.hold("lock", _lock.acquire)
     _native.hold("unlock", _lock.release)
     _native.set("tape", id(tape) if type(tape) is Tape else 0)
+
+
+_has_inferred = False
+"""Whether some thread has been in inference mode: if none has, native code need not look whether tensors are of that."""
+
+
+def set_inference(tape: Tape, mode: bool) -> None:
+    """Let what is made from now on be of inference mode, or ordinary."""
+    global _has_inferred
+    tape.fresh = INFERENCE if mode else 0
+    if mode and not _has_inferred:
+        _has_inferred = True
+        if _native is not None:
+            _native.set("inference", True)
 
 
 def recording_lock() -> threading.RLock:
@@ -139,7 +154,7 @@ class Tape:
         replaced: for a slot that is a storage's new value: the slot of the value before
         limit: the tape is flushed after a record that leaves more slots than this
         grad: whether operators build the autograd graph in this thread
-        inference: whether the thread is in inference mode
+        fresh: the version that new storages have: 0, or `INFERENCE` if the thread is in inference mode
         thread: the thread that records
     """
 
@@ -149,12 +164,12 @@ class Tape:
     """Whether somebody is asked about each call (``_dispatch/``)."""
 
     __slots__ = (
-        "__weakref__", "cursor", "entered", "flushed", "flushing", "grad", "inference", "inputs", "limit", "numbers", "replaced", "thread", "values",
+        "__weakref__", "cursor", "entered", "flushed", "flushing", "fresh", "grad", "inputs", "limit", "numbers", "replaced", "thread", "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.grad = True
-        self.inference = False
+        self.fresh = 0
         self.thread = get_ident()
         self.flushing = False
         self.entered: list[Storage] | None = None
@@ -487,7 +502,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()  # a thread that is not here may hold the old one
     old = LOCAL.tape
     LOCAL.tape = tape = Tape()
-    tape.grad, tape.inference = old.grad, old.inference
+    tape.grad, tape.fresh = old.grad, old.fresh
     _tapes.clear()
     _tapes.add(tape)
 

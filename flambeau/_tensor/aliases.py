@@ -13,6 +13,7 @@ import numpy as np
 from flambeau._ops import creation, joining, shaping
 from flambeau._ops.arguments import int_tuple, whole
 from flambeau._ops.copying import preserve_format
+from flambeau._ops.origin import warn
 from flambeau._ops.refusals import guard
 from flambeau._ops.writing import check_writable
 from flambeau._tape.storage import TensorBase
@@ -255,12 +256,32 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
         raise ValueError(
             f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than {size}"
         )
+    if memoryview(buffer).readonly:
+        warn(
+            "The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can write to the underlying "
+            "(supposedly non-writable) buffer using the tensor: give it bytearray(buffer), or clone the tensor before writing to it."
+        )
     flat = creation.adopt_array(np.frombuffer(buffer, np.uint8, count * dtype.itemsize, offset)).view(dtype)
     return flat.requires_grad_() if requires_grad else flat
 
 
+class _Capsule:
+    """What has given a DLPack capsule, for those who ask the giver."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._capsule
+
+
 def from_dlpack(ext_tensor: Any, **options: Any) -> Tensor:
-    """A tensor over the memory of another library's array, handed over by the DLPack protocol."""
+    """A tensor over the memory of another library's array, or of the capsule that it gave, handed over by the DLPack protocol."""
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     return ext_tensor.detach() if isinstance(ext_tensor, TensorBase) else creation.adopt_array(np.from_dlpack(ext_tensor))
 
 

@@ -161,7 +161,8 @@ class UntypedStorage:
         return id(self._storage)
 
     def __repr__(self) -> str:
-        return f"[torch.storage.UntypedStorage(device={self.device}) of size {self._storage.nbytes}]"
+        elements = "".join(f" {element}\n" for element in self) if self._storage.device is CPU else ""
+        return f"{elements}[torch.storage.UntypedStorage(device={self.device}) of size {self._storage.nbytes}]"
 
 
 class TypedStorage:

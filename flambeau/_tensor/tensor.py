@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from flambeau._ops import choice, copying, elementwise, indexing, views
 from flambeau._ops.copying import contiguous_format, memory_format, preserve_format
 from flambeau._ops.node import AccumulateGrad, HookHandle, hooks_of
 from flambeau._ops.operator import set_tensor_class
-from flambeau._ops.origin import is_inside
+from flambeau._ops.origin import is_inside, warn
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.writing import is_unseen
 from flambeau._tape.storage import NoElements, TensorBase
@@ -52,7 +53,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     _retains: bool = False
 
     def __new__(cls, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-        if args and isinstance(args[0], (list, tuple, np.ndarray)) and not isinstance(args[0], Size):
+        is_data = bool(args) and not isinstance(args[0], (Size, TensorBase, np.generic))
+        if is_data and (isinstance(args[0], (list, tuple)) or hasattr(args[0], "__array__")):
             made = ops.creation.tensor(args[0], dtype=dtype or dt.float32, device=CPU)
         elif args and isinstance(args[0], TensorBase):
             made = views.detach(args[0])
@@ -174,8 +176,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
     imag = property(copying.imag, doc="The imaginary parts, as a view.")
 
     def is_inference(self) -> bool:
-        """Always False: what is made in inference mode has no history, and may be used like any other tensor afterwards."""
-        return False
+        """Whether inference mode made the tensor, or what it is a view of: outside it cannot be written, nor be saved for backward."""
+        return self.memory.version < 0
 
     def is_same_size(self, other: Tensor) -> bool:
         """Whether the other tensor has the same shape."""
@@ -206,6 +208,10 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         """
         if requires_grad and self.layout.dtype.category < dt.FLOAT:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if requires_grad and self.memory.version < 0 and not LOCAL.tape.fresh:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed: x.clone().requires_grad_() is an ordinary leaf."
+            )
         if self.is_leaf:
             if not requires_grad:
                 self.node = None
@@ -289,6 +295,10 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
                 f"the data of a tensor on the device {self.device} cannot become those on {value.device}: make a new tensor or parameter of them "
                 "(for a whole module: module.to_empty(device=...), or load_state_dict(..., assign=True))"
             )
+        if self.node is not None and value.layout.dtype.category < dt.FLOAT:
+            raise RuntimeError(
+                f"data set to a tensor that requires gradients must be floating point or complex dtype, but it is {value.layout.dtype!r}"
+            )
         value.memory.weight = getattr(self.memory, "weight", False)
         self.memory = value.memory
         self.layout = value.layout
@@ -324,6 +334,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
 
     @property
     def _version(self) -> int:
+        if self.memory.version < 0:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self.memory.version
 
     @property
@@ -510,11 +522,22 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         return sorted(set(object.__dir__(self)))
 
     def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, (TensorBase, Number, np.generic)):
+            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
         return bool((self == element).any().item())
+
+    def __reversed__(self) -> Tensor:
+        """The rows in reverse order."""
+        return self.flip(0) if self.layout.ndim else self
 
     @property
     def T(self) -> Tensor:
         """The view with the dimensions reversed."""
+        if self.layout.ndim not in (0, 2):
+            warn(
+                "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an error in a future "
+                "release. Consider `x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions."
+            )
         return views.permute(self, *range(self.layout.ndim - 1, -1, -1)) if self.layout.ndim != 2 else views.t(self)
 
     @property

@@ -120,8 +120,8 @@ def custom_bwd(bwd: Callable | None = None, *, device_type: str) -> Callable:
 # -- the region as a setting -----------------------------------------------------------------------------------------
 
 
-def is_autocast_enabled(device_type: str = "cpu") -> bool:
-    """Whether this thread is inside a region for the device."""
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """Whether this thread is inside a region for the device: by default for CUDA's, as in PyTorch, which is never so here."""
     return device_type == "cpu" and _casts.STATE.dtype is not None
 
 

@@ -93,6 +93,7 @@ class GradScaler:
 
         Raises:
             RuntimeError: it is the second step since the last ``update``, or a closure is given.
+            AssertionError: none of its parameters has a gradient.
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
@@ -102,6 +103,8 @@ class GradScaler:
             raise RuntimeError("step() has already been called since the last update().")
         if id(optimizer) not in self._overflows:
             self.unscale_(optimizer)
+        if not any(parameter.grad is not None for group in optimizer.param_groups for parameter in group["params"]):
+            raise AssertionError("No inf checks were recorded for this optimizer: none of its parameters has a gradient.")
         self._stepped.add(id(optimizer))
         return None if self._overflows[id(optimizer)] else optimizer.step(*args, **kwargs)
 
@@ -112,7 +115,7 @@ class GradScaler:
         if new_scale is not None:
             self._scale = float(new_scale)
         elif not self._overflows:
-            raise RuntimeError("No inf checks were recorded prior to update.")
+            raise AssertionError("No inf checks were recorded prior to update.")
         elif any(self._overflows.values()):
             self._scale *= self._backoff_factor
             self._growth_tracker = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.copying import preserve_format
 from flambeau._ops.creation import constant, ones_like
+from flambeau._ops.origin import warn
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
@@ -106,6 +107,12 @@ def backward(
     if OBSERVERS and not hasattr(_passes, "running"):
         _observed(lambda: backward(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs))
         return
+    if create_graph:
+        warn(
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak. "
+            "We recommend using autograd.grad when creating the graph to avoid this. If you have to use this function, make sure to reset the .grad fields "
+            "of your parameters to None after use to break the cycle and avoid the leak."
+        )
     outputs = _tuple(tensors)
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:

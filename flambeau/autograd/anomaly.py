@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from flambeau._ops.inspecting import holds_everywhere
+from flambeau._ops.origin import warn
 from flambeau._ops.registry import ANOMALY
 from flambeau._types import dtype as dt
 from flambeau.autograd import saving
@@ -59,6 +60,7 @@ class detect_anomaly(set_detect_anomaly):
     """Anomaly detection for a ``with`` block."""
 
     def __init__(self, check_nan: bool = True) -> None:
+        warn("Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.")
         super().__init__(True, check_nan)
 
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flambeau._tape.tape import LOCAL
+from flambeau._tape.tape import LOCAL, set_inference
 
 
 class _Mode:
@@ -60,11 +60,11 @@ class _Mode:
 
     def __enter__(self) -> None:
         tape = LOCAL.tape
-        self._before = (tape.grad, tape.inference)
+        self._before = (tape.grad, tape.fresh)
         self._enter()
 
     def __exit__(self, *exception: object) -> None:
-        LOCAL.tape.grad, LOCAL.tape.inference = self._before
+        LOCAL.tape.grad, LOCAL.tape.fresh = self._before
 
 
 class no_grad(_Mode):
@@ -100,7 +100,7 @@ class set_grad_enabled(_Mode):
     def __init__(self, mode: bool) -> None:
         tape = LOCAL.tape
         self.mode = bool(mode)
-        self._before = (tape.grad, tape.inference)
+        self._before = (tape.grad, tape.fresh)
         tape.grad = self.mode
 
     def _fresh(self) -> set_grad_enabled:
@@ -115,8 +115,8 @@ class set_grad_enabled(_Mode):
 
 
 class inference_mode(_Mode):
-    """As ``no_grad``; ``inference_mode(False)`` is ``enable_grad``, also inside another such block. Other than in PyTorch what is made in the block may be used
-    like any other tensor afterwards.
+    """As ``no_grad``; what is made in the block cannot be written in place outside, nor be saved for backward there. ``inference_mode(False)`` is
+    ``enable_grad``, also inside another such block, and makes ordinary tensors.
     """
 
     def __new__(cls, mode: Any = True) -> Any:
@@ -133,7 +133,7 @@ class inference_mode(_Mode):
         return inference_mode(self.mode)
 
     def _enter(self) -> None:
-        LOCAL.tape.inference = self.mode
+        set_inference(LOCAL.tape, self.mode)
         LOCAL.tape.grad = not self.mode
 
 
@@ -144,7 +144,7 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     """Whether this thread is in inference mode."""
-    return LOCAL.tape.inference
+    return LOCAL.tape.fresh != 0
 
 
 class set_multithreading_enabled(_Mode):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flambeau._tape.storage import TensorBase
+from flambeau._types import dtype as dt
 from flambeau.autograd.grad_mode import enable_grad, no_grad
 
 
@@ -37,6 +39,13 @@ def gradcheck(
     checked = [position for position, each in enumerate(given) if isinstance(each, TensorBase) and each.requires_grad]
     if not checked:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+    for position in checked:
+        if given[position].dtype not in (dt.float64, dt.complex128):
+            warnings.warn(
+                f"Input #{position} requires gradient and is not a double precision floating point or complex. This check will likely fail if all the "
+                "inputs are not of double precision floating point or complex.",
+                stacklevel=2,
+            )
     with enable_grad():
         outputs = _outputs(func, given)
     compare = _compare_combinations if fast_mode else _compare_jacobians

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 from flambeau._types import dtype as dt
@@ -14,10 +15,16 @@ from flambeau.amp import custom_fwd as _custom_fwd
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
 
 
+def _warn(name: str) -> None:
+    message = f"`torch.cuda.amp.{name}(args...)` is deprecated. Please use `torch.amp.{name}('cuda', args...)` instead."
+    warnings.warn(message, FutureWarning, stacklevel=3)
+
+
 class autocast(_autocast):
     """``amp.autocast("cuda")``."""
 
     def __init__(self, enabled: bool = True, dtype: DType = dt.float16, cache_enabled: bool = True) -> None:
+        _warn("autocast")
         super().__init__("cuda", dtype, enabled, cache_enabled)
 
 
@@ -32,6 +39,7 @@ class GradScaler(_GradScaler):
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
+        _warn("GradScaler")
         super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
 
 

@@ -5,6 +5,9 @@ https://docs.pytorch.org/docs/stable/fx.html
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from flambeau.fx._symbolic_trace import Tracer as Tracer
 from flambeau.fx._symbolic_trace import symbolic_trace as symbolic_trace
 from flambeau.fx._symbolic_trace import wrap as wrap
@@ -32,3 +35,9 @@ __all__ = [
     "symbolic_trace",
     "wrap",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("experimental", "operator_schemas", "passes", "traceback"):  # few need them
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

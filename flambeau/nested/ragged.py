@@ -101,7 +101,7 @@ class Ragged:
         self._sizes = sizes
         self._starts: list[int] | None = None
         self._fits: int | None = None
-        self._version = offsets._version if lengths is None else lengths._version
+        self._version = (offsets if lengths is None else lengths).memory.version
         self._made: dict[Any, tuple[Tensor, ...]] = {}
         _KNOWN[id(offsets if lengths is None else lengths)] = self
 
@@ -110,7 +110,7 @@ class Ragged:
         """The structure of these offsets (and lengths): the one there is, or a new one."""
         source = offsets if lengths is None else lengths
         known = _KNOWN.get(id(source))
-        if known is not None and known.offsets is offsets and known.lengths is lengths and known._version == source._version:
+        if known is not None and known.offsets is offsets and known.lengths is lengths and known._version == source.memory.version:
             return known
         return Ragged(offsets, lengths)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import flambeau
+from flambeau._ops.creation import adopt_array
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.strided import strided
 from flambeau.nested.moving import moved
@@ -203,7 +204,7 @@ def _new_places(sizes: Sizes, shape: tuple[int, ...]) -> tuple[tuple[Tensor, Ten
     place = np.flatnonzero(present)  # elements have the same order in the pieces and in the padded batch
     index = np.zeros(present.size, np.int64)
     index[place] = np.arange(len(place))
-    return (flambeau.from_numpy(index), flambeau.from_numpy(present.reshape(-1))), (flambeau.from_numpy(place), None)
+    return (adopt_array(index), adopt_array(present.reshape(-1))), (adopt_array(place), None)
 
 
 _kept_places, _kept_large_places = lru_cache(maxsize=32)(_new_places), lru_cache(maxsize=2)(_new_places)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
+from flambeau._ops.origin import warn
 from flambeau._tensor.tensor import Tensor
 
 
@@ -96,6 +97,11 @@ class BackwardHook:
                 full = _checked(answer, self.output_count, "grad_output", "Backward pre hook")
         self.grad_outputs = full
         if self.input_positions is None:
+            if self.hooks:
+                warn(
+                    "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs require gradients. "
+                    "Tensor.register_hook on an output says the same of it."
+                )
             inputs = (None,) * self.input_count
             for hook in self.hooks:
                 answer = hook(self.module, inputs, full)

@@ -133,6 +133,14 @@ class UninitializedTensorMixin:
             "Call the module with a batch first, or load a checkpoint into it before anything else."
         )
 
+    def numel(self) -> int:
+        raise ValueError(
+            "Attempted to use an uninitialized parameter in numel(): how many elements it has is known once the lazy module has seen an input. Call the "
+            "module with a batch first."
+        )
+
+    nelement = numel
+
     def share_memory_(self) -> Any:
         raise RuntimeError("Can't share memory on an uninitialized parameter or buffer: call the module with a batch first.")
 

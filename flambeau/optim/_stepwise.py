@@ -46,7 +46,7 @@ class Numbers:
     def read(self, tensor: Any) -> float:
         """The number that ``tensor`` holds."""
         known = self._last.get(id(tensor))
-        if known is not None and known.version == tensor._version:
+        if known is not None and known.version == tensor.memory.version:
             return known.value
         return float(tensor)
 
@@ -56,7 +56,7 @@ class Numbers:
         made = self._made.get(value)
         if made is None:
             tensor = flambeau.tensor(value, dtype=self._dtype, device=CPU)
-            made = self._made[value] = self._last[id(tensor)] = _Made(tensor, tensor._version, value)
+            made = self._made[value] = self._last[id(tensor)] = _Made(tensor, tensor.memory.version, value)
         made.holders += holders
         return made.tensor
 

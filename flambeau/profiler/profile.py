@@ -160,12 +160,11 @@ class profile:
             self._settle()
             seconds, memory = time.perf_counter() - self._step_begin, self._memory() - self._step_memory
             self._add(f"ProfilerStep#{self.step_num}", "step", self._step_begin, seconds, {}, memory)
-        saved = self.current_action is ProfilerAction.RECORD_AND_SAVE
-        if saved:
+        self.step_num += 1
+        if self.current_action is ProfilerAction.RECORD_AND_SAVE:
             self._turn(ProfilerAction.NONE)
             if self.on_trace_ready is not None:
                 self.on_trace_ready(self)
-        self.step_num += 1
         self._turn(self.schedule(self.step_num))
         self._step_begin, self._step_memory = time.perf_counter(), self._memory()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau._tensor.printing import get_printoptions
+from flambeau._tensor.printing import get_printoptions, printoptions
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.promotion import get_default_dtype
 from flambeau.sparse.tensor import SparseCompressed, SparseCoo, SparseTensor
@@ -40,7 +40,8 @@ def _part(part: Tensor, indent: int) -> str:
     part = part.detach()
     if part.numel() == 0:
         return f"tensor([], size={tuple(part.shape)})"
-    shown = repr(part)
+    with printoptions(linewidth=max(1, get_printoptions()["linewidth"] - indent)):  # of which PyTorch takes as much off
+        shown = repr(part)
     if "dtype=" in shown and part.is_floating_point():  # it is told of the whole
         cut = shown.rindex("dtype=")
         shown = shown[:cut].rstrip().rstrip(",") + ")"

@@ -49,7 +49,7 @@ class _First(_Chosen):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if self._keeps(func, args, kwargs):
-            self._kept[func].append(tree_map_only(Tensor, lambda each: (each.detach(), each._version), result))
+            self._kept[func].append(tree_map_only(Tensor, lambda each: (each.detach(), each.memory.version), result))
         return result
 
 
@@ -76,7 +76,7 @@ def _taken(kept: Any, may_change: bool) -> Any:
     """
     if isinstance(kept, tuple) and len(kept) == 2 and isinstance(kept[0], Tensor) and isinstance(kept[1], int):
         tensor, version = kept
-        if tensor._version != version and not may_change:
+        if tensor.memory.version != version and not may_change:
             raise RuntimeError(
                 "Tensor cached during selective activation checkpoint has been mutated: compute it again (CheckpointPolicy.MUST_RECOMPUTE), or "
                 "say allow_cache_entry_mutation=True"

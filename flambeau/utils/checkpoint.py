@@ -11,6 +11,7 @@ import flambeau
 from flambeau import Tensor
 from flambeau._ops import autocast as casts
 from flambeau._ops.node import AccumulateGrad
+from flambeau._ops.origin import warn
 from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.overriding import Enabled
 from flambeau.autograd import Function
@@ -42,10 +43,14 @@ def checkpoint(
     Example::
 
         >>> x = flambeau.ones(3, requires_grad=True)
-        >>> flambeau.utils.checkpoint.checkpoint(lambda x: (x * 2).exp(), x).sum().backward()
+        >>> flambeau.utils.checkpoint.checkpoint(lambda x: (x * 2).exp(), x, use_reentrant=False).sum().backward()
         >>> x.grad
         tensor([14.7781, 14.7781, 14.7781])
     """
+    if use_reentrant is None:
+        _warn_of_default("checkpoint")
+    elif use_reentrant and not any(isinstance(each, Tensor) and each.requires_grad for each in (*args, *kwargs.values())):
+        warn("None of the inputs have requires_grad=True. Gradients will be None, in PyTorch: use_reentrant=False has them.")
     first, second = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
     if not flambeau.is_grad_enabled():
         with first:
@@ -62,6 +67,13 @@ def checkpoint(
     recomputed = _Recompute.apply(call, tuple(map(_plain, results)), *inputs)
     recomputed = tuple([old._with(new) if isinstance(old, ComposedTensor) else new for old, new in zip(results, recomputed)])
     return recomputed if isinstance(outputs, tuple) else recomputed[0]
+
+
+def _warn_of_default(name: str) -> None:
+    warn(
+        f"torch.utils.checkpoint.{name}: the use_reentrant parameter should be passed explicitly. use_reentrant=False is recommended, and what you get "
+        "here in either case."
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -152,6 +164,9 @@ class _Recompute(Function):
 
 def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **options: Any) -> Any:
     """Apply the functions (or the modules of a ``Sequential``) in turn, in segments of which all but the last are checkpoints."""
+    if use_reentrant is None:
+        _warn_of_default("checkpoint_sequential")
+        use_reentrant = False
     steps = list(functions.children()) if isinstance(functions, flambeau.nn.Sequential) else list(functions)
     size = len(steps) // segments
     if size == 0:

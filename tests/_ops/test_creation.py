@@ -19,7 +19,6 @@ from flambeau._ops import creation
         ([3.5e38, 1.0], "float32"),
         ([0, -1, 2**63 - 1, -(2**63)], "int64"),
         ([0, -1, 2**31 - 1], "int32"),
-        ([2**31, 1], "int32"),
         ([True, False], "bool"),
         ([1, 0], "bool"),
         ([1, 2**53 + 1], "float32"),
@@ -55,8 +54,39 @@ def test_the_default_dtype() -> None:
 
 
 def test_integers_that_do_not_fit() -> None:
-    with pytest.raises(RuntimeError, match="64 bits"):
-        flambeau.tensor([2**63])
+    for data in ([2**63], 2**63, -(2**63) - 1, 2**64):
+        with pytest.raises(ValueError, match="64 bits"):
+            flambeau.tensor(data)
+    for data, dtype in (
+        (300, "uint8"),
+        ([300], "uint8"),
+        (-256, "uint8"),
+        ([-129], "int8"),
+        (2**31, "int32"),
+        (300.5, "uint8"),
+        (float("nan"), "int64"),
+    ):
+        with pytest.raises(RuntimeError, match=f"converted to type {dtype} without overflow"):
+            flambeau.tensor(data, dtype=getattr(flambeau, dtype))
+    assert flambeau.tensor([-1, 255], dtype=flambeau.uint8).tolist() == [255, 255]  # as in C
+    assert flambeau.tensor(2**63, dtype=flambeau.uint64).item() == 2**63
+    assert flambeau.tensor([3.7, -1.5], dtype=flambeau.int8).tolist() == [3, -1]
+    with pytest.raises(TypeError, match="must be real number"):
+        flambeau.tensor(1j, dtype=flambeau.float32)
+
+
+def test_tensors_in_lists_are_numbers() -> None:
+    assert flambeau.tensor([flambeau.ones(1), flambeau.zeros(1, 1), 2]).tolist() == [1.0, 0.0, 2.0]
+    with pytest.raises(ValueError, match="only one element tensors"):
+        flambeau.tensor([flambeau.ones(2), flambeau.zeros(2)])
+
+
+def test_what_becomes_an_array_is_one() -> None:
+    class Column:
+        def __array__(self, dtype=None, copy=None):
+            return np.array([1.5, 2.5])
+
+    assert flambeau.tensor(Column()).dtype is flambeau.float64 and flambeau.tensor(Column(), dtype=flambeau.int8).tolist() == [1, 2]
 
 
 def test_a_tensor_is_a_copy() -> None:
@@ -132,10 +162,14 @@ def test_classes_of_python_are_dtypes(given, dtype):
 
 
 def test_lists_of_arrays_have_the_dtype_of_the_arrays() -> None:
-    assert flambeau.tensor([np.array([1.0, 2.0])]).dtype is flambeau.float64
+    with pytest.warns(UserWarning, match="list of numpy.ndarrays is extremely slow"):
+        assert flambeau.tensor([np.array([1.0, 2.0])]).dtype is flambeau.float64
     assert flambeau.tensor([np.float32(1), np.float32(2)]).dtype is flambeau.float32
     assert flambeau.tensor([np.int32(1), np.int32(2)]).dtype is flambeau.int32
-    assert flambeau.tensor([np.float64(1)]).dtype is flambeau.float32  # which is one of Python's numbers
+    for data in ([np.float64(1)], [1.0, np.float64(2)], [[np.float64(1)]], [np.float32(1), np.float64(2)]):
+        assert flambeau.tensor(data).dtype is flambeau.float64
+    for data in ([np.int64(1), 2.0], [np.float32(1), 1], [1, np.float32(1)]):
+        assert flambeau.tensor(data).dtype is flambeau.float32
     assert flambeau.tensor([flambeau.tensor(1.0, dtype=flambeau.float64), 2]).dtype is flambeau.float64
     assert flambeau.tensor([[np.array([1, 2])], [np.array([3.5, 4])]]).tolist() == [[[1.0, 2.0]], [[3.5, 4.0]]]
 

@@ -73,3 +73,9 @@ def test_like_another_tensor_is_what_filling_one_gives(dtype: flambeau.dtype, me
         made = function(like, generator=flambeau.Generator().manual_seed(3))
         filled = fill(flambeau.empty_like(like), generator=flambeau.Generator().manual_seed(3))
         assert made.stride() == like.stride() and flambeau.equal(made, filled)
+
+
+def test_standard_deviations_are_not_negative() -> None:
+    for std in (-1.0, flambeau.tensor([-1.0, 1.0])):
+        with pytest.raises(RuntimeError, match="std >= 0.0"):
+            flambeau.normal(flambeau.zeros(2), std)

@@ -89,3 +89,26 @@ def test_several_elements_are_no_number(kind):
 
 def test_indices_as_often_as_they_are_to_be_repeated():
     assert flambeau.repeat_interleave(flambeau.tensor([1, 0, 2])).tolist() == [0, 2, 2]
+
+
+def test_capsules_are_taken() -> None:
+    x = flambeau.arange(3)
+    taken = flambeau.utils.dlpack.from_dlpack(flambeau.utils.dlpack.to_dlpack(x))
+    taken[0] = 5
+    assert x.tolist() == taken.tolist() == [5, 1, 2]
+
+
+def test_rows_in_reverse_order_and_what_cannot_be_among_them() -> None:
+    assert reversed(flambeau.arange(4).view(2, 2)).tolist() == [[2, 3], [0, 1]] and reversed(flambeau.tensor(1)).item() == 1
+    assert 2 in flambeau.arange(3) and np.int64(2) in flambeau.arange(3) and flambeau.tensor(7) not in flambeau.arange(3)
+    for other in ("a", None, [1]):
+        with pytest.raises(RuntimeError, match="only supports Tensor or scalar"):
+            other in flambeau.arange(3)  # noqa: B015
+
+
+def test_the_data_of_what_requires_grad_is_of_floats() -> None:
+    x = flambeau.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="must be floating point or complex"):
+        x.data = flambeau.zeros(3, dtype=flambeau.int32)
+    x.data = flambeau.zeros(3, dtype=flambeau.float16)
+    assert x.dtype is flambeau.float16 and x.requires_grad

@@ -117,6 +117,6 @@ def test_memory_that_others_see_does_not_grow() -> None:
         with pytest.raises(RuntimeError, match=r"not resizable: its \d+ bytes are shared with a NumPy array, another process"):
             x.resize_(5)
         assert x.tolist() == [1.0, 1.0] and x.resize_(1).tolist() == [1.0]
-    with pytest.raises(RuntimeError, match="not resizable"):
+    with pytest.raises(RuntimeError, match="not resizable"), pytest.warns(UserWarning, match="was resized"):
         flambeau.add(flambeau.ones(5), 1, out=flambeau.from_numpy(np.ones(2, np.float32)))
     assert seen.tolist() == [1.0, 1.0]

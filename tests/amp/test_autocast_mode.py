@@ -109,3 +109,25 @@ def test_custom_functions() -> None:
         result = Product.apply(a)
     result.float().sum().backward()
     assert seen == [True] and a.grad.tolist() == [[4, 4], [4, 4]]
+
+
+def test_what_runs_in_float32() -> None:
+    """Linear algebra, transforms, distances and some pooling run in float32, and products with a vector in what they get."""
+    half = (flambeau.eye(3) + 0.25).bfloat16()
+    image = half[None, None]
+    with flambeau.autocast("cpu"):
+        full = [
+            flambeau.cdist(half, half), flambeau.linalg.inv(half), flambeau.linalg.eigh(half)[0], flambeau.linalg.svdvals(half), flambeau.linalg.cholesky(half),
+            flambeau.linalg.solve(half, half), flambeau.quantile(half, 0.5), flambeau.trace(half), flambeau.fft.fft(half).real,
+            F.grid_sample(image, flambeau.zeros(1, 1, 1, 2).bfloat16(), align_corners=False), F.avg_pool3d(image, 1), F.max_pool3d(image, 1),
+        ]  # fmt: skip
+        matrix, vector = flambeau.ones(2, 2), flambeau.ones(2)
+        kept = [matrix.mv(vector), vector.dot(vector), flambeau.addmv(vector, matrix, vector), flambeau.vdot(vector, vector)]
+        cast = [matrix @ vector, matrix @ matrix, vector @ vector, flambeau.inner(matrix, vector)]
+    assert {each.dtype for each in (*full, *kept)} == {flambeau.float32} and {each.dtype for each in cast} == {flambeau.bfloat16}
+    np.testing.assert_allclose(full[1].numpy(), np.linalg.inv(np.eye(3) + 0.25), rtol=1e-4, atol=1e-5)
+
+
+def test_the_device_that_is_asked_of_by_default_is_cudas() -> None:
+    with flambeau.autocast("cpu"):
+        assert not flambeau.is_autocast_enabled() and flambeau.is_autocast_enabled("cpu")

@@ -37,7 +37,7 @@ def test_an_overflow_skips_the_step() -> None:
 def test_state_and_misuse() -> None:
     weight, optimizer = parts()
     scaler = GradScaler("cpu", init_scale=8.0)
-    with pytest.raises(RuntimeError, match="No inf checks"):
+    with pytest.raises(AssertionError, match="No inf checks"):
         scaler.update()
     scaler.scale([weight.sum()])[0].backward()
     scaler.step(optimizer)
@@ -57,3 +57,9 @@ def test_without_the_device_it_is_disabled() -> None:
     scaler.step(optimizer)
     scaler.update()
     assert not scaler.is_enabled() and weight.tolist() == [0.5, 0.5] and scaler.get_scale() == 1 and scaler.state_dict() == {}
+
+
+def test_a_step_without_gradients_is_refused() -> None:
+    _, optimizer = parts()
+    with pytest.raises(AssertionError, match="No inf checks were recorded for this optimizer"):
+        GradScaler("cpu").step(optimizer)

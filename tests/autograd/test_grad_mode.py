@@ -64,3 +64,79 @@ def test_inference_mode_and_what_is_inside() -> None:
     with flambeau.no_grad(), flambeau.inference_mode(False):
         assert (x * 2).requires_grad
     assert (x * 2).requires_grad
+
+
+def test_what_inference_mode_makes_is_not_written_nor_saved_outside() -> None:
+    shared = flambeau.ones(2)
+    with flambeau.inference_mode():
+        made = [
+            flambeau.ones(2),
+            flambeau.tensor([1.0, 2.0]),
+            flambeau.rand(2),
+            flambeau.randint(5, (2,)).float(),
+            flambeau.empty_strided((2,), (1,)),
+            shared * 2,
+        ]
+        view = shared.view(1, 2)
+        made[0].add_(1).mul_(2)
+        with flambeau.inference_mode(False):
+            assert not (shared * 2).is_inference()
+    assert all(each.is_inference() and each.view(1, 2).is_inference() and each.detach().is_inference() for each in made)
+    assert not view.is_inference() and not made[0].clone().is_inference() and not (made[0] + 1).is_inference()
+    view.add_(1)
+    assert made[0].tolist() == [4.0, 4.0] and shared.tolist() == [2.0, 2.0] and (made[0] + shared).tolist() == [6.0, 6.0]
+    weight = flambeau.ones(2, requires_grad=True)
+    for each in made:
+        for write in (
+            lambda x: x.add_(1),
+            lambda x: x.__setitem__(0, 1),
+            lambda x: x.view(2, 1).zero_(),
+            lambda x: flambeau.add(shared, 1, out=x),
+        ):
+            with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+                write(each)
+        with pytest.raises(RuntimeError, match="MulBackward0 needs one"):
+            each * weight
+        with pytest.raises(RuntimeError, match="requires_grad=True on inference tensor"):
+            each.requires_grad_()
+        with pytest.raises(RuntimeError, match="do not track version counter"):
+            _ = each._version
+        (each + weight).sum().backward()
+        (each.clone() * weight).sum().backward()
+    with flambeau.inference_mode():
+        made[0].add_(1)
+    assert made[0].tolist() == [5.0, 5.0]
+
+
+def test_calls_made_many_times_see_inference_tensors_too() -> None:
+    weight = flambeau.ones(2, requires_grad=True)
+    for _ in range(4):  # native code takes over what was recorded before
+        x = flambeau.ones(2)
+        (x * weight).sum().backward()
+        x.add_(1)
+        with flambeau.inference_mode():
+            y = flambeau.ones(2)
+            y.add_(1)
+            assert (y * 2).is_inference() and y.is_inference() and flambeau.aminmax(y)[0].is_inference()
+        with pytest.raises(RuntimeError, match="cannot be saved for backward"):
+            y * weight
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            y.add_(1)
+
+
+def test_tables_that_inference_mode_has_made_serve_afterwards() -> None:
+    functional = flambeau.nn.functional
+    calls = (
+        lambda x: functional.interpolate(x, scale_factor=1.5, mode="bilinear"), lambda x: functional.pad(x, (1, 2, 1, 1), mode="reflect"),
+        lambda x: functional.avg_pool2d(x, 2), lambda x: functional.adaptive_avg_pool2d(x, 3), lambda x: flambeau.roll(x, (1, 2), (2, 3)),
+        lambda x: functional.fold(functional.unfold(x, 3), (7, 7), 3), lambda x: flambeau.fft.rfft(x).abs(), lambda x: functional.max_pool2d(x, 2),
+        lambda x: functional.interpolate(x, size=5, mode="bicubic"), lambda x: functional.pixel_shuffle(x, 2), lambda x: flambeau.cdist(x, x),
+    )  # fmt: skip
+    for call in calls:
+        with flambeau.inference_mode():
+            first = call(flambeau.ones(1, 4, 7, 7))
+        x = flambeau.ones(1, 4, 7, 7, requires_grad=True)
+        again = call(x)
+        assert again.tolist() == first.tolist()
+        again.sum().backward()
+        assert x.grad is not None and not x.grad.is_inference()

@@ -198,3 +198,9 @@ def test_whole_numbers_are_no_probabilities_and_are_refused_at_the_call():
 def test_only_an_lstm_has_projections(kind):
     with pytest.raises(ValueError, match="only supported for LSTM"):
         kind(2, 4, proj_size=2)
+
+
+def test_logits_and_targets_of_whole_numbers() -> None:
+    with pytest.raises(RuntimeError, match=r"must be floating-point .*target.float"):
+        F.binary_cross_entropy_with_logits(flambeau.ones(2), flambeau.ones(2).long())
+    assert F.binary_cross_entropy_with_logits(flambeau.ones(2), flambeau.ones(2)).item() > 0

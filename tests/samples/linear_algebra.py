@@ -61,7 +61,7 @@ rows(
     cov=lambda f, x: f.cov(x(3, 5)),
     stft=[
         lambda f, x: f.stft(x(2, 40), 8, 3, window=f.hann_window(8), return_complex=True),
-        lambda f, x: f.stft(x(40), 8, 5, 6, center=False, onesided=False, return_complex=True),
+        lambda f, x: f.stft(x(40), 8, 5, 6, f.ones(6), center=False, onesided=False, return_complex=True),
     ],
 )
 rows("F", corrcoef=lambda f, x: f.corrcoef(x(3, 5)))

@@ -47,7 +47,7 @@ def test_the_function_is_called_again_for_its_gradient() -> None:
         return x * scale, x.detach()
 
     x = flambeau.ones(2, requires_grad=True)
-    product, plain = checkpoint(function, x, scale=3.0)
+    product, plain = checkpoint(function, x, scale=3.0, use_reentrant=False)
     assert calls == [3.0] and product.requires_grad and not plain.requires_grad
     assert flambeau.autograd.grad(product.sum(), x)[0].tolist() == [3, 3]
     assert calls == [3.0, 3.0]
@@ -55,9 +55,9 @@ def test_the_function_is_called_again_for_its_gradient() -> None:
 
 def test_without_gradients_it_is_the_plain_call() -> None:
     with flambeau.no_grad():
-        assert checkpoint(lambda x: x + 1, flambeau.ones(1)).tolist() == [2]
+        assert checkpoint(lambda x: x + 1, flambeau.ones(1), use_reentrant=False).tolist() == [2]
     with pytest.raises(ValueError, match="too few for 7 segments"):
-        checkpoint_sequential(network(), 7, flambeau.ones(1, 4))
+        checkpoint_sequential(network(), 7, flambeau.ones(1, 4), use_reentrant=False)
 
 
 def test_a_checkpoint_written_by_hand_finds_its_helpers() -> None:
@@ -77,7 +77,7 @@ def test_the_repetition_is_in_the_region_of_the_call() -> None:
     weight, x = flambeau.randn(64, 64, requires_grad=True), flambeau.randn(8, 64)
 
     def layer(x: flambeau.Tensor) -> flambeau.Tensor:
-        seen.append(flambeau.is_autocast_enabled())
+        seen.append(flambeau.is_autocast_enabled("cpu"))
         return flambeau.tanh(x @ weight)
 
     seen: list[bool] = []
@@ -87,3 +87,14 @@ def test_the_repetition_is_in_the_region_of_the_call() -> None:
 
     assert seen == [True, True, True]
     np.testing.assert_array_equal(weight.grad.numpy(), flambeau.autograd.grad(expected.float().sum(), weight)[0].numpy())
+
+
+def test_what_is_warned_of() -> None:
+    x = flambeau.ones(2, requires_grad=True)
+    with pytest.warns(UserWarning, match="checkpoint: the use_reentrant parameter should be passed explicitly"):
+        checkpoint(flambeau.sin, x)
+    with pytest.warns(UserWarning, match="checkpoint_sequential: the use_reentrant parameter") as seen:
+        checkpoint_sequential([flambeau.sin, flambeau.cos], 2, x)
+    assert len(seen) == 1 and seen[0].filename == __file__
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        checkpoint(flambeau.sin, flambeau.ones(2), use_reentrant=True)

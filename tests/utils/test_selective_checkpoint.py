@@ -58,7 +58,7 @@ def test_a_policy_is_told_which_computation_it_is() -> None:
         return CheckpointPolicy.PREFER_SAVE
 
     x = torch.ones(2, requires_grad=True)
-    checkpoint(lambda x: x.exp(), x, context_fn=partial(create_selective_checkpoint_contexts, policy)).sum().backward()
+    checkpoint(lambda x: x.exp(), x, use_reentrant=False, context_fn=partial(create_selective_checkpoint_contexts, policy)).sum().backward()
     assert seen == [(False, aten.exp.default), (True, aten.exp.default)]
 
 
@@ -68,7 +68,7 @@ def test_what_was_kept_must_not_be_written_over() -> None:
         return y.mul_(2).sin()
 
     x = torch.ones(2, requires_grad=True)
-    result = checkpoint(f, x, context_fn=partial(create_selective_checkpoint_contexts, [aten.exp.default])).sum()
+    result = checkpoint(f, x, use_reentrant=False, context_fn=partial(create_selective_checkpoint_contexts, [aten.exp.default])).sum()
     with pytest.raises(RuntimeError, match="has been mutated"):
         result.backward()
 
@@ -79,7 +79,9 @@ def test_what_cannot_be_kept_says_so() -> None:
     with pytest.raises(TypeError, match="either a function or a list"):
         create_selective_checkpoint_contexts(3)
     x = torch.ones(2, requires_grad=True)
-    result = checkpoint(lambda x: x.exp().sin(), x, context_fn=partial(create_selective_checkpoint_contexts, [aten.exp.default])).sum()
+    result = checkpoint(
+        lambda x: x.exp().sin(), x, use_reentrant=False, context_fn=partial(create_selective_checkpoint_contexts, [aten.exp.default])
+    ).sum()
     result.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="more often in the second computation"):
         result.backward()

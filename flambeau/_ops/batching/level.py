@@ -78,7 +78,7 @@ class Level(Tape):
     def __init__(self, size: int, randomness: str) -> None:
         super().__init__()
         self.outer = outer = LOCAL.tape
-        self.grad, self.inference = outer.grad, outer.inference
+        self.grad, self.fresh = outer.grad, outer.fresh
         self.limit = -1  # passes are not replayed here
         self.size = size
         self.randomness = randomness

@@ -63,7 +63,7 @@ class _State:
 
 
 _FIELDS = {
-    "Tape": ("cursor", "entered", "flushed", "flushing", "grad", "inputs", "limit", "numbers", "replaced", "values"),
+    "Tape": ("cursor", "entered", "flushed", "flushing", "fresh", "grad", "inputs", "limit", "numbers", "replaced", "values"),
     "Record": (
         "differentiable", "latest", "launches", "layouts", "nbytes", "op", "operands", "origin", "parent", "saves", "single", "sizes", "statics",
         "wanted",
@@ -117,7 +117,7 @@ def load(classes: dict[str, type], objects: dict[str, Any], places: dict[str, in
     scratch, cells, block = (ctypes.c_int64 * (2 * SCRATCH_SLOTS))(), (ctypes.c_int64 * 4)(), (ctypes.c_int64 * 6)()
     new_array, set_base = callables.array_functions()
     numbers = {
-        "thread": 0, "tape": 0, "scratch": ctypes.addressof(scratch), "scratch_slots": SCRATCH_SLOTS, "cells": ctypes.addressof(cells),
+        "thread": 0, "tape": 0, "inference": 0, "scratch": ctypes.addressof(scratch), "scratch_slots": SCRATCH_SLOTS, "cells": ctypes.addressof(cells),
         "clock": 6 if sys.platform == "darwin" else 1, "short_time": SHORT_NANOSECONDS, "tuple_items": tuple.__basicsize__,
         "block": ctypes.addressof(block), "new_array": new_array, "set_base": set_base,
     }  # fmt: skip

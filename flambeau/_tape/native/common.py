@@ -29,12 +29,12 @@ def call_all(function, arguments, count):
     return result
 
 
-def fill_storage(storage: NewStorage, buffer, nbytes, tape, slot, state: State):
+def fill_storage(storage: NewStorage, buffer, nbytes, tape, slot, version, state: State):
     storage.buffer = buffer
     storage.nbytes = nbytes
     storage.tape = new(tape)
     storage.slot = PyLong_FromSsize_t(slot)
-    storage.version = PyLong_FromSsize_t(0)
+    storage.version = version
     storage.exported = new(state.false)
     storage.error = new(state.none)
 

@@ -156,7 +156,7 @@ def push_numbers(arguments, count, tape: Tape, state: State):
         index += 1
 
 
-def new_results(record: Record, slot, tape, state: State):
+def new_results(record: Record, slot, tape: Tape, state: State):
     """A tuple of pending tensors that have the slots from ``slot`` on; 0 if there is no memory."""
     count = PyTuple_Size(record.layouts)
     results = PyTuple_New(count)
@@ -169,7 +169,7 @@ def new_results(record: Record, slot, tape, state: State):
             Py_DecRef(tensor)
             Py_DecRef(results)
             return 0
-        fill_storage(storage, new(state.none), new(PyTuple_GetItem(record.sizes, index)), tape, slot + index, state)
+        fill_storage(storage, new(state.none), new(PyTuple_GetItem(record.sizes, index)), tape, slot + index, new(tape.fresh), state)
         fill_tensor(tensor, storage, PyTuple_GetItem(record.layouts, index), state)
         PyTuple_SetItem(results, index, tensor)
         index += 1
@@ -305,6 +305,23 @@ def find(operator: Operator, statics, arguments, count, size, tape: Tape, state:
     return record
 
 
+def may_save(record: Record, arguments, state: State):
+    """Whether nothing that the gradient of a call needs was made in inference mode."""
+    if state.inference == 0:
+        return 1
+    index = 0
+    while index < PyTuple_Size(record.saves):
+        position = PyLong_AsSsize_t(PyTuple_GetItem(record.saves, index))
+        if position >= 0:
+            operand: Tensor = at(arguments + 8 * position)
+            if not is_number(operand, state):
+                storage: Storage = operand.memory
+                if PyLong_AsSsize_t(storage.version) < 0:
+                    return 0
+        index += 1
+    return 1
+
+
 def record(operator: Operator, arguments, count, names):
     native: Native = operator.native
     state: State = PyLong_AsSsize_t(native.address)
@@ -332,7 +349,7 @@ def record(operator: Operator, arguments, count, names):
         tracked = wanted != 0
         if tracked:
             anomaly: Anomaly = state.anomaly
-            known = PyLong_AsSsize_t(record.wanted) == wanted and anomaly.enabled == state.false
+            known = PyLong_AsSsize_t(record.wanted) == wanted and anomaly.enabled == state.false and may_save(record, arguments, state)
     several = 0
     if known and record.single == state.none:
         several = new_results(record, slot, tape, state)
@@ -349,7 +366,7 @@ def record(operator: Operator, arguments, count, names):
         Py_DecRef(result)
         return finish_several(operator, arguments, count, record, several, tracked, tape, state)
     PyList_Append(tape.values, storage)
-    fill_storage(storage, new(state.none), new(record.nbytes), tape, slot, state)
+    fill_storage(storage, new(state.none), new(record.nbytes), tape, slot, new(tape.fresh), state)
     fill_tensor(result, storage, record.single, state)
     if tracked:
         node = gradient(operator, arguments, count, record, result, state)
@@ -366,6 +383,8 @@ def is_plain(target: Tensor, tape: Tape, state: State):
         return 0
     storage: Storage = target.memory
     if storage == 0 or storage.exported != state.false or class_of(target.layout) != state.layout:
+        return 0
+    if state.inference != 0 and PyLong_AsSsize_t(storage.version) < 0 and PyLong_AsSsize_t(tape.fresh) == 0:
         return 0
     if tape.grad != state.false:
         base: Tensor = target.base

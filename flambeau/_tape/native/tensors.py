@@ -21,7 +21,7 @@ def fresh(address, layout: Layout):
         Py_DecRef(tensor)
         Py_DecRef(nbytes)
         return 0
-    fill_storage(storage, buffer, nbytes, state.none, -1, state)
+    fill_storage(storage, buffer, nbytes, state.none, -1, PyLong_FromSsize_t(0), state)
     fill_tensor(tensor, storage, layout, state)
     return tensor
 

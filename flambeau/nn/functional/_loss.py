@@ -239,10 +239,15 @@ def binary_cross_entropy_with_logits(
 
     Raises:
         ValueError: the shapes differ.
+        RuntimeError: the target has a dtype of integers.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.size() != input.size():
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
+    if not target.is_floating_point() and input.is_floating_point():
+        raise RuntimeError(
+            f"binary_cross_entropy_with_logits: the target is {target.dtype}, and must be floating-point as the logits ({input.dtype}) are: target.float()"
+        )
     log_sigmoid = ops.log_sigmoid(input)
     if pos_weight is not None:
         log_sigmoid = ((pos_weight - 1) * target + 1) * log_sigmoid

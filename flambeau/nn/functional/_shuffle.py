@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 import flambeau
+from flambeau._ops.creation import adopt_array
 from flambeau._ops.unfolding import fold_windows, unfold_windows
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import ntuple, shape_text
@@ -145,7 +146,7 @@ def _targets(size: tuple, kernel: tuple, dilation: tuple, padding: tuple, stride
     )
     width = size[1] + 2 * padding[1]
     flat = rows[:, None, :, None] * width + columns[None, :, None, :]
-    return flambeau.tensor(flat.reshape(-1).tolist(), dtype=flambeau.int64)
+    return adopt_array(flat.reshape(-1).astype(numpy.int64))
 
 
 def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:

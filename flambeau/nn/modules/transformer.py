@@ -239,7 +239,7 @@ class TransformerEncoder(Module):
         if not attention.batch_first or attention.num_heads % 2 or attention.in_proj_bias is None or layer.norm1.eps != layer.norm2.eps:
             return False
         tracked = flambeau.is_grad_enabled() and (src.requires_grad or any(each.requires_grad for each in layer.parameters()))
-        return not tracked and not flambeau.is_autocast_enabled()
+        return not tracked and not flambeau.is_autocast_enabled("cpu")
 
 
 class TransformerDecoder(Module):

@@ -45,7 +45,7 @@ class _KeepingTape(Tape):
 
     def __init__(self, outer: Tape) -> None:
         super().__init__()
-        self.grad, self.inference = outer.grad, outer.inference
+        self.grad, self.fresh = outer.grad, outer.fresh
         self.segments: list[_Segment] = []
         self.moves: list[tuple[int, TrieNode, str | None]] = []
         self.sources: dict[int, Storage] = {}

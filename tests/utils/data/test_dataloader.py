@@ -200,4 +200,6 @@ def test_a_loader_can_be_pickled_but_a_pass_cannot():
 
 
 def test_pinning_changes_nothing_on_a_cpu():
-    assert values(DataLoader(range(3), pin_memory=True)) == [[0], [1], [2]]
+    with pytest.warns(UserWarning, match="no accelerator is found"):
+        loader = DataLoader(range(3), pin_memory=True)
+    assert values(loader) == [[0], [1], [2]]

@@ -49,7 +49,7 @@ class Quantize(nn.Module):
 
     def _numbers(self) -> tuple[float, int]:
         """The buffers as numbers, which are looked at when they change."""
-        stamp = (self.scale.memory, self.scale._version, self.zero_point.memory, self.zero_point._version)
+        stamp = (self.scale.memory, self.scale.memory.version, self.zero_point.memory, self.zero_point.memory.version)
         if self._known is None or self._known[0] != stamp:
             self._known = stamp, (float(self.scale), int(self.zero_point))
         return self._known[1]
