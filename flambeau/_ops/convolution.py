@@ -130,21 +130,19 @@ Phase = tuple[int, ...]
 
 
 def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[Phase]:
-    """How one dimension of a transposed convolution falls into phases.
+    """How one dimension of a transposed convolution falls into phases: those that a kernel place reaches.
 
     For each: the first position and how many (every ``stride``-th), the first kernel place and how many (every ``stride / gcd``-th), and the input
     position that the first of both pairs with; it falls by ``dilation / gcd`` with each further kernel place.
     """
     common = gcd(stride, dilation)
     found = []
-    for first in range(min(stride, size)):
-        count = -(-(size - first) // stride)
-        start = next((place for place in range(min(kernel, stride // common)) if (first + padding - place * dilation) % stride == 0), None)
-        places = 0 if start is None else -(-(kernel - start) // (stride // common))
-        found.append(
-            (first, count, start or 0, places, 0 if start is None else (first + padding - start * dilation) // stride, dilation // common)
-        )
-    return found
+    for start in range(min(kernel, stride // common)):
+        first = (start * dilation - padding) % stride
+        if first < size:
+            count, places = -(-(size - first) // stride), -(-(kernel - start) // (stride // common))
+            found.append((first, count, start, places, (first + padding - start * dilation) // stride, dilation // common))
+    return sorted(found)
 
 
 def _lower_input(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
@@ -166,12 +164,11 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     rank = len(stride)
     per_group = weight.shape[1]
     w = weight.split_axis(0, groups).transpose(1, 2)  # g, d, c, *k
-    every = [_phases(*each) for each in zip(sizes, weight.shape[2:], stride, padding, dilation, strict=True)]
-    dimensions = [[each for each in phases if each[3]] for phases in every]
+    dimensions = [_phases(*each) for each in zip(sizes, weight.shape[2:], stride, padding, dilation, strict=True)]
     dtype = _dtype(operands, layout)
-    steps = [_step(*each) for each in zip(every, sizes, stride, strict=True)]
+    steps = [_step(*each) for each in zip(dimensions, sizes, stride, strict=True)]
     if layout.contiguous and per_group > _FEW_CHANNELS and _are_small(input, stride) and None not in steps:
-        firsts = [phases[0] for phases in every]
+        firsts = [phases[0] for phases in dimensions]
         whole = _phases_together(graph, input, w, stride, dilation, firsts, [each for each in steps if each], dtype)
         return _with_bias(graph, whole.reshape(layout.shape), operands, layout)
     input, innermost = _channels(graph, input, per_group, groups, layout)
@@ -188,7 +185,7 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
         parts.append(_with_bias(graph, correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
     # Phases whose lanes are places are put together where places are neighbours: a phase writes all of its vectors there.
     strides = layout.strides if innermost else lay.contiguous(layout.shape, layout.dtype).strides
-    if dimensions == every:
+    if all(len(phases) == min(step, size) for phases, step, size in zip(dimensions, stride, sizes, strict=True)):
         if len(parts) == 1:
             return parts[0]
         whole = graph.empty(parts[0].dtype, layout.shape, strides)
@@ -220,7 +217,7 @@ def _step(phases: list[Phase], size: int, stride: int) -> Phase | None:
     """What each phase of a dimension adds to the one before, if they are alike: as many positions and kernel places, equally far from each other."""
     steps = {tuple(map(sub, after, before)) for before, after in pairwise(phases)} or {(1, 0, 0, 0, 0, 0)}
     step = steps.pop()
-    is_alike = not steps and step[1] == step[3] == 0 and phases[0][3] > 0
+    is_alike = not steps and step[1] == step[3] == 0
     return step if is_alike and len(phases) == stride and stride * phases[0][1] == size else None
 
 

@@ -25,6 +25,7 @@ from flambeau._types.device import CPU, META, is_meta, require_cpu
 from flambeau._types.device import device as Device
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import stored_as
+from flambeau._types.errors import NumberTooLargeError
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype, number_dtype
 from flambeau._types.strided import require_strided, strided
@@ -547,7 +548,7 @@ def _from_data(data: Any, dtype: DType | None) -> Tensor:
     if any(issubclass(kind, int) for kind in kinds) and dtype is dt.int64:
         for value in flat:
             if not -(1 << 63) <= value < (1 << 63):
-                raise RuntimeError(f"Overflow when unpacking long: {value} does not fit into 64 bits")
+                raise NumberTooLargeError(f"Overflow when unpacking long: {value} does not fit into 64 bits")
     array = np.array(flat, dtype=object if dtype.category < dt.FLOAT and float in kinds else None)
     if array.dtype == object:
         array = np.array([int(value) if dtype is not dt.bool else bool(value) for value in flat])

@@ -324,6 +324,8 @@ def native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`group_norm` of an input of ``N * C * HxW`` elements, and the mean and 1 / standard deviation ``(N, group)`` that it used."""
+    if group <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {group}")
     if C % group:
         raise RuntimeError(f"Expected number of channels in input to be divisible by num_groups, but got C={C} and group={group}")
     _check_dtypes("native_group_norm", input.layout, weight=_layout(weight), bias=_layout(bias))

@@ -22,7 +22,7 @@ from flambeau._tape.storage import NoElements, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
 from flambeau._types.device import CPU
 from flambeau._types.dtype import FLOAT
-from flambeau._types.errors import ArgumentError
+from flambeau._types.errors import ArgumentError, NumberTooLargeError
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -548,7 +548,7 @@ def _push(numbers: list, operand: Any) -> None:
         numbers.append(operand.imag)
     else:
         if operand.__class__ is int and not -(1 << 63) <= operand < (1 << 63):
-            raise RuntimeError(f"Overflow when unpacking long: {operand} does not fit into 64 bits")
+            raise NumberTooLargeError(f"Overflow when unpacking long: {operand} does not fit into 64 bits")
         numbers.append(operand)
 
 

@@ -24,9 +24,9 @@ import numpy as np
 
 from flambeau._tape.storage import TensorBase
 from flambeau._types.device import device as Device
+from flambeau._types.dtype import FLOAT, of_python
 from flambeau._types.dtype import dtype as DType
-from flambeau._types.dtype import of_python
-from flambeau._types.errors import ArgumentError
+from flambeau._types.errors import ArgumentError, OutOfMemoryError, TensorAsNumberError
 from flambeau._types.symbolic import SymInt
 
 
@@ -48,11 +48,15 @@ def _may_be_due(error: BaseException | None) -> bool:
 
 
 def _is_int(value: Any) -> bool:
+    if isinstance(value, TensorBase):
+        return _is_number(value) and value.dtype.category < FLOAT
     return not isinstance(value, (bool, np.bool_)) and (isinstance(value, (int, SymInt)) or hasattr(type(value), "__index__"))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, complex, np.generic, TensorBase, SymInt))
+    if isinstance(value, TensorBase):
+        return value.numel() == 1
+    return isinstance(value, (int, float, complex, np.generic, SymInt))
 
 
 def _is_sequence(value: Any) -> bool:
@@ -124,11 +128,12 @@ def _arguments(function: FunctionType, frame: FrameType) -> Iterator[tuple[str, 
             yield name, "", None, value
 
 
-def wrong_argument(function: FunctionType, frame: FrameType) -> str | None:
-    """What is wrong with the first argument that is not what its annotation says, if one is not."""
+def wrong_argument(function: FunctionType, frame: FrameType, numbers_only: bool = False) -> str | None:
+    """What is wrong with the first argument that is not what its annotation says, if one is not; with ``numbers_only`` no tensor is a number."""
     for name, place, annotation, value in _arguments(function, frame):
         kinds = (isinstance(annotation, str) and _kinds(annotation)) or (_kinds(_BY_NAME[name]) if name in _BY_NAME else ())
-        if kinds and not any(fits(value) for _, fits in kinds):
+        is_number = numbers_only and isinstance(value, TensorBase) and not any("Tensor" in shown for shown, _ in kinds)
+        if kinds and (is_number or not any(fits(value) for _, fits in kinds)):
             wanted = " or ".join(shown for shown, _ in kinds if shown != "None")
             return f"{function.__name__}(): argument '{name}'{place} must be {wanted}, not {_shown(value)}"
     return None
@@ -140,6 +145,8 @@ _SHORT = 40
 def _shown(value: Any) -> str:
     """The class of a value; with a number or a word the value itself, and with a sequence the classes of its elements."""
     name = type(value).__name__
+    if isinstance(value, TensorBase):
+        return f"{name} of shape {list(value.shape)} and dtype {value.dtype!r}"
     if isinstance(value, (tuple, list)) and value:
         return f"{name} of {', '.join(dict.fromkeys(type(each).__name__ for each in value))}"
     if type(value) in (bool, int, float, complex, str) and len(repr(value)) <= _SHORT:
@@ -163,8 +170,11 @@ def guard(*functions: Any) -> None:
 
 def _explainer(function: FunctionType) -> Callable[[], None]:
     def explain() -> None:
-        if _may_be_due(sys.exc_info()[1]):
-            wrong = wrong_argument(function, sys._getframe(1))
+        error = sys.exc_info()[1]
+        if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):  # NumPy's, or Python's own, which says nothing
+            raise OutOfMemoryError(str(error) or "Python has no memory left") from None
+        if _may_be_due(error):
+            wrong = wrong_argument(function, sys._getframe(1), isinstance(error, TensorAsNumberError))
             if wrong is not None:
                 raise ArgumentError(wrong) from None
 

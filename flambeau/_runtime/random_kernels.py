@@ -42,7 +42,7 @@ def run(name: str, x: np.ndarray | int, y: np.ndarray | int = 0, a: float = 0.0,
 
 def run_in_python(name: str, x: int, y: int, a: float, b: float, end: int) -> None:
     """Run a kernel on memory at addresses, for positions 0 to ``end``."""
-    _kernel(name)(_ARGUMENTS.pack(x, y, a, b, 0, end))
+    _kernel(name)(_ARGUMENTS.pack(x, y, float(a), float(b), 0, end))  # whose errors are Python's, as in native code
 
 
 run_at: Callable[[str, int, int, float, float, int], None] = run_in_python

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 from flambeau._compiler.prepacking import expected
 from flambeau._tape.cuts import CUTS, LONG
 from flambeau._tape.native import WARM
-from flambeau._tape.storage import Storage, set_flush_readers
+from flambeau._tape.storage import Storage, TensorBase, set_flush_readers
 from flambeau._tape.trie import TRIE, TrieNode
 from flambeau._types.dtype import FLOAT
+from flambeau._types.errors import TensorAsNumberError
+from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
     from flambeau._runtime.allocator import Buffer
@@ -209,8 +211,11 @@ class Tape:
         """Make the trie node of a record that was not seen here before.
 
         Raises:
+            TensorAsNumberError: a static attribute is a tensor, whose bytes would have to be looked at while the program is made.
             Exception: what the operator's shape rule raises.
         """
+        if _holds_tensor(statics):
+            raise TensorAsNumberError(f"{op.name}(): a size, or another number that programs are compiled for, is a tensor: pass its item()")
         layouts = op.infer(tuple(operand[1] for operand in operands), statics)
         node = TrieNode()
         node.op, node.statics, node.operands, node.origin = op, statics, operands, origin
@@ -425,6 +430,12 @@ class Tape:
         if TRIE.size > MAX_TRIE_NODES:
             TRIE.clear()
             self.cursor = TRIE.root
+
+
+def _holds_tensor(static: Any) -> bool:
+    if isinstance(static, Layout):
+        static = static.shape
+    return any(map(_holds_tensor, static)) if isinstance(static, tuple) else isinstance(static, TensorBase)
 
 
 def _keep_launch(cursor: TrieNode, alive: tuple[tuple[int, int], ...], program: Any) -> None:

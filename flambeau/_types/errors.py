@@ -15,6 +15,10 @@ class OutOfMemoryError(RuntimeError, MemoryError):
     """The system has no memory left: a ``RuntimeError``, as PyTorch raises, and the ``MemoryError`` that it is."""
 
 
+class NumberTooLargeError(OverflowError, RuntimeError):
+    """A number does not fit: the ``OverflowError`` of PyTorch's bindings, and the ``RuntimeError`` of where it is converted later."""
+
+
 class LinAlgError(RuntimeError):
     """A matrix has not the property that an algorithm of linear algebra needs: it is singular, or not positive definite."""
 
@@ -27,5 +31,10 @@ class ArgumentError(TypeError, AttributeError):
     """An argument is not what the function takes: the ``TypeError`` of PyTorch's bindings, and the ``AttributeError`` of its functions in Python."""
 
 
-ArgumentError.__name__ = ArgumentError.__qualname__ = "TypeError"  # what its reader knows
-ArgumentError.__module__ = "builtins"
+class TensorAsNumberError(ArgumentError):
+    """A tensor stands where calls are compiled for a number; it is no more than an argument's kind that is wrong."""
+
+
+for _error in (ArgumentError, TensorAsNumberError):
+    _error.__name__ = _error.__qualname__ = "TypeError"  # what its reader knows
+    _error.__module__ = "builtins"

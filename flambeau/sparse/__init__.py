@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau
+from flambeau._ops.refusals import guard
 from flambeau._tensor.tensor import Tensor
 from flambeau.sparse.creation import check_sparse_tensor_invariants, sparse_coo_tensor
 from flambeau.sparse.products import addmm, mm, sampled_addmm
@@ -59,3 +60,5 @@ class _Legacy:
 FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor, IntTensor, LongTensor, ShortTensor, CharTensor, ByteTensor = (
     _Legacy(getattr(flambeau, name)) for name in ("float32", "float64", "float16", "bfloat16", "int32", "int64", "int16", "int8", "uint8")
 )
+
+guard(addmm, log_softmax, mm, sampled_addmm, softmax, spdiags, sum)

@@ -148,3 +148,52 @@ def test_it_is_so_when_classes_are_asked_too():
             X.isclose(2)
         with pytest.raises(TypeError, match=r"block_diag\(\): argument 'tensors' \(position 2\) must be Tensor, not str"):
             flambeau.block_diag(X, "a")
+
+
+NUMBERS = {
+    "elements": (lambda: X.isclose(X, rtol=flambeau.ones(2)), r"argument 'rtol' \(position 3\) must be float, not Tensor of shape \[2\]"),
+    "an offset": (lambda: flambeau.diag_embed(X, offset=flambeau.tensor(1)), r"'offset' \(position 2\) must be int, not Tensor of shape"),
+    "a size": (
+        lambda: F.local_response_norm(X[None, None], flambeau.tensor(2)),
+        r"'size' \(position 2\) must be int, not Tensor of shape \[\] and dtype torch.int64",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), NUMBERS.values(), ids=NUMBERS)
+def test_tensors_in_the_place_of_numbers(call, message):
+    """Their elements would have to be looked at, in the worst case while a program is made."""
+    with pytest.raises(TypeError, match=message):
+        call()
+    assert (X + 1).tolist() == [2, 2, 2]
+
+
+def test_tensors_of_one_element_are_numbers_where_they_can_be():
+    assert X.isclose(X, rtol=flambeau.tensor(0.1)).all() and X.roll(flambeau.tensor(1)).tolist() == [1, 1, 1]
+
+
+def test_too_much_memory_is_one_error_whoever_has_none():
+    for call in (lambda: F.adaptive_avg_pool2d(flambeau.ones(1, 1, 4, 4), (2**40, 2)), lambda: flambeau.empty(2**45).fill_(1).sum().item()):
+        for kind in (RuntimeError, MemoryError):
+            with pytest.raises(kind, match=r"allocate"):
+                call()
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_factors_are_finite(scale):
+    with pytest.raises(RuntimeError, match="scale_factor must be finite numbers"):
+        F.interpolate(flambeau.ones(1, 1, 4, 4), scale_factor=scale)
+
+
+def test_numbers_are_of_64_bits():
+    for kind in (OverflowError, RuntimeError):
+        with pytest.raises(kind, match="does not fit into 64 bits"):
+            flambeau.add(X, X, alpha=2**70)
+    with pytest.raises(OverflowError):
+        X.clone().cauchy_(0, 10**400)
+    with pytest.raises(TypeError):
+        X.clone().cauchy_(1j)
+    with pytest.raises(RuntimeError, match="num groups to be greater than 0"):
+        flambeau.native_group_norm(flambeau.ones(1, 6, 3), None, None, 1, 6, 3, 0, 0.1)
+    with pytest.raises(TypeError, match=r"argument 'a' \(position 1\) must be Tensor, not NoneType"):
+        flambeau.sparse.mm(None, X)

@@ -102,7 +102,11 @@ def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[i
         if any(isinstance(value, SymInt) for value in values):
             raise TypeError("interpolate() needs to know its sizes")
         return tuple(whole(value, "size") for value in values), None
-    return tuple(math.floor(old * factor) for old, factor in zip(input.shape[2:], values)), values
+    try:
+        return tuple(math.floor(old * factor) for old, factor in zip(input.shape[2:], values)), values
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else RuntimeError
+        raise kind(f"interpolate(): scale_factor must be finite numbers, but is {values}") from None
 
 
 def _check_mode(input: Tensor, mode: str, align_corners: bool, antialias: bool) -> None:
