@@ -215,7 +215,9 @@ class Tape:
             Exception: what the operator's shape rule raises.
         """
         if _holds_tensor(statics):
-            raise TensorAsNumberError(f"{op.name}(): a size, or another number that programs are compiled for, is a tensor: pass its item()")
+            raise TensorAsNumberError(
+                f"{op.name}(): a size, or another number that programs are compiled for, is a tensor: pass its item()"
+            )
         layouts = op.infer(tuple(operand[1] for operand in operands), statics)
         node = TrieNode()
         node.op, node.statics, node.operands, node.origin = op, statics, operands, origin
