@@ -57,6 +57,7 @@ from flambeau._ops import (
 from flambeau._ops import locking as locking
 from flambeau._ops import nn as nn
 from flambeau._ops.refusals import guard
+from flambeau._types.promotion import can_cast, promote_types
 
 FAMILIES = (
     activation, attention, calculus, choice, closeness, composing, convolution, copying, counting, creation, dropout, elementwise, embedding, functions, gathering, generators, hashing, indexing, inspecting, joining, linalg, loss, matrix,
@@ -76,3 +77,4 @@ for _family in FAMILIES:
     for _name in _family.PUBLIC:
         globals()[_name] = getattr(_family, _name)
     guard(*[getattr(_family, _name) for _name in (*_family.PUBLIC, *_family.METHODS)])
+guard(can_cast, promote_types)

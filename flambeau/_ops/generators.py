@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,11 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream that belongs to a seed; returns the generator."""
-        self.engine.manual_seed(int(seed))
+        try:
+            number = index(seed)
+        except TypeError:
+            raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}") from None
+        self.engine.manual_seed(number)
         return self
 
     def seed(self) -> int:
@@ -80,7 +85,7 @@ if hasattr(os, "register_at_fork"):
 
 def manual_seed(seed: int) -> Generator:
     """Start the default stream that belongs to a seed; returns the default generator."""
-    return default_generator.manual_seed(seed)
+    return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:

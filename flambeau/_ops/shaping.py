@@ -315,6 +315,9 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The shape that tensors of these shapes have together."""
     from flambeau._tensor.size import Size
 
+    for shape in shapes:
+        if not isinstance(shape, int) and not hasattr(shape, "__iter__"):
+            raise RuntimeError(f"Input shapes should be of type ints, a tuple of ints, or a list of ints, got {shape}")
     return Size(lay.broadcast_shapes(*[(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]))
 
 

@@ -192,6 +192,8 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Run programs on ``count`` threads, the calling one included. Results do not depend on it."""
+    if not hasattr(type(count), "__index__"):
+        raise RuntimeError(f"set_num_threads expects an int, but got {type(count).__name__}")
     if not 1 <= count <= runner.MAX_THREADS:
         raise RuntimeError(f"the number of threads must be from 1 to {runner.MAX_THREADS}, but is {count}")
     with _pool.lock:

@@ -331,6 +331,8 @@ def check_categories(categories: int, samples: int, replacement: bool) -> None:
     """Raise what ``multinomial`` does if so many samples cannot be drawn."""
     if samples <= 0:
         raise RuntimeError(f"cannot sample n_sample <= 0 samples, but got n_sample={samples}")
+    if not categories:
+        raise RuntimeError("there are no categories to sample from: prob_dist.size(-1)=0")
     if not replacement and samples > categories:
         raise RuntimeError(
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement, "

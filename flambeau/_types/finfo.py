@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from flambeau._types import dtype as dt
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.encoding import BYTES
+
+
+def _dtype(name: str, given: Any) -> DType:
+    if not isinstance(given, DType):
+        raise TypeError(f"{name}(): argument 'type' (position 1) must be torch.dtype, not {given.__class__.__name__}")
+    return given
 
 
 class finfo:
@@ -24,7 +31,7 @@ class finfo:
     def __init__(self, type: DType | None = None) -> None:
         from flambeau._types.promotion import get_default_dtype
 
-        of = (type or get_default_dtype()).to_real()
+        of = (get_default_dtype() if type is None else _dtype("finfo", type)).to_real()
         if of.category != dt.FLOAT:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{of!r}'")
         self.dtype = of.name
@@ -58,7 +65,7 @@ class iinfo:
     """
 
     def __init__(self, type: DType) -> None:
-        if type.category != dt.INTEGER:
+        if _dtype("iinfo", type).category != dt.INTEGER:
             raise TypeError(
                 f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'"
                 if type is not dt.bool

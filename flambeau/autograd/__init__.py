@@ -154,7 +154,9 @@ def _gradients(outputs: tuple, grads: Any, targets: tuple, retain: bool, create:
     """The gradients of ``targets``, ``None`` for those that have no part in the outputs."""
     wanted: dict[tuple[Any, int], int] = {}
     for target in targets:
-        if target.node is None:
+        if getattr(target, "node", None) is None:
+            if not hasattr(target, "node"):
+                raise RuntimeError(f"grad(): all inputs have to be Tensors or GradientEdges, but got {type(target).__name__}")
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         wanted.setdefault((target.node, target.output_nr), len(wanted))
     given = (None,) * len(outputs) if grads is None else _tuple(grads)

@@ -24,6 +24,11 @@ def functional_call(
     """Call a module with these tensors in the place of its parameters and buffers (a dictionary, or several)."""
     given = parameter_and_buffer_dicts
     if not isinstance(given, dict):
+        if not isinstance(given, (list, tuple)) or not all(isinstance(each, dict) for each in given):
+            raise ValueError(
+                f"Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got {type(given).__name__}"
+                + (f" of {', '.join(dict.fromkeys(type(each).__name__ for each in given))}" if isinstance(given, (list, tuple)) else "")
+            )
         merged: dict[str, Tensor] = {}
         for each in given:
             repeated = merged.keys() & each.keys()

@@ -9,6 +9,7 @@ import flambeau
 from flambeau._alias import is_ours
 from flambeau._tensor.overriding import disabled_torch_function
 from flambeau._tensor.tensor import Tensor
+from flambeau._types.errors import ArgumentError
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "is_lazy"]
 
@@ -47,7 +48,7 @@ class Parameter(Tensor, metaclass=_ParameterClass):
         if data is None:
             data = flambeau.empty(0)
         elif not isinstance(data, Tensor):
-            raise TypeError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
+            raise ArgumentError(f"Parameter(data) takes a tensor, not {type(data).__name__}: wrap the values in flambeau.tensor(...)")
         if cls is Parameter and not type.__instancecheck__(Parameter, data) and _is_of_a_user(type(data)):
             marked: Any = data.detach().requires_grad_(requires_grad)
             marked._is_param = marked.memory.weight = True

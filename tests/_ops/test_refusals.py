@@ -197,3 +197,33 @@ def test_numbers_are_of_64_bits():
         flambeau.native_group_norm(flambeau.ones(1, 6, 3), None, None, 1, 6, 3, 0, 0.1)
     with pytest.raises(TypeError, match=r"argument 'a' \(position 1\) must be Tensor, not NoneType"):
         flambeau.sparse.mm(None, X)
+
+
+ELSEWHERE = {
+    "grad": (
+        RuntimeError,
+        lambda: flambeau.autograd.grad(flambeau.ones(1, requires_grad=True).sum(), "a"),
+        "all inputs have to be Tensors",
+    ),
+    "can_cast": (TypeError, lambda: flambeau.can_cast("a", flambeau.float32), r"'from_' \(position 1\) must be torch.dtype, not str"),
+    "promote_types": (TypeError, lambda: flambeau.promote_types(flambeau.int8, 1), r"'type2' \(position 2\) must be torch.dtype, not int"),
+    "finfo": (TypeError, lambda: flambeau.finfo("float32"), r"'type' \(position 1\) must be torch.dtype, not str"),
+    "iinfo": (TypeError, lambda: flambeau.iinfo(8), r"'type' \(position 1\) must be torch.dtype, not int"),
+    "functional_call": (
+        ValueError,
+        lambda: flambeau.func.functional_call(flambeau.nn.ReLU(), 3, X),
+        "or a list/tuple of dicts, but got int",
+    ),
+    "a generator": (RuntimeError, lambda: flambeau.Generator().manual_seed("7"), "manual_seed expected a long, but got str"),
+    "threads": (RuntimeError, lambda: flambeau.set_num_threads(2.5), "expects an int, but got float"),
+    "pad_sequence": (TypeError, lambda: flambeau.nn.utils.rnn.pad_sequence([X, None]), "element 1 in argument 0, but got NoneType"),
+    "a parameter": (AttributeError, lambda: flambeau.nn.Parameter([1.0]), "takes a tensor, not list"),
+    "shapes": (RuntimeError, lambda: flambeau.broadcast_shapes(2.5), "Input shapes should be of type ints"),
+    "no categories": (RuntimeError, lambda: flambeau.multinomial(flambeau.ones(0), 1, True), "no categories"),
+}
+
+
+@pytest.mark.parametrize(("kind", "call", "message"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_arguments_of_other_functions(kind, call, message):
+    with pytest.raises(kind, match=message):
+        call()

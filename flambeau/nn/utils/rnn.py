@@ -225,6 +225,9 @@ def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float
     tensors = list(sequences)
     if not tensors:
         raise RuntimeError("received an empty list of sequences")
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"pad_sequence: expected Tensor as element {i} in argument 0, but got {type(tensor).__name__}")
     rest = tuple(tensors[0].shape[1:])
     length = max(tensor.size(0) for tensor in tensors)
     padded = []
