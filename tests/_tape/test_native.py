@@ -312,7 +312,7 @@ def test_an_interrupt_comes_between_calls() -> None:
         handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                signal.setitimer(signal.ITIMER_REAL, 0.01, 0.5)  # again, should it come in a finalizer, whose errors Python ignores
                 while True:
                     total += (x * 2 + 1).sum().item() == 24
         finally:
