@@ -310,9 +310,9 @@ def test_an_interrupt_comes_between_calls() -> None:
         assert (x * 2 + 1).sum().item() == 24 and (x * 2 + 1).tolist() == [3.0] * 8
     for _ in range(20):
         handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
         try:
             with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.01, 0.5)  # again, should it come in a finalizer, whose errors Python ignores
                 while True:
                     total += (x * 2 + 1).sum().item() == 24
         finally:

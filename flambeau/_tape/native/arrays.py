@@ -52,7 +52,7 @@ def shown(storage: Storage, buffer: Buffer, layout: Layout, state: State):
     kind: SizeClass = buffer._class
     if state.tape == 0 or PyThread_get_thread_ident() != state.thread or kind.memory_at == state.none:
         return 0
-    memory = PyObject_CallOneArg(kind.memory_at, buffer.address)
+    memory = call_with(kind.memory_at, buffer.address)
     if memory == 0:
         return 0
     if PyObject_SetAttr(memory, state.buffer_name, buffer) != 0:
