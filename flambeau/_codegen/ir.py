@@ -316,14 +316,9 @@ class Builder:
         return self.value(f"insertelement {operand.type} {operand.text}, {element.type} {element.text}, i64 {lane}", operand.type)
 
     def lane_mask(self, count: Value, width: int) -> Value:
-        """An ``i1`` vector that is true in the lanes below ``count`` (an ``i64``).
-
-        Compared as numbers of 32 bits, as most lanes are: without mask registers other masks would be converted. Negative counts are small.
-        """
-        if width <= 4:
-            return self.compare("slt", constant_vector("i64", range(width)), self.splat(count, width))
-        count = self.cast("trunc", self.intrinsic("smin", count, i64(width)), "i32")
-        return self.compare("slt", constant_vector("i32", range(width)), self.splat(count, width))
+        """An ``i1`` vector that is true in the lanes below ``count`` (an ``i64``)."""
+        lanes = constant_vector("i64", range(width))
+        return self.compare("slt", lanes, self.splat(count, width))
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
