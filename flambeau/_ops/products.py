@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import common_dtype, in_place, int_tuple, into, number
-from flambeau._ops.autocast import STATE, in_float32, low, outside
+from flambeau._ops.autocast import STATE, cast, low, outside
 from flambeau._ops.matrix import ADDMM, BADDBMM, bmm, matmul, mm, require_dimensions, scaled_product
 from flambeau._ops.operator import Operator
-from flambeau._ops.reduction import sum
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 
@@ -138,9 +137,10 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     return into(out, _plus(ADDMM, input, left, right, beta, alpha))
 
 
-@in_float32
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
+    if STATE.dtype is not None:
+        return outside(trace, cast(input, dt.float32))
     if input.layout.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.layout.ndim}")
     return input.diagonal().sum()

@@ -318,6 +318,8 @@ class _Exchanged:
         self.code, self.wrapped = function.__code__, function.__dict__.get("__wrapped__")
         self.raw = FunctionType(self.code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
         self.raw.__kwdefaults__ = function.__kwdefaults__
+        if self.wrapped is not None:
+            self.raw.__wrapped__ = self.wrapped
         template = _asking(len(self.code.co_freevars))
         places: dict[Any, Any] = {"DISPATCH": dispatch, "FUNCTION": public, "RAW": self.raw}
         constants = tuple([places.get(each, each) for each in template.co_consts])

@@ -123,7 +123,7 @@ def test_what_it_is(image):
         lambda x: x[:, 1:3],
         lambda x: x.flip(3),
         lambda x: x.contiguous(memory_format=torch.channels_last),
-        lambda x: x.transpose(0, 1).T,
+        lambda x: x.transpose(0, 1).mT,
         lambda x: x.unsqueeze(0).squeeze(0),
         lambda x: torch.flatten(x, 1),
         lambda x: torch.nn.functional.max_pool2d(x, 2),
