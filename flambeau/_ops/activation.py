@@ -60,7 +60,8 @@ def _maximum_of_zero(graph: Graph, x: Node) -> Node:
 
 def _lower_positive_gate(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     grad, result = operands
-    return graph.where(result > (0 if result.dtype.category < dt.FLOAT else 0.0), grad, graph.constant(0, grad.dtype))
+    zero = 0 if result.dtype.category < dt.FLOAT else 0.0
+    return graph.where(result <= zero, graph.constant(0, grad.dtype), grad)  # NaN lets it through
 
 
 RELU = _activation("relu", _maximum_of_zero, infer=_no_bool)

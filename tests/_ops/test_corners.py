@@ -246,3 +246,9 @@ def test_the_gradient_of_a_direction_lies_across_it(dtype: flambeau.dtype) -> No
     assert (across[:2].imag.abs() <= across[:2].real * 1e-6).all()
     assert (across * size)[:2].real.tolist() == pytest.approx([2**-20] * 2, rel=0.2 if dtype is flambeau.complex64 else 1e-9)
     assert z.grad[2].item() == 0
+
+
+def test_relu_lets_gradients_through_where_it_gives_nan() -> None:
+    x = flambeau.tensor([NAN, -1.0, 0.0, 2.0], requires_grad=True)
+    flambeau.relu(x).backward(flambeau.tensor([3.0, 3.0, 3.0, 3.0]))
+    assert x.grad.tolist() == [3.0, 0.0, 0.0, 3.0]
