@@ -466,9 +466,8 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         return copies.deep_copy(self, memo)
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        return copies.reduced(
-            self, None if type(self) is Tensor else type(self)
-        )  # the name of a plain one's class depends on who asks (``_alias.py``)
+        cls = None if type(self) is Tensor else type(self)  # the name of a plain one's class depends on who asks (``_alias.py``)
+        return copies.reduced(self, cls)
 
     # -- Python's protocols ----------------------------------------------------------------------------------------
 

@@ -173,9 +173,8 @@ def _flops(record: Any) -> int:
     if record.op.name.startswith("_recurrence"):
         rows, weight = (kind for _, kind in record.operands[:2])
         return 2 * rows.shape[0] * math.prod(weight.shape)
-    if record.op.name.startswith(
-        "conv"
-    ):  # each position times the weights that it meets, also those that see padding alone, or that it cuts off
+    if record.op.name.startswith("conv"):
+        # Each position times the weights that it meets, also those that see padding alone, or that it cuts off.
         first, second = (kind for _, kind in record.operands[:2])
         weight = record.layouts[0] if record.op.name == "convolution_weight" else second
         positions = (record.layouts[0] if record.op.name == "convolution" else first).shape
