@@ -445,7 +445,7 @@ def adaptive_avg_pool(input: Tensor, output_size: tuple[int | None, ...]) -> Ten
         input = input.narrow(lead + axis, 0, 0)
     if 0 in wanted:
         return input.reshape((*input.layout.shape[:lead], *wanted))
-    rules = {lead + axis: Rule("sums", *both) for axis, both in enumerate(zip(sizes, wanted, strict=True)) if both[0] != both[1]}
+    rules = tuple((lead + axis, Rule("sums", *both)) for axis, both in enumerate(zip(sizes, wanted, strict=True)) if both[0] != both[1])
     total = resample(FUNCTIONS.cast(input, dtype.compute), rules)  # means of half precision are rounded once
     return FUNCTIONS.cast(total / _counts(sizes, wanted, dtype.compute), dtype)
 
