@@ -110,7 +110,7 @@ class _Signature:
     """What a function takes, as ``(name, kind)``, and gives."""
 
     def __init__(self, function: ast.FunctionDef) -> None:
-        self.parameters = [(each.arg, "float" if _is_float(each) else each.annotation.id) for each in function.args.args]  # type: ignore[union-attr]
+        self.parameters = [(each.arg, "float" if _is_float(each) else each.annotation.id) for each in function.args.args]
         self.result = getattr(function.returns, "id", "float")
 
 
@@ -192,7 +192,7 @@ class _Function(Statements):
     def _of_constant(self, expression: ast.Constant) -> Value:
         if isinstance(expression.value, float):
             return "float", f"0x{struct.unpack('<Q', struct.pack('<d', expression.value))[0]:016X}"
-        return "int", str(int(expression.value))  # type: ignore[arg-type]
+        return "int", str(int(expression.value))
 
     def _of_name(self, expression: ast.Name) -> Value:
         kind = self.kinds[expression.id]
