@@ -46,7 +46,7 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     """``use_deterministic_algorithms`` as a number or word: 0 "default", 1 "warn", 2 "error"."""
     modes = {"default": 0, "warn": 1, "error": 2}
-    mode = modes.get(debug_mode, debug_mode)  # type: ignore[call-overload]
+    mode = modes.get(debug_mode, debug_mode)
     if mode not in modes.values():
         raise RuntimeError(f"invalid value of debug_mode, expected one of `default`, `warn`, `error` or 0, 1, 2, but got {debug_mode!r}")
     use_deterministic_algorithms(mode > 0, warn_only=mode == 1)

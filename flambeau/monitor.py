@@ -63,7 +63,7 @@ class Event:
     """
 
     def __init__(self, name: str, timestamp: datetime, data: Mapping[str, data_value_t]) -> None:
-        self.name, self.timestamp, self.data = name, timestamp, data  # type: ignore[assignment]
+        self.name, self.timestamp, self.data = name, timestamp, data
 
     @property
     def name(self) -> str:

@@ -195,13 +195,13 @@ class Lanes:
     def __ge__(self, other: Lanes | Number) -> Lanes:
         return self._compare("ge", other)
 
-    def __eq__(self, other: Lanes | Number) -> Lanes:  # type: ignore[override]
+    def __eq__(self, other: Lanes | Number) -> Lanes:
         return self._compare("eq", other)
 
-    def __ne__(self, other: Lanes | Number) -> Lanes:  # type: ignore[override]
+    def __ne__(self, other: Lanes | Number) -> Lanes:
         return self._compare("ne", other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __bool__(self) -> bool:
         raise TypeError("lanes have no truth value while code is being written; use select()")

@@ -365,7 +365,7 @@ class Clustering:
             return
         if second.reduced is not None:
             first.reduced = frozenset(mapping[digit] for digit in second.reduced)
-            first.runs = tuple(tuple(mapping[digit] for digit in digits) for digits in second.runs)  # type: ignore[assignment]
+            first.runs = tuple(tuple(mapping[digit] for digit in digits) for digits in second.runs)
         first.nodes = sorted(first.nodes + second.nodes, key=lambda each: each.index)
         for each in second.nodes:
             self.home[each.index] = first

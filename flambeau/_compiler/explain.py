@@ -243,11 +243,11 @@ def _observed(observe: Callable[[CompiledProgram, Run, Callable[[], None]], None
     """
     with _observing:
         execute = CompiledProgram.execute
-        CompiledProgram.execute = lambda program, run: observe(program, run, lambda: execute(program, run))  # type: ignore[method-assign]
+        CompiledProgram.execute = lambda program, run: observe(program, run, lambda: execute(program, run))
         try:
             yield
         finally:
-            CompiledProgram.execute = execute  # type: ignore[method-assign]
+            CompiledProgram.execute = execute
 
 
 class _Steps(list):

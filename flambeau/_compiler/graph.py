@@ -576,7 +576,7 @@ def build(path: Sequence[Any], alive: Sequence[tuple[int, int]]) -> tuple[Graph,
         try:
             results = record.op.lower(graph, operands, record.statics, record.layouts)
         except Exception as error:
-            error.record = record  # type: ignore[attr-defined]  # so that all else is computed
+            error.record = record  # so that all else is computed
             raise
         if isinstance(results, Node):
             results = (results,)

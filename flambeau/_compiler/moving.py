@@ -49,7 +49,7 @@ def widen(nest: Nest, extents: dict[int, int]) -> None:
     while _only_copies(nest):
         row = _row_digit(nest, extents)
         places = [each for each in nest.accesses if each.dtype is not None]
-        itemsize = places[0].dtype.itemsize  # type: ignore[union-attr]
+        itemsize = places[0].dtype.itemsize
         if row is None or (wide := _BITS.get(extents[row] * itemsize)) is None or wide.itemsize > _WIDEST:
             return
         steps = [stride for each in places for digit, stride in each.strides.items() if digit != row and digit in extents]

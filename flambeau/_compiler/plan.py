@@ -375,7 +375,7 @@ class Plan:
                 return
             for name, nbytes in call.temporaries.items():
                 self.temporaries[name, step] = _Temporary(nbytes, step, step)
-            call.buffers = [(position, self._temporary(buffer, step)) for position, buffer in call.buffers]  # type: ignore[misc]
+            call.buffers = [(position, self._temporary(buffer, step)) for position, buffer in call.buffers]
             self._compile(call.name, call.source)
             for source, nbytes, key, *where in call.keeps:
                 self._prepack(source, nbytes, key, call, (nbytes, *where))

@@ -296,7 +296,7 @@ def _blamed(error: Exception, record: Any) -> Exception:
     if record is not None and record.origin is not None and error.args:
         file, line = record.origin
         error.args = (f"{error.args[0]} (in {record.op.name}, called at {file}:{line})", *error.args[1:])
-    error.record = record  # type: ignore[attr-defined]
+    error.record = record
     return error
 
 

@@ -485,6 +485,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "tril": _plain("tril"),
     "triu": _plain("triu"),
     "gather": lambda input, index, dim, name: Call("gather", "default", (input, dim, index)),
+    "index_select": lambda input, index, dim: Call("index_select", "default", (input, dim, index)),
     "scatter_add": _scatter_add,
     "index": lambda input, *indices, axes: Call("index", "Tensor", (input, _spread(indices, axes))),
     "index_put": lambda input, values, *indices, axes, accumulate: Call(

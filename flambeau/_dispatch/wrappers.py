@@ -71,12 +71,12 @@ ALIVE: WeakSet[WrapperStorage] = WeakSet()
 def made(cls: type, layout: Layout, place: Any = CPU, requires_grad: bool = False, held: TensorBase | None = None) -> Any:
     """A tensor of a class with a ``__torch_dispatch__``."""
     tensor = object.__new__(cls)
-    tensor.memory = storage = WrapperStorage(cls, layout, place)  # type: ignore[attr-defined]
+    tensor.memory = storage = WrapperStorage(cls, layout, place)
     storage.fields = tensor.__dict__
     storage.held = held
     _fill(tensor, layout)
     if requires_grad:
-        tensor.node = AccumulateGrad(tensor)  # type: ignore[attr-defined]
+        tensor.node = AccumulateGrad(tensor)
     return tensor
 
 

@@ -49,7 +49,7 @@ class OptimizedModule(Module):
             delattr(self._orig_mod, name)
 
     def __len__(self) -> int:
-        return len(self._orig_mod)  # type: ignore[arg-type]
+        return len(self._orig_mod)
 
     def __bool__(self) -> bool:
         return True

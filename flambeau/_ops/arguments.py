@@ -186,7 +186,7 @@ def whole(value: Any, name: str) -> int:
         TypeError: it is none
     """
     if value.__class__ is int or isinstance(value, SymInt):
-        return value  # type: ignore[return-value]
+        return value
     try:
         return value.__index__()
     except (AttributeError, TypeError):

@@ -34,12 +34,12 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
     """
     if 0 < input.layout.numel <= FEW and input.layout.ndim in (1, 2):
         return _few(input) if as_tuple else into(out, _few(input, rows=True)[0])
-    array = (input.detach() if input.layout.dtype not in dt.NO_NUMPY else truth(input))._array()
+    array = truth(input)._array()  # of bools NumPy finds the places of a million in 2 ms, of numbers in 9
     found = _unravelled(np.flatnonzero(array), array.shape)
     if as_tuple:
         return tuple(_vector(each) for each in found)
-    count = len(found[0])
-    result = _vector(found[0] if array.ndim == 1 else np.array(found[: array.ndim]))
+    count = found.shape[1]
+    result = _vector(found[: array.ndim])
     result.layout = lay.layout((count, array.ndim), (1, count), 0, dt.int64)
     return into(out, result)
 
@@ -75,14 +75,17 @@ def truth(input: Tensor) -> Tensor:
     return (mask if mask.layout.dtype is dt.bool else mask != 0).contiguous()
 
 
-def _unravelled(flat: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Row-major positions as one for each dimension. (A quotient a dimension: NumPy's search of a matrix takes three times as long.)"""
-    found = []
-    for size in reversed(shape[1:]):
-        above = flat // size
-        found.append(flat - above * size)
-        flat = above
-    return [flat, *reversed(found)]
+def _unravelled(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Row-major positions, which rise, as a line of them for each dimension (one for none)."""
+    if len(shape) < 2:
+        return flat[None]
+    found = np.empty((len(shape), len(flat)), np.int64)
+    split, source = places.kernel("split"), flat.ctypes.data
+    for axis in range(len(shape) - 1, 0, -1):
+        above = found[axis - 1].ctypes.data
+        split(source, above, found[axis].ctypes.data, shape[axis], len(flat))
+        source = above
+    return found
 
 
 def _vector(positions: np.ndarray) -> Tensor:

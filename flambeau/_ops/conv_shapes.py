@@ -58,7 +58,7 @@ def padding_sides(sizes: Ints, kernel: Ints, stride: Ints, padding: Ints | str, 
     """``padding`` as what it adds before and after each dimension of an input of ``sizes``."""
     if padding == "same":
         return same_sides(sizes, kernel, stride, dilation)
-    return ((0, 0),) * len(sizes) if padding == "valid" else tuple((pad, pad) for pad in padding)  # type: ignore[misc]
+    return ((0, 0),) * len(sizes) if padding == "valid" else tuple((pad, pad) for pad in padding)
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import apart, into
 from flambeau._ops.operator import Operator
-from flambeau._ops.positions import check_index, check_range, compact, out_of_bounds, places_along, require_tensor, spread, vector_of
+from flambeau._ops.positions import (
+    check_index,
+    check_range,
+    check_room,
+    compact,
+    out_of_bounds,
+    places_along,
+    require_tensor,
+    spread,
+    vector_of,
+)
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import layout as lay
 from flambeau._types.layout import Layout
@@ -54,6 +64,32 @@ def scattered_back(grad: Tensor, input_layout: Layout, index: Tensor, dim: int) 
 GATHER.gradient(input=scattered_back)
 
 
+def _infer_select(operands: tuple, statics: tuple) -> Layout:
+    (source, index), (dim,) = operands, statics
+    result = lay.contiguous((*source.shape[:dim], index.numel, *source.shape[dim + 1 :]), source.dtype)
+    if result.numel:
+        check_room("index_select()", source, dim, index)
+    return result
+
+
+def _lower_select(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    (source, index), (dim,), shape = operands, statics, layouts[0].shape
+    if not layouts[0].numel:
+        return graph.constant(0, source.dtype, shape)
+    source = source.plain
+    size, row = source.shape[dim], tuple(extent if axis == dim else 1 for axis, extent in enumerate(shape))
+    index = check_range(graph, index, size, out_of_bounds("index_select()", dim, size, index.shape))
+    layout, stride = places_along(source.layout, shape, dim)
+    return graph.gather(source, layout, [index.reshape(row).expand(shape)], [stride], sizes=[size])
+
+
+INDEX_SELECT = Operator("index_select", ("input", "index"), ("dim",), infer=_infer_select, lower=_lower_select, keeps_origin=True)
+"""Of a tensor that has dimensions. (A gather needs an index as large as its result, a tensor of its own for each call.)"""
+INDEX_SELECT.gradient(
+    input=lambda grad, input_layout, index, dim: scattered_back(grad, input_layout, spread(index, dim, grad.layout.shape), dim)
+)
+
+
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None) -> Tensor:
     """``out[i][j][k] = input[index[i][j][k]][j][k]`` for ``dim=0``, and alike for the others. Nothing is broadcast.
 
@@ -74,7 +110,10 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     """The slices along ``dim`` at the positions in ``index`` (a vector)."""
     layout = input.layout
     axis = lay.wrap_axis(dim, layout.ndim)
-    places = spread(vector_of("index_select", index), axis, layout.shape)
+    index = vector_of("index_select", index)
+    if out is None and layout.shape:
+        return INDEX_SELECT(input, index, statics=(axis,))
+    places = spread(index, axis, layout.shape)
     if out is None:
         return GATHER(input, places, statics=(axis, "index_select"))
     if out.layout.dtype is not layout.dtype:

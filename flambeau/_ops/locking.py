@@ -29,7 +29,7 @@ def _record_under_lock() -> None:
             return PYTHON_INPLACE(self, target, *operands, statics=statics)
 
     call.__doc__, inplace.__doc__ = PYTHON_CALL.__doc__, PYTHON_INPLACE.__doc__
-    Operator.__call__, Operator.inplace = call, inplace  # type: ignore[method-assign]
+    Operator.__call__, Operator.inplace = call, inplace
     if NATIVE.state is not None:
         NATIVE.state.hold("generic", call)
         NATIVE.state.hold("generic_inplace", inplace)

@@ -36,7 +36,7 @@ _OF_NUMBERS = (AttributeError, IndexError)
 """What shape rules raise that find numbers only, or a number where they look for a layout."""
 
 _new = object.__new__
-_tensor_class: type[Tensor] = TensorBase  # type: ignore[assignment]
+_tensor_class: type[Tensor] = TensorBase
 
 
 def set_tensor_class(cls: type) -> None:

@@ -7,7 +7,9 @@ strided views up, one for each run.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, reduce
+from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -150,32 +152,44 @@ def _infer_fold(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_fold(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """Axis by axis: each run is added to where it was taken from; the sum is rounded once."""
+    """Each run is added to where it was taken from: all axes together if these are rows of memory, or axis by axis; the sum is rounded once."""
     mode, amounts = statics
-    result, order = graph.wide(operands[0]), lay.memory_order(layouts[0])
-    for axis in _padded(amounts):
-        size = layouts[0].shape[axis]
-        result = _fold_axis(graph, result, axis, size, runs(mode, size, *amounts[axis]))
+    source, shape = operands[0], layouts[0].shape
+    found = {axis: runs(mode, shape[axis], *amounts[axis]) for axis in _padded(amounts)}
+    if all(source.strides[axis] > 1 and all(run.step for run in parts) for axis, parts in found.items()):
+        return graph.cast(_fold_axes(graph, source, shape, found), layouts[0].dtype)
+    result, order = graph.wide(source), lay.memory_order(layouts[0])
+    for axis, parts in found.items():
+        result = _fold_axes(graph, result, (*result.shape[:axis], shape[axis], *result.shape[axis + 1 :]), {axis: parts})
         result = graph.finish(result, lay.ordered(result.shape, order, result.dtype))
     return graph.cast(result, layouts[0].dtype)
 
 
-def _fold_axis(graph: Graph, padded: Node, axis: int, size: int, parts: tuple[Run, ...]) -> Node:
-    none = [0] * padded.ndim
-    total = None
-    for run in parts:
-        start, step = (run.target + run.length - 1, -1) if run.step < 0 else (run.target, 1)
-        piece = padded.slice(axis, start, run.length, step)
-        if run.step == 0:
-            piece = piece.sum((axis,), keepdim=True)
-        first = min(run.source, run.source + run.step * (run.length - 1))
-        before, after = none.copy(), none.copy()
-        before[axis], after[axis] = first, size - first - piece.shape[axis]
-        piece = graph.pad(piece, before, after)
-        total = piece if total is None else total + piece
-    if total is None:
-        return graph.constant(0, padded.dtype, (*padded.shape[:axis], size, *padded.shape[axis + 1 :]))
+def _fold_axes(graph: Graph, padded: Node, shape: tuple[int, ...], found: Mapping[int, tuple[Run, ...]]) -> Node:
+    """The sums of runs along axes, that of the first axis inside, of the last outside, as one axis after the other gives them."""
+
+    def summed(axes: Sequence[int], chosen: dict[int, Run]) -> Node:
+        if not axes:
+            return graph.wide(_put_back(graph, padded, shape, chosen))
+        *inner, axis = axes
+        parts = [summed(inner, {axis: run, **chosen}) for run in found[axis]]
+        return reduce(add, parts) if parts else graph.constant(0, padded.dtype.compute, shape)
+
+    total = summed(tuple(found), {})
     return graph.copy(total) if total.kind == "view" else total
+
+
+def _put_back(graph: Graph, padded: Node, shape: tuple[int, ...], chosen: Mapping[int, Run]) -> Node:
+    """One run of each axis in the place that it was taken from, among zeros."""
+    before, after = [0] * len(shape), [0] * len(shape)
+    for axis, run in chosen.items():
+        start, step = (run.target + run.length - 1, -1) if run.step < 0 else (run.target, 1)
+        padded = padded.slice(axis, start, run.length, step)
+        if run.step == 0:
+            padded = padded.sum((axis,), keepdim=True)
+        before[axis] = min(run.source, run.source + run.step * (run.length - 1))
+        after[axis] = shape[axis] - before[axis] - padded.shape[axis]
+    return graph.pad(padded, before, after)
 
 
 FOLD_BORDER = Operator("_pad_border_backward", ("grad_output",), ("mode", "amounts"), infer=_infer_fold, lower=_lower_fold)

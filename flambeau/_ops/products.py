@@ -304,7 +304,7 @@ def _pair(a: Tensor, left: list[str], b: Tensor, right: list[str], later: set[st
         other = other.reshape(*other.layout.shape[: len(batch)], *[1] * len(rows), *other.layout.shape[len(batch) :])
         return spread * other, [*batch, *rows, *columns]
     sizes = [[size.get(label, shape_a.get(label, shape_b.get(label))) for label in group] for group in (batch, rows, inner_labels, columns)]
-    count = [prod(group) for group in sizes]  # type: ignore[arg-type]
+    count = [prod(group) for group in sizes]
     a = a.permute(*[left.index(label) for label in (*batch, *rows, *inner_labels)]).reshape(count[0], count[1], count[2])
     b = b.permute(*[right.index(label) for label in (*batch, *inner_labels, *columns)]).reshape(count[0], count[2], count[3])
     result = bmm(a, b).reshape(*sizes[0], *sizes[1], *sizes[3])

@@ -100,7 +100,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def _kinds(annotation: str) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
     """The kinds that an annotation names, or none, if it names one that is not known."""
     found = [_KINDS.get(part.strip()) for part in annotation.split(" | ")]
-    return () if None in found else tuple(found)  # type: ignore[arg-type]
+    return () if None in found else tuple(found)
 
 
 _BY_NAME = {
@@ -248,7 +248,7 @@ def _entries(table: bytes) -> list[Entry]:
         numbers[-1] = numbers[-1] << 6 | byte & 63
         if not byte & 64:
             numbers.append(0)
-    return [tuple(numbers[at : at + 4]) for at in range(0, len(numbers) - 1, 4)]  # type: ignore[misc]
+    return [tuple(numbers[at : at + 4]) for at in range(0, len(numbers) - 1, 4)]
 
 
 def _packed(entry: Entry) -> bytes:

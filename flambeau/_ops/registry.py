@@ -18,7 +18,7 @@ OPERATORS: dict[str, Operator] = {}
 """Every operator by name."""
 
 _new = object.__new__
-_tensor_class: type[Tensor] = TensorBase  # type: ignore[assignment]
+_tensor_class: type[Tensor] = TensorBase
 
 
 def set_tensor_class(cls: type) -> None:

@@ -256,28 +256,37 @@ def in_order(sizes: Mapping[int, tuple[int, int]]) -> list[int]:
     return list(min(permutations(sorted(sizes, reverse=True)), key=work))
 
 
-def _ordered(rules: Mapping[int, Rule]) -> list[tuple[int, Rule]]:
-    return [(axis, rules[axis]) for axis in in_order({axis: (rule.old, rule.new) for axis, rule in rules.items()})]
+@lru_cache(maxsize=512)
+def _ordered(rules: Rules) -> Rules:
+    by_axis = dict(rules)
+    return tuple((axis, by_axis[axis]) for axis in in_order({axis: (rule.old, rule.new) for axis, rule in rules}))
 
 
-def resample(input: Tensor, rules: Mapping[int, Rule]) -> Tensor:
-    """The tensor resampled along axes, each by its rule. Half precision is rounded once."""
-    if all(rule.kind in NEAREST for rule in rules.values()):
-        return _pick(input, tuple(sorted(rules.items())))
-    return _in_turn(input, tuple(_ordered(rules)), False)
+def resample(input: Tensor, rules: Rules) -> Tensor:
+    """The tensor resampled along axes, which rise, each by its rule. Half precision is rounded once."""
+    if all(rule.kind in NEAREST for _, rule in rules):
+        return _pick(input, rules)
+    return _in_turn(input, _ordered(rules), False)
 
 
 def _in_turn(input: Tensor, order: Rules, is_adjoint: bool) -> Tensor:
     """One axis after the other, in one operator if there are few terms of rows of memory."""
     dtype = input.layout.dtype
     if all(input.layout.strides[axis] > 1 for axis, _ in order):
-        operands = [each for _, rule in order for each in tables(rule, is_adjoint, dtype.compute)]
-        if prod(each.layout.shape[0] for each in operands[1::2]) <= MOST_TOGETHER:
+        operands, terms = _all_tables(order, is_adjoint, dtype.compute)
+        if terms <= MOST_TOGETHER:
             return TOGETHER(input, *operands, statics=(order, is_adjoint))
     result = FUNCTIONS.cast(input, dtype.compute)
     for axis, rule in order:
         result = _along(result, axis, rule, is_adjoint)
     return FUNCTIONS.cast(result, dtype)
+
+
+@lru_cache(maxsize=512)
+def _all_tables(order: Rules, is_adjoint: bool, dtype: DType) -> tuple[list[Tensor], int]:
+    """The tables of axes one after the other, and how many terms an output has in all."""
+    operands = [each for _, rule in order for each in tables(rule, is_adjoint, dtype)]
+    return operands, prod(each.layout.shape[0] for each in operands[1::2])
 
 
 # -- few terms of rows: all axes together --------------------------------------------------------------------------------
@@ -363,10 +372,10 @@ PICK = Operator(
 
 def _pick(input: Tensor, rules: Rules) -> Tensor:
     dtype = dt.float64 if input.layout.dtype is dt.float64 else dt.float32
-    return PICK(input, *(tables(rule, False, dtype)[0] for _, rule in rules), statics=(rules,))
+    return PICK(input, *_all_tables(rules, False, dtype)[0][::2], statics=(rules,))
 
 
-PICK.gradient(input=lambda grad, rules: _in_turn(grad, tuple(reversed(_ordered(dict(rules)))), True))
+PICK.gradient(input=lambda grad, rules: _in_turn(grad, _ordered(rules)[::-1], True))
 
 
 PUBLIC = ()

@@ -119,7 +119,7 @@ ndtri = _function(
 
 def _density(grad: Any, input: Any, other: Any) -> Any:
     """``x^(a - 1) exp(-x) / Gamma(a)``."""
-    return grad * basic.exp((input - 1) * basic.log(other) - other - functions.lgamma(input))  # type: ignore[attr-defined]
+    return grad * basic.exp((input - 1) * basic.log(other) - other - functions.lgamma(input))
 
 
 def _no_derivative(name: str) -> Callable:

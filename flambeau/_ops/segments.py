@@ -71,7 +71,7 @@ def segment_reduce(data: Tensor, reduce: str, *, lengths: Tensor | None = None, 
         offsets = cat([zeros(*leading, 1, dtype=dt.int64, device=data.device), cumsum(lengths, -1)], -1)
     else:
         lengths = diff(given)
-    return _reduced(data, reduce, lengths, offsets, axis, initial)  # type: ignore[arg-type]
+    return _reduced(data, reduce, lengths, offsets, axis, initial)
 
 
 def _check_lengths(lengths: Tensor, size: int) -> None:

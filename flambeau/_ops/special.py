@@ -92,7 +92,7 @@ def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
-    return into(out, POLYGAMMA(input, statics=(n,)) if n else functions.digamma(input))  # type: ignore[attr-defined]
+    return into(out, POLYGAMMA(input, statics=(n,)) if n else functions.digamma(input))
 
 
 FUNCTIONS.polygamma = polygamma
@@ -274,7 +274,7 @@ def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     require_tensor("ldexp", "other", other)
     if other.layout.dtype.category < dt.FLOAT:
         other = other.to(_floating_dtype(input))
-    return into(out, input * functions.exp2(other))  # type: ignore[attr-defined]
+    return into(out, input * functions.exp2(other))
 
 
 def positive(input: Tensor) -> Tensor:
@@ -334,9 +334,9 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = _floating(input)
-    total = functions.lgamma(x)  # type: ignore[attr-defined]
+    total = functions.lgamma(x)
     for j in range(1, p):
-        total = total + functions.lgamma(x - j / 2)  # type: ignore[attr-defined]
+        total = total + functions.lgamma(x - j / 2)
     return into(out, total + p * (p - 1) / 4 * math.log(math.pi))
 
 

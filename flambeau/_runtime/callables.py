@@ -28,7 +28,7 @@ def _definition(name: str, address: int, flags: int) -> Any:
 
 def array_functions() -> tuple[int, int]:
     """Where NumPy's ``PyArray_NewFromDescr`` and ``PyArray_SetBaseObject`` are: entries 94 and 282 of the table that every extension module uses."""
-    core = getattr(numpy, "_core", None) or numpy.core  # type: ignore[attr-defined,unused-ignore]
+    core = getattr(numpy, "_core", None) or numpy.core
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     table = (ctypes.c_int64 * 283).from_address(pointer(core._multiarray_umath._ARRAY_API, None))

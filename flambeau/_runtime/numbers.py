@@ -12,7 +12,7 @@ sampling, searching), a loop of C is what one would write; this is it, in Python
 
 A parameter is a number (a float, or an ``int``) or the elements of an array of a dtype, which are read as numbers and rounded as they are
 written. A variable is what it is given first. There are ``if``, ``while``, ``for`` over a ``range``, ``break``, ``continue``, ``return``,
-arithmetic (``%`` of integers is C's), comparison, conditional expressions (of one comparison; both values are computed), and calls: of functions
+arithmetic (``%`` and ``//`` of integers are C's), comparison, conditional expressions (of one comparison; both values are computed), and calls: of functions
 of the same text (they return a float unless ``-> int`` says otherwise, and become part of their callers if they are ``@inline``), of the C library,
 ``int`` and ``float``. ``float32`` makes a number one of single precision, and so is what two of them give. Nothing is contracted or
 reassociated: numbers are Python's, to the last bit.
@@ -47,7 +47,7 @@ _KINDS = {"int": "i64", "float": "double", "single": "float"}
 _FLOATS: dict[type, str] = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _INTEGERS: dict[type, str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Mod: "srem", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor", ast.LShift: "shl",
-    ast.RShift: "ashr",
+    ast.RShift: "ashr", ast.FloorDiv: "sdiv",
 }  # fmt: skip
 _ORDER: dict[type, str] = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 _CONVERSIONS = {
@@ -110,7 +110,7 @@ class _Signature:
     """What a function takes, as ``(name, kind)``, and gives."""
 
     def __init__(self, function: ast.FunctionDef) -> None:
-        self.parameters = [(each.arg, "float" if _is_float(each) else each.annotation.id) for each in function.args.args]  # type: ignore[union-attr]
+        self.parameters = [(each.arg, "float" if _is_float(each) else each.annotation.id) for each in function.args.args]
         self.result = getattr(function.returns, "id", "float")
 
 
@@ -192,7 +192,7 @@ class _Function(Statements):
     def _of_constant(self, expression: ast.Constant) -> Value:
         if isinstance(expression.value, float):
             return "float", f"0x{struct.unpack('<Q', struct.pack('<d', expression.value))[0]:016X}"
-        return "int", str(int(expression.value))  # type: ignore[arg-type]
+        return "int", str(int(expression.value))
 
     def _of_name(self, expression: ast.Name) -> Value:
         kind = self.kinds[expression.id]

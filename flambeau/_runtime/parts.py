@@ -66,7 +66,7 @@ def _candidates(text: str) -> Iterator[tuple[int, int]]:
 def _header(text: str) -> dict[str, str]:
     """The constants and declarations that a module starts with, by label."""
     lines = text[: text.find("\ndefine ")].split("\n")
-    return {_LABEL.search(line).group(): line for line in lines if line.startswith(("@", "declare "))}  # type: ignore[union-attr]
+    return {_LABEL.search(line).group(): line for line in lines if line.startswith(("@", "declare "))}
 
 
 def _content(head: str, body: str, header: dict[str, str]) -> str | None:
@@ -81,7 +81,7 @@ def _content(head: str, body: str, header: dict[str, str]) -> str | None:
 
 
 def _label(head: str) -> str:
-    return _LABEL.search(head).group()  # type: ignore[union-attr]
+    return _LABEL.search(head).group()
 
 
 def _signature(head: str) -> str:

@@ -18,6 +18,20 @@ def find(mask: uint8, rows: int64, columns: int64, height: int, width: int) -> i
     return found
 
 
+def split(flat: int64, above: int64, within: int64, size: int, count: int) -> int:
+    """Positions that rise as the number of a row of so many and the place in it. Most have the row of the one before: then nothing is divided."""
+    row = 0
+    begin = 0
+    for i in range(count):
+        place = flat[i]
+        if place >= begin + size:
+            row = place // size
+            begin = row * size
+        above[i] = row
+        within[i] = place - begin
+    return 0
+
+
 def select(mask: uint8, source: element, target: element, count: int) -> int:
     """The elements of a vector where a condition holds, one behind the other; returns how many there are."""
     found = 0

@@ -144,7 +144,7 @@ def reduce_tensor(tensor: Tensor) -> tuple[Callable, tuple]:
     """The function and the arguments that make a tensor like this one again, with no more history than ``requires_grad``."""
     cls = type(tensor)
     if getattr(cls, "keeps_class_as_parameter", False):  # a distributed tensor, which says what to do instead
-        return tensor.__reduce_ex__(2)  # type: ignore[return-value]
+        return tensor.__reduce_ex__(2)
     state = {name: value for name, value in tensor.__dict__.items() if name not in _INTERNAL}
     if cls is not Tensor:
         from flambeau.nn.parameter import Buffer, Parameter
@@ -304,7 +304,7 @@ def get_layout(name: str) -> Kind:
     raise RuntimeError(f"there is no layout {shown(name)}; the file is damaged")
 
 
-_tensor._rebuild_from_type_v2 = _rebuild_from_type_v2  # type: ignore[attr-defined]  # where PyTorch's pickles look for it
+_tensor._rebuild_from_type_v2 = _rebuild_from_type_v2  # where PyTorch's pickles look for it
 
 _REBUILDERS = (
     _rebuild_tensor,

@@ -83,7 +83,7 @@ class TrieNode(dict):
         nodes.reverse()
         return nodes
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
     __eq__ = object.__eq__  # a node is equal to itself alone, whatever its children are
     __ne__ = object.__ne__
 

@@ -295,7 +295,7 @@ def _dlpack(self: Tensor, *, stream: int | None = None, max_version: Any = None,
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     options = {"max_version": max_version, "dl_device": dl_device, "copy": copy, "stream": None if stream == -1 else stream}
     try:
-        return self.numpy().__dlpack__(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+        return self.numpy().__dlpack__(**{name: value for name, value in options.items() if value is not None})
     except TypeError as error:
         raise BufferError(f"Can't export this tensor of {self.dtype} on the device {self.device}: {error}") from error
 

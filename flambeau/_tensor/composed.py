@@ -38,7 +38,7 @@ class ComposedTensor(Tensor):
         return other._elements
 
     @property
-    def memory(self) -> Any:  # type: ignore[override]
+    def memory(self) -> Any:
         raise self._refusal("what was called")
 
     @property
@@ -55,7 +55,7 @@ class ComposedTensor(Tensor):
     # -- autograd --------------------------------------------------------------------------------------------------
 
     @property
-    def node(self) -> Any:  # type: ignore[override]
+    def node(self) -> Any:
         """The gradient node of the values, which is that of the tensor."""
         return self._elements.node
 
@@ -64,7 +64,7 @@ class ComposedTensor(Tensor):
         raise self._refusal("autograd.Function")
 
     @property
-    def output_nr(self) -> int:  # type: ignore[override]
+    def output_nr(self) -> int:
         return self._elements.output_nr
 
     @property

@@ -23,6 +23,6 @@ def is_property(func: Callable) -> bool:
 def name_of(func: Callable) -> str:
     """The name of a function, a method or a property; that of the function for one of Python's operators."""
     if is_property(func):
-        return func.__self__.fget.__name__  # type: ignore[attr-defined]
+        return func.__self__.fget.__name__
     name = getattr(func, "__name__", "")
     return _OPERATORS.get(name, name)

@@ -129,7 +129,7 @@ def is_asked(cls: type) -> bool:
 def _is_left_out(cls: type) -> bool:
     inherited = getattr(getattr(cls, "__torch_function__", None), "__func__", None)
     asks = getattr(cls, "__torch_dispatch__", disabled_torch_dispatch) is not disabled_torch_dispatch
-    return asks and _plain is not None and inherited is _plain.__torch_function__.__func__  # type: ignore[attr-defined]
+    return asks and _plain is not None and inherited is _plain.__torch_function__.__func__
 
 
 _plain: type | None = None

@@ -14,7 +14,7 @@ class QuantizedMethods(TensorBase):
 
     def dequantize(self) -> Any:
         """The tensor as float32."""
-        return self.float()  # type: ignore[attr-defined]
+        return self.float()
 
 
 def _refusing(name: str, text: str) -> Any:

@@ -40,7 +40,7 @@ class Segment:
 
     def __del__(self, close: object = os.close) -> None:
         if hasattr(self, "descriptor"):
-            close(self.descriptor)  # type: ignore[operator]  # the mapping lives on while anybody holds the array
+            close(self.descriptor)  # the mapping lives on while anybody holds the array
 
 
 _segments: WeakKeyDictionary[Storage, Segment] = WeakKeyDictionary()

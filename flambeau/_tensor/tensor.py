@@ -438,7 +438,7 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         """A leaf of a subclass that shares the memory of ``data``."""
         if overriding.is_asked(cls):
             overriding.activate()
-        if cls.__torch_dispatch__ is not overriding.disabled_torch_dispatch:  # type: ignore[attr-defined]
+        if cls.__torch_dispatch__ is not overriding.disabled_torch_dispatch:
             made = FUNCTIONS.wrapper_around(cls, data, requires_grad)
             if made is not None:
                 return made

@@ -23,7 +23,7 @@ class Bernoulli(Binary, ExponentialFamily):
 
     _mean_carrier_measure = 0.0
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.boolean  # type: ignore[assignment]
+    support = constraints.boolean
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:

@@ -38,19 +38,19 @@ class Categorical(ExponentialFamily):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Categorical:
         new = super().expand(batch_shape, _instance)
-        new._num_events = self._num_events  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new._num_events = self._num_events
+        return new
 
     @property
     def _param(self) -> Tensor:
         return self.__dict__["probs"] if "probs" in self.__dict__ else self.logits
 
     @lazy_property
-    def logits(self) -> Tensor:  # type: ignore[no-redef]
+    def logits(self) -> Tensor:
         return probs_to_logits(self.probs)
 
     @lazy_property
-    def probs(self) -> Tensor:  # type: ignore[no-redef]
+    def probs(self) -> Tensor:
         return logits_to_probs(self.logits)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)

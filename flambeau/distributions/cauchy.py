@@ -17,7 +17,7 @@ class Cauchy(Distribution):
     """``1 / (pi scale (1 + ((x - loc) / scale)^2))``; it has no mean and no variance."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:

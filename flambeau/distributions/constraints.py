@@ -63,7 +63,7 @@ class _DependentProperty(property, _Dependent):
         self.is_discrete = is_discrete
         self.event_dim = event_dim
 
-    def __call__(self, function: Callable) -> _DependentProperty:  # type: ignore[override]
+    def __call__(self, function: Callable) -> _DependentProperty:
         return _DependentProperty(function, is_discrete=self.is_discrete, event_dim=self.event_dim)
 
 

@@ -19,7 +19,7 @@ class ContinuousBernoulli(Binary):
     """``C(probs) probs^x (1 - probs)^(1 - x)`` for x in [0, 1]; near ``probs = 1/2`` (``lims``) Taylor series are used."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval  # type: ignore[assignment]
+    support = constraints.unit_interval
     has_rsample = True
 
     def __init__(
@@ -35,11 +35,11 @@ class ContinuousBernoulli(Binary):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> ContinuousBernoulli:
         new = super().expand(batch_shape, _instance)
-        new._lims = self._lims  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new._lims = self._lims
+        return new
 
     @lazy_property
-    def probs(self) -> Tensor:  # type: ignore[no-redef]
+    def probs(self) -> Tensor:
         return clamp_probs(logits_to_probs(self.logits, is_binary=True))
 
     def _stable(self) -> Tensor:

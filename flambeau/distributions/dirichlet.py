@@ -15,7 +15,7 @@ class Dirichlet(ExponentialFamily):
 
     _mean_carrier_measure = 0.0
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
-    support = constraints.simplex  # type: ignore[assignment]
+    support = constraints.simplex
     has_rsample = True
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:

@@ -141,7 +141,7 @@ class Distribution:
         """What an ``expand`` that others wrote fills in: the given instance, or a new one if the class has the constructor of ``cls``."""
         if _instance is not None:
             return _instance
-        if type(self).__init__ is not cls.__init__:  # type: ignore[misc]
+        if type(self).__init__ is not cls.__init__:
             raise NotImplementedError(f"{type(self).__name__} has a constructor of its own, and needs an expand() of its own that fits it")
         return type(self).__new__(type(self))
 

@@ -18,7 +18,7 @@ class FisherSnedecor(Distribution):
     """The ratio of two chi-squared variables, each divided by its degrees of freedom ``df1`` and ``df2``."""
 
     arg_constraints = {"df1": constraints.positive, "df2": constraints.positive}
-    support = constraints.positive  # type: ignore[assignment]
+    support = constraints.positive
     has_rsample = True
 
     def __init__(self, df1: Any, df2: Any, validate_args: bool | None = None) -> None:
@@ -29,8 +29,8 @@ class FisherSnedecor(Distribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> FisherSnedecor:
         new = super().expand(batch_shape, _instance)
-        new._gamma1, new._gamma2 = self._gamma1.expand(batch_shape), self._gamma2.expand(batch_shape)  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new._gamma1, new._gamma2 = self._gamma1.expand(batch_shape), self._gamma2.expand(batch_shape)
+        return new
 
     @property
     def mean(self) -> Tensor:

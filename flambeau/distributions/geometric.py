@@ -18,7 +18,7 @@ class Geometric(Binary):
     """The number of failures before the first success: ``(1 - probs)^k probs``."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.nonnegative_integer  # type: ignore[assignment]
+    support = constraints.nonnegative_integer
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set_chance(probs, logits)

@@ -20,7 +20,7 @@ class Gumbel(TransformedDistribution):
     """``loc - scale log(-log(u))`` of a uniform ``u``: the largest of many samples."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)

@@ -18,7 +18,7 @@ class Kumaraswamy(TransformedDistribution):
     """``(1 - (1 - u)^(1 / concentration0))^(1 / concentration1)`` of a uniform ``u``: like the beta distribution, in closed form."""
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
-    support = constraints.unit_interval  # type: ignore[assignment]
+    support = constraints.unit_interval
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
         self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)

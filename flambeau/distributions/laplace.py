@@ -16,7 +16,7 @@ class Laplace(Distribution):
     """``exp(-|x - loc| / scale) / (2 scale)``."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:

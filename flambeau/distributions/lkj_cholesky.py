@@ -18,7 +18,7 @@ class LKJCholesky(Distribution):
     """``L`` with the probability of ``L L^T`` proportional to ``det(L L^T)^(concentration - 1)``; sampled by the onion method."""
 
     arg_constraints = {"concentration": constraints.positive}
-    support = constraints.corr_cholesky  # type: ignore[assignment]
+    support = constraints.corr_cholesky
 
     def __init__(self, dim: int, concentration: Any = 1.0, validate_args: bool | None = None) -> None:
         if dim < 2:
@@ -33,9 +33,9 @@ class LKJCholesky(Distribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> LKJCholesky:
         new = super().expand(batch_shape, _instance)
-        new.dim = self.dim  # type: ignore[attr-defined]
-        new._beta = self._beta.expand((*batch_shape, self.dim))  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new.dim = self.dim
+        new._beta = self._beta.expand((*batch_shape, self.dim))
+        return new
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with flambeau.no_grad():

@@ -25,7 +25,7 @@ class MultivariateNormal(Distribution):
         "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
         "scale_tril": constraints.lower_cholesky,
     }  # fmt: skip
-    support = constraints.real_vector  # type: ignore[assignment]
+    support = constraints.real_vector
     has_rsample = True
 
     def __init__(
@@ -54,8 +54,8 @@ class MultivariateNormal(Distribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> MultivariateNormal:
         new = super().expand(batch_shape, _instance)
-        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril
+        return new
 
     @lazy_property
     def scale_tril(self) -> Tensor:

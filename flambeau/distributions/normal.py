@@ -22,7 +22,7 @@ class Normal(ExponentialFamily):
 
     _mean_carrier_measure = 0.0
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:

@@ -18,7 +18,7 @@ class LogitRelaxedBernoulli(Binary):
     """The logit of a ``RelaxedBernoulli``."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, temperature: Tensor, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
@@ -28,8 +28,8 @@ class LogitRelaxedBernoulli(Binary):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> LogitRelaxedBernoulli:
         new = super().expand(batch_shape, _instance)
-        new.temperature = self.temperature  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new.temperature = self.temperature
+        return new
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -47,8 +47,8 @@ class RelaxedBernoulli(TransformedDistribution):
     """``sigmoid(logit)``: the lower the temperature, the closer to 0 or 1; with gradients."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval  # type: ignore[assignment]
-    has_rsample = True  # type: ignore[assignment]
+    support = constraints.unit_interval
+    has_rsample = True
 
     def __init__(self, temperature: Tensor, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         super().__init__(LogitRelaxedBernoulli(temperature, probs, logits), SigmoidTransform(), validate_args=validate_args)

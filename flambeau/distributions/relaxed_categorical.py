@@ -19,7 +19,7 @@ class ExpRelaxedCategorical(Distribution):
     """The logarithm of a ``RelaxedOneHotCategorical``."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support = constraints.real_vector  # type: ignore[assignment]
+    support = constraints.real_vector
     has_rsample = True
 
     def __init__(
@@ -62,8 +62,8 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     """``softmax((logits + Gumbel noise) / temperature)``, with gradients."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support = constraints.simplex  # type: ignore[assignment]
-    has_rsample = True  # type: ignore[assignment]
+    support = constraints.simplex
+    has_rsample = True
 
     def __init__(
         self, temperature: Tensor, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None

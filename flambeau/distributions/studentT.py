@@ -18,7 +18,7 @@ class StudentT(Distribution):
     """``loc + scale z sqrt(df / c)`` of a normal ``z`` and a ``c`` of the chi-squared distribution of ``df`` degrees."""
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
@@ -28,8 +28,8 @@ class StudentT(Distribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> StudentT:
         new = super().expand(batch_shape, _instance)
-        new._chi2 = self._chi2.expand(batch_shape)  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new._chi2 = self._chi2.expand(batch_shape)
+        return new
 
     @property
     def mean(self) -> Tensor:

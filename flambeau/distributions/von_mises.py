@@ -17,7 +17,7 @@ class VonMises(Distribution):
     """``exp(concentration cos(x - loc)) / (2 pi I0(concentration))``; samples lie in [-pi, pi)."""
 
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
 
     def __init__(self, loc: Any, concentration: Any, validate_args: bool | None = None) -> None:
         self.loc, self.concentration = broadcast_all(loc, concentration)
@@ -33,7 +33,7 @@ class VonMises(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Tensor:  # type: ignore[override]
+    def variance(self) -> Tensor:
         """The circular variance, ``1 - I1(concentration) / I0(concentration)``."""
         return 1 - flambeau.special.i1e(self.concentration) / flambeau.special.i0e(self.concentration)
 

@@ -18,7 +18,7 @@ class Weibull(TransformedDistribution):
     """``scale e^(1 / concentration)`` of an exponential ``e`` of rate 1."""
 
     arg_constraints = {"scale": constraints.positive, "concentration": constraints.positive}
-    support = constraints.positive  # type: ignore[assignment]
+    support = constraints.positive
 
     def __init__(self, scale: Any, concentration: Any, validate_args: bool | None = None) -> None:
         self.scale, self.concentration = broadcast_all(scale, concentration)

@@ -27,7 +27,7 @@ class Wishart(Distribution):
         "covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky,
         "df": constraints.greater_than(0),
     }  # fmt: skip
-    support = constraints.positive_definite  # type: ignore[assignment]
+    support = constraints.positive_definite
     has_rsample = True
 
     def __init__(
@@ -59,9 +59,9 @@ class Wishart(Distribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Wishart:
         new = super().expand(batch_shape, _instance)
-        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril  # type: ignore[attr-defined]
-        new._chi2 = self._chi2.expand((*batch_shape, self.event_shape[-1]))  # type: ignore[attr-defined]
-        return new  # type: ignore[return-value]
+        new._unbroadcasted_scale_tril = self._unbroadcasted_scale_tril
+        new._chi2 = self._chi2.expand((*batch_shape, self.event_shape[-1]))
+        return new
 
     @lazy_property
     def scale_tril(self) -> Tensor:

@@ -148,4 +148,4 @@ def _operator(name: str, reflected: bool) -> Callable:
 for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow"):
     setattr(_Free, f"__{_name}__", _operator(_name, False))
     setattr(_Free, f"__r{_name}__", _operator(_name, True))
-_Free.__neg__ = lambda self: _computed(operator.neg, (self,))  # type: ignore[attr-defined]
+_Free.__neg__ = lambda self: _computed(operator.neg, (self,))

@@ -272,7 +272,7 @@ class Tracing(TorchFunctionMode, Recorder):
         """A number or anything else about a tensor that is no tensor, for all variants."""
         name = getattr(function, "__name__", "")
         if name == "__get__":
-            name = function.__self__.fget.__name__  # type: ignore[attr-defined]
+            name = function.__self__.fget.__name__
         name = name.partition(".")[0]  # of an operator without its overload
         answers = tuple([self._run(function, args, kwargs, number) for number in range(self.variants)])
         first = answers[0]

@@ -108,7 +108,7 @@ class ExportedProgram:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their paths."""
         for name in self.graph_signature.parameters:
-            yield name, self.state_dict[name]  # type: ignore[misc]
+            yield name, self.state_dict[name]
 
     def parameters(self) -> Iterator[Parameter]:
         """The parameters."""

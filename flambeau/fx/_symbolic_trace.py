@@ -238,11 +238,11 @@ def _parameters_shown(tracer: Tracer) -> Iterator[None]:
         for name in held.get(id(module), ()):
             if module.__dict__.pop(name, None) is not None:  # so that `__getattr__` is asked
                 shown.append((module, name, module._parameters[name]))
-    Module.__getattr__ = getattr_of_module  # type: ignore[method-assign]
+    Module.__getattr__ = getattr_of_module
     try:
         yield
     finally:
-        Module.__getattr__ = found  # type: ignore[method-assign]
+        Module.__getattr__ = found
         for module, name, value in shown:
             module.__dict__[name] = value
 

@@ -82,7 +82,7 @@ class GraphModule(Module):
         linecache.cache[name] = (len(code.src), None, code.src.splitlines(True), name)  # so that a traceback can show its lines
         namespace = dict(code.globals)
         exec(compile(code.src, name, "exec"), namespace)
-        type(self).forward = namespace["forward"]  # type: ignore[method-assign]
+        type(self).forward = namespace["forward"]
         return code
 
     # -- submodules ------------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class _CodeOnlyModule(Module):
 
 def _copy_attr(from_module: Module, to_module: Module, target: str) -> None:
     """Put what a module has at a path at the same path of another."""
-    GraphModule._adopt(to_module, target, fetch(from_module, target))  # type: ignore[arg-type]
+    GraphModule._adopt(to_module, target, fetch(from_module, target))
 
 
 def _rebuild(targets: dict[str, Any], code: str, names: dict[str, Any], class_name: str, training: bool) -> GraphModule:
@@ -190,7 +190,7 @@ def _rebuild(targets: dict[str, Any], code: str, names: dict[str, Any], class_na
     Module.__init__(holder)
     for target, value in targets.items():
         holder._adopt(target, value)
-    type(holder).forward = namespace["forward"]  # type: ignore[method-assign]
+    type(holder).forward = namespace["forward"]
     made = GraphModule(holder, Whole().trace(holder), class_name)
     made.training = training
     return made

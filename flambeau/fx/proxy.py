@@ -193,7 +193,7 @@ class Attribute(Proxy):
         self._node: Node | None = None
 
     @property
-    def node(self) -> Node:  # type: ignore[override]
+    def node(self) -> Node:
         if self._node is None:
             self._node = self.tracer.create_proxy("call_function", getattr, (self.root, self.attr), {}).node
         return self._node
@@ -249,4 +249,4 @@ for _name in (*BINARY, "getitem"):
     setattr(Proxy, f"__{_name.strip('_')}__", _method(_name))
     if _name not in (*UNARY, "getitem", "eq", "ne", "lt", "gt", "le", "ge"):
         setattr(Proxy, f"__r{_name.strip('_')}__", _reflected(_name))
-Proxy.__hash__ = object.__hash__  # type: ignore[method-assign]
+Proxy.__hash__ = object.__hash__

@@ -118,7 +118,7 @@ class _Function(Module):
 
     def __init__(self, function: Callable) -> None:
         super().__init__()
-        self.forward = function  # type: ignore[method-assign]
+        self.forward = function
 
 
 def trace(

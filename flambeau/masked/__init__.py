@@ -208,7 +208,7 @@ def median(input: Tensor, dim: int = -1, *, keepdim: bool = False, dtype: DType 
         return flambeau.where(holds_nan, math.nan, found)
     if mask is None:
         return flambeau.median(input, axis, keepdim).values.to(dtype)
-    if not bool(_mask(input, mask).any(axis).all()):  # type: ignore[union-attr]
+    if not bool(_mask(input, mask).any(axis).all()):
         raise ValueError("masked median expected no fully masked out rows if using dtype that is not floating point")
     return flambeau.nanmedian(_filled(input.to(flambeau.float64), mask, math.nan), axis, keepdim).values.to(dtype)
 

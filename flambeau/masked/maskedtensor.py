@@ -96,17 +96,17 @@ class MaskedTensor(Tensor):
         """The elements, and ``value`` in the place of those that are not there."""
         return flambeau.where(self._there, _data(self), flambeau.scalar_tensor(value, dtype=self.dtype))
 
-    @property  # type: ignore[override]
+    @property
     def grad(self) -> Any:
         """The gradient, which is there where the tensor is."""
         with Disabled():
-            found = Tensor.grad.__get__(self)  # type: ignore[attr-defined]
+            found = Tensor.grad.__get__(self)
         return None if found is None else _masked(_data(found), self._there)
 
     @grad.setter
     def grad(self, value: Any) -> None:
         with Disabled():
-            Tensor.grad.__set__(self, value if value is None else _data(value))  # type: ignore[attr-defined]
+            Tensor.grad.__set__(self, value if value is None else _data(value))
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         return MaskedTensor, (_data(self).detach(), self._there, self.requires_grad)

@@ -176,7 +176,7 @@ def expand_as(self: Tensor, other: Tensor) -> JaggedTensor:
     """The sizes of another tensor, of a dense one as well."""
     if isinstance(self, JaggedTensor):
         return expand(self, tuple(other.layout.shape))
-    return other._with(flambeau.zeros_like(other._elements, dtype=self.dtype)) + self  # type: ignore[attr-defined]
+    return other._with(flambeau.zeros_like(other._elements, dtype=self.dtype)) + self
 
 
 # -- choices ---------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def getitem(self: JaggedTensor, index: Any) -> Any:
         elif isinstance(each, slice):
             result, dim = _sliced(result, dim, each), dim + 1
         elif hasattr(each, "__index__") and not isinstance(each, bool) and not (isinstance(each, Tensor) and each.dim()):
-            result = select(result, dim, int(each))  # type: ignore[assignment]
+            result = select(result, dim, int(each))
         else:
             raise NotImplementedError(f"a nested tensor cannot be indexed with {each!r}; index its pieces (unbind()), or values()")
     return result

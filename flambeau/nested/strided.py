@@ -62,7 +62,7 @@ class StridedNestedTensor(NestedTensor):
     # -- what it is ------------------------------------------------------------------------------------------------
 
     @property
-    def shape(self) -> Any:  # type: ignore[override]
+    def shape(self) -> Any:
         raise RuntimeError(
             "a nested tensor of layout torch.strided has no shape; size(dim) gives the sizes that all pieces share, and unbind() the pieces"
         )

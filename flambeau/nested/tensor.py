@@ -137,7 +137,7 @@ class NestedTensor(ComposedTensor):
     def __reduce_ex__(self, protocol: Any) -> tuple:
         from flambeau.nested.creation import of_parts
 
-        return of_parts, (self.layout.kind, self.parts())  # type: ignore[attr-defined]
+        return of_parts, (self.layout.kind, self.parts())
 
     def __deepcopy__(self, memo: dict) -> Any:
         if id(self) not in memo:

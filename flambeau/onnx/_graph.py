@@ -193,7 +193,7 @@ class Builder:
     def sizes(self, x: Value) -> Value:
         """A vector of all sizes of a tensor."""
         if all(isinstance(size, int) for size in x.shape):
-            return self.integers(*x.shape, name="shape")  # type: ignore[arg-type]
+            return self.integers(*x.shape, name="shape")
         return self("Shape", x, shape=(x.dim,), dtype=flambeau.int64)
 
     def extent(self, size: Size) -> int | Number:

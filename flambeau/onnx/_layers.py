@@ -96,7 +96,7 @@ def _attention(
         raise NotImplementedError("attention whose number of features is not known is exported with a scale only")
     turned = g.transpose(key, [*range(key.dim - 2), key.dim - 1, key.dim - 2])
     scores = g("MatMul", query, turned, shape=(*like.shape[:-2], query.shape[-2], key.shape[-2]))
-    scores = g("Mul", scores, g.number(1 / math.sqrt(width) if scale is None else scale, query.dtype))  # type: ignore[arg-type]
+    scores = g("Mul", scores, g.number(1 / math.sqrt(width) if scale is None else scale, query.dtype))
     if is_causal:
         attn_mask = _causal(g, query, key)
     if attn_mask is not None and attn_mask.dtype is flambeau.bool:
@@ -116,7 +116,7 @@ def _causal(g: Builder, query: Value, key: Value) -> Value:
 
 def _shared_heads(g: Builder, x: Value, heads: Any) -> Value:
     """Each head as often as queries share it."""
-    times = heads // x.shape[-3]  # type: ignore[operator]
+    times = heads // x.shape[-3]
     if times == 1:
         return x
     *lead, own, length, width = x.shape
@@ -275,7 +275,7 @@ def _averaged(g: Builder, x: Value, axis: int, target: int) -> Value:
     """A product with a matrix whose rows average windows."""
     size = x.shape[axis]
     matrix = flambeau.zeros(target, size, dtype=x.dtype)
-    for row, (start, end) in enumerate(_bounds(size, target)):  # type: ignore[arg-type]
+    for row, (start, end) in enumerate(_bounds(size, target)):
         matrix[row, start:end] = 1 / (end - start)
     last = x.dim - 1
     order = [*[each for each in range(x.dim) if each != axis], axis]
@@ -287,7 +287,7 @@ def _averaged(g: Builder, x: Value, axis: int, target: int) -> Value:
 
 def _largest(g: Builder, x: Value, axis: int, target: int) -> Value:
     """The largest of windows, of which short ones have their last element twice."""
-    bounds = _bounds(x.shape[axis], target)  # type: ignore[arg-type]
+    bounds = _bounds(x.shape[axis], target)
     width = max(end - start for start, end in bounds)
     places = flambeau.tensor([[min(start + step, end - 1) for step in range(width)] for start, end in bounds])
     windows = g("Gather", x, g.constant(places), shape=(*x.shape[:axis], target, width, *x.shape[axis + 1 :]), dtype=x.dtype, axis=axis)

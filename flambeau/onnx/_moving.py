@@ -267,7 +267,7 @@ def pad(g: Builder, like: Any, input: Value, pad: Sequence[Any], mode: Any = "co
         cuts = [each if isinstance(each, int) and each < 0 else 0 for each in (before, behind)]
         if any(cuts):
             input = sliced(g, input, axis, -cuts[0], cuts[1] or None)
-            pairs[axis] = tuple(0 if cut else each for cut, each in zip(cuts, (before, behind)))  # type: ignore[assignment]
+            pairs[axis] = tuple(0 if cut else each for cut, each in zip(cuts, (before, behind)))
     if mode == "circular" and g.version < 19:
         return _wrapped(g, input, pairs)
     amounts = g.vector(*[before for before, _ in pairs], *[behind for _, behind in pairs], name="constant")
@@ -315,7 +315,7 @@ def _rows(g: Builder, shape: tuple, h: Any, w: Any, factor: int) -> list[Any]:
 
 @handler("channel_shuffle", "native_channel_shuffle")
 def _channel_shuffle(g: Builder, like: Any, input: Value, groups: int) -> Value:
-    count = input.shape[1] // groups  # type: ignore[operator]
+    count = input.shape[1] // groups
     grouped = g("Reshape", input, g.integers(0, groups, count, -1, name="shape"), shape=(input.shape[0], groups, count, "?"))
     return g.reshape(g.transpose(grouped, [0, 2, 1, 3]), like)
 

@@ -103,7 +103,7 @@ class ONNXProgram:
             model = with_weights_as_inputs(model, include_initializers)
         beside = model.ByteSize() > _LARGEST if external_data is None else external_data
         if beside and is_path(destination):
-            path = os.fspath(destination)  # type: ignore[arg-type]
+            path = os.fspath(destination)
             copied = onnx_module().ModelProto()
             copied.CopyFrom(model)  # saving takes the weights out of the model
             onnx_module().save_model(

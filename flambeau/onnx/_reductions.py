@@ -127,7 +127,7 @@ def flat(g: Builder, input: Value) -> Value:
     if input.dim == 1:
         return input
     sizes = input.shape
-    whole = math.prod(sizes) if all(isinstance(size, int) for size in sizes) else "?"  # type: ignore[arg-type]
+    whole = math.prod(sizes) if all(isinstance(size, int) for size in sizes) else "?"
     return g("Reshape", input, g.integers(-1, name="shape"), shape=(whole,))
 
 

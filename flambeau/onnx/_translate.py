@@ -310,7 +310,7 @@ def unknown_operators(program: ExportedProgram) -> list[Any]:
     """The targets of nodes that have to be replaced by what they are made of."""
     found_targets = {}
     for node in program.graph.nodes:
-        if node.op in ("call_function", "call_method") and isinstance(node.target, (str, Callable)):  # type: ignore[arg-type]
+        if node.op in ("call_function", "call_method") and isinstance(node.target, (str, Callable)):
             name = operator_name(node)
             if found(name, HANDLERS) is None and found(name, MADE_OF) is not None:
                 found_targets[node.target] = found(name, MADE_OF)

@@ -59,7 +59,7 @@ def functional(
 
     step.__name__ = step.__qualname__ = kind.__name__.lower()
     step.__module__ = kind.__module__
-    step.__signature__ = signature  # type: ignore[attr-defined]
+    step.__signature__ = signature
     step.__doc__ = f"One step of :class:`{kind.__name__}` for lists of parameters, their gradients and their states, which change in place."
     return step
 

@@ -33,8 +33,8 @@ class MockedObject:
         return NotImplementedError(f"{self._name} was left out when the package was made (mock), but {operation} of it is needed")
 
 
-def _refusing(operation: str):  # type: ignore[no-untyped-def]
-    def refuse(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+def _refusing(operation: str):
+    def refuse(self, *args, **kwargs):
         raise self._error(operation)
 
     return refuse

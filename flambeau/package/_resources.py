@@ -22,7 +22,7 @@ class ResourceReader(Reader):
         self._records = records
         self._folder = name.replace(".", "/") + "/"
 
-    def open_resource(self, resource: str) -> BinaryIO:  # type: ignore[override]
+    def open_resource(self, resource: str) -> BinaryIO:
         if self._folder + resource not in self._records:
             raise FileNotFoundError(f"{self._records.name} has no file {self._folder}{resource}")
         return io.BytesIO(self._records.read(self._folder + resource))

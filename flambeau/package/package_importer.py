@@ -229,7 +229,7 @@ class PackageImporter(Importer):
 
         unpickler = _Unpickler(io.BytesIO(self.load_binary(package, resource)))
         unpickler.importer = self
-        unpickler.persistent_load = persistent_load  # type: ignore[method-assign]
+        unpickler.persistent_load = persistent_load
         return unpickler.load()
 
     def _storage(self, storage_type: StorageType, key: str, numel: int) -> LoadedStorage:

@@ -333,8 +333,8 @@ def sparse_mask(self: Tensor, mask: SparseTensor) -> SparseTensor:
         )
     if isinstance(mask, SparseCompressed):
         return mask._with(self.to_dense()[tuple(mask.coordinates()._places)])
-    mask = mask.coalesce()  # type: ignore[attr-defined]
-    return mask._with(self.to_dense()[tuple(mask._places)])  # type: ignore[attr-defined]
+    mask = mask.coalesce()
+    return mask._with(self.to_dense()[tuple(mask._places)])
 
 
 def transposed(self: SparseCoo, dim0: int, dim1: int) -> SparseCoo:

@@ -25,7 +25,7 @@ def each(name: str) -> Callable:
     function = getattr(flambeau, name, None) or getattr(flambeau.Tensor, name)
 
     def of_values(self: SparseTensor, *args: Any, **options: Any) -> Any:
-        tensor = self if name in LINEAR or isinstance(self, SparseCompressed) else self.coalesce()  # type: ignore[attr-defined]
+        tensor = self if name in LINEAR or isinstance(self, SparseCompressed) else self.coalesce()
         return tensor._with(function(tensor._elements, *args, **options))
 
     of_values.__name__ = name
@@ -62,7 +62,7 @@ def rsub(self: Any, other: Any, *, alpha: Any = 1) -> Any:
 def _sum(a: SparseTensor, b: SparseTensor) -> Any:
     _same_shape("add", a, b)
     if isinstance(a, SparseCompressed) and isinstance(b, SparseCompressed):
-        return to_sparse(_sum(a.coordinates(), b.coordinates()).coalesce(), layout=a.layout.kind)  # type: ignore[attr-defined]
+        return to_sparse(_sum(a.coordinates(), b.coordinates()).coalesce(), layout=a.layout.kind)
     if not isinstance(a, SparseCoo) or not isinstance(b, SparseCoo) or a.sparse_dim() != b.sparse_dim():
         raise RuntimeError(f"add: expected two tensors of the same layout, got {a.layout!r} and {b.layout!r}")
     dtype = flambeau.promote_types(a.dtype, b.dtype)
@@ -94,7 +94,7 @@ def mul(self: Any, other: Any) -> Any:
         return self._with(self._elements * there)
     _same_shape("mul", self, other)
     if isinstance(self, SparseCompressed):
-        return to_sparse(mul(self.coordinates(), to_sparse(other)).coalesce(), layout=self.layout.kind)  # type: ignore[attr-defined]
+        return to_sparse(mul(self.coordinates(), to_sparse(other)).coalesce(), layout=self.layout.kind)
     return _product(self.coalesce(), to_sparse(other).coalesce())
 
 
@@ -113,7 +113,7 @@ def div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     """A sparse tensor over a number."""
     if not isinstance(self, SparseTensor) or not is_number(other):
         raise RuntimeError("Sparse division requires a divisor that is a number, or a dense tensor with no dimensions")
-    tensor = self if rounding_mode is None or isinstance(self, SparseCompressed) else self.coalesce()  # type: ignore[attr-defined]
+    tensor = self if rounding_mode is None or isinstance(self, SparseCompressed) else self.coalesce()
     return tensor._with(flambeau.div(tensor._elements, other, rounding_mode=rounding_mode))
 
 
@@ -128,7 +128,7 @@ def power(self: Any, exponent: Any) -> Any:
         raise RuntimeError("pow of sparse tensors: expected a sparse base and a number as exponent")
     if not isinstance(exponent, Tensor) and exponent <= 0:
         raise RuntimeError("cannot raise zero to a power of zero or less at the positions that a sparse tensor leaves out; use to_dense()")
-    tensor = self if isinstance(self, SparseCompressed) else self.coalesce()  # type: ignore[attr-defined]
+    tensor = self if isinstance(self, SparseCompressed) else self.coalesce()
     return tensor._with(tensor._elements**exponent)
 
 

@@ -206,7 +206,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> SparseCo
 
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> SparseCoo:
     """Sparse tensors side by side along a new dimension."""
-    return cat([unsqueeze(each, dim) for each in tensors], dim, out=out)  # type: ignore[arg-type]
+    return cat([unsqueeze(each, dim) for each in tensors], dim, out=out)
 
 
 # -- reductions ------------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class SparseTensor(ComposedTensor):
     def __reduce_ex__(self, protocol: Any) -> tuple:
         from flambeau.sparse.creation import of_parts
 
-        return of_parts, (self.layout.kind, self.parts())  # type: ignore[attr-defined]
+        return of_parts, (self.layout.kind, self.parts())
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         from flambeau.sparse.printing import text
@@ -242,7 +242,7 @@ class SparseCompressed(SparseTensor):
 
     @property
     def _kind(self) -> Kind:
-        return self.layout.kind  # type: ignore[attr-defined]
+        return self.layout.kind
 
     def _with(self, values: Tensor) -> SparseCompressed:
         made = SparseCompressed.of(self._kind, self._starts, self._plain, values, self.shape)

@@ -114,7 +114,7 @@ class FlopCounterMode:
                     indent = " " * module.count(".")
                     rows.append((indent + name, _short(flops), f"{flops / total:.2%}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        rows.insert(1, tuple(["-" * width for width in widths]))  # type: ignore[arg-type]
+        rows.insert(1, tuple(["-" * width for width in widths]))
         return "\n".join(f"{name:<{widths[0]}}  {flops:>{widths[1]}}  {share:>{widths[2]}}" for name, flops, share in rows)
 
 
@@ -151,11 +151,11 @@ def _flushes(tape: Tape, before: Callable[[], None]) -> Iterator[None]:
             before()
         flush(self)
 
-    Tape.flush = flush_and_tell  # type: ignore[method-assign]
+    Tape.flush = flush_and_tell
     try:
         yield
     finally:
-        Tape.flush = flush  # type: ignore[method-assign]
+        Tape.flush = flush
 
 
 @contextmanager

@@ -17,7 +17,7 @@ _F = TypeVar("_F", bound=Callable)
 
 def unserializable_hook(f: _F) -> _F:
     """Marks a hook that need not be saved: :func:`warn_if_has_hooks` says nothing of it."""
-    f.__torch_unserializable__ = True  # type: ignore[attr-defined]
+    f.__torch_unserializable__ = True
     return f
 
 

@@ -59,9 +59,9 @@ def image(shape: tuple[int, ...], format: str) -> flambeau.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_against_matrices(kind: str, format: str) -> None:
     for channels, old, new in ((3, (20, 35), (9, 50)), (20, (9, 11), (18, 7)), (2, (40, 3), (41, 3)), (17, (6, 5), (1, 16))):
-        rules = {axis: Rule(kind, *both) for axis, both in zip((2, 3), zip(old, new, strict=True), strict=True)}
+        rules = ((2, Rule(kind, old[0], new[0])), (3, Rule(kind, old[1], new[1])))
         x = image((2, channels, *old), format).requires_grad_()
-        weights = [matrix(rules[axis], dtype=dt.float32) for axis in (2, 3)]
+        weights = [matrix(rule, dtype=dt.float32) for _, rule in rules]
         result = resample(x, rules)
         assert result.stride() == image((2, channels, *new), format).stride() or 1 in new
         wanted = np.einsum("nchw,ih,jw->ncij", x.detach().numpy().astype(np.float64), *weights)
@@ -76,7 +76,7 @@ def test_images_against_matrices(kind: str, format: str) -> None:
 def test_the_same_bits_in_every_format(kind: str) -> None:
     """One axis after the other, and all together."""
     for old, new in (((6, 7), (4, 5)), ((6, 7), (12, 5)), ((4, 5), (9, 3)), ((7, 3), (7, 8))):
-        rules = {axis: Rule(kind, *both) for axis, both in zip((2, 3), zip(old, new, strict=True), strict=True)}
+        rules = ((2, Rule(kind, old[0], new[0])), (3, Rule(kind, old[1], new[1])))
         x = image((2, 5, *old), "contiguous_format")
         x[0, :2] = -0.0
         wanted = resample(x, rules).numpy()
@@ -91,7 +91,7 @@ def test_the_same_bits_in_every_format(kind: str) -> None:
 def test_gradients_of_gradients(kind: str, last: bool) -> None:
     x = flambeau.randn(1, 2, 3, 4, dtype=flambeau.float64)
     x = (x.contiguous(memory_format=flambeau.channels_last) if last else x).requires_grad_()
-    function = lambda x: resample(x, {2: Rule(kind, 3, 5), 3: Rule(kind, 4, 3)})
+    function = lambda x: resample(x, ((2, Rule(kind, 3, 5)), (3, Rule(kind, 4, 3))))
     assert gradcheck(function, (x,)) and gradgradcheck(function, (x,))
 
 
@@ -103,7 +103,7 @@ def test_infinity_reaches_no_further_than_its_windows(dtype: flambeau.dtype, las
         x[..., old // 2] = float("inf")
         x = x.contiguous(memory_format=flambeau.channels_last) if last else x
         rule = Rule(kind, old, new)
-        found = resample(x, {3: rule}).float().numpy()
+        found = resample(x, ((3, rule),)).float().numpy()
         reached = matrix(rule)[:, old // 2] != 0
         assert np.isposinf(found[..., reached]).all() and np.isfinite(found[..., ~reached]).all()
 
@@ -111,7 +111,7 @@ def test_infinity_reaches_no_further_than_its_windows(dtype: flambeau.dtype, las
 @pytest.mark.parametrize("dtype", [flambeau.bfloat16, flambeau.float16])
 def test_half_precision_is_rounded_once(dtype: flambeau.dtype) -> None:
     x = flambeau.randn(2, 3, 9, 11).to(dtype)
-    for rules in ({2: Rule("cubic", 9, 20), 3: Rule("cubic", 11, 7)}, {2: Rule("linear", 9, 20), 3: Rule("linear", 11, 30)}):
+    for rules in (((2, Rule("cubic", 9, 20)), (3, Rule("cubic", 11, 7))), ((2, Rule("linear", 9, 20)), (3, Rule("linear", 11, 30)))):
         assert flambeau.equal(resample(x, rules), resample(x.float(), rules).to(dtype))
 
 

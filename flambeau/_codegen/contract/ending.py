@@ -9,7 +9,7 @@ from flambeau._codegen.contract.bordered import LINE
 from flambeau._codegen.contract.normal import Axis, merged, projected
 from flambeau._codegen.contract.packing import address, are_all, store_lanes
 from flambeau._codegen.contract.stage import Epilogue
-from flambeau._codegen.ir import Builder, Module, Value, constant_vector, i64, vector
+from flambeau._codegen.ir import Builder, Module, Value, constant, constant_vector, i64, vector
 from flambeau._codegen.scalar import registers
 from flambeau._types.dtype import dtype
 
@@ -112,24 +112,34 @@ class _Operand:
 class _Emitter:
     def __init__(self, f: Builder, tile: Tile, ending: Ending, masked: bool) -> None:
         self.f, self.tile, self.ending, self.masked = f, tile, ending, masked
-        self.sums, self.rows, count, operands, row, column = f.parameters
-        kinds, width = ending.kinds, tile.width
-        given = {
+        self.sums, self.rows, self.count, operands, row, column = f.parameters
+        kinds = ending.kinds
+        self.given = {
             name: _Operand(f, operands, number, row, column, kinds.get(name) == "fixed") for number, name in enumerate(ending.operands)
         }
-        self.out = given["out"]
-        self.fixed = {name: registers.load(f, given[name].base, ending.dtypes[name], 1) for name in ending.others if kinds[name] == "fixed"}
-        vectors = range(tile.vectors)
-        self.valid = [f.lane_mask(f.sub(count, v * width), width) for v in vectors]
-        self.offsets = [f.load(f.offset(self.out.columns, v * width, "i64"), vector("i64", width)) for v in vectors]
+        self.out = self.given["out"]
+        self.fixed = {
+            name: registers.load(f, self.given[name].base, ending.dtypes[name], 1) for name in ending.others if kinds[name] == "fixed"
+        }
+        self.offsets = [f.load(f.offset(self.out.columns, v * tile.width, "i64"), vector("i64", tile.width)) for v in range(tile.vectors)]
+
+    def _begin(self, valid: list[Value]) -> None:
+        """Read what all rows share of the operands beside the output, whose lanes that exist are ``valid``."""
+        f, tile, ending = self.f, self.tile, self.ending
+        self.valid = valid
         self.beside = [
             {
-                name: _Beside(f, tile, ending.dtypes[name], kinds[name], given[name], v, self.valid[v])
-                for name in ending.others
-                if kinds[name] != "fixed"
+                name: _Beside(f, tile, ending.dtypes[name], kind, self.given[name], v, valid[v])
+                for name, kind in ending.kinds.items()
+                if kind != "fixed"
             }
-            for v in vectors
+            for v in range(tile.vectors)
         ]
+
+    def _existing(self) -> list[Value]:
+        """The lanes of the columns that exist."""
+        f, width = self.f, self.tile.width
+        return [f.lane_mask(f.sub(self.count, v * width), width) for v in range(self.tile.vectors)]
 
     def _finished(self, row: Value, v: int, run: Value) -> registers.Operand:
         """The value to store in the output; the others are stored."""
@@ -154,19 +164,45 @@ class _Emitter:
     def apart(self) -> None:
         """Store the numbers of a row lane by lane, each vector of columns for itself."""
         f, of = self.f, self.ending.out
+        self._begin(self._existing())
         for v, (offsets, valid) in enumerate(zip(self.offsets, self.valid, strict=True)):
             with f.loop(0, self.rows) as loop:
                 place = address(f, self.out.base, self._row_of_out(loop.index), of)
                 registers.store_strided(f, self._finished(loop.index, v, valid), place, offsets, of, valid)
 
     def runs(self) -> None:
-        """Store neighbours as vectors: the first run of them in each vector of columns, then the next.
-
-        Both vectors of a row go together, as it has one address.
-        """
+        """Store neighbours as vectors: all columns, if those of each vector are neighbours, or else run by run."""
         f, tile, ending = self.f, self.tile, self.ending
         apart = constant_vector("i64", range(0, ending.step * tile.width, ending.step))
         along = [f.sub(each, apart) for each in self.offsets]
+        distances = [f.load(f.offset(self.out.columns, v * tile.width, "i64"), "i64") for v in range(tile.vectors)]
+        whole = f.compare("eq", self.count, tile.lanes)
+        for each, distance in zip(along, distances, strict=True):
+            whole = f.binary("and", whole, are_all(f, f.compare("eq", each, f.splat(distance, tile.width))))
+        with f.when(whole):
+            self._whole(distances)
+        with f.when(f.binary("xor", whole, 1)):
+            self._run_by_run(along)
+
+    def _whole(self, distances: list[Value]) -> None:
+        """Nearly all register tiles are so: they take no masks, and no branch for each vector."""
+        f, tile, ending = self.f, self.tile, self.ending
+        every = constant(vector("i1", tile.width), 1)
+        self._begin([every] * tile.vectors)
+        for each in self.beside:
+            for operand in each.values():
+                operand.start(i64(0))
+        with f.loop(0, self.rows) as loop:
+            row = self._row_of_out(loop.index)
+            for v, distance in enumerate(distances):
+                place = address(f, self.out.base, f.add(row, distance), ending.out)
+                mask = every if ending.step > 1 else None
+                store_lanes(f, tile, self._finished(loop.index, v, every), place, ending.out, mask, ending.step, Value("true", "i1"))
+
+    def _run_by_run(self, along: list[Value]) -> None:
+        """The first run of neighbours in each vector of columns, then the next; both vectors of a row go together, as it has one address."""
+        f, tile, ending = self.f, self.tile, self.ending
+        self._begin(self._existing())
         with f.repeat(self.valid) as runs:
             found = [self._run(v, left, along[v]) for v, left in enumerate(runs.carried)]
             with f.loop(0, self.rows) as loop:

@@ -95,7 +95,7 @@ def _micro(
         start = f.offset(start, given["ss"], tile.element)
     masks = [f.lane_mask(f.sub(given["count"], v * tile.width), tile.width) for v in columns] if masked else []
     chains = _Chains(f, tile, columns, masks, _Left(f, tile, rows, tabled, walk), given["bs"] if walk.b is None else i64(walk.b))
-    if walk.step is None or rows < tile.rows:
+    if (walk.step is None and not tabled) or rows < tile.rows:
         sums = chains.one_by_one(given["b"], given["k"], sums)
     else:
         sums = chains.several(given["b"], given["k"], sums, walk.b, given["ahead"] if asks else None)
@@ -138,7 +138,7 @@ class _Chains:
             row, *rest = together.carried
             if ahead is not None:
                 f.prefetch(f.offset(ahead, together.index, self.tile.element), level=2)
-            if pitch is not None:
+            if pitch is not None and self.tile.has_masks:
                 for place in range(0, _UNROLLED * pitch * self.tile.bytes, _LINE):
                     f.prefetch(f.offset(row, place + _EARLY * pitch * self.tile.bytes, "i8"))
             together.carry(*self._steps(_UNROLLED, row, rest[:moves], rest[moves:]))

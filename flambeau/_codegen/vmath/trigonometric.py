@@ -100,7 +100,7 @@ def sin_cos(x: Lanes) -> tuple[Lanes, Lanes]:
     sin, cos = _sin_cos(high, low)
     even = (n & 1) == 0
     results = [(even.select(sin, cos), n), (even.select(cos, sin), n + 1)]
-    return tuple((result.as_integer() ^ _sign(turns, x)).as_float() for result, turns in results)  # type: ignore[return-value]
+    return tuple((result.as_integer() ^ _sign(turns, x)).as_float() for result, turns in results)
 
 
 def tan(x: Lanes) -> Lanes:

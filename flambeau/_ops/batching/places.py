@@ -83,6 +83,16 @@ def gather(call: Call) -> Tensor:
     return call(_with_axis(call.all(0)), _with_axis(call.all(1)), statics=call.changed(dim=call.dim + 1))
 
 
+def index_select(call: Call) -> Tensor:
+    source, dim = call.all(0), call.dim + 1
+    if not call.held[1]:
+        return call(source, call.values[1], statics=(dim,))
+    places, shape = call.values[1], source.layout.shape
+    count = places.layout.shape[1]
+    places = reshape(places, *(size if axis == 0 else count if axis == dim else 1 for axis, size in enumerate(shape)))
+    return GATHER(source, expand(places, *shape[:dim], count, *shape[dim + 1 :]), statics=(dim, "index_select"))
+
+
 def scatter(call: Call) -> Tensor:
     target, places = _with_axis(call.all(0)), _with_axis(call.all(1))
     source = call.all(2)
@@ -159,6 +169,6 @@ def _added(samples: Tensor) -> Tensor:
 
 
 RULES = {
-    "embedding": embedding, "gather": gather, "index": index, "index_put": index_put, "nll_loss": nll_loss, "scatter": scatter, "scatter_add": scatter,
+    "embedding": embedding, "gather": gather, "index": index, "index_put": index_put, "index_select": index_select, "nll_loss": nll_loss, "scatter": scatter, "scatter_add": scatter,
     "scatter_reduce": scatter, "_nll_loss_backward": nll_loss_backward,
 }  # fmt: skip

@@ -119,11 +119,11 @@ class QuantizedTensor(Tensor):
     base: Any = None
 
     @property
-    def memory(self) -> Any:  # type: ignore[override]
+    def memory(self) -> Any:
         return self._integers.memory
 
     @property
-    def layout(self) -> Layout:  # type: ignore[override]
+    def layout(self) -> Layout:
         found = self._integers.layout
         return lay.layout(found.shape, found.strides, found.offset, self._grid.dtype)
 

@@ -170,7 +170,7 @@ class FullyShardedDataParallel(Module):
         raise AssertionError(NO_COPY)
 
     def __getitem__(self, key: Any) -> Any:
-        return self.module[key]  # type: ignore[index]
+        return self.module[key]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         state, precision = self._state, self.mixed_precision

@@ -74,8 +74,8 @@ def size_based_auto_wrap_policy(
     return is_large and not isinstance(module, tuple(leaves if recurse else excluded))
 
 
-size_based_auto_wrap_policy.EXCLUDE_WRAP_MODULES = {nn.ModuleList, nn.ModuleDict}  # type: ignore[attr-defined]
-size_based_auto_wrap_policy.FORCE_LEAF_MODULES = {nn.MultiheadAttention}  # type: ignore[attr-defined]
+size_based_auto_wrap_policy.EXCLUDE_WRAP_MODULES = {nn.ModuleList, nn.ModuleDict}
+size_based_auto_wrap_policy.FORCE_LEAF_MODULES = {nn.MultiheadAttention}
 
 
 def wrap_parts(module: Module, policy: Any, make: Callable[..., Module], skipped: Callable[[Module], bool]) -> int:

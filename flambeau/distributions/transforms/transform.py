@@ -115,15 +115,15 @@ class _InverseTransform(Transform):
         self._original = transform
 
     @property
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         return self._original.codomain
 
     @property
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         return self._original.domain
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]
+    def bijective(self) -> bool:
         return self._original.bijective
 
     @property
@@ -169,7 +169,7 @@ class ComposeTransform(Transform):
         super().__init__(cache_size=cache_size)
 
     @property
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         if not self.parts:
             return constraints.real
         domain, dims = self.parts[0].domain, self.parts[-1].codomain.event_dim
@@ -178,7 +178,7 @@ class ComposeTransform(Transform):
         return constraints.independent(domain, dims - domain.event_dim) if dims > domain.event_dim else domain
 
     @property
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         if not self.parts:
             return constraints.real
         codomain, dims = self.parts[-1].codomain, self.parts[0].domain.event_dim
@@ -187,7 +187,7 @@ class ComposeTransform(Transform):
         return constraints.independent(codomain, dims - codomain.event_dim) if dims > codomain.event_dim else codomain
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]
+    def bijective(self) -> bool:
         return all(part.bijective for part in self.parts)
 
     @property

@@ -345,10 +345,8 @@ class Interpreter:
         """A named tuple's class."""
         made = self._tuples.get(definition.name)
         if made is None:
-            made = self._tuples[definition.name] = namedtuple(  # type: ignore[misc]
-                definition.name.rpartition(".")[2], list(definition.fields), rename=True
-            )
-            made.torchscript_name = definition.name  # type: ignore[attr-defined]
+            made = self._tuples[definition.name] = namedtuple(definition.name.rpartition(".")[2], list(definition.fields), rename=True)
+            made.torchscript_name = definition.name
         return made
 
     def _message(self, message: str, kind: str = "") -> str:
@@ -402,19 +400,19 @@ def _definition(receiver: Any) -> Class:
 def _get_attribute(receiver: Any, name: str) -> Any:
     """An attribute of what the program may look into; never one of Python's."""
     if isinstance(receiver, Module):
-        return receiver._slot(name)  # type: ignore[operator]
+        return receiver._slot(name)
     if isinstance(receiver, ScriptObject) and name in receiver._fields:
         return receiver._fields[name]
     if isinstance(receiver, EnumMember) and name in ("name", "value"):
         return receiver.name if name == "name" else receiver.value
     if isinstance(receiver, tuple) and name in getattr(receiver, "_fields", ()):
-        return receiver[receiver._fields.index(name)]  # type: ignore[attr-defined]
+        return receiver[receiver._fields.index(name)]
     raise AttributeError(f"a {type(receiver).__name__} has no attribute {name!r} in TorchScript")
 
 
 def _set_attribute(receiver: Any, name: str, value: Any) -> None:
     if isinstance(receiver, Module):
-        receiver._set_slot(name, value)  # type: ignore[operator]
+        receiver._set_slot(name, value)
     elif isinstance(receiver, ScriptObject):
         receiver._fields[name] = value
     else:

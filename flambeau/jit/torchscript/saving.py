@@ -64,7 +64,7 @@ def _pickled(root: Any, storages: pickling.Storages, interpreter: Interpreter) -
         of = interpreter
 
     pickled = io.BytesIO()
-    pickling.dump(root, pickled, SimpleNamespace(__name__=__name__, Pickler=Pickler), _PROTOCOL, identify)  # type: ignore[arg-type]
+    pickling.dump(root, pickled, SimpleNamespace(__name__=__name__, Pickler=Pickler), _PROTOCOL, identify)
     return pickled.getvalue()
 
 

@@ -78,8 +78,8 @@ def _class_names(root: str, paths: list[str]) -> dict[str, str]:
 
 
 def _held(module: Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module._parameters.items()  # type: ignore[misc]
-    yield from module._buffers.items()  # type: ignore[misc]
+    yield from module._parameters.items()
+    yield from module._buffers.items()
 
 
 def _fields(module: Module, path: str, classes: dict[str, str]) -> Iterator[str]:
@@ -110,7 +110,7 @@ def _filled(module: Module, classes: dict[str, str], interpreter: Interpreter, p
     for name, tensor in _held(module):
         made._set_slot(name, tensor)
     for name, inner in module._modules.items():
-        made._set_slot(name, _filled(inner, classes, interpreter, f"{path}.{name}" if path else name))  # type: ignore[arg-type]
+        made._set_slot(name, _filled(inner, classes, interpreter, f"{path}.{name}" if path else name))
     made._set_slot("training", module.training)
     return made
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import flambeau
 from flambeau._ops.arguments import whole
-from flambeau._ops.resampling import Rule, resample
+from flambeau._ops.resampling import Rule, Rules, resample
 from flambeau._tensor.tensor import Tensor
 from flambeau._types.symbolic import SymInt
 from flambeau.nn.functional._pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -55,8 +56,9 @@ def interpolate(
     if mode in _ANY and align_corners is not None:
         raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear")
     align_corners = bool(align_corners)
-    n = input.dim() - 2
-    sizes, scales = _sizes(input, n, size, scale_factor)
+    shape = tuple(input.shape)
+    old = shape[2:]
+    sizes, scales = _sizes(old, size, scale_factor)
     if recompute_scale_factor and size is not None:
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     if recompute_scale_factor or mode == "area":
@@ -64,20 +66,13 @@ def interpolate(
     if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.dim() == 4):
         raise ValueError("Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input")
     _check_mode(input, mode, align_corners, antialias)
-    if any(s < 1 for s in (*sizes, *input.shape[2:])):
-        raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input (spatial size {tuple(input.shape[2:])}) and output {sizes}"
-        )
+    if min(*sizes, *old) < 1:
+        raise RuntimeError(f"Input and output sizes should be greater than 0, but got input (spatial size {old}) and output {sizes}")
     if mode == "area":
-        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[len(old) - 1](input, sizes)
     output = input if input.is_floating_point() else input.to(flambeau.float32)
     kind = ("wide " if antialias else "") + _KINDS[mode]
-    old = tuple(input.shape[2:])
-    rules = {
-        i + 2: Rule(kind, before, after, scale, align_corners)
-        for i, (before, after, scale) in enumerate(zip(old, sizes, scales or (None,) * n))
-    }
-    output = resample(output, rules)
+    output = resample(output, _rules(kind, old, sizes, scales, align_corners))
     if output.dtype == input.dtype:
         return output
     if mode in ("nearest", "nearest-exact"):
@@ -85,8 +80,15 @@ def interpolate(
     return output.round().clamp(0, 255).to(input.dtype)
 
 
-def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+@lru_cache(maxsize=512)
+def _rules(kind: str, old: tuple[int, ...], sizes: tuple[int, ...], scales: tuple[float, ...] | None, align_corners: bool) -> Rules:
+    each_axis = enumerate(zip(old, sizes, scales or (None,) * len(old), strict=True))
+    return tuple((axis + 2, Rule(kind, before, after, scale, align_corners)) for axis, (before, after, scale) in each_axis)
+
+
+def _sizes(old: tuple[int, ...], size: Any, scale_factor: Any) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
     """The output's sizes, and the factors where those were given."""
+    n = len(old)
     if (size is None) == (scale_factor is None):
         raise ValueError(
             "either size or scale_factor should be defined" if size is None else "only one of size or scale_factor should be defined"
@@ -96,14 +98,14 @@ def _sizes(input: Tensor, n: int, size: Any, scale_factor: Any) -> tuple[tuple[i
     if len(values) != n:
         raise ValueError(
             f"Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
-            f"{list(input.shape[2:])} and {what} of {values}. Give one number, or one for each of the {n} dimensions."
+            f"{list(old)} and {what} of {values}. Give one number, or one for each of the {n} dimensions."
         )
     if size is not None:
         if any(isinstance(value, SymInt) for value in values):
             raise TypeError("interpolate() needs to know its sizes")
         return tuple(whole(value, "size") for value in values), None
     try:
-        return tuple(math.floor(old * factor) for old, factor in zip(input.shape[2:], values)), values
+        return tuple(math.floor(before * factor) for before, factor in zip(old, values)), values
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else RuntimeError
         raise kind(f"interpolate(): scale_factor must be finite numbers, but is {values}") from None

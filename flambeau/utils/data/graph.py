@@ -12,7 +12,7 @@ __all__ = ["DataPipe", "DataPipeGraph", "traverse_dps"]
 _PLAIN = {bool, bytes, complex, float, int, str, type(None)}
 
 DataPipe = IterDataPipe | MapDataPipe
-DataPipeGraph = dict[int, tuple[DataPipe, "DataPipeGraph"]]  # type: ignore[misc]
+DataPipeGraph = dict[int, tuple[DataPipe, "DataPipeGraph"]]
 
 
 def traverse_dps(datapipe: DataPipe) -> DataPipeGraph:
@@ -46,7 +46,7 @@ def _pipes_in(value: Any) -> list[DataPipe]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, _Functional):
-            found.append(value)  # type: ignore[arg-type]
+            found.append(value)
         elif isinstance(value, (list, tuple, set, frozenset, dict, deque)):
             items = value.values() if isinstance(value, dict) else value
             if not _PLAIN.issuperset(map(type, items)) and id(value) not in seen:

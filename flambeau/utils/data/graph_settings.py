@@ -82,7 +82,7 @@ def apply_shuffle_settings(datapipe: DataPipe, shuffle: bool | None = None) -> D
             "default buffer size might not be sufficient for your task.",
             stacklevel=2,
         )
-        return ShufflerIterDataPipe(datapipe)  # type: ignore[arg-type]
+        return ShufflerIterDataPipe(datapipe)
     for pipe in shufflers:
         pipe.set_shuffle(shuffle)
     return datapipe

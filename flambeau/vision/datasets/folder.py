@@ -74,7 +74,7 @@ def make_dataset(
         before = len(samples)
         for folder, _, files in sorted(os.walk(os.path.join(directory, name), followlinks=True)):
             for path in (os.path.join(folder, file) for file in sorted(files)):
-                if is_valid_file(path):  # type: ignore[misc]
+                if is_valid_file(path):
                     samples.append((path, class_to_idx[name]))
         if len(samples) == before:
             empty.append(name)

@@ -52,7 +52,7 @@ def pad(image: Any, left: int, top: int, right: int, bottom: int, fill: Any, pad
             left, top, right, bottom = (max(side, 0) for side in (left, top, right, bottom))
         pixels = np.asarray(image)
         around = [(top, bottom), (left, right), (0, 0)][: pixels.ndim]
-        padded = pillow().fromarray(np.pad(pixels, around, mode=padding_mode))  # type: ignore[call-overload]
+        padded = pillow().fromarray(np.pad(pixels, around, mode=padding_mode))
     if image.mode == "P":
         padded.putpalette(image.getpalette())
     return padded

@@ -188,7 +188,7 @@ class SubprocessContext(PContext):
         out, error = (files.get(local) for files in (self.logs.stdouts, self.logs.stderrs))
         with open(out or os.devnull, "wb") as stdout, open(error or os.devnull, "wb") as stderr:
             streams = {"stdout": stdout if out else None, "stderr": stderr if error else None}
-            return subprocess.Popen(command, env={**os.environ, **self.envs[local]}, **streams)  # type: ignore[call-overload]
+            return subprocess.Popen(command, env={**os.environ, **self.envs[local]}, **streams)
 
     def _code(self, local: int) -> int | None:
         return self.processes[local].poll()

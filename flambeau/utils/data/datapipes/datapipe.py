@@ -113,11 +113,11 @@ class IterDataPipe(_Functional, IterableDataset[_T_co]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__iter__" in vars(cls):
-            cls.__iter__ = counted(vars(cls)["__iter__"])  # type: ignore[method-assign]
+            cls.__iter__ = counted(vars(cls)["__iter__"])
 
     @counted
     def __iter__(self) -> Iterator[_T_co]:
-        return self  # type: ignore[return-value]  # of a subclass that defines __next__
+        return self  # of a subclass that defines __next__
 
     def reset(self) -> None:
         """Called when a pass begins: sets back what a subclass keeps between samples."""

@@ -58,7 +58,7 @@ class ConvAdd2d(_FusedModule):
         super().__init__(conv)
         self.add = add
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return self.add(self[0](x1), x2)
 
 
@@ -70,5 +70,5 @@ class ConvAddReLU2d(_FusedModule):
         self.add = add
         self.relu = relu
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return self.relu(self.add(self[0](x1), x2))

@@ -143,7 +143,7 @@ class EmbeddingBag(Embedding):
         self.mode = mode
         self.include_last_offset = include_last_offset
 
-    def forward(self, indices: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, indices: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         rows = self._packed_params.rows(indices.reshape(-1))  # of all the table only those that are asked for
         places = flambeau.arange(indices.numel()).reshape(indices.shape)
         return nn.functional.embedding_bag(

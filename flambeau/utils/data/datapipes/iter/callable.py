@@ -73,7 +73,7 @@ class MapperIterDataPipe(IterDataPipe):
             yield self._changed(sample)
 
     def __len__(self) -> int:
-        return len(self.datapipe)  # type: ignore[arg-type]
+        return len(self.datapipe)
 
 
 @functional_datapipe("collate")

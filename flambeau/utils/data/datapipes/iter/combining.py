@@ -45,7 +45,7 @@ class ConcaterIterDataPipe(IterDataPipe):
             yield from pipe
 
     def __len__(self) -> int:
-        return sum(len(pipe) for pipe in self.datapipes)  # type: ignore[arg-type]
+        return sum(len(pipe) for pipe in self.datapipes)
 
 
 @functional_datapipe("mux")
@@ -66,7 +66,7 @@ class MultiplexerIterDataPipe(IterDataPipe):
             yield from row
 
     def __len__(self) -> int:
-        return min(len(pipe) for pipe in self.datapipes) * len(self.datapipes)  # type: ignore[arg-type]
+        return min(len(pipe) for pipe in self.datapipes) * len(self.datapipes)
 
 
 @functional_datapipe("zip")
@@ -91,4 +91,4 @@ class ZipperIterDataPipe(IterDataPipe):
         yield from zip(*self.datapipes, strict=False)
 
     def __len__(self) -> int:
-        return min(len(pipe) for pipe in self.datapipes)  # type: ignore[arg-type]
+        return min(len(pipe) for pipe in self.datapipes)

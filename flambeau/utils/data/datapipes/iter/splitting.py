@@ -82,7 +82,7 @@ class _Splitter(IterDataPipe):
         self._forget()
 
     def __len__(self) -> int:
-        return len(self.main_datapipe)  # type: ignore[arg-type]
+        return len(self.main_datapipe)
 
 
 class _ChildDataPipe(IterDataPipe):
@@ -100,7 +100,7 @@ class _ChildDataPipe(IterDataPipe):
 
     def _begin_pass(self) -> int:
         self._valid_iterator_id = self.main_datapipe._valid_iterator_id
-        return self._valid_iterator_id  # type: ignore[return-value]
+        return self._valid_iterator_id
 
     def _check_pass(self, number: int) -> None:
         main = self.main_datapipe

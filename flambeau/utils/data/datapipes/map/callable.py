@@ -36,4 +36,4 @@ class MapperMapDataPipe(MapDataPipe):
         return self.fn(self.datapipe[index])
 
     def __len__(self) -> int:
-        return len(self.datapipe)  # type: ignore[arg-type]
+        return len(self.datapipe)

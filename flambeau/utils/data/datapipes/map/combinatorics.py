@@ -21,7 +21,7 @@ class ShufflerIterDataPipe(Shuffled, IterDataPipe):
     def __init__(self, datapipe: MapDataPipe, *, indices: list | None = None) -> None:
         super().__init__()
         self.datapipe = datapipe
-        self.indices = list(range(len(datapipe))) if indices is None else indices  # type: ignore[arg-type]
+        self.indices = list(range(len(datapipe))) if indices is None else indices
 
     def __iter__(self) -> Iterator[Any]:
         # Drawn as a sample of all and taken from its end, for the order that PyTorch has with the same seed.
@@ -30,7 +30,7 @@ class ShufflerIterDataPipe(Shuffled, IterDataPipe):
             yield self.datapipe[index]
 
     def __len__(self) -> int:
-        return len(self.datapipe)  # type: ignore[arg-type]
+        return len(self.datapipe)
 
 
 MapDataPipe.register_datapipe_as_function("shuffle", ShufflerIterDataPipe)

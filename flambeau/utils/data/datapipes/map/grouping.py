@@ -36,9 +36,9 @@ class BatcherMapDataPipe(MapDataPipe):
         if not -len(self) <= index < len(self):
             raise IndexError(f"Index {index} is out of bound.")
         start = index % len(self) * self.batch_size
-        stop = min(start + self.batch_size, len(self.datapipe))  # type: ignore[arg-type]
+        stop = min(start + self.batch_size, len(self.datapipe))
         return self.wrapper_class([self.datapipe[position] for position in range(start, stop)])
 
     def __len__(self) -> int:
-        samples = len(self.datapipe)  # type: ignore[arg-type]
+        samples = len(self.datapipe)
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)

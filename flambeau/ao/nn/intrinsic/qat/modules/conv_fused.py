@@ -65,7 +65,7 @@ class _ConvBnNd(nni._FusedModule):
     def _product(self, input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self._conv_forward(input, weight, bias)
 
-    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, input: Tensor) -> Tensor:
         return self._normalized(input)
 
     def train(self, mode: bool = True) -> _ConvBnNd:
