@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -126,22 +127,28 @@ def from_array(array: np.ndarray, dtype: DType | None = None) -> Tensor:
 
 def adopt_array(array: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array (whose strides are not negative)."""
-    dtype = dt.from_numpy(array.dtype)
-    if not array.dtype.isnative:
-        raise ValueError(
-            "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported."
-        )
-    if any(step < 0 for step in array.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
-        )
-    if any(step % array.itemsize for step in array.strides):
-        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to a new array.")
-    layout = lay.layout(array.shape, tuple(step // array.itemsize for step in array.strides), 0, dtype)
-    nbytes = layout.extent * array.itemsize
+    layout, nbytes = _as_numpy_says(array.shape, array.strides, array.dtype)
     storage = Storage(Buffer.foreign(array.__array_interface__["data"][0], nbytes, array), nbytes)
     storage.exported = True
     return new_tensor(storage, layout)
+
+
+@lru_cache(maxsize=1024)
+def _as_numpy_says(shape: tuple[int, ...], strides: tuple[int, ...], of: np.dtype) -> tuple[Layout, int]:
+    """The layout of a NumPy array, and how many bytes it spans."""
+    dtype = dt.from_numpy(of)
+    if not of.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported."
+        )
+    if any(step < 0 for step in strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
+    if any(step % of.itemsize for step in strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to a new array.")
+    layout = lay.layout(shape, tuple(step // of.itemsize for step in strides), 0, dtype)
+    return layout, layout.extent * of.itemsize
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------
