@@ -20,6 +20,9 @@ def _index_write(self: Tensor, dim: int, index: Tensor, source: Tensor, name: st
     axis = lay.wrap_axis(dim, self.layout.ndim)
     vector = vector_of(name, index)
     require_tensor(name, "source", source)
+    wanted = (*self.layout.shape[:axis], vector.layout.numel, *self.layout.shape[axis + 1 :])
+    if source.layout.shape == wanted and self.layout.ndim:
+        return axis, spread(vector, axis, wanted)
     if source.layout.ndim and source.layout.shape[axis] != vector.layout.numel:
         raise (IndexError if name == "index_copy" else RuntimeError)(  # as PyTorch does
             f"{name}(): Number of indices ({vector.layout.numel}) should be equal to source.size(dim): ({source.layout.shape[axis]}), for dim: {axis}"
@@ -29,7 +32,6 @@ def _index_write(self: Tensor, dim: int, index: Tensor, source: Tensor, name: st
             f"{name}(): source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
             f"{list(self.layout.shape)} source.shape = {list(source.layout.shape)}"
         )
-    wanted = (*self.layout.shape[:axis], vector.layout.numel, *self.layout.shape[axis + 1 :])
     if source.layout.ndim and self.layout.ndim and source.layout.shape != wanted:
         raise RuntimeError(
             f"{name}(): source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
@@ -53,6 +55,8 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 def _times(source: Tensor, alpha: Any) -> Tensor:
     """``alpha`` times the source, in its dtype: of 1.5 an integer sees 1."""
+    if alpha.__class__ is int and alpha == 1:
+        return source
     alpha = number_for(source.layout.dtype, alpha)
     return source if alpha == 1 else source * alpha
 
