@@ -31,6 +31,8 @@ _CHUNKS = 4
 _FEW_ROWS = 4
 """Rows of positions that a tile has at least: their band has two more."""
 _BORDER, _STORE = 0.6, 0.1
+_FEW_REGISTERS = 1.18
+"""How much longer a step of planes takes with 16 registers: eleven shapes on Zen 3, which 3 x 3, 64 -> 64, 56 x 56 (26.5 ms, 24.9 packed) is in the middle of."""
 _NEXT_LINES = 0.04
 """Cycles of a step for each number of a plane that is broadcast: each step is on other cache lines (3 x 3 with stride 2 sees nearly twice as many)."""
 _ROW = 40.0
@@ -206,6 +208,8 @@ class _Planner(Pairing):
         taps = tall.taps * wide.taps
         seen = len(list(tall.seen(down))) * len(list(wide.seen(across)))
         step = max(0.54 * taps * max(down * across, _CHAINS), 0.55 * (seen + taps)) + (_NEXT_LINES * seen if planes > 1 else 0.0)
+        if planes > 1 and self.target.vector_registers < 32:
+            step *= _FEW_REGISTERS
         ending = 12.0 if turned else 5.0 if self.normal.m[0][self.normal.out.index] in (1, 2) else 5.0 + 2.0 * self.tile.width
         return step * steps + 60 + ending * down * across
 

@@ -15,10 +15,12 @@ _REACH = (0, 1, 2, 4, 8)
 MOST_ADDRESSES = 8
 """Rows of a register tile that can have an address register each: with more LLVM runs out of them, and moves sums to memory and back at each step."""
 _UNROLLED = 4
-"""Steps that a kernel of all rows takes at a time if it knows how far apart they are: matrices of 256, 512 and 1024 are 4 to 6 % faster, and 8 % where
-another thread shares the core."""
+"""Steps that a kernel of all rows takes at a time if it knows how far apart they are, or looks it up with short vectors: matrices of 256, 512 and 1024 are
+4 to 6 % faster, and 8 % where another thread shares the core. There each instruction counts: of six rows through tables a step has 26, and 22 so (63 and 72 % of
+the peak; 93 % either way on a core for itself)."""
 _EARLY, _LINE = 12, 64
-"""How many steps before they are used such a kernel asks for the lines of a panel of b, which come from the second-level cache: 2 to 5 % of matrices of 1024."""
+"""How many steps before they are used such a kernel asks for the lines of a panel of b, which come from the second-level cache: 2 to 5 % of matrices of 1024
+with long vectors. With short ones they come in time, and asking is an instruction of 22 (a shared core: 74 % of the peak, 78 without)."""
 
 
 class Walk(NamedTuple):
@@ -95,7 +97,9 @@ def _micro(
         start = f.offset(start, given["ss"], tile.element)
     masks = [f.lane_mask(f.sub(given["count"], v * tile.width), tile.width) for v in columns] if masked else []
     chains = _Chains(f, tile, columns, masks, _Left(f, tile, rows, tabled, walk), given["bs"] if walk.b is None else i64(walk.b))
-    if (walk.step is None and not tabled) or rows < tile.rows:
+    # Eight or fourteen rows through tables have no address registers left for several steps.
+    knows_steps = walk.step is not None or (tabled and not tile.has_masks)
+    if rows < tile.rows or not knows_steps:
         sums = chains.one_by_one(given["b"], given["k"], sums)
     else:
         sums = chains.several(given["b"], given["k"], sums, walk.b, given["ahead"] if asks else None)
