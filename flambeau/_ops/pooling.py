@@ -171,71 +171,61 @@ def _scattered(grad0: Tensor, input_layout: Layout, result1: Tensor, sizes: Ints
 MAX_POOL.gradient(input=_scattered)
 
 
+def _tiled(sizes: Ints, kernel: Ints) -> Ints:
+    """The extents that so many windows tile."""
+    return tuple(map(mul, sizes, kernel))
+
+
 def _infer_max_backward(operands: tuple, statics: tuple) -> Layout:
-    return _result(operands[1], statics[3], operands[0].dtype)
+    (kernel,) = statics
+    return _result(operands[1], _tiled(operands[1].shape[-len(kernel) :], kernel), operands[0].dtype)
 
 
 def _lower_max_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """Each input position adds up the windows whose maximum it is, of those that cover it."""
-    kernel, stride, padding, extents = statics
+    """Each input position has the gradient of its window, if it is the maximum of that."""
+    (kernel,) = statics
     rank = len(kernel)
-    grads, taps = (covering_windows(graph, each, extents, kernel, stride, padding) for each in (graph.wide(operands[0]), operands[1]))
+    extents = layouts[0].shape[-rank:]
+    grads, taps = (covering_windows(graph, each, extents, kernel, kernel, (0,) * rank) for each in (graph.wide(operands[0]), operands[1]))
     lead = grads.ndim - 3 * rank
-    # Along each axis a window's first place and the tap within it lead to the position: step * t + tap = place + padding + step * (windows before)
-    ahead, here, start, weight = [0] * grads.ndim, [0] * grads.ndim, 0, 1
-    for axis in reversed(range(rank)):
-        ahead[lead + 2 * rank + axis], here[lead + 2 * axis + 1] = weight * stride[axis], weight
-        start += weight * (padding[axis] + (kernel[axis] - 1 - padding[axis]) // stride[axis] * stride[axis])
-        weight *= kernel[axis]
-    reached = graph.cast(taps, dt.int32) + graph.affine(grads.shape, ahead, 0, dt.int32)
-    own = graph.where(
-        reached.equals(graph.affine(grads.shape, here, start, dt.int32)), grads, 0.0 if grads.dtype.category >= dt.FLOAT else 0
-    )
+    moves = [0] * grads.ndim
+    moves[lead + 1 : lead + 2 * rank : 2] = lay.row_major(kernel)
+    is_own = graph.cast(taps, dt.int32).equals(graph.affine(grads.shape, moves, 0, dt.int32))
+    own = graph.where(is_own, grads, 0.0 if grads.dtype.category >= dt.FLOAT else 0)
     return graph.cast(joined_blocks(graph, own, extents, layouts[0]), layouts[0].dtype)
 
 
-MAX_BACKWARD = Operator(
-    "_max_pool_backward",
-    ("grad_output", "tap"),
-    ("kernel", "stride", "padding", "extents"),
-    infer=_infer_max_backward,
-    lower=_lower_max_backward,
-)
+MAX_BACKWARD = Operator("_max_pool_backward", ("grad_output", "tap"), ("kernel",), infer=_infer_max_backward, lower=_lower_max_backward)
+"""The gradient of windows that tile an input."""
 
 
 def _lower_positions(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    extents, kernel, stride, padding = statics
-    rest, total, weight = graph.cast(operands[0], dt.int64), graph.constant(0, dt.int64, operands[0].shape), 1
-    for axis in reversed(range(len(extents))):
+    (kernel,) = statics
+    lead = operands[0].ndim - len(kernel)
+    extents = _tiled(operands[0].shape[lead:], kernel)
+    rest, total = graph.cast(operands[0], dt.int64), graph.constant(0, dt.int64, operands[0].shape)
+    for axis, weight in reversed([*enumerate(lay.row_major(extents))]):
         above = graph.map("floor_divide", rest, kernel[axis])
-        window = graph.iota(rest.shape, rest.ndim - len(extents) + axis) * stride[axis]
-        total = total + (window + (rest - above * kernel[axis]) - padding[axis]) * weight
-        rest, weight = above, weight * extents[axis]
+        first = graph.iota(rest.shape, lead + axis) * kernel[axis]
+        total = total + (first + (rest - above * kernel[axis])) * weight
+        rest = above
     return total
 
 
 POSITIONS = Operator(
-    "_max_pool_positions",
-    ("tap",),
-    ("extents", "kernel", "stride", "padding"),
-    infer=lambda operands, statics: lay.like(operands[0], dt.int64),
-    lower=_lower_positions,
+    "_max_pool_positions", ("tap",), ("kernel",), infer=lambda operands, statics: lay.like(operands[0], dt.int64), lower=_lower_positions
 )
-"""The positions, among the input's spatial ones, of places in windows."""
+"""The positions, among the input's spatial ones, of places in windows that tile it."""
 
 
-def _at_maxima(grad: Tensor, tap: Tensor, kernel: Ints, stride: Ints, padding: Ints, extents: Ints) -> Tensor:
-    index = POSITIONS(tap, statics=(extents, kernel, stride, padding))
-    lead = grad.layout.shape[: grad.layout.ndim - len(extents)]
-    return grad.reshape(*lead, prod(extents)).gather(-1, index.reshape(*lead, -1)).reshape(index.layout.shape)
+def _at_maxima(grad: Tensor, tap: Tensor, kernel: Ints) -> Tensor:
+    index = POSITIONS(tap, statics=(kernel,))
+    lead = grad.layout.shape[: grad.layout.ndim - len(kernel)]
+    return grad.reshape(*lead, -1).gather(-1, index.reshape(*lead, -1)).reshape(index.layout.shape)
 
 
 MAX_BACKWARD.gradient(grad_output=_at_maxima)
-TAPPED_MAX_POOL.gradient(
-    input=lambda grad0, input_layout, result2, kernel, stride, padding: MAX_BACKWARD(
-        grad0, result2, statics=(kernel, stride, padding, input_layout.shape[input_layout.ndim - len(kernel) :])
-    )
-)
+TAPPED_MAX_POOL.gradient(input=lambda grad0, result2, kernel: MAX_BACKWARD(grad0, result2, statics=(kernel,)))
 
 
 def _is_looked_for(source: Layout, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, sizes: Ints) -> bool:
