@@ -220,6 +220,14 @@ def test_tiles_copy_what_they_read_with_its_border(through_tables, shape, channe
         check(contract, split=split)
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_tables_of_vectors_of_two_numbers(channels_last):
+    """Tables are written four numbers at a time, more than such a vector has: what lies behind them stays as it is."""
+    sse = targets.named("x86-64-v2")
+    for shape in ((1, 3, 33, (9, 9), (7, 7), (2, 2), (3, 3), (1, 1), 1), (2, 20, 64, (9, 9), (3, 3), (2, 2), (1, 1), (1, 1), 1)):
+        check(convolution(*shape, types.float64, channels_last=channels_last), sse)
+
+
 @pytest.mark.parametrize("where", ["table", "band"])
 def test_kernels_of_long_vectors(through_tables, monkeypatch, where):
     """Those that AVX-512 has, compiled for this processor: register tiles of 14 rows, but of 8 where each row has an address."""

@@ -222,7 +222,7 @@ class _Planner:
         """Reserve memory for the tables of rows and of columns: of operands that have some, and of those that tiles pack or read through tables."""
         values = self.values
         for side, group, block in zip(sides, "mn", (self.blocking.m_block, self.blocking.n_block), strict=True):
-            values[f"{group}.apart"] = apart = 8 * (block + self.tile.width)
+            values[f"{group}.apart"] = apart = 8 * (block + _room(self.tile))
             has_own = side.is_packed_here or side.mode == "table"
             values[f"scratch.{group}"] = start = self._reserve((moving + has_own * (1 + side.bounds)) * apart)
             values[f"scratch.{side.name}.lanes"] = start + moving * apart
@@ -300,7 +300,7 @@ class _Planner:
         values |= {
             f"{name}.rows": _rows_at_a_time(side, stride, self.target) if is_cut else _ALL, f"{name}.scale": values[f"{name}.box0.scale"],
             f"{name}.stride": stride * column.dtype.itemsize, f"{name}.step": values[f"{name}.box0.steps"] * _numbers_per_step(side, tile),
-            f"{name}.capacity": block + tile.width,
+            f"{name}.capacity": block + _room(tile),
         }  # fmt: skip
         values |= _layout(side, self.steps, tile)
         if choice.where == "panel":
@@ -492,7 +492,7 @@ class _Planner:
         chunks = -(-k[0][0] // chunk)
         own |= {
             "split.chunk": chunk, "split.chunks": chunks, "split.packed": self.k // k[0][0] * step, "panels": panels,
-            "panel": panel, "lanes.extent": count, "m.panels": self.m_panels, "m.tiles": self.m_tiles, "m.block": self.blocking.m_block, f"{name}.capacity": max(tile.lanes, tile.rows) + tile.width,
+            "panel": panel, "lanes.extent": count, "m.panels": self.m_panels, "m.tiles": self.m_tiles, "m.block": self.blocking.m_block, f"{name}.capacity": max(tile.lanes, tile.rows) + _room(tile),
             f"{name}.bytes": column.operand.offset * column.dtype.itemsize, "packed.bytes": 0,
         }  # fmt: skip
         own |= _named("split", name, k[0])
@@ -506,6 +506,11 @@ class _Planner:
         cycles, scratch = choice.elements * choice.cost / tiles, 8 * own[f"{name}.capacity"] * (1 + side.bounds)
         self.calls.append(_call(code, own, {name: source, "packed": temporary}, tiles, cycles, scratch, places))
         return Side(name, tile.compute, "rows" if side.keeps_rows else "panels")
+
+
+def _room(tile: Tile) -> int:
+    """Numbers behind the last one of a table of lanes, for those who write several at a time, and for those who read a vector."""
+    return max(tile.width, MORE)
 
 
 def _panels(rows: int, tile: Tile) -> int:
