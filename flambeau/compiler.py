@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 __all__ = [
@@ -43,10 +44,15 @@ def compile(
 
     Args:
         model: a module or function; without one, a decorator is returned
+        backend: a function is called as ``backend(graph_module, example_inputs)`` with the graph of each kind of call, and what it returns, which
+            takes the graph's inputs, is called in its place; a function or module that is no single graph is called as it is, with a warning
+        fullgraph: make that an error
+        mode, options: given to a backend that is a function
         the others: accepted, and change nothing
 
     Raises:
         RuntimeError: the mode or the backend is unknown, or ``mode`` and ``options`` are both given.
+        TypeError: a backend returns nothing that can be called.
 
     Example::
 
@@ -63,14 +69,22 @@ def compile(
     if isinstance(backend, str) and backend not in _BACKENDS:
         raise RuntimeError(f"Invalid backend: {backend!r}, should be one of: {', '.join(_BACKENDS)}")
     if model is None:
-        return lambda function: function
+        return partial(compile, fullgraph=fullgraph, backend=backend, mode=mode, options=options, disable=disable)
     if not callable(model):
         raise RuntimeError(f"compile() takes a module or a function, not {model!r}")
-    if disable or not hasattr(model, "register_forward_hook"):
+    is_module = hasattr(model, "register_forward_hook")
+    if disable or not (is_module or callable(backend)):
         return model
+    backed = None
+    if callable(backend):
+        from flambeau._dynamo.backends import Backed  # which is made of ``export``
+
+        backed = Backed(model, backend, {name: each for name, each in (("mode", mode), ("options", options)) if each}, fullgraph)
+        if not is_module:
+            return backed.function()
     from flambeau._dynamo import OptimizedModule  # which is made of ``nn``
 
-    return OptimizedModule(model)
+    return OptimizedModule(model, backed)
 
 
 def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Callable:

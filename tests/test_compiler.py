@@ -208,3 +208,75 @@ def test_backends_that_nobody_knows() -> None:
     with pytest.raises(RuntimeError, match="Invalid backend: 'toaster'"):
         flambeau.compile(flambeau.sin, backend="toaster")
     assert flambeau.compile(flambeau.sin, backend="aot_eager")(flambeau.zeros(1)).item() == 0
+
+
+def test_a_backend_that_is_a_function_is_given_graphs_and_its_result_is_called() -> None:
+    graphs, calls = [], []
+
+    def backend(module: flambeau.fx.GraphModule, inputs: list) -> Any:
+        graphs.append((module, inputs))
+
+        def run(*args: Any) -> tuple:
+            calls.append(len(args))
+            return module(*args)
+
+        return run
+
+    flambeau.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.ReLU())
+    compiled = flambeau.compile(model, backend=backend)
+    x = flambeau.randn(2, 3)
+    flambeau.manual_seed(1)
+    found = compiled(x)
+    flambeau.manual_seed(1)
+    assert flambeau.equal(found, model(x)) and list(compiled.state_dict()) == ["_orig_mod.0.weight", "_orig_mod.0.bias"]
+    found.sum().backward()
+    assert model[0].weight.grad is not None
+    assert len(graphs) == 1 and calls == [3] and graphs[0][1][0] is model[0].weight
+    names = [node.name for node in graphs[0][0].graph.nodes if node.op == "call_function"]
+    assert names == ["linear", "dropout", "relu"]
+
+    compiled(x)
+    assert len(graphs) == 1
+    compiled(flambeau.randn(5, 3))
+    compiled.eval()
+    compiled(x)
+    assert len(graphs) == 3 and len(calls) == 4
+
+
+def test_what_a_function_refers_to_tells_its_graphs_apart() -> None:
+    graphs = []
+
+    def backend(module: flambeau.fx.GraphModule, inputs: list, options: dict) -> Any:
+        graphs.append(options)
+        return module.forward
+
+    scale = 2
+
+    class Scaled:
+        @flambeau.compile(backend=backend, options={"level": 3})
+        def times(self, x: flambeau.Tensor, *, more: dict) -> dict:
+            """Documented."""
+            return {"result": x * scale + more["bias"], "scale": scale}
+
+    scaled, x = Scaled(), flambeau.ones(2)
+    assert Scaled.times.__doc__ == "Documented."
+    assert scaled.times(x, more={"bias": x})["result"].tolist() == [3, 3]
+    assert scaled.times(x, more={"bias": x})["scale"] == 2 and len(graphs) == 1
+    scale = 5
+    assert scaled.times(x, more={"bias": x})["result"].tolist() == [6, 6] and graphs == [{"level": 3}] * 2
+
+
+def test_what_is_no_single_graph_is_called_as_it_is() -> None:
+    def backend(module: flambeau.fx.GraphModule, inputs: list) -> Any:
+        raise AssertionError("nobody asks for a graph")
+
+    def branch(x: flambeau.Tensor) -> flambeau.Tensor:
+        return x + 1 if x.sum() > 0 else x - 1
+
+    with pytest.warns(UserWarning, match=r"compile\(\): branch is no single graph, so that it is called as it is"):
+        assert flambeau.compile(branch, backend=backend)(flambeau.ones(1)).item() == 2
+    with pytest.raises(flambeau._dynamo.exc.Unsupported, match="branch is no single graph"):
+        flambeau.compile(branch, backend=backend, fullgraph=True)(flambeau.ones(1))
+    with pytest.raises(TypeError, match="returns a function that takes the place"):
+        flambeau.compile(flambeau.sin, backend=lambda module, inputs: None)(flambeau.ones(1))

@@ -18,17 +18,18 @@ class OptimizedModule(Module):
 
     Args:
         mod: the module, which stays what it is
-        dynamo_ctx: accepted, and changes nothing
+        dynamo_ctx: what is called in the place of the module, if it is a function
     """
 
     def __init__(self, mod: Module, dynamo_ctx: object = None) -> None:
         super().__init__()
         self._orig_mod = mod
         self.training = mod.training
+        self.dynamo_ctx = dynamo_ctx
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
-        return self._orig_mod(*args, **kwargs)
+        return (self.dynamo_ctx if callable(self.dynamo_ctx) else self._orig_mod)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         modules = self.__dict__.get("_modules", {})

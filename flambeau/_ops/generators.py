@@ -80,7 +80,12 @@ def _restored(state: np.ndarray) -> Generator:
 
 default_generator = Generator()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: default_generator.engine.after_fork())
+    # Registered after what kernels are compiled by, and so locked before that: who draws may have to compile.
+    os.register_at_fork(
+        before=default_generator.engine.before_fork,
+        after_in_parent=default_generator.engine.after_fork,
+        after_in_child=default_generator.engine.after_fork,
+    )
 
 
 def manual_seed(seed: int) -> Generator:

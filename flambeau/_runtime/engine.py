@@ -45,9 +45,13 @@ class Engine:
     def next_normal(self, sample: float | None) -> None:
         self._spare.value = math.nan if sample is None else sample
 
+    def before_fork(self) -> None:
+        """Let another thread's draw end: a child would have a state in the middle of its renewal, whose position is no position."""
+        self._lock.acquire()
+
     def after_fork(self) -> None:
-        """Go on in a forked child, where a thread that is not there may hold the lock."""
-        self._lock = threading.RLock()
+        """Go on, in the parent and in the child."""
+        self._lock.release()
 
     def manual_seed(self, seed: int) -> None:
         """Start the stream of ``seed``, an integer in [-2**63, 2**64); negative ones count from 2**64 down.

@@ -42,13 +42,13 @@ class Adafactor(StepwiseOptimizer):
         maximize: bool = False,
     ) -> None:
         check_settings(lr, weight_decay=weight_decay)
-        if beta2_decay > 0.0:
+        if not beta2_decay <= 0.0:
             raise ValueError(f"beta2_decay should be <= 0 but is: {beta2_decay}")
-        if eps[0] is not None and eps[0] < 0.0:
+        if eps[0] is not None and not eps[0] >= 0.0:
             raise ValueError(f"epsilon1 should be >= 0 but is: {eps[0]}")
-        if eps[1] < 0.0:
+        if not eps[1] >= 0.0:
             raise ValueError(f"epsilon2 should be >= 0 but is: {eps[1]}")
-        if d < 1.0:
+        if not d >= 1.0:
             raise ValueError(f"Clipping threshold d should be >= 1 but is: {d}")
         super().__init__(
             params,

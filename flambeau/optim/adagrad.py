@@ -8,7 +8,7 @@ import flambeau
 from flambeau._ops.optimize import ADAGRAD
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim._functional import functional
-from flambeau.optim._settings import check_implementation, check_settings
+from flambeau.optim._settings import check_implementation, check_settings, number
 from flambeau.optim._stepwise import StepwiseOptimizer
 
 __all__ = ["Adagrad", "adagrad"]
@@ -81,7 +81,7 @@ class Adagrad(StepwiseOptimizer):
         return ("sum",)
 
     def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
-        decay = group["weight_decay"]
+        decay = number(group["weight_decay"])
         return ADAGRAD(rows, (decay, group["eps"], -lr / (1 + (step - 1) * group["lr_decay"])), (group["maximize"], decay != 0))
 
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], lr: float) -> None:

@@ -84,7 +84,7 @@ class Adam(StepwiseOptimizer):
 
     def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
         beta1, beta2 = group["betas"]
-        decay, shrink = group["weight_decay"], 1.0
+        decay, shrink = number(group["weight_decay"]), 1.0
         if group["decoupled_weight_decay"]:
             decay, shrink = 0.0, 1 - lr * decay
         root, size = (1 - beta2**step) ** 0.5, -lr / (1 - beta1**step)

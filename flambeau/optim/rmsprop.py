@@ -7,7 +7,7 @@ from typing import Any
 from flambeau._ops.optimize import RMSPROP
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim._functional import functional
-from flambeau.optim._settings import check_settings
+from flambeau.optim._settings import check_settings, number
 from flambeau.optim._stepwise import StepwiseOptimizer, saved, zeros_like
 
 __all__ = ["RMSprop", "rmsprop"]
@@ -74,7 +74,7 @@ class RMSprop(StepwiseOptimizer):
         return ("square_avg", *momentum, *(("grad_avg",) if group["centered"] else ()))
 
     def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
-        decay, momentum, alpha = group["weight_decay"], group["momentum"], group["alpha"]
+        decay, momentum, alpha = map(number, (group["weight_decay"], group["momentum"], group["alpha"]))
         flags = group["maximize"], decay != 0, momentum > 0, group["centered"]
         return RMSPROP(rows, (decay, alpha, 1 - alpha, momentum, group["eps"], -lr), flags)
 

@@ -7,7 +7,7 @@ from typing import Any
 from flambeau._ops.optimize import SGD as STEP
 from flambeau._tensor.tensor import Tensor
 from flambeau.optim._functional import functional
-from flambeau.optim._settings import check_implementation, check_settings
+from flambeau.optim._settings import check_implementation, check_settings, number
 from flambeau.optim._stepwise import StepwiseOptimizer, zeros_like
 
 __all__ = ["SGD", "sgd"]
@@ -88,7 +88,7 @@ class SGD(StepwiseOptimizer):
         return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
     def _update_rows(self, rows: list[tuple[Tensor, ...]], group: dict[str, Any], lr: float, step: float) -> bool:
-        decay, momentum, dampening = group["weight_decay"], group["momentum"], group["dampening"]
+        decay, momentum, dampening = map(number, (group["weight_decay"], group["momentum"], group["dampening"]))
         flags = group["maximize"], decay != 0, group["nesterov"], dampening != 0
         return STEP(rows, (decay, momentum, 1 - dampening, -lr), flags)
 

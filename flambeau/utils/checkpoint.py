@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import flambeau
 from flambeau import Tensor
 from flambeau._ops import autocast as casts
-from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.origin import warn
 from flambeau._tensor.composed import ComposedTensor
 from flambeau._tensor.overriding import Enabled
-from flambeau.autograd import Function
+from flambeau._types.layout import Layout
+from flambeau.autograd import saving
+from flambeau.autograd.graph import saved_tensors_hooks
 
 __all__ = [
-    "CheckpointPolicy", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "noop_context_fn",
+    "CheckpointError", "CheckpointPolicy", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "noop_context_fn",
     "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
+
+_early_stop: bool | None = None
+"""What a `set_checkpoint_early_stop` says that we are inside of."""
+
+
+class CheckpointError(RuntimeError):
+    """The second computation of a checkpoint does not save what the first one did."""
 
 
 def checkpoint(
@@ -33,12 +41,18 @@ def checkpoint(
     early_stop: bool = True,
     **kwargs: Any,
 ) -> Any:
-    """Call a function without keeping what its backward pass needs; that is computed once more, in the backward pass.
+    """Call a function without keeping what its backward pass needs; that is computed once more, when a backward pass first asks for it.
 
     Args:
         context_fn: gives the contexts for the first and the second computation
+        determinism_check: ``"default"`` to compare shapes and dtypes of what both computations save, ``"none"`` to leave that out
         preserve_rng_state: draw the same random numbers (of dropout, say) the second time
-        use_reentrant, determinism_check, debug, early_stop: accepted, and change nothing
+        early_stop: what the second computation saves beyond the first is left out (and never computed); ``False`` makes it an error
+        use_reentrant, debug: accepted, and change nothing (but nothing is compared if ``use_reentrant``)
+
+    Raises:
+        ValueError: ``determinism_check`` is something else
+        CheckpointError: in the backward pass, if the second computation saves fewer tensors than the first, or others.
 
     Example::
 
@@ -47,6 +61,8 @@ def checkpoint(
         >>> x.grad
         tensor([14.7781, 14.7781, 14.7781])
     """
+    if determinism_check not in ("default", "none"):
+        raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
     if use_reentrant is None:
         _warn_of_default("checkpoint")
     elif use_reentrant and not any(isinstance(each, Tensor) and each.requires_grad for each in (*args, *kwargs.values())):
@@ -55,18 +71,11 @@ def checkpoint(
     if not flambeau.is_grad_enabled():
         with first:
             return function(*args, **kwargs)
-    state = flambeau.get_rng_state() if preserve_rng_state else None
-    with first:
-        outputs = function(*args, **kwargs)
-    results = outputs if isinstance(outputs, tuple) else (outputs,)
-    given = [_plain(each) for each in (*args, *kwargs.values()) if isinstance(each, Tensor) and each.requires_grad]
-    inputs = given + _leaves(results, given)
-    if not inputs:
-        return outputs
-    call = _Call(function, args, kwargs, second, state)
-    recomputed = _Recompute.apply(call, tuple(map(_plain, results)), *inputs)
-    recomputed = tuple([old._with(new) if isinstance(old, ComposedTensor) else new for old, new in zip(results, recomputed)])
-    return recomputed if isinstance(outputs, tuple) else recomputed[0]
+    again = _Again(function, args, kwargs, second, preserve_rng_state)
+    again.compares = determinism_check != "none" and not use_reentrant
+    again.stops_early = early_stop if _early_stop is None else _early_stop
+    with saved_tensors_hooks(again.pack, again.unpack), first:
+        return function(*args, **kwargs)
 
 
 def _warn_of_default(name: str) -> None:
@@ -76,49 +85,51 @@ def _warn_of_default(name: str) -> None:
     )
 
 
-def _plain(value: Any) -> Any:
-    """The value, or of a sparse or nested tensor its values."""
-    return value._elements if isinstance(value, ComposedTensor) else value
+class _Again:
+    """A call that is repeated for what its gradient nodes saved, of which they keep numbers alone.
 
+    Attributes:
+        layouts: those of the tensors that the first computation saved, in order
+        found: what the second computation saved and no node has asked for yet, by number
+        compares: whether the layouts must be the same
+        stops_early: whether the second computation may save more
+    """
 
-def _leaves(outputs: Sequence[Any], given: Sequence[Tensor]) -> list[Tensor]:
-    """The leaves, other than those given, that the outputs were computed from."""
-    known = {id(each.node) for each in given}
-    pending = [output.node for output in outputs if isinstance(output, Tensor) and output.node is not None]
-    found = []
-    while pending:
-        node = pending.pop()
-        if id(node) in known:
-            continue
-        known.add(id(node))
-        if isinstance(node, AccumulateGrad):
-            if node.variable is not None:
-                found.append(node.variable)
-        else:
-            pending += [edge[0] for edge in node.inputs if edge is not None]
-    return found
+    compares = stops_early = True
 
-
-class _Call:
-    """A call that can be repeated."""
-
-    def __init__(self, function: Callable, args: tuple, kwargs: dict, context: AbstractContextManager, state: Tensor | None) -> None:
-        self.function, self.args, self.kwargs, self.context, self.state = function, args, kwargs, context, state
+    def __init__(self, function: Callable, args: tuple, kwargs: dict, context: AbstractContextManager, preserves: bool) -> None:
+        self.function, self.context = function, context
+        self.args, self.kwargs = [_Kept(each) for each in args], {name: _Kept(each) for name, each in kwargs.items()}
+        self.state = flambeau.get_rng_state() if preserves else None
         self.region = casts.STATE.dtype  # the backward pass runs outside of it
+        self.layouts: list[Layout] = []
+        self.found: dict[int, Tensor] = {}
 
-    def repeat(self) -> tuple[tuple, list[Tensor]]:
-        """The results once more, and the variables that stand for the tensors among the arguments that require grad."""
-        variables: list[Tensor] = []
+    def pack(self, tensor: Tensor) -> int:
+        self.layouts.append(tensor.layout)
+        return len(self.layouts) - 1
 
-        def own(value: Any) -> Any:
-            if not isinstance(value, Tensor) or not value.requires_grad:
-                return value
-            variable = value.detach().requires_grad_()
-            variables.append(_plain(variable))
-            return variable
+    def unpack(self, number: int) -> Tensor:
+        """A tensor that was saved, which the next backward pass has computed anew.
 
-        args = [own(each) for each in self.args]
-        kwargs = {name: own(each) for name, each in self.kwargs.items()}
+        Raises:
+            CheckpointError: the second computation does not save what the first one did
+        """
+        if number not in self.found:
+            saved = self.repeat()
+            self.check(saved)
+            self.found = dict(enumerate(saved[: len(self.layouts)]))
+        return self.found.pop(number)
+
+    def repeat(self) -> list[Tensor]:
+        """What the call saves when it is made once more."""
+        saved: list[Tensor] = []
+
+        def save(tensor: Tensor) -> Tensor:
+            saved.append(tensor)
+            return tensor
+
+        args, kwargs = [each.value() for each in self.args], {name: each.value() for name, each in self.kwargs.items()}
         now = flambeau.get_rng_state() if self.state is not None else None
         if self.state is not None:
             flambeau.set_rng_state(self.state)
@@ -127,39 +138,66 @@ class _Call:
                 flambeau.enable_grad(),
                 Enabled(),
                 flambeau.autocast("cpu", self.region, enabled=self.region is not None),
+                saved_tensors_hooks(save, _itself),
                 self.context,
             ):
-                outputs = self.function(*args, **kwargs)
+                self.function(*args, **kwargs)
         finally:
             if now is not None:
                 flambeau.set_rng_state(now)
-        return tuple(map(_plain, outputs if isinstance(outputs, tuple) else (outputs,))), variables
+        return saved
 
-
-class _Recompute(Function):
-    """The results as they are, and the gradients of a repetition of the call that made them."""
-
-    @staticmethod
-    def forward(ctx: Any, call: _Call, results: tuple, *inputs: Tensor) -> tuple:
-        ctx.call = call
-        ctx.save_for_backward(*inputs)
-        found = tuple(each.detach() if isinstance(each, Tensor) else each for each in results)
-        ctx.mark_non_differentiable(
-            *[new for new, old in zip(found, results, strict=True) if isinstance(old, Tensor) and not old.requires_grad]
-        )
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple:
-        outputs, variables = ctx.call.repeat()
-        targets = variables + list(ctx.saved_tensors)[len(variables) :]
-        pairs = [
-            (output, grad)
-            for output, grad in zip(outputs, grads, strict=True)
-            if isinstance(output, Tensor) and output.requires_grad and grad is not None
+    def check(self, saved: list[Tensor]) -> None:
+        """Raises CheckpointError: other tensors were saved than the first time."""
+        if len(saved) < len(self.layouts) or (len(saved) > len(self.layouts) and not self.stops_early):
+            raise CheckpointError(
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and recomputation.\n"
+                f"Number of tensors saved during forward: {len(self.layouts)}\nNumber of tensors saved during recomputation: {len(saved)}"
+            )
+        others = [
+            f"tensor at position {number}:\nsaved metadata: {_metadata(old)}\nrecomputed metadata: {_metadata(new.layout)}"
+            for number, (old, new) in enumerate(zip(self.layouts, saved))
+            if (old.shape, old.dtype) != (new.layout.shape, new.layout.dtype)
         ]
-        found = flambeau.autograd.grad([pair[0] for pair in pairs], targets, [pair[1] for pair in pairs], allow_unused=True)
-        return None, None, *found
+        if others and self.compares:
+            raise CheckpointError(
+                "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during the forward pass.\n"
+                + "\n".join(others)
+            )
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    """The graph of a second computation keeps what it saves, for a function that asks for gradients itself."""
+    return tensor
+
+
+def _metadata(layout: Layout) -> dict[str, Any]:
+    return {"shape": list(layout.shape), "dtype": layout.dtype}
+
+
+class _Kept:
+    """An argument of a call that may be repeated. Tensors that a checkpoint within another one is given are computed again themselves."""
+
+    def __init__(self, value: Any) -> None:
+        self._requires_grad = isinstance(value, Tensor) and value.requires_grad
+        self._version = value.memory.version if isinstance(value, Tensor) and not isinstance(value, ComposedTensor) else None
+        self._value = saving.Packed(value, None) if self._version is not None and saving.HOOKS.stack else value
+
+    def value(self) -> Any:
+        """The argument; a tensor that requires grad as a leaf.
+
+        Raises:
+            RuntimeError: it was changed in place since
+        """
+        value = self._value
+        if isinstance(value, saving.Packed):
+            value = value.tensor()
+        elif self._version is not None and value.memory.version != self._version:
+            raise RuntimeError(
+                f"one of the variables needed for gradient computation has been modified by an inplace operation: a {value.dtype} tensor of shape "
+                f"{list(value.shape)}, given to a checkpoint, is at version {value.memory.version}; expected version {self._version} instead."
+            )
+        return value.detach().requires_grad_() if self._requires_grad else value
 
 
 def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **options: Any) -> Any:
@@ -263,9 +301,15 @@ def create_selective_checkpoint_contexts(
     return contexts(policy_fn_or_list, allow_cache_entry_mutation)
 
 
-def set_checkpoint_early_stop(enable: bool) -> AbstractContextManager:
-    """A context that says whether the second computation of a checkpoint may end early; it changes nothing."""
-    return nullcontext()
+@contextmanager
+def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
+    """A context that decides ``early_stop`` of the checkpoints that are called within it."""
+    global _early_stop
+    before, _early_stop = _early_stop, enable
+    try:
+        yield
+    finally:
+        _early_stop = before
 
 
 def set_checkpoint_debug_enabled(enabled: bool | None) -> AbstractContextManager:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -319,3 +320,35 @@ def test_what_is_written_to_memory_is_what_arrays_hold(n: int, dtype: dt.dtype) 
     np.testing.assert_array_equal(one.get_state(), other.get_state())
     assert random.has_short_range(-7, 1000)
     assert not any(random.has_short_range(*bounds) for bounds in [(0, 1 << 28), (5, 5), (1 << 53, (1 << 53) + 9)])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork_while_another_thread_draws(python: Callable[..., str]) -> None:
+    """A child's generator is between two draws, never within one."""
+    output = python(
+        """
+import os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about any fork beside threads
+import flambeau
+flambeau.rand(1_000_000)
+stop = False
+def work():
+    while not stop:
+        flambeau.rand(1_000_000)
+thread = threading.Thread(target=work)
+thread.start()
+endings = []
+for child in range(20):
+    pid = os.fork()
+    if pid == 0:
+        state = flambeau.get_rng_state()
+        numbers = flambeau.rand(1000)
+        flambeau.set_rng_state(state)  # which refuses a position that is none
+        os._exit(0 if flambeau.equal(numbers, flambeau.rand(1000)) else 1)
+    endings.append(os.waitpid(pid, 0)[1])
+stop = True
+thread.join()
+print(endings)
+"""
+    )
+    assert output.strip() == str([0] * 20)

@@ -204,3 +204,19 @@ def test_logits_and_targets_of_whole_numbers() -> None:
     with pytest.raises(RuntimeError, match=r"must be floating-point .*target.float"):
         F.binary_cross_entropy_with_logits(flambeau.ones(2), flambeau.ones(2).long())
     assert F.binary_cross_entropy_with_logits(flambeau.ones(2), flambeau.ones(2)).item() > 0
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss])
+def test_a_single_number_decides_with_about_the_dtype_of_a_loss(loss):
+    """As PyTorch, which broadcasts before it promotes."""
+    row, number = flambeau.ones(2), flambeau.zeros((), dtype=flambeau.float64)
+    assert loss(row, number).dtype is loss(number, row).dtype is flambeau.float64
+    assert loss(flambeau.ones(2, dtype=flambeau.float16), flambeau.ones((), dtype=flambeau.bfloat16)).dtype is flambeau.float32
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("shape", [(2,), ()])
+def test_huber_loss_has_the_dtype_of_its_input(shape):
+    loss = F.huber_loss(flambeau.ones(2), flambeau.full(shape, 3.0, dtype=flambeau.float64), delta=0.5)
+    assert loss.dtype is flambeau.float32 and loss.item() == 0.875

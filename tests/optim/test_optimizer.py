@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+from typing import Any
 
 import pytest
 
@@ -261,3 +263,21 @@ def test_momentum_begins_as_the_gradient_with_the_signs_of_its_zeros():
     optimizer.step()
     buffer = optimizer.state[p]["momentum_buffer"]
     assert buffer.view(flambeau.int32).tolist() == p.grad.view(flambeau.int32).tolist()
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad, optim.RMSprop])
+def test_settings_that_are_tensors_are_numbers(kind: Any) -> None:
+    def stepped(decay: Any) -> list[float]:
+        p = nn.Parameter(flambeau.ones(3))
+        p.grad = flambeau.full((3,), 0.5)
+        optimizer = kind([p], lr=0.1, weight_decay=decay)
+        optimizer.step()
+        return p.tolist()
+
+    assert stepped(flambeau.tensor(0.25)) == stepped(0.25)
+
+
+@pytest.mark.parametrize("settings", [{"beta2_decay": math.nan}, {"eps": (math.nan, 1e-3)}, {"eps": (None, math.nan)}, {"d": math.nan}])
+def test_adafactor_refuses_what_is_no_number(settings: dict) -> None:
+    with pytest.raises(ValueError, match="should be .* but is: nan"):
+        optim.Adafactor([nn.Parameter(flambeau.ones(3))], **settings)

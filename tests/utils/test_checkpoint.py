@@ -8,10 +8,12 @@ import pytest
 import flambeau
 from flambeau import nn
 from flambeau.utils.checkpoint import (
+    CheckpointError,
     checkpoint,
     checkpoint_sequential,
     detach_variable,
     get_device_states,
+    set_checkpoint_early_stop,
     set_device_states,
 )
 
@@ -44,12 +46,12 @@ def test_the_function_is_called_again_for_its_gradient() -> None:
 
     def function(x: flambeau.Tensor, scale: float) -> tuple:
         calls.append(scale)
-        return x * scale, x.detach()
+        return (x * scale).exp(), x.detach()
 
     x = flambeau.ones(2, requires_grad=True)
     product, plain = checkpoint(function, x, scale=3.0, use_reentrant=False)
     assert calls == [3.0] and product.requires_grad and not plain.requires_grad
-    assert flambeau.autograd.grad(product.sum(), x)[0].tolist() == [3, 3]
+    np.testing.assert_allclose(flambeau.autograd.grad(product.sum(), x)[0].numpy(), np.full(2, 3 * np.exp(3)), rtol=1e-6)
     assert calls == [3.0, 3.0]
 
 
@@ -98,3 +100,91 @@ def test_what_is_warned_of() -> None:
     assert len(seen) == 1 and seen[0].filename == __file__
     with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
         checkpoint(flambeau.sin, flambeau.ones(2), use_reentrant=True)
+
+
+def twice(first: object, second: object, **options: object) -> flambeau.Tensor:
+    """The gradient through a checkpoint whose function does something else the second time."""
+    calls: list[int] = []
+
+    def function(x: flambeau.Tensor) -> flambeau.Tensor:
+        calls.append(1)
+        return (first if len(calls) == 1 else second)(x)
+
+    x = flambeau.full((3,), 0.5, requires_grad=True)
+    checkpoint(function, x, use_reentrant=False, **options).sum().backward()
+    return x.grad
+
+
+def test_a_second_computation_that_saves_something_else_is_an_error() -> None:
+    sine = flambeau.sin
+    with pytest.raises(CheckpointError, match=r"(?s)different number.*during forward: 2\n.*recomputation: 1"):
+        twice(lambda x: x.sin().exp(), sine)
+    with pytest.raises(CheckpointError, match=r"(?s)position 0:.*'shape': \[3\], .*\n.*'shape': \[2\]"):
+        twice(sine, lambda x: x[:2].sin())
+    with pytest.raises(CheckpointError, match=r"(?s)'dtype': torch.float32.*'dtype': torch.float64"):
+        twice(sine, lambda x: x.double().sin())
+
+    np.testing.assert_allclose(twice(sine, lambda x: x.sin().exp()).numpy(), np.cos(np.full(3, 0.5)), rtol=1e-6)
+    with pytest.raises(CheckpointError, match="different number"):
+        twice(sine, lambda x: x.sin().exp(), early_stop=False)
+    with pytest.raises(CheckpointError, match="different number"), set_checkpoint_early_stop(False):
+        twice(sine, lambda x: x.sin().exp())
+    np.testing.assert_allclose(
+        twice(sine, lambda x: (x.double() * 2).sin(), determinism_check="none").numpy(), np.cos(np.ones(3)), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match="determinism_check should be one of"):
+        twice(sine, sine, determinism_check="perhaps")
+
+
+def test_tensors_that_functions_refer_to_have_their_gradients_and_hooks_once() -> None:
+    weight, x = flambeau.full((3,), 0.5, requires_grad=True), flambeau.ones(3, requires_grad=True)
+    hidden = weight.exp()
+    hidden.retain_grad()
+    calls: list[int] = []
+    hidden.register_hook(lambda grad: calls.append(1))
+    first = checkpoint(lambda x: (x * hidden).sin(), x, use_reentrant=False)
+    second = checkpoint(lambda x: {"cosine": [(x * hidden).cos()]}, x, use_reentrant=False)
+    (first + second["cosine"][0]).sum().backward()
+
+    e = np.exp(0.5)
+    np.testing.assert_allclose(hidden.grad.numpy(), np.full(3, np.cos(e) - np.sin(e)), rtol=1e-5)
+    np.testing.assert_allclose(weight.grad.numpy(), np.full(3, e * (np.cos(e) - np.sin(e))), rtol=1e-5)
+    assert calls == [1]
+
+
+def test_gradients_of_gradients_and_several_passes() -> None:
+    x = flambeau.full((3,), 0.5, requires_grad=True)
+    loss = checkpoint(lambda x: (x * x).sin(), x, use_reentrant=False).sum()
+    (first,) = flambeau.autograd.grad(loss, x, create_graph=True)
+    (second,) = flambeau.autograd.grad(first.sum(), x, retain_graph=True)
+    (again,) = flambeau.autograd.grad(loss, x)
+    np.testing.assert_allclose(second.numpy(), np.full(3, 2 * np.cos(0.25) - 4 * 0.25 * np.sin(0.25)), rtol=1e-6)
+    assert flambeau.equal(first, again)
+    with pytest.raises(RuntimeError, match="a second time"):
+        loss.backward()
+
+
+def test_what_a_checkpoint_is_given_must_not_change() -> None:
+    x, factor = flambeau.ones(3, requires_grad=True), flambeau.ones(3)
+    y = checkpoint(lambda x, factor: (x * factor).exp(), x, factor, use_reentrant=False)
+    factor.mul_(3)
+    with pytest.raises(RuntimeError, match=r"has been modified by an inplace operation: a torch.float32 tensor of shape \[3\], given to a"):
+        y.sum().backward()
+
+
+def test_checkpoints_within_checkpoints() -> None:
+    calls: list[str] = []
+
+    def inner(x: flambeau.Tensor) -> flambeau.Tensor:
+        calls.append("inner")
+        return x.sin().exp()
+
+    def outer(x: flambeau.Tensor) -> flambeau.Tensor:
+        calls.append("outer")
+        return checkpoint(inner, x.cos(), use_reentrant=False) * x
+
+    x = flambeau.full((3,), 0.5, requires_grad=True)
+    checkpoint(outer, x, use_reentrant=False).sum().backward()
+    plain = flambeau.full((3,), 0.5, requires_grad=True)
+    (plain.cos().sin().exp() * plain).sum().backward()
+    assert flambeau.equal(x.grad, plain.grad) and calls == ["outer", "inner", "outer", "inner", "inner"]

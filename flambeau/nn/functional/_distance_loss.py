@@ -14,8 +14,8 @@ from flambeau.nn.functional._common import reduce as reduced
 from flambeau.nn.functional._distance import pairwise_distance
 
 
-def _paired(input: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-    """Warns where ``input`` and ``target`` are broadcast."""
+def _paired(input: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Both in one shape, and a warning where they are not."""
     if target.size() != input.size():
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will likely lead to "
@@ -24,6 +24,9 @@ def _paired(input: Tensor, target: Tensor, weight: Tensor | None = None) -> None
         )
     if weight is not None and weight.size() != input.size():
         raise ValueError(f"Weights and input must have the same size, got {shape_text(weight)} and {shape_text(input)}.")
+    if target.size() != input.size():
+        input, target = flambeau.broadcast_tensors(input, target)  # a single number has as much of a say in the dtype as the others
+    return input, target
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -53,7 +56,7 @@ def l1_loss(
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         weight: factors, of the same shape.
     """
-    _paired(input, target, weight)
+    input, target = _paired(input, target, weight)
     return _weighted((input - target).abs(), weight, legacy_reduction(size_average, reduce, reduction))
 
 
@@ -75,7 +78,7 @@ def mse_loss(
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         weight: factors, of the same shape.
     """
-    _paired(input, target, weight)
+    input, target = _paired(input, target, weight)
     difference = _difference(input, target)
     return _weighted(difference * difference, weight, legacy_reduction(size_average, reduce, reduction))
 
@@ -93,7 +96,7 @@ def smooth_l1_loss(
     Raises:
         RuntimeError: ``beta`` is negative.
     """
-    _paired(input, target)
+    input, target = _paired(input, target)
     reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
@@ -120,11 +123,11 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     Raises:
         RuntimeError: ``delta`` is not positive.
     """
-    _paired(input, target, weight)
+    input, target = _paired(input, target, weight)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     loss = _huber(_difference(input, target), delta)
-    return reduced(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction).to(input.dtype)
 
 
 def margin_ranking_loss(
