@@ -66,6 +66,9 @@ SCRIPTS = {
         x = torch.tensor([[1.0, 2.0]]).as_subclass(Logging)
         x @ x.T
         assert calls == ["torch.Tensor.T.__get__", "torch.matmul"], calls
+        x.new_empty(1), x.new_tensor([1.0]), x.where(torch.tensor(True), 0.0), x.polygamma(1).polygamma_(1)  # namesakes of functions
+        names = [f"torch.Tensor.{name}" for name in ("new_empty", "new_tensor", "where", "polygamma", "polygamma_")]
+        assert calls[2:] == names, calls
         calls.clear()
         torch.nn.functional.softmax(x, dim=-1)
         x[0]

@@ -69,7 +69,7 @@ class Blueprint(NamedTuple):
         reused: slots of results with the slot of the input that each is written over
         arena: bytes of memory for temporaries
         numbers: the format of the run-time scalars
-        sizes: sizes that kernels read where they read scalars: behind these
+        sizes: extents that kernels read behind the run-time scalars, as those do, so that they are no part of a kernel's structure
         kernels: names
         calls, params: the kernel calls, and the parameters of all of them as int64
         segments: ranges of calls, and host calls between them
@@ -163,7 +163,7 @@ class CompiledProgram:
         self._hosts: dict[int, tuple] = {}
         self._sizes = tuple(nbytes for _, nbytes in self.fresh)
         self._kinds = blueprint.numbers
-        self._told = blueprint.sizes
+        self._extents = blueprint.sizes
         self._inputs = len(self.input_slots) if list(self.input_slots) == sorted(self.input_slots) else -1
         self._numbers = struct.Struct("=" + self._kinds)
         self._table_words = FIRST_BUFFER + len(self.input_slots) + len(self.fresh)
@@ -179,7 +179,7 @@ class CompiledProgram:
         try:
             run = self.idle.pop()
         except IndexError:
-            run = Run(self, len(self._kinds), self._told, self._table_words)
+            run = Run(self, len(self._kinds), self._extents, self._table_words)
         run.finished = False
         run.inputs = inputs
         run.results = fresh = []
@@ -212,7 +212,7 @@ class CompiledProgram:
             return None
         if self.prepacking is not None and not self.prepacking.is_in_vain:
             return None
-        run = Run(self, len(self._kinds), self._told, self._table_words)
+        run = Run(self, len(self._kinds), self._extents, self._table_words)
         table, memory = ctypes.addressof(run.table), ctypes.addressof(run.memory)
         task = self.native.task(table, *self.segments[0])
         addresses = table, ctypes.addressof(task), memory + 8 * _ERROR_WORDS, memory

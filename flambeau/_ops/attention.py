@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops.creation import arange
 from flambeau._ops.normalization import again
 from flambeau._ops.operator import Operator
+from flambeau._ops.ranges import arange
 from flambeau._ops.softmax import softmax
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

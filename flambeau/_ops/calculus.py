@@ -1,4 +1,4 @@
-"""Parts of numbers, logarithmic spacing, polar form, finite differences, and other functions that are few operators each."""
+"""Parts of numbers, polar form, finite differences, and other functions that are few operators each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from flambeau._ops import elementwise as basic
 from flambeau._ops import return_types
-from flambeau._ops.arguments import in_place, int_tuple, into, number, whole
+from flambeau._ops.arguments import in_place, int_tuple, into, number
 from flambeau._ops.autocast import in_float32
 from flambeau._ops.copying import FILL
-from flambeau._ops.creation import empty_strided, from_array, linspace
+from flambeau._ops.creation import empty_strided, from_array
 from flambeau._ops.functions import complex
 from flambeau._ops.indexing import nonzero
 from flambeau._ops.joining import cat
@@ -26,7 +26,7 @@ from flambeau._ops.registry import FUNCTIONS
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
-from flambeau._types.device import CPU, META, is_meta
+from flambeau._types.device import CPU, META
 from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 from flambeau._types.promotion import get_default_dtype
@@ -78,24 +78,6 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
             f"Expected object of scalar type {abs.layout.dtype!r} but got scalar type {angle.layout.dtype!r} for second argument"
         )
     return complex(abs * basic.cos(angle), abs * basic.sin(angle), out=out)
-
-
-def logspace(
-    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-    out: Tensor | None = None, layout: Any = None, pin_memory: bool = False,
-) -> Tensor:  # fmt: skip
-    """``steps`` numbers from ``base**start`` to ``base**end``, whose logarithms are evenly spaced, both ends included."""
-    steps = whole(steps, "steps")
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    dtype = dt.of_python(dtype) or get_default_dtype()
-    if is_meta(device):  # nobody needs to know from where to where
-        start, end = 0, 0
-    if dtype.category < dt.FLOAT:
-        start, end = (int(each) for each in (start, end))
-    wide = dt.complex128 if dtype.is_complex else dt.float64
-    result = (float(base) ** linspace(start, end, steps, dtype=wide, device=device, layout=layout)).to(dtype)
-    return into(out, result.requires_grad_() if requires_grad else result)
 
 
 # -- finite differences ----------------------------------------------------------------------------------------------
@@ -296,6 +278,6 @@ def _extremes(values: np.ndarray) -> tuple[float, float]:
 
 
 PUBLIC = (
-    "empty_permuted", "fill", "frexp", "gradient", "histogramdd", "logspace", "nonzero_static", "polar", "renorm",
+    "empty_permuted", "fill", "frexp", "gradient", "histogramdd", "nonzero_static", "polar", "renorm",
 )  # fmt: skip
 METHODS = ("frexp", "nonzero_static", "renorm", "renorm_")

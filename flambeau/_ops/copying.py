@@ -86,7 +86,8 @@ def _channels_innermost(layout: Layout) -> bool:
     return True
 
 
-def _infer_static(operands: tuple, statics: tuple) -> Layout:
+def infer_given(operands: tuple, statics: tuple) -> Layout:
+    """The layout that the first static attribute is."""
     return statics[0]
 
 
@@ -96,7 +97,7 @@ def _lower_copy(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
 
 CLONE = Operator("clone", ("input",), infer=lambda operands, statics: lay.like(operands[0], operands[0].dtype), lower=_lower_copy)
 CLONE.gradient(input=lambda grad: grad)
-TO = Operator("_to_copy", ("input",), ("layout",), infer=_infer_static, lower=_lower_copy, grad_name="ToCopyBackward0")
+TO = Operator("_to_copy", ("input",), ("layout",), infer=infer_given, lower=_lower_copy, grad_name="ToCopyBackward0")
 TO.gradient(input=lambda grad: grad)
 
 
@@ -251,10 +252,6 @@ FUNCTIONS.real = real
 # -- what a write records (see `writing.py`) -----------------------------------------------------------------------------
 
 
-def _infer_write_all(operands: tuple, statics: tuple) -> Layout:
-    return statics[0]
-
-
 def _lower_write_all(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     return graph.copy(graph.cast(operands[0].expand(statics[0].shape), statics[0].dtype))
 
@@ -271,7 +268,7 @@ def _lower_write_part(graph: Graph, operands: list[Node], statics: tuple, layout
     return graph.update(base, layout, graph.cast(operands[1].expand(layout.shape), layout.dtype))
 
 
-Operator("_write_all", ("value",), ("layout",), infer=_infer_write_all, lower=_lower_write_all)
+Operator("_write_all", ("value",), ("layout",), infer=infer_given, lower=_lower_write_all)
 Operator("_write_part", ("base", "value"), ("layout",), infer=_infer_write_part, lower=_lower_write_part)
 
 PUBLIC = ("clone", "real", "imag", "view_as_real", "view_as_complex")

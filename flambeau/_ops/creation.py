@@ -6,12 +6,12 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes, whole, with_names
+from flambeau._ops.arguments import int_tuple, into, named_sizes, number, number_for, sizes, with_names
+from flambeau._ops.copying import infer_given
 from flambeau._ops.meta import HERE, nowhere
 from flambeau._ops.node import AccumulateGrad
 from flambeau._ops.operator import PLAIN_NUMBERS, Operator
@@ -154,10 +154,6 @@ def _as_numpy_says(shape: tuple[int, ...], strides: tuple[int, ...], of: np.dtyp
 # -- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def _infer_static(operands: tuple, statics: tuple) -> Layout:
-    return statics[0]
-
-
 def _lower_full(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     layout = layouts[0]
     return graph.cast(operands[0], layout.dtype).expand(layout.shape)
@@ -168,8 +164,8 @@ def _lower_zeros(graph: Graph, operands: list[Node], statics: tuple, layouts: tu
     return graph.constant(statics[1], layout.dtype, layout.shape)
 
 
-FULL = Operator("full", ("value",), ("layout",), infer=_infer_static, lower=_lower_full)
-CONSTANT = Operator("_constant", (), ("layout", "number"), infer=_infer_static, lower=_lower_zeros)
+FULL = Operator("full", ("value",), ("layout",), infer=infer_given, lower=_lower_full)
+CONSTANT = Operator("_constant", (), ("layout", "number"), infer=infer_given, lower=_lower_zeros)
 
 
 def constant(layout: Layout, value: int, device: Place = None) -> Tensor:
@@ -201,7 +197,6 @@ def _of_gradient() -> Place:
 FUNCTIONS.zeros = lambda layout, device=None: constant(lay.like(layout, layout.dtype), 0, device or _of_gradient())
 FUNCTIONS.ones = lambda layout: constant(lay.like(layout, layout.dtype), 1, _of_gradient())
 FUNCTIONS.full = lambda layout, value: _full(lay.like(layout, layout.dtype), value, _of_gradient())
-FUNCTIONS.arange = lambda length: ARANGE(0, 1, statics=(lay.contiguous((length,), dt.int64),))
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: Place = None, requires_grad: bool = False, out: Tensor | None = None,
@@ -339,131 +334,6 @@ def full_like(
     return with_options(_full(like, value, place_of(input, device)), requires_grad, None, layout)
 
 
-def _lower_arange(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    layout = layouts[0]
-    accumulate = dt.float64 if layout.dtype.is_floating_point else dt.int64
-    start, step = [graph.cast(operand, accumulate) for operand in operands]
-    return graph.cast(start + step * graph.iota(layout.shape, 0, accumulate), layout.dtype)
-
-
-ARANGE = Operator("arange", ("start", "step"), ("layout",), infer=_infer_static, lower=_lower_arange)
-
-
-def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Place = None,
-           requires_grad: bool = False, out: Tensor | None = None, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
-    """``start, start + step, …`` up to but not including ``end``.
-
-    Raises:
-        RuntimeError: the step is 0 or leads away from ``end``.
-
-    Example::
-
-        >>> flambeau.arange(1, 2.5, 0.5)
-        tensor([1.0000, 1.5000, 2.0000])
-    """
-    dtype = None if dtype is None else dt.required(dtype)
-    if end is None:
-        start, end = 0, start
-    if not start.__class__ is end.__class__ is step.__class__ is int:
-        start, end, step = [each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end, step)]
-    if dtype is None and out is not None:
-        dtype = out.layout.dtype
-    if dtype is None:
-        dtype = get_default_dtype() if float in (start.__class__, end.__class__, step.__class__) else dt.int64
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if not (isfinite(start) and isfinite(end)):  # NumPy's takes 0.6 µs
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (end - start) * (1 if step > 0 else -1) < 0:
-        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")
-    if dtype.is_floating_point:
-        length = ceil((end - start) / step)
-    elif start.__class__ is end.__class__ is step.__class__ is int:
-        length = -((start - end) // step)
-    else:
-        start, end, step = int(start), int(end) if float(end).is_integer() else end, int(step)
-        if step == 0:
-            raise ValueError("step must be nonzero, but is a fraction that an integer dtype cuts off")
-        length = (
-            ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
-        )
-    made = layout_of((max(length, 0),), dtype)
-    result = nowhere(made) if device is not None and is_meta(device) else ARANGE(start, step, statics=(made,))
-    return result if out is layout is None and not requires_grad else into(out, with_options(result, requires_grad, None, layout))
-
-
-def eye(
-    n: int,
-    m: int | None = None,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-    out: Tensor | None = None,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """A matrix with ones on the diagonal and zeros elsewhere."""
-    n = whole(n, "n")
-    columns = n if m is None else whole(m, "m")
-    if n < 0 or columns < 0:
-        raise RuntimeError(f"n must be greater or equal to 0, got {min(n, columns)}")
-    made = lay.contiguous((n, columns), dt.of_python(dtype) or get_default_dtype())
-    result = nowhere(made) if is_meta(device) else EYE(statics=(made,))
-    return into(out, with_options(result, requires_grad, None, layout))
-
-
-def _lower_eye(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    layout = layouts[0]
-    return graph.cast(graph.iota(layout.shape, 0).equals(graph.iota(layout.shape, 1)), layout.dtype)
-
-
-EYE = Operator("eye", (), ("layout",), infer=_infer_static, lower=_lower_eye)
-
-
-def linspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    *,
-    dtype: DType | None = None,
-    device: Place = None,
-    requires_grad: bool = False,
-    out: Tensor | None = None,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """``steps`` numbers from ``start`` to ``end``, evenly spaced, both ends included."""
-    if is_meta(device):  # nobody needs to know from where to where
-        start, end = 0, 0
-    start, end = (each.item() if isinstance(each, TensorBase) else number(each) for each in (start, end))
-    steps = whole(steps, "steps")
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    dtype = dt.of_python(dtype) or get_default_dtype()
-    made = lay.contiguous((steps,), dtype)
-    result = nowhere(made) if is_meta(device) else LINSPACE(start, end, statics=(made,))
-    return into(out, with_options(result, requires_grad, None, layout))
-
-
-def _lower_linspace(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """From the nearer end, so that both ends are exact."""
-    layout = layouts[0]
-    count = layout.shape[0]
-    accumulate = layout.dtype.compute if layout.dtype.is_floating_point else dt.float64
-    start, end = (graph.cast(operand, accumulate) for operand in operands)
-    if count == 1:
-        return graph.cast(start, layout.dtype).expand(layout.shape)
-    step = (end - start) / float(max(count - 1, 1))
-    index = graph.iota(layout.shape, 0)
-    back = graph.cast((count - 1) - index, accumulate)
-    result = graph.where(index < count // 2, start + step * graph.cast(index, accumulate), end - step * back)
-    return graph.cast(result, layout.dtype)
-
-
-LINSPACE = Operator("linspace", ("start", "end"), ("layout",), infer=_infer_static, lower=_lower_linspace)
-
-
 def scalar_tensor(s: Any, *, dtype: DType | None = None, **options: Any) -> Tensor:
     """A tensor without dimensions."""
     return full((), s, dtype=dtype or get_default_dtype(), **options)
@@ -489,7 +359,7 @@ def new_full(
     return full(size, fill_value, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def new_empty_(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
+def new_empty_method(self: Tensor, *size: Any, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """A tensor with unspecified contents and the dtype of this tensor, unless another is given."""
     return empty(*size, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
@@ -501,7 +371,7 @@ def new_empty_strided(
     return empty_strided(size, stride, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
 
-def new_tensor_(self: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
+def new_tensor_method(self: Tensor, data: Any, *, dtype: DType | None = None, device: Place = None, **options: Any) -> Tensor:
     """A copy of ``data`` with the dtype of this tensor, unless another is given."""
     return tensor(data, dtype=dtype or self.layout.dtype, device=place_of(self, device), **options)
 
@@ -654,7 +524,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Place = None) -> Te
 
 
 PUBLIC = (
-    "empty", "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "arange", "tensor", "from_numpy", "as_tensor",
-    "eye", "linspace", "scalar_tensor",
+    "empty", "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "tensor", "from_numpy", "as_tensor",
+    "scalar_tensor",
 )  # fmt: skip
 METHODS = ("new_full", "new_ones", "new_zeros")

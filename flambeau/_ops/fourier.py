@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau._compiler import frequencies
 from flambeau._ops.arguments import int_tuple, into
-from flambeau._ops.creation import arange, from_array
+from flambeau._ops.creation import from_array
 from flambeau._ops.joining import constant_pad_nd, roll
 from flambeau._ops.operator import Operator
 from flambeau._ops.positions import require_tensor
+from flambeau._ops.ranges import arange
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType

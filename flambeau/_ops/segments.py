@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.choice import where
 from flambeau._ops.counting import searchsorted
-from flambeau._ops.creation import arange, full, zeros
+from flambeau._ops.creation import full, zeros
 from flambeau._ops.joining import cat
 from flambeau._ops.positions import require_tensor
+from flambeau._ops.ranges import arange
 from flambeau._ops.running import cumsum, diff
 from flambeau._ops.scattering import scatter_reduce
 from flambeau._types import dtype as dt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flambeau._ops import creation, views
+from flambeau._ops import creation, ranges, views
 from flambeau._ops.arguments import int_tuple, into, whole
 from flambeau._ops.arguments import sizes as as_sizes
 from flambeau._ops.gathering import index_select
@@ -409,7 +409,7 @@ def repeat_interleave(
     """Each element (or slice along ``dim``) repeated so many times, one after another; given ``repeats`` alone, each index."""
     dim = dim if axis is None else axis
     if repeats is None:
-        input, repeats = creation.arange(input.layout.numel), input
+        input, repeats = ranges.arange(input.layout.numel), input
     if dim is None:
         input, dim = input.reshape(-1), 0
     axis = lay.wrap_axis(dim, input.layout.ndim)
@@ -421,13 +421,13 @@ def repeat_interleave(
         count = counts if isinstance(counts, int) else counts[0]
         if count < 0:
             raise RuntimeError("repeats can not be negative")
-        places = creation.arange(size).reshape(size, 1).expand(size, count).reshape(-1)
+        places = ranges.arange(size).reshape(size, 1).expand(size, count).reshape(-1)
     else:
         if len(counts) != size:
             raise RuntimeError(
                 f"repeats must have the same size as input along dim, but got repeats.size(0) = {len(counts)} and input.size({axis}) = {size}"
             )
-        places = creation.tensor([place for place, count in enumerate(counts) for _ in range(count)], dtype=creation.arange(1).dtype)
+        places = creation.tensor([place for place, count in enumerate(counts) for _ in range(count)], dtype=ranges.arange(1).dtype)
     return index_select(input, axis, places)
 
 

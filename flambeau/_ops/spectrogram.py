@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from flambeau._ops import fourier
 from flambeau._ops.autocast import in_float32
 from flambeau._ops.copying import view_as_real
-from flambeau._ops.creation import arange, ones
+from flambeau._ops.creation import ones
 from flambeau._ops.joining import constant_pad_nd
 from flambeau._ops.origin import warn
 from flambeau._ops.padding import pad_border
 from flambeau._ops.positions import require_tensor
+from flambeau._ops.ranges import arange
 from flambeau._types import dtype as dt
 from flambeau._types.device import CPU
 from flambeau._types.layout import Layout

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau._ops import creation, joining, shaping
+from flambeau._ops import creation, joining, ranges, shaping
 from flambeau._ops.arguments import int_tuple, whole
 from flambeau._ops.copying import preserve_format
 from flambeau._ops.origin import warn
@@ -108,7 +108,7 @@ def dim_order(self: Tensor) -> tuple[int, ...]:
 def new(self: Tensor, *args: Any) -> Tensor:
     """A tensor of the same dtype: of data, or of sizes with unspecified contents."""
     if len(args) == 1 and not isinstance(args[0], (int, TensorBase)) and type(args[0]).__name__ != "Size":
-        return creation.new_tensor_(self, args[0])
+        return creation.new_tensor_method(self, args[0])
     return self.new_empty(*(args or (0,)))
 
 
@@ -325,7 +325,7 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     count = int((end - start) / step) + 1
     kind = dtype or get_default_dtype()
-    return (creation.arange(count, **options).to(kind) * step + start).to(kind)
+    return (ranges.arange(count, **options).to(kind) * step + start).to(kind)
 
 
 FUNCTIONS: dict[str, Any] = {name: getattr(Tensor, name) for name in _FUNCTIONS}

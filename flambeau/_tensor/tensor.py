@@ -583,16 +583,23 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return array
 
 
-Tensor.polygamma = ops.special.polygamma_method
-Tensor.polygamma_ = ops.special.polygamma_inplace
-Tensor.where = choice.where_method
 Tensor.storage = typed_storage
-Tensor.new_empty = ops.creation.new_empty_
 Tensor.new_empty_strided = ops.creation.new_empty_strided
-Tensor.new_tensor = ops.creation.new_tensor_
 Tensor.__getitem__ = indexing.getitem
 Tensor.__setitem__ = indexing.setitem
 
+_NAMESAKES = {
+    "new_empty": ops.creation.new_empty_method,
+    "new_tensor": ops.creation.new_tensor_method,
+    "polygamma": ops.special.polygamma_method,
+    "polygamma_": ops.special.polygamma_inplace,
+    "where": choice.where_method,
+}
+"""Methods that are no functions with the method's name: those are others."""
+
+for _name, _method in _NAMESAKES.items():
+    _method.__name__ = _method.__qualname__ = _name  # by which classes that are asked about calls know them
+    setattr(Tensor, _name, _method)
 for _family in ops.FAMILIES:
     for _name in _family.METHODS:
         setattr(Tensor, _name, getattr(_family, _name))

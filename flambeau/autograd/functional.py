@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flambeau._ops.creation import eye, ones_like, zeros_like
+from flambeau._ops.creation import ones_like, zeros_like
 from flambeau._ops.joining import cat, stack
+from flambeau._ops.ranges import eye
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau.autograd import grad

@@ -12,7 +12,7 @@ from flambeau.nested.tensor import NestedTensor
 
 ELEMENTWISE = frozenset({
     "__and__", "__eq__", "__floordiv__", "__invert__", "__lshift__", "__or__", "__pow__", "__rdiv__", "__rfloordiv__", "__rlshift__", "__rmod__", "__rpow__", "__rrshift__",
-    "__rshift__", "__rsub__", "__rtruediv__", "__xor__", "_method", "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "alike", "alpha_dropout", "angle", "asin", "asinh",
+    "__rshift__", "__rsub__", "__rtruediv__", "__xor__", "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "alike", "alpha_dropout", "angle", "asin", "asinh",
     "atan", "atan2", "atanh", "bernoulli", "bfloat16", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "byte",
     "cdouble", "ceil", "celu", "cfloat", "char", "clamp", "clamp_max", "clamp_min", "conj", "conj_physical", "copysign", "cos", "cosh", "deg2rad", "digamma", "div",
     "double", "dropout", "elu", "empty_like", "eq", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "float", "float_power", "floor", "floor_divide", "fmax", "fmin",

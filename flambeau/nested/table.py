@@ -103,7 +103,7 @@ _SHARED: dict[str, Callable] = {
     "layer_norm": reductions.layer_norm, "rms_norm": reductions.layer_norm, "linear": products.linear, "embedding": products.embedding, "one_hot": _one_hot,
     "matmul": products.matmul, "bmm": products.matmul, "__rmatmul__": lambda func, self, other: products.matmul(func, other, self),
     "scaled_dot_product_attention": attention.attention, "copy_": _copy_, "__setitem__": _setitem, "equal": _compared, "allclose": _compared, "backward": _backward,
-    **dict.fromkeys(("new_zeros", "new_ones", "new_full", "_new_empty", "new_empty", "new_tensor", "new_tensor_"), _new),
+    **dict.fromkeys(("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"), _new),
 }  # fmt: skip
 
 JAGGED: dict[str, Callable] = _SHARED | {

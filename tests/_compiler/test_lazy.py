@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import targets
 from flambeau._tape.tape import LOCAL
 from flambeau._tape.trie import TRIE
+from tests._runtime.conftest import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -175,44 +177,55 @@ def is_kernel(entry: bytes) -> bool:
     return b"FLBIMAGE" in entry or b"\x7fELF" in entry
 
 
-def test_second_process_compiles_nothing_and_gets_the_same_bits(python: Callable[..., str], cache_home: Path) -> None:
-    cold = python(_RUN, PYTHONHASHSEED="1").split()
-    entries = programs(cache_home)
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """What a process that finds nothing prints, and the folder that it leaves behind: no test writes there."""
+    home = tmp_path_factory.mktemp("cold")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FLAMBEAU_CACHE", raising=False)
+        return run_python(_RUN, XDG_CACHE_HOME=str(home), PYTHONHASHSEED="1").split(), home / "flambeau"
+
+
+def test_second_process_compiles_nothing_and_gets_the_same_bits(
+    python: Callable[..., str], cache_home: Path, cold: tuple[list[str], Path]
+) -> None:
+    printed, folder = cold
+    copytree(folder, cache_home)
     warm = python(_RUN, PYTHONHASHSEED="2").split()
-    assert int(cold[1]) > 10 and cold[3] == "True"
-    assert warm[0] == cold[0]
+    assert int(printed[1]) > 10 and printed[3] == "True"
+    assert warm[0] == printed[0]
     assert warm[1] == "0" and warm[3] == "False"
-    assert programs(cache_home) == entries
-    assert python(_RUN, FLAMBEAU_CACHE="off").split()[0] == cold[0]
+    assert programs(cache_home) == programs(folder)
+    assert python(_RUN, FLAMBEAU_CACHE="off").split()[0] == printed[0]
 
 
-def test_blueprints_are_the_same_in_every_process(python: Callable[..., str], cache_home: Path, tmp_path: Path) -> None:
-    found = []
-    for seed in ("1", "2"):
-        python(_RUN, PYTHONHASHSEED=seed, XDG_CACHE_HOME=str(tmp_path / seed))
-        found.append(programs(tmp_path / seed / "flambeau"))
-    assert found[0] == found[1]
+def test_blueprints_are_the_same_in_every_process(python: Callable[..., str], cache_home: Path, cold: tuple[list[str], Path]) -> None:
+    python(_RUN, PYTHONHASHSEED="2")
+    assert programs(cache_home) == programs(cold[1])
 
 
-def test_damaged_entries_are_made_again(python: Callable[..., str], cache_home: Path) -> None:
-    cold = python(_RUN).split()
-    entries = programs(cache_home)
+def test_damaged_entries_are_made_again(python: Callable[..., str], cache_home: Path, cold: tuple[list[str], Path]) -> None:
+    printed, folder = cold
+    copytree(folder, cache_home)
     for path in cache_home.glob("*/*.entry"):
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
     again = python(_RUN).split()
-    assert again[0] == cold[0] and again[1] == cold[1]
-    assert programs(cache_home) == entries
+    assert again[:2] == printed[:2]
+    assert programs(cache_home) == programs(folder)
 
 
-def test_program_whose_kernels_are_gone_is_compiled_again(python: Callable[..., str], cache_home: Path) -> None:
-    cold = python(_RUN).split()
+def test_program_whose_kernels_are_gone_is_compiled_again(
+    python: Callable[..., str], cache_home: Path, cold: tuple[list[str], Path]
+) -> None:
+    printed, folder = cold
+    copytree(folder, cache_home)
     kernels = [path for path in cache_home.glob("*/*.entry") if is_kernel(path.read_bytes())]
     for path in kernels[::2]:
         path.unlink()
     again = python(_RUN).split()
-    assert again[0] == cold[0] and 0 < int(again[1]) < int(cold[1])
+    assert again[0] == printed[0] and 0 < int(again[1]) < int(printed[1])
 
 
 def test_processes_that_start_at_once(cache_home: Path) -> None:

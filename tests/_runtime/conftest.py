@@ -20,19 +20,20 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "flambeau"
 
 
+def run_python(source: str, **environment: str) -> str:
+    """Run Python source in a process of its own; returns what it printed, and fails if it fails."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
 @pytest.fixture
 def python(cache_home: Path) -> Callable[..., str]:
-    """Run Python source in a process of its own with that cache; returns what it printed, and fails if it fails."""
-
-    def run(source: str, **environment: str) -> str:
-        process = subprocess.run(
-            [sys.executable, "-W", "error", "-c", source],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert process.returncode == 0, process.stdout + process.stderr
-        return process.stdout + process.stderr
-
-    return run
+    """``run_python`` with that cache."""
+    return run_python

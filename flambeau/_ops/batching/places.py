@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.batching.call import Call, with_ones
 from flambeau._ops.batching.products import fold, moved
-from flambeau._ops.creation import arange
 from flambeau._ops.gathering import GATHER
 from flambeau._ops.loss import MEAN, NLL_BACKWARD, NLL_LOSS, NONE
+from flambeau._ops.ranges import arange
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.views import expand, permute, reshape, unsqueeze
 from flambeau._types import layout as lay

@@ -9,7 +9,6 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
-from flambeau._ops.creation import arange, eye
 from flambeau._ops.gathering import gather
 from flambeau._ops.joining import cat
 from flambeau._ops.linalg import triangles
@@ -26,6 +25,7 @@ from flambeau._ops.linalg.host import (
     refuse,
 )
 from flambeau._ops.linalg.solve import solve_triangular
+from flambeau._ops.ranges import arange, eye
 from flambeau._ops.shaping import diag_embed, tril, triu
 from flambeau._ops.sorting import argsort
 from flambeau._types import dtype as dt

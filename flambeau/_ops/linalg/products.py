@@ -10,11 +10,11 @@ import numpy as np
 
 from flambeau._ops.arguments import into
 from flambeau._ops.composing import vector_product
-from flambeau._ops.creation import eye
 from flambeau._ops.elementwise import conj
 from flambeau._ops.joining import cat
 from flambeau._ops.linalg.host import check_square, host_operator, kernel_operator, may_look
 from flambeau._ops.linalg.solve import inv, solve
+from flambeau._ops.ranges import eye
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from flambeau.distributed.store import PrefixStore, Store
@@ -150,13 +151,13 @@ class Rounds:
             store.set(f"place/{place}", json.dumps(self.about))
             if place == 0:
                 self._begin(store, deadline)
-            self._until(lambda: store.check(["members"]), deadline, f"round {number} did not begin: machine 0 says nothing")  # noqa: B023
+            self._until(partial(store.check, ["members"]), deadline, f"round {number} did not begin: machine 0 says nothing")
             places, members = json.loads(store.get("members"))
             if place in places:
                 return Round(self.store, number, members, places.index(place), self.settings)
             store.add("waiting", 1)
             full = f"{len(members)} machines have joined the job already, of {self.settings.most}"
-            self._until(lambda: store.check(["over"]), deadline, full)  # noqa: B023
+            self._until(partial(store.check, ["over"]), deadline, full)
 
     def _until(self, ready: Callable[[], bool], deadline: float, otherwise: str) -> None:
         while not ready():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import flambeau
@@ -102,7 +103,7 @@ class ZeroRedundancyOptimizer(Optimizer, Joinable):
             if theirs:
                 targets = Targets(theirs)
                 label = f"ZeroRedundancyOptimizer: {len(theirs)} parameters of rank {rank}".encode()
-                job = lambda: collectives.broadcast_many(group.mesh, targets.arrays, rank, label)  # noqa: B023
+                job = partial(collectives.broadcast_many, group.mesh, targets.arrays, rank, label)
                 group.run(targets.job(job), theirs, "ZeroRedundancyOptimizer", False)
 
     def consolidate_state_dict(self, to: int = 0) -> None:

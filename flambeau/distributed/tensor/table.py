@@ -38,7 +38,7 @@ def _refuse_view_in_place(call: Call) -> Any:
 
 
 TABLE: dict[str, Callable[[Call], Any]] = {
-    "_method": elementwise.elementwise, "_polygamma_inplace": elementwise.whole_in_place,  # names of methods' functions
+    "polygamma": elementwise.elementwise, "polygamma_": elementwise.whole_in_place,
     **dict.fromkeys(("as_strided_", "squeeze_", "t_", "transpose_", "unsqueeze_"), _refuse_view_in_place),
     **dict.fromkeys(elementwise.NAMES, elementwise.elementwise), **dict.fromkeys(elementwise.IN_PLACE, elementwise.in_place),
     **dict.fromkeys(reductions.REDUCTIONS, reductions.reduction), **dict.fromkeys(reductions.LINES, reductions.along_lines),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy
@@ -223,8 +224,8 @@ class DistributedDataParallel(Module, Joinable):
             targets = Targets([_in_memory_order(each) for each in chosen])
             reduce = reducer(ReduceOp.AVG, dtype, "DistributedDataParallel", divisor)
             label = f"DistributedDataParallel: {len(chosen)} gradients of {dtype.name}".encode()
-            job = targets.job(lambda: collectives.all_reduce_many(group.mesh, targets.arrays, reduce, label))  # noqa: B023
-            group.run(job, chosen, "gradients", False)
+            job = partial(collectives.all_reduce_many, group.mesh, targets.arrays, reduce, label)
+            group.run(targets.job(job), chosen, "gradients", False)
 
     def register_comm_hook(self, state: Any, hook: Callable) -> None:
         """Have ``hook(state, bucket)`` exchange the gradients, which returns a future of the tensor that takes the place of ``bucket.buffer()``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from flambeau.distributed import collectives
@@ -24,7 +25,7 @@ def average_parameters(params: Iterable[Parameter], process_group: Any = None) -
         targets = Targets(same)
         label = f"average_parameters: {len(same)} of {dtype.name}".encode()
         reduce = reducer(ReduceOp.AVG, dtype, "average_parameters", None)
-        job = lambda: collectives.all_reduce_many(group.mesh, targets.arrays, reduce, label)  # noqa: B023
+        job = partial(collectives.all_reduce_many, group.mesh, targets.arrays, reduce, label)
         group.run(targets.job(job), same, "average_parameters", False)
 
 
