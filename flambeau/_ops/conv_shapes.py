@@ -64,7 +64,7 @@ def padding_sides(sizes: Ints, kernel: Ints, stride: Ints, padding: Ints | str, 
 # -- plans -----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def plan(input: Layout, weight: Layout, bias: Layout | None, stride: Ints, padding: Ints | str, dilation: Ints, groups: int) -> tuple:
     """The statics of a convolution: ``(stride, before, dilation, groups, sizes)``.
 
@@ -87,7 +87,7 @@ def plan(input: Layout, weight: Layout, bias: Layout | None, stride: Ints, paddi
     return stride, tuple(before for before, _ in sides), dilation, groups, sizes
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def plan_transposed(
     input: Layout,
     weight: Layout,

@@ -47,7 +47,7 @@ def go_native() -> Any:
         "anomaly": ANOMALY, "layout": Layout, "contiguous": contiguous_layouts(), "tuple": tuple, "float32": dt.float32, "int64": dt.int64, "views": "_views", "unseen": UNSEEN, "user_code": CODE, "file_name": "co_filename",
         "program": CompiledProgram, "execute_name": "execute", "execute": execute, "array": np.ndarray, "no_numpy": dict.fromkeys(dt.NO_NUMPY), "buffer_name": "buffer",
         "random_kernels": random_kernels.ADDRESSES, "class_of": classes_by_size(), "counters": counters(),
-        "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "max_trie_nodes": "MAX_TRIE_NODES", "watched": WATCHED,
+        "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "watched": WATCHED,
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
         "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": adopt, "user_line": user_line, "allocate": allocate,

@@ -88,7 +88,7 @@ def group_norm(
     return NORM(input, eps, *_affine_operands(weight, bias), statics=statics)[0]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _plan_groups(input: Layout, groups: int, weight: Layout | None, bias: Layout | None) -> tuple:
     """The statics of a group norm, if what it is given fits together."""
     shape = input.shape
@@ -140,7 +140,7 @@ def _layered(input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: flo
     return NORM(input.contiguous(), eps, *_affine_operands(weight, bias), statics=statics)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _plan_layers(name: str, input: Layout, normalized: Shape, weight: Layout | None, bias: Layout | None) -> tuple:
     """The statics of a layer norm, if what it is given fits together."""
     _check_normalized(name, input.shape, normalized, weight, bias)
@@ -231,7 +231,7 @@ def _batch_norm(
     return result, mean, rstd
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _check_batch(input: Layout, running_mean: Layout | None, running_var: Layout | None, weight: Layout | None, bias: Layout | None) -> int:
     """The number of channels, if what a batch norm is given fits together."""
     if input.ndim < 2 and input.numel:

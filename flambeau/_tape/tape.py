@@ -34,9 +34,6 @@ MAX_SLOTS = -1 if os.environ.get("FLAMBEAU_EAGER", "0") not in ("", "0") else 81
 """A tape is flushed when it has more values than this, so that a loop that nobody looks at stays bounded; with ``FLAMBEAU_EAGER=1``
 after every record, for debuggers."""
 
-MAX_TRIE_NODES = 50_000
-"""The trie is dropped (and grows anew) when it has more nodes than this."""
-
 SNAPSHOT_BYTES = 1 << 20
 """A foreign storage up to this size is copied when it is read; a larger one makes the tape flush at once."""
 
@@ -242,6 +239,7 @@ class Tape:
         node.nbytes = node.sizes[0]
         node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
         node.wanted = -1
+        node.used = TRIE.generation
         node.parent = self.cursor
         node.depth = self.cursor.depth + 1
         node.first = len(self.values)
@@ -334,6 +332,7 @@ class Tape:
             if cursor.parent is None or self.flushing:
                 return
             alive = self.alive()
+            cursor.used = TRIE.generation
             self.flushing = True
             values, run = self.values, None
             try:
@@ -410,6 +409,7 @@ class Tape:
         if program is None:
             assert _compile is not None
             program = _compile(cursor.path(), alive, self._weights())
+            TRIE.programs += 1
             CUTS.made(cursor)
         cursor.programs[alive] = program
         return program
@@ -444,9 +444,8 @@ class Tape:
             else:
                 storage.buffer = buffer
         self._reset()
-        if TRIE.size > MAX_TRIE_NODES:
-            TRIE.clear()
-            self.cursor = TRIE.root
+        if TRIE.size > TRIE.turn:
+            TRIE.age()
 
 
 def _holds_tensor(static: Any) -> bool:

@@ -2,13 +2,24 @@
 
 The children of a trie node are found by the *key* of the next record: the operator, its static attributes, and for each operand the slot of its
 value with the layout it is read through.
+
+What has not been used for long is forgotten, by *generations*: when so many new records have been made a new one begins, and what no flush of
+the last ``KEPT`` has come by is dropped. A loop over some sizes makes no new records once it has seen them all, and so keeps them;
+one that sees ever new sizes keeps the latest. Recording pays nothing for it, a flush one store.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from flambeau._types.layout import Layout
+from flambeau._types.layout import Layout, forget_unused
+
+GENERATION = 4096
+"""New records of a generation (2 kB each, with their part of a program) ..."""
+PROGRAMS, MOST = 64, 4
+"""... and so many new programs at least, unless that takes ``MOST`` times as many records: some sizes of a large network are to be kept, too."""
+KEPT = 2
+"""Generations that are kept besides the one that begins."""
 
 
 class TrieNode(dict):
@@ -29,6 +40,7 @@ class TrieNode(dict):
         launches: programs that native code can run, by what is alive (``native/``); ``None`` if there are none
         replays: what was recorded from here on by passes that come again (``autograd/replay.py``); ``None`` if nothing was
         origin: ``(file name, line)`` of the user's call, where the operator keeps it for its errors
+        used: the generation in which it was made, or a flush came by last as far as is known; -1 if it has been forgotten
     """
 
     __slots__ = (
@@ -52,6 +64,7 @@ class TrieNode(dict):
         "sizes",
         "slots",
         "statics",
+        "used",
         "wanted",
     )
 
@@ -72,6 +85,7 @@ class TrieNode(dict):
         self.launches: dict[bytes, Any] | None = None
         self.replays: dict[tuple, Any] | None = None
         self.origin = None
+        self.used = 0
 
     def path(self) -> list[TrieNode]:
         """The records from the root to here."""
@@ -83,24 +97,72 @@ class TrieNode(dict):
         nodes.reverse()
         return nodes
 
+    def forget(self, oldest: int) -> int:
+        """Drop the children that no flush has come by since the generation ``oldest``, and what refers to records that were dropped.
+
+        Must have been called for all children. A tape of another thread may stand in what is dropped, and ends its flush there.
+        Returns how many children were dropped.
+        """
+        stale = [key for key, child in self.items() if child.used < oldest]
+        for key in stale:
+            child = self.pop(key)
+            child.used = -1
+            child.programs = {}  # whose paths lead back here
+            child.latest = child.launches = child.replays = None
+        self.used = max(self.used, *[child.used for child in self.values()], 0)
+        if self.latest is not None and self.latest.used < 0:
+            self.latest = None
+        if self.replays is not None:
+            self.replays = {key: replay for key, replay in self.replays.items() if getattr(replay, "end", self).used >= 0}
+        return len(stale)
+
     __hash__ = object.__hash__
     __eq__ = object.__eq__  # a node is equal to itself alone, whatever its children are
     __ne__ = object.__ne__
 
 
 class Trie:
-    """The root that all tapes start from, and the number of nodes."""
+    """The root that all tapes start from.
 
-    __slots__ = ("root", "size")
+    Attributes:
+        size: the number of nodes
+        generation: how often what was old has been forgotten
+        programs: how many have been made in this generation
+        began: the number of nodes when it began
+        turn: at more nodes than this it may end
+    """
+
+    __slots__ = ("began", "generation", "programs", "root", "size", "turn")
 
     def __init__(self) -> None:
-        self.root = TrieNode()
-        self.size = 0
+        self.generation = 0
+        self.clear()
 
     def clear(self) -> None:
         """Forget all records and programs; tapes that stand in the old trie end their flush there."""
         self.root = TrieNode()
         self.size = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.programs = 0
+        self.began = self.size
+        self.turn = self.size + GENERATION
+
+    def age(self) -> None:
+        """Begin a new generation if this one has made enough, and forget what has not been used for long."""
+        if self.programs < PROGRAMS and self.size - self.began < MOST * GENERATION:
+            self.turn += GENERATION
+            return
+        self.generation += 1
+        nodes: list[TrieNode] = [self.root]
+        for node in nodes:  # which grows on the way
+            nodes += node.values()
+        self.size = len(nodes) - 1
+        while nodes:
+            self.size -= nodes.pop().forget(self.generation - KEPT)
+        self._begin()
+        forget_unused()
 
 
 TRIE = Trie()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import prod
 from operator import index
+from sys import getrefcount
 from typing import Any
 
 from flambeau._types.dtype import dtype as DType
@@ -108,6 +109,20 @@ def contiguous(shape: tuple[int, ...], dtype: DType) -> Layout:
 def contiguous_layouts() -> dict[tuple, Layout]:
     """What ``contiguous`` gave before, by shape and dtype."""
     return _CONTIGUOUS
+
+
+def forget_unused() -> None:
+    """Forget the layouts that only this table and the memory of other layouts know, and what layouts remember."""
+    _CONTIGUOUS.clear()
+    for each in list(_TABLE.values()):
+        each.memo.clear()
+    for key in list(_TABLE):
+        if getrefcount(_TABLE.get(key)) <= _ALONE:
+            _TABLE.pop(key, None)
+
+
+_ALONE = next(getrefcount(table.get(0)) for table in [{0: object()}])
+"""What ``getrefcount`` gives for something that only a table refers to."""
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import flambeau
 from flambeau import nn
+from flambeau._compiler import lazy
 from flambeau._runtime import allocator, jit
-from flambeau._tape import tape
+from flambeau._tape import tape, trie
 from flambeau._tape.trie import TRIE
 
 
@@ -113,22 +113,28 @@ def test_nested_tensors_of_other_lengths_share_kernels() -> None:
     )  # norms of so many rows are written out
 
 
-def tracked_bytes() -> int:
-    """What Python's objects take that the garbage collector knows of. (``tracemalloc`` makes a program ten times as slow.)"""
+def objects() -> int:
+    """How many of Python's objects the garbage collector knows."""
     gc.collect()
-    return sum(map(sys.getsizeof, gc.get_objects()))
+    return len(gc.get_objects())
 
 
-def test_what_is_kept_of_many_sizes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python's objects, 1 kB a record at most, until the trie is dropped; tensors by what the allocator reserves."""
+@pytest.mark.parametrize("is_on_disk", [True, False])
+def test_what_is_kept_of_many_sizes_is_bounded(is_on_disk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once some generations of records have come and gone Python's objects are no more, whether programs are read or planned; tensors are bounded by what
+    the allocator reserves."""
     step = training_step()
-    monkeypatch.setattr(tape, "MAX_TRIE_NODES", 500)
+    if not is_on_disk:
+        monkeypatch.setattr(lazy, "_read", lambda key: None)
+    monkeypatch.setattr(trie, "GENERATION", 200)
+    monkeypatch.setattr(trie, "PROGRAMS", 0)
+    TRIE.clear()
     kept = []
-    for number in range(40):
+    for number in range(90):
         step(2, 30 + 3 * number % 25, 32 + number)
-        if number > 20:
-            kept.append(tracked_bytes())
-    assert max(kept) - min(kept) < 1000 * 700, kept
+        if number % 10 == 9:
+            kept.append(objects())
+    assert max(kept[6:]) - min(kept[3:6]) < 3_000, kept
     now = allocator.statistics()
     assert now["reserved"] - now["allocated"] <= max(64 << 20, now["peak"]) + now["peak"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from flambeau._ops.operator import Operator
 from flambeau._ops.registry import OPERATORS
 from flambeau._runtime import allocator, jit
 from flambeau._tape import tape as tapes
+from flambeau._tape import trie
 from flambeau._tape.tape import LOCAL, Tape
 from flambeau._tape.trie import TRIE
 
@@ -147,15 +148,73 @@ def test_a_loop_that_nobody_looks_at_stays_bounded(monkeypatch: pytest.MonkeyPat
     assert x[0].item() == 1000 and x.sum().item() == 1_000_000
 
 
-def test_trie_is_dropped_when_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tapes, "MAX_TRIE_NODES", 20)
+@pytest.fixture
+def short_generations(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(trie, "GENERATION", 20)
+    monkeypatch.setattr(trie, "PROGRAMS", 2)
+    flambeau.flush()
+    TRIE.clear()
+    LOCAL.tape.cursor = TRIE.root
+    yield
+    monkeypatch.undo()
+    flambeau.flush()
+    TRIE.clear()
+    LOCAL.tape.cursor = TRIE.root
+
+
+def test_what_is_not_used_is_forgotten_and_what_is_used_is_kept(short_generations: None) -> None:
+    """Of ever new programs between which one recurs, that one and the latest are there in the end, with all that they refer to."""
     x = flambeau.ones(3)
-    for number in range(1, 40):
-        y = x
+    recurring = set()
+    for number in range(1, 60):
+        z = y = flambeau.ones(number)
         for _ in range(number % 7):
-            y = y * 2 + x.reshape(3, 1).expand(3, number)[:, 0]
-        assert y.tolist() == [float(2 ** (number % 7 + 1) - 1)] * 3
-        assert TRIE.size <= 20 + 4 * 7
+            y = y * 2 + z
+        assert y.tolist() == [float(2 ** (number % 7 + 1) - 1)] * number
+        assert (x + 5).exp().log().tolist() == pytest.approx([6.0] * 3)
+        recurring.add(LOCAL.tape.flushed)
+    assert len(recurring) == 1 and TRIE.generation >= 5
+    nodes = [TRIE.root]
+    for node in nodes:
+        nodes += node.values()
+        assert node.latest is None or node.latest.used >= 0
+    assert len(nodes) - 1 == TRIE.size <= (trie.KEPT + 1) * (20 + 2 * 7)
+    known = {id(node) for node in nodes}
+    gc.collect()
+    strays = [each for each in gc.get_objects() if type(each) is trie.TrieNode and id(each) not in known and each.used < 0]
+    assert not any(each.programs or each.launches for each in strays)
+
+
+def test_some_sizes_in_turn_are_all_kept(short_generations: None) -> None:
+    """A round through all of them makes fewer records than two generations."""
+    sizes = range(3, 11)
+
+    def turn() -> list[object]:
+        ends = []
+        for size in sizes:
+            x = flambeau.ones(size)
+            assert (x * 2 + 1).sum().item() == 3 * size
+            ends.append(LOCAL.tape.flushed)
+        return ends
+
+    turn()
+    known = turn()
+    assert all(turn() == known for _ in range(5))
+
+
+def test_what_was_forgotten_can_be_recorded_and_followed_again(monkeypatch: pytest.MonkeyPatch, short_generations: None) -> None:
+    """Also by a tape that stands in it."""
+    monkeypatch.setattr(trie, "KEPT", 0)
+    x = flambeau.ones(3) + 1
+    stands = LOCAL.tape.cursor
+    TRIE.turn = -1
+    TRIE.programs = 100
+    TRIE.generation += 1
+    TRIE.age()
+    assert stands.used == -1
+    y = x * 3
+    assert (x.tolist(), y.tolist()) == ([2.0] * 3, [6.0] * 3)
+    assert LOCAL.tape.cursor is TRIE.root and TRIE.size <= 1
 
 
 def test_another_tape_survives_that_the_trie_is_dropped() -> None:

@@ -57,7 +57,7 @@ class Kernel(NamedTuple):
     rows_inside: bool
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def kernel(spec: LoopSpec) -> Kernel:
     """The kernel of a spec."""
     module = Module(spec.features)

@@ -66,9 +66,9 @@ _FIELDS = {
     "Tape": ("cursor", "entered", "flushed", "flushing", "fresh", "grad", "inputs", "limit", "numbers", "replaced", "values"),
     "Record": (
         "differentiable", "latest", "launches", "layouts", "nbytes", "op", "operands", "origin", "parent", "saves", "single", "sizes", "statics",
-        "wanted",
+        "used", "wanted",
     ),
-    "Trie": ("root", "size"),
+    "Trie": ("generation", "root", "size", "turn"),
     "Storage": ("buffer", "error", "exported", "nbytes", "slot", "tape", "version"),
     "Tensor": ("base", "layout", "memory", "node", "output_nr"),
     "Layout": ("contiguous", "dense", "dtype", "memo", "numel", "offset", "shape", "strides"),

@@ -48,8 +48,7 @@ def known(tape: Tape, state: State):
     record: Record = tape.cursor
     trie: Trie = state.trie
     pool: Pool = state.pool
-    limit = PyDict_GetItemWithError(state.module, state.max_trie_nodes)
-    if record.launches == state.none or pool.run == 0 or limit == 0 or PyLong_AsSsize_t(trie.size) > PyLong_AsSsize_t(limit):
+    if record.launches == state.none or pool.run == 0 or PyLong_AsSsize_t(trie.size) > PyLong_AsSsize_t(trie.turn):
         return 0
     execute = PyObject_GetAttr(state.program, state.execute_name)
     Py_DecRef(execute)
@@ -140,6 +139,8 @@ def commit(launch: Launch, buffers, following, tape: Tape, state: State):
     values = new(values)
     tape.flushed = new(tape.cursor)
     trie: Trie = state.trie
+    record: Record = tape.cursor
+    record.used = new(trie.generation)
     tape.cursor = new(trie.root)
     tape.limit = new(PyDict_GetItemWithError(state.module, state.max_slots))
     tape.values = new(PyTuple_GetItem(following, 0))

@@ -13,7 +13,7 @@ from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import integer
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _needs_values(shape: tuple[int, ...], groups: int | None, what: str) -> None:
     """Checks that a statistic is not taken over one value: of a channel in the batch, or of ``groups``, or (``groups`` = 0) of a channel alone."""
     n, *positions = (*shape[:1], *shape[2:])
