@@ -1,7 +1,8 @@
 """Automatic casts: inside ``amp.autocast`` products run in half precision, and losses in float32.
 
 The operators of the two lists become ``Casting`` operators when a region is entered for the first time, so that programs without one
-pay nothing.
+pay nothing for these. Functions of several operators are wrapped by ``in_float32`` from the beginning, and pay for the call: 0.6 of the
+6.3 µs of ``mse_loss``, nothing that could be measured of the 13 µs of ``linalg.inv`` (matrices of 3 x 3).
 """
 
 from __future__ import annotations
