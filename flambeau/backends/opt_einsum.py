@@ -13,7 +13,7 @@ strategy: str | None = None
 
 
 def is_available() -> bool:
-    """Whether opt_einsum is used: no, ``einsum`` chooses its order of products itself."""
+    """Whether opt_einsum is used: no, ``einsum`` contracts its operands from left to right."""
     return False
 
 
