@@ -68,6 +68,28 @@ def test_settings_of_libraries_hold_within_a_context() -> None:
     assert cuda.math_sdp_enabled() and cuda.preferred_linalg_library() == "default"
 
 
+def test_settings_of_libraries_that_only_choose_an_order_or_a_kernel() -> None:
+    from flambeau.backends import nnpack, opt_einsum
+
+    assert not opt_einsum.is_available() and not opt_einsum.enabled and opt_einsum.strategy is None
+    with opt_einsum.flags(enabled=True, strategy="greedy"):
+        assert opt_einsum.enabled and opt_einsum.strategy == "greedy"
+    assert not opt_einsum.enabled and opt_einsum.strategy is None
+    assert nnpack.set_flags(False) == (True,) and nnpack.set_flags(True) == (False,)
+    with nnpack.flags(enabled=False):
+        assert nnpack.set_flags(False) == (False,)
+    assert nnpack.set_flags(True) == (True,)
+
+
+def test_marks_for_profilers_of_cuda_need_a_device() -> None:
+    from flambeau.cuda import nvtx
+
+    whole = nvtx.range("step")
+    for call in (lambda: nvtx.range_push("step"), nvtx.range_pop, lambda: nvtx.mark("step"), lambda: nvtx.range_end(1), whole.__enter__):
+        with pytest.raises(RuntimeError, match="torch.cuda.nvtx.* needs a CUDA device"):
+            call()
+
+
 def test_gradients_of_convolutions() -> None:
     from flambeau.nn.grad import conv2d_input, conv2d_weight
 

@@ -8,7 +8,9 @@ from flambeau.backends import cudnn as cudnn
 from flambeau.backends import mkl as mkl
 from flambeau.backends import mkldnn as mkldnn
 from flambeau.backends import mps as mps
+from flambeau.backends import nnpack as nnpack
 from flambeau.backends import openmp as openmp
+from flambeau.backends import opt_einsum as opt_einsum
 from flambeau.backends import quantized as quantized
 
-__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "quantized"]
+__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum", "quantized"]

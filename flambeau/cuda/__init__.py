@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from flambeau._types.errors import DeviceNotAvailableError
 from flambeau._types.errors import OutOfMemoryError as OutOfMemoryError
 from flambeau.cuda import amp as amp
+from flambeau.cuda import nvtx as nvtx
 
 _NEED_DEVICE = (
     "current_device", "current_stream", "default_stream", "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state", "mem_get_info",
@@ -18,7 +19,7 @@ _NEED_DEVICE = (
 
 __all__ = [
     "CUDAGraph", "Event", "OutOfMemoryError", "Stream", "StreamContext", "amp", "default_generators", "device", "device_count", "empty_cache", "get_rng_state_all", "graph", "is_available", "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
-    "memory_allocated", "memory_reserved", "reset_max_memory_allocated", "reset_peak_memory_stats", "set_rng_state_all", "stream", *_NEED_DEVICE,
+    "memory_allocated", "memory_reserved", "nvtx", "reset_max_memory_allocated", "reset_peak_memory_stats", "set_rng_state_all", "stream", *_NEED_DEVICE,
 ]  # fmt: skip
 
 _initialized = False  # what checkpoints that others wrote by hand ask before they keep a device's state
