@@ -44,14 +44,15 @@ def kept(spec: LoopSpec, body: Body) -> list[int]:
 
 
 def repeated(spec: LoopSpec, body: Body) -> list[int]:
-    """What is the same along the last digit of a row but not along the others, and is used with what is not."""
+    """What is the same along the last digit of a row but not along the others, and is used with what is not, or summed."""
     if not spec.repeat:
         return []
     others, needs = frozenset(spec.run_digits[:-1]), set(range(len(spec.body)))
     if spec.repeat == "sums":
         phases = [body.wanted(phase) for phase in range(body.phases)]
         needs = {number for reductions, stores in phases if reductions for number in body.needed((*reductions, *stores))}
-    used = {argument for number, instr in enumerate(spec.body) if body.is_vector(number) for argument in instr.args}
+    users = [instr for number, instr in enumerate(spec.body) if body.is_vector(number) or instr.op == "reduce"]
+    used = {argument for user in users for argument in user.args}
     level = lambda number: bool(body.depends[number] & others) and not body.is_vector(number)
     return [number for number, instr in enumerate(spec.body) if number in used & needs and instr.op != "reduce" and level(number)]
 

@@ -139,3 +139,19 @@ def test_every_dtype(dtype: type, shape: tuple[int, int]) -> None:
 def test_nothing_to_add() -> None:
     for shape, axes in itertools.product([(0, 4), (4, 0), (0, 0)], [(0,), (1,), (0, 1)]):
         assert flambeau.zeros(shape).sum(axes).tolist() == np.zeros(shape).sum(axes).tolist()
+
+
+@pytest.mark.parametrize("size", [5, 16, 33])
+@pytest.mark.parametrize("count", [1, 9, 40])
+def test_what_is_the_same_along_a_row_is_summed_and_stored(size: int, count: int) -> None:
+    """Values that are stored for each position, though each row has one, and a sum of what is computed of them."""
+    columns = [flambeau.randn(count, 1) for _ in range(2)]
+    found = []
+    for spread in (lambda column: column.expand(count, size), lambda column: column.repeat(1, size)):
+        x, y = map(spread, columns)
+        near = (x - y).clamp(-1, 1)
+        beyond = (x - y) - 0.5 * near
+        found.append((near, beyond, (near * beyond / 3).sum()))
+        flambeau.flush()
+    for ours, wanted in zip(*found, strict=True):
+        assert flambeau.equal(ours, wanted)
