@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import flambeau
 from flambeau import nn
+from flambeau._tape.trie import TRIE
 from flambeau.nn.utils import rnn
 
 
@@ -28,6 +31,26 @@ def test_pad_sequence():
         rnn.pad_sequence([])
     with pytest.raises(RuntimeError, match=r"sequence 1 has shape \(1, 2\) and sequence 0 has shape \(3,\)"):
         rnn.pad_sequence([a, flambeau.zeros(1, 2)])
+
+
+def test_samples_in_memory_are_padded_without_a_program():
+    """Lengths that hardly come again would make a new one for each batch."""
+    samples = [flambeau.arange(length) for length in (3, 5, 2, 7, 1)]
+    for sample in samples:
+        sample.tolist()
+    before = TRIE.size
+    for chosen in itertools.permutations(samples, 4):
+        padded = rnn.pad_sequence(chosen, batch_first=True, padding_value=-1)
+        length = max(map(len, chosen))
+        assert padded.tolist() == [[*sample.tolist(), *[-1] * (length - len(sample))] for sample in chosen]
+    assert TRIE.size == before
+
+
+def test_gradients_of_padded_sequences():
+    sequences = [flambeau.randn(length, 2, requires_grad=True) for length in (2, 4)]
+    for side in ("left", "right"):
+        grads = flambeau.autograd.grad(rnn.pad_sequence(sequences, padding_side=side).square().sum() / 2, sequences)
+        assert all(flambeau.equal(grad, sequence) for grad, sequence in zip(grads, sequences, strict=True))
 
 
 def test_packing():

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy
+
 import flambeau
 from flambeau._tensor.tensor import Tensor
 
@@ -228,19 +230,21 @@ def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float
     for i, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"pad_sequence: expected Tensor as element {i} in argument 0, but got {type(tensor).__name__}")
-    rest = tuple(tensors[0].shape[1:])
-    length = max(tensor.size(0) for tensor in tensors)
-    padded = []
-    for i, tensor in enumerate(tensors):
+    rest, sizes = tuple(tensors[0].shape[1:]), [tensor.size(0) for tensor in tensors]
+    length = max(sizes)
+    # One concatenation: of samples that lie in memory it is done at once, and lengths, which hardly come again, are part of no program.
+    filling = tensors[0].new_tensor(numpy.full((length - min(sizes), *rest), padding_value))
+    pieces = []
+    for i, (tensor, size) in enumerate(zip(tensors, sizes)):
         if tuple(tensor.shape[1:]) != rest:
             raise RuntimeError(
                 f"pad_sequence: sequences may differ in their first dimension alone, but sequence {i} has shape {tuple(tensor.shape)} and "
                 f"sequence 0 has shape {tuple(tensors[0].shape)}"
             )
-        missing = length - tensor.size(0)
-        amounts = (0, 0) * len(rest) + ((missing, 0) if padding_side == "left" else (0, missing))
-        padded.append(flambeau.constant_pad_nd(tensor, amounts, padding_value))
-    return flambeau.stack(padded, 0 if batch_first else 1)
+        gap = filling[: length - size]
+        pieces += [gap, tensor] if padding_side == "left" else [tensor, gap]
+    padded = flambeau.cat(pieces).reshape(len(tensors), length, *rest)
+    return padded if batch_first else padded.transpose(0, 1).contiguous()
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Tensor, batch_first: bool = False) -> list[Tensor]:
