@@ -136,7 +136,7 @@ class State:
         releases = not self.is_root if self.reshard is None else bool(self.reshard)
         if not flambeau.is_grad_enabled():
             flambeau.flush()
-        elif releases:
+        elif releases and gathered not in self.unit.to_release:
             leaves = [each for each in tree_flatten(output)[0] if isinstance(each, Tensor) and each.requires_grad]
             for leaf in leaves:
                 leaf.register_hook(_before_backward(gathered))

@@ -18,6 +18,7 @@ from typing import Any
 
 import flambeau
 from flambeau import Tensor, autograd
+from flambeau._ops.registry import new_tensor
 from flambeau.autograd import Function
 from flambeau.distributed.fsdp import exchange
 from flambeau.distributed.reduction import ReduceOp
@@ -35,8 +36,13 @@ class Gathered:
 
     def __init__(self, unit: Unit, tensors: Sequence[Tensor], trains: Sequence[bool]) -> None:
         self._unit = weakref.ref(unit)
-        self.storages = [tensor.memory for tensor in tensors]
+        self.storages, self._layouts = [tensor.memory for tensor in tensors], [tensor.layout for tensor in tensors]
         self._trains = list(trains)
+
+    def again(self) -> list[Tensor]:
+        """The whole parameters for a checkpoint that computes anew in the backward pass: without the history, which is that of the first time."""
+        tensors = map(new_tensor, self.storages, self._layouts)
+        return [tensor.requires_grad_(trains) for tensor, trains in zip(tensors, self._trains)]
 
     def release(self, all_of_them: bool = True) -> None:
         """Give up the bytes; those of parameters that are not trained stay for now, unless ``all_of_them``: who reads them is not known."""
@@ -108,7 +114,9 @@ class Unit:
         return piece.to(self.param_dtype) if self.param_dtype is not None and piece.is_floating_point() else piece
 
     def unshard(self) -> tuple[list[Tensor], Gathered]:
-        """The whole tensors with history, and what gives up their memory."""
+        """The whole tensors with history, and what gives up their memory; those that a backward pass has got back already, if it goes on."""
+        if self.to_release:
+            return self.to_release[-1].again(), self.to_release[-1]
         pieces = self.pieces()
         trains = [piece.requires_grad for piece in pieces]
         place: list[Gathered] = []
