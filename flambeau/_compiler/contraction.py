@@ -11,6 +11,7 @@ is never written to memory unless somebody else reads it. The scalar code is tha
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -137,14 +138,27 @@ def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[in
 # -- kernel calls ------------------------------------------------------------------------------------------------------
 
 
-Plans = dict[contraction.Contract, contraction.ContractPlan]
+_PLANNED = 256
+"""The plans that are kept: layers of a network often have the same, and so do programs of which none comes again."""
+_plans: dict[tuple, contraction.ContractPlan] = {}
 
 
-def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int], plans: Plans) -> list[KernelCall]:
+def _planned(problem: contraction.Contract) -> contraction.ContractPlan:
+    """The plan of a contraction. It takes milliseconds to be made."""
+    target, cores = targets.current(), targets.available_cores()
+    plan = _plans.pop((problem, target, cores), None) or contraction.plan(problem, target)
+    if problem.epilogue is not None:  # whose body holds a whole graph
+        problem = replace(problem, epilogue=replace(problem.epilogue, body=None))
+    _plans[problem, target, cores] = plan
+    if len(_plans) > _PLANNED:
+        _plans.pop(next(iter(_plans)), None)
+    return plan
+
+
+def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int]) -> list[KernelCall]:
     """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary.
 
-    ``weights`` are the input slots of operands that are likely to be the same in the next run, ``plans`` those of contractions that a program has had
-    already, as layers of a network often have the same.
+    ``weights`` are the input slots of operands that are likely to be the same in the next run.
     """
     node = cluster.nodes[0]
     batch, m, n, k, unsigned = node.attrs
@@ -165,9 +179,7 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
         nodes["out"] = node
     else:
         problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers, sizes)
-    plan = plans.get(problem)
-    if plan is None:
-        plan = plans[problem] = contraction.plan(problem, targets.current())
+    plan = _planned(problem)
     temporaries = {f"t{number}": nbytes for number, nbytes in enumerate(plan.temporaries)}
     calls = []
     for call in plan.calls:

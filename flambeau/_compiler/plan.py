@@ -106,7 +106,6 @@ class Plan:
         self._prepacked: dict[
             tuple[int, str], tuple[KernelCall, Any]
         ] = {}  # packings that need not be made at each run, by input slot and key
-        self._plans: dict[Any, Any] = {}  # of contractions
         self._temporary_key: dict[int, int] = {}  # the temporary that each node's place is in
         self.result_places: dict[int, Place] = {}
         self.reused: dict[int, int] = {}
@@ -354,7 +353,7 @@ class Plan:
         if first.kind == "contract":
             from flambeau._compiler import contraction
 
-            calls = contraction.lower(cluster, self.stored, self.clustering.home, self.weights - self._written, self._plans)
+            calls = contraction.lower(cluster, self.stored, self.clustering.home, self.weights - self._written)
             for call in calls[:-1]:
                 self._add_packing(step, call)
             for call in calls[-1:]:

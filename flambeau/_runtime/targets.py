@@ -208,8 +208,10 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@lru_cache(maxsize=4)
 def cache_sizes(directory: Path = _SYSFS_CACHES) -> tuple[int, int, int]:
-    """Bytes of the data caches of levels 1, 2 and 3 as Linux reports them, or typical sizes where it does not."""
+    """Bytes of the data caches of levels 1, 2 and 3 as Linux reports them, or typical sizes where it does not. (To ask takes a millisecond, and a program of a hundred
+    kernels wants to know some hundred times.)"""
     sizes = dict(_CACHE_FALLBACK)
     for index in directory.glob("index*"):
         try:
