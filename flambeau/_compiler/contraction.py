@@ -11,7 +11,7 @@ is never written to memory unless somebody else reads it. The scalar code is tha
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -138,21 +138,10 @@ def _dims(cluster: Cluster, node: Node, moves: dict[int, int]) -> tuple[tuple[in
 # -- kernel calls ------------------------------------------------------------------------------------------------------
 
 
-_PLANNED = 256
-"""The plans that are kept: layers of a network often have the same, and so do programs of which none comes again."""
-_plans: dict[tuple, contraction.ContractPlan] = {}
-
-
-def _planned(problem: contraction.Contract) -> contraction.ContractPlan:
-    """The plan of a contraction. It takes milliseconds to be made."""
-    target, cores = targets.current(), targets.available_cores()
-    plan = _plans.pop((problem, target, cores), None) or contraction.plan(problem, target)
-    if problem.epilogue is not None:  # whose body holds a whole graph
-        problem = replace(problem, epilogue=replace(problem.epilogue, body=None))
-    _plans[problem, target, cores] = plan
-    if len(_plans) > _PLANNED:
-        _plans.pop(next(iter(_plans)), None)
-    return plan
+@lru_cache(maxsize=256)
+def _planned(problem: contraction.Contract, target: targets.Target, cores: int) -> contraction.ContractPlan:
+    """The plan of a contraction, which follows from the number of cores, too. Layers of a network often have the same, and so do programs of which none comes again."""
+    return contraction.plan(problem, target)
 
 
 def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int]) -> list[KernelCall]:
@@ -179,7 +168,7 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
         nodes["out"] = node
     else:
         problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers, sizes)
-    plan = _planned(problem)
+    plan = _planned(problem, targets.current(), targets.available_cores())
     temporaries = {f"t{number}": nbytes for number, nbytes in enumerate(plan.temporaries)}
     calls = []
     for call in plan.calls:
@@ -227,10 +216,10 @@ class _Ending(Nest):
                 else:
                     nodes[f"{name}{i}"] = buffer
         nodes["out"] = writes[0][1]
-        compute = compute_dtype(a.dtype)
+        compute, of = compute_dtype(a.dtype), node.dtype
 
         def end(f: Builder, value: scalar.Operand, loaded: list[scalar.Operand]) -> list[scalar.Operand]:
-            return evaluate(f, body, narrow(f, value, node.dtype, compute), loaded)
+            return evaluate(f, body, narrow(f, value, of, compute), loaded)  # no node: kernels are remembered, and graphs are not
 
         return contraction.Contract(
             *[tuple(extents[digit] for digit in part) for part in digits], k, *sides, writes[0][0],

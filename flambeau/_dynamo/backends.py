@@ -140,7 +140,8 @@ def _held(function: Any) -> Iterator[Any]:
     function = inspect.unwrap(function)
     if not inspect.isfunction(function):
         return
-    for name, value in {**inspect.getclosurevars(function).globals, **inspect.getclosurevars(function).nonlocals}.items():
+    variables = inspect.getclosurevars(function)
+    for name, value in {**variables.globals, **variables.nonlocals}.items():
         if isinstance(value, Module):
             yield from _held(value)
         else:

@@ -210,8 +210,8 @@ def available_cores() -> int:
 
 @lru_cache(maxsize=4)
 def cache_sizes(directory: Path = _SYSFS_CACHES) -> tuple[int, int, int]:
-    """Bytes of the data caches of levels 1, 2 and 3 as Linux reports them, or typical sizes where it does not. (To ask takes a millisecond, and a program of a hundred
-    kernels wants to know some hundred times.)"""
+    """Bytes of the data caches of levels 1, 2 and 3 as Linux reports them, or typical sizes where it does not. They are read once: that takes
+    a millisecond, and planning asks for them at one loop nest in seven."""
     sizes = dict(_CACHE_FALLBACK)
     for index in directory.glob("index*"):
         try:

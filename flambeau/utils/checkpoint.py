@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -22,6 +23,14 @@ __all__ = [
     "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
 
+
+class _Repeating(threading.local):
+    """Whether this thread makes a call once more."""
+
+    now = False
+
+
+REPEATING = _Repeating()
 _early_stop: bool | None = None
 """What a `set_checkpoint_early_stop` says that we are inside of."""
 
@@ -133,6 +142,7 @@ class _Again:
         now = flambeau.get_rng_state() if self.state is not None else None
         if self.state is not None:
             flambeau.set_rng_state(self.state)
+        outer, REPEATING.now = REPEATING.now, True
         try:
             with (
                 flambeau.enable_grad(),
@@ -143,6 +153,7 @@ class _Again:
             ):
                 self.function(*args, **kwargs)
         finally:
+            REPEATING.now = outer
             if now is not None:
                 flambeau.set_rng_state(now)
         return saved

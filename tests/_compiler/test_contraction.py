@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 import flambeau as F
+from flambeau._compiler import lazy
+from flambeau._compiler.graph import Graph
 from flambeau.nn import functional
 
 
@@ -182,3 +186,20 @@ def test_a_size_behind_a_contraction_makes_no_other_kernel() -> None:
         names |= {kernel.name for kernel in found.kernels if kernel.operators[0].startswith("contract") and "div" in kernel.operators}
         assert np.array_equal(found.result[:, :, -1, -1].numpy(), ((ahead * 0.5) @ weight.t()).numpy() / np.float32(2 * size * size))
     assert len(names) == 1
+
+
+def test_kernels_and_plans_that_are_remembered_hold_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each program that was ever planned would stay in memory."""
+
+    def graphs() -> set[int]:
+        gc.collect()
+        return {id(each) for each in gc.get_objects() if type(each) is Graph}
+
+    monkeypatch.setattr(lazy, "_read", lambda key: None)  # not from the disk
+    before = graphs()
+    for size in (11, 13):
+        x = numbers(size, 17)
+        (x @ x.t() * 0.5 + 1).relu().tolist()
+        functional.conv2d(numbers(1, 3, size, size), numbers(4, 3, 3, 3), padding=1).sigmoid().tolist()
+    del x
+    assert graphs() <= before

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import zip_longest
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile
 from flambeau._codegen.contract.bordered import emit_rows
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, remembered
+from flambeau._codegen.contract.kernel import REMEMBERED, SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import Border, Side, address, emit_pack
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -67,7 +68,7 @@ def one_vector(tile: Tile) -> Tile:
     return replace(tile, vectors=1)
 
 
-@remembered
+@lru_cache(maxsize=REMEMBERED)
 def casting(structure: Casting) -> Code:
     """The kernel that computes tiles of the output."""
     module, parameters = Module(structure.target.instruction_sets), Parameters()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import NamedTuple
 
 from flambeau._codegen.contract import amx, frame
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
@@ -35,33 +34,8 @@ class Code(NamedTuple):
     parameters: tuple[str, ...]
 
 
-S = TypeVar("S", bound=Any)
-_REMEMBERED = 128
+REMEMBERED = 128
 """Kernels of each kind whose IR is kept, some 50 to 100 kB each."""
-
-
-def remembered(generate: Callable[[S], Code]) -> Callable[[S], Code]:
-    """A function that generates the kernel of a structure, so that it keeps the last ones.
-
-    It keeps no epilogue's body, which holds the whole graph that it is a part of.
-    """
-    known: dict[S, tuple[S, Code]] = {}
-
-    @wraps(generate)
-    def find(structure: S) -> Code:
-        entry = known.pop(structure, None)
-        if entry is None:
-            ending = structure.ending
-            if ending.epilogue is not None:
-                ending = ending._replace(epilogue=replace(ending.epilogue, body=None))
-            copy = structure._replace(ending=ending) if isinstance(structure, tuple) else replace(structure, ending=ending)
-            entry = copy, generate(structure)
-            if len(known) >= _REMEMBERED:
-                del known[next(iter(known))]
-        known[entry[0]] = entry
-        return entry[1]
-
-    return find
 
 
 class Structure(NamedTuple):
@@ -96,7 +70,7 @@ class Structure(NamedTuple):
         return ["a", "b", *self.ending.operands]
 
 
-@remembered
+@lru_cache(maxsize=REMEMBERED)
 def contraction(structure: Structure) -> Code:
     """The kernel that computes tiles of the output.
 

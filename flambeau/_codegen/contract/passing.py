@@ -7,13 +7,13 @@ the matrix is read as it lies. A partial sum that is stored and loaded again sta
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.choice import Choice
 from flambeau._codegen.contract.few_rows import Emitter, FewRows, axes_of, cheapest, described
-from flambeau._codegen.contract.kernel import Code, finished, remembered
+from flambeau._codegen.contract.kernel import REMEMBERED, Code, finished
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.normal import Normal
 from flambeau._codegen.contract.packing import address
@@ -58,7 +58,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     return Choice(normal, partial(passing, structure), values, tiles, tile_cycles, cycles, 2 * area * tile.bytes)
 
 
-@remembered
+@lru_cache(maxsize=REMEMBERED)
 def passing(structure: FewRows) -> Code:
     """The kernel that computes tiles of the output, each some columns of all rows."""
     module, parameters = Module(structure.target.instruction_sets), Parameters()

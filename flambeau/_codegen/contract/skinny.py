@@ -7,13 +7,13 @@ multiplied and added as it comes. The sums are the usual chains, one a lane, a c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.choice import Choice
 from flambeau._codegen.contract.few_rows import Emitter, FewRows, axes_of, cheapest, described
-from flambeau._codegen.contract.kernel import Code, finished, remembered
+from flambeau._codegen.contract.kernel import REMEMBERED, Code, finished
 from flambeau._codegen.contract.micro import add_up, anchors
 from flambeau._codegen.contract.normal import Normal
 from flambeau._codegen.contract.packing import address
@@ -85,7 +85,7 @@ def _chains_beside(tile: Tile, rows: int, k: int, chain: int, nbytes: int, targe
     return _BESIDE if fits and k >= _BESIDE * chain and nbytes <= (target.l2_bytes if tile.has_masks else target.l3_bytes) else 1
 
 
-@remembered
+@lru_cache(maxsize=REMEMBERED)
 def skinny(structure: Skinny) -> Code:
     """The kernel that computes tiles of the output, each a vector of lanes."""
     module, parameters = Module(structure.target.instruction_sets), Parameters()

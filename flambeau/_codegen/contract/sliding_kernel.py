@@ -15,11 +15,12 @@ lies, all lanes of a few columns at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, remembered
+from flambeau._codegen.contract.kernel import REMEMBERED, SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import add_up, anchors
 from flambeau._codegen.contract.packing import address, nest
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -91,7 +92,7 @@ class Sliding(NamedTuple):
         return (2 * self.positions - 1) * self.wide.pace + self.wide.reach + 1
 
 
-@remembered
+@lru_cache(maxsize=REMEMBERED)
 def sliding(structure: Sliding) -> Code:
     """The kernel that computes tiles of the output."""
     module, parameters = Module(structure.target.instruction_sets), Parameters()

@@ -10,11 +10,12 @@ number of which is broadcast, once for all the taps that see its pixel: ``unroll
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
 from flambeau._codegen.contract.ending import Ending, emit_straight_ending
-from flambeau._codegen.contract.kernel import SIGNATURE, Code, base_address, finished, remembered
+from flambeau._codegen.contract.kernel import REMEMBERED, SIGNATURE, Code, base_address, finished
 from flambeau._codegen.contract.micro import add_up
 from flambeau._codegen.contract.packing import address, nest
 from flambeau._codegen.contract.parameters import Parameters, decomposed, dot
@@ -54,7 +55,7 @@ class Summing(NamedTuple):
     unrolled: int = 0
 
 
-@remembered
+@lru_cache(maxsize=REMEMBERED)
 def summing(structure: Summing) -> Code:
     """The kernel that computes tiles of the output."""
     module, parameters = Module(structure.target.instruction_sets), Parameters()

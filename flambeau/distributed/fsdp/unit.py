@@ -22,6 +22,7 @@ from flambeau._ops.registry import new_tensor
 from flambeau.autograd import Function
 from flambeau.distributed.fsdp import exchange
 from flambeau.distributed.reduction import ReduceOp
+from flambeau.utils.checkpoint import REPEATING
 
 __all__ = ["Unit"]
 
@@ -114,8 +115,8 @@ class Unit:
         return piece.to(self.param_dtype) if self.param_dtype is not None and piece.is_floating_point() else piece
 
     def unshard(self) -> tuple[list[Tensor], Gathered]:
-        """The whole tensors with history, and what gives up their memory; those that a backward pass has got back already, if it goes on."""
-        if self.to_release:
+        """The whole tensors with history, and what gives up their memory; those that the backward pass has got back, if a checkpoint computes anew."""
+        if REPEATING.now and self.to_release:
             return self.to_release[-1].again(), self.to_release[-1]
         pieces = self.pieces()
         trains = [piece.requires_grad for piece in pieces]

@@ -16,15 +16,14 @@ from flambeau.nn.functional._distance import pairwise_distance
 
 def _paired(input: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Both in one shape, and a warning where they are not."""
+    if weight is not None and weight.size() != input.size():
+        raise ValueError(f"Weights and input must have the same size, got {shape_text(weight)} and {shape_text(input)}.")
     if target.size() != input.size():
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will likely lead to "
             "incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
-    if weight is not None and weight.size() != input.size():
-        raise ValueError(f"Weights and input must have the same size, got {shape_text(weight)} and {shape_text(input)}.")
-    if target.size() != input.size():
         input, target = flambeau.broadcast_tensors(input, target)  # a single number has as much of a say in the dtype as the others
     return input, target
 

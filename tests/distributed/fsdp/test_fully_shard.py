@@ -108,6 +108,14 @@ def _variants(rank):
     model(own).square().mean().backward()
     same_gradients(model, plain)
 
+    model.blocks[0].checkpoints = model.checkpoints = False  # `grad` leaves parameters whole; what comes next must see other numbers
+    torch.autograd.grad(model(own).square().mean(), list(model.parameters()))
+    changed = copy.deepcopy(plain)
+    with torch.no_grad():
+        for each in (*model.parameters(), *changed.parameters()):
+            each.mul_(2)
+        torch.testing.assert_close(model(indices), changed(indices))
+
     model = sharded(copy.deepcopy(plain), mesh=init_device_mesh("cpu", (2, 1), mesh_dim_names=("replicas", "shards")))
     assert model.head.weight.placements == (Replicate(), Shard(0))
     model.zero_grad()
