@@ -121,6 +121,13 @@ class Graph:
             self._known[key] = node
         return node
 
+    def dissolve(self) -> None:
+        """Let the nodes, which refer to the graph, be freed when nobody holds them, and not by the garbage collector: that takes a tenth of a program's planning."""
+        self.nodes.clear()
+        self._known.clear()
+        self.checks.clear()
+        self.expanded.clear()
+
     @contextmanager
     def apart(self, name: str) -> Iterator[None]:
         """Make elementwise nodes of a pass over the data that are not shared with those of other passes.

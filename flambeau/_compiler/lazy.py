@@ -44,11 +44,21 @@ def compile(path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: Sequ
                 return _program(blueprint, addresses, path, alive, weights)
     with jit.Compilation() as compilation, _no_collections():
         compilation.add(*runner.kernel())  # what walks the program is compiled beside it, if this is the process's first
-        blueprint = _plan(path, alive, weights, compilation.add).blueprint()
+        blueprint = _blueprint(path, alive, weights, compilation.add)
         compilation.finish()
     if key is not None:
         cache.put("program", key, marshal.dumps(_plain(blueprint), _MARSHAL))
     return _program(blueprint, jit.load_kernels(blueprint.kernels), path, alive, weights)
+
+
+def _blueprint(
+    path: Sequence[Any], alive: Sequence[tuple[int, int]], weights: Sequence[int], compile: Callable[[str, str], None]
+) -> Blueprint:
+    """What is to be known of a plan, all else of which is given up."""
+    plan = _plan(path, alive, weights, compile)
+    blueprint = plan.blueprint()
+    plan.graph.dissolve()
+    return blueprint
 
 
 @contextmanager

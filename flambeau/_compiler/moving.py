@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MOVES = ("load", "gather", "store")
 _BITS: dict[int, DType] = {1: dt.uint8, 2: dt.int16, 4: dt.int32}
-_WIDEST = 4
+WIDEST = 4
 """Bytes of the largest piece that becomes an element: rows of 8 bytes are copied as quickly one by one as they are transposed."""
 _SHORT, _SHORT_BYTES = 32, 128
 """Rows of fewer elements (two vectors; of bytes and halves any), and of no more bytes than LLVM copies without a call, are copied one by one. As masked vectors permuted rows of 16 numbers in
@@ -50,7 +50,7 @@ def widen(nest: Nest, extents: dict[int, int]) -> None:
         row = _row_digit(nest, extents)
         places = [each for each in nest.accesses if each.dtype is not None]
         itemsize = places[0].dtype.itemsize
-        if row is None or (wide := _BITS.get(extents[row] * itemsize)) is None or wide.itemsize > _WIDEST:
+        if row is None or (wide := _BITS.get(extents[row] * itemsize)) is None or wide.itemsize > WIDEST:
             return
         steps = [stride for each in places for digit, stride in each.strides.items() if digit != row and digit in extents]
         if gcd(*steps, *(each.offset for each in places)) % extents[row]:
@@ -71,7 +71,7 @@ def short_row(nest: Nest, sizes: dict[int, int], outer: Collection[int]) -> int 
     if row is None:
         return None
     itemsize = nest.body[0].dtype.itemsize
-    if sizes[row] * itemsize > _SHORT_BYTES or (sizes[row] >= _SHORT and itemsize >= _WIDEST):
+    if sizes[row] * itemsize > _SHORT_BYTES or (sizes[row] >= _SHORT and itemsize >= WIDEST):
         return None
     total = 1
     for digit in outer:

@@ -498,9 +498,12 @@ class Nest:
                 params[at] = each.strides[walk.order[position]]
         for number, at in parameters.streams.items():
             params[at] = int(streaming.is_worthwhile(self, self.accesses[number], walk))
+        numbers = []
         for number, position in parameters.extra.items():
             for at, value in enumerate(self.extras[number]):
                 params[position + at] = value
+            if self.body[number].op == "number":
+                numbers.append(position)
         name, source, kept, rows_inside = loops.kernel(spec)
         tiles, work, scratch = self._tiles(spec, parameters, params, walk, kept, rows_inside)
         temporaries: dict[str, int] = {}
@@ -509,7 +512,7 @@ class Nest:
             tiles, work, combine = self._split(spec, parameters, params, buffers, walk, tiles, temporaries)
         nodes = tuple(self.cluster.nodes)
         grain = max(1, _WORK // max(work, 1))
-        return [KernelCall(name, source, params, buffers, tiles, grain, scratch, nodes, temporaries), *combine]
+        return [KernelCall(name, source, params, buffers, tiles, grain, scratch, nodes, temporaries, numbers=numbers), *combine]
 
     def _tiles(
         self, spec: LoopSpec, parameters: Parameters, params: list[int], walk: Walk, kept: int, rows_inside: int
@@ -567,7 +570,7 @@ class Nest:
         parts = -(-prod(sizes[digit] for digit in reduced) // max(1, CHUNK // length)) * -(-length // CHUNK)
         combine = []
         for position, node in enumerate(node for node in self.cluster.nodes if node.kind == "reduce"):
-            name = f"partial{node.index}"
+            name = f"partial{position}"
             temporaries[name] = parts * results * node.dtype.itemsize
             at = parameters.partial + 3 * position
             buffers.append((at, name))

@@ -20,12 +20,11 @@ from operator import attrgetter
 from typing import Any
 
 from flambeau._codegen import serial
-from flambeau._compiler import streaming
+from flambeau._compiler import patterns, streaming
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
 from flambeau._compiler.digits import Cluster, digit_strides
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.nest import Nest
 from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.prepacking import LEAST_KEPT, PackedOperand
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall
@@ -345,7 +344,7 @@ class Plan:
         first = cluster.nodes[0]
         if first.kind in LOOP_KINDS:
             if 0 not in cluster.extents or cluster.reduced is not None:
-                for call in Nest(cluster, self.stored, self.clustering.home, self._is_fresh, self._stays_cached).lower():
+                for call in patterns.lower(cluster, self.stored, self.clustering.home, self._is_fresh, self._stays_cached):
                     self._add(step, call)
             return
         if first.kind in ("empty", "bitcast", "item", "input"):

@@ -107,13 +107,17 @@ def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
 
     Which of them are one and the same is a part of a program; one that reads what is drawn from a memory of games would never come again.
     """
-    if len(tensors) < _MANY or LOCAL.tape.batched or LOCAL.tape.entered is not None or not all(map(_lies_in_memory, tensors)):
+    if len(tensors) < _MANY or LOCAL.tape.batched or LOCAL.tape.entered is not None or not all(map(_is_plain, tensors)):
         return CAT(*tensors, statics=(axis,))
     layouts = [tensor.layout for tensor in tensors]
     result = _infer_cat(tuple(layouts), (axis,))
     whole = all(each.dtype is result.dtype and each.ndim == result.ndim and math.prod(each.shape[:axis]) == 1 for each in layouts)
     if not whole or not result.contiguous or result.numel * result.dtype.itemsize > _SMALL:
         return CAT(*tensors, statics=(axis,))
+    if not all(map(_is_known, tensors)):
+        if not CUTS.on:
+            return CAT(*tensors, statics=(axis,))
+        LOCAL.tape.flush()  # which would come before long, as no program comes again
     made = new_empty(result)
     assert made.memory.buffer is not None
     to = made.memory.buffer.address
@@ -122,11 +126,16 @@ def _cat(tensors: Sequence[Tensor], axis: int) -> Tensor:
     return made
 
 
-def _lies_in_memory(tensor: TensorBase) -> bool:
-    """Whether the elements are known, in order, and without history."""
-    storage, layout = tensor.memory, tensor.layout
-    known = storage.tape is None or storage.slot in storage.tape.inputs
-    return known and storage.buffer is not None and storage.error is None and tensor.node is None and layout.contiguous
+def _is_plain(tensor: TensorBase) -> bool:
+    """Whether the elements lie in order, and have no history; another thread does not make them."""
+    storage = tensor.memory
+    return tensor.node is None and tensor.layout.contiguous and storage.error is None and storage.tape in (None, LOCAL.tape)
+
+
+def _is_known(tensor: TensorBase) -> bool:
+    """Whether the elements of a plain tensor are computed."""
+    storage = tensor.memory
+    return storage.buffer is not None and (storage.tape is None or storage.slot in storage.tape.inputs)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:

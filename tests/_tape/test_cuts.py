@@ -146,3 +146,22 @@ def test_known_beginnings_are_cut_when_they_lead_elsewhere(planned: list[int]) -
         if count in results:
             np.testing.assert_allclose(results[count], expected, rtol=1e-5)
         expected = np.exp(np.tanh(expected * np.float32(0.5) + np.float32(0.1)))
+
+
+def test_samples_that_are_put_together_are_no_part_of_a_piece(planned: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known, and what has yet to be computed."""
+    for count in range(10, 30):
+        rounds(count)
+    draw, joined = random.Random(1), []
+    flambeau.flush()
+    compile = tapes._compile
+    monkeypatch.setattr(tapes, "_compile", lambda path, *given: joined.extend(each.op.name for each in path) or compile(path, *given))
+    for _ in range(5):
+        lengths = [draw.randint(1, 9) for _ in range(12)]
+        samples = [flambeau.arange(length) * 2 + 1 for length in lengths]
+        expected = np.concatenate([np.arange(length) * 2 + 1 for length in lengths])
+        np.testing.assert_array_equal(flambeau.cat(samples).numpy(), expected)
+        weight = flambeau.ones(1, requires_grad=True)
+        flambeau.cat([sample * weight for sample in samples]).sum().backward()  # those have histories
+        assert weight.grad.item() == expected.sum()
+    assert joined.count("cat") <= 5
