@@ -11,7 +11,8 @@ a b | c d e f g h | c d e f g h | …        ──▶   [a b c d e f g h] [c d 
 
 Places are chosen by what is recorded and not by counting, so that the pieces of every round begin alike: after a record whose operator has the
 least rank (a number made of its name) of those in the ``WINDOW`` before. A cut is a mark on a trie node; what is recorded there next
-begins a new tape. Results do not depend on it: the bits are the same wherever a tape is flushed. Paths that were known before stay whole, as
+begins a new tape. There is one, too, behind a backward pass that comes a third time otherwise, as with images of a third size: what follows it, the limits of gradients
+and an optimizer's step, is the same for all sizes. Results do not depend on cuts: the bits are the same wherever a tape is flushed. Paths that were known before stay whole, as
 long as they are followed to their end; and if the same pieces follow each other again and again, the work has one length after all, and
 the trie is begun anew, without cuts.
 """
@@ -19,7 +20,8 @@ the trie is begun anew, without cuts.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from flambeau._tape.trie import TRIE, TrieNode
 
@@ -34,6 +36,10 @@ translator that is told the right word at random 12,600 records were planned in 
 11,400. Later steps of the translator took 50 ms with 24, 57 with 16 and 65 with 8, and as long with any once all pieces were known."""
 PATIENCE = 4
 """Long programs in a row that ran once and did not come again, until tapes are cut."""
+WHOLE, LEAVES = 2, 256
+"""So many programs of a training step are whole, which may begin otherwise the first time; and so many sets of leaves are remembered."""
+PIECE, PASS = 1, 2
+"""Kinds of cuts: between pieces, and behind a backward pass."""
 REMEMBERED, FEW = 8, 2
 """If the last ``REMEMBERED`` tapes that were cut were cut in at most so many ways, they should not have been."""
 
@@ -42,13 +48,15 @@ class Cuts:
     """Whether tapes are cut, for all threads.
 
     Attributes:
-        single: how many long programs were made since one came again; twice those that left a known path on their way
+        single: how many more long programs were made than came again; those that left a known path on their way count twice
+        passes: how many backward passes were new, by a hash of the leaves that got gradients
         ways: a number for each of the last tapes that were cut, which says where
         way: that of the tape which is being cut
     """
 
     def __init__(self) -> None:
         self.single = 0
+        self.passes: dict[int, int] = {}
         self.ways: deque[int] = deque(maxlen=REMEMBERED)
         self.way = 0
 
@@ -66,14 +74,25 @@ class Cuts:
 
     def recurred(self, end: TrieNode) -> None:
         """The program of the path to ``end`` is run again."""
-        if end.depth >= LONG and not self.on:
-            self.single = 0
+        if end.depth >= LONG and 0 < self.single < PATIENCE:
+            self.single -= 1
+
+    def passed(self, end: TrieNode, leaves: Sequence[Any]) -> None:
+        """A backward pass that is new has ended."""
+        if len(self.passes) >= LEAVES:
+            self.passes.clear()
+        key = hash(tuple(map(id, leaves)))
+        self.passes[key] = count = self.passes.get(key, 0) + 1
+        if (self.on or count > WHOLE) and not end and not end.programs and end.parent is not None:
+            end.cut = PASS
 
     def cut(self, tape: Tape) -> None:
         """Compute what is on a tape, at a mark."""
         here = tape.cursor
-        goes_on = tape.flushed.cut
+        goes_on = tape.flushed.cut == PIECE
         tape.flush()
+        if not self.on:
+            return
         if not goes_on:
             self.ways.append(self.way)
             self.way = 0
@@ -90,9 +109,9 @@ class Cuts:
             return
         if node.depth > LONG:
             _mark_before(node)
-            node.cut = True
+            node.cut = PIECE
         else:
-            node.cut = _is_place(node, node.depth)
+            node.cut = PIECE * _is_place(node, node.depth)
 
 
 def _has_left(end: TrieNode) -> bool:
@@ -124,7 +143,7 @@ def _mark_before(node: TrieNode) -> None:
     start = 0
     for record in node.path()[:-1]:
         if _is_place(record, record.depth - start):
-            record.cut = True
+            record.cut = PIECE
             record.clear()
             record.latest = None
             start = record.depth

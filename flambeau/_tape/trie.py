@@ -34,7 +34,7 @@ class TrieNode(dict):
         wanted, saves: which operands required grad the last time, as bits, and the operands (or ``~`` the results) to save for them
         slots, scalars: how many the tape has after this record
         depth: how many records lead here, this one included
-        cut: whether what is recorded next begins a new tape (``cuts.py``)
+        cut: the kind of cut if what is recorded next begins a new tape (``cuts.py``), or 0
         programs: compiled programs for a flush here, by what is alive
         latest: the child that was recorded last, which native code tries first
         launches: programs that native code can run, by what is alive (``native/``); ``None`` if there are none
@@ -79,7 +79,7 @@ class TrieNode(dict):
         self.slots = 0
         self.scalars = 0
         self.depth = 0
-        self.cut = False
+        self.cut = 0
         self.programs: dict[tuple, Any] = {}
         self.latest: TrieNode | None = None
         self.launches: dict[bytes, Any] | None = None

@@ -227,13 +227,16 @@ def replayed(
     if replays is None:
         replays = tape.cursor.replays = {}
     state = replays.get(found.key, _NEW)
-    if CUTS.on and len(found.nodes) > WINDOW and (state is _NEW or state is _SEEN):
-        return run()  # it will be cut, and cannot be replayed
-    if state is _NEW:
-        if len(replays) >= MAX_REPLAYS:
-            replays.clear()
-        replays[found.key] = _SEEN
-        return run()
+    is_cut = CUTS.on and len(found.nodes) > WINDOW and (state is _NEW or state is _SEEN)  # and cannot be replayed
+    if is_cut or state is _NEW:
+        if not is_cut:
+            if len(replays) >= MAX_REPLAYS:
+                replays.clear()
+            replays[found.key] = _SEEN
+        gradients = run()
+        if wanted is None:
+            CUTS.passed(tape.cursor, found.leaves)
+        return gradients
     if state is _SEEN:
         replays[found.key], gradients = _watch(tape, found, run)
         return gradients

@@ -165,3 +165,35 @@ def test_samples_that_are_put_together_are_no_part_of_a_piece(planned: list[int]
         flambeau.cat([sample * weight for sample in samples]).sum().backward()  # those have histories
         assert weight.grad.item() == expected.sum()
     assert joined.count("cat") <= 5
+
+
+def trained(sizes: list[int]) -> list[float]:
+    """The weights after a step for each of some batches."""
+    flambeau.manual_seed(0)
+    model = flambeau.nn.Sequential(flambeau.nn.Linear(4, 8), flambeau.nn.Tanh(), flambeau.nn.Linear(8, 1))
+    update = flambeau.optim.Adam(model.parameters(), lr=0.01)
+    for size in sizes:
+        update.zero_grad()
+        model(flambeau.randn(size, 4)).square().mean().backward()
+        flambeau.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        update.step()
+    return flambeau.nn.utils.parameters_to_vector(model.parameters()).tolist()
+
+
+def test_what_follows_a_backward_pass_is_planned_once_for_all_sizes(planned: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    compile = tapes._compile
+    monkeypatch.setattr(
+        tapes, "_compile", lambda path, *given: steps.append("_adam_step" in [each.op.name for each in path]) or compile(path, *given)
+    )
+    sizes = list(range(2, 10))
+    cut = trained(sizes)
+    assert sum(steps) == 3  # of the first two sizes, and of all others
+    steps.clear()
+    assert trained(sizes) == cut
+    assert not any(steps)
+    monkeypatch.setattr(Cuts, "passed", lambda *args: None)
+    TRIE.clear()
+    flambeau._tape.tape.LOCAL.tape.cursor = TRIE.root
+    assert trained(sizes) == cut
+    assert sum(steps) == len(sizes)
