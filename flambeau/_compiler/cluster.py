@@ -51,9 +51,10 @@ class Clustering:
     """Assigns every needed node that is computed in loops, and every other step, to a cluster. Nodes of ``overwriting`` replace inputs."""
 
     def __init__(self, needed: Sequence[Node], roots: Collection[Node], overwriting: Collection[int] = ()) -> None:
-        self.clusters: list[Cluster | None] = []
+        self.clusters: dict[int, Cluster] = {}
         self.home: dict[int, Cluster] = {}
         self.readers: dict[int, list[Node]] = {}
+        self._made = 0
         self._together: dict[Any, Cluster] = {}
         self._roots = {node.index for node in roots}
         self._overwriting = overwriting
@@ -99,8 +100,8 @@ class Clustering:
     # -- the dependency graph of clusters --------------------------------------------------------------------------
 
     def _new(self) -> Cluster:
-        cluster = Cluster(len(self.clusters))
-        self.clusters.append(cluster)
+        self._made += 1
+        cluster = self.clusters[self._made] = Cluster(self._made)
         return cluster
 
     def sources(self, node: Node) -> list[Cluster]:
@@ -126,10 +127,12 @@ class Clustering:
         new &= ~cluster.ancestors
         if not new:
             return
-        bit = 1 << cluster.number
         cluster.ancestors |= new
-        for other in self.clusters[cluster.number + 1 :] if not new >> (cluster.number + 1) else self.clusters:
-            if other is not None and other.ancestors & bit:
+        if cluster.number == self._made:  # nobody comes after it yet
+            return
+        bit = 1 << cluster.number
+        for other in self.clusters.values():
+            if other.ancestors & bit:
                 other.ancestors |= new
 
     def _is_between(self, first: Cluster, second: Cluster) -> bool:
@@ -138,8 +141,7 @@ class Clustering:
         left = first.ancestors & ~(second.ancestors | bit)
         while left:
             lowest = left & -left
-            cluster = self.clusters[lowest.bit_length() - 1]
-            if cluster is not None and cluster.ancestors & bit:
+            if self.clusters[lowest.bit_length() - 1].ancestors & bit:
                 return True
             left ^= lowest
         return False
@@ -157,11 +159,12 @@ class Clustering:
 
     def _place(self, node: Node) -> None:
         """Put a node into the cluster of an argument, merging the clusters of several, or into a new one."""
-        for cluster in sorted(self.sources(node), key=lambda each: -each.number):
-            if not self._is_for_later(node, cluster) and not self._is_of_long_update(node, cluster) and self._join(node, cluster):
-                for other in self.sources(node):
-                    if other is not self.home[node.index]:
-                        self._merge(self.home[node.index], other, node)
+        sources = self.sources(node)
+        for cluster in sorted(sources, key=lambda each: -each.number) if len(sources) > 1 else sources:
+            if not self._is_for_later(node, cluster) and not self._is_of_long_update(node, cluster) and self._join(node, cluster, sources):
+                for other in sources:
+                    if other is not cluster:
+                        self._merge(cluster, other, node)
                 return
         if node.kind == "reduce" and self._join_sibling(node):
             return
@@ -234,8 +237,8 @@ class Clustering:
         """The arguments that are read at the position of the loop (a gather's source and an update's target are not)."""
         return node.args[1:] if node.kind in ("gather", "update") else node.args
 
-    def _join(self, node: Node, cluster: Cluster) -> bool:
-        """Try to add a node to a cluster; on failure the cluster is as it was."""
+    def _join(self, node: Node, cluster: Cluster, sources: Sequence[Cluster]) -> bool:
+        """Try to add a node, which reads from ``sources``, to one of them; on failure the cluster is as it was."""
         if not cluster.dims or len(cluster.nodes) >= MAX_NODES or len(cluster.buffers) >= MAX_BUFFERS:
             return False
         if 0 in cluster.extents or 0 in self._domain(node):  # nothing to loop over, and no digits to speak of
@@ -252,19 +255,20 @@ class Clustering:
         if any(base.kind == "update" or (node.kind == "reduce" and turns(base)) for base, _ in inside):
             return False
         bit = 1 << cluster.number
-        for other in self.sources(node):
+        for other in sources:
             if other is not cluster and other.ancestors & bit:
                 return False
         if cluster.closed and any(self._after_reduction(cluster, base) for base, _ in inside):
             return False
-        state = cluster.snapshot()
+        state = cluster.snapshot() if any(view is not None for _, view in inside) else None  # only views split digits
         dims = self._dims(node, cluster, inside)
         if (
             dims is None
             or not all(reads_alike(cluster, base, view, dims) for base, view in inside)
             or not self._reducible(node, cluster, dims)
         ):
-            cluster.restore(state)
+            if state is not None:
+                cluster.restore(state)
             return False
         self._add(node, cluster, dims)
         return True
@@ -286,17 +290,17 @@ class Clustering:
     @staticmethod
     def _dims(node: Node, cluster: Cluster, inside: list[tuple[Node, Node | None]]) -> Dims | None:
         """The node's domain in digits, found through the argument that has the most of them."""
-        base, view = max(inside, key=lambda pair: sum(map(len, cluster.dims[pair[0].index])))
-        own = {digit for digits in cluster.dims[base.index] for digit in digits}
-        outer, run = cluster.runs or ((), ())
-        spare = [digit for digit in (*outer, *run) if digit not in own]
-        dims = read_dims(cluster, base, view, spare)
-        if dims is None:
-            return None
+        base, view = inside[0] if len(inside) == 1 else max(inside, key=lambda pair: sum(map(len, cluster.dims[pair[0].index])))
+        dims: Dims | None = cluster.dims[base.index]
+        if view is not None:
+            own = {digit for digits in cluster.dims[base.index] for digit in digits}
+            outer, run = cluster.runs or ((), ())
+            dims = read_dims(cluster, base, view, [digit for digit in (*outer, *run) if digit not in own])
+            if dims is None:
+                return None
         used = {digit for digits in dims for digit in digits}
         every = {digit for digit, extent in enumerate(cluster.extents) if extent > 1}
-        allowed = [every] if cluster.reduced is None else [every, every - cluster.reduced]
-        return dims if any(used == each for each in allowed) else None
+        return dims if used == every or (cluster.reduced is not None and used == every - cluster.reduced) else None
 
     @staticmethod
     def _reducible(node: Node, cluster: Cluster, dims: Dims) -> bool:
@@ -371,11 +375,11 @@ class Clustering:
             self.home[each.index] = first
         first.buffers |= second.buffers
         first.buffers -= {each.index for each in first.nodes}
-        self.clusters[second.number] = None
+        del self.clusters[second.number]
         first.ancestors &= ~b
         self._follow(first, second.ancestors)
-        for each in self.clusters:
-            if each is not None and each is not first and each.ancestors & b:
+        for each in self.clusters.values():
+            if each.ancestors & b and each is not first:
                 each.ancestors = each.ancestors & ~b | a | first.ancestors
 
     def _reads_at_its_position(self, cluster: Cluster, reader: Node, source: Cluster) -> bool:
@@ -435,7 +439,7 @@ class Clustering:
 
         Those that overwrite inputs wait for what can fail, unless that depends on them.
         """
-        clusters = [cluster for cluster in self.clusters if cluster is not None]
+        clusters = list(self.clusters.values())
         risks = [cluster for cluster in clusters if any(node.kind in RISKS for node in cluster.nodes)]
         before = reduce(or_, (cluster.ancestors | 1 << cluster.number for cluster in risks), 0)
         free = [cluster for cluster in clusters if risks and not before >> cluster.number & 1]

@@ -41,8 +41,8 @@ _LARGE = 1 << 16
 
 def absorb(clustering: Clustering) -> None:
     """Move contractions into the clusters that do elementwise work on their results."""
-    for cluster in clustering.clusters:
-        if cluster is not None and _is_elementwise(cluster):
+    for cluster in list(clustering.clusters.values()):
+        if _is_elementwise(cluster):
             found = {base.index: base for node in cluster.nodes for base, _ in map(base_of, node.args) if base.kind == "contract"}
             # The one that comes last: what the others computed before is read beside it.
             for index in sorted(found, reverse=True):
@@ -71,7 +71,7 @@ def _take(clustering: Clustering, cluster: Cluster, node: Node) -> bool:
     if len(own.nodes) > 1:
         return False  # another cluster has it already
     bit, new = 1 << own.number, 1 << cluster.number
-    between = [each for each in clustering.clusters if each is not None and cluster.ancestors >> each.number & 1]
+    between = [each for each in clustering.clusters.values() if cluster.ancestors >> each.number & 1]
     if any(each.ancestors & bit for each in between):
         return False  # somebody else reads it before this cluster can run
     reads = []
@@ -97,10 +97,10 @@ def _take(clustering: Clustering, cluster: Cluster, node: Node) -> bool:
     cluster.dims[node.index] = dims
     cluster.nodes.insert(0, node)
     clustering.home[node.index] = cluster
-    clustering.clusters[own.number] = None
+    del clustering.clusters[own.number]
     cluster.ancestors = (cluster.ancestors | own.ancestors) & ~bit
-    for each in clustering.clusters:
-        if each is not None and each.ancestors & bit:
+    for each in clustering.clusters.values():
+        if each.ancestors & bit:
             each.ancestors = each.ancestors & ~bit | new | cluster.ancestors
     return True
 

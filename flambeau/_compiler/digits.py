@@ -182,14 +182,16 @@ def _take_spare(cluster: Cluster, spare: list[int], size: int) -> tuple[int, ...
 
 def reads_alike(cluster: Cluster, node: Node, view: Node | None, dims: Dims) -> bool:
     """Whether a read of ``node`` at ``dims`` (directly or through ``view``) finds each value at the digits where it was computed."""
-    own = cluster.strides(node)
     if view is None:
+        if dims == cluster.dims[node.index]:
+            return True
         seen = digit_strides(dims, node.strides, cluster.extents)
     else:
         offset, bounds = view.attrs
         if offset or bounds:
             return False
         seen = digit_strides(dims, view.strides, cluster.extents)
+    own = cluster.strides(node)
     return {digit: stride for digit, stride in seen.items() if stride} == {
         digit: stride for digit, stride in own.items() if stride and cluster.extents[digit] > 1
     }

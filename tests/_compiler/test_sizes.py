@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import pytest
 
 import flambeau
 from flambeau import nn
-from flambeau._compiler import lazy, patterns
+from flambeau._compiler import contraction, lazy, patterns
 from flambeau._runtime import allocator, jit
 from flambeau._tape import tape, trie
 from flambeau._tape.trie import TRIE
@@ -126,7 +127,8 @@ def test_what_is_kept_of_many_sizes_is_bounded(is_on_disk: bool, monkeypatch: py
     step = training_step()
     for name, value in (("GENERATION", 200), ("PROGRAMS", 0)):
         monkeypatch.setattr(trie, name, value)
-    monkeypatch.setattr(patterns, "_MOST", 100)
+    monkeypatch.setattr(patterns, "_MOST", 20)  # memos of a fixed size, which are to be full at once
+    monkeypatch.setattr(contraction, "_planned", lru_cache(maxsize=8)(contraction._planned.__wrapped__))
     TRIE.clear()
 
     def kept_of(numbers: range) -> list[int]:
@@ -137,7 +139,7 @@ def test_what_is_kept_of_many_sizes_is_bounded(is_on_disk: bool, monkeypatch: py
                 found.append(objects())
         return found
 
-    planned = 40 if is_on_disk else 100  # at first all are, so that what plans is imported, and its memos are full
+    planned = 40 if is_on_disk else 100  # at first all are, so that what plans is imported
     with monkeypatch.context() as patch:
         patch.setattr(lazy, "_read", lambda key: None)
         kept = kept_of(range(planned))
