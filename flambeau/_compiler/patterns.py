@@ -80,10 +80,11 @@ class Pattern:
             self.memory.append(node)
         return place
 
-    def _start(self, node: Node, offset: int) -> tuple[int, int]:
+    def _start(self, node: Node, offset: int) -> tuple[int, int, int]:
         """What is the same of clusters in which ``node`` is read or written from another offset on."""
         matters = not self._stays_cached or node.dtype.itemsize < WIDEST
-        return self.starts.setdefault((self._place(node), offset), len(self.starts)), offset % _ALIGNED if matters else 0
+        place = self._place(node)
+        return place, self.starts.setdefault((place, offset), len(self.starts)), offset % _ALIGNED if matters else 0
 
     def _node(self, node: Node) -> tuple:
         """All that ``Nest`` looks at in a node of the cluster."""

@@ -140,6 +140,17 @@ def test_reads_that_coincide_are_not_taken_for_some_that_do_not(known: dict) -> 
         np.testing.assert_array_equal(found.numpy(), values[start : start + 32] * 2 + values[:32])
 
 
+@pytest.mark.parametrize("is_one_first", [True, False])
+def test_two_parts_of_one_tensor_are_not_taken_for_two_tensors(known: dict, is_one_first: bool) -> None:
+    x, y, index = flambeau.rand(128), flambeau.rand(128), flambeau.tensor([3, 1])
+    first, second = x.numpy().copy(), y.numpy().copy()
+    for is_one in (is_one_first, not is_one_first):
+        other, values = (x, first) if is_one else (y, second)
+        np.testing.assert_array_equal((x[:32] * other[64:96]).numpy(), first[:32] * values[64:96])
+        np.testing.assert_array_equal((x[index] * other[64:][index]).numpy(), first[[3, 1]] * values[[67, 65]])
+        flambeau.stack([x[:32].sum(), other[64:96].sum()]).tolist()
+
+
 def test_patterns_are_bounded(known: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "_MOST", 4)
     for size in range(2, 12):
