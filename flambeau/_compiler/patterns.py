@@ -69,7 +69,8 @@ class Pattern:
             written = node.index in stored and (1 + is_fresh(node))
             nodes.append((self._place(node), written, *self._node(node)))
         self.key = (
-            tuple(nodes), tuple(cluster.extents), cluster.reduced, cluster.runs, cluster.closed, stays_cached, targets.current(), targets.available_cores(),
+            tuple(nodes), tuple(cluster.extents), cluster.reduced, cluster.runs, cluster.closed, stays_cached, targets.current(),
+            targets.available_cores(), targets.cache_sizes(),
         )  # fmt: skip
 
     def _place(self, node: Node) -> int:
