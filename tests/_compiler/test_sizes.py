@@ -128,6 +128,7 @@ def test_what_is_kept_of_many_sizes_is_bounded(is_on_disk: bool, monkeypatch: py
     for name, value in (("GENERATION", 200), ("PROGRAMS", 0)):
         monkeypatch.setattr(trie, name, value)
     monkeypatch.setattr(patterns, "_MOST", 20)  # memos of a fixed size, which are to be full at once
+    monkeypatch.setattr(patterns, "_KNOWN", {})
     monkeypatch.setattr(contraction, "_planned", lru_cache(maxsize=8)(contraction._planned.__wrapped__))
     TRIE.clear()
 
