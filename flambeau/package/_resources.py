@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
-from importlib.abc import ResourceReader as Reader
 from typing import BinaryIO
 
 from flambeau.package._records import Records
+
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import ResourceReader as Reader
+else:
+    from importlib.abc import ResourceReader as Reader
 
 
 class ResourceReader(Reader):

@@ -162,6 +162,7 @@ def test_tensor_equals_pytorchs(dtype, shape, both):
 DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", "complex64"]
 
 
+@pytest.mark.filterwarnings("ignore:Setting the dtype on a NumPy array")  # as TensorBoard does, which NumPy 2.5 warns of
 @pytest.mark.parametrize("dtype", [*DTYPES, "complex128"])
 def test_tensor_decodes_in_tensorboard(dtype, log_dir, read_events):
     """The decoder is TensorBoard's, which cannot read PyTorch's uint8 and float16."""
