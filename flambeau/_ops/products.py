@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau._ops import elementwise as basic
 from flambeau._ops.arguments import common_dtype, in_place, int_tuple, into, number
 from flambeau._ops.autocast import STATE, cast, low, outside
-from flambeau._ops.matrix import ADDMM, BADDBMM, bmm, matmul, mm, require_dimensions, scaled_product
+from flambeau._ops.matrix import ADDMM, BADDBMM, DOT, MV, bmm, mm, require_dimensions, scaled_product
 from flambeau._ops.operator import Operator
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
@@ -33,7 +33,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
         )
     if input.layout.dtype is not tensor.layout.dtype:
         raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {input.layout.dtype!r} and {tensor.layout.dtype!r}")
-    return into(out, matmul(input, tensor))
+    return into(out, DOT(input, tensor))
 
 
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -51,13 +51,13 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     if STATE.dtype is not None:
         return outside(mv, input, vec, out=out)
     _matrix_and_vector(input, vec)
-    return into(out, matmul(input, vec))
+    return into(out, MV(input, vec))
 
 
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Every product of an element of the first vector and one of the second."""
     _vectors("outer", input, vec2)
-    return into(out, input.reshape(-1, 1) * vec2)
+    return into(out, input.unsqueeze(1) * vec2)
 
 
 ger = outer

@@ -46,6 +46,24 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         flambeau.ones(3, 4) @ flambeau.ones(5, 2)
 
 
+@pytest.mark.parametrize(("shapes", "name"), [(((3, 4), (4,)), "Mv"), (((4,), (4, 3)), "Mv"), (((4,), (4,)), "Dot")])
+def test_products_with_a_vector_are_one_call(shapes: tuple, name: str) -> None:
+    a, b = (flambeau.ones(shape, requires_grad=True) for shape in shapes)
+    product = a @ b
+    assert product.grad_fn.name() == f"{name}Backward0" and not product._is_view()
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        a @ flambeau.ones(5)
+
+
+def test_a_matrix_by_a_vector_refuses_what_does_not_fit() -> None:
+    with pytest.raises(RuntimeError, match="size mismatch: a 3 x 4 tensor cannot be multiplied by a vector of 5 elements"):
+        flambeau.mv(flambeau.ones(3, 4), flambeau.ones(5))
+    with pytest.raises(RuntimeError, match="same dtype"):
+        flambeau.mv(flambeau.ones(3, 4), flambeau.ones(4, dtype=flambeau.float64))
+    with pytest.raises(RuntimeError, match="2D and 2D"):
+        flambeau.mv(flambeau.ones(3, 4), flambeau.ones(4, 1))
+
+
 def test_einsum_without_operands():
     with pytest.raises(ValueError, match="at least one operand"):
         flambeau.einsum("ij")

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add
-from flambeau._codegen.ir import Builder, Module, Value, i64
+from flambeau._codegen.ir import Builder, Module, Value, constant, i64
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
@@ -97,12 +97,10 @@ def _micro(
         start = f.offset(start, given["ss"], tile.element)
     masks = [f.lane_mask(f.sub(given["count"], v * tile.width), tile.width) for v in columns] if masked else []
     chains = _Chains(f, tile, columns, masks, _Left(f, tile, rows, tabled, walk), given["bs"] if walk.b is None else i64(walk.b))
-    # Eight or fourteen rows through tables have no address registers left for several steps.
-    knows_steps = walk.step is not None or (tabled and not tile.has_masks)
-    if rows < tile.rows or not knows_steps:
-        sums = chains.one_by_one(given["b"], given["k"], sums)
-    else:
+    if _takes_several(tile, rows, tabled, walk):
         sums = chains.several(given["b"], given["k"], sums, walk.b, given["ahead"] if asks else None)
+    else:
+        sums = chains.one_by_one(given["b"], given["k"], sums)
     rows_of_c = [c]
     for _ in range(rows - 1):
         rows_of_c.append(f.offset(rows_of_c[-1], given["cs"], tile.element))
@@ -110,6 +108,19 @@ def _micro(
     add_up(f, tile, sums, places, given["more"] if adds else None)
     f.ret()
     return module
+
+
+def emit_chains(f: Builder, tile: Tile, tabled: bool, walk: Walk) -> list[Value]:
+    """All chains of a whole register tile, from 0 on, in registers: for a function whose arguments begin as those of a micro-kernel."""
+    _, _, _, b, distance, k = f.parameters[:6]
+    zeros = [constant(tile.type, 0)] * (tile.rows * tile.vectors)
+    chains = _Chains(f, tile, range(tile.vectors), [], _Left(f, tile, tile.rows, tabled, walk), distance if walk.b is None else i64(walk.b))
+    return chains.several(b, k, zeros, walk.b, None) if _takes_several(tile, tile.rows, tabled, walk) else chains.one_by_one(b, k, zeros)
+
+
+def _takes_several(tile: Tile, rows: int, tabled: bool, walk: Walk) -> bool:
+    """Whether a kernel takes several steps at a time: eight or fourteen rows through tables have no address registers left for that."""
+    return rows == tile.rows and (walk.step is not None or (tabled and not tile.has_masks))
 
 
 class _Chains:
