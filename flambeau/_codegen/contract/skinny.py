@@ -149,17 +149,15 @@ class _Emitter(Emitter):
         line = _LINE // tile.bytes
         with f.loop(0, end, together) as several:
             with f.loop(several.index, f.add(several.index, chain), line, [constant(tile.type, 0)] * (s.rows * s.beside)) as lines:
-                chains = lines.carried
-                for first in range(0, line, tile.width):
-                    following: list[Value] = []
-                    for number in range(s.beside):
-                        k = f.add(f.add(lines.index, f.mul(chain, number)), first)
-                        own, factors = chains[number * s.rows : (number + 1) * s.rows], self._factors(k)
-                        for column in self._square(0, k, None):
-                            own = self._add(own, factors, column)
-                            factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
-                        following += own
-                    chains = following
+                chains = [*lines.carried]
+                # A line is read to its end before the next one (2048 x 2048: 1.43 and 1.29 ms), of 64 bits chain by chain (1024 x 512: 102 and 108 us).
+                squares = [(number, step) for number in range(s.beside) for step in range(0, line, tile.width)]
+                for number, step in squares if tile.bytes < 8 else sorted(squares, key=lambda square: square[1]):
+                    k = f.add(f.add(lines.index, f.mul(chain, number)), step)
+                    rows, factors = slice(number * s.rows, (number + 1) * s.rows), self._factors(k)
+                    for column in self._square(0, k, None):
+                        chains[rows] = self._add(chains[rows], factors, column)
+                        factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
                 lines.carry(*chains)
             places = self._places(sums)
             for number in range(s.beside):
