@@ -97,10 +97,12 @@ def _micro(
         start = f.offset(start, given["ss"], tile.element)
     masks = [f.lane_mask(f.sub(given["count"], v * tile.width), tile.width) for v in columns] if masked else []
     chains = _Chains(f, tile, columns, masks, _Left(f, tile, rows, tabled, walk), given["bs"] if walk.b is None else i64(walk.b))
-    if _takes_several(tile, rows, tabled, walk):
-        sums = chains.several(given["b"], given["k"], sums, walk.b, given["ahead"] if asks else None)
-    else:
+    # Eight or fourteen rows through tables have no address registers left for several steps.
+    knows_steps = walk.step is not None or (tabled and not tile.has_masks)
+    if rows < tile.rows or not knows_steps:
         sums = chains.one_by_one(given["b"], given["k"], sums)
+    else:
+        sums = chains.several(given["b"], given["k"], sums, walk.b, given["ahead"] if asks else None)
     rows_of_c = [c]
     for _ in range(rows - 1):
         rows_of_c.append(f.offset(rows_of_c[-1], given["cs"], tile.element))
@@ -111,16 +113,11 @@ def _micro(
 
 
 def emit_chains(f: Builder, tile: Tile, tabled: bool, walk: Walk) -> list[Value]:
-    """All chains of a whole register tile, from 0 on, in registers: for a function whose arguments begin as those of a micro-kernel."""
+    """The chains of a whole register tile, from 0 on, in registers: for a function whose arguments begin as those of a micro-kernel, of few steps."""
     _, _, _, b, distance, k = f.parameters[:6]
     zeros = [constant(tile.type, 0)] * (tile.rows * tile.vectors)
     chains = _Chains(f, tile, range(tile.vectors), [], _Left(f, tile, tile.rows, tabled, walk), distance if walk.b is None else i64(walk.b))
-    return chains.several(b, k, zeros, walk.b, None) if _takes_several(tile, tile.rows, tabled, walk) else chains.one_by_one(b, k, zeros)
-
-
-def _takes_several(tile: Tile, rows: int, tabled: bool, walk: Walk) -> bool:
-    """Whether a kernel takes several steps at a time: eight or fourteen rows through tables have no address registers left for that."""
-    return rows == tile.rows and (walk.step is not None or (tabled and not tile.has_masks))
+    return chains.one_by_one(b, k, zeros)
 
 
 class _Chains:

@@ -39,8 +39,9 @@ reached 73."""
 _ENOUGH = 64
 """Steps in which the lines of a result that no near cache holds come, if they are asked for before (1 x 1, channels innermost, 56 x 56: 64 -> 256 105 to
 124 GFLOP/s with so many, 32 -> 128 110 to 96)."""
-_SHORT = 64
-"""Steps up to which whole register tiles are finished in registers, with short vectors."""
+_SHORT, _MANY = 64, 1 << 14
+"""Steps up to which, and results from which on, whole register tiles are finished in registers, with short vectors: LLVM takes 20 ms for it, which
+a small layer would never win back."""
 _ALL = 1 << 62
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
@@ -213,6 +214,7 @@ class _Planner:
         asks = far and not in_place and bool(ending.asked)
         self.values |= {"out.row": rows[-1][1], "out.place": int(in_place), "out.far": int(asks)}
         is_short = self.k <= min(self.steps, _SHORT) and (ending.epilogue is None or ending.epilogue.is_short)
+        is_short = is_short and self.batch * self.m * self.n >= _MANY
         has_registers = tile.parts == 1 and not (tile.packing or tile.has_masks or self.normal.unsigned)
         return is_nest and is_short and has_registers and not in_place and not {"columns", "both"} & {*ending.kinds.values()}
 
