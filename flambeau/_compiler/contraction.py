@@ -32,6 +32,9 @@ _MOST_INSTRUCTIONS = 6
 """Besides casts. More take longer here than in a loop of their own, and make a kernel of each contraction that has them: with Adam's 13 beside the gradients
 of weights a step of two layers of 512 by 2048 took 17 % longer, those of DCGAN, GPT and a VAE 5 to 10 %, and their first steps 10 to 20 %."""
 
+_SHORT = frozenset(("abs", "add", "copy", "fma", "maximum", "minimum", "mul", "neg", "sub", "where"))
+"""Operators that are an instruction or a few."""
+
 _LARGE = 1 << 16
 """Elements from which on it matters in which order a result is written."""
 
@@ -91,7 +94,7 @@ def _take(clustering: Clustering, cluster: Cluster, node: Node) -> bool:
     if dims is None or {digit for digits in dims for digit in digits} != {i for i, extent in enumerate(cluster.extents) if extent > 1}:
         cluster.restore(state)
         return False
-    if _scatters(cluster, dims[-1]):
+    if dims and _scatters(cluster, dims[-1]):
         cluster.restore(state)
         return False
     cluster.dims[node.index] = dims
@@ -223,7 +226,7 @@ class _Ending(Nest):
 
         return contraction.Contract(
             *[tuple(extents[digit] for digit in part) for part in digits], k, *sides, writes[0][0],
-            tuple(each for each, _, _ in writes[1:]), tuple(each for each, _, _ in reads), contraction.Epilogue(body, end),
+            tuple(each for each, _, _ in writes[1:]), tuple(each for each, _, _ in reads), contraction.Epilogue(body, end, _is_short(body)),
             node.attrs[-1],
         )  # fmt: skip
 
@@ -268,6 +271,11 @@ class _Ending(Nest):
             else:
                 body.append((instr.op, instr.dtype, instr.attrs, instr.args))
         return reads, writes, tuple(body)
+
+
+def _is_short(body: tuple[tuple, ...]) -> bool:
+    """Whether a body has no functions, which are long where each vector of a register tile has its own copy of it."""
+    return all(op in ("sum", "load", "store", "constant", "cast") or attrs[0] in _SHORT for op, _, attrs, _ in body)
 
 
 def evaluate(f: Builder, body: tuple[tuple, ...], total: scalar.Operand, loaded: list[scalar.Operand]) -> list[scalar.Operand]:

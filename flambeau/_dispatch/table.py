@@ -455,6 +455,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "addmm": _sum_of_products("addmm"),
     "baddbmm": _sum_of_products("baddbmm"),
     "bmm": _bmm,
+    "dot": lambda input, tensor: Call("dot", "default", (input, tensor)),
+    "mv": lambda input, vec: Call("mv", "default", (input, vec)),
     "linear": _linear,
     "convolution": _convolution(False),
     "conv_transpose": _convolution(True),

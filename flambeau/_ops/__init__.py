@@ -12,6 +12,7 @@ from flambeau._ops import (
     choice,
     closeness,
     composing,
+    contracting,
     convolution,
     copying,
     counting,
@@ -61,7 +62,7 @@ from flambeau._ops.refusals import guard
 from flambeau._types.promotion import can_cast, promote_types
 
 FAMILIES = (
-    activation, attention, calculus, choice, closeness, composing, convolution, copying, counting, creation, dropout, elementwise, embedding, functions, gathering, generators, hashing, indexing, inspecting, joining, linalg, loss, matrix,
+    activation, attention, calculus, choice, closeness, composing, contracting, convolution, copying, counting, creation, dropout, elementwise, embedding, functions, gathering, generators, hashing, indexing, inspecting, joining, linalg, loss, matrix,
     normalization, norms, padding, pairs, pooling, products, quantization, ranges, recurrent, reduction, rejection, running, sampling, scattering, scipy_special, segments, shaping, slice_writing, softmax, sorting, special, spectrogram, statistics, views, windows,
 )  # fmt: skip
 """The families; each lists in ``PUBLIC`` its functions that are names of the package, and in ``METHODS`` the tensor's methods."""

@@ -21,7 +21,7 @@ from flambeau._types.dtype import dtype as DType
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
-LOW = ("bmm", "conv_transpose", "convolution", "linear", "scaled_dot_product_attention")
+LOW = ("bmm", "conv_transpose", "convolution", "dot", "linear", "mv", "scaled_dot_product_attention")
 """Operators that run in the region's dtype."""
 
 FULL = ("binary_cross_entropy", "nll_loss", "prod")

@@ -340,7 +340,14 @@ LONG = 1024
 
 def _rolled(input: Tensor, steps: tuple[tuple[int, int], ...]) -> Tensor:
     shape = input.layout.shape
-    return ROLL(input, *(_circle(shape[axis], amount) for axis, amount in steps if shape[axis] <= LONG), statics=(steps,))
+    amounts = dict(steps)
+    return ROLL(input, *[_circle(shape[axis], amounts[axis]) for axis in _by_tables(shape, steps)], statics=(steps,))
+
+
+def _by_tables(shape: tuple[int, ...], steps: tuple[tuple[int, int], ...]) -> list[int]:
+    """The axes that are rolled at once, by tables of positions: of several that are rolled; one alone is copied in two pieces (64 x 50 x 7, along the
+    middle, one thread: 22.6 and 9.9 us, PyTorch 8.9; but 8 x 14 x 14 x 96 along both axes of the image 26 and 42)."""
+    return [axis for axis, _ in steps if shape[axis] <= LONG] if len(steps) > 1 else []
 
 
 @lru_cache(maxsize=256)
@@ -355,7 +362,7 @@ def _infer_roll(operands: tuple, statics: tuple) -> Layout:
 
 def _lower_roll(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     source, shape, order = operands[0], layouts[0].shape, lay.memory_order(layouts[0])
-    short = [axis for axis, _ in statics[0] if shape[axis] <= LONG]
+    short = _by_tables(shape, statics[0])
     result = at_places(graph, source, shape, short, operands[1:]) if short else source
     for axis, amount in statics[0]:
         if axis not in short:

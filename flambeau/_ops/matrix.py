@@ -52,6 +52,40 @@ BMM.gradient(
 )
 
 
+# -- matrix by vector, vector by vector ---------------------------------------------------------------------------------
+
+
+def _infer_by_vector(operands: tuple, statics: tuple) -> Layout:
+    input, vec = operands
+    _same_dtype("matmul", input, vec)
+    if input.shape[-1] != vec.shape[0]:
+        raise RuntimeError(
+            f"size mismatch: a {' x '.join(map(str, input.shape))} tensor cannot be multiplied by a vector of {vec.shape[0]} elements"
+        )
+    return lay.contiguous(input.shape[:-1], input.dtype)
+
+
+def _lower_by_vector(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
+    input, vec = operands
+    return graph.contract(input, vec, m=input.ndim - 1, n=0)
+
+
+MV = Operator("mv", ("input", "vec"), infer=_infer_by_vector, lower=_lower_by_vector)
+MV.gradient(
+    input=lambda grad, vec: grad.unsqueeze(1) * conj(vec),
+    vec=lambda grad, input: MV(conj(input).transpose(0, 1), grad),
+)
+
+DOT = Operator("dot", ("input", "tensor"), infer=_infer_by_vector, lower=_lower_by_vector)
+DOT.gradient(
+    input=lambda grad, tensor: grad * conj(tensor),
+    tensor=lambda grad, input: grad * conj(input),
+)
+
+
+# -- by any dimensions ---------------------------------------------------------------------------------------------------
+
+
 def require_dimensions(ndim: int, kind: str, **tensors: Tensor) -> None:
     """Check that tensors, given by their names, have so many dimensions."""
     for name, tensor in tensors.items():
@@ -92,14 +126,18 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     if a.layout.ndim == 2 and b.layout.ndim == 2:
         return into(out, BMM(a, b))
     row, column = a.layout.ndim == 1, b.layout.ndim == 1
+    if a.layout.shape[-1] != b.layout.shape[-1 if column else -2]:
+        raise RuntimeError(
+            f"size mismatch in matmul: {list(a.layout.shape)} @ {list(b.layout.shape)} (inner sizes {a.layout.shape[-1]} and {b.layout.shape[-1 if column else -2]})"
+        )
+    if column and a.layout.ndim <= 2:
+        return into(out, DOT(a, b) if row else MV(a, b))
+    if row and b.layout.ndim == 2:
+        return into(out, MV(b.transpose(0, 1), a))
     if row:
         a = a.unsqueeze(0)
     if column:
         b = b.unsqueeze(1)
-    if a.layout.shape[-1] != b.layout.shape[-2]:
-        raise RuntimeError(
-            f"size mismatch in matmul: {list(input.layout.shape)} @ {list(other.layout.shape)} (inner sizes {a.layout.shape[-1]} and {b.layout.shape[-2]})"
-        )
     if b.layout.ndim == 2 and a.layout.ndim > 2:  # many rows by one matrix: one large product
         lead = a.layout.shape[:-1]
         result = BMM(a.reshape(-1, a.layout.shape[-1]) if a.layout.numel else a.reshape(_rows(lead), a.layout.shape[-1]), b).reshape(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Ints = tuple[int, ...]
 
 
+@lru_cache(maxsize=512)
 def pooled_sizes(name: str, sizes: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Ints:
     """The spatial sizes after pooling; with ``ceil_mode`` a last window may start inside and end outside.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import creation, ranges, views
@@ -28,19 +30,18 @@ if TYPE_CHECKING:
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The dimensions from ``start_dim`` to ``end_dim`` as one."""
-    ndim = max(input.layout.ndim, 1)
+    shape = input.layout.shape
+    found = _flattened(shape, whole(start_dim, "start_dim"), whole(end_dim, "end_dim"))
+    return input if found == shape else input.reshape(found)
+
+
+@lru_cache(maxsize=512)
+def _flattened(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...]:
+    ndim = max(len(shape), 1)
     first, last = lay.wrap_axis(start_dim, ndim), lay.wrap_axis(end_dim, ndim)
-    if not input.layout.shape:
-        return input.reshape(1)
     if first > last:
         raise RuntimeError(f"flatten() has invalid args: start_dim (={start_dim}) cannot come after end_dim (={end_dim})")
-    if first == last:
-        return input
-    shape = input.layout.shape
-    size = 1
-    for each in shape[first : last + 1]:
-        size *= each
-    return input.reshape((*shape[:first], size, *shape[last + 1 :]))
+    return (*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :])
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
@@ -78,9 +79,13 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """The view with dimensions moved to other places, the others keeping their order."""
-    ndim = input.layout.ndim
-    froms = [lay.wrap_axis(axis, ndim) for axis in int_tuple(source, "source")]
-    tos = [lay.wrap_axis(axis, ndim) for axis in int_tuple(destination, "destination")]
+    return views.permute(input, _moved(input.layout.ndim, int_tuple(source, "source"), int_tuple(destination, "destination")))
+
+
+@lru_cache(maxsize=512)
+def _moved(ndim: int, source: tuple[int, ...], destination: tuple[int, ...]) -> tuple[int, ...]:
+    """The order of the dimensions."""
+    froms, tos = ([lay.wrap_axis(axis, ndim) for axis in axes] for axes in (source, destination))
     if len(froms) != len(tos):
         raise RuntimeError(
             f"movedim: Invalid source or destination dims: source ({froms} dims) should contain the same number of dims as destination ({tos} dims)"
@@ -88,12 +93,10 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     if len(set(froms)) != len(froms) or len(set(tos)) != len(tos):
         raise RuntimeError(f"movedim: repeated dim in `source` ({froms}) or `destination` ({tos})")
     if not ndim:
-        return views.permute(input, [])
-    order = [-1] * ndim
-    for start, end in zip(froms, tos, strict=True):
-        order[end] = start
-    rest = iter(axis for axis in range(ndim) if axis not in froms)
-    return views.permute(input, [next(rest) if axis < 0 else axis for axis in order])
+        return ()
+    places = dict(zip(tos, froms, strict=True))
+    rest = iter([axis for axis in range(ndim) if axis not in froms])
+    return tuple([places[axis] if axis in places else next(rest) for axis in range(ndim)])
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:

@@ -305,7 +305,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 def expand(self: Tensor, *size: Any) -> Tensor:
     """A view in which dimensions of size 1 (and new leading ones) are repeated; -1 keeps a size."""
-    return make_view(self, lay.expand(self.layout, sizes(size)), EXPAND)
+    return _remembered(self, EXPAND, (_expanded, *sizes(size)), _expanded)
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
@@ -321,17 +321,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
         >>> flambeau.zeros(2, 3, 5).permute(2, 0, 1).shape
         torch.Size([5, 2, 3])
     """
-    axes = sizes(dims, "dims")
-    ndim = input.layout.ndim
-    if len(axes) != ndim:
-        raise RuntimeError(
-            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions "
-            f"i.e. input.dim() = {ndim} is not equal to len(dims) = {len(axes)}"
-        )
-    axes = tuple(lay.wrap_axis(axis, ndim) for axis in axes)
-    if len(set(axes)) != ndim:
-        raise RuntimeError(f"permute(): duplicate dims are not allowed: {list(axes)}.")
-    return make_view(input, lay.permute(input.layout, axes), PERMUTE, *axes)
+    return _remembered(input, PERMUTE, (_permuted, *sizes(dims, "dims")), _permuted)
 
 
 def _remembered(input: Tensor, operator: ViewOperator, key: tuple, make: Callable[..., tuple[Layout, tuple]]) -> Tensor:
@@ -341,6 +331,23 @@ def _remembered(input: Tensor, operator: ViewOperator, key: tuple, make: Callabl
     if found is None:
         found = memo[key] = make(input.layout, *key[1:])
     return view_of(input, found[0], operator, found[1])
+
+
+def _expanded(layout: Layout, *size: int) -> tuple[Layout, tuple]:
+    return lay.expand(layout, size), ()
+
+
+def _permuted(layout: Layout, *dims: int) -> tuple[Layout, tuple]:
+    ndim = layout.ndim
+    if len(dims) != ndim:
+        raise RuntimeError(
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions "
+            f"i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
+        )
+    axes = tuple([lay.wrap_axis(axis, ndim) for axis in dims])
+    if len(set(axes)) != ndim:
+        raise RuntimeError(f"permute(): duplicate dims are not allowed: {list(axes)}.")
+    return lay.permute(layout, axes), axes
 
 
 def _transposed(layout: Layout, dim0: int, dim1: int) -> tuple[Layout, tuple]:
@@ -379,7 +386,7 @@ def t(input: Tensor) -> Tensor:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim}D")
     if ndim < 2:
         return make_view(input, input.layout, ALIAS)
-    return make_view(input, lay.permute(input.layout, (1, 0)), T, 0, 1)
+    return _remembered(input, T, (_transposed, 0, 1), _transposed)
 
 
 def unsqueeze(input: Tensor, dim: Any = None, *, axis: int | None = None) -> Tensor:

@@ -49,6 +49,8 @@ for _new, _old in _METHODS.items():
 
 def _conversion(name: str, dtype: DType) -> Callable:
     def convert(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
+        if self.layout.dtype is dtype and memory_format is preserve_format:
+            return self  # 0.2 us, not 1.7
         return self.to(dtype, memory_format=memory_format)
 
     convert.__name__ = convert.__qualname__ = name

@@ -107,6 +107,46 @@ def test_batches(broadcast):
     check(matmul(70, 64, 500, order="km,nk,mn", batch=(3,), broadcast=broadcast))
 
 
+@pytest.mark.parametrize("of", [types.float32, types.float64, types.bfloat16, types.int64], ids=lambda of: of.name)
+@pytest.mark.parametrize(("m", "k", "n"), [(13, 8, 37), (31, 1, 48), (6, 64, 16), (70, 3, 130), (25, 65, 33)])
+@pytest.mark.parametrize("order", ["mk,kn,mn", "mk,nk,mn", "km,kn,mn", "mk,kn,nm"])
+def test_register_tiles_of_short_sums_are_finished_in_registers(monkeypatch, of, m, k, n, order):
+    """A bias and a residual, with a second result: as if sums waited in memory, also at the edges, which go there."""
+    monkeypatch.setattr(planning, "_MANY", 1)
+    target, compute = targets.named("x86-64-v3"), compute_dtype(of)
+    plain = matmul(m, k, n, of, order=order)
+
+    def body(builder, value, reads):
+        total = builder.add(value, in_lanes(builder, reads[0], value))
+        return [narrow(builder, total, of, compute), narrow(builder, builder.add(total, reads[1]), of, compute)]
+
+    def contract(is_short: bool) -> Contract:
+        return replace(
+            plain, writes=(plain.out,), reads=(Operand(compute, (0, 1)), Operand(compute, plain.out.strides)),
+            epilogue=Epilogue("add twice", body, is_short),
+        )  # fmt: skip
+
+    results = []
+    for is_short in (False, True):
+        made = plan(contract(is_short), target)
+        if order == "mk,kn,mn" or not (
+            is_short and k <= 64
+        ):  # others may broadcast the other operand, whose rows are columns of the result
+            assert ("@direct(" in made.calls[-1].source) == (is_short and k <= 64)
+        buffers = {
+            "a": numbers(m * k, of),
+            "b": numbers(k * n, of, 1),
+            "read0": numbers(n, compute, 2),
+            "read1": numbers(m * n, compute, 3),
+        }
+        buffers |= {name: np.zeros(m * n, of.numpy) for name in ("out", "write0")}
+        run(contract(is_short), buffers, target, split=2)
+        results.append([buffers[name].view(np.uint8) for name in ("out", "write0")])
+    for ordinary, direct in zip(*results, strict=True):
+        np.testing.assert_array_equal(ordinary, direct)
+    assert results[0][0].any()
+
+
 def test_an_empty_sum_is_zero_whatever_memory_holds():
     contract = matmul(5, 0, 40)
     buffers = {"a": np.full(1, np.nan, np.float32), "b": np.full(1, np.nan, np.float32), "out": np.ones(200, np.float32)}

@@ -10,6 +10,7 @@ import pytest
 from flambeau._codegen.contract import Contract, Epilogue, Operand, planning
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
 from flambeau._codegen.contract.casting import best_casting
+from flambeau._codegen.contract.dot import best_dot
 from flambeau._codegen.contract.normal import normalise
 from flambeau._codegen.contract.passing import best_passing
 from flambeau._codegen.contract.skinny import best_skinny
@@ -22,7 +23,7 @@ from tests._codegen.contractions import DTYPES, check, convolution, in_lanes, ma
 
 FINDERS = {
     "best_sliding": best_sliding, "best_casting": best_casting, "best_summing": best_summing, "best_casting_sums": best_casting_sums,
-    "best_skinny": best_skinny, "best_passing": best_passing,
+    "best_skinny": best_skinny, "best_passing": best_passing, "best_dot": best_dot,
 }  # fmt: skip
 
 
@@ -256,7 +257,19 @@ def test_endings(only, finder, channels_last, of):
 @pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
 @pytest.mark.parametrize(
     ("m", "k", "n"),
-    [(1, 100, 37), (2, 700, 20), (1, 1100, 21), (3, 64, 33), (50, 70, 1), (33, 33, 4), (1, 64, 5), (5, 300, 37), (8, 70, 21)],
+    [
+        (1, 100, 37),
+        (2, 700, 20),
+        (1, 1100, 21),
+        (1, 1024, 21),
+        (2, 256, 24),
+        (3, 64, 33),
+        (50, 70, 1),
+        (33, 33, 4),
+        (1, 64, 5),
+        (5, 300, 37),
+        (8, 70, 21),
+    ],
 )
 def test_few_rows(only, m, k, n, of):
     order = "mk,nk,mn" if m <= 8 else "mk,kn,mn"
@@ -278,6 +291,27 @@ def test_rows_pass_by(only, m, k, n, of):
         check(contract, target, split=2)
 
 
+@pytest.mark.parametrize("of", [of for of in DTYPES if not of.is_complex], ids=lambda of: of.name)
+@pytest.mark.parametrize("k", [1, 3, 256, 257, 700, 1024, 1850])
+def test_one_row_by_one_column(only, k, of):
+    """Four chains side by side, two, and one that may be shorter, of vectors whose numbers may lie apart."""
+    for order, batch in (("mk,kn,mn", ()), ("km,nk,mn", (3,))):
+        contract = matmul(1, k, 1, of, order=order, batch=batch)
+        assert only("best_dot", contract)
+        check(contract, split=2)
+        apart = replace(contract, a=replace(contract.a, strides=tuple(3 * stride for stride in contract.a.strides)))
+        check(apart)
+
+
+def test_a_chain_that_ends_in_minus_zero_is_stored_as_it_is(only):
+    contract = matmul(1, 2, 1)
+    assert only("best_dot", contract)
+    buffers = {"a": np.array([0, 1e-30], np.float32), "b": np.array([0, -1e-30], np.float32), "out": np.ones(1, np.float32)}
+    assert np.signbit(reference(contract, buffers)[0])
+    run(contract, buffers)
+    assert buffers["out"][0] == 0 and np.signbit(buffers["out"][0])
+
+
 @pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v2"])
 def test_other_targets(only, name):
     target = targets.named(name)
@@ -287,7 +321,7 @@ def test_other_targets(only, name):
         contract = convolution(1, 6, 6, (9, 17), (3, 3), (1, 1), (1, 1), (1, 1), groups, channels_last=channels_last, gradient=gradient)
         assert only(finder, contract, target)
         check(contract, target)
-    for length in (40, 1100):  # of 1100 terms several chains go side by side
+    for length in (40, 1024, 1100):  # of 1024 terms, whose lines evict each other, several chains go side by side
         contract = matmul(1, length, 21, order="mk,nk,mn")
         assert only("best_skinny", contract, target)
         check(contract, target)

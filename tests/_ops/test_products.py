@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -46,9 +48,55 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         flambeau.ones(3, 4) @ flambeau.ones(5, 2)
 
 
+@pytest.mark.parametrize(("shapes", "name"), [(((3, 4), (4,)), "Mv"), (((4,), (4, 3)), "Mv"), (((4,), (4,)), "Dot")])
+def test_products_with_a_vector_are_one_call(shapes: tuple, name: str) -> None:
+    a, b = (flambeau.ones(shape, requires_grad=True) for shape in shapes)
+    product = a @ b
+    assert product.grad_fn.name() == f"{name}Backward0" and not product._is_view()
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        a @ flambeau.ones(5)
+
+
+def test_a_matrix_by_a_vector_refuses_what_does_not_fit() -> None:
+    with pytest.raises(RuntimeError, match="size mismatch: a 3 x 4 tensor cannot be multiplied by a vector of 5 elements"):
+        flambeau.mv(flambeau.ones(3, 4), flambeau.ones(5))
+    with pytest.raises(RuntimeError, match="same dtype"):
+        flambeau.mv(flambeau.ones(3, 4), flambeau.ones(4, dtype=flambeau.float64))
+    with pytest.raises(RuntimeError, match="2D and 2D"):
+        flambeau.mv(flambeau.ones(3, 4), flambeau.ones(4, 1))
+
+
 def test_einsum_without_operands():
     with pytest.raises(ValueError, match="at least one operand"):
         flambeau.einsum("ij")
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_einsum_of_any_labels(seed: int) -> None:
+    """Labels in one operand and in several, repeated ones, sizes of 1, results in any order: against NumPy."""
+    random_ = random.Random(seed)
+    sizes = {label: random_.choice([1, 2, 3, 4]) for label in "abcdef"}
+    terms = ["".join(random_.choices("abcdef", k=random_.randint(0, 4))) for _ in range(random_.randint(1, 3))]
+    labels = sorted(set("".join(terms)))
+    result = "".join(random_.sample(labels, random_.randint(0, len(labels))))
+    equation = f"{','.join(terms)}->{result}"
+    operands = [values(*[sizes[label] for label in term]) for term in terms]
+    for _ in range(2):  # found, and remembered
+        found = flambeau.einsum(equation, *map(flambeau.tensor, operands)).numpy()
+        np.testing.assert_allclose(found, np.einsum(equation, *operands), rtol=1e-12, atol=1e-12, err_msg=equation)
+
+
+def test_tensordot_refuses_axes_that_are_named_twice() -> None:
+    with pytest.raises(RuntimeError, match="multiple times"):
+        flambeau.tensordot(flambeau.ones(2, 2), flambeau.ones(2, 2), ([0, 0], [0, 1]))
+
+
+@pytest.mark.parametrize("dims", [0, 1, 2, ([2, 0], [1, 0]), ([0], [0]), ([1], [2])])
+def test_tensordot(dims: object) -> None:
+    a, b = values(2, 1, 3), values(2, 3, 4) if dims == ([2, 0], [1, 0]) else values(2, 1, 3) if dims == ([0], [0]) else values(3, 2, 5)
+    a = values(2, 1, 3, 2) if dims == 2 else a
+    expected = np.tensordot(a, b.sum(2, keepdims=True) if dims == ([1], [2]) else b, dims)
+    np.testing.assert_allclose(flambeau.tensordot(flambeau.tensor(a), flambeau.tensor(b), dims).numpy(), expected, rtol=1e-12)
 
 
 def test_a_product_is_added_to_what_has_its_shape_at_most() -> None:

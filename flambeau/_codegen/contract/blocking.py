@@ -402,11 +402,11 @@ def _sides(normal: Normal, tile: Tile, limit: int, m: int, n: int, target: Targe
     ):
         a.in_place = b.in_place = False
     rows = [number * normal.m[-1][normal.a.index] * tile.bytes for number in range(min(m, tile.rows))]
-    a.crowded = a.in_place and _is_crowded(rows, target)
+    a.crowded = a.in_place and is_crowded(rows, target)
     if a.in_place and a.mode == "lanes" and n > 4 * tile.lanes and not tile.has_masks:
         # Panels of a few rows share each cache line of a step, which must still be there for the next one.
         steps = [number * _distance(normal, normal.a, tile) for number in range(min(limit, normal.extents[3]))]
-        a.in_place = not _is_crowded(steps, target)
+        a.in_place = not is_crowded(steps, target)
     a.before = None if a.in_place else _before_tables(normal, chunk, tile, target)
     a.strip = None
     if a.before and normal.a.bounds:
@@ -445,10 +445,10 @@ def _evict(normal: Normal, inner: list[Axis], tile: Tile, target: Target) -> boo
     places = [0]
     for extent, stride in [(min(8, rows), normal.m[-1][index]), *projected(inner, [index])]:
         places = [place + i * stride * tile.bytes for place in places for i in range(min(extent, _FEW_STEPS))][:_SOME_PLACES]
-    return _is_crowded(places, target)
+    return is_crowded(places, target)
 
 
-def _is_crowded(places: list[int], target: Target) -> bool:
+def is_crowded(places: list[int], target: Target) -> bool:
     """Whether the cache lines of some places are more in a set of the first-level cache than that has ways."""
     sets = Counter(line * LINE % WAY for line in {place // LINE for place in places})
     return max(sets.values()) > target.l1_bytes // WAY

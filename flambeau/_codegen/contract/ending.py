@@ -68,13 +68,18 @@ def emit_ending(module: Module, tile: Tile, ending: Ending, masked: bool = False
     """
     labels = [("ptr", "sums"), ("i64", "rows"), ("i64", "count"), ("ptr", "operands"), ("i64", "row"), ("i64", "column")]
     f = module.function("ending", labels, linkage="internal", attributes="noinline")
-    emitter = _Emitter(f, tile, ending, masked)
+    emitter = _OfMemory(f, tile, ending, masked)
     if ending.step:
         emitter.runs()
     else:
         emitter.apart()
     f.ret()
     return "ending"
+
+
+def finish_registers(f: Builder, tile: Tile, ending: Ending, sums: list[Value], operands: Value, row: Value, column: Value) -> None:
+    """Finish a whole register tile whose ``sums`` are in registers, row by row, and whose columns are neighbours in the output."""
+    _Emitter(f, tile, ending, operands, row, column).neighbours(sums)
 
 
 def emit_ask(module: Module, tile: Tile, ending: Ending) -> str:
@@ -110,9 +115,8 @@ class _Operand:
 
 
 class _Emitter:
-    def __init__(self, f: Builder, tile: Tile, ending: Ending, masked: bool) -> None:
-        self.f, self.tile, self.ending, self.masked = f, tile, ending, masked
-        self.sums, self.rows, self.count, operands, row, column = f.parameters
+    def __init__(self, f: Builder, tile: Tile, ending: Ending, operands: Value, row: Value, column: Value) -> None:
+        self.f, self.tile, self.ending = f, tile, ending
         kinds = ending.kinds
         self.given = {
             name: _Operand(f, operands, number, row, column, kinds.get(name) == "fixed") for number, name in enumerate(ending.operands)
@@ -121,7 +125,6 @@ class _Emitter:
         self.fixed = {
             name: registers.load(f, self.given[name].base, ending.dtypes[name], 1) for name in ending.others if kinds[name] == "fixed"
         }
-        self.offsets = [f.load(f.offset(self.out.columns, v * tile.width, "i64"), vector("i64", tile.width)) for v in range(tile.vectors)]
 
     def _begin(self, valid: list[Value]) -> None:
         """Read what all rows share of the operands beside the output, whose lanes that exist are ``valid``."""
@@ -136,19 +139,9 @@ class _Emitter:
             for v in range(tile.vectors)
         ]
 
-    def _existing(self) -> list[Value]:
-        """The lanes of the columns that exist."""
-        f, width = self.f, self.tile.width
-        return [f.lane_mask(f.sub(self.count, v * width), width) for v in range(self.tile.vectors)]
-
-    def _finished(self, row: Value, v: int, run: Value) -> registers.Operand:
-        """The value to store in the output; the others are stored."""
+    def _finished(self, value: registers.Operand, row: Value, v: int, run: Value) -> registers.Operand:
+        """What to store in the output of a vector of sums; the others are stored."""
         f, tile, ending = self.f, self.tile, self.ending
-        place = f.offset(self.sums, f.mul(row, tile.pitch), tile.element)
-        places = [f.offset(place, (v * tile.parts + part) * tile.width, tile.element) for part in range(tile.parts)]
-        value = registers.pack(
-            [f.masked_load(each, self.valid[v], tile.type) if self.masked else f.load(each, tile.type) for each in places]
-        )
         if ending.epilogue is None:
             return narrow(f, value, ending.out, tile.compute)
         writes, reads = ending.others[: len(ending.writes)], ending.others[len(ending.writes) :]
@@ -161,6 +154,45 @@ class _Emitter:
     def _row_of_out(self, row: Value) -> Value:
         return self.f.load(self.f.offset(self.out.rows, row, "i64"), "i64")
 
+    def neighbours(self, sums: list[Value]) -> None:
+        """Store all rows, whose columns are neighbours."""
+        f, tile = self.f, self.tile
+        every = constant(vector("i1", tile.width), 1)
+        self._begin([every] * tile.vectors)
+        for each in self.beside:
+            for operand in each.values():
+                operand.start(i64(0))
+        first = f.load(self.out.columns, "i64")
+        for number, value in enumerate(sums):
+            row, v = i64(number // tile.vectors), number % tile.vectors
+            place = address(f, self.out.base, f.add(f.add(self._row_of_out(row), first), v * tile.width), self.ending.out)
+            registers.store(f, self._finished(value, row, v, every), place, self.ending.out)
+
+
+class _OfMemory(_Emitter):
+    """Finishes sums that wait in memory, of which only the first ``count`` of a row are known where the kernel is ``masked``."""
+
+    def __init__(self, f: Builder, tile: Tile, ending: Ending, masked: bool) -> None:
+        self.sums, self.rows, self.count, *places = f.parameters
+        super().__init__(f, tile, ending, *places)
+        self.masked = masked
+        self.offsets = [f.load(f.offset(self.out.columns, v * tile.width, "i64"), vector("i64", tile.width)) for v in range(tile.vectors)]
+
+    def _existing(self) -> list[Value]:
+        """The lanes of the columns that exist."""
+        f, width = self.f, self.tile.width
+        return [f.lane_mask(f.sub(self.count, v * width), width) for v in range(self.tile.vectors)]
+
+    def _taken(self, row: Value, v: int, run: Value) -> registers.Operand:
+        """What to store in the output; the others are stored."""
+        f, tile = self.f, self.tile
+        place = f.offset(self.sums, f.mul(row, tile.pitch), tile.element)
+        places = [f.offset(place, (v * tile.parts + part) * tile.width, tile.element) for part in range(tile.parts)]
+        value = registers.pack(
+            [f.masked_load(each, self.valid[v], tile.type) if self.masked else f.load(each, tile.type) for each in places]
+        )
+        return self._finished(value, row, v, run)
+
     def apart(self) -> None:
         """Store the numbers of a row lane by lane, each vector of columns for itself."""
         f, of = self.f, self.ending.out
@@ -168,7 +200,7 @@ class _Emitter:
         for v, (offsets, valid) in enumerate(zip(self.offsets, self.valid, strict=True)):
             with f.loop(0, self.rows) as loop:
                 place = address(f, self.out.base, self._row_of_out(loop.index), of)
-                registers.store_strided(f, self._finished(loop.index, v, valid), place, offsets, of, valid)
+                registers.store_strided(f, self._taken(loop.index, v, valid), place, offsets, of, valid)
 
     def runs(self) -> None:
         """Store neighbours as vectors: all columns, if those of each vector are neighbours, or else run by run."""
@@ -197,7 +229,7 @@ class _Emitter:
             for v, distance in enumerate(distances):
                 place = address(f, self.out.base, f.add(row, distance), ending.out)
                 mask = every if ending.step > 1 else None
-                store_lanes(f, tile, self._finished(loop.index, v, every), place, ending.out, mask, ending.step, Value("true", "i1"))
+                store_lanes(f, tile, self._taken(loop.index, v, every), place, ending.out, mask, ending.step, Value("true", "i1"))
 
     def _run_by_run(self, along: list[Value]) -> None:
         """The first run of neighbours in each vector of columns, then the next; both vectors of a row go together, as it has one address."""
@@ -210,7 +242,7 @@ class _Emitter:
                 for v, run in enumerate(found):
                     with f.when(run.exists):
                         place = address(f, self.out.base, f.add(row, run.distance), ending.out)
-                        value = self._finished(loop.index, v, run.lanes)
+                        value = self._taken(loop.index, v, run.lanes)
                         store_lanes(f, tile, value, place, ending.out, run.lanes, ending.step, run.is_whole)
             left = [f.binary("xor", each, f.binary("and", each, run.lanes)) for each, run in zip(runs.carried, found, strict=True)]
             some = [f.compare("ne", f.cast("bitcast", each, f"i{tile.width}"), 0) for each in left]

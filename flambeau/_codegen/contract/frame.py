@@ -31,7 +31,7 @@ _POSITIONS = {name: position for position, name in enumerate(PARAMETERS)}
 
 _SLOTS = (
     "table", "params", "scratch", "operands", "offsets", "of_block", "a.shifts", "b.shifts", "a.section", "b.section",
-    "fill", "ready.a", "ready.b", "pack.a", "pack.b", "sweep", "ask", "ending", "micro",
+    "fill", "ready.a", "ready.b", "pack.a", "pack.b", "sweep", "ask", "ending", "direct", "micro",
     "row_tile", "column_tile", "batch", "first_row", "rows", "columns", "block", "length", "steps", "starts", "ends", "adds", "finish",
     "a.source", "b.source", "a.offset", "copied",
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract import amx, frame
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
+from flambeau._codegen.contract.direct import emit_direct
 from flambeau._codegen.contract.ending import Ending, emit_ask, emit_ending
 from flambeau._codegen.contract.frame import Frame
 from flambeau._codegen.contract.micro import MOST_ADDRESSES, Walk, emit_micro
@@ -44,7 +45,7 @@ class Structure(NamedTuple):
     The k axes are outer ones, one that is split into chains and these into blocks, and the ones inside it, which each ``Side`` sees as a box of its
     own.  Of columns that are read in place ``edge`` says how the last panel is read if it has fewer than the others: ``earlier``,
     so that it ends with the last column, or ``masked``, if there are not so many columns. Register tiles are one or two ``vectors`` wide.
-    ``unsigned`` is the tile's.
+    ``unsigned`` is the tile's. A ``direct`` one finishes whole register tiles in registers.
     """
 
     target: Target
@@ -54,6 +55,7 @@ class Structure(NamedTuple):
     edge: str = ""
     vectors: tuple[int, ...] = ()
     unsigned: str = ""
+    direct: bool = False
 
     @property
     def tile(self) -> Tile:
@@ -85,6 +87,7 @@ def contraction(structure: Structure) -> Code:
             functions[f"pack.{side.name}"] = emit_pack(module, sections[side.name], s.tile, side)
     functions["ending"] = emit_ending(module, s.tile, s.ending, s.edge == "earlier")
     functions["ask"] = emit_ask(module, s.tile, s.ending)
+    functions["direct"] = emit_direct(module, s.tile, s.ending, s.a.mode == "table", _distances(s, s.tile.rows)) if s.direct else ""
     names = [*frame.PARAMETERS, *sections["a"].names, *sections["b"].names]
     starts = {"a": len(frame.PARAMETERS), "b": len(frame.PARAMETERS) + len(sections["a"].names)}
     _emit_kernel(module, s, functions, _micros(module, s), starts)

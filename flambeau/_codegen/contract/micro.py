@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add
-from flambeau._codegen.ir import Builder, Module, Value, i64
+from flambeau._codegen.ir import Builder, Module, Value, constant, i64
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
@@ -110,6 +110,14 @@ def _micro(
     add_up(f, tile, sums, places, given["more"] if adds else None)
     f.ret()
     return module
+
+
+def emit_chains(f: Builder, tile: Tile, tabled: bool, walk: Walk) -> list[Value]:
+    """The chains of a whole register tile, from 0 on, in registers: for a function whose arguments begin as those of a micro-kernel, of few steps."""
+    _, _, _, b, distance, k = f.parameters[:6]
+    zeros = [constant(tile.type, 0)] * (tile.rows * tile.vectors)
+    chains = _Chains(f, tile, range(tile.vectors), [], _Left(f, tile, tile.rows, tabled, walk), distance if walk.b is None else i64(walk.b))
+    return chains.one_by_one(b, k, zeros)
 
 
 class _Chains:

@@ -14,6 +14,7 @@ from flambeau._codegen.contract.bordered import Bordered, border_of, bordered, p
 from flambeau._codegen.contract.casting import best_casting
 from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
+from flambeau._codegen.contract.dot import best_dot
 from flambeau._codegen.contract.ending import Ending, dependence
 from flambeau._codegen.contract.frame import PARAMETERS
 from flambeau._codegen.contract.kernel import Code, Structure, contraction, short_micros
@@ -38,6 +39,9 @@ reached 73."""
 _ENOUGH = 64
 """Steps in which the lines of a result that no near cache holds come, if they are asked for before (1 x 1, channels innermost, 56 x 56: 64 -> 256 105 to
 124 GFLOP/s with so many, 32 -> 128 110 to 96)."""
+_SHORT, _MANY = 64, 1 << 14
+"""Steps up to which, and results from which on, whole register tiles are finished in registers, with short vectors: LLVM takes 20 ms for it, which
+a small layer would never win back."""
 _ALL = 1 << 62
 _GRAIN = 20_000
 """Cycles of work that a thread should claim at once, at least."""
@@ -98,7 +102,7 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
     of_windows = (best_sliding, best_casting, best_summing, best_casting_sums)
-    ways = (best_skinny,) if contract.unsigned else (*of_windows, best_skinny, best_passing)
+    ways = (best_skinny,) if contract.unsigned else (*of_windows, best_skinny, best_passing, best_dot)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:
@@ -166,11 +170,11 @@ class _Planner:
         sides = self._side(normal.a, blocking.a, left=True), self._side(normal.b, blocking.b, left=False)
         self._reserve_tables(sides, ending.moving)
         self._starts(*sides)
-        self._output(ending)
+        is_direct = self._output(ending)
         vectors = self._vectors()
         edge = self._edge(vectors) if sides[1].mode == "place" else ""
         values["edge"] = -int(edge == "earlier")
-        structure = Structure(self.target, sides[0], sides[1], ending, edge, vectors, normal.unsigned)
+        structure = Structure(self.target, sides[0], sides[1], ending, edge, vectors, normal.unsigned, is_direct)
         has_short = len(vectors) > 1
         values |= {"short": self.tile.width if has_short else self.tile.lanes, "short.micro": short_micros(structure.tile) * has_short}
         tiles = self.batch * self.m_tiles * self.n_tiles
@@ -193,8 +197,11 @@ class _Planner:
         step = neighbours if neighbours in (1, 2) else 0
         return Ending(self.contract.out.dtype, step, tuple(kinds[:writes]), tuple(kinds[writes:]), self.contract.epilogue)
 
-    def _output(self, ending: Ending) -> None:
-        """Set whether sums are kept in the output itself: if rows are equally far apart, and columns neighbours, of which further ones are further on."""
+    def _output(self, ending: Ending) -> bool:
+        """Set whether sums are kept in the output itself: if rows are equally far apart, and columns neighbours, of which further ones are further on.
+
+        Returns whether register tiles are finished in registers where they are not.
+        """
         out, tile, index = self.contract.out, self.tile, self.normal.out.index
         rows, reach, is_nest = merged(projected(self.normal.m, [index])), 0, self.normal.n[-1][index] == 1
         for extent, stride in reversed(projected(self.normal.n, [index])):
@@ -206,6 +213,10 @@ class _Planner:
         far = self.batch * self.m * self.n * out.dtype.itemsize > self.target.l2_bytes // 2 and self.steps >= _ENOUGH
         asks = far and not in_place and bool(ending.asked)
         self.values |= {"out.row": rows[-1][1], "out.place": int(in_place), "out.far": int(asks)}
+        is_short = self.k <= min(self.steps, _SHORT) and (ending.epilogue is None or ending.epilogue.is_short)
+        is_short = is_short and self.batch * self.m * self.n >= _MANY
+        has_registers = tile.parts == 1 and not (tile.packing or tile.has_masks or self.normal.unsigned)
+        return is_nest and is_short and has_registers and not in_place and not {"columns", "both"} & {*ending.kinds.values()}
 
     def _tables(self, structure: Structure, begin: int) -> list[int]:
         """The parameters that describe tables of places, from position ``begin`` on."""

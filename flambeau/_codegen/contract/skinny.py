@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from math import prod
 
 from flambeau._codegen.contract.arithmetic import Tile, multiply_add, register_tile, widen
+from flambeau._codegen.contract.blocking import is_crowded
 from flambeau._codegen.contract.choice import Choice
 from flambeau._codegen.contract.few_rows import Emitter, FewRows, axes_of, cheapest, described
 from flambeau._codegen.contract.kernel import REMEMBERED, Code, finished
@@ -36,16 +37,22 @@ _CYCLES_OF_SEVERAL = (58.0, 72.0)
 """The same where several chains go side by side, of short vectors and of long ones."""
 _BESIDE = 2
 """Chains that go side by side where a vector is short."""
+_SHORT_LINE = 512
+"""Bytes of a row of the matrix up to which several vectors of columns ask for the next block's: what prefetches by itself hardly begins (4096 x 64:
+40 and 32 us; but 256 x 256, in the second-level cache, 9.5 and 10.5, and 300 x 700 23.5 and 25.6)."""
 _LINE = 64
 """Bytes of a line of the caches."""
 
 
 @dataclass(frozen=True)
 class Skinny(FewRows):
-    """``is_wide`` says that there are at least as many columns as lanes; so many chains go ``beside`` each other as long as there are so many whole ones."""
+    """``is_wide`` says that there are at least as many columns as lanes; so many chains go ``beside`` each other as long as there are so many whole ones.
+    A tile has so many ``vectors`` of columns, and ``asks`` for lines before it reads them."""
 
     beside: int = 1
     is_wide: bool = True
+    vectors: int = 1
+    asks: bool = True
 
 
 def best_skinny(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
@@ -60,15 +67,28 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     m, n, k = axes
     if m[0] > _MOST_ROWS[tile.has_masks] or k[b.index] != 1 or k[0] < tile.width:
         return None
-    ending, values = described(contract, normal, tile.width)
+    nbytes = n[0] * k[0] * b.operand.dtype.itemsize
+    vectors = _vectors_beside(tile, m[0], n[0], n[b.index] * b.operand.dtype.itemsize, nbytes, target)
+    lanes = vectors * tile.width
+    ending, values = described(contract, normal, lanes)
     threads = targets.available_cores()
     tiles = values["n.tiles"] * prod(axis[0] for axis in normal.batch)
     squares = -(-k[0] // tile.width)
-    beside = _chains_beside(tile, m[0], k[0], normal.chain, n[0] * k[0] * b.operand.dtype.itemsize, target)
-    tile_cycles = 60 + squares * ((_CYCLES if beside == 1 else _CYCLES_OF_SEVERAL[tile.has_masks]) * tile.width / 16 + (m[0] - 1) * 12)
+    beside = 1 if vectors > 1 else _chains_beside(tile, m[0], k[0], normal.chain, nbytes, target)
+    asks = vectors == 1 or (nbytes > target.l2_bytes and k[0] * b.operand.dtype.itemsize <= _SHORT_LINE)
+    square = _CYCLES if beside == vectors == 1 else _CYCLES_OF_SEVERAL[tile.has_masks]
+    tile_cycles = 60 + squares * (square * tile.width / 16 + (m[0] - 1) * 12) * vectors
     cycles = tile_cycles * (-(-tiles // threads) * threads)
-    structure = Skinny(target, a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned, beside, n[0] >= tile.width)
+    structure = Skinny(target, a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned, beside, n[0] >= lanes, vectors, asks)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
+
+
+def _vectors_beside(tile: Tile, rows: int, columns: int, apart: int, nbytes: int, target: Target) -> int:
+    """How many vectors of columns go side by side, if their lines, so many bytes ``apart``, do not evict each other: short vectors' chains wait for themselves."""
+    lanes = 2 * tile.width
+    if tile.has_masks or tile.vectors < 2 or tile.width < 4 or rows > 2 or columns < lanes or nbytes > target.l3_bytes:
+        return 1
+    return 1 if is_crowded([number * apart for number in range(2 * lanes)], target) else 2
 
 
 def _chains_beside(tile: Tile, rows: int, k: int, chain: int, nbytes: int, target: Target) -> int:
@@ -95,14 +115,14 @@ def skinny(structure: Skinny) -> Code:
 
 class _Emitter(Emitter):
     def __init__(self, module: Module, parameters: Parameters, structure: Skinny) -> None:
-        super().__init__(module, parameters, structure, 1)
+        super().__init__(module, parameters, structure, structure.vectors)
         self.s = structure
-        self.spill = self.f.alloca(self.tile.element, self.tile.width**2)
+        self.spill = self.f.alloca(self.tile.element, structure.vectors * self.tile.width**2)
 
     def block(self) -> None:
         f, read, s, width = self.f, self.read, self.s, self.tile.width
         # The last block reads columns of the one before if it has fewer than there are lanes, so that all lines are equally far apart.
-        shift = f.sub(i64(width), self.count) if s.is_wide else i64(0)
+        shift = f.sub(i64(s.vectors * width), self.count) if s.is_wide else i64(0)
         first = address(f, self.at["b"], f.mul(f.sub(i64(0), shift), read("n.b")), s.b)
         self.lines = _Lines(f, first, self.count, read("n.b"), s)
         start = self._whole_chains(self.sums) if s.beside > 1 else i64(0)
@@ -116,10 +136,9 @@ class _Emitter(Emitter):
         """Put the last ``lanes`` of each row of the sums first, with zeros after them."""
         f, tile = self.f, self.tile
         with f.when(f.compare("ne", shift, 0)):
-            exist = f.lane_mask(lanes, tile.width)
-            for r in range(self.s.rows):
-                row = f.offset(sums, r * tile.pitch, tile.element)
-                f.store(f.masked_load(f.offset(row, shift, tile.element), exist, tile.type), row)
+            exist = [f.lane_mask(f.sub(lanes, v * tile.width), tile.width) for v in range(self.s.vectors)]
+            for number, row in enumerate(self._places(sums)):
+                f.store(f.masked_load(f.offset(row, shift, tile.element), exist[number // self.s.rows], tile.type), row)
 
     def _whole_chains(self, sums: Value) -> Value:
         """Whole chains, several at a time; returns the step where those begin that are left."""
@@ -130,19 +149,17 @@ class _Emitter(Emitter):
         line = _LINE // tile.bytes
         with f.loop(0, end, together) as several:
             with f.loop(several.index, f.add(several.index, chain), line, [constant(tile.type, 0)] * (s.rows * s.beside)) as lines:
-                chains = lines.carried
-                for first in range(0, line, tile.width):
-                    following: list[Value] = []
-                    for number in range(s.beside):
-                        k = f.add(f.add(lines.index, f.mul(chain, number)), first)
-                        own, factors = chains[number * s.rows : (number + 1) * s.rows], self._factors(k)
-                        for column in self._square(k, None):
-                            own = self._add(own, factors, column)
-                            factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
-                        following += own
-                    chains = following
+                chains = [*lines.carried]
+                # A line is read to its end before the next one (2048 x 2048: 1.43 and 1.29 ms), of 64 bits chain by chain (1024 x 512: 102 and 108 us).
+                squares = [(number, step) for number in range(s.beside) for step in range(0, line, tile.width)]
+                for number, step in squares if tile.bytes < 8 else sorted(squares, key=lambda square: square[1]):
+                    k = f.add(f.add(lines.index, f.mul(chain, number)), step)
+                    rows, factors = slice(number * s.rows, (number + 1) * s.rows), self._factors(k)
+                    for column in self._square(0, k, None):
+                        chains[rows] = self._add(chains[rows], factors, column)
+                        factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
                 lines.carry(*chains)
-            places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
+            places = self._places(sums)
             for number in range(s.beside):
                 more = Value("true", "i1") if number else f.compare("ne", several.index, 0)
                 add_up(f, tile, lines.carried[number * s.rows : (number + 1) * s.rows], places, more)
@@ -154,30 +171,47 @@ class _Emitter(Emitter):
         width = tile.width
         length = f.intrinsic("smin", f.sub(read("k.extent"), first), read("k.chain"))
         whole = f.add(first, f.binary("and", length, i64(-width)))
-        with f.loop(first, whole, width, [constant(tile.type, 0)] * s.rows) as squares:
-            chains = squares.carried
-            # With short vectors the lines of the next block: one may be a page, and what prefetches by itself stops at its end (12.7 to 14.5 GB/s).
-            for line in self.lines.at(f.add(squares.index, i64(_AHEAD * width) if tile.has_masks else f.mul(read("n.b"), width))):
-                f.prefetch(line)
-            factors = self._factors(squares.index)
-            for column in self._square(squares.index, None):
-                chains = self._add(chains, factors, column)
-                factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
+        with f.loop(first, whole, width, [constant(tile.type, 0)] * (s.vectors * s.rows)) as squares:
+            if s.asks:
+                # With short vectors the lines of the next block: one may be a page, and what prefetches by itself stops at its end (12.7 to 14.5 GB/s).
+                ahead = i64(_AHEAD * width) if tile.has_masks else f.mul(read("n.b"), s.vectors * width)
+                for line in [line for v in range(s.vectors) for line in self.lines.at(v, f.add(squares.index, ahead))]:
+                    f.prefetch(line)
+            chains: list[Value] = []
+            for v in range(s.vectors):
+                own, factors = squares.carried[v * s.rows : (v + 1) * s.rows], self._factors(squares.index)
+                for column in self._square(v, squares.index, None):
+                    own = self._add(own, factors, column)
+                    factors = [address(f, factor, read("k.a"), s.a) for factor in factors]
+                chains += own
             squares.carry(*chains)
         left = f.sub(f.add(first, length), whole)
         with f.when(f.compare("sgt", left, 0)):
-            for i, column in enumerate(self._square(whole, f.lane_mask(left, width))):
-                f.store(column, f.offset(self.spill, i * width, tile.element))
+            mask = f.lane_mask(left, width)
+            for v in range(s.vectors):
+                for i, column in enumerate(self._square(v, whole, mask)):
+                    f.store(column, f.offset(self.spill, (i * s.vectors + v) * width, tile.element))
         with f.loop(0, left, 1, squares.carried) as tail:
-            column = f.load(f.offset(self.spill, f.mul(tail.index, width), tile.element), tile.type)
-            tail.carry(*self._add(tail.carried, self._factors(f.add(whole, tail.index)), column))
-        places = [f.offset(sums, r * tile.pitch, tile.element) for r in range(s.rows)]
-        add_up(f, tile, tail.carried, places, f.compare("ne", first, 0))
+            columns, factors = (
+                f.offset(self.spill, f.mul(tail.index, s.vectors * width), tile.element),
+                self._factors(f.add(whole, tail.index)),
+            )
+            chains = []
+            for v in range(s.vectors):
+                column = f.load(f.offset(columns, v * width, tile.element), tile.type)
+                chains += self._add(tail.carried[v * s.rows : (v + 1) * s.rows], factors, column)
+            tail.carry(*chains)
+        add_up(f, tile, tail.carried, self._places(sums), f.compare("ne", first, 0))
 
-    def _square(self, k: Value, mask: Value | None) -> list[Value]:
-        """Columns of the square that starts at step ``k``."""
+    def _places(self, sums: Value) -> list[Value]:
+        """Where the sums of each vector of columns are, row by row."""
+        f, tile = self.f, self.tile
+        return [f.offset(sums, r * tile.pitch + v * tile.width, tile.element) for v in range(self.s.vectors) for r in range(self.s.rows)]
+
+    def _square(self, v: int, k: Value, mask: Value | None) -> list[Value]:
+        """Columns of the square of a vector of lanes that starts at step ``k``."""
         f, s, tile = self.f, self.s, self.tile
-        lines = self.lines.at(k)
+        lines = self.lines.at(v, k)
         if mask is None and s.b is tile.compute and tile.width > 2:
             return _columns(f, tile, lines)
         return transpose(f, [widen(f, registers.load(f, line, s.b, tile.width, mask), s.b, tile.compute) for line in lines])
@@ -211,12 +245,12 @@ class _Lines:
         if not s.is_wide:
             rows, self.reached = list(range(self.width)), [(row, 0) for row in range(self.width)]
         at = [i64(row) if s.is_wide else f.intrinsic("smin", i64(row), last) for row in rows]
-        self.starts = [address(f, start, f.mul(row, apart), s.b) for row in at]
+        self.starts = [[address(f, start, f.mul(f.add(row, v * self.width), apart), s.b) for row in at] for v in range(s.vectors)]
         self.steps = {reach: f.mul(apart, reach) for _, reach in self.reached if reach}
 
-    def at(self, k: Value) -> list[Value]:
-        """The addresses of element ``k`` of each line."""
-        here = [address(self.f, start, k, self.s.b) for start in self.starts]
+    def at(self, v: int, k: Value) -> list[Value]:
+        """The addresses of element ``k`` of each line of a vector of lanes."""
+        here = [address(self.f, start, k, self.s.b) for start in self.starts[v]]
         return [address(self.f, here[anchor], self.steps[reach], self.s.b) if reach else here[anchor] for anchor, reach in self.reached]
 
 

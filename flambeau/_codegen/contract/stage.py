@@ -48,11 +48,12 @@ class Epilogue:
 
     ``body(builder, value, reads)`` gets the sum in the compute dtype and one operand for each of the contraction's ``reads``
     in its own dtype, of one lane if it is the same for all lanes; it returns what to store in ``out`` and in each of the ``writes``, in their dtypes.  ``key`` names the body
-    in kernel caches: bodies with equal keys are the same.
+    in kernel caches: bodies with equal keys are the same.  One that ``is_short`` is a few instructions, none of them a function.
     """
 
     key: Hashable
     body: Callable[[Builder, registers.Operand, list[registers.Operand]], list[registers.Operand]] = field(compare=False)
+    is_short: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class _Emitter:
         self.starts, self.ends, self.adds, self.finish = (frame.flag(name) for name in ("starts", "ends", "adds", "finish"))
         self.asks = f.binary("and", self.finish, f.compare("ne", self.read("out.far"), 0))
         self.lanes = frame.scratch("a.lanes")
-        self.micro, self.ending = frame.memory("micro"), frame.address("ending")
+        self.micro, self.ending, self.direct = frame.memory("micro"), frame.address("ending"), frame.address("direct")
+        self.may_be_direct = f.compare("ne", self.direct, Value("null", "ptr"))
         self.out = [f.load(f.offset(self.others, word, "ptr"), "ptr") for word in range(3)]
         self.may_be_in_place = f.binary("and", self.ends, f.compare("ne", self.read("out.place"), 0))
         zeros = f.module.table(self.tile.element, [0] * self.tile.pitch)
@@ -91,20 +92,25 @@ class _Emitter:
         size = f.select(is_short, known["short"], i64(tile.lanes))
         earlier = f.binary("and", f.sub(size, count), known["edge"])
         b = f.offset(self.b, f.sub(f.mul(panel, known["b.panel"]), earlier), tile.element)
-        # Bring the lines that a register tile writes, and those that it reads beside them: by the time it has its sums they are there.
-        with f.when(self.asks):
-            self.frame.call("ask", self.others, row, here, column)
-        begin, target = (each.place(f, tile, panel, row) for each in (self.begin, self.target))
-        if tile.packing:
-            self._products(left[0], b, here, target)
-            in_place = Value("false", "i1")
-        else:
-            target, target_row, in_place = self._in_output(target, row, column, count)
-            arguments = [*left, b, known["b.ks"], self.steps, begin, self.begin.pitch, target, target_row, count, self.adds]
-            number = f.add(here, f.select(is_short, known["short.micro"], i64(0)))
-            f.call(f.load(f.offset(self.micro, number, "ptr"), "ptr").text, *arguments, self._ahead(row, panel))
-        with f.when(f.binary("and", self.finish, f.binary("xor", in_place, 1))):
-            f.call(self.ending.text, f.offset(target, earlier, tile.element), here, count, self.others, row, column)
+        is_row, place = self._in_output(row, column, count)
+        is_direct = f.binary("and", f.binary("and", self.may_be_direct, is_row), f.compare("eq", here, tile.rows))
+        with f.when(is_direct):
+            f.call(self.direct.text, *left, b, known["b.ks"], self.steps, self.others, row, column)
+        with f.when(f.binary("xor", is_direct, 1)):
+            # Bring the lines that a register tile writes, and those that it reads beside them: by the time it has its sums they are there.
+            with f.when(self.asks):
+                self.frame.call("ask", self.others, row, here, column)
+            begin, target = (each.place(f, tile, panel, row) for each in (self.begin, self.target))
+            in_place = f.binary("and", self.may_be_in_place, is_row)
+            if tile.packing:
+                self._products(left[0], b, here, target)
+            else:
+                target, target_row = f.select(in_place, place, target), f.select(in_place, known["out.row"], i64(tile.pitch))
+                arguments = [*left, b, known["b.ks"], self.steps, begin, self.begin.pitch, target, target_row, count, self.adds]
+                number = f.add(here, f.select(is_short, known["short.micro"], i64(0)))
+                f.call(f.load(f.offset(self.micro, number, "ptr"), "ptr").text, *arguments, self._ahead(row, panel))
+            with f.when(f.binary("and", self.finish, f.binary("xor", in_place, 1))):
+                f.call(self.ending.text, f.offset(target, earlier, tile.element), here, count, self.others, row, column)
 
     def _products(self, a: Value, b: Value, here: Value, sums: Value) -> None:
         f = self.f
@@ -112,18 +118,16 @@ class _Emitter:
         micro = f.load(f.offset(self.micro, f.cast("zext", is_large, "i64"), "ptr"), "ptr")
         f.call(micro.text, a, b, groups, self.starts, sums)
 
-    def _in_output(self, sums: Value, row: Value, column: Value, count: Value) -> tuple[Value, Value, Value]:
-        """Where sums go, in the output if that may be, and if a panel is full and its columns lie side by side; the distance of rows; and whether it is so.
+    def _in_output(self, row: Value, column: Value, count: Value) -> tuple[Value, Value]:
+        """Whether a panel is full and its columns lie side by side in the output, and where its first row is there.
 
-        Further columns are further on in such an output, so that the last one says whether all are neighbours.
+        It is for outputs in which further columns are further on, so that the last one says whether all are neighbours.
         """
         f, tile, (base, rows, columns) = self.f, self.tile, self.out
         places = f.offset(columns, column, "i64")
         first, last = f.load(places, "i64"), f.load(f.offset(places, tile.lanes - 1, "i64"), "i64")
         is_row = f.binary("and", f.compare("eq", count, tile.lanes), f.compare("eq", f.sub(last, first), tile.lanes - 1))
-        in_place = f.binary("and", self.may_be_in_place, is_row)
-        place = f.offset(base, f.add(f.load(f.offset(rows, row, "i64"), "i64"), first), tile.element)
-        return f.select(in_place, place, sums), f.select(in_place, self.known["out.row"], i64(tile.pitch)), in_place
+        return is_row, f.offset(base, f.add(f.load(f.offset(rows, row, "i64"), "i64"), first), tile.element)
 
     def _ahead(self, row: Value, panel: Value) -> Value:
         """A row of the next panel of rows, another one for each panel of columns; micro-kernels that read rows as they lie ask for it."""

@@ -9,8 +9,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.batching.call import Call, with_ones
-from flambeau._ops.matrix import BMM, LINEAR
-from flambeau._ops.views import expand, permute, reshape, transpose
+from flambeau._ops.matrix import BMM, LINEAR, matmul
+from flambeau._ops.views import expand, permute, reshape, transpose, unsqueeze
 from flambeau._types import layout as lay
 
 if TYPE_CHECKING:
@@ -57,6 +57,17 @@ def bmm(call: Call) -> Tensor:
             )
             return result if call.held[0] else transpose(result, 1, 2)
     return call(call.all(0), call.all(1))
+
+
+def by_vector(call: Call) -> Tensor:
+    """Of ``mv`` and ``dot``: samples of vectors are rows of a matrix, and samples of matrices more rows, or a batch."""
+    input, vec = call.values
+    if not call.held[1]:
+        return matmul(input, vec)
+    if not call.held[0]:
+        return matmul(vec, input if call.ndim(0) == 1 else transpose(input, 0, 1))
+    rows = input if call.ndim(0) == 2 else unsqueeze(input, 1)
+    return reshape(BMM(rows, unsqueeze(vec, 2)), call.size, *call.layouts[0].shape)
 
 
 def sum_of_products(call: Call) -> Tensor:
@@ -219,7 +230,7 @@ def _unstepped(call: Call, result: Tensor, layout: lay.Layout) -> Tensor:
 
 
 RULES = {
-    "addmm": sum_of_products, "baddbmm": sum_of_products, "bmm": bmm, "conv_transpose": convolution, "convolution": convolution, "convolution_weight": convolution_weight, "linear": linear, "native_norm": norm,
+    "addmm": sum_of_products, "baddbmm": sum_of_products, "bmm": bmm, "conv_transpose": convolution, "convolution": convolution, "convolution_weight": convolution_weight, "dot": by_vector, "linear": linear, "mv": by_vector, "native_norm": norm,
     "scaled_dot_product_attention": attention, "_norm_input_backward": norm_input, "_norm_weight_backward": norm_weight, "_recurrence": recurrence,
     "_recurrence_backward": recurrence_backward, "_scaled_dot_product_attention_backward": attention_backward,
 }  # fmt: skip
