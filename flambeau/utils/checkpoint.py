@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import flambeau
@@ -31,6 +31,8 @@ class _Repeating(threading.local):
 
 
 REPEATING = _Repeating()
+SURROUNDINGS: list[Callable[[], list[Callable[[], AbstractContextManager]]]] = []
+"""Each says in which contexts a call that is made now has to be repeated: what is around it then may be over."""
 _early_stop: bool | None = None
 """What a `set_checkpoint_early_stop` says that we are inside of."""
 
@@ -100,6 +102,7 @@ class _Again:
     Attributes:
         layouts: those of the tensors that the first computation saved, in order
         found: what the second computation saved and no node has asked for yet, by number
+        around: makes the contexts of what the call was within
         compares: whether the layouts must be the same
         stops_early: whether the second computation may save more
     """
@@ -113,6 +116,7 @@ class _Again:
         self.region = casts.STATE.dtype  # the backward pass runs outside of it
         self.layouts: list[Layout] = []
         self.found: dict[int, Tensor] = {}
+        self.around = [context for surroundings in SURROUNDINGS for context in surroundings()]
 
     def pack(self, tensor: Tensor) -> int:
         self.layouts.append(tensor.layout)
@@ -144,14 +148,16 @@ class _Again:
             flambeau.set_rng_state(self.state)
         outer, REPEATING.now = REPEATING.now, True
         try:
-            with (
-                flambeau.enable_grad(),
-                Enabled(),
-                flambeau.autocast("cpu", self.region, enabled=self.region is not None),
-                saved_tensors_hooks(save, _itself),
-                self.context,
-            ):
-                self.function(*args, **kwargs)
+            with flambeau.enable_grad(), ExitStack() as around:
+                for context in self.around:
+                    around.enter_context(context())
+                with (
+                    Enabled(),
+                    flambeau.autocast("cpu", self.region, enabled=self.region is not None),
+                    saved_tensors_hooks(save, _itself),
+                    self.context,
+                ):
+                    self.function(*args, **kwargs)
         finally:
             REPEATING.now = outer
             if now is not None:
