@@ -133,4 +133,4 @@ def test_products_are_differentiated_twice_also_at_zeros(values: list) -> None:
         lambda x: x[:, None].prod(2, keepdim=True),
     ):
         assert gradcheck(function, (matrix,)) and gradgradcheck(function, (matrix,))
-        assert gradgradcheck(lambda x, f=function: f(x.to(flambeau.complex128) * (1 + 0.5j)).abs().square(), (matrix,))
+        assert gradgradcheck(lambda x, f=function: flambeau.view_as_real(f(x * (1 + 0.5j))), (matrix,))
