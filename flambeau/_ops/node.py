@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops.gradient_names import name_of
 from flambeau._tape.storage import TensorBase
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class GradNode:
 
     def name(self) -> str:
         """The name that PyTorch would print, for example ``AddBackward0``."""
-        return self.op.grad_name
+        return name_of(self)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
