@@ -71,7 +71,7 @@ def compile(
     if model is None:
         return partial(compile, fullgraph=fullgraph, backend=backend, mode=mode, options=options, disable=disable)
     if not callable(model):
-        raise RuntimeError(f"compile() takes a module or a function, not {model!r}")
+        raise AssertionError(f"compile() takes a module or a function, not {model!r}")
     is_module = hasattr(model, "register_forward_hook")
     if disable or not (is_module or callable(backend)):
         return model

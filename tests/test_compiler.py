@@ -207,6 +207,8 @@ def test_what_is_only_said_changes_nothing_and_what_lives_on_a_cuda_device_says_
 def test_backends_that_nobody_knows() -> None:
     with pytest.raises(RuntimeError, match="Invalid backend: 'toaster'"):
         flambeau.compile(flambeau.sin, backend="toaster")
+    with pytest.raises(AssertionError, match="takes a module or a function, not 5"):
+        flambeau.compile(5)
     assert flambeau.compile(flambeau.sin, backend="aot_eager")(flambeau.zeros(1)).item() == 0
 
 
