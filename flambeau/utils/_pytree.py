@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 __all__ = [
-    "Context", "GetAttrKey", "LeafSpec", "MappingKey", "PyTree", "SequenceKey", "TreeSpec", "keystr", "register_dataclass", "register_pytree_node", "tree_all", "tree_all_only", "tree_any",
+    "Context", "GetAttrKey", "LeafSpec", "MappingKey", "PyTree", "SequenceKey", "TreeSpec", "is_namedtuple", "is_namedtuple_class", "is_namedtuple_instance", "key_get", "keystr", "register_dataclass", "register_pytree_node", "tree_all", "tree_all_only", "tree_any",
     "tree_any_only", "tree_flatten", "tree_flatten_with_path", "tree_is_leaf", "tree_iter", "tree_leaves", "tree_leaves_with_path", "tree_map", "tree_map_", "tree_map_only",
-    "tree_map_only_", "tree_map_with_path", "tree_structure", "tree_unflatten", "treespec_dumps", "treespec_loads",
+    "tree_map_only_", "tree_map_with_path", "tree_structure", "tree_unflatten", "treespec_dumps", "treespec_loads", "treespec_pprint",
 ]  # fmt: skip
 
 PyTree = Any
@@ -270,7 +270,7 @@ def _kind(tree: PyTree, is_leaf: IsLeaf) -> NodeDef | None:
 # -- specifications ----------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(repr=False)
 class TreeSpec:
     """What a tree is without its leaves: the type of its root, what that needs besides children, and the children's specifications."""
 
@@ -289,6 +289,10 @@ class TreeSpec:
 
     def __hash__(self) -> int:
         return hash((self.type, repr(self.context), tuple(self.children_specs)))
+
+    def __repr__(self, indent: int = 2) -> str:
+        children = f",\n{' ' * indent}".join(["*" if spec.is_leaf() else spec.__repr__(indent + 2) for spec in self.children_specs])
+        return f"TreeSpec({self.type.__name__}, {self.context}, [{children}])"
 
     def is_leaf(self) -> bool:
         return self.type is None
@@ -342,7 +346,7 @@ class LeafSpec(TreeSpec):
 
     __hash__ = TreeSpec.__hash__
 
-    def __repr__(self) -> str:
+    def __repr__(self, indent: int = 2) -> str:
         return "*"
 
 
@@ -430,6 +434,28 @@ def tree_is_leaf(tree: PyTree, is_leaf: IsLeaf = None) -> bool:
     return _kind(tree, is_leaf) is None
 
 
+def key_get(obj: Any, kp: Sequence[Any]) -> Any:
+    """What keys lead to in a tree."""
+    for key in kp:
+        obj = key.get(obj)
+    return obj
+
+
+def is_namedtuple_instance(obj: object) -> bool:
+    """Whether an object is a named tuple."""
+    return is_namedtuple_class(type(obj))
+
+
+def is_namedtuple_class(cls: type) -> bool:
+    """Whether a class is one of named tuples."""
+    return isinstance(cls, type) and issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple)
+
+
+def is_namedtuple(obj: object) -> bool:
+    """Whether an object is a named tuple, or a class of them."""
+    return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
+
+
 # -- as texts ----------------------------------------------------------------------------------------------------------
 
 _PROTOCOL = 1
@@ -471,6 +497,21 @@ def _written(spec: TreeSpec) -> dict[str, Any]:
             f"Unable to serialize context. Please make the context json dump-able, or register a custom serializer using _register_pytree_node: {error}"
         ) from error
     return {"type": kind.name, "context": context, "children_spec": [_written(child) for child in spec.children_specs]}
+
+
+class _Star:
+    def __repr__(self) -> str:
+        return "*"
+
+
+def treespec_pprint(treespec: TreeSpec) -> str:
+    """A form as its tree would be shown, with stars for leaves.
+
+    Example:
+        >>> treespec_pprint(tree_structure({"a": [1, (2, 3)]}))
+        "{'a': [*, (*, *)]}"
+    """
+    return repr(tree_unflatten([_Star()] * treespec.num_leaves, treespec))
 
 
 def treespec_loads(serialized: str) -> TreeSpec:

@@ -154,3 +154,16 @@ def test_texts_name_what_is_known():
         pytree.treespec_dumps([1])
     with pytest.raises(TypeError, match="json dump-able"):
         pytree.treespec_dumps(pytree.tree_structure({(1, 2): 3, object(): 4}))
+
+
+def test_what_trees_look_like():
+    tree = {"a": [1, (2, Point(3, 4))], "b": OrderedDict(c=1), "d": deque([1]), "e": None, "f": defaultdict(list, a=1)}
+    form = pytree.tree_structure(tree)
+    assert pytree.treespec_pprint(form).startswith("{'a': [*, (*, Point(x=*, y=*))], 'b': OrderedDict(")
+    theirs = pytest.importorskip("torch.utils._pytree")
+    assert repr(form) == repr(theirs.tree_structure(tree)) and pytree.treespec_pprint(form) == theirs.treespec_pprint(
+        theirs.tree_structure(tree)
+    )
+    assert pytree.key_get({"a": [5]}, (pytree.MappingKey("a"), pytree.SequenceKey(0))) == 5
+    assert pytree.is_namedtuple(Point) and pytree.is_namedtuple(Point(1, 2)) and pytree.is_namedtuple_class(Point)
+    assert not pytree.is_namedtuple((1,)) and not pytree.is_namedtuple_instance(Point) and pytree.is_namedtuple_instance(Point(1, 2))

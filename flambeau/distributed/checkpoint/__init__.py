@@ -7,6 +7,8 @@ from flambeau.distributed.checkpoint.default_planner import DefaultLoadPlanner a
 from flambeau.distributed.checkpoint.default_planner import DefaultSavePlanner as DefaultSavePlanner
 from flambeau.distributed.checkpoint.filesystem import FileSystemReader as FileSystemReader
 from flambeau.distributed.checkpoint.filesystem import FileSystemWriter as FileSystemWriter
+from flambeau.distributed.checkpoint.hf_storage import HuggingFaceStorageReader as HuggingFaceStorageReader
+from flambeau.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter as HuggingFaceStorageWriter
 from flambeau.distributed.checkpoint.metadata import BytesStorageMetadata as BytesStorageMetadata
 from flambeau.distributed.checkpoint.metadata import ChunkStorageMetadata as ChunkStorageMetadata
 from flambeau.distributed.checkpoint.metadata import Metadata as Metadata
@@ -27,6 +29,6 @@ from flambeau.distributed.checkpoint.storage import StorageWriter as StorageWrit
 
 __all__ = [
     "BytesStorageMetadata", "CheckpointException", "ChunkStorageMetadata", "DefaultLoadPlanner", "DefaultSavePlanner", "FileSystemReader", "FileSystemWriter",
-    "LoadPlan", "LoadPlanner", "Metadata", "ReadItem", "SavePlan", "SavePlanner", "StorageReader", "StorageWriter", "TensorStorageMetadata", "WriteItem",
+    "HuggingFaceStorageReader", "HuggingFaceStorageWriter", "LoadPlan", "LoadPlanner", "Metadata", "ReadItem", "SavePlan", "SavePlanner", "StorageReader", "StorageWriter", "TensorStorageMetadata", "WriteItem",
     "async_save", "load", "load_state_dict", "save", "save_state_dict",
 ]  # fmt: skip
