@@ -167,6 +167,16 @@ class HookHandle:
         self.remove()
 
 
+def set_history(tensor: TensorBase, node: Any, number: int = 0) -> None:
+    """Give a tensor that was overwritten another history; a gradient that is kept for it is from then on that of what it is now."""
+    before, old = tensor.node, tensor.output_nr
+    tensor.node, tensor.output_nr = node, number
+    if "_retains" in tensor.__dict__ and before is not None and before.hooks is not None:
+        reference = before.hooks.retain.pop(old, None)
+        if reference is not None and node is not None:
+            hooks_of(node).retain[number] = reference
+
+
 class AccumulateGrad:
     """The node of a leaf: gradients that arrive here are added to ``tensor.grad``."""
 

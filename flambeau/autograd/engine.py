@@ -175,8 +175,8 @@ def _before(hooks: NodeHooks, incoming: list) -> None:
             incoming[:] = replacement if isinstance(replacement, tuple) else (replacement,)
     for number, reference in hooks.retain.items():
         tensor = reference()
-        if tensor is not None and number < len(incoming):
-            tensor.grad = incoming[number]
+        if tensor is not None and number < len(incoming) and incoming[number] is not None:
+            tensor.grad = incoming[number] if tensor.grad is None else _sum(tensor.grad, incoming[number])
 
 
 def _checked(replacement: Any, grad: TensorBase, hook: Any) -> TensorBase:
