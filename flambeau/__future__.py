@@ -1,4 +1,4 @@
-"""How ``Module.to`` and its kin put converted parameters into a module: ways that PyTorch may make the default one day.
+"""How ``Module.to`` and its kin, and ``load_state_dict``, put other parameters into a module: ways that PyTorch may make the default one day.
 
 By default a parameter keeps its identity and gets new data, unless it goes to another device, for which it is replaced.
 https://docs.pytorch.org/docs/stable/future_mod.html
@@ -27,7 +27,10 @@ def get_overwrite_module_params_on_conversion() -> bool:
 
 
 def set_swap_module_params_on_conversion(value: bool) -> None:
-    """Exchange old and new parameters by ``utils.swap_tensors``: all keep their identity, also those that go to another device."""
+    """Exchange old and new parameters by ``utils.swap_tensors``: all keep their identity, also those that go to another device.
+
+    ``load_state_dict`` then exchanges a parameter or buffer for what its ``module_load`` makes of it and of the tensor that is loaded.
+    """
     _conversion.SWAPS = value
 
 

@@ -72,9 +72,9 @@ _NAMES = {
     "_lobpcg": "lobpcg",
     "_named.tensor": "align_tensors",
     "_top_level": """
-        affine_grid_generator alpha_dropout_ binary_cross_entropy_with_logits conv_tbc cosine_embedding_loss ctc_loss detach_copy embedding_renorm_
-        feature_alpha_dropout feature_alpha_dropout_ feature_dropout feature_dropout_ frobenius_norm from_file get_device get_device_module grid_sampler
-        grid_sampler_2d grid_sampler_3d gru gru_cell hinge_embedding_loss kl_div lstm lstm_cell margin_ranking_loss max_pool1d_with_indices
+        affine_grid_generator alpha_dropout_ binary_cross_entropy_with_logits conv_tbc cosine_embedding_loss ctc_loss detach_copy embedding_bag
+        embedding_renorm_ feature_alpha_dropout feature_alpha_dropout_ feature_dropout feature_dropout_ frobenius_norm from_file get_device get_device_module
+        grid_sampler grid_sampler_2d grid_sampler_3d gru gru_cell hinge_embedding_loss kl_div lstm lstm_cell margin_ranking_loss max_pool1d_with_indices
         native_channel_shuffle native_dropout norm_except_dim nuclear_norm poisson_nll_loss rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell rrelu_ slice_copy
         triplet_margin_loss view_as_complex_copy view_as_real_copy
         """,

@@ -15,7 +15,7 @@ from flambeau._ops.refusals import guard
 from flambeau.nn import functional as F
 from flambeau.nn.functional._common import reduce
 from flambeau.nn.functional._dropout import feature_dropout as drop_features
-from flambeau.nn.functional._embedding import renormalize
+from flambeau.nn.functional._embedding import counted_bags, renormalize
 from flambeau.nn.functional._recurrent import run
 from flambeau.nn.functional._recurrent_operators import CELLS, LAYERS
 
@@ -163,6 +163,24 @@ gru, lstm, rnn_relu, rnn_tanh = map(_layers, ("gru", "lstm", "rnn_relu", "rnn_ta
 gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell = map(_cell, ("gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"))
 
 # -- embeddings ------------------------------------------------------------------------------------------------------
+
+
+def embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0, sparse: bool = False,
+    per_sample_weights: Tensor | None = None, include_last_offset: bool = False, padding_idx: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """``nn.functional.embedding_bag`` of indices in one row, with the mode as a number: 0 (sum), 1 (mean), 2 (max).
+
+    Returns:
+        The bags (B, D); the bag of each index; how many indices each bag has; and of maxima the row of ``weight`` that each comes from
+        (B, D), 0 in an empty bag.
+    """
+    if mode not in (0, 1, 2):
+        raise RuntimeError(f"embedding_bag: mode must be 0 (sum), 1 (mean) or 2 (max), but got {mode!r}")
+    found = F.embedding_bag(
+        indices, weight, offsets, None, 2.0, scale_grad_by_freq, ("sum", "mean", "max")[mode], sparse, per_sample_weights, include_last_offset, padding_idx
+    )  # fmt: skip
+    return found, *counted_bags(indices, weight, offsets, found if mode == 2 else None, include_last_offset, padding_idx)
 
 
 def embedding_renorm_(self: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 __all__ = [
@@ -16,9 +16,11 @@ __all__ = [
     "is_dynamo_compiling",
     "is_exporting",
     "list_backends",
+    "nested_compile_region",
     "reset",
     "set_stance",
     "substitute_in_graph",
+    "wrap_numpy",
 ]
 
 _MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite")
@@ -71,7 +73,7 @@ def compile(
     if model is None:
         return partial(compile, fullgraph=fullgraph, backend=backend, mode=mode, options=options, disable=disable)
     if not callable(model):
-        raise RuntimeError(f"compile() takes a module or a function, not {model!r}")
+        raise AssertionError(f"compile() takes a module or a function, not {model!r}")
     is_module = hasattr(model, "register_forward_hook")
     if disable or not (is_module or callable(backend)):
         return model
@@ -100,6 +102,33 @@ def allow_in_graph(fn: Any) -> Any:
 def assume_constant_result(fn: Callable) -> Callable:
     """The function itself."""
     return fn
+
+
+def nested_compile_region(fn: Callable | None = None, **options: Any) -> Callable:
+    """A decorator that returns the function itself: what is called twice is compiled once in any case."""
+    return (lambda function: function) if fn is None else fn
+
+
+def wrap_numpy(fn: Callable) -> Callable:
+    """A function of arrays as one of tensors: it is given the arrays of the tensors, and its arrays are returned as tensors.
+
+    Example::
+
+        >>> import numpy
+        >>> flambeau.compiler.wrap_numpy(numpy.flip)(flambeau.arange(3))
+        tensor([2, 1, 0])
+    """
+    import numpy as np
+
+    from flambeau import Tensor, as_tensor
+    from flambeau.utils._pytree import tree_map_only
+
+    @wraps(fn)
+    def of_tensors(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.numpy(force=True), (args, kwargs))
+        return tree_map_only(np.ndarray, lambda array: as_tensor(np.ascontiguousarray(array)), fn(*args, **kwargs))
+
+    return of_tensors
 
 
 def reset() -> None:

@@ -5,6 +5,7 @@ See ``_tensor/overriding.py`` for how functions come to ask.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, wraps
@@ -18,7 +19,7 @@ from flambeau import _ops as ops
 from flambeau._tensor import overriding
 
 __all__ = [
-    "BaseTorchFunctionMode", "TorchFunctionMode", "enable_reentrant_dispatch", "get_default_nowrap_functions", "get_ignored_functions", "get_overridable_functions",
+    "BaseTorchFunctionMode", "TorchFunctionMode", "enable_reentrant_dispatch", "get_default_nowrap_functions", "get_ignored_functions", "get_overridable_functions", "get_testing_overrides",
     "handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property",
     "resolve_name", "wrap_torch_function",
 ]  # fmt: skip
@@ -204,6 +205,24 @@ def get_overridable_functions() -> dict[Any, list[Callable]]:
         home = flambeau if shown == "torch" else import_module(shown.replace("torch", "flambeau", 1))
         found.setdefault(home, []).append(function)
     return found
+
+
+@lru_cache(maxsize=1)
+def get_testing_overrides() -> dict[Callable, Callable]:
+    """A function for each one that asks, which takes the same arguments and returns -1: for tests of classes with a ``__torch_function__``."""
+    return {told: _stand_in(told if isinstance(told, FunctionType) else function) for function, told in _overridable()}
+
+
+def _stand_in(function: Callable) -> Callable:
+    taken = inspect.signature(function)
+
+    def stand_in(*args: Any, **kwargs: Any) -> int:
+        taken.bind(*args, **kwargs)
+        return -1
+
+    stand_in.__name__ = function.__name__
+    stand_in.__signature__ = taken
+    return stand_in
 
 
 def get_ignored_functions() -> set[Callable]:

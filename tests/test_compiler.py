@@ -207,6 +207,8 @@ def test_what_is_only_said_changes_nothing_and_what_lives_on_a_cuda_device_says_
 def test_backends_that_nobody_knows() -> None:
     with pytest.raises(RuntimeError, match="Invalid backend: 'toaster'"):
         flambeau.compile(flambeau.sin, backend="toaster")
+    with pytest.raises(AssertionError, match="takes a module or a function, not 5"):
+        flambeau.compile(5)
     assert flambeau.compile(flambeau.sin, backend="aot_eager")(flambeau.zeros(1)).item() == 0
 
 
@@ -280,3 +282,14 @@ def test_what_is_no_single_graph_is_called_as_it_is() -> None:
         flambeau.compile(branch, backend=backend, fullgraph=True)(flambeau.ones(1))
     with pytest.raises(TypeError, match="returns a function that takes the place"):
         flambeau.compile(flambeau.sin, backend=lambda module, inputs: None)(flambeau.ones(1))
+
+
+def test_functions_of_arrays_become_functions_of_tensors() -> None:
+    import numpy as np
+
+    found = flambeau.compiler.wrap_numpy(lambda x, scale: {"max": x.max(0), "all": [x * scale]})(
+        flambeau.arange(6.0).reshape(2, 3), scale=2
+    )
+    assert found["max"].tolist() == [3, 4, 5] and found["all"][0].dtype is flambeau.float32
+    assert flambeau.compiler.wrap_numpy(np.sort)(flambeau.tensor([2, 1])).tolist() == [1, 2]
+    assert flambeau.compiler.nested_compile_region(flambeau.sin) is flambeau.sin

@@ -11,6 +11,17 @@ import sys
 import pytest
 
 SCRIPTS = {
+    "stand-ins for tests": """
+        stand_ins = torch.overrides.get_testing_overrides()
+        assert stand_ins[torch.add](1, 2, alpha=3) == -1 and stand_ins[torch.Tensor.exp](1) == -1
+        assert len(stand_ins) > 800 and torch.Tensor.shape.__get__ in stand_ins
+        try:
+            stand_ins[torch.add](1)
+        except TypeError as error:
+            assert "other" in str(error), error
+        else:
+            raise AssertionError
+    """,
     "a class that is no tensor": """
         table = {torch.mean: lambda x, dim=None: "a mean"}
         class Diagonal:

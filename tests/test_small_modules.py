@@ -81,6 +81,15 @@ def test_settings_of_libraries_that_only_choose_an_order_or_a_kernel() -> None:
     assert nnpack.set_flags(True) == (True,)
 
 
+def test_the_fast_path_of_attention_is_a_setting() -> None:
+    from flambeau.backends import mha
+
+    assert mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    assert not mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(True)
+
+
 def test_marks_for_profilers_of_cuda_need_a_device() -> None:
     from flambeau.cuda import nvtx
 

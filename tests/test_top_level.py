@@ -42,6 +42,23 @@ def test_reductions_are_numbers(name: str) -> None:
         function(*LOSSES[name], reduction=7)
 
 
+def test_bags_of_embeddings_are_counted() -> None:
+    weight, indices = flambeau.randn(6, 3), flambeau.tensor([1, 2, 4, 5, 4, 3, 2, 1])
+    offsets = flambeau.tensor([0, 4, 4])
+    for code, mode in enumerate(("sum", "mean", "max")):
+        found, bags, sizes, largest = flambeau.embedding_bag(weight, indices, offsets, False, code)
+        assert flambeau.equal(found, F.embedding_bag(indices, weight, offsets, mode=mode))
+        assert bags.tolist() == [0] * 4 + [2] * 4 and sizes.tolist() == [4, 0, 4]
+        if mode == "max":
+            assert largest[1].tolist() == [0] * 3
+            assert flambeau.equal(weight.gather(0, largest[::2]), found[::2])
+    assert flambeau.embedding_bag(weight, indices, offsets, padding_idx=4)[2].tolist() == [3, 0, 3]
+    with pytest.raises(RuntimeError, match="mode must be 0"):
+        flambeau.embedding_bag(weight, indices, offsets, mode=3)
+    with pytest.raises(TypeError, match="must be int, not str"):
+        flambeau.embedding_bag(weight, indices, offsets, mode="sum")
+
+
 def test_poisson() -> None:
     assert flambeau.equal(flambeau.poisson_nll_loss(X, P, True, True, 1e-8, 2), F.poisson_nll_loss(X, P, full=True, reduction="sum"))
 

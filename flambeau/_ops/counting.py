@@ -305,7 +305,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if layout.ndim != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if layout.dtype.category > dt.INTEGER:
-        raise RuntimeError(f"bincount: expected an integer tensor, not {layout.dtype!r}")
+        raise NotImplementedError(f"bincount: expected an integer tensor, not {layout.dtype!r}")
     minlength = whole(minlength, "minlength")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")

@@ -363,7 +363,17 @@ def _clamp_call(min: Any, max: Any, input: Tensor) -> tuple[Operator, tuple]:
         return CLAMP_MIN, (input, number(min))
     if min is None:
         return CLAMP_MAX, (input, number(max))
-    return CLAMP, (input, number(min), number(max))
+    return CLAMP, (input, _bound(min, max, input), _bound(max, min, input))
+
+
+_NUMBERS = {dt.BOOL: bool, dt.INTEGER: int, dt.FLOAT: float}
+
+
+def _bound(bound: Any, other: Any, input: Tensor) -> Any:
+    """A bound; beside one that is a number a tensor without dimensions counts as a number does, by its category alone."""
+    if not isinstance(bound, TensorBase) or bound.layout.ndim or isinstance(other, TensorBase) or bound.layout.dtype.is_complex:
+        return number(bound)
+    return bound.to(common_dtype((input.layout, _NUMBERS[bound.layout.dtype.category], number(other).__class__)))
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:

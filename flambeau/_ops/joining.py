@@ -264,7 +264,10 @@ def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> tuple[Ten
 
 def repeat(self: Tensor, *repeats: Any, **named: Any) -> Tensor:
     """The tensor repeated so many times along each dimension (new ones in front)."""
-    counts = sizes(named_sizes("repeat", "repeats", repeats, named), "repeats")
+    given = named_sizes("repeat", "repeats", repeats, named)
+    if not given:
+        raise TypeError("repeat() missing 1 required positional argument: 'repeats', how often along each dimension")
+    counts = sizes(given, "repeats")
     shape = self.layout.shape
     lead = len(counts) - len(shape)
     if lead < 0:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops.gradient_names import name_of
 from flambeau._tape.storage import TensorBase
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class GradNode:
 
     def name(self) -> str:
         """The name that PyTorch would print, for example ``AddBackward0``."""
-        return self.op.grad_name
+        return name_of(self)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -164,6 +165,16 @@ class HookHandle:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+
+def set_history(tensor: TensorBase, node: Any, number: int = 0) -> None:
+    """Give a tensor that was overwritten another history; a gradient that is kept for it is from then on that of what it is now."""
+    before, old = tensor.node, tensor.output_nr
+    tensor.node, tensor.output_nr = node, number
+    if "_retains" in tensor.__dict__ and before is not None and before.hooks is not None:
+        reference = before.hooks.retain.pop(old, None)
+        if reference is not None and node is not None:
+            hooks_of(node).retain[number] = reference
 
 
 class AccumulateGrad:

@@ -13,6 +13,7 @@ from flambeau._ops import return_types
 from flambeau._ops.arguments import dtype_of_total, into
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
+from flambeau._ops.partial_products import gradient_of_running_products, is_differentiated_again
 from flambeau._ops.positions import require_tensor
 from flambeau._ops.registry import FUNCTIONS
 from flambeau._ops.return_types import several
@@ -57,6 +58,8 @@ CUMSUM.gradient(input=lambda grad, dim: _reversed_cumsum(grad, dim))
 
 def _cumprod_gradient(grad: Tensor, input: Tensor, result: Tensor, dim: int) -> Tensor:
     """Before the first zero, what comes after over the element; at it, the products without it; behind it nothing."""
+    if input.layout.ndim and input.layout.numel and is_differentiated_again():
+        return gradient_of_running_products(grad, basic.conj(input.to(grad.layout.dtype)), dim)
     zero = input == 0
     count = cumsum(zero, dim)
     first = zero & (count == 1)

@@ -13,6 +13,7 @@ from flambeau._ops.gathering import scattered_back
 from flambeau._ops.moments import moments
 from flambeau._ops.operator import Operator
 from flambeau._ops.origin import warn
+from flambeau._ops.partial_products import is_differentiated_again, products_of_others
 from flambeau._ops.positions import places_along
 from flambeau._ops.reduction import AMAX, AMIN, amax, amin, infer_reduced, lower_reduced, reduced_shape, restore, sum
 from flambeau._ops.registry import FUNCTIONS
@@ -76,6 +77,8 @@ PROD = Operator("prod", ("input",), ("axes", "keepdim", "dtype"), infer=infer_re
 def _prod_gradient(grad: Tensor, input: Tensor, result: Tensor, axes: tuple, keepdim: bool) -> Tensor:
     """The product of the others: the result over the element; where there is one zero, the product of the rest for that element."""
     shape = input.layout.shape
+    if input.layout.ndim and input.layout.numel and is_differentiated_again():
+        return restore(grad, shape, axes, keepdim) * basic.conj(products_of_others(input.to(grad.layout.dtype), axes))
     zero = input == 0
     count = restore(zero.sum(axes, keepdim=True), shape, axes, True)
     rest = prod(FUNCTIONS.where(zero, 1.0, input), axes, True)

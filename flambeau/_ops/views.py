@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import int_tuple, sizes, whole
-from flambeau._ops.node import UNSEEN, GradNode, ViewRecord
+from flambeau._ops.node import UNSEEN, GradNode, ViewRecord, set_history
 from flambeau._ops.operator import Operator
 from flambeau._ops.origin import user_line
 from flambeau._ops.registry import ANOMALY, FUNCTIONS, OPERATORS, new_tensor
@@ -134,11 +134,10 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
 def _regenerate(base: TensorBase, view: TensorBase) -> None:
     """Give a view the history that its base has after the base was overwritten."""
     if base.node is None or view.layout.dtype.category < dt.FLOAT:
-        view.node = None
+        set_history(view, None)
     else:
         layout = view.layout
-        view.node = _view_node(base, layout, AS_STRIDED, (layout.shape, layout.strides, layout.offset))
-    view.output_nr = 0
+        set_history(view, _view_node(base, layout, AS_STRIDED, (layout.shape, layout.strides, layout.offset)))
 
 
 class CopySlices:
@@ -175,8 +174,7 @@ def _copy_slices(base: TensorBase, view: TensorBase, inner: GradNode | None) -> 
         return
     edges = (edge, *(inner.inputs[1:] if inner is not None else ()))
     node = GradNode(CopySlices(view.layout, inner), edges, (), ViewRecord(base.layout, base.layout))
-    base.node = node
-    base.output_nr = 0
+    set_history(base, node)
     for reference in base.__dict__.get("_views", ()):
         other = reference()
         if other is not None:

@@ -7,7 +7,7 @@ import weakref
 from sys import getrefcount
 from typing import Any
 
-from flambeau._ops.node import UNSEEN, AccumulateGrad, GradNode
+from flambeau._ops.node import UNSEEN, AccumulateGrad, GradNode, set_history
 from flambeau._ops.registry import FUNCTIONS, OPERATORS, new_tensor
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, adopt
@@ -168,8 +168,7 @@ def rebase(target: TensorBase, node: GradNode | None) -> None:
         show(target)
         FUNCTIONS.copy_slices(target.base, target, node)
         return
-    target.node = node
-    target.output_nr = 0
+    set_history(target, node)
     views = target.__dict__.get("_views")
     if views:
         for reference in views:

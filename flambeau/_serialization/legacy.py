@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from flambeau._serialization import pickling
 from flambeau._serialization.archive import fill
-from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType, shown
+from flambeau._serialization.tensors import LoadedStorage, StorageReference, StorageType, elements_come_last, shown
 from flambeau._types.device import CPU
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -84,7 +84,8 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
     if version != _VERSION:
         raise RuntimeError(f"Invalid protocol version: {shown(version)}; this reads version {_VERSION}")
     system = unpickle(stream, persistent_load)
-    result = unpickle(stream, persistent_load)
+    with elements_come_last() as check_elements:
+        result = unpickle(stream, persistent_load)
     keys = unpickle(stream, persistent_load)
     if not isinstance(keys, list) or not _are_names(keys) or not set(keys) <= storages.keys():
         raise RuntimeError("the file ends with storages that its object does not refer to; it is damaged")
@@ -102,6 +103,7 @@ def load(stream: BinaryIO, unpickle: Callable[[BinaryIO, Callable], Any], restor
         fill(stream, storage.data().data)
         if swap:
             storage.swap_bytes()
+    check_elements()
     return result
 
 

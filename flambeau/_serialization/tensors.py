@@ -7,8 +7,10 @@ each of these names means here; everything in it is safe to build from a file th
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -278,11 +280,47 @@ def _with_state(tensor: Tensor, state: Any) -> Tensor:
     return tensor
 
 
+class _Unchecked(threading.local):
+    """The sparse tensors that this thread has made while it reads a file in which all elements come last; ``None`` if it reads none."""
+
+    tensors: list[Tensor] | None = None
+
+
+_UNCHECKED = _Unchecked()
+
+
+@contextmanager
+def elements_come_last() -> Iterator[Callable[[], None]]:
+    """A context in which the elements of tensors that are made are not there yet. It gives what checks them once they are.
+
+    Raises:
+        RuntimeError: a sparse tensor has positions out of range (from what it gives)
+    """
+    outer = _UNCHECKED.tensors
+    tensors: list[Tensor] = []
+
+    def check() -> None:
+        from flambeau.sparse.creation import check_positions
+
+        for each in tensors:
+            check_positions(each)
+
+    _UNCHECKED.tensors = tensors
+    try:
+        yield check
+    finally:
+        _UNCHECKED.tensors = outer
+
+
 def _rebuild_sparse_tensor(kind: Kind, parts: tuple) -> Tensor:
     """A sparse tensor of its positions, values and shape, which are checked."""
     from flambeau.sparse.creation import of_parts
 
-    return of_parts(kind, parts)
+    waiting = _UNCHECKED.tensors
+    made = of_parts(kind, parts, checks=waiting is None)
+    if waiting is not None:
+        waiting.append(made)
+    return made
 
 
 def _rebuild_qtensor(

@@ -313,6 +313,17 @@ def _dlpack_device(self: Tensor) -> tuple[Any, int]:
     return DLDeviceType.kDLCPU, 0
 
 
+def _module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What a module's parameter or buffer becomes when ``load_state_dict`` loads another tensor, if it exchanges tensors
+    (``torch.__future__.set_swap_module_params_on_conversion``): a new tensor, with the values of ``other`` in this one's memory, or ``other``'s.
+
+    Subclasses say something else here, or in their ``__torch_function__``.
+    """
+    return other.detach() if assign else self.copy_(other).detach()
+
+
+_module_load.__name__ = _module_load.__qualname__ = "module_load"
+Tensor.module_load = _module_load
 Tensor.__dlpack__ = _dlpack
 Tensor.__dlpack_device__ = _dlpack_device
 

@@ -1,4 +1,4 @@
-"""What ordinary tensors have to do with sparse ones: they become one, and say that they are none."""
+"""What ordinary tensors have to do with sparse and nested ones: they become one, and say that they are none."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ class SparseMethods(TensorBase):
         """The elements at the positions of a sparse tensor."""
         return FUNCTIONS.sparse().sparse_mask(self, mask)
 
+    def to_padded_tensor(self, padding: float, output_size: Any = None) -> Any:
+        """Of nested tensors only: all pieces in one dense tensor."""
+        raise NotImplementedError("to_padded_tensor is for nested tensors; this one is dense: torch.nn.functional.pad")
+
     def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> Any:
         """The tensor itself, or in another dtype: all its elements are there."""
         return self if dtype is None else self.to(dtype)
@@ -48,7 +52,7 @@ class SparseMethods(TensorBase):
 
 
 def _refusing(name: str, wanted: str) -> Any:
-    def refuse(self: TensorBase) -> Any:
+    def refuse(self: TensorBase, *arguments: Any, **options: Any) -> Any:
         raise RuntimeError(f"{name} expected sparse {wanted} tensor layout but got {described(self.layout)}")
 
     refuse.__name__, refuse.__qualname__, refuse.__doc__ = name, f"Tensor.{name}", f"Of sparse ({wanted}) tensors only."
@@ -56,10 +60,12 @@ def _refusing(name: str, wanted: str) -> Any:
 
 
 PARTS = {
-    "coordinate": ("coalesce", "is_coalesced", "indices", "values", "_nnz", "_indices", "_values"),
+    "coordinate": (
+        "coalesce", "is_coalesced", "indices", "values", "_nnz", "_indices", "_values", "smm", "sparse_resize_", "sparse_resize_and_clear_", "sspaddmm",
+    ),
     "row compressed": ("crow_indices", "col_indices"),
     "column compressed": ("ccol_indices", "row_indices"),
-}
+}  # fmt: skip
 """What tensors of one layout have, and others refuse."""
 
 for _wanted, _names in PARTS.items():

@@ -63,18 +63,20 @@ class autocast:
             )
             enabled = False
         self._enabled = enabled
-        self._outer: list[DType | None] = []
+        self._outer: list[tuple[DType | None, DType]] = []
 
     def __enter__(self) -> autocast:
-        self._outer.append(_casts.STATE.dtype)
+        self._outer.append((_casts.STATE.dtype, _casts.STATE.default))
         if self.device == "cpu":
+            if self.fast_dtype in _LOW:  # what regions within that are given none get
+                _casts.STATE.default = self.fast_dtype
             if self._enabled:
                 _casts.prepare()
             _casts.STATE.dtype = self.fast_dtype if self._enabled else None
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _casts.STATE.dtype = self._outer.pop()
+        _casts.STATE.dtype, _casts.STATE.default = self._outer.pop()
 
     def __call__(self, function: Callable) -> Callable:
         @wraps(function)
@@ -134,7 +136,7 @@ def set_autocast_enabled(device_type: str, enabled: bool) -> None:
 
 
 def get_autocast_dtype(device_type: str) -> DType:
-    """The dtype of a region that is given none."""
+    """The dtype of a region that is given none: within another one that one's."""
     return _casts.STATE.default if device_type == "cpu" else dt.float16
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from flambeau._ops import meta
 from flambeau._ops.copying import TO
 from flambeau._ops.elementwise import ADD
-from flambeau._ops.node import AccumulateGrad, NodeHooks
+from flambeau._ops.node import AccumulateGrad, GradNode, NodeHooks
 from flambeau._ops.registry import ANOMALY, OPERATORS, shown
 from flambeau._tape.storage import TensorBase
 from flambeau._tape.tape import LOCAL, recording_lock
@@ -104,13 +104,16 @@ def run(
                     _leaf(node, incoming, create)
                 continue
             missing = len(node.layouts) - len(incoming)
-            outgoing = _apply(node, (*incoming, *[None] * missing) if missing else tuple(incoming))
+            if incoming[0] is None and isinstance(node, GradNode) and all(each is None for each in incoming):
+                outgoing = (None,) * len(node.inputs)
+            else:
+                outgoing = _apply(node, (*incoming, *[None] * missing) if missing else tuple(incoming))
             if hooks is not None and hooks.after:
                 outgoing = _after(hooks, outgoing, tuple(incoming))
             if not retain:
                 node.release()
             for edge, grad in zip(node.inputs, outgoing, strict=True):
-                if edge is not None and grad is not None:
+                if edge is not None:  # also where there is no gradient: a Function further on may be given zeros
                     _accumulate(pending, edge[0], edge[1], grad)
             outgoing = grad = None  # so that ``_own`` can tell who else holds a gradient
     finally:
@@ -172,8 +175,8 @@ def _before(hooks: NodeHooks, incoming: list) -> None:
             incoming[:] = replacement if isinstance(replacement, tuple) else (replacement,)
     for number, reference in hooks.retain.items():
         tensor = reference()
-        if tensor is not None and number < len(incoming):
-            tensor.grad = incoming[number]
+        if tensor is not None and number < len(incoming) and incoming[number] is not None:
+            tensor.grad = incoming[number] if tensor.grad is None else _sum(tensor.grad, incoming[number])
 
 
 def _checked(replacement: Any, grad: TensorBase, hook: Any) -> TensorBase:

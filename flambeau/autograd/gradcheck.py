@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau._tape.storage import TensorBase
 from flambeau._types import dtype as dt
+from flambeau.autograd.function import Function
 from flambeau.autograd.grad_mode import enable_grad, no_grad
 
 
@@ -26,8 +27,9 @@ def gradcheck(
     Every derivative of every part of an output by every part of an input is compared. With ``fast_mode`` only one random combination of
     them is, for each pair of an output and an input: two calls of ``func`` for an input, whatever its size.
 
-    Each output is differentiated alone, with the gradients of the others undefined (``check_undefined_grad``), and twice: the two results
-    differ by at most ``nondet_tol``. ``check_grad_dtypes`` demands that a gradient has its input's dtype.
+    Each output is differentiated alone, with the gradients of the others undefined, and twice: the two results differ by at most ``nondet_tol``.
+    With ``check_undefined_grad`` no output has a gradient, or all but one have zeros: then no input has one, or only zeros.
+    ``check_grad_dtypes`` demands that a gradient has its input's dtype.
 
     Raises:
         GradcheckError: they differ by more than ``atol + rtol * |difference|`` (or ``False`` is returned, without ``raise_exception``).
@@ -54,6 +56,8 @@ def gradcheck(
             if given[position].numel():  # else there is nothing to move
                 _check_repeats(outputs, given[position], position, nondet_tol, check_grad_dtypes)
                 compare(func, given, position, outputs, eps, atol, rtol)
+        if check_undefined_grad:
+            _check_undefined(outputs, [given[position] for position in checked])
     except GradcheckError:
         if raise_exception:
             raise
@@ -175,6 +179,45 @@ def _check_repeats(outputs: tuple, given: Any, position: int, tolerance: float, 
             raise GradcheckError(
                 f"Backward is not reentrant: output {number} gave two different gradients of input {position} for the same seed"
             )
+
+
+class _Undefined(Function):
+    """The identity, with a gradient that is undefined."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Any) -> Any:
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> None:
+        return None
+
+
+def _check_undefined(outputs: tuple, inputs: list[Any]) -> None:
+    """Demand that undefined gradients of outputs count as zeros."""
+    from flambeau import zeros_like
+    from flambeau.autograd import grad
+
+    outputs = tuple(output for output in outputs if output.requires_grad)
+    if not outputs:
+        return
+    sets = [range(len(outputs)), *([number] for number in range(len(outputs)) if len(outputs) > 1)]
+    for undefined in sets:
+        results = [_Undefined.apply(output) if number in undefined else output for number, output in enumerate(outputs)]
+        which = "all outputs" if len(undefined) == len(outputs) else f"output {undefined[0]}"
+        try:
+            found = grad(results, inputs, [zeros_like(each) for each in results], retain_graph=True, allow_unused=True)
+        except Exception as error:
+            raise GradcheckError(
+                f"the backward pass fails where the gradient of {which} is undefined, which should count as zeros: {error!r}. A Function is given None "
+                "there after ctx.set_materialize_grads(False)"
+            ) from error
+        for position, gradient in enumerate(found):
+            if gradient is not None and _parts(gradient).any():
+                raise GradcheckError(
+                    f"Expected all input grads to be undefined or zero when the gradient of {which} is undefined and others are zero, but that of "
+                    f"input {position} is {gradient}"
+                )
 
 
 def _demand_close(analytical: Any, numerical: Any, output: int, position: int, atol: float, rtol: float) -> None:

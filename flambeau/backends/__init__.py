@@ -5,6 +5,7 @@ from __future__ import annotations
 from flambeau.backends import cpu as cpu
 from flambeau.backends import cuda as cuda
 from flambeau.backends import cudnn as cudnn
+from flambeau.backends import mha as mha
 from flambeau.backends import mkl as mkl
 from flambeau.backends import mkldnn as mkldnn
 from flambeau.backends import mps as mps
@@ -13,4 +14,4 @@ from flambeau.backends import openmp as openmp
 from flambeau.backends import opt_einsum as opt_einsum
 from flambeau.backends import quantized as quantized
 
-__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum", "quantized"]
+__all__ = ["cpu", "cuda", "cudnn", "mha", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum", "quantized"]

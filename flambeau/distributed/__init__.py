@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 reduce_op = ReduceOp
 
 _LATER = {
-    "DeviceMesh": "device_mesh", "algorithms": "", "autograd": "", "checkpoint": "", "constants": "", "device_mesh": "", "elastic": "", "fsdp": "", "init_device_mesh": "device_mesh", "launcher": "", "nn": "", "optim": "", "pipelining": "", "rpc": "",
-    "run": "", "tensor": "",
+    "DebugLevel": "debug_level", "DeviceMesh": "device_mesh", "algorithms": "", "autograd": "", "checkpoint": "", "constants": "", "device_mesh": "", "elastic": "", "fsdp": "", "get_debug_level": "debug_level", "init_device_mesh": "device_mesh", "launcher": "", "nn": "", "optim": "", "pipelining": "", "rpc": "",
+    "run": "", "set_debug_level": "debug_level", "set_debug_level_from_env": "debug_level", "tensor": "",
 }  # fmt: skip
 """Names that are loaded when they are first used, and the module that each is in (nothing for a module itself)."""
 

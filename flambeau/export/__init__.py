@@ -17,6 +17,8 @@ from flambeau.export.dynamic_shapes import dims as dims
 from flambeau.export.dynamic_shapes import register_dataclass as register_dataclass
 from flambeau.export.exported_program import ExportedProgram as ExportedProgram
 from flambeau.export.graph_signature import ExportGraphSignature as ExportGraphSignature
+from flambeau.export.unflatten import UnflattenedModule as UnflattenedModule
+from flambeau.export.unflatten import unflatten as unflatten
 
 __all__ = [
     "AdditionalInputs",
@@ -24,10 +26,12 @@ __all__ = [
     "ExportGraphSignature",
     "ExportedProgram",
     "ShapesCollection",
+    "UnflattenedModule",
     "default_decompositions",
     "dims",
     "export",
     "load",
     "register_dataclass",
     "save",
+    "unflatten",
 ]

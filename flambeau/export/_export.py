@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,7 @@ from flambeau.export.graph_signature import (
     TensorArgument,
 )
 from flambeau.nn import Module
+from flambeau.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from flambeau.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 __all__ = ["export"]
@@ -178,7 +180,7 @@ class _Export:
         bound = call.bind_partial()
         bound.arguments.update(tree_unflatten(given, in_spec))
         with _left_as_it_was(self.mod, self.tracing, self.state) as note_assignments:
-            with public_layers(), self.tracing:
+            with public_layers(), self._noting_modules(), self.tracing:
                 result = self.mod(*bound.args, **bound.kwargs)
             if not self.assigns:
                 note_assignments()
@@ -194,6 +196,35 @@ class _Export:
             self.tracing.graph, signature, self.state_dict, {**self.constants, **self.tracing.constants}, ranges, kinds,
             [self._check(*leaf) for leaf in self.leaves], in_spec, out_spec, self.examples,
         )  # fmt: skip
+
+    @contextmanager
+    def _noting_modules(self) -> Iterator[None]:
+        """Let each node know in which calls of the module's modules it is made."""
+        paths = {id(module): path for path, module in self.mod.named_modules()}
+        calls: Counter[str] = Counter()
+        entered: list[str | None] = []
+        within = self.tracing.graph.within
+
+        def enter(module: Module, args: Any) -> None:
+            path = paths.get(id(module))
+            name = None if path is None else f"{path}@{calls[path]}"
+            if name is not None:
+                calls[path] += 1
+                within[name] = path, f"{type(module).__module__}.{type(module).__qualname__}"
+            entered.append(name)
+
+        def leave(module: Module, args: Any, output: Any) -> None:
+            name = entered.pop()
+            if name is not None:
+                del within[name]
+
+        handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+        try:
+            yield
+        finally:
+            within.clear()
+            for handle in handles:
+                handle.remove()
 
     # -- inputs ----------------------------------------------------------------------------------------------------------
 

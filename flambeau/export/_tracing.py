@@ -87,14 +87,18 @@ class _Recorded(Graph):
 
     Attributes:
         made: the nodes
+        within: the calls of modules that are under way, by their names: the path and the class of each module
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.made: list[Node] = []
+        self.within: dict[str, tuple[str, str]] = {}
 
     def create_node(self, *args: Any, **options: Any) -> Node:
         node = super().create_node(*args, **options)
+        if self.within:
+            node.meta["nn_module_stack"] = dict(self.within)
         self.made.append(node)
         return node
 
@@ -266,7 +270,9 @@ class Tracing(TorchFunctionMode, Recorder):
         while after.op == "placeholder" and after.next.op == "placeholder":
             after = after.next
         with self.graph.inserting_after(after):
-            return self.graph.call_function(target, args)
+            node = self.graph.call_function(target, args)
+        node.meta["nn_module_stack"] = after.meta.get("nn_module_stack", {})
+        return node
 
     def _asked_of(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """A number or anything else about a tensor that is no tensor, for all variants."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
 from typing import Any, NamedTuple
 
 from flambeau import Tensor
 from flambeau._dynamo.exc import UserError
 from flambeau.fx.experimental.symbolic_shapes import ConstraintViolationError
-from flambeau.utils._pytree import GetAttrKey, register_pytree_node, tree_flatten_with_path, tree_leaves_with_path, tree_map_only
+from flambeau.utils import _pytree
+from flambeau.utils._pytree import tree_flatten_with_path, tree_leaves_with_path, tree_map_only
 
 __all__ = ["AdditionalInputs", "Dim", "ShapesCollection", "dims", "register_dataclass"]
 
@@ -216,17 +217,7 @@ def register_dataclass(cls: type, *, serialized_type_name: str | None = None) ->
     """
     if not is_dataclass(cls):
         raise AssertionError(f"{cls.__name__} is no dataclass")
-    names = [each.name for each in fields(cls)]
-
-    def together(values: Iterable[Any], context: Any) -> Any:
-        return cls(**dict(zip(names, values, strict=True)))
-
-    register_pytree_node(
-        cls,
-        lambda instance: ([getattr(instance, name) for name in names], None),
-        together,
-        flatten_with_keys_fn=lambda instance: ([(GetAttrKey(name), getattr(instance, name)) for name in names], None),
-    )
+    _pytree.register_dataclass(cls, serialized_type_name=serialized_type_name)
 
 
 # -- from what the user says to symbols --------------------------------------------------------------------------------

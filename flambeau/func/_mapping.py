@@ -10,9 +10,10 @@ from typing import Any
 import flambeau
 from flambeau import Tensor
 from flambeau._ops.batching import Level
+from flambeau._tape.tape import LOCAL
 from flambeau.func._trees import flatten
 
-__all__ = ["vmap"]
+__all__ = ["debug_unwrap", "vmap"]
 
 
 def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *, chunk_size: int | None = None) -> Callable:
@@ -56,6 +57,31 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         return _joined(found, out_dims)
 
     return mapped
+
+
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """All samples of a tensor in a mapped function, ``(B, *shape)``, to look at in a debugger; another tensor as it is.
+
+    What the function computes with them is not mapped.
+
+    Args:
+        recurse: whether the samples are of all maps that are within each other, ``(B, B2, …, *shape)``, or of the innermost one that
+            the tensor belongs to
+
+    Example::
+
+        >>> def show(x):
+        ...     print(flambeau.func.debug_unwrap(x * 2))
+        ...     return x
+        >>> _ = flambeau.func.vmap(show)(flambeau.tensor([1.0, 2.0]))
+        tensor([2., 4.])
+    """
+    level = LOCAL.tape
+    if not isinstance(level, Level):
+        return tensor
+    if not level.holds(tensor):
+        return level.outside(debug_unwrap, tensor, recurse=recurse)
+    return level.outside(lambda: debug_unwrap(level.samples(tensor)) if recurse else level.samples(tensor))
 
 
 class _Arguments:

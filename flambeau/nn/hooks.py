@@ -9,6 +9,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops.origin import warn
+from flambeau._ops.registry import FUNCTIONS
 from flambeau._tensor.tensor import Tensor
 
 
@@ -172,7 +173,10 @@ def _tap_function() -> Any:
 
             @staticmethod
             def backward(ctx: Any, *grads: Any) -> tuple:
-                return (None, *ctx.callback(grads))
+                found = ctx.callback(grads)
+                if all(grad is None for grad in found):  # what comes further on is asked for zeros, as behind any Function
+                    found = [None if layout is None else FUNCTIONS.zeros(layout) for layout in ctx.layouts]
+                return (None, *found)
 
         _TAP = Tap
     return _TAP

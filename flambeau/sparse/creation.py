@@ -238,19 +238,39 @@ def empty_of(kind: Kind, shape: Sequence[int], dtype: DType, requires_grad: bool
     return (empty if kind is sparse_coo else to_sparse(empty, layout=kind)).requires_grad_(requires_grad)
 
 
-def of_parts(kind: Kind, parts: tuple) -> SparseTensor:
+def of_parts(kind: Kind, parts: tuple, checks: bool = True) -> SparseTensor:
     """A sparse tensor of what ``parts`` gave, which may have come out of a stranger's file and is checked.
+
+    Without ``checks`` no element is looked at; ``check_positions`` does that later.
 
     Raises:
         RuntimeError: it describes no tensor.
     """
+    made: SparseTensor
     if kind is sparse_coo:
         indices, values, shape, *coalesced = parts
-        made = sparse_coo_tensor(indices, values, shape, check_invariants=True)
-        made._coalesced = bool(coalesced and coalesced[0]) and is_sorted(made)
-        return made
-    starts, plain, values, shape = parts
-    return sparse_compressed_tensor(starts, plain, values, shape, layout=kind, check_invariants=True)
+        made = sparse_coo_tensor(indices, values, Size(shape), check_invariants=False)
+        made._coalesced = bool(coalesced and coalesced[0])
+    else:
+        starts, plain, values, shape = parts
+        made = sparse_compressed_tensor(starts, plain, values, Size(shape), layout=kind, check_invariants=False)
+    if checks:
+        check_positions(made)
+    return made
+
+
+def check_positions(tensor: SparseTensor) -> None:
+    """Check the positions of a tensor that came out of a file, and whether they are sorted as it says.
+
+    Raises:
+        RuntimeError: one is out of range.
+    """
+    if isinstance(tensor, SparseCoo):
+        _check_range(tensor._places, tensor.shape[: tensor.sparse_dim()])
+        tensor._coalesced = tensor._coalesced and is_sorted(tensor)
+    else:
+        assert isinstance(tensor, SparseCompressed)
+        _check_compressed(tensor._starts, tensor._plain, tensor.shape[1 if tensor.is_sparse_csr else 0])
 
 
 # -- from one format to another --------------------------------------------------------------------------------------

@@ -91,11 +91,13 @@ def hspmm(mat1: Tensor, mat2: Tensor) -> SparseCoo:
 
 def smm(input: Tensor, mat: Tensor) -> SparseCoo:
     """``input @ mat`` of a sparse and a dense matrix, as a sparse matrix."""
+    _require_sparse("smm", input)
     return to_sparse_coo(mm(input, mat), 2)
 
 
 def sspaddmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """``beta * input + alpha * (mat1 @ mat2)`` of a sparse ``input`` and ``mat1`` and a dense ``mat2``, as a sparse matrix."""
+    _require_sparse("sspaddmm", input, mat1)
     return input * beta + smm(mat1, mat2) * alpha
 
 
@@ -122,6 +124,14 @@ def sampled_addmm(input: SparseTensor, mat1: Tensor, mat2: Tensor, *, beta: Any 
         )
     out.__dict__.update(result.__dict__)
     return out
+
+
+def _require_sparse(name: str, *matrices: Tensor) -> None:
+    for each in matrices:
+        if not isinstance(each, SparseTensor):
+            raise RuntimeError(
+                f"{name}(...) can only be called on sparse tensors, and got one of shape {list(each.shape)} that is {each.layout!r}"
+            )
 
 
 def _check(a: Tensor, b: Tensor) -> None:

@@ -97,7 +97,7 @@ TABLE: dict[str, Callable] = {
     "add": elementwise.add, "sub": elementwise.sub, "subtract": elementwise.sub, "rsub": elementwise.rsub, "__rsub__": elementwise.rsub, "mul": elementwise.mul,
     "multiply": elementwise.mul, "div": elementwise.div, "divide": elementwise.div, "true_divide": elementwise.div, "floor_divide": elementwise.floor_divide,
     "pow": elementwise.power, "__pow__": elementwise.power, "mm": products.mm, "matmul": products.matmul, "__rmatmul__": _rmatmul, "mv": products.mv, "bmm": products.bmm,
-    "addmm": products.addmm, "addmv": _addmv, "hspmm": products.hspmm, "t": shaping.t, "adjoint": shaping.adjoint, "transpose": products.transpose,
+    "addmm": products.addmm, "addmv": _addmv, "hspmm": products.hspmm, "smm": products.smm, "sspaddmm": products.sspaddmm, "t": shaping.t, "adjoint": shaping.adjoint, "transpose": products.transpose,
     "swapaxes": products.transpose, "swapdims": products.transpose, "permute": shaping.permute, "unsqueeze": shaping.unsqueeze, "select": shaping.select,
     "index_select": shaping.index_select, "narrow_copy": shaping.narrow_copy, "narrow": shaping.narrow_copy, "__getitem__": shaping.getitem, "cat": shaping.cat, "concat": shaping.cat,
     "concatenate": shaping.cat, "stack": shaping.stack, "sum": shaping.sum_method, "softmax": shaping.softmax, "log_softmax": shaping.log_softmax, "norm": shaping.norm,

@@ -198,6 +198,52 @@ class SparseCoo(SparseTensor):
         if not self._coalesced:
             raise RuntimeError(f"Cannot get {name} on an uncoalesced tensor, please call .coalesce() first")
 
+    def sparse_resize_(self, size: Sequence[int], sparse_dim: int, dense_dim: int) -> SparseCoo:
+        """Change the shape in place. What is specified stays where it is, and new elements of the dense dimensions are zero.
+
+        Raises:
+            RuntimeError: the sizes are not those of so many dimensions; or elements are specified, and a size would shrink, or sparse
+                and dense dimensions become more or fewer.
+        """
+        shape, old = Size(size), self.shape
+        if len(shape) != sparse_dim + dense_dim:
+            raise RuntimeError(
+                f"'len(size) == sparse_dim + dense_dim' is not satisfied: len(size) = {len(shape)}, sparse_dim = {sparse_dim}, dense_dim = {dense_dim}"
+            )
+        if not self._nnz():
+            return self.sparse_resize_and_clear_(shape, sparse_dim, dense_dim)
+        if (sparse_dim, dense_dim) != (self.sparse_dim(), self.dense_dim()):
+            raise RuntimeError(
+                f"sparse_resize_: a tensor of which elements are specified keeps its {self.sparse_dim()} sparse and {self.dense_dim()} dense dimensions, "
+                f"and cannot have {sparse_dim} and {dense_dim}; see sparse_resize_and_clear_"
+            )
+        if any(new < before for new, before in zip(shape, old, strict=True)):
+            raise RuntimeError(
+                f"sparse_resize_: a tensor of which elements are specified cannot shrink from {list(old)} to {list(shape)}; see sparse_resize_and_clear_"
+            )
+        grown = [each for dim in range(self.dim() - 1, sparse_dim - 1, -1) for each in (0, shape[dim] - old[dim])]
+        values = flambeau.nn.functional.pad(self._elements, grown) if any(grown) else self._elements
+        return self._become(SparseCoo.of(self._places, values, shape, self._coalesced))
+
+    def sparse_resize_and_clear_(self, size: Sequence[int], sparse_dim: int, dense_dim: int) -> SparseCoo:
+        """Change the shape in place, and let no element be specified.
+
+        Raises:
+            RuntimeError: the sizes are not those of so many dimensions.
+        """
+        shape = Size(size)
+        if len(shape) != sparse_dim + dense_dim:
+            raise RuntimeError(
+                f"'len(size) == sparse_dim + dense_dim' is not satisfied: len(size) = {len(shape)}, sparse_dim = {sparse_dim}, dense_dim = {dense_dim}"
+            )
+        places, values = self._places.new_zeros(sparse_dim, 0), self._elements.detach().new_zeros(0, *shape[sparse_dim:])
+        return self._become(SparseCoo.of(places, values, shape, self._coalesced))
+
+    def _become(self, other: SparseCoo) -> SparseCoo:
+        self.layout = other.layout
+        self.__dict__.update(other.__dict__)
+        return self
+
     def to_dense(self, dtype: DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
         values = self._elements if dtype is None else self._elements.to(dtype)
         sizes = self.shape[: self.sparse_dim()]

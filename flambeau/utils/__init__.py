@@ -18,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from flambeau.utils._swap import swap_tensors
 
         return swap_tensors
+    if name == "ThroughputBenchmark":
+        from flambeau.utils.throughput_benchmark import ThroughputBenchmark
+
+        return ThroughputBenchmark
     if name == "set_module":
         from flambeau.utils._names import set_module
 
@@ -26,4 +30,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_PARTS, "set_module", "swap_tensors"])
+    return sorted([*_PARTS, "ThroughputBenchmark", "set_module", "swap_tensors"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import flambeau
@@ -19,7 +19,7 @@ from flambeau.autograd import saving
 from flambeau.autograd.graph import saved_tensors_hooks
 
 __all__ = [
-    "CheckpointError", "CheckpointPolicy", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "noop_context_fn",
+    "CheckpointError", "CheckpointFunction", "CheckpointPolicy", "check_backward_validity", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "noop_context_fn",
     "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
 
@@ -31,6 +31,8 @@ class _Repeating(threading.local):
 
 
 REPEATING = _Repeating()
+SURROUNDINGS: list[Callable[[], list[Callable[[], AbstractContextManager]]]] = []
+"""Each says in which contexts a call that is made now has to be repeated: what is around it then may be over."""
 _early_stop: bool | None = None
 """What a `set_checkpoint_early_stop` says that we are inside of."""
 
@@ -74,8 +76,8 @@ def checkpoint(
         raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
     if use_reentrant is None:
         _warn_of_default("checkpoint")
-    elif use_reentrant and not any(isinstance(each, Tensor) and each.requires_grad for each in (*args, *kwargs.values())):
-        warn("None of the inputs have requires_grad=True. Gradients will be None, in PyTorch: use_reentrant=False has them.")
+    elif use_reentrant:
+        check_backward_validity((*args, *kwargs.values()))
     first, second = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
     if not flambeau.is_grad_enabled():
         with first:
@@ -100,6 +102,7 @@ class _Again:
     Attributes:
         layouts: those of the tensors that the first computation saved, in order
         found: what the second computation saved and no node has asked for yet, by number
+        around: makes the contexts of what the call was within
         compares: whether the layouts must be the same
         stops_early: whether the second computation may save more
     """
@@ -113,6 +116,7 @@ class _Again:
         self.region = casts.STATE.dtype  # the backward pass runs outside of it
         self.layouts: list[Layout] = []
         self.found: dict[int, Tensor] = {}
+        self.around = [context for surroundings in SURROUNDINGS for context in surroundings()]
 
     def pack(self, tensor: Tensor) -> int:
         self.layouts.append(tensor.layout)
@@ -144,14 +148,16 @@ class _Again:
             flambeau.set_rng_state(self.state)
         outer, REPEATING.now = REPEATING.now, True
         try:
-            with (
-                flambeau.enable_grad(),
-                Enabled(),
-                flambeau.autocast("cpu", self.region, enabled=self.region is not None),
-                saved_tensors_hooks(save, _itself),
-                self.context,
-            ):
-                self.function(*args, **kwargs)
+            with flambeau.enable_grad(), ExitStack() as around:
+                for context in self.around:
+                    around.enter_context(context())
+                with (
+                    Enabled(),
+                    flambeau.autocast("cpu", self.region, enabled=self.region is not None),
+                    saved_tensors_hooks(save, _itself),
+                    self.context,
+                ):
+                    self.function(*args, **kwargs)
         finally:
             REPEATING.now = outer
             if now is not None:
@@ -243,6 +249,21 @@ def detach_variable(inputs: tuple) -> tuple:
     if not isinstance(inputs, tuple):
         raise RuntimeError(f"detach_variable takes a tuple of tensors and other values, not a {type(inputs).__name__}: {inputs!r}")
     return tuple([each.detach().requires_grad_(each.requires_grad) if isinstance(each, Tensor) else each for each in inputs])
+
+
+class CheckpointFunction:
+    """``CheckpointFunction.apply(function, preserve_rng_state, *args)`` is a checkpoint; programs that make their own build on it."""
+
+    @staticmethod
+    def apply(run_function: Callable, preserve_rng_state: bool, *args: Any) -> Any:
+        """Call a function as ``checkpoint`` does."""
+        return checkpoint(run_function, *args, use_reentrant=True, preserve_rng_state=preserve_rng_state)
+
+
+def check_backward_validity(inputs: Iterable[Any]) -> None:
+    """Warn if no input requires grad."""
+    if not any(isinstance(each, Tensor) and each.requires_grad for each in inputs):
+        warn("None of the inputs have requires_grad=True. Gradients will be None, in PyTorch: use_reentrant=False has them.")
 
 
 def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:

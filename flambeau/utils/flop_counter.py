@@ -55,7 +55,7 @@ class FlopCounterMode:
             raise NotImplementedError("custom_mapping: what Flambeau records are its own operators, which PyTorch's formulas do not fit")
         self.depth = depth
         self.display = display
-        self.flop_counts: dict[str, dict[Any, int]] = {}
+        self.flop_counts: dict[str, dict[Any, int]] = {"Global": {}}
         self._watching = ExitStack()
 
     def __enter__(self) -> FlopCounterMode:

@@ -81,6 +81,8 @@ def test_bincount() -> None:
     assert x.bincount(flambeau.tensor([0.5, 1.0, 0.25])).tolist() == [0, 0.75, 0, 1]
     with pytest.raises(RuntimeError, match="non-negative"):
         flambeau.tensor([-1]).bincount()
+    with pytest.raises(NotImplementedError, match="expected an integer tensor"):
+        flambeau.ones(2).bincount()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8", "bool", "bfloat16", "int16"])

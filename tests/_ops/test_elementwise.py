@@ -201,3 +201,13 @@ def test_hurwitz_zeta_of_large_exponents() -> None:
     s, q = np.array([22.953, 26.9, 6.48, 6.15, 1.5, 70.0]), np.array([6.5668, 28.8, 7.29, 5.917, 3.0, 11.0])
     found = flambeau.special.zeta(flambeau.tensor(s), flambeau.tensor(q)).numpy()
     np.testing.assert_allclose(found, scipy_special.zeta(s, q), rtol=2e-14)
+
+
+def test_a_bound_beside_a_number_counts_as_one() -> None:
+    """As in PyTorch, where it becomes one; two tensors count as tensors."""
+    small, one = flambeau.ones(2, dtype=flambeau.int16), flambeau.tensor(1.0, dtype=flambeau.float16)
+    assert small.clamp(0, one).dtype is flambeau.float32 and small.clamp(one, 2.0).dtype is flambeau.float32
+    assert small.clamp(one - 1, one).dtype is small.clamp(max=one).dtype is flambeau.float16
+    assert small.clamp(0, flambeau.tensor(1)).dtype is flambeau.int16
+    assert one.clamp(0, flambeau.tensor(0.5, dtype=flambeau.float64)).dtype is flambeau.float16
+    assert flambeau.tensor([True]).clamp(2, flambeau.tensor(3, dtype=flambeau.int8)).dtype is flambeau.int64

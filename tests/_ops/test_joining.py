@@ -93,3 +93,9 @@ def test_a_number_flipped_is_itself(dims):
     assert flipped.shape == () and flipped.item() == 3.0
     flipped.backward()
     assert x.grad.item() == 1.0
+
+
+def test_repeat_is_told_how_often() -> None:
+    assert flambeau.tensor(1.0).repeat(()).tolist() == 1.0 and flambeau.ones(2).repeat(2).tolist() == [1.0] * 4
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'repeats'"):
+        flambeau.ones(2).repeat()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import flambeau
-from flambeau.autograd import gradcheck
+from flambeau.autograd import gradcheck, gradgradcheck
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -112,3 +112,25 @@ def test_logarithms_of_running_sums_are_rounded_once() -> None:
     array = (np.random.default_rng(2).standard_normal((5, 2000)) + 1e3).astype(np.float32)
     exact = np.logaddexp.accumulate(array.astype(np.float64), 1).astype(np.float32)
     assert np.array_equal(flambeau.tensor(array).logcumsumexp(1).numpy(), exact)
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0, 2.0], [0.0, 3.0, 0.0], [2.0, 0.0, 3.0, 0.0, 5.0], [1.5, -2.0, 0.5, 3.0]])
+def test_products_are_differentiated_twice_also_at_zeros(values: list) -> None:
+    x = flambeau.tensor(values, dtype=flambeau.float64, requires_grad=True)
+    others = [
+        [np.prod([v for k, v in enumerate(values) if k not in (i, j)]) if i != j else 0.0 for j in range(len(values))]
+        for i in range(len(values))
+    ]
+    for function in (lambda x: x.prod(), lambda x: x.prod(0), lambda x: x.cumprod(0)[-1]):
+        np.testing.assert_allclose(flambeau.autograd.functional.hessian(function, x).numpy(), others, atol=1e-12)
+        np.testing.assert_allclose(flambeau.func.vmap(flambeau.func.hessian(function))(x.detach()[None])[0].numpy(), others, atol=1e-12)
+    matrix = flambeau.stack([x.detach(), x.detach() + 1]).requires_grad_()
+    for function in (
+        lambda x: x.prod(1),
+        lambda x: x.prod(),
+        lambda x: x.cumprod(0),
+        lambda x: x.cumprod(1),
+        lambda x: x[:, None].prod(2, keepdim=True),
+    ):
+        assert gradcheck(function, (matrix,)) and gradgradcheck(function, (matrix,))
+        assert gradgradcheck(lambda x, f=function: flambeau.view_as_real(f(x * (1 + 0.5j))), (matrix,))

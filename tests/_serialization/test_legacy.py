@@ -44,6 +44,21 @@ def test_storages_are_shared() -> None:
     assert part.tolist() == [6, 7, 8, 9, 10]
 
 
+@pytest.mark.parametrize("layout", [flambeau.sparse_coo, flambeau.sparse_csr, flambeau.sparse_csc])
+def test_sparse_tensors_are_checked_when_their_elements_are_there(layout: Any) -> None:
+    dense = flambeau.eye(3)[[2, 0, 1]].double()
+    sparse = dense.to_sparse(layout=layout)
+    for weights_only in (True, False):
+        again, other = load(io.BytesIO(written([sparse, sparse * 2])), weights_only=weights_only)
+        assert again.layout == layout and flambeau.equal(again.to_dense(), dense) and flambeau.equal(other.to_dense(), dense * 2)
+        if layout == flambeau.sparse_coo:
+            assert again.is_coalesced()
+    made = flambeau.sparse_coo_tensor if layout == flambeau.sparse_coo else flambeau.sparse_compressed_tensor
+    wrong = made([[0], [5]], [1.0], (2, 2)) if layout == flambeau.sparse_coo else made([0, 1, 1], [5], [1.0], (2, 2), layout=layout)
+    with pytest.raises(RuntimeError, match="found index 5|between 0 and 1"):
+        load(io.BytesIO(written(wrong)))
+
+
 def test_objects_one_after_the_other() -> None:
     stream = io.BytesIO(written(flambeau.ones(3)) + written({"b": flambeau.zeros(2)}))
     assert load(stream).tolist() == [1, 1, 1]

@@ -131,3 +131,14 @@ def test_what_runs_in_float32() -> None:
 def test_the_device_that_is_asked_of_by_default_is_cudas() -> None:
     with flambeau.autocast("cpu"):
         assert not flambeau.is_autocast_enabled() and flambeau.is_autocast_enabled("cpu")
+
+
+def test_regions_within_a_region_have_its_dtype() -> None:
+    a = flambeau.ones(2, 2)
+    with flambeau.autocast("cpu", flambeau.float16):
+        assert flambeau.get_autocast_dtype("cpu") is flambeau.float16
+        with flambeau.autocast("cpu", enabled=False):
+            assert flambeau.get_autocast_dtype("cpu") is flambeau.float16 and (a @ a).dtype is flambeau.float32
+            with flambeau.autocast("cpu"):
+                assert (a @ a).dtype is flambeau.float16
+    assert flambeau.get_autocast_dtype("cpu") is flambeau.bfloat16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -306,3 +307,31 @@ def test_what_a_hook_returns_must_fit(answer: object, error: type[Exception], me
     x.register_hook(hook)
     with pytest.raises(error, match=message):
         (x * 2).sum().backward()
+
+
+def test_a_gradient_that_is_kept_is_that_of_what_the_tensor_is_now() -> None:
+    """As in PyTorch it follows writes, and adds up from pass to pass, as that of a leaf does."""
+
+    def kept(write: Callable) -> list:
+        x = leaf(1.0, 2.0, 3.0)
+        y = x * 1
+        y.retain_grad()
+        write(y, x)
+        y.square().sum().backward()
+        return y.grad.tolist()
+
+    def part(y: flambeau.Tensor, x: flambeau.Tensor) -> None:
+        y[0] = 5.0
+
+    assert kept(part) == [10.0, 4.0, 6.0]
+    assert kept(lambda y, x: y.mul_(2)) == [4.0, 8.0, 12.0]
+    assert kept(lambda y, x: y[:2].mul_(3)) == [6.0, 12.0, 6.0]
+    assert kept(lambda y, x: y.copy_(x * 4)) == [8.0, 16.0, 24.0]
+    x = leaf(1.0, 2.0, 3.0)
+    y = x * 1
+    part = y[:2]
+    part.retain_grad()
+    y.mul_(3)
+    for expected in ([6.0, 12.0], [12.0, 24.0]):
+        part.square().sum().backward(retain_graph=True)
+        assert part.grad.tolist() == expected

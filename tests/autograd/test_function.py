@@ -46,6 +46,19 @@ def test_several_results_and_arguments_without_gradient() -> None:
     assert x.grad.tolist() == [11.0, 11.0]
 
 
+def test_no_gradient_goes_on_as_zeros() -> None:
+    """As in PyTorch: a function is asked, and given zeros, also where a later one gave no gradient."""
+
+    class Stops(Cube):
+        @staticmethod
+        def backward(ctx: Any, gradient: flambeau.Tensor) -> None:
+            return None
+
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    (Stops.apply(Cube.apply(x) * 2) + Stops.apply(y.exp())).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0] and y.grad is None
+
+
 def test_a_wrong_number_of_gradients_is_an_error() -> None:
     class Wrong(Cube):
         @staticmethod

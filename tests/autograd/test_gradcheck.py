@@ -9,6 +9,7 @@ import pytest
 import flambeau
 from flambeau.autograd import Function, gradcheck, gradgradcheck
 from flambeau.autograd.gradcheck import GradcheckError
+from tests.autograd.functions import Cube
 
 
 class Square(Function):
@@ -71,3 +72,44 @@ def test_inputs_that_do_not_lie_in_order() -> None:
     assert gradcheck(lambda x: x * x.t(), (inputs(3, 3).detach().t().requires_grad_(),))
     assert gradcheck(lambda x: x.sum(), (inputs(0, 3),))
     assert gradcheck(flambeau.sin, (inputs(),))
+
+
+class SineAndCosine(Function):
+    """Its backward pass is given ``None`` for gradients that are undefined, and may forget that both can be."""
+
+    forgets = False
+
+    @staticmethod
+    def forward(ctx: Any, x: flambeau.Tensor) -> tuple[flambeau.Tensor, flambeau.Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x)
+        return x.sin(), x.cos()
+
+    @staticmethod
+    def backward(ctx: Any, of_sine: flambeau.Tensor | None, of_cosine: flambeau.Tensor | None) -> Any:
+        (x,) = ctx.saved_tensors
+        found = flambeau.ones_like(x) if ctx.function.forgets and of_sine is None and of_cosine is None else None
+        if of_sine is not None:
+            found = of_sine * x.cos()
+        if of_cosine is not None:
+            part = -of_cosine * x.sin()
+            found = part if found is None else found + part
+        return found
+
+
+def test_undefined_gradients_count_as_zeros() -> None:
+    assert gradcheck(SineAndCosine.apply, (inputs(3),)) and gradgradcheck(SineAndCosine.apply, (inputs(3),))
+    both = type("SineAndCosine", (SineAndCosine,), {"forgets": True})
+    with pytest.raises(GradcheckError, match="undefined or zero when the gradient of all outputs is undefined .* that of input 0"):
+        gradcheck(both.apply, (inputs(3),))
+    assert gradcheck(both.apply, (inputs(3),), check_undefined_grad=False)
+
+    class Careless(Cube):
+        @staticmethod
+        def forward(ctx: Any, x: flambeau.Tensor) -> flambeau.Tensor:
+            ctx.set_materialize_grads(False)
+            return Cube.forward(ctx, x)
+
+    with pytest.raises(GradcheckError, match="fails where the gradient of all outputs is undefined"):
+        gradcheck(Careless.apply, (inputs(3),))
+    assert gradcheck(Cube.apply, (inputs(3),))

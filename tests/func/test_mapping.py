@@ -276,3 +276,19 @@ def test_histories_of_what_is_the_same_for_all_stay_where_they_belong() -> None:
     nested = func.vmap(lambda y: func.vmap(func.grad(lambda w, x: loss(w, x) * y), in_dims=(None, 0))(w, x))(x[:, 0])
     assert not nested.requires_grad
     same(nested, found * x[:, 0].reshape(3, 1, 1), rtol=1e-4)
+
+
+def test_samples_can_be_looked_at() -> None:
+    seen = []
+
+    def inner(x: flambeau.Tensor, y: flambeau.Tensor) -> flambeau.Tensor:
+        z = x * 2 + y
+        seen.extend([func.debug_unwrap(z), func.debug_unwrap(z, recurse=False), func.debug_unwrap(y), func.debug_unwrap(c)])
+        return z.sum()
+
+    c = flambeau.ones(2)
+    a, b = flambeau.arange(12.0).reshape(2, 3, 2), flambeau.arange(4.0).reshape(2, 2)
+    func.vmap(func.vmap(inner, in_dims=(0, None)))(a, b)
+    assert flambeau.equal(seen[0], a * 2 + b[:, None]) and flambeau.equal(seen[2], b) and seen[3] is c
+    assert seen[1].shape == (3, 2)
+    assert func.debug_unwrap(c) is c

@@ -394,3 +394,29 @@ def test_joining_along_a_dense_dimension() -> None:
     for dim in (1, -1):
         joined = torch.cat((x, x * 2), dim)
         assert joined.is_sparse and joined.to_dense().tolist() == [[1, 2, 2, 4], [0, 0, 0, 0], [3, 4, 6, 8]]
+
+
+def test_products_as_methods() -> None:
+    a, b = torch.tensor([[0.0, 2.0], [3.0, 0.0]]), torch.tensor([[1.0, 4.0], [0.5, 2.0]])
+    assert torch.equal(a.to_sparse().smm(b).to_dense(), a @ b)
+    assert torch.equal(a.to_sparse().sspaddmm(a.to_sparse(), b, beta=2).to_dense(), 2 * a + a @ b)
+    for call in (lambda: a.smm(b), lambda: torch.smm(a, b), lambda: a.sspaddmm(a.to_sparse(), b)):
+        with pytest.raises(RuntimeError, match="can only be called on sparse tensors|got Strided"):
+            call()
+
+
+def test_resizing() -> None:
+    x = torch.sparse_coo_tensor([[0, 2]], [[1.0, 2.0], [3.0, 4.0]], (3, 2)).coalesce()
+    assert x.sparse_resize_((4, 3), 1, 1) is x
+    assert x.shape == (4, 3) and x.is_coalesced() and x.to_dense().tolist() == [[1, 2, 0], [0, 0, 0], [3, 4, 0], [0, 0, 0]]
+    for size, dims, message in (
+        ((4, 2), (1, 1), "cannot shrink"),
+        ((4, 3), (2, 0), "keeps its 1 sparse and 1 dense"),
+        ((4,), (1, 1), "len.size. = 1"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            x.sparse_resize_(size, *dims)
+    assert x.sparse_resize_and_clear_((2, 5), 2, 0).to_dense().tolist() == [[0] * 5] * 2 and x._nnz() == 0 and x.sparse_dim() == 2
+    assert x.sparse_resize_((7, 2, 3), 1, 2).shape == (7, 2, 3) and x.dense_dim() == 2
+    with pytest.raises(RuntimeError, match="got Strided"):
+        torch.ones(2).sparse_resize_((2,), 1, 0)

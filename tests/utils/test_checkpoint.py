@@ -9,6 +9,8 @@ import flambeau
 from flambeau import nn
 from flambeau.utils.checkpoint import (
     CheckpointError,
+    CheckpointFunction,
+    check_backward_validity,
     checkpoint,
     checkpoint_sequential,
     detach_variable,
@@ -188,3 +190,12 @@ def test_checkpoints_within_checkpoints() -> None:
     plain = flambeau.full((3,), 0.5, requires_grad=True)
     (plain.cos().sin().exp() * plain).sum().backward()
     assert flambeau.equal(x.grad, plain.grad) and calls == ["outer", "inner", "outer", "inner", "inner"]
+
+
+def test_the_function_that_others_build_on() -> None:
+    x, expected = flambeau.tensor(0.3, requires_grad=True), flambeau.tensor(0.3, requires_grad=True)
+    CheckpointFunction.apply(lambda x: x.sin().exp(), True, x).backward()
+    expected.sin().exp().backward()
+    assert x.grad == expected.grad
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        check_backward_validity([flambeau.ones(2), 3])

@@ -133,3 +133,8 @@ def test_gradients_of_a_convolution_by_name():
     assert torch.equal(dx, expected[0]) and torch.equal(dw, expected[1]) and torch.allclose(db, g.sum((0, 2, 3)))
     dx, dw, db = aten.convolution_backward(g, x, w, *arguments, [False, True, False])
     assert dx is None and db is None and torch.equal(dw, expected[1])
+
+
+def test_before_anything_is_counted_there_is_nothing():
+    counter = FlopCounterMode(display=False)
+    assert counter.get_total_flops() == 0 and counter.get_flop_counts() == {"Global": {}}

@@ -7,8 +7,10 @@ classes of ``metadata.py``, and of the others what ``torch.load(weights_only=Tru
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,7 +22,11 @@ from flambeau._serialization.names import safe_globals
 from flambeau._serialization.pickling import dump
 from flambeau._serialization.unpickling import load_weights
 from flambeau.distributed.checkpoint import metadata as data
-from flambeau.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+from flambeau.distributed.checkpoint.default_planner import part
+from flambeau.distributed.checkpoint.metadata import Metadata, MetadataIndex, StorageMeta, TensorStorageMetadata
+from flambeau.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, SavePlan, SavePlanner, WriteItem
+from flambeau.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
+from flambeau.futures import Future
 
 __all__ = ["FileSystemReader", "FileSystemWriter"]
 
@@ -41,7 +47,7 @@ class _StorageInfo:
         return {name: value for name, value in self.__dict__.items() if value is not None}
 
 
-class FileSystemWriter:
+class FileSystemWriter(StorageWriter):
     """Writes checkpoints into a folder.
 
     Args:
@@ -59,8 +65,59 @@ class FileSystemWriter:
         wanted = [name for name, value in others.items() if value]
         if wanted:
             raise NotImplementedError(f"FileSystemWriter does not support {', '.join(wanted)}")
-        self.path = Path(path)
+        self.path, self.save_id = Path(path), str(uuid.uuid4())
         self.single_file_per_rank, self.sync_files, self.overwrite = single_file_per_rank, sync_files, overwrite
+
+    @property
+    def checkpoint_id(self) -> str | os.PathLike:
+        """The folder."""
+        return self.path
+
+    def reset(self, checkpoint_id: str | os.PathLike | None = None) -> None:
+        """Begin a checkpoint, in this folder or in the one before."""
+        if checkpoint_id is not None:
+            self.path = Path(checkpoint_id)
+        self.save_id = str(uuid.uuid4())
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Nothing has to be known before there is a plan."""
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike) -> bool:
+        """Whether the name is one of a folder that is there, or can be made where one is."""
+        path = Path(checkpoint_id)
+        return "://" not in str(checkpoint_id) and any(each.exists() and os.access(each, os.W_OK) for each in (path, *path.parents))
+
+    def storage_meta(self) -> StorageMeta:
+        """The folder, and what names this call."""
+        return StorageMeta(checkpoint_id=str(self.path), save_id=self.save_id)
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        """The plan as it is."""
+        return plan
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        """The plans, each with its number, of which file names are made; the folder is ready then.
+
+        Raises:
+            RuntimeError: there is a checkpoint, and ``overwrite`` is off
+        """
+        self.prepare()
+        return [dataclasses.replace(plan, storage_data=number) for number, plan in enumerate(plans)]
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """Write this process's pieces, before it returns."""
+        written: Future[list[WriteResult]] = Future()
+        written.set_result(
+            self.write(plan.storage_data, ((item.index, self.content(item, planner.resolve_data(item))) for item in plan.items))
+        )
+        return written
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        """Write the list of what there is, with where it lies."""
+        metadata.storage_data = {each.index: each.storage_data for theirs in results for each in theirs}
+        metadata.storage_meta = self.storage_meta()
+        self.write_listing(metadata)
 
     def prepare(self) -> None:
         """Make the folder, and take away the list of what another checkpoint had there: whoever is interrupted leaves none.
@@ -75,17 +132,17 @@ class FileSystemWriter:
                 raise RuntimeError(f"there is a checkpoint at {self.path}, and overwrite=False")
             listing.unlink()
 
-    def content(self, value: Any) -> Any:
-        """What is written of a tensor or another value: as ``torch.save`` writes it."""
-        if isinstance(value, flambeau.Tensor):
-            value = value.detach().clone(memory_format=flambeau.contiguous_format)
+    def content(self, item: WriteItem, data: Any) -> Any:
+        """What is written of an item: a tensor as ``torch.save`` writes it, bytes as they are."""
+        if not isinstance(data, flambeau.Tensor):
+            return data.getbuffer()
         stream = BytesIO()
-        flambeau.save(value, stream)
-        return stream.getvalue()
+        flambeau.save(data.detach().clone(memory_format=flambeau.contiguous_format), stream)
+        return stream.getbuffer()
 
-    def write(self, rank: int, items: Iterable[tuple[MetadataIndex, bytes]]) -> dict[MetadataIndex, _StorageInfo]:
+    def write(self, rank: int, items: Iterable[tuple[MetadataIndex, Any]]) -> list[WriteResult]:
         """Write this process's pieces; where each lies."""
-        found: dict[MetadataIndex, _StorageInfo] = {}
+        found: list[WriteResult] = []
         stream: Any = None
         try:
             for number, (index, content) in enumerate(items):
@@ -94,7 +151,7 @@ class FileSystemWriter:
                     stream = None
                     name = f"__{rank}_{0 if self.single_file_per_rank else number}{SUFFIX}"
                     stream = open(self.path / name, "wb")  # noqa: SIM115
-                found[index] = _StorageInfo(name, stream.tell(), len(content))
+                found.append(WriteResult(index, len(content), _StorageInfo(name, stream.tell(), len(content))))
                 stream.write(content)
         finally:
             self._finish(stream)
@@ -107,8 +164,8 @@ class FileSystemWriter:
                 os.fsync(stream.fileno())
             stream.close()
 
-    def finish(self, listing: Metadata) -> None:
-        """Write the list of what there is."""
+    def write_listing(self, listing: Metadata) -> None:
+        """Write a list."""
         temporary = self.path / f"{METADATA}.tmp"
         with open(temporary, "wb") as stream:
             dump(listing, stream, pickle, 4, _no_storages)
@@ -120,7 +177,7 @@ def _no_storages(reference: Any) -> tuple:
     raise pickle.PicklingError("the list of a checkpoint holds no tensors")
 
 
-class FileSystemReader:
+class FileSystemReader(StorageReader):
     """Reads checkpoints from a folder; see above for what it does not do.
 
     Args:
@@ -132,6 +189,12 @@ class FileSystemReader:
         if wanted:
             raise NotImplementedError(f"FileSystemReader does not support {', '.join(wanted)}")
         self.path = Path(path)
+        self.metadata: Metadata | None = None
+
+    def reset(self, checkpoint_id: str | os.PathLike | None = None) -> None:
+        """Read in this folder, or in the one before."""
+        if checkpoint_id is not None:
+            self.path = Path(checkpoint_id)
 
     @property
     def checkpoint_id(self) -> str | os.PathLike:
@@ -143,7 +206,61 @@ class FileSystemReader:
         """Whether a checkpoint is there."""
         return (Path(checkpoint_id) / METADATA).is_file()
 
-    def read_metadata(self) -> Metadata:
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Take the list."""
+        self.metadata = metadata
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        """The plan as it is."""
+        return plan
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        """The plans as they are."""
+        return plans
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """Read each item, before it returns.
+
+        Raises:
+            ValueError: a file does not hold what the list says
+        """
+        for item in plan.items:
+            info = self._place(item.storage_index)
+            if item.type is LoadItemType.BYTE_IO:
+                planner.load_bytes(item, BytesIO(self.read_bytes(info)))
+                continue
+            saved = part(self._piece(item.storage_index, info), item.storage_offsets, item.lengths)
+            target = planner.resolve_tensor(item).detach()
+            if target.shape != saved.shape:
+                raise ValueError(
+                    f"a piece of {item.dest_index.fqn!r} of size {list(saved.shape)} cannot be copied to what resolve_tensor gave, of size "
+                    f"{list(target.shape)}"
+                )
+            with flambeau.no_grad():
+                target.copy_(saved)
+            planner.commit_tensor(item, target)
+            flambeau.flush()
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def _place(self, index: MetadataIndex) -> Any:
+        assert self.metadata is not None
+        info = self.metadata.storage_data.get(index)
+        if info is None:
+            raise ValueError(f"the checkpoint does not say where the piece of {index.fqn!r} at {list(index.offset or ())} lies")
+        return info
+
+    def _piece(self, index: MetadataIndex, info: Any) -> flambeau.Tensor:
+        assert self.metadata is not None
+        entry: Any = self.metadata.state_dict_metadata[index.fqn]
+        sizes = [chunk.sizes for chunk in entry.chunks if chunk.offsets == index.offset]
+        saved = self.read(info)
+        if not isinstance(saved, flambeau.Tensor) or tuple(saved.shape) not in map(tuple, sizes):
+            raise ValueError(f"the piece of {index.fqn!r} at {list(index.offset or ())} is not what the checkpoint's list says")
+        return saved.detach()
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """The list of what there is.
 
         Raises:
@@ -159,8 +276,12 @@ class FileSystemReader:
             listing = load_weights(stream, _no_persistent)
         return _checked(listing)
 
-    def read(self, info: _StorageInfo) -> Any:
-        """A piece, or another value.
+    def read(self, info: Any) -> Any:
+        """A piece, or another value; see ``read_bytes``."""
+        return flambeau.load(BytesIO(self.read_bytes(info)), weights_only=True)
+
+    def read_bytes(self, info: _StorageInfo) -> bytes:
+        """What a file has of a piece, or of another value.
 
         Raises:
             ValueError: its file is not in the folder, or is too short
@@ -180,7 +301,7 @@ class FileSystemReader:
             )
         with open(path, "rb") as stream:
             stream.seek(info.offset)
-            return flambeau.load(BytesIO(stream.read(info.length)), weights_only=True)
+            return stream.read(info.length)
 
 
 def _no_persistent(identity: Any) -> Any:

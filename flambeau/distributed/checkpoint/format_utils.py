@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 import flambeau
-from flambeau.distributed.checkpoint.default_planner import put
+from flambeau.distributed.checkpoint.default_planner import DefaultLoadPlanner, put
 from flambeau.distributed.checkpoint.filesystem import FileSystemReader
-from flambeau.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
-from flambeau.distributed.checkpoint.state_dict_loader import fill
-from flambeau.distributed.checkpoint.state_dict_saver import save
+from flambeau.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from flambeau.distributed.checkpoint.state_dict_loader import read_into
+from flambeau.distributed.checkpoint.state_dict_saver import Processes, save
 
 __all__ = ["dcp_to_torch_save", "torch_save_to_dcp"]
 
@@ -18,7 +18,7 @@ __all__ = ["dcp_to_torch_save", "torch_save_to_dcp"]
 def whole_state(reader: FileSystemReader) -> dict[str, Any]:
     """All that a checkpoint holds, with whole tensors."""
     listing: Metadata = reader.read_metadata()
-    state: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     paths = listing.planner_data if isinstance(listing.planner_data, dict) else {}
     for name, entry in listing.state_dict_metadata.items():
         if isinstance(entry, TensorStorageMetadata):
@@ -27,10 +27,12 @@ def whole_state(reader: FileSystemReader) -> dict[str, Any]:
                 raise ValueError(
                     f"the checkpoint's list says that {name!r} has {entry.size.numel()} elements, for which its pieces are too small"
                 )
-            value: Any = flambeau.empty(entry.size, dtype=entry.properties.dtype)
-            fill(name, value, listing, reader)
+            found[name] = flambeau.empty(entry.size, dtype=entry.properties.dtype)
         else:
-            value = reader.read(listing.storage_data[MetadataIndex(name)])
+            found[name] = None
+    read_into(found, reader, DefaultLoadPlanner(flatten_state_dict=False), Processes(None, no_dist=True))
+    state: dict[str, Any] = {}
+    for name, value in found.items():
         path = paths.get(name)
         put(state, path if _is_path(path) else (name,), value)
     return state

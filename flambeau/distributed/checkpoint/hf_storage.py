@@ -25,6 +25,8 @@ from flambeau.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
+from flambeau.distributed.checkpoint.planner import WriteItem
+from flambeau.distributed.checkpoint.storage import WriteResult
 
 __all__ = ["HuggingFaceStorageReader", "HuggingFaceStorageWriter"]
 
@@ -162,28 +164,29 @@ class HuggingFaceStorageWriter(FileSystemWriter):
         for each in self.path.glob("*" + SUFFIX):
             each.unlink()
 
-    def content(self, value: Any) -> Any:
+    def content(self, item: WriteItem, data: Any) -> Any:
         """A copy of a tensor.
 
         Raises:
             ValueError: the value is no tensor
         """
-        if not isinstance(value, Tensor):
-            raise ValueError(f"safetensors files hold tensors alone, not a {type(value).__name__}")
-        return value.detach().clone(memory_format=flambeau.contiguous_format)
+        if not isinstance(data, Tensor):
+            raise ValueError(f"safetensors files hold tensors alone, and {item.index.fqn!r} is none")
+        return data.detach().clone(memory_format=flambeau.contiguous_format)
 
-    def write(self, rank: int, items: Iterable[tuple[MetadataIndex, Any]]) -> dict[MetadataIndex, Any]:
+    def write(self, rank: int, items: Iterable[tuple[MetadataIndex, Any]]) -> list[WriteResult]:
         """Write this process's pieces; the file and the bytes of each."""
         numbers = self.fqn_to_index_mapping or {}
         files: dict[int, dict[str, Tensor]] = {}
         offsets: dict[str, Any] = {}
-        found = {}
+        found = []
         for index, tensor in items:
             number = numbers.get(index.fqn, 1)
             files.setdefault(number, {})[index.fqn] = tensor
             offsets[index.fqn] = {"saved_offsets": list(index.offset or ())}
             name = _file_name(number, max(numbers.values(), default=1), rank if self.save_distributed else None)
-            found[index] = (name, tensor.numel() * tensor.element_size())
+            nbytes = tensor.numel() * tensor.element_size()
+            found.append(WriteResult(index, nbytes, (name, nbytes)))
         for number, tensors in files.items():
             notes = (
                 {"DCP_VERSION": "1.0", "DCP_SHARDING_INFO": json.dumps({name: offsets[name] for name in tensors})}
@@ -194,7 +197,7 @@ class HuggingFaceStorageWriter(FileSystemWriter):
             write_file(self.path / name, tensors, notes, self.sync_files)
         return found
 
-    def finish(self, listing: Metadata) -> None:
+    def write_listing(self, listing: Metadata) -> None:
         """Join the pieces, or write which file has which tensor; files of pieces say themselves what they have."""
         if self.save_distributed and self.enable_consolidation:
             consolidate(self.path, self.path.parent, self.fqn_to_index_mapping or dict.fromkeys(listing.state_dict_metadata, 1))
@@ -219,7 +222,7 @@ class HuggingFaceStorageReader(FileSystemReader):
         """Whether there are files of tensors."""
         return any(Path(checkpoint_id).glob("*" + SUFFIX))
 
-    def read_metadata(self) -> Metadata:
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """What tensors there are, and where their pieces lie.
 
         Raises:
@@ -241,7 +244,7 @@ class HuggingFaceStorageReader(FileSystemReader):
                 storage[MetadataIndex(name, offset)] = place
         return Metadata(found, None, storage, StorageMeta())
 
-    def read(self, info: _Place) -> Tensor:
+    def read(self, info: Any) -> Tensor:
         """A piece."""
         with open(info.path, "rb") as stream:
             stream.seek(info.start)

@@ -4,99 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
+from io import BytesIO
 from typing import Any
 
+import flambeau
 from flambeau import Tensor, distributed
-from flambeau._tensor.size import Size
 from flambeau.distributed.checkpoint.api import CheckpointException
-from flambeau.distributed.checkpoint.default_planner import DefaultSavePlanner, flattened
+from flambeau.distributed.checkpoint.default_planner import DefaultSavePlanner
 from flambeau.distributed.checkpoint.filesystem import FileSystemWriter
-from flambeau.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-)
+from flambeau.distributed.checkpoint.metadata import Metadata, MetadataIndex
+from flambeau.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
 from flambeau.distributed.checkpoint.stateful import Stateful
-from flambeau.distributed.tensor.dtensor import DTensor, local_of
-from flambeau.distributed.tensor.spec import local_shape_and_offset
+from flambeau.distributed.checkpoint.storage import StorageWriter
 
 __all__ = ["async_save", "save", "save_state_dict"]
-
-
-class _Item:
-    """What a process could write: a piece, or another value."""
-
-    def __init__(self, index: MetadataIndex, value: Any, size: Size | None, chunk: ChunkStorageMetadata | None) -> None:
-        self.index, self.value, self.size, self.chunk = index, value, size, chunk
-
-    @property
-    def nbytes(self) -> int:
-        return self.value.numel() * self.value.element_size() if isinstance(self.value, Tensor) else 0
-
-    def told(self) -> tuple:
-        """What the other processes have to know."""
-        return self.index, self.size, self.chunk, TensorProperties(self.value.dtype) if self.chunk is not None else None, self.nbytes
-
-
-def _items(values: dict[str, Any], rank: int) -> list[_Item]:
-    """What this process has: of values that are no tensors only the first process has any."""
-    found = []
-    for name, value in values.items():
-        if isinstance(value, DTensor):
-            sizes, offsets = local_shape_and_offset(value.shape, value.device_mesh, value.placements)
-            if any(each.is_partial() for each in value.placements):
-                raise ValueError(
-                    f"{name!r} lies as {value.placements}, of which no process has an element: redistribute() it before it is saved"
-                )
-            if value.device_mesh.get_coordinate() is not None and 0 not in sizes:
-                chunk = ChunkStorageMetadata(Size(offsets), Size(sizes))
-                found.append(_Item(MetadataIndex(name, chunk.offsets), local_of(value).detach(), value.shape, chunk))
-        elif isinstance(value, Tensor):
-            chunk = ChunkStorageMetadata(Size([0] * value.dim()), value.shape)
-            found.append(_Item(MetadataIndex(name, chunk.offsets, 0), value.detach(), value.shape, chunk))
-        elif rank == 0:
-            found.append(_Item(MetadataIndex(name), value, None, None))
-    return found
-
-
-def _owners(told: list[list[tuple]], to_lowest: bool) -> dict[MetadataIndex, int]:
-    """Which process writes each piece: of those that have it the one that has least to write so far."""
-    holders: dict[MetadataIndex, list[int]] = {}
-    nbytes: dict[MetadataIndex, int] = {}
-    for rank, items in enumerate(told):
-        for index, _, _, _, size in items:
-            holders.setdefault(index, []).append(rank)
-            nbytes[index] = size
-    load = [0] * len(told)
-    owners = {}
-    for index, ranks in sorted(holders.items(), key=lambda each: len(each[1])):  # what only one has comes first
-        owners[index] = ranks[0] if to_lowest else min(ranks, key=load.__getitem__)
-        load[owners[index]] += nbytes[index]
-    return owners
-
-
-def _listed(told: list[list[tuple]], paths: dict[str, tuple], place: Any) -> Metadata:
-    """The list of the checkpoint, without where the pieces lie."""
-    found: dict[str, Any] = {}
-    for items in told:
-        for index, size, chunk, properties, _ in items:
-            if chunk is None:
-                found[index.fqn] = BytesStorageMetadata()
-                continue
-            known = found.setdefault(index.fqn, TensorStorageMetadata(properties, size, []))
-            if known.size != size:
-                raise ValueError(f"the processes save {index.fqn!r} with different shapes: {list(known.size)} and {list(size)}")
-            if chunk not in known.chunks:
-                known.chunks.append(chunk)
-    return Metadata(found, paths, {}, StorageMeta(checkpoint_id=str(place), save_id=str(uuid.uuid4())), "1.0.0")
 
 
 class Processes:
@@ -150,52 +74,55 @@ def contents_of(state_dict: dict[str, Any]) -> dict[str, Any]:
     return {key: value.state_dict() if isinstance(value, Stateful) else value for key, value in state_dict.items()}
 
 
-def _writer(checkpoint_id: Any, storage_writer: Any) -> FileSystemWriter:
+def _writer(checkpoint_id: Any, storage_writer: Any) -> StorageWriter:
     if storage_writer is None:
         if checkpoint_id is None:
             raise RuntimeError("save() is told where by checkpoint_id=… or storage_writer=FileSystemWriter(…)")
-        return FileSystemWriter(checkpoint_id)
-    if not isinstance(storage_writer, FileSystemWriter):
-        raise TypeError(f"storage_writer is a FileSystemWriter, not a {type(storage_writer).__name__}")
-    if checkpoint_id is not None:
-        storage_writer.path = type(storage_writer.path)(checkpoint_id)
+        storage_writer = FileSystemWriter(checkpoint_id)
+    if not isinstance(storage_writer, StorageWriter):
+        raise TypeError(f"storage_writer is a StorageWriter, such as FileSystemWriter, not a {type(storage_writer).__name__}")
+    storage_writer.reset(checkpoint_id)
     return storage_writer
 
 
 def _planned(
-    state_dict: dict[str, Any], writer: FileSystemWriter, planner: DefaultSavePlanner | None, processes: Processes
-) -> tuple[list[_Item], Metadata]:
-    """What this process writes, and the list; the folder is ready then."""
-    planner = planner or DefaultSavePlanner()
-    made: list[_Item] = []
+    state_dict: dict[str, Any], writer: StorageWriter, planner: SavePlanner, processes: Processes
+) -> tuple[SavePlan, Metadata | None]:
+    """What this process writes, and in the first process the list; the storage is ready then."""
 
-    def plan() -> tuple[list[tuple], dict[str, tuple]]:
-        values, paths = flattened(contents_of(state_dict), planner.flatten_state_dict)
-        made.extend(_items(values, processes.rank))
-        return [each.told() for each in made], paths
+    def plan() -> SavePlan:
+        planner.set_up_planner(state_dict=contents_of(state_dict), storage_meta=writer.storage_meta(), is_coordinator=processes.rank == 0)
+        writer.set_up_storage_writer(processes.rank == 0)
+        return writer.prepare_local_plan(planner.create_local_plan())
 
-    told = processes.all_do("planning the checkpoint", plan)
-    owners = _owners([items for items, _ in told], planner.dedup_save_to_lowest_rank)
-    paths: dict[str, tuple] = {}
-    for _, theirs in reversed(told):
-        paths.update(theirs)
-    listing = _listed([items for items, _ in told], paths, writer.path)
-    # Only now: a state that cannot be saved leaves the checkpoint that is there.
-    processes.all_do("preparing the checkpoint's folder", lambda: writer.prepare() if processes.rank == 0 else None)
-    return [each for each in made if owners[each.index] == processes.rank], listing
+    plans = processes.all_do("planning the checkpoint", plan)
+    listing: Metadata | None = None
+
+    def share_out() -> list[SavePlan] | None:
+        nonlocal listing
+        if processes.rank != 0:
+            return None
+        ours, listing = planner.create_global_plan(plans)
+        return writer.prepare_global_plan(ours)  # only now: a state that cannot be saved leaves the checkpoint that is there
+
+    shares = processes.all_do("preparing the checkpoint", share_out)[0]
+    return planner.finish_plan(shares[processes.rank]), listing
 
 
-def _written(writer: FileSystemWriter, contents: Iterable[tuple[MetadataIndex, Any]], listing: Metadata, processes: Processes) -> Metadata:
-    places = processes.all_do("writing the checkpoint", lambda: writer.write(processes.rank, contents))
-    for theirs in places:
-        listing.storage_data.update(theirs)
-    processes.all_do("finishing the checkpoint", lambda: writer.finish(listing) if processes.rank == 0 else None)
-    return listing
+def _written(plan: SavePlan, planner: SavePlanner, writer: StorageWriter, listing: Metadata | None, processes: Processes) -> Metadata:
+    results = processes.all_do("writing the checkpoint", lambda: writer.write_data(plan, planner).wait())
+
+    def finish() -> Metadata | None:
+        if listing is not None:
+            writer.finish(listing, results)
+        return listing
+
+    return processes.all_do("finishing the checkpoint", finish)[0]
 
 
 def save(
-    state_dict: dict[str, Any], *, checkpoint_id: str | os.PathLike | None = None, storage_writer: FileSystemWriter | None = None,
-    planner: DefaultSavePlanner | None = None, process_group: Any = None, no_dist: bool = False, use_collectives: bool = True,
+    state_dict: dict[str, Any], *, checkpoint_id: str | os.PathLike | None = None, storage_writer: StorageWriter | None = None,
+    planner: SavePlanner | None = None, process_group: Any = None, no_dist: bool = False, use_collectives: bool = True,
 ) -> Metadata:  # fmt: skip
     """Save nested dictionaries of tensors, distributed tensors and other values. All processes call it.
 
@@ -205,7 +132,7 @@ def save(
     Args:
         checkpoint_id: the folder
         storage_writer: or what writes there
-        planner: settings
+        planner: what decides what is saved; ``DefaultSavePlanner()`` if left out
         process_group: the processes; all, by default
         no_dist: whether this process saves alone
 
@@ -223,9 +150,9 @@ def save(
         {'weight': tensor([1., 1.]), 'epoch': 3}
     """
     processes = Processes(process_group, no_dist)
-    writer = _writer(checkpoint_id, storage_writer)
-    items, listing = _planned(state_dict, writer, planner, processes)
-    return _written(writer, ((each.index, writer.content(each.value)) for each in items), listing, processes)
+    writer, planner = _writer(checkpoint_id, storage_writer), planner or DefaultSavePlanner()
+    plan, listing = _planned(state_dict, writer, planner, processes)
+    return _written(plan, planner, writer, listing, processes)
 
 
 class _Background:
@@ -268,9 +195,24 @@ class _Background:
 _BACKGROUND = _Background()
 
 
+class _Copied(DefaultSavePlanner):
+    """Gives copies of what another planner has given."""
+
+    def __init__(self, plan: SavePlan, planner: SavePlanner) -> None:
+        self._data: dict[MetadataIndex, Tensor | BytesIO] = {}
+        for item in plan.items:
+            data = planner.resolve_data(item)
+            copied = data.detach().clone(memory_format=flambeau.contiguous_format) if isinstance(data, Tensor) else BytesIO(data.getvalue())
+            self._data[item.index] = copied
+        flambeau.flush()
+
+    def resolve_data(self, write_item: WriteItem) -> Tensor | BytesIO:
+        return self._data.pop(write_item.index)
+
+
 def async_save(
-    state_dict: dict[str, Any], *, checkpoint_id: str | os.PathLike | None = None, storage_writer: FileSystemWriter | None = None,
-    planner: DefaultSavePlanner | None = None, process_group: Any = None, no_dist: bool = False, **others: Any,
+    state_dict: dict[str, Any], *, checkpoint_id: str | os.PathLike | None = None, storage_writer: StorageWriter | None = None,
+    planner: SavePlanner | None = None, process_group: Any = None, no_dist: bool = False, **others: Any,
 ) -> Future:  # fmt: skip
     """``save``, in a thread: the state is copied at once, and may change while it is written. Several calls write one after the other.
 
@@ -281,17 +223,17 @@ def async_save(
     if wanted:
         raise NotImplementedError(f"async_save does not support {', '.join(wanted)}")
     processes = Processes(process_group, no_dist)
-    writer = _writer(checkpoint_id, storage_writer)
-    items, listing = _planned(state_dict, writer, planner, processes)
-    contents = [(each.index, writer.content(each.value)) for each in items]
+    writer, planner = _writer(checkpoint_id, storage_writer), planner or DefaultSavePlanner()
+    plan, listing = _planned(state_dict, writer, planner, processes)
+    copied = _Copied(plan, planner)
     if not processes.alone:
         processes.group = _BACKGROUND.group(process_group)
-    return _BACKGROUND.start(lambda: _written(writer, contents, listing, processes))
+    return _BACKGROUND.start(lambda: _written(plan, copied, writer, listing, processes))
 
 
 def save_state_dict(
-    state_dict: dict[str, Any], storage_writer: FileSystemWriter, process_group: Any = None, coordinator_rank: int = 0, no_dist: bool = False,
-    planner: DefaultSavePlanner | None = None,
+    state_dict: dict[str, Any], storage_writer: StorageWriter, process_group: Any = None, coordinator_rank: int = 0, no_dist: bool = False,
+    planner: SavePlanner | None = None,
 ) -> Metadata:  # fmt: skip
     """The old name of ``save``."""
     warnings.warn("'save_state_dict' is deprecated: use save()", FutureWarning, stacklevel=2)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import flambeau
@@ -11,6 +14,7 @@ from flambeau.distributed.fsdp.unit import Gathered, Unit
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.utils._pytree import tree_flatten, tree_map
+from flambeau.utils.checkpoint import SURROUNDINGS
 
 __all__ = ["Entry", "State", "own_parameters"]
 
@@ -70,6 +74,17 @@ class Entry:
                 module._parameters.pop(name, None)
 
 
+_STATES: weakref.WeakSet[State] = weakref.WeakSet()
+
+
+def _under_way() -> list[Callable[[], AbstractContextManager]]:
+    """For a checkpoint within the forward of sharded modules, whose parameters have to be whole when it computes anew."""
+    return [partial(state.whole_again, state.gathered) for state in _STATES if state.gathered is not None]
+
+
+SURROUNDINGS.append(_under_way)
+
+
 class State:
     """What a sharded module knows.
 
@@ -98,13 +113,31 @@ class State:
         self.is_root: bool | None = None
         self.explicit = False
         self.gathered: Gathered | None = None
+        _STATES.add(self)
 
     def unshard(self) -> None:
         """Let the modules have whole parameters."""
         if self.gathered is None and self.entries:
             whole, self.gathered = self.unit.unshard()
-            for entry, tensor in zip(self.entries, self.views(whole), strict=True):
-                entry.register(tensor)
+            self._register(whole)
+
+    def _register(self, whole: list[Tensor]) -> None:
+        for entry, tensor in zip(self.entries, self.views(whole), strict=True):
+            entry.register(tensor)
+
+    @contextmanager
+    def whole_again(self, gathered: Gathered) -> Iterator[None]:
+        """Let the modules have the whole parameters of a forward that is over."""
+        if self.gathered is not None:
+            yield
+            return
+        gathered.restore()
+        self.gathered = gathered
+        self._register(gathered.again())
+        try:
+            yield
+        finally:
+            self.register_pieces()
 
     def register_pieces(self) -> None:
         """Let the modules have the pieces again."""

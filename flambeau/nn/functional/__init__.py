@@ -161,6 +161,7 @@ from flambeau.nn.functional._sampling import (
     affine_grid,
     grid_sample,
 )
+from flambeau.nn.functional._scaled import ScalingType, SwizzleType, scaled_mm
 from flambeau.nn.functional._shuffle import (
     channel_shuffle,
     fold,
@@ -170,6 +171,8 @@ from flambeau.nn.functional._shuffle import (
 )
 
 __all__ = [
+    "ScalingType",
+    "SwizzleType",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -277,6 +280,7 @@ __all__ = [
     "rrelu",
     "rrelu_",
     "scaled_dot_product_attention",
+    "scaled_mm",
     "selu",
     "selu_",
     "sigmoid",

@@ -151,6 +151,26 @@ def embedding_bag(
     return sums.to(weight.dtype) if half else sums
 
 
+def counted_bags(
+    input: Tensor, weight: Tensor, offsets: Tensor, maxima: Tensor | None, include_last_offset: bool, padding_idx: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For ``embedding_bag`` of one row of indices: the bag of each, how many that count each bag has, and the index that each of the ``maxima`` is from."""
+    flat, bag, sizes = _bags(input, offsets, include_last_offset)
+    row = padding_row(padding_idx, weight.size(0))
+    counts = flat != row if row is not None else flambeau.ones_like(flat, dtype=flambeau.bool)
+    if row is not None:
+        sizes = flambeau.zeros_like(sizes).index_add(0, bag, counts.to(sizes.dtype))
+    if maxima is None:
+        return bag, sizes, sizes.new_empty(0)
+    with flambeau.no_grad():
+        is_largest = (weight[flat] == maxima[bag]) & counts.unsqueeze(1)
+        place = flambeau.where(is_largest, flambeau.arange(flat.size(0)).unsqueeze(1), flat.size(0))
+        first = flambeau.full_like(maxima, flat.size(0), dtype=flambeau.int64).scatter_reduce(
+            0, bag.unsqueeze(1).expand_as(place), place, "amin"
+        )
+        return bag, sizes, flambeau.cat([flat, flat.new_zeros(1)])[first]
+
+
 def _check_bags(input: Tensor, weight: Tensor, mode: str, per_sample_weights: Tensor | None, of_sums_only: bool) -> None:
     """Checks the arguments of ``embedding_bag``; ``of_sums_only`` says whether one asks for what maxima do not have."""
     if per_sample_weights is not None and input.size() != per_sample_weights.size():

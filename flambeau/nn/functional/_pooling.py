@@ -173,7 +173,8 @@ def avg_pool3d(
 def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
     """``output_size`` as a tuple; ``None`` stands for the input's size."""
     if input.dim() <= n:
-        raise ValueError(f"{name}: Input dimension should be at least {n + 1}, got shape {shape_text(input)}")
+        kind = ValueError if n > 1 and isinstance(output_size, (list, tuple)) else RuntimeError
+        raise kind(f"{name}: Input dimension should be at least {n + 1}, got shape {shape_text(input)}")
     if input.dim() > n + 2:
         raise RuntimeError(f"{name}: Expected {n + 1}D or {n + 2}D tensor, but got shape {shape_text(input)}")
     if output_size is None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import flambeau
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.hooks import RemovableHandle
+from flambeau.nn.modules import _conversion
 from flambeau.nn.modules._hooks import WrappedHook, add_hook
 from flambeau.nn.parameter import Parameter, is_lazy
 
@@ -214,7 +215,12 @@ class StateDict:
             )
         try:
             with flambeau.no_grad():
-                if not assign:
+                if _conversion.SWAPS and not is_lazy(target):
+                    made = target.module_load(source, assign=assign)
+                    if isinstance(target, Parameter) and not isinstance(made, Parameter):
+                        made = Parameter(made, target.requires_grad)
+                    flambeau.utils.swap_tensors(target, made.requires_grad_(target.requires_grad))
+                elif not assign:
                     target.copy_(source)
                 elif not isinstance(target, Parameter):
                     setattr(self, name, source)

@@ -126,7 +126,7 @@ def _reloads(folder, change=lambda listing: None):
     reader = FileSystemReader(folder)
     listing = reader.read_metadata()
     change(listing)
-    FileSystemWriter(folder).finish(listing)
+    FileSystemWriter(folder).write_listing(listing)
     checkpoint.load(_cleared(), checkpoint_id=folder)
 
 
@@ -223,7 +223,7 @@ def test_pieces_must_not_overlap_and_places_not_lie_within_values(tmp_path):
         )
     listing = checkpoint.save(_state(), checkpoint_id=tmp_path)
     listing.planner_data["view"] = ("scalar", "within")
-    FileSystemWriter(tmp_path).finish(listing)
+    FileSystemWriter(tmp_path).write_listing(listing)
     with pytest.raises(ValueError, match="what is at 'scalar' is a Tensor"):
         dcp_to_torch_save(tmp_path, tmp_path / "whole.pt")
 

@@ -144,6 +144,39 @@ def test_ways_of_training():
     run(_variants)
 
 
+class Within(nn.Module):
+    """A block that computes a part of itself anew, by its own parameters and by those of its layers."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.scale, self.layers = nn.Parameter(torch.linspace(0.5, 1.5, width)), nn.Sequential(nn.Linear(width, width), nn.Tanh())
+
+    def forward(self, x):
+        return checkpoint(lambda x: (self.layers(x) * self.scale).exp(), x, use_reentrant=False)
+
+
+def _within(rank):
+    torch.manual_seed(0)
+    plain, x = nn.Sequential(Within(5), nn.Sequential(Within(5), nn.Dropout(0.5)), nn.Linear(5, 2)), torch.randn(4, 5)
+    for reshard in (True, False):
+        for again in (False, True):
+            model = copy.deepcopy(plain)
+            for each in (model[0], model[1]):
+                fully_shard(each, reshard_after_forward=reshard)
+            fully_shard(model, reshard_after_forward=reshard)
+            for each, rows in ((plain, slice(None)), (model, slice(rank * 2, rank * 2 + 2))):
+                each.zero_grad()
+                each[1][1].eval()
+                run_it = (lambda x, each=each: checkpoint(each, x, use_reentrant=False)) if again else each
+                run_it(x[rows]).square().mean().backward()
+            same_gradients(model, plain)
+            assert all(isinstance(each, DTensor) for each in model.parameters())
+
+
+def test_checkpoints_within_a_sharded_module_see_whole_parameters():
+    run(_within)
+
+
 def _frozen(rank):
     torch.manual_seed(0)
     plain, indices = Model(), torch.randint(0, 11, (2, 5))

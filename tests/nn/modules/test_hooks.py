@@ -177,3 +177,19 @@ def test_regular_and_full_backward_hooks_do_not_mix():
         getattr(layer, first)(print)
         with pytest.raises(RuntimeError, match="Cannot use both regular backward hooks and full backward hooks"):
             getattr(layer, second)(print)
+
+
+def test_where_no_gradient_arrives_what_is_before_is_asked_for_zeros():
+    class Stops(flambeau.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None
+
+    layer, seen, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh()), [], flambeau.ones(1, 2, requires_grad=True)
+    layer[1].register_full_backward_hook(lambda module, inputs, outputs: seen.append((inputs[0].tolist(), outputs)))
+    Stops.apply(layer(x)).sum().backward()
+    assert seen == [([[0.0, 0.0]], (None,))] and x.grad.tolist() == [[0.0, 0.0]]

@@ -153,3 +153,32 @@ def test_batch_norm_reads_what_version_1_wrote():
     state._metadata[""]["version"] = 2
     with pytest.raises(RuntimeError, match=r'Missing key.*"num_batches_tracked"'):
         nn.BatchNorm1d(3).load_state_dict(state)
+
+
+def test_tensors_may_be_exchanged():
+    from flambeau import __future__ as ways
+
+    class Scaled(flambeau.Tensor):
+        """Loads three times what it is given."""
+
+        def module_load(self, other, assign=False):
+            return (other * 3).as_subclass(Scaled) if assign else super().module_load(other * 2)
+
+    first, second = net(), net()
+    second.linear.bias = nn.Parameter(flambeau.zeros(3).as_subclass(Scaled))
+    weight, mean = second.linear.weight, second.norm.running_mean
+    ways.set_swap_module_params_on_conversion(True)
+    try:
+        assert second.load_state_dict(first.state_dict()).missing_keys == []
+        assert second.linear.weight is weight and flambeau.equal(weight, first.linear.weight) and weight.requires_grad
+        assert type(weight) is nn.Parameter and second.norm.running_mean is mean and not mean.requires_grad
+        assert weight.data_ptr() != first.linear.weight.data_ptr()
+        assert flambeau.equal(second.linear.bias.detach(), first.linear.bias * 2)
+        second.load_state_dict(first.state_dict(), assign=True)
+        assert second.linear.weight is weight and weight.data_ptr() == first.linear.weight.data_ptr()
+    finally:
+        ways.set_swap_module_params_on_conversion(False)
+    other = flambeau.ones(2)
+    x = flambeau.zeros(2)
+    assert x.module_load(other).data_ptr() == x.data_ptr() and x.tolist() == [1, 1]
+    assert x.module_load(other, assign=True).data_ptr() == other.data_ptr()
