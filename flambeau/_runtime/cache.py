@@ -29,11 +29,13 @@ VERSION = 5
 
 _HEADER = struct.Struct("<8sQ32s")
 _MAGIC = b"FLAMBEAU"
-_ENTRY_SUFFIX, _TEMPORARY_SUFFIX = ".entry", ".tmp"
+_ENTRY_SUFFIX, _TEMPORARY_SUFFIX, _CLAIM_SUFFIX = ".entry", ".tmp", ".claim"
 _TRIMMED = "trimmed"  # a file that was touched when the cache was last looked through, which takes a process long that only adds an entry
 _TRIMS_PER_FILLING = 16
 """A process looks through the cache, which takes 10 µs an entry, when it has added this part of what the cache may hold."""
 _SECONDS_BETWEEN_TOUCHES = 3600
+_SECONDS_OF_A_CLAIM = 3
+"""What a process has said to be making is waited for no longer: the process may have died."""
 
 _added: int | None = None
 """Bytes since this process looked through the cache; ``None`` before it has added anything."""
@@ -73,10 +75,38 @@ def put(kind: str, key: str, content: bytes) -> None:
     except OSError:
         return
     limit = environment.whole_number("FLAMBEAU_CACHE_MB", least=0, default=512) << 20
-    is_due = _is_old(directory / _TRIMMED) if _added is None else _added > limit // _TRIMS_PER_FILLING
+    is_due = _is_old(directory / _TRIMMED, _SECONDS_BETWEEN_TOUCHES) if _added is None else _added > limit // _TRIMS_PER_FILLING
     _added = len(content) if is_due or _added is None else _added + len(content)
     if is_due:
         trim(limit)
+
+
+def claim(kind: str, key: str) -> bool:
+    """Say that this process is about to make an entry, until ``disclaim``; ``False`` if another has said so and is still at it.
+
+    Processes that start the same work at the same time, as those of a distributed job do, share out in this way what is to be made for it.
+    """
+    directory = _directory()
+    if directory is None:
+        return True
+    path = _path(directory, kind, key, _CLAIM_SUFFIX)
+    try:
+        os.close(_create(path))
+    except FileExistsError:
+        if not _is_old(path, _SECONDS_OF_A_CLAIM):
+            return False
+        _touch(path)
+    except OSError:
+        pass  # there is no room to say it
+    return True
+
+
+def disclaim(kind: str, key: str) -> None:
+    """Take back a claim: the entry is there, or will not be made by this process."""
+    directory = _directory()
+    if directory is not None:
+        with suppress(OSError):
+            os.unlink(_path(directory, kind, key, _CLAIM_SUFFIX))
 
 
 def trim(limit: int) -> None:
@@ -89,7 +119,7 @@ def trim(limit: int) -> None:
         return
     files, now = [], time.time()
     for path, status in _files(directory):
-        abandoned = path.endswith(_TEMPORARY_SUFFIX) and now - status.st_mtime > _SECONDS_BETWEEN_TOUCHES
+        abandoned = path.endswith((_TEMPORARY_SUFFIX, _CLAIM_SUFFIX)) and now - status.st_mtime > _SECONDS_BETWEEN_TOUCHES
         files.append((0.0 if abandoned else status.st_mtime, status.st_size, path))
     files.sort()
     total = sum(size for _, size, _ in files)
@@ -114,10 +144,10 @@ def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
                         yield entry.path, entry.stat()
 
 
-def _is_old(path: Path) -> bool:
-    """Whether a file was not touched within the last hour."""
+def _is_old(path: str | Path, seconds: float) -> bool:
+    """Whether a file was not touched within the last so many seconds."""
     try:
-        return time.time() - path.stat().st_mtime > _SECONDS_BETWEEN_TOUCHES
+        return time.time() - os.stat(path).st_mtime > seconds
     except OSError:
         return True
 
@@ -160,20 +190,14 @@ def _is_foreign(status: os.stat_result) -> bool:
     return status.st_uid != os.geteuid() or bool(status.st_mode & others)
 
 
-def _path(directory: Path, kind: str, key: str) -> str:
+def _path(directory: Path, kind: str, key: str, suffix: str = _ENTRY_SUFFIX) -> str:
     digest = hashlib.sha256(f"{VERSION}\0{targets.identity()}\0{kind}\0{key}".encode()).hexdigest()
-    return f"{directory}/{digest[:2]}/{digest[2:]}{_ENTRY_SUFFIX}"
+    return f"{directory}/{digest[:2]}/{digest[2:]}{suffix}"
 
 
 def _write(path: str, content: bytes) -> None:
-    directory = os.path.dirname(path)
     temporary = f"{path[: -len(_ENTRY_SUFFIX)]}.{os.urandom(8).hex()}{_TEMPORARY_SUFFIX}"
-    try:
-        descriptor = _create(temporary)
-    except FileNotFoundError:
-        for missing in (os.path.dirname(directory), directory):
-            Path(missing).mkdir(mode=0o700, exist_ok=True)
-        descriptor = _create(temporary)
+    descriptor = _create(temporary)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -184,11 +208,18 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _create(path: str) -> int:
-    """A new file of ours alone. (Importing ``tempfile`` for this takes longer than compiling a small kernel.)"""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    """A new file of ours alone, in a shard that is made if need be. (Importing ``tempfile`` for this takes longer than compiling a small kernel.)"""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        shard = os.path.dirname(path)
+        for missing in (os.path.dirname(shard), shard):
+            Path(missing).mkdir(mode=0o700, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _touch(path: str) -> None:
-    """Note that an entry was used, if we may."""
+    """Note that a file was used, if we may."""
     with suppress(OSError):
         os.utime(path)

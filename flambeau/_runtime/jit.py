@@ -53,8 +53,12 @@ def compile_kernels(sources: Mapping[str, str]) -> dict[str, int]:
     return {name: _addresses[name] for name in sources}
 
 
+_LATER = 0
+"""The first number of a task that another process is at: it comes after all others, whose first numbers are negative."""
 _LAST = (1, 0, None)
-"""What comes after all tasks, whose first numbers are negative. It stays in the queue: how many threads there are does not matter."""
+"""What comes after all tasks. It stays in the queue: how many threads there are does not matter."""
+_GLANCE_SECONDS = 2e-3
+"""Between two looks at what another process is compiling, if there is nothing else to do."""
 
 
 class Compilation:
@@ -92,10 +96,7 @@ class Compilation:
         if name in _addresses or name in self._asked:
             return
         self._asked.add(name)
-        found = _find(name, self._asked)
-        if found is not None and zlib.decompress(found[name].ir).decode() == text:
-            self._loaded.update(found)
-            self._asked.update(found)
+        if self._load(name, text):
             return
         rest, apart = parts.split(text)
         for part, source in apart.items():
@@ -108,6 +109,15 @@ class Compilation:
             with suppress(RuntimeError):  # the interpreter is exiting and starts no threads any more
                 thread.start()
                 self._threads.append(thread)
+
+    def _load(self, name: str, text: str) -> bool:
+        """Take a kernel from the disk cache, if it is there."""
+        found = _find(name, self._asked)
+        if found is None or zlib.decompress(found[name].ir).decode() != text:
+            return False
+        self._loaded.update(found)
+        self._asked.update(found)
+        return True
 
     def finish(self) -> None:
         """Wait until all kernels are compiled, and link them: their addresses are known from now on.
@@ -132,18 +142,33 @@ class Compilation:
     def _work(self) -> None:
         """Compile what was asked for until there is nothing more to come."""
         while tasks := self._take():
+            own = [task for task in tasks if self._is_ours(task)]
             try:
-                compiled = _compile(tasks)
+                compiled = _compile(own) if own else {}
+                self._compiled.update(compiled)
+                for name, entry in compiled.items():
+                    _write(name, entry)  # 0.4 ms each, which would be all that is left to wait for in the end
             except Exception as error:  # for finish() to raise
                 self._errors.append(error)
-                continue
-            self._compiled.update(compiled)
-            for name, entry in compiled.items():
-                _write(name, entry)  # 0.4 ms each, which would be all that is left to wait for in the end
+            finally:
+                for task in own:
+                    cache.disclaim("kernel", task.name)
+
+    def _is_ours(self, task: _Task) -> bool:
+        """Whether to compile a kernel now: not one that another process is compiling, which comes later, or has compiled meanwhile."""
+        if not cache.claim("kernel", task.name):
+            self._tasks.put((_LATER, time.monotonic_ns(), task))  # behind the others that wait
+            return False
+        if self._load(task.name, task.text):
+            cache.disclaim("kernel", task.name)
+            return False
+        return True
 
     def _take(self) -> list[_Task]:
         """Wait for a kernel; and more, if they are short, enough are left for the others, and none calls another. None if there is nothing more to come."""
-        *_, task = self._tasks.get()
+        length, _, task = self._tasks.get()
+        if length == _LATER:
+            time.sleep(_GLANCE_SECONDS)
         if task is None:
             self._tasks.put(_LAST)  # for the others
             return []

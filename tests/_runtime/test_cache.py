@@ -216,6 +216,37 @@ def test_first_entry_of_a_process_looks_through_the_cache_once_an_hour(cache_hom
     assert len(trims) == 2
 
 
+def test_an_entry_is_claimed_by_one(cache_home: Path) -> None:
+    assert cache.claim("plan", "a")
+    assert not cache.claim("plan", "a")
+    assert cache.claim("plan", "b")
+    cache.put("plan", "a", b"content")
+    cache.disclaim("plan", "a")
+    cache.disclaim("plan", "b")
+    assert [path.suffix for path in entries(cache_home)] == [".entry"]
+    assert cache.claim("plan", "a")
+
+
+def test_a_claim_ends_with_the_patience_of_others(cache_home: Path) -> None:
+    assert cache.claim("plan", "a")
+    (mark,) = entries(cache_home)
+    os.utime(mark, (0, 0))
+    assert cache.claim("plan", "a")  # who claimed it may have died
+    assert not cache.claim("plan", "a")
+    os.utime(mark, (0, 0))
+    cache.put("plan", "b", b"content")
+    cache.trim(1 << 30)
+    assert [path.suffix for path in entries(cache_home)] == [".entry"]
+
+
+def test_where_nothing_can_be_said_all_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        assert cache.claim("plan", "a")
+        cache.disclaim("plan", "a")
+
+
 _HAMMER = """
 import random, sys
 from flambeau._runtime import cache

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flambeau._runtime import jit
+from flambeau._runtime import cache, jit
 from tests._runtime.little_kernels import scale
 
 _numbers = itertools.count()
@@ -134,7 +135,7 @@ def test_threads_that_ask_for_the_same_kernels(cache_home: Path) -> None:
 
 _COMPILE = """
 from tests._runtime.little_kernels import scale
-from flambeau._runtime import jit
+from flambeau._runtime import cache, jit
 names = [f"shared_{number}" for number in range(4)]
 addresses = jit.compile_kernels({name: scale(name, 2.0) for name in names})
 counts = jit.statistics()
@@ -145,6 +146,40 @@ print(counts["compiled"], counts["loaded"], jit.ir("shared_3") == scale("shared_
 def test_another_process_finds_object_code_on_disk(python: Callable[..., str]) -> None:
     assert python(_COMPILE).split() == ["4", "0", "True"]
     assert python(_COMPILE).split() == ["0", "4", "True"]
+
+
+@pytest.mark.parametrize("is_made", [True, False], ids=["made", "given up"])
+def test_what_another_process_compiles_is_waited_for(is_made: bool, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_SECONDS_OF_A_CLAIM", 60)
+    names = theirs, ours = fresh_name(), fresh_name()
+    sources = {name: scale(name, 2.0) for name in names}
+    entry = jit._compile([jit._Task(theirs, sources[theirs], sources[theirs], ())])[theirs]
+    before = jit.statistics()
+    assert cache.claim("kernel", theirs)
+    with ThreadPoolExecutor(1) as pool:
+        addresses = pool.submit(jit.compile_kernels, sources)
+        while cache.get("kernel", ours) is None:
+            assert not addresses.done()
+            time.sleep(1e-3)
+        time.sleep(5 * jit._GLANCE_SECONDS)
+        assert not addresses.done()
+        if is_made:
+            jit._write(theirs, entry)
+        cache.disclaim("kernel", theirs)
+        assert [apply(address, 3.0) for address in addresses.result().values()] == [6.0, 6.0]
+    after = jit.statistics()
+    assert after["loaded"] - before["loaded"] == is_made
+    assert after["compiled"] - before["compiled"] == 2 - is_made
+    assert not list(cache_home.glob("*/*.claim"))
+
+
+def test_what_a_dead_process_was_to_compile_is_compiled(cache_home: Path) -> None:
+    name = fresh_name()
+    assert cache.claim("kernel", name)
+    (mark,) = cache_home.glob("*/*.claim")
+    os.utime(mark, (0, 0))
+    assert apply(jit.compile_kernels({name: scale(name, 2.0)})[name], 4.0) == 8.0
+    assert not mark.exists()
 
 
 def test_cache_is_of_one_processor(python: Callable[..., str]) -> None:
@@ -171,7 +206,7 @@ def test_loads_by_name_without_ir(python: Callable[..., str]) -> None:
     output = python("""
 import ctypes
 from tests._runtime.little_kernels import scale
-from flambeau._runtime import jit
+from flambeau._runtime import cache, jit
 addresses = jit.load_kernels(["shared_1", "unknown"])
 assert list(addresses) == ["shared_1"], addresses
 value = ctypes.c_float(3.0)
@@ -203,7 +238,7 @@ def test_fork_while_another_thread_compiles(python: Callable[..., str]) -> None:
 import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about any fork beside threads
 from tests._runtime.little_kernels import scale
-from flambeau._runtime import jit
+from flambeau._runtime import cache, jit
 stop = False
 def work():
     number = 0
