@@ -311,6 +311,8 @@ class Graph:
         axes = tuple(sorted(axes))
         if not axes:
             return operand * operand if kind == "squares" else self.copy(operand)
+        if not operand.numel:  # what does not move along an axis would be read once for all of its places, of which there are none
+            operand = self.constant(0, operand.dtype, operand.shape)
         is_whole = all(axis in axes or size == 1 for axis, size in enumerate(operand.shape))
         if (is_whole or operand.numel >= TURNED) and is_across(operand.layout, axes):
             operand = self._turned(operand, axes, is_whole)
