@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def is_differentiated_again() -> bool:
     """Whether somebody may differentiate the gradient that is being computed."""
-    return LOCAL.tape.grad or LOCAL.tape.batched
+    tape = LOCAL.tape
+    return tape.grad or (tape.batched and not tape.dispatches)
 
 
 def _moved(values: Tensor, dim: int, by: int, fill: float) -> Tensor:

@@ -81,7 +81,7 @@ CASES = {
 }
 
 
-READ_WHERE_IT_LIES = ["one row"] * (targets.current().vector_bits == 512) + ["bfloat16"] * targets.current().has_amx
+READ_WHERE_IT_LIES = ["one row"] * (targets.current().vector_bits >= 256) + ["bfloat16"] * targets.current().has_amx
 """With long vectors a row goes the way of few rows; what matrix registers read is packed each time."""
 CAST_IF_INNERMOST = ["3 x 3", "3 x 3, two images", "transposed"]
 """Where channels are innermost, casting packs the weights as a part of each run (which its estimate counts); how many cores there are decides for it or not."""
