@@ -119,6 +119,17 @@ SORT = _ranking("sort", lambda length, size, descending: (0, length, descending)
 TOPK = _ranking("topk", lambda length, size, largest: (0, size, largest), "largest")
 KTHVALUE = _ranking("kthvalue", lambda length, size, k: (k - 1, k, False), "k")
 MEDIAN = _taking("median", _lower_median, "skips_nan")
+
+
+def _shared(grad0: Tensor, input: Tensor, result0: Tensor) -> Tensor:
+    """All elements that are equal to the median share the gradient."""
+    chosen = (input == result0) | ((input != input) & (result0 != result0))
+    return grad0 * chosen / chosen.sum()
+
+
+MEDIAN_OF_ALL = Operator(
+    "_median_of_all", ("input",), ("dim", "size", "skips_nan"), infer=_infer_taken, lower=_lower_median, grad_name="MedianBackward0"
+).gradient(input=_shared)
 MODE = _taking("mode", _lower_mode)
 
 
@@ -216,7 +227,7 @@ def _median(name: str, skips_nan: bool) -> Callable:
         if not flat.layout.numel:
             nothing = math.nan if flat.layout.dtype.is_floating_point else np.iinfo(flat.layout.dtype.numpy).min
             return into(out, FUNCTIONS.full(lay.contiguous((), flat.layout.dtype), nothing))
-        return into(out, MEDIAN(flat, statics=(0, 1, skips_nan))[0].reshape(()))
+        return into(out, MEDIAN_OF_ALL(flat, statics=(0, 1, skips_nan))[0].reshape(()))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = "The lower median of all elements, or along ``dim`` with its position; " + (

@@ -574,7 +574,7 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     """What ``numpy`` does until native code does it (``_tape/native/``; 2.9 and 0.9 µs)."""
     if tensor.device is not CPU:
         raise TypeError(f"can't make a NumPy array of a meta tensor of shape {list(tensor.layout.shape)}: {NoElements()}")
-    if tensor.node is not None:
+    if tensor.node is not None and LOCAL.tape.grad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if tensor.layout.dtype in dt.NO_NUMPY:
         raise TypeError(f"NumPy has no {tensor.layout.dtype!r}: convert the tensor to {tensor.layout.dtype.compute!r} first")

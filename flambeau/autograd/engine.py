@@ -219,7 +219,8 @@ def _leaf(node: AccumulateGrad, incoming: list[TensorBase | None], create: bool)
             ADD.inplace(old, old, grad)
     if node.hooks is not None:
         for hook in list(node.hooks.accumulated.values()):
-            hook(tensor)
+            if hook(tensor) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def _laid_out(grad: TensorBase, layout: Layout) -> TensorBase:

@@ -161,3 +161,21 @@ def test_short_lines_are_ranked_as_long_ones_are_sorted(length: int, dtype: type
     assert np.array_equal(x.topk(wanted, 0).indices.numpy(), down[:wanted])
     assert np.array_equal(x.kthvalue(wanted, 0).indices.numpy(), up[wanted - 1])
     assert np.array_equal(x.median(0).values.numpy(), np.sort(values, 0)[(length - 1) // 2])
+
+
+def test_equal_medians_share_the_gradient() -> None:
+    """As equal extrema do; of a dimension one element gets it, whose position is told."""
+    nan = float("nan")
+    for values, function, expected in (
+        ([1.0, 1.0, 0.0], lambda x: x.median(), [0.5, 0.5, 0.0]),
+        ([1.0, nan, 1.0, 3.0], lambda x: x.nanmedian(), [0.5, 0.0, 0.5, 0.0]),
+        ([1.0, nan, nan], lambda x: x.median(), [0.0, 0.5, 0.5]),
+        ([2.0, 1.0, 3.0], lambda x: x.median() ** 2, [4.0, 0.0, 0.0]),
+    ):
+        x = flambeau.tensor(values, requires_grad=True)
+        (gradient,) = flambeau.autograd.grad(function(x), x)
+        assert gradient.tolist() == expected
+    x = flambeau.tensor([[1.0, 1.0, 0.0], [2.0, 3.0, 1.0]])
+    assert flambeau.func.vmap(flambeau.func.grad(lambda row: row.median()))(x).tolist() == [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]
+    x.requires_grad_()
+    assert sum(flambeau.autograd.grad(x.median(1).values.sum(), x)[0][0].tolist()) == 1 and x.median().grad_fn is not None

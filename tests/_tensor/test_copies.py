@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 
+import numpy as np
+import pytest
+
 import flambeau
 
 
@@ -50,3 +53,14 @@ def test_attributes_are_kept():
     x.tag = ["a"]
     for made in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
         assert made.tag == ["a"] and flambeau.equal(made, x)
+
+
+def test_arrays_of_parameters_without_gradients() -> None:
+    x = flambeau.ones(2, requires_grad=True)
+    with flambeau.no_grad():
+        array = x.numpy()
+        assert np.asarray(x).tolist() == [1, 1]
+        x.mul_(2)
+    assert array.tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="Use tensor.detach"):
+        x.numpy()

@@ -335,3 +335,10 @@ def test_a_gradient_that_is_kept_is_that_of_what_the_tensor_is_now() -> None:
     for expected in ([6.0, 12.0], [12.0, 24.0]):
         part.square().sum().backward(retain_graph=True)
         assert part.grad.tolist() == expected
+
+
+def test_hooks_of_accumulated_gradients_return_nothing() -> None:
+    x = leaf(1.0)
+    x.register_post_accumulate_grad_hook(lambda tensor: tensor.grad)
+    with pytest.raises(RuntimeError, match="should return None"):
+        (x * 2).sum().backward()

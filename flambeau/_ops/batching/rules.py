@@ -256,7 +256,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("_fft_c2c", "_fft_c2r", "_fft_r2c"), transform),
     **dict.fromkeys(
         (
-            "argmax", "argmin", "cat", "cummax", "cummin", "cumprod", "cumsum", "glu", "kthvalue", "logcumsumexp", "log_softmax", "max", "median", "min", "mode", "softmax", "sort",
+            "_median_of_all", "argmax", "argmin", "cat", "cummax", "cummin", "cumprod", "cumsum", "glu", "kthvalue", "logcumsumexp", "log_softmax", "max", "median", "min", "mode", "softmax", "sort",
             "topk", "_log_softmax_backward", "_softmax_backward",
         ),
         along("dim"),
