@@ -53,7 +53,7 @@ def test_sizes_and_offsets_are_ints():
         lambda: flambeau.diag_embed(flambeau.ones(3, 3), offset=1.5),
         lambda: flambeau.ones(2).diagflat(offset=1.5),
         lambda: flambeau.tril_indices(1.5, 3, 0),
-        lambda: flambeau.stft(flambeau.ones(4, 64), n_fft=16, hop_length=1.5, center=False, return_complex=True),
+        lambda: flambeau.stft(flambeau.ones(4, 64), n_fft=16, hop_length=1.5, window=flambeau.ones(16), center=False, return_complex=True),
     ):
         with pytest.raises(TypeError, match="must be int"):
             call()

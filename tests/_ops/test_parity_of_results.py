@@ -87,5 +87,5 @@ def test_activations_are_of_floating_point_numbers(name: str) -> None:
 
 
 def test_ldexp_takes_tensors() -> None:
-    with pytest.raises(TypeError, match=r"ldexp\(\): argument 'input' \(position 1\) must be Tensor, not int"):
+    with pytest.raises(TypeError, match=r"ldexp\(\): argument 'input'( \(position 1\))? must be Tensor, not int"):
         flambeau.ldexp(2, flambeau.ones(2))
