@@ -55,6 +55,7 @@ class Clustering:
         self.home: dict[int, Cluster] = {}
         self.readers: dict[int, list[Node]] = {}
         self._made = 0
+        self._followed = 0  # bits of the clusters that others come after
         self._together: dict[Any, Cluster] = {}
         self._roots = {node.index for node in roots}
         self._overwriting = overwriting
@@ -120,6 +121,7 @@ class Clustering:
         for other in on:
             if other is not cluster:
                 new |= other.ancestors | (1 << other.number)
+        self._followed |= new
         self._follow(cluster, new)
 
     def _follow(self, cluster: Cluster, new: int) -> None:
@@ -128,9 +130,9 @@ class Clustering:
         if not new:
             return
         cluster.ancestors |= new
-        if cluster.number == self._made:  # nobody comes after it yet
-            return
         bit = 1 << cluster.number
+        if not self._followed & bit:
+            return
         for other in self.clusters.values():
             if other.ancestors & bit:
                 other.ancestors |= new
@@ -376,6 +378,8 @@ class Clustering:
         first.buffers |= second.buffers
         first.buffers -= {each.index for each in first.nodes}
         del self.clusters[second.number]
+        if self._followed & b:
+            self._followed |= a
         first.ancestors &= ~b
         self._follow(first, second.ancestors)
         for each in self.clusters.values():

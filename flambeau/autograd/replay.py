@@ -32,7 +32,7 @@ from flambeau._ops.operator import PLAIN_NUMBERS, Operator
 from flambeau._ops.origin import user_line
 from flambeau._ops.registry import ANOMALY, new_tensor
 from flambeau._ops.views import ViewOperator
-from flambeau._tape.cuts import CUTS, WINDOW
+from flambeau._tape.cuts import CUTS
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
 from flambeau._tape.tape import LOCAL, Tape, recording_lock
 from flambeau._tape.trie import TrieNode
@@ -227,12 +227,10 @@ def replayed(
     if replays is None:
         replays = tape.cursor.replays = {}
     state = replays.get(found.key, _NEW)
-    is_cut = CUTS.on and len(found.nodes) > WINDOW and (state is _NEW or state is _SEEN)  # and cannot be replayed
-    if is_cut or state is _NEW:
-        if not is_cut:
-            if len(replays) >= MAX_REPLAYS:
-                replays.clear()
-            replays[found.key] = _SEEN
+    if state is _NEW:
+        if len(replays) >= MAX_REPLAYS:
+            replays.clear()
+        replays[found.key] = _SEEN
         gradients = run()
         if wanted is None:
             CUTS.passed(tape.cursor, found.leaves)

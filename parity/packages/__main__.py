@@ -1,4 +1,7 @@
-"""`python -m parity.packages`: run the trials on Flambeau and on PyTorch, and compare. Exits with 1 if one differs or fails on Flambeau."""
+"""`python -m parity.packages`: run the trials on Flambeau and on PyTorch, and compare. Exits with 1 if one differs or fails on Flambeau.
+
+What fails on PyTorch, too (a package that does not fit to it, say), runs *alone*: there is nothing to compare it with.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +20,21 @@ TOLERANCE = 2e-4
 """Relative, of numbers at the end of some steps of training; that of Pyro's gradients is PyTorch's own approximation."""
 
 
-def run(command: list[str]) -> dict[str, Any]:
-    """What each trial returned."""
+SECONDS = 300
+"""Time limit of a trial on one side."""
+OURS, THEIRS = ("-m", "flambeau"), ()
+
+
+def run(side: tuple[str, ...], *names: str) -> Any:
+    """What a trial has returned on one side, or why it has not; without a name, which trials there are."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    output = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT).stdout
-    lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"trial"')]
-    return {line["trial"]: line["result"] for line in lines}
+    command = [sys.executable, "-W", "ignore", *side, str(TRIALS), *names]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"ran longer than {SECONDS} s"
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"trial')]
+    return list(lines[-1].values())[-1] if lines else f"exited with {done.returncode}: {done.stderr[-300:].strip()}"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -34,21 +47,22 @@ def same(one: Any, other: Any) -> bool:
 
 def main() -> int:
     argparse.ArgumentParser(prog="python -m parity.packages", description=__doc__).parse_args()
-    ours = run([sys.executable, "-W", "ignore", "-m", "flambeau", str(TRIALS)])
-    theirs = run([sys.executable, "-W", "ignore", str(TRIALS)])
-    wrong = 0
-    for name in dict.fromkeys([*ours, *theirs]):
-        mine, other = ours.get(name, "did not run"), theirs.get(name, "did not run")
+    names = run(OURS)
+    if isinstance(names, str):
+        sys.exit(names)
+    verdicts: Counter[str] = Counter()
+    for name in names:
+        mine, other = run(OURS, name), run(THEIRS, name)
         if isinstance(mine, str):
             verdict, detail = "FAILS", mine
         elif isinstance(other, str):
-            verdict, detail = "ok", f"PyTorch itself: {other}"
+            verdict, detail = "alone", f"PyTorch itself: {other}"
         else:
             verdict, detail = ("same", "") if same(mine, other) else ("DIFFERS", f"{mine} and {other}")
-        wrong += verdict in ("FAILS", "DIFFERS")
-        print(f"{name:<22} {verdict:<8} {detail}"[:200])
-    print(f"{len(ours) - wrong} of {len(ours)} packages give PyTorch's numbers")
-    return 1 if wrong or not ours else 0
+        verdicts[verdict] += 1
+        print(f"{name:<22} {verdict:<8} {' '.join(detail.split())}"[:200], flush=True)
+    print(f"{verdicts['same']} of {verdicts.total()} packages give PyTorch's numbers, {verdicts['alone']} run on Flambeau alone")
+    return 1 if verdicts["FAILS"] + verdicts["DIFFERS"] else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small job for each package; each returns a few numbers. Run by `python -m parity.packages` on both sides."""
+"""A small job for each package; each returns a few numbers. Run by `python -m parity.packages` on both sides, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -367,17 +367,18 @@ def stable_baselines3() -> list[Any]:
 
 
 def main() -> None:
-    """Run every trial and print its numbers as a line of JSON; the error's text in the place of numbers that there are none of."""
+    """Run the trials that are named and print the numbers of each as a line of JSON, or the error's text; without names, print which trials there are."""
     warnings.simplefilter("ignore")
-    for name, function in TRIALS.items():
+    if not sys.argv[1:]:
+        print(json.dumps({"trials": list(TRIALS)}))
+    for name in sys.argv[1:]:
         torch.manual_seed(0)
         try:
-            result: Any = function()
+            result: Any = TRIALS[name]()
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             result = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
         print(json.dumps({"trial": name, "result": result}), flush=True)
-        sys.stdout.flush()
 
 
 if __name__ == "__main__":

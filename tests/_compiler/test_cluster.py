@@ -207,6 +207,15 @@ def test_clusters_run_after_what_they_read(seed: int) -> None:
     assert {root.index for root in roots if root.kind not in ("view", "input")} <= done
 
 
+def test_who_comes_after_a_cluster_comes_after_what_that_waits_for_later() -> None:
+    """Also if that is the cluster that was made last."""
+    clustering = Clustering((), ())
+    first, second, last = (clustering._new() for _ in range(3))
+    clustering.depend(second, [last])
+    clustering.depend(last, [first])
+    assert second.ancestors == 1 << first.number | 1 << last.number
+
+
 def test_what_a_gather_reads_is_in_memory_even_if_it_is_one_number() -> None:
     """The gradient of `scatter(…).sum()`: a single 1, expanded and read at an index."""
     graph = Graph()

@@ -134,3 +134,14 @@ def test_a_check_of_an_index_may_report_something_else() -> None:
     x[77] = 60
     with pytest.raises(IndexError, match="1060 at 77"):
         graphs.run(planned, x)
+
+
+def test_a_reduction_of_nothing_reads_nothing() -> None:
+    """What is the same along an empty axis would be read once for all of its places; there may be none of it in memory."""
+
+    def write(graph: Graph, flat: Node) -> tuple[Node, ...]:
+        return (flat.reshape((0, 1)).expand((0, 4)).sum((0, 1)), flat.reshape((1, 0)).expand((3, 0)).sum((1,)))
+
+    planned = graphs.plan(write, dt.float32, 0)
+    assert all(node.args[0].kind == "constant" for node in planned.graph.nodes if node.kind == "reduce")
+    assert [result.tolist() for result in graphs.run(planned, np.zeros(0, np.float32))] == [[0], [0, 0, 0]]

@@ -19,7 +19,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     flambeau.flush()
     TRIE.clear()
     flambeau._tape.tape.LOCAL.tape.cursor = TRIE.root
-    for name, value in (("LONG", 40), ("WINDOW", 10)):
+    for name, value in (("LONG", 40), ("WINDOW", 10), ("LEAVES", 4)):
         monkeypatch.setattr(cuts, name, value)
     monkeypatch.setattr(tapes, "LONG", 40)
     fresh = Cuts()
