@@ -24,7 +24,7 @@ from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import Clustering
 from flambeau._compiler.digits import Cluster, digit_strides, interval
 from flambeau._compiler.nest import Nest
-from flambeau._compiler.node import Node, base_of
+from flambeau._compiler.node import Node, base_of, memory_of
 from flambeau._compiler.prepacking import LEAST_KEPT
 from flambeau._runtime import targets
 
@@ -153,13 +153,14 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
     ``weights`` are the input slots of operands that are likely to be the same in the next run.
     """
     node = cluster.nodes[0]
-    batch, m, n, k, unsigned = node.attrs
+    batch, m, n, k, bundle = node.attrs
     operands, nodes = [], {}
     for name, argument in zip("ab", node.args, strict=True):
         nodes[name], view = base_of(argument)
         offset, bounds = view.attrs if view is not None else (0, ())
         limits = tuple(contraction.Bound(bound.coefficients, bound.start, bound.extent) for bound in bounds)
-        is_weight = nodes[name].kind == "input" and nodes[name].attrs[0] in weights
+        memory = memory_of(nodes[name])
+        is_weight = memory.kind == "input" and memory.attrs[0] in weights
         stays = is_weight and argument.numel * argument.dtype.itemsize >= LEAST_KEPT
         operands.append(contraction.Operand(argument.dtype, argument.strides, offset, limits, stays))
     left, right = (argument.shape for argument in node.args)
@@ -167,7 +168,7 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
     numbers: dict[str, int] = {}
     sizes: dict[str, int] = {}
     if len(cluster.nodes) == 1:
-        problem = contraction.Contract(*groups, *operands, contraction.Operand(node.dtype, node.strides), unsigned=unsigned)
+        problem = contraction.Contract(*groups, *operands, contraction.Operand(node.dtype, node.strides), bundle=bundle)
         nodes["out"] = node
     else:
         problem = _Ending(cluster, stored, home).contract(groups, operands, nodes, numbers, sizes)

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flambeau._codegen import serial
+from flambeau._codegen.bundles import PRODUCTS
 from flambeau._compiler import attention, limits
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES
@@ -364,9 +365,9 @@ def _distinct(view: Node) -> int:
 
 def _sizes(node: Node) -> tuple[int, int, int, int]:
     """The sizes of a contraction: of its batch, m, n and k axes."""
-    batch, m, _, k, unsigned = node.attrs
+    batch, m, _, k, bundle = node.attrs
     left, right = (argument.shape for argument in node.args)
-    return prod(left[:batch]), prod(left[batch : batch + m]), prod(right[batch + k :]), prod(left[batch + m :]) * (4 if unsigned else 1)
+    return prod(left[:batch]), prod(left[batch : batch + m]), prod(right[batch + k :]), prod(left[batch + m :]) * PRODUCTS[bundle]
 
 
 def _values(node: Node) -> int:

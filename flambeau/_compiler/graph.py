@@ -428,20 +428,20 @@ class Graph:
         k: int = 1,
         dtype: DType | None = None,
         order: Sequence[int] | None = None,
-        unsigned: str = "",
+        bundle: str = "",
     ) -> Node:
         """``out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]``, each of the four being that many axes.
 
         ``a`` has the shape ``batch + m + k``, ``b`` has ``batch + k + n``.  The sum is one chain of fused multiply-adds over k in
         row-major order, in the compute dtype of the operands. ``order`` is the order of the result's axes in memory, outermost first.
-        With ``unsigned`` numbers are quads of bytes: see ``_codegen.contract.Contract``.
+        With a ``bundle`` numbers are several ones: see ``_codegen.contract.Contract``.
         """
         shape = a.shape[: batch + m] + b.shape[batch + k :]
         if a.shape[:batch] != b.shape[:batch] or a.shape[batch + m :] != b.shape[batch : batch + k] or b.ndim != batch + k + n:
             raise ValueError(f"contract: {a.shape} and {b.shape} do not fit batch={batch}, m={m}, n={n}, k={k}")
         dtype = dtype or a.dtype
         strides = None if order is None else lay.ordered(shape, order, dtype).strides
-        return self.make("contract", (a, b), (batch, m, n, k, unsigned), dtype, shape, strides)
+        return self.make("contract", (a, b), (batch, m, n, k, bundle), dtype, shape, strides)
 
     def attention(self, q: Node, k: Node, v: Node, mask: Node | None, is_causal: bool, scale: float) -> tuple[Node, Node]:
         """``softmax(q kᵀ scale + mask) v`` and what its gradient needs to know of each row.

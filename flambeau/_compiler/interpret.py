@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau._codegen import scalar
+from flambeau._codegen.bundles import PAIRS
 from flambeau._codegen.linear import reference
 from flambeau._codegen.scalar.reference import decode, encode
 from flambeau._codegen.steps import STEPS
@@ -168,16 +169,17 @@ class Interpreter:
         return encode(function(decode(self.value(node.args[0]), node.dtype), axis=axis), node.dtype)
 
     def _contract(self, node: Node) -> np.ndarray:
-        batch, m, n, k, unsigned = node.attrs
+        batch, m, n, k, bundle = node.attrs
         wide = np.float64 if node.dtype.is_floating_point else np.complex128 if node.dtype.is_complex else node.dtype.numpy
-        a, b = (decode(self.value(argument), argument.dtype).astype(wide) for argument in node.args)
+        a, b = (self.value(argument) for argument in node.args)
         letters = iter(range(52))
         batches, rows, columns, summed = ([next(letters) for _ in range(count)] for count in (batch, m, n, k))
-        if unsigned:
-            a, b = (_bytes(each, name == unsigned) for each, name in ((a, "a"), (b, "b")))
+        if bundle:
+            a, b = (_halves(each) if bundle == PAIRS else _bytes(each, name == bundle) for each, name in ((a, "a"), (b, "b")))
             last = [next(letters)]
             result = np.einsum(a, batches + rows + summed + last, b, batches + summed + columns + last, batches + rows + columns)
             return encode(result, node.dtype)
+        a, b = (decode(each, argument.dtype).astype(wide) for each, argument in zip((a, b), node.args, strict=True))
         result = np.einsum(a, batches + rows + summed, b, batches + summed + columns, batches + rows + columns)
         return encode(np.asarray(result), node.dtype)
 
@@ -354,3 +356,8 @@ class Interpreter:
 def _bytes(quads: np.ndarray, unsigned: bool) -> np.ndarray:
     """The four bytes of each number (int32) along one more axis, int32."""
     return np.ascontiguousarray(quads)[..., None].view(np.uint8 if unsigned else np.int8).astype(np.int32)
+
+
+def _halves(pairs: np.ndarray) -> np.ndarray:
+    """The two of bfloat16 of each number (float32) along one more axis, float64."""
+    return decode(np.ascontiguousarray(pairs)[..., None].view(np.uint16), dt.bfloat16).astype(np.float64)

@@ -226,6 +226,12 @@ def base_of(argument: Node) -> tuple[Node, Node | None]:
     return (argument.args[0], argument) if argument.kind == "view" else (argument, None)
 
 
+def memory_of(node: Node) -> Node:
+    """What has the memory that a node's elements lie in: what is shown, also as another dtype."""
+    node, _ = base_of(node)
+    return memory_of(node.args[0]) if node.kind == "bitcast" else node
+
+
 def is_across(layout: Layout, axes: Collection[int]) -> bool:
     """Whether what is reduced over ``axes`` lies across the order in which it is added up: neighbours in memory are neither neighbours of a run,
     nor parts of different results. Lanes would be gathered from as many lines (the sum of a transposed matrix took fifty times as long)."""

@@ -25,7 +25,7 @@ from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import ATTENTION, LEAVES, LOOP_KINDS, RISKS, Clustering
 from flambeau._compiler.digits import Cluster, digit_strides
 from flambeau._compiler.graph import Graph
-from flambeau._compiler.node import Node, base_of
+from flambeau._compiler.node import Node, base_of, memory_of
 from flambeau._compiler.prepacking import LEAST_KEPT, PackedOperand
 from flambeau._compiler.program import FIRST_BUFFER, Array, Blueprint, CallWords, HostCall
 from flambeau._runtime import targets
@@ -120,7 +120,8 @@ class Plan:
         """The inputs that are overwritten, or all if Python gets in between."""
         if any(node.kind == "host" for node in self.needed):
             return set(self.inputs)
-        return {place.number for index, place in self.places.items() if index in self.stored and place.kind == "input"}
+        stored = [self.places[node.index] for node in self.needed if node.index in self.stored and node.kind != "bitcast"]
+        return {place.number for place in stored if place.kind == "input"}
 
     # -- what is needed, and by whom -------------------------------------------------------------------------------
 
@@ -398,8 +399,9 @@ class Plan:
 
     def _prepack(self, source: Node, nbytes: int, key: str, call: KernelCall, where: Any) -> None:
         """Note that what ``call`` packs may be kept for the next run, if it is an input whose bytes the program leaves as they are."""
-        if source.kind == "input" and source.attrs[0] not in self._written and nbytes >= LEAST_KEPT:
-            self._prepacked.setdefault((source.attrs[0], hashlib.sha256(key.encode()).hexdigest()), (call, where))
+        memory = memory_of(source)
+        if memory.kind == "input" and memory.attrs[0] not in self._written and nbytes >= LEAST_KEPT:
+            self._prepacked.setdefault((memory.attrs[0], hashlib.sha256(key.encode()).hexdigest()), (call, where))
 
     def _copy(self, source: Node, target: Node) -> KernelCall:
         name, text = serial.copy_kernel()

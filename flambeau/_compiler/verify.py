@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau._codegen import scalar
+from flambeau._codegen.bundles import PAIRS
 from flambeau._codegen.steps import STEPS
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.node import Node
@@ -211,9 +212,11 @@ def _attends(q: Node, k: Node, v: Node, mask: list[Node]) -> str | None:
 
 
 def _contract(node: Node) -> str | None:
-    batch, m, n, k, unsigned = node.attrs
+    batch, m, n, k, bundle = node.attrs
     a, b = node.args
-    if unsigned and not (a.dtype is b.dtype is node.dtype is dt.int32):
+    if bundle == PAIRS and not (a.dtype is b.dtype is dt.float32):
+        return "pairs are float32"
+    if bundle not in ("", PAIRS) and not (a.dtype is b.dtype is node.dtype is dt.int32):
         return "quads and their sums are int32"
     if a.ndim != batch + m + k or b.ndim != batch + k + n:
         return f"the arguments need {batch + m + k} and {batch + k + n} dimensions"

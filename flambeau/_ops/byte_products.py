@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flambeau._ops.bundles import bundled
 from flambeau._ops.convolution import STATICS, correlate
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
@@ -25,17 +26,8 @@ QUAD = 4
 
 
 def _quads(graph: Graph, bytes: Node) -> Node:
-    """The bytes four by four, as int32; the last axis is a multiple of four long."""
-    node = graph.lying(bytes)
-    layout = node.layout
-    moves = [stride for size, stride in zip(layout.shape[:-1], layout.strides[:-1], strict=True) if size > 1]
-    if layout.strides[-1] != 1 or any(number % QUAD for number in (layout.offset, *moves)):
-        node = graph.copy(node)
-        layout = node.layout
-    shape = (*layout.shape[:-1], layout.shape[-1] // QUAD)
-    strides = (*[stride // QUAD for stride in layout.strides[:-1]], 1)
-    memory = graph.bitcast(node.args[0] if node.kind == "view" else node, dt.int32, -1)
-    return graph.view(memory, lay.layout(shape, strides, layout.offset // QUAD, dt.int32))
+    """The bytes four by four along the last axis, a multiple of four long, as int32."""
+    return bundled(graph, bytes, bytes.ndim - 1, dt.int32)
 
 
 def _bordered(graph: Graph, bytes: Node, before: list[int], after: list[int], value: Node) -> Node:
@@ -62,7 +54,7 @@ def _lower_linear(graph: Graph, operands: list[Node], statics: tuple, layouts: t
     input, weight, of_weight, zero_point = operands
     rows = [0] * (input.ndim - 1)
     input = _bordered(graph, input, [*rows, 0], [*rows, weight.shape[-1] - input.shape[-1]], zero_point)
-    sums = graph.contract(_quads(graph, input), _quads(graph, weight).transpose(0, 1), m=input.ndim - 1, unsigned="a")
+    sums = graph.contract(_quads(graph, input), _quads(graph, weight).transpose(0, 1), m=input.ndim - 1, bundle="a")
     return _finished(graph, sums, zero_point, of_weight)
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from flambeau._ops.arguments import int_tuple
 from flambeau._ops.autocast import low
+from flambeau._ops.bundles import paired
 from flambeau._ops.conv_shapes import Ints, plan, plan_transposed
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.elementwise import conj
@@ -113,8 +114,8 @@ def _dtype(operands: list[Node], layout: Layout) -> DType:
     return layout.dtype.compute if len(operands) == 3 else layout.dtype
 
 
-def correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int, innermost: bool, dtype: DType, unsigned: str = "") -> Node:
-    """``(N, C_out, *o)`` from windows ``(N, C_in, *o, *k)`` and a weight ``(C_out, C_in / groups, *k)``; ``unsigned`` as ``Graph.contract`` has it."""
+def correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int, innermost: bool, dtype: DType, bundle: str = "") -> Node:
+    """``(N, C_out, *o)`` from windows ``(N, C_in, *o, *k)`` and a weight ``(C_out, C_in / groups, *k)``; ``bundle`` as ``Graph.contract`` has it."""
     batch, _, *outputs = windows.shape[: 2 + rank]
     channels = weight.shape[0]
     x = windows.split_axis(1, groups)  # N, g, d, *o, *k
@@ -124,10 +125,11 @@ def correlate(graph: Graph, windows: Node, weight: Node, rank: int, groups: int,
         a = x.permute([1, 0, *place, 2, *kernel])
         b = w.permute([0, *range(2, 3 + rank), 1])
         order = [*range(1, 2 + rank), 0, 2 + rank]
-        result = graph.contract(a, b, batch=1, m=1 + rank, k=1 + rank, dtype=dtype, order=order, unsigned=unsigned)  # g, N, *o, c
+        result = graph.contract(a, b, batch=1, m=1 + rank, k=1 + rank, dtype=dtype, order=order, bundle=bundle)  # g, N, *o, c
         return result.permute([1, 0, 2 + rank, *range(2, 2 + rank)]).reshape((batch, channels, *outputs))
     b = x.permute([1, 2, *kernel, 0, *place])
-    result = graph.contract(w, b, batch=1, n=1 + rank, k=1 + rank, dtype=dtype, order=[2, 0, 1, *range(3, 3 + rank)])  # g, c, N, *o
+    order = [2, 0, 1, *range(3, 3 + rank)]
+    result = graph.contract(w, b, batch=1, n=1 + rank, k=1 + rank, dtype=dtype, order=order, bundle=bundle)  # g, c, N, *o
     return result.permute([2, 0, 1, *range(3, 3 + rank)]).reshape((batch, channels, *outputs))
 
 
@@ -156,8 +158,12 @@ def _lower_conv(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
     for axis, (first, count) in enumerate(reached, 2):
         weight = weight.slice(axis, first, count)
     padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
+    terms = prod(weight.shape[1:])
+    input, weight, bundle = paired(
+        graph, (input, 1, groups), (weight, 1, 1), input.shape[0] * prod(sizes), weight.shape[0] // groups, terms
+    )
     windows = graph.windows(input, range(2, 2 + rank), weight.shape[2:], stride, padding, dilation, sizes)
-    result = correlate(graph, windows, weight, rank, groups, innermost, _dtype(operands, layouts[0]))
+    result = correlate(graph, windows, weight, rank, groups, innermost, _dtype(operands, layouts[0]), bundle)
     return _with_bias(graph, result, operands, layouts[0])
 
 
@@ -209,13 +215,15 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     input, weight = operands[:2]
     rank = len(stride)
     per_group = weight.shape[1]
+    terms = weight.shape[0] // groups * prod(weight.shape[2:]) // prod(stride)
+    input, weight, bundle = paired(graph, (input, 1, groups), (weight, 0, groups), input.numel // max(1, input.shape[1]), per_group, terms)
     w = weight.split_axis(0, groups).transpose(1, 2)  # g, d, c, *k
     dimensions = [*map(_phases, sizes, weight.shape[2:], stride, padding, dilation, input.shape[2:])]
     dtype = _dtype(operands, layout)
     steps = [_step(*each) for each in zip(dimensions, sizes, stride, strict=True)]
     if layout.contiguous and per_group >= _lanes(input.dtype) and _are_small(input, stride) and None not in steps:
         firsts = [phases[0] for phases in dimensions]
-        whole = _phases_together(graph, input, w, stride, dilation, firsts, [each for each in steps if each], dtype)
+        whole = _phases_together(graph, input, w, stride, dilation, firsts, [each for each in steps if each], dtype, bundle)
         return _with_bias(graph, whole.reshape(layout.shape), operands, layout)
     input, innermost = _channels(graph, input, per_group, groups, layout, prod(weight.shape[2:]))
     parts = []
@@ -228,7 +236,7 @@ def _in_phases(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
             input, range(2, 2 + rank), places, (1,) * rank, tuple(-each[4] for each in phase), tuple(-each[5] for each in phase), counts
         )
         kernel = kernel.joined(0, 1)
-        parts.append(_with_bias(graph, correlate(graph, windows, kernel, rank, groups, innermost, dtype), operands, layout))
+        parts.append(_with_bias(graph, correlate(graph, windows, kernel, rank, groups, innermost, dtype, bundle), operands, layout))
     # Phases whose lanes are places are put together where places are neighbours: a phase writes all of its vectors there.
     strides = layout.strides if innermost else lay.contiguous(layout.shape, layout.dtype).strides
     if all(len(phases) == min(step, size) for phases, step, size in zip(dimensions, stride, sizes, strict=True)):
@@ -268,7 +276,15 @@ def _step(phases: list[Phase], size: int, stride: int) -> Phase | None:
 
 
 def _phases_together(
-    graph: Graph, input: Node, weight: Node, stride: Ints, dilation: Ints, firsts: list[Phase], steps: list[Phase], dtype: DType
+    graph: Graph,
+    input: Node,
+    weight: Node,
+    stride: Ints,
+    dilation: Ints,
+    firsts: list[Phase],
+    steps: list[Phase],
+    dtype: DType,
+    bundle: str,
 ) -> Node:
     """All phases of a transposed convolution as one contraction, of which they are batches: ``(N, g, c, [positions, phases] of each dimension)``.
 
@@ -284,7 +300,7 @@ def _phases_together(
     first, second, third = (range(3 + number * rank, 3 + (number + 1) * rank) for number in range(3))
     a, b = w.permute([*first, 0, 1, 2, *second]), x.permute([*second, 1, 2, *third, 0, *first])
     order = [rank + 2, rank, rank + 1, *(axis for number in range(rank) for axis in (rank + 3 + number, number))]
-    return graph.contract(a, b, batch=rank + 1, n=1 + rank, k=1 + rank, dtype=dtype, order=order).permute(order)
+    return graph.contract(a, b, batch=rank + 1, n=1 + rank, k=1 + rank, dtype=dtype, order=order, bundle=bundle).permute(order)
 
 
 def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layout) -> Node:
@@ -305,8 +321,10 @@ def _in_blocks(graph: Graph, operands: list[Node], statics: tuple, layout: Layou
     kernel = kernel.permute([0, 2, *range(3 + rank, 3 + 2 * rank), 1, *range(3, 3 + rank)])  # g, d, *f, c, *q
     channels = weight.shape[1] * prod(stride)
     kernel = kernel.reshape((groups * channels, weight.shape[0] // groups, *reach))
+    terms = prod(kernel.shape[1:])
+    input, kernel, bundle = paired(graph, (input, 1, groups), (kernel, 1, 1), input.shape[0] * prod(counts), channels, terms)
     windows = graph.windows(input, range(2, 2 + rank), reach, (1,) * rank, tuple(-first for first in firsts), (-1,) * rank, counts)
-    blocks = correlate(graph, windows, kernel, rank, groups, False, _dtype(operands, layout))  # N, (g d *f), *blocks
+    blocks = correlate(graph, windows, kernel, rank, groups, False, _dtype(operands, layout), bundle)  # N, (g d *f), *blocks
     blocks = blocks.reshape((input.shape[0], layout.shape[1], *stride, *counts))
     order = [axis for pair in zip(range(2 + rank, 2 + 2 * rank), range(2, 2 + rank), strict=True) for axis in pair]
     whole = blocks.permute([0, 1, *order]).reshape((*layout.shape[:2], *map(mul, counts, stride)))
@@ -322,12 +340,15 @@ def _lower_weight(graph: Graph, operands: list[Node], statics: tuple, layouts: t
     reached = [*map(_reached, input.shape[2:], sizes, stride, padding, dilation, grad.shape[2:])]
     places = tuple(count for _, count in reached)
     padding = [before - first * spread for before, (first, _), spread in zip(padding, reached, dilation, strict=True)]
+    rows, columns = grad.shape[1] // groups, input.shape[1] // groups * prod(places)
+    grad, input, bundle = paired(graph, (grad, 0, 1), (input, 0, 1), rows, columns, grad.shape[0] * prod(grad.shape[2:]))
     windows = graph.windows(input, range(2, 2 + rank), places, stride, padding, dilation, grad.shape[2:])
     a = grad.split_axis(1, groups).permute([1, 2, 0, *range(3, 3 + rank)])  # g, c, N, *o
     b = windows.split_axis(1, groups).permute([1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank)])  # g, N, *o, d, *k
     # Memory has the results as their layout does: with the channels innermost, neighbouring results read neighbouring numbers.
     order = None if layouts[0].contiguous else [0, 1, *range(3, 3 + rank), 2]
-    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order).joined(0, 1)  # (g c), d, *k
+    result = graph.contract(a, b, batch=1, n=1 + rank, k=1 + rank, dtype=layouts[0].dtype, order=order, bundle=bundle)
+    result = result.joined(0, 1)  # (g c), d, *k
     if places == sizes:
         return result
     whole = graph.copy(graph.constant(0, layouts[0].dtype, layouts[0].shape), layouts[0].strides)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import into
+from flambeau._ops.bundles import matrix_product
 from flambeau._ops.elementwise import conj
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
@@ -42,7 +43,7 @@ def _infer_bmm(operands: tuple, statics: tuple) -> Layout:
 
 def _lower_bmm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     a, b = operands
-    return graph.contract(a, b, batch=a.ndim - 2)
+    return matrix_product(graph, a, b, a.ndim - 2)
 
 
 BMM = Operator("bmm", ("input", "mat2"), infer=_infer_bmm, lower=_lower_bmm)
@@ -186,7 +187,7 @@ def _sum_of_products(name: str) -> Operator:
         dtype = layouts[0].dtype
         mat1, mat2, *others = operands
         alpha, *added = (graph.cast(each, dtype.compute) for each in others)
-        result = graph.contract(mat1, mat2, batch=mat1.ndim - 2, dtype=dtype.compute) * alpha
+        result = matrix_product(graph, mat1, mat2, mat1.ndim - 2, dtype=dtype.compute) * alpha
         if added:
             input, beta = added
             result = graph.map("fma", input, beta, result) if dtype.is_floating_point else input * beta + result
@@ -228,7 +229,7 @@ def _infer_linear(operands: tuple, statics: tuple) -> Layout:
 def _lower_linear(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     input, weight = operands[:2]
     dtype = layouts[0].dtype
-    product = graph.contract(input, weight.transpose(0, 1), m=input.ndim - 1, dtype=dtype.compute)
+    product = matrix_product(graph, input, weight.transpose(0, 1), m=input.ndim - 1, dtype=dtype.compute)
     if len(operands) == 3:
         product = product + graph.wide(operands[2])
     return graph.cast(product, dtype)

@@ -54,6 +54,11 @@ class Target:
     l3_bytes: int
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether pairs of bfloat16 are multiplied: by long vectors, where there are no matrix registers."""
+        return self.has_bf16_dot and self.vector_bits == 512 and not self.has_amx
+
+    @property
     def instruction_sets(self) -> tuple[str, ...]:
         """What the target has of the instruction sets that generators of kernels may ask for, by LLVM's names. Results are the same without them."""
         return _INSTRUCTION_SETS[self.vector_bits]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from flambeau._codegen.bundles import PAIRS
 from flambeau._codegen.ir import Builder, Value, bits, vector
 from flambeau._codegen.scalar import registers
 from flambeau._runtime.targets import Target
@@ -18,8 +19,8 @@ class Tile:
 
     A complex element is two accumulators, so that its tile has one vector of real and one of imaginary parts a row.
     ``parts`` counts them.  In packed memory the ``pitch`` numbers of one step of k are consecutive.  ``packing`` is the tile that
-    operands are copied by where they are other numbers than sums (``amx``).  ``unsigned`` says which operand of quads (``Contract``) has bytes
-    without a sign: ``a``, whose elements are broadcast, or ``b``.
+    operands are copied by where they are other numbers than sums (``amx``).  ``bundle`` says what operands' numbers are (``Contract``); of quads, which
+    operand has bytes without a sign: ``a``, whose elements are broadcast, or ``b``.
     """
 
     compute: dtype
@@ -29,7 +30,7 @@ class Tile:
     parts: int
     variants: tuple[int, ...]
     packing: Tile | None = None
-    unsigned: str = ""
+    bundle: str = ""
 
     @cached_property
     def rows(self) -> int:
@@ -67,8 +68,8 @@ def compute_dtype(of: dtype) -> dtype:
 
 
 @cache
-def register_tile(of: dtype, target: Target, unsigned: str = "") -> Tile:
-    """The tile for operands of dtype ``of``, or for quads."""
+def register_tile(of: dtype, target: Target, bundle: str = "") -> Tile:
+    """The tile for operands of dtype ``of``, or for bundles."""
     compute = compute_dtype(of)
     parts = 2 if compute.category == COMPLEX else 1
     element = registers.register_types(compute, 1)[0]
@@ -76,7 +77,7 @@ def register_tile(of: dtype, target: Target, unsigned: str = "") -> Tile:
     rows = target.register_tile(bits(element))[0]
     # Rows left over are done by smaller kernels; each size costs some 5 ms of compilation.
     variants = {14: (14, 8, 4, 1), 8: (8, 4, 1), 6: (6, 4, 1), 4: (4, 1)}[rows]
-    return Tile(compute, element, width, 2 // parts, parts, variants, unsigned=unsigned)
+    return Tile(compute, element, width, 2 // parts, parts, variants, bundle=bundle)
 
 
 def widen(builder: Builder, operand: registers.Operand, of: dtype, compute: dtype) -> registers.Operand:
@@ -100,8 +101,11 @@ def multiply_add(builder: Builder, tile: Tile, a: list[Value], b: list[Value], s
         re = builder.fma(builder.neg(ai), bi, builder.fma(ar, br, re))
         im = builder.fma(ai, br, builder.fma(ar, bi, im))
         return [re, im]
-    if tile.unsigned:
-        unsigned, signed = (a[0], b[0]) if tile.unsigned == "a" else (b[0], a[0])
+    if tile.bundle == PAIRS:
+        pairs = [builder.cast("bitcast", each, vector("bfloat", 2 * tile.width)) for each in (a[0], b[0])]
+        return [builder.intrinsic("x86.avx512bf16.dpbf16ps.512", sums[0], *pairs, suffix="")]
+    if tile.bundle:
+        unsigned, signed = (a[0], b[0]) if tile.bundle == "a" else (b[0], a[0])
         return [builder.intrinsic("x86.avx512.vpdpbusd.512", sums[0], unsigned, signed, suffix="")]
     if tile.compute.category == INTEGER:
         return [builder.add(sums[0], builder.mul(a[0], b[0]))]

@@ -31,7 +31,7 @@ _LATENCY = 4
 def best_dot(contract: Contract, normal: Normal, tile: Tile, target: Target) -> Choice | None:
     """The way for one row and one column, if that is what there is."""
     axes = axes_of(normal)
-    if axes is None or tile.parts > 1 or contract.unsigned or axes[0][0] > 1 or axes[1][0] > 1:
+    if axes is None or tile.parts > 1 or contract.bundle or axes[0][0] > 1 or axes[1][0] > 1:
         return None
     k = axes[2][0]
     ending, values = described(contract, normal, 1)

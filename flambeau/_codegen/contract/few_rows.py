@@ -29,7 +29,7 @@ class FewRows:
     rows: int
     batch: int
     ending: Ending
-    unsigned: str = ""
+    bundle: str = ""
 
 
 def cheapest(normal: Normal, choose: Callable[[Normal], Choice | None]) -> Choice | None:
@@ -67,7 +67,7 @@ class Emitter(ABC):
     """Writes a kernel whose tiles are blocks of columns of all rows, ``vectors`` of which are finished at a time."""
 
     def __init__(self, module: Module, parameters: Parameters, structure: FewRows, vectors: int) -> None:
-        self.tile = register_tile(structure.a, structure.target, structure.unsigned)
+        self.tile = register_tile(structure.a, structure.target, structure.bundle)
         self.ending = emit_straight_ending(module, self.tile, structure.ending, vectors)
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])

@@ -45,7 +45,7 @@ class Structure(NamedTuple):
     The k axes are outer ones, one that is split into chains and these into blocks, and the ones inside it, which each ``Side`` sees as a box of its
     own.  Of columns that are read in place ``edge`` says how the last panel is read if it has fewer than the others: ``earlier``,
     so that it ends with the last column, or ``masked``, if there are not so many columns. Register tiles are one or two ``vectors`` wide.
-    ``unsigned`` is the tile's. A ``direct`` one finishes whole register tiles in registers.
+    ``bundle`` is the tile's. A ``direct`` one finishes whole register tiles in registers.
     """
 
     target: Target
@@ -54,14 +54,14 @@ class Structure(NamedTuple):
     ending: Ending
     edge: str = ""
     vectors: tuple[int, ...] = ()
-    unsigned: str = ""
+    bundle: str = ""
     direct: bool = False
 
     @property
     def tile(self) -> Tile:
         if self.a.is_paired:
             return amx.matrix_tile()
-        tile = register_tile(self.a.dtype, self.target, self.unsigned)
+        tile = register_tile(self.a.dtype, self.target, self.bundle)
         if self.a.mode == "table" and not self.a.step:
             tile = replace(tile, variants=tuple(rows for rows in tile.variants if rows <= MOST_ADDRESSES))
         return tile

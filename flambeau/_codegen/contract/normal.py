@@ -48,7 +48,7 @@ class Normal:
     split: int
     chain: int
     is_swapped: bool = False
-    unsigned: str = ""
+    bundle: str = ""
 
     @property
     def extents(self) -> tuple[int, int, int, int]:
@@ -60,8 +60,8 @@ class Normal:
         """The same contraction with the operands' roles exchanged."""
         exchange = {"a": "b", "b": "a"}
         names = [exchange.get(name[0], name[0]) + name[1:] if name[:2] in ("a", "b", "a.", "b.") else name for name in self.names]
-        unsigned = exchange.get(self.unsigned, "")
-        return replace(self, names=names, a=self.b, b=self.a, m=self.n, n=self.m, is_swapped=not self.is_swapped, unsigned=unsigned)
+        bundle = exchange.get(self.bundle, self.bundle)
+        return replace(self, names=names, a=self.b, b=self.a, m=self.n, n=self.m, is_swapped=not self.is_swapped, bundle=bundle)
 
 
 def normalise(contract: Contract, terms: int = TERMS) -> Normal | None:
@@ -117,7 +117,7 @@ def normalise(contract: Contract, terms: int = TERMS) -> Normal | None:
     columns = [Column(other, 4 + i, ()) for i, other in enumerate(others.values())]
     return Normal(
         names, Column(contract.out, 1, ()), column_a, column_b, columns, batch_axes, m_axes, n_axes, k_axes, split, chain,
-        unsigned=contract.unsigned,
+        bundle=contract.bundle,
     )  # fmt: skip
 
 

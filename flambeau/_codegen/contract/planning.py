@@ -102,7 +102,7 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
     of_windows = (best_sliding, best_casting, best_summing, best_casting_sums)
-    ways = (best_skinny,) if contract.unsigned else (*of_windows, best_skinny, best_passing, best_dot)
+    ways = (best_skinny,) if contract.bundle else (*of_windows, best_skinny, best_passing, best_dot)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:
@@ -174,7 +174,7 @@ class _Planner:
         vectors = self._vectors()
         edge = self._edge(vectors) if sides[1].mode == "place" else ""
         values["edge"] = -int(edge == "earlier")
-        structure = Structure(self.target, sides[0], sides[1], ending, edge, vectors, normal.unsigned, is_direct)
+        structure = Structure(self.target, sides[0], sides[1], ending, edge, vectors, normal.bundle, is_direct)
         has_short = len(vectors) > 1
         values |= {"short": self.tile.width if has_short else self.tile.lanes, "short.micro": short_micros(structure.tile) * has_short}
         tiles = self.batch * self.m_tiles * self.n_tiles
@@ -215,7 +215,7 @@ class _Planner:
         self.values |= {"out.row": rows[-1][1], "out.place": int(in_place), "out.far": int(asks)}
         is_short = self.k <= min(self.steps, _SHORT) and (ending.epilogue is None or ending.epilogue.is_short)
         is_short = is_short and self.batch * self.m * self.n >= _MANY
-        has_registers = tile.parts == 1 and not (tile.packing or tile.has_masks or self.normal.unsigned)
+        has_registers = tile.parts == 1 and not (tile.packing or tile.has_masks or self.normal.bundle)
         return is_nest and is_short and has_registers and not in_place and not {"columns", "both"} & {*ending.kinds.values()}
 
     def _tables(self, structure: Structure, begin: int) -> list[int]:

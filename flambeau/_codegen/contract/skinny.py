@@ -79,7 +79,7 @@ def _choice(contract: Contract, normal: Normal, tile: Tile, target: Target) -> C
     square = _CYCLES if beside == vectors == 1 else _CYCLES_OF_SEVERAL[tile.has_masks]
     tile_cycles = 60 + squares * (square * tile.width / 16 + (m[0] - 1) * 12) * vectors
     cycles = tile_cycles * (-(-tiles // threads) * threads)
-    structure = Skinny(target, a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.unsigned, beside, n[0] >= lanes, vectors, asks)
+    structure = Skinny(target, a.dtype, b.dtype, m[0], len(normal.batch), ending, normal.bundle, beside, n[0] >= lanes, vectors, asks)
     return Choice(normal, partial(skinny, structure), values, tiles, tile_cycles, cycles, m[0] * tile.pitch * tile.bytes)
 
 
@@ -239,7 +239,7 @@ class _Lines:
     """
 
     def __init__(self, f: Builder, start: Value, lanes: Value, apart: Value, s: Skinny) -> None:
-        self.f, self.s, self.width = f, s, register_tile(s.a, s.target, s.unsigned).width
+        self.f, self.s, self.width = f, s, register_tile(s.a, s.target, s.bundle).width
         rows, self.reached = anchors(self.width)
         last = f.sub(lanes, 1)
         if not s.is_wide:

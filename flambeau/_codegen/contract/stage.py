@@ -60,8 +60,11 @@ class Epilogue:
 class Contract:
     """A contraction.  ``writes`` and ``reads`` are further operands over ``batch + m + n``, without bounds, for the ``epilogue``.
 
-    If ``unsigned`` names one of the operands (``a``, ``b``), the numbers (int32) are *quads*: a product of two is the sum of the four products
-    of their bytes, which have no sign in that operand and one in the other.
+    The numbers of both operands may be ``bundle``s, whose product is a sum of products:
+
+    - ``a``, ``b``: *quads* (int32) of bytes, which have no sign in that operand and one in the other;
+    - ``pairs`` (float32) of bfloat16, whose subnormal numbers count as zeros. A step adds the product of the second ones to the sum and then that
+      of the first ones, and rounds twice.
     """
 
     batch: tuple[int, ...]
@@ -74,7 +77,7 @@ class Contract:
     writes: tuple[Operand, ...] = ()
     reads: tuple[Operand, ...] = ()
     epilogue: Epilogue | None = None
-    unsigned: str = ""
+    bundle: str = ""
 
     @property
     def results_and_reads(self) -> dict[str, Operand]:
