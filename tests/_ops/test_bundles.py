@@ -121,6 +121,7 @@ def test_few_products_and_other_dtypes_are_ordinary() -> None:
         flambeau.flush()
         result = function(*tensors)
         graph = pending()[0]
+        del result
         return {node.attrs[-1] for node in graph.nodes if node.kind == "contract"}
 
     few, many = operands(((8, 16), (16, 8))), operands(((64, 64), (64, 64)))

@@ -325,7 +325,7 @@ def describe_side(normal: Normal, column: Column, lanes: list[Axis], chunk: int,
         runs = 1 + (min(width, prod(axis[0] for axis in lane_axes)) - 1) / lane_axes[-1][0] if len(lane_axes) > 1 or bounds else 1
         free = max([first if not any(box[0][2:]) else 1, *[axis[0] for axis in box[1:] if not any(axis[2:])]])
         costs["lanes"] = (runs * (1.8 + (28 + 4 * bounds) / free) + 4) * (width / min(width, tile.rows) if left else 1)
-    if not left and bounds and tile.parts == 1 and not tile.has_masks and _move_together(column, lanes):
+    if not left and bounds and tile.parts == 1 and _move_together(column, lanes):
         costs["together"] = _TOGETHER
     along = neighbours_along(box, first, left)
     if box[along][1] in (1, 2):
