@@ -10,6 +10,7 @@ import pytest
 
 from flambeau._codegen.bundles import PAIRS
 from flambeau._codegen.contract import Contract, plan, planning
+from flambeau._codegen.contract.casting import best_casting
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
 from tests._codegen.contractions import chain_stops, convolution, dense, matmul, needed, positions, run
@@ -75,6 +76,18 @@ def test_matrix_product(m, k, n, order):
 def test_windows(stride, groups, channels_last):
     shape = (2, 6, 20, (11, 9), (3, 3), (stride, stride), (1, 1), (1, 1), groups)
     check(replace(convolution(*shape, of=types.float32, channels_last=channels_last), bundle=PAIRS))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_casting_gives_the_same(stride, monkeypatch):
+    contract = replace(
+        convolution(2, 16, 40, (11, 20), (3, 3), (stride, stride), (1, 1), (1, 1), of=types.float32, channels_last=True), bundle=PAIRS
+    )
+    found = []
+    monkeypatch.setattr(planning, "best_skinny", lambda *_: None)
+    monkeypatch.setattr(planning, "best_casting", lambda *args: found.append(replace(best_casting(*args), cycles=0)) or found[-1])
+    check(contract, split=2)
+    assert found
 
 
 def test_every_way_gives_the_same(monkeypatch):

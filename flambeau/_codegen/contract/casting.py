@@ -143,7 +143,7 @@ class _Planner(Pairing):
         scratch = self._scratch(values, areas)
         structure = Casting(
             self.target, tall.slide, wide.slide, down, across, units[1], len(self.batch), len(self.n), side, border_of(copy, self.target),
-            ending, turned,
+            ending, turned, normal.bundle,
         )  # fmt: skip
 
         threads = targets.available_cores()

@@ -48,6 +48,7 @@ class Casting:
     border: Border
     ending: Ending
     turned: bool = False
+    bundle: str = ""
 
     @property
     def vectors(self) -> int:
@@ -60,7 +61,7 @@ class Casting:
 
     @property
     def tile(self) -> Tile:
-        return one_vector(register_tile(self.border.dtype, self.target))
+        return one_vector(register_tile(self.border.dtype, self.target, self.bundle))
 
 
 def one_vector(tile: Tile) -> Tile:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd, prod
 
+from flambeau._codegen.bundles import PAIRS
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.amx_blocking import best_matrix_blocking, is_direct
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
@@ -101,8 +102,9 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
     if by_matrices:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
-    of_windows = (best_sliding, best_casting, best_summing, best_casting_sums)
-    ways = (best_skinny,) if contract.bundle else (*of_windows, best_skinny, best_passing, best_dot)
+    ways = (best_sliding, best_casting, best_summing, best_casting_sums, best_skinny, best_passing, best_dot)
+    if contract.bundle:
+        ways = (best_casting, best_skinny) if contract.bundle == PAIRS else (best_skinny,)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)
     if special is None or special.cycles >= blocking.cycles:
