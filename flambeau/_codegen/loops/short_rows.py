@@ -72,7 +72,7 @@ class ShortRows(Row):
         Vectors are as wide as the lanes where functions make each long, and where nothing does; behind these, and otherwise, they are half as wide, and the halves
         of the lanes change places after each.
         """
-        if width < VECTOR:
+        if self.waiting:
             return super()._flat(reductions, stores, first, last, width, lanes)
         body, f, count = self.body, self.f, len(lanes)
         instrs = [self.spec.body[number] for number in self._needs(reductions, stores)]

@@ -78,7 +78,7 @@ def test_short_lines_share_lanes(shape: tuple[int, ...]) -> None:
     assert np.array_equal(flambeau.tensor(x).sum((0, 2, 3)).numpy(), ordered_sum(x, (0, 2, 3)))
 
 
-@pytest.mark.parametrize("shape", [(5, 1, 1037), (3, 4, 9), (2, 40, 33), (4, 2, 1), (1, 3, 5000)])
+@pytest.mark.parametrize("shape", [(5, 1, 1037), (3, 4, 9), (2, 40, 33), (4, 2, 1), (1, 3, 5000), (50, 1, 100)])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_lanes_that_wait_in_memory_are_added_in_order(shape: tuple[int, int, int], dtype: str) -> None:
     """So much is computed at a position that a phase goes by single registers, and walks the run as one digit or by segments."""
@@ -93,7 +93,8 @@ def test_lanes_that_wait_in_memory_are_added_in_order(shape: tuple[int, int, int
     for weight in (w, 0.75):
         computed = much(x, weight)
         flambeau.flush()
-        for total in (lambda y: y.sum((1, 2)), lambda y: y.amax((1, 2)), lambda y: y - y.mean((1, 2), keepdim=True)):
+        normalised = lambda y: flambeau.layer_norm(y, y.shape[1:])
+        for total in (lambda y: y.sum((1, 2)), lambda y: y.amax((1, 2)), lambda y: y - y.mean((1, 2), keepdim=True), normalised):
             assert flambeau.equal(total(much(x, weight)), total(computed)), total
 
 
