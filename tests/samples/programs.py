@@ -265,6 +265,30 @@ def training(f: Any) -> tuple:
 
 
 @program
+def transformer(f: Any) -> tuple:
+    nn, functional = f.nn, f.nn.functional
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(48), nn.LayerNorm(48)
+            self.attend, self.project = nn.Linear(48, 144), nn.Linear(48, 48)
+            self.mlp = nn.Sequential(nn.Linear(48, 96), nn.GELU(), nn.Linear(96, 48))
+
+        def forward(self, x: Any) -> Any:
+            q, k, v = (part.view(3, 14, 2, 24).transpose(1, 2) for part in self.attend(self.norm1(x)).split(48, dim=2))
+            y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.project(y.transpose(1, 2).reshape(3, 14, 48))
+            return x + self.mlp(self.norm2(x))
+
+    tokens, places, head = nn.Embedding(20, 48), nn.Embedding(14, 48), nn.Linear(48, 20, bias=False)
+    blocks, norm, words = nn.Sequential(Block(), Block(), Block()), nn.LayerNorm(48), f.randint(0, 20, (3, 14))
+    scores = head(norm(blocks(tokens(words) + places(f.arange(14)))))
+    loss = functional.cross_entropy(scores.flatten(0, 1), words.flatten())
+    return gradients(loss, *blocks.parameters(), *tokens.parameters(), *head.parameters())
+
+
+@program
 def recurrent_lstm(f: Any) -> tuple:
     layer, x = f.nn.LSTM(5, 19, num_layers=2, bidirectional=True), leaf(f, 4, 3, 5)
     output, (hidden, cell) = layer(x)
