@@ -12,6 +12,8 @@ import flambeau
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.interpret import Interpreter
 from flambeau._compiler.verify import verify
+from flambeau._tape.tape import LOCAL
+from flambeau._tape.trie import TRIE
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from tests._compiler.graphs import pending
@@ -28,8 +30,10 @@ def wide(array: np.ndarray, dtype: dt.dtype) -> np.ndarray:
 def test_programs_agree_with_the_interpreter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a program flushes, its graph is well-formed and the interpreter finds the same values."""
     flambeau.flush()
+    TRIE.clear()  # what is known is run without Python
+    tape = LOCAL.tape
+    tape.cursor = TRIE.root
     compared = []
-    tape = flambeau._tape.tape.LOCAL.tape
     commit = type(tape)._commit
     state = {}
 

@@ -11,6 +11,8 @@ import flambeau
 from flambeau._compiler import graph as graphs
 from flambeau._compiler.plan import Plan
 from flambeau._runtime import targets
+from flambeau._tape.tape import LOCAL, Tape
+from flambeau._tape.trie import TRIE
 from tests.samples.programs import PROGRAMS
 
 OTHERS = {}
@@ -24,11 +26,13 @@ if targets.current().triple.startswith("x86_64"):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_are_planned(name: str, processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flambeau.flush()
-    other, tape = OTHERS[processor], type(flambeau._tape.tape.LOCAL.tape)
+    TRIE.clear()  # what is known is run without Python
+    LOCAL.tape.cursor = TRIE.root
+    other, tape = OTHERS[processor], type(LOCAL.tape)
     kernels: dict[str, str] = {}
     flush = tape.flush
 
-    def prepare(self: flambeau._tape.tape.Tape) -> None:
+    def prepare(self: Tape) -> None:
         if self.cursor.parent is not None and not self.flushing:
             alive = self.alive()
             with monkeypatch.context() as patch:
