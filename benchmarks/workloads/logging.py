@@ -104,7 +104,7 @@ def reading(torch: ModuleType) -> Callable[[], Any]:
     directory = log.get_logdir()
 
     def run() -> Any:
-        if torch.__name__ == "torch":
+        if "flambeau" not in torch.__version__:  # by the version, since both sides go by the name torch
             from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
             events = EventAccumulator(directory, size_guidance={"scalars": 0})
