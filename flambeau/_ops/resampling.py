@@ -100,8 +100,8 @@ def _linear(rule: Rule, wide: Any) -> Spans:
     centre = np.maximum(_centres(rule, wide), wide(0))
     low = np.floor(centre).astype(np.int64).clip(0, rule.old - 1)
     fraction = np.clip(centre - low.astype(wide), wide(0), wide(1))
-    fraction[low == rule.old - 1] = 0  # there is no neighbour to go to
-    return Spans(low, np.minimum(low + 2, rule.old), np.stack([wide(1) - fraction, fraction], 1))
+    fraction[low == rule.old - 1] = 0  # there is no neighbour to go to; who stands on an input needs none, and its gradient has a term less
+    return Spans(low, low + 1 + (fraction > 0), np.stack([wide(1) - fraction, fraction], 1))
 
 
 def _cubic(rule: Rule, wide: Any) -> Spans:

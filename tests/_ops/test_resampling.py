@@ -127,3 +127,10 @@ def test_gradients_of_channels_last_images_are_the_same_in_one_operator(
         result = flambeau.nn.functional.interpolate(x, size, mode=mode)
         found += flambeau.autograd.grad(result, [x], flambeau.ones_like(result))
     assert flambeau.equal(*found) and found[0].stride() == x.stride()
+
+
+@pytest.mark.parametrize(("old", "new", "terms"), [(32, 64, 4), (8, 8, 1), (1, 5, 5)])
+def test_gradients_have_no_terms_of_weight_0(old: int, new: int, terms: int) -> None:
+    """The first result of a doubled size stands on the border: with its neighbour, of weight 0, eight terms were computed for each input."""
+    _, weight = tables(Rule("linear", old, new), True, dt.float32)
+    assert weight.shape == (terms, old)
