@@ -18,8 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TRIALS = Path(__file__).with_name("trials.py")
 TOLERANCE = 2e-4
 """Relative, of numbers at the end of some steps of training; that of Pyro's gradients is PyTorch's own approximation."""
-
-
 SECONDS = 300
 """Time limit of a trial on one side."""
 OURS, THEIRS = ("-m", "flambeau"), ()

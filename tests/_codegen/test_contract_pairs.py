@@ -14,7 +14,7 @@ from flambeau._codegen.contract.casting import best_casting
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
 from tests._codegen.contractions import chain_stops, convolution, dense, matmul, needed, positions, run
-from tests._codegen.test_contract import every_way
+from tests._codegen.test_contract import check_every_way
 
 pytestmark = pytest.mark.skipif(not targets.current().has_pairs, reason="needs a processor with dot products of bfloat16 (AVX512-BF16)")
 
@@ -93,12 +93,7 @@ def test_casting_gives_the_same(stride, monkeypatch):
 def test_every_way_gives_the_same(monkeypatch):
     contract = multiplied(147, 330, 70, "mk,nk,mn")
     buffers = buffers_of(contract)
-    expected = reference(contract, buffers)
-    for choice in every_way(contract):
-        monkeypatch.setattr(planning, "best_blocking", lambda *_, choice=choice: choice)
-        buffers["out"][:] = 0
-        run(contract, buffers, split=3)
-        np.testing.assert_array_equal(buffers["out"], expected)
+    check_every_way(contract, buffers, reference(contract, buffers), monkeypatch)
 
 
 def test_kernels_of_pairs_differ_from_those_of_numbers():

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flambeau._codegen.contract import Contract, plan, planning
+from flambeau._codegen.contract import Contract, plan
 from flambeau._runtime import targets
 from flambeau._types import dtype as types
 from tests._codegen.contractions import convolution, dense, matmul, needed, positions, run
-from tests._codegen.test_contract import every_way
+from tests._codegen.test_contract import check_every_way
 
 pytestmark = pytest.mark.skipif(not targets.current().has_vnni, reason="needs a processor with dot products of bytes (AVX512-VNNI)")
 
@@ -74,12 +74,7 @@ def test_windows(stride, groups, bundle):
 def test_every_way_gives_the_same(bundle, monkeypatch):
     contract = replace(matmul(147, 130, 70, types.int32, order="mk,nk,mn"), bundle=bundle)
     buffers = buffers_of(contract)
-    expected = reference(contract, buffers)
-    for choice in every_way(contract):
-        monkeypatch.setattr(planning, "best_blocking", lambda *_, choice=choice: choice)
-        buffers["out"][:] = 0
-        run(contract, buffers, split=3)
-        np.testing.assert_array_equal(buffers["out"], expected)
+    check_every_way(contract, buffers, reference(contract, buffers), monkeypatch)
 
 
 def test_kernels_differ_by_the_side_without_a_sign():

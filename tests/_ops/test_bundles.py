@@ -13,7 +13,6 @@ from flambeau._codegen.bundles import PAIRS
 from flambeau._compiler.interpret import Interpreter
 from flambeau._compiler.verify import verify
 from flambeau._runtime import targets
-from flambeau._types import dtype as dt
 from flambeau.nn import functional as F
 from tests._compiler.graphs import pending
 
@@ -86,7 +85,6 @@ def test_graphs_mean_products(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     slot = result.memory.slot
     with monkeypatch.context() as patch:
         patch.setattr(targets.Target, "has_pairs", True)
-        patch.setattr(targets.Target, "has_amx", False, raising=False)
         graph, roots, inputs, numbers = pending()
     verify(graph)
     assert any(node.kind == "contract" and node.attrs[-1] == PAIRS for node in graph.nodes)
@@ -138,7 +136,3 @@ def test_infinities_and_nans_come_out() -> None:
     result = (a @ b).float().numpy()
     assert np.isinf(result[3]).all() and np.isnan(result[5]).all()
     assert (np.delete(result, [3, 5], 0) == 31).all()
-
-
-def test_dtype_is_kept() -> None:
-    assert dt.bfloat16 is (operands(((40, 30),))[0] @ operands(((30, 50),))[0]).dtype
