@@ -59,6 +59,11 @@ class Target:
         return self.has_bf16_dot and self.vector_bits == 512 and not self.has_amx
 
     @property
+    def multiplies_once(self) -> bool:
+        """Whether the processor carries out one multiply-add of 512 bits in each cycle, and not two."""
+        return self.cpu == "znver4"
+
+    @property
     def instruction_sets(self) -> tuple[str, ...]:
         """What the target has of the instruction sets that generators of kernels may ask for, by LLVM's names. Results are the same without them."""
         return _INSTRUCTION_SETS[self.vector_bits]

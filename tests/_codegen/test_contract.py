@@ -13,6 +13,7 @@ from flambeau._codegen.contract import Bound, Contract, Epilogue, Operand, plan,
 from flambeau._codegen.contract.arithmetic import compute_dtype, narrow, register_tile
 from flambeau._codegen.contract.blocking import best_blocking, block_of_chain, describe_side
 from flambeau._codegen.contract.bordered import band, bordered, strip
+from flambeau._codegen.contract.existing import across_images, existing, listing
 from flambeau._codegen.contract.micro import split_rows
 from flambeau._codegen.contract.normal import Column, normalise
 from flambeau._runtime import targets
@@ -192,14 +193,20 @@ def test_convolution(shape, gradient, channels_last):
     check(convolution(*shape, channels_last=channels_last, gradient=gradient))
 
 
+SPECIAL = ("best_sliding", "best_casting", "best_summing", "best_casting_sums", "best_skinny", "best_passing", "best_dot")
+"""The ways that are no blocking."""
+
+
 @pytest.fixture
 def through_tables(monkeypatch):
     """Read the operand that has bounds, or axes of its own, through tables: where it lies, or in a copy that a call before or each tile makes."""
 
-    def force(contract: Contract, where: str = "table") -> bool:
-        """Whether that can be done."""
+    def force(contract: Contract, where: str = "table", listed: bool = False, across: bool = False) -> bool:
+        """Whether that can be done; if wanted with lists of the steps that exist, and with rows that go across images."""
         normal, tile = normalise(contract), register_tile(contract.a.dtype, targets.current())
         for oriented in (normal, normal.swapped()):
+            if across and (oriented := across_images(oriented, 1)) is None:
+                continue
             if oriented.a.bounds or (oriented.is_swapped and not oriented.b.bounds):
                 if oriented.a.bounds and bordered(oriented.a, [*oriented.batch, *oriented.m, *oriented.k], tile) is None:
                     return False
@@ -212,6 +219,10 @@ def through_tables(monkeypatch):
                 if where == "band":
                     a.band = band(oriented.a, oriented.m, oriented.k, oriented.batch, tile)
                     if a.band is None:
+                        return False
+                if listed:
+                    a.listings = listing(oriented, oriented.chain)
+                    if not a.listings:
                         return False
                 if where == "strip":
                     outer, cut, *inner = [oriented.k[: oriented.split], *oriented.k[oriented.split :]]
@@ -229,7 +240,7 @@ def through_tables(monkeypatch):
                     n_block=min(n // tile.lanes + 1, 2) * tile.lanes,
                 )
                 monkeypatch.setattr(planning, "best_blocking", lambda *_, made=made: made)
-                for special in ("best_sliding", "best_summing", "best_skinny", "best_passing"):
+                for special in SPECIAL:
                     monkeypatch.setattr(planning, special, lambda *_: None)
                 return True
         return False
@@ -262,6 +273,47 @@ def test_tiles_copy_what_they_read_with_its_border(through_tables, shape, channe
     assert through_tables(contract, "band") is is_nest
     for split in (1, 3):
         check(contract, split=split)
+
+
+LISTED = [
+    *WITH_BORDERS,
+    # Places without any tap; more kinds of places than there are lists; rows in each other's place in every image.
+    *[((3, 7, 20, (5, 6), (1, 1), (1, 1), (2, 1), (1, 1), 1), channels_last, types.float32) for channels_last in (False, True)],
+    *[((2, 7, 33, (12, 12), (9, 9), (1, 1), (4, 4), (1, 1), 1), channels_last, types.float32) for channels_last in (False, True)],
+    *[((8, 40, 33, (7, 5), (3, 3), (1, 1), (1, 1), (1, 1), 1), channels_last, types.float32) for channels_last in (False, True)],
+]
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("where", ["table", "band"])
+@pytest.mark.parametrize(("shape", "channels_last", "of"), LISTED, ids=lambda each: getattr(each, "name", str(each)))
+def test_padding_is_not_multiplied(through_tables, shape, channels_last, of, where, across):
+    contract = convolution(*shape, of, channels_last=channels_last)
+    if through_tables(contract, where, listed=True, across=across):
+        code = plan(contract, targets.current()).calls[-1].source
+        assert "@lists(" in code
+        for split in (1, 3):
+            check(contract, split=split)
+
+
+def test_what_is_infinite_may_meet_padding(through_tables):
+    """The product of an infinite weight with padding is NaN or left out; all other results are what they are elsewhere."""
+    contract = convolution(2, 3, 3, (8, 9), (3, 3), (1, 1), (1, 1), (1, 1))
+    assert through_tables(contract, listed=True)
+    buffers = {"a": np.full(81, np.inf, np.float32), "b": np.ones(432, np.float32), "out": np.zeros(432, np.float32)}
+    expected = reference(contract, buffers)
+    run(contract, buffers)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(buffers["out"][known], expected[known])
+    assert 0 < known.sum() < known.size
+
+
+@pytest.mark.parametrize(("images", "size", "part"), [(8, 7, (19 / 21) ** 2), (8, 14, (40 / 42) ** 2), (1, 8, (22 / 24))])
+def test_how_many_products_exist(images, size, part):
+    """Of one place in eight images all padding is left out, of rows of eight places that of the first and the last row."""
+    normal = normalise(convolution(images, 40, 32, (size, size), (3, 3), (1, 1), (1, 1), (1, 1))).swapped()
+    rows = across_images(normal, 8) or normal
+    assert existing(rows, 8, False) == pytest.approx(part)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

@@ -16,6 +16,7 @@ from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE, Band, band, bordered, strip
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.choice import Values
+from flambeau._codegen.contract.existing import Listing, across_images, existing, listing
 from flambeau._codegen.contract.micro import MOST_ADDRESSES, split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
 from flambeau._codegen.contract.packing import Side
@@ -53,7 +54,10 @@ _TABLE, _BORDER, _NEARBY = (0.5, 3.0), 0.3, 0.3
 to copy a number with its border, and to do so for oneself alone."""
 
 _ADDRESSED = 0.2
-"""Those cycles if panels have no more rows anyway (6 with AVX2, where the micro-kernel runs at its full speed: 3 x 3, stride 2, 128 -> 128, 56 x 56, channels innermost: 31.9 to 23.4 ms)."""
+"""Those cycles if panels have no more rows anyway, or each multiply-add of long vectors takes two cycles (6 with AVX2, where the micro-kernel runs at its full speed: 3 x 3, stride 2, 128 -> 128, 56 x 56, channels innermost: 31.9 to 23.4 ms)."""
+
+_WORTH_LISTING = 0.97
+"""The part of products that exist up to which each panel of rows has a list of its steps (3 x 3 windows of 64 x 64 places)."""
 
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
@@ -93,7 +97,7 @@ _WORTH_SHARING = 40_000
 class SideChoice:
     """How one operand would be read: ``mode`` as in ``Side``; ``where`` is ``place``, ``tile``, ``panel`` or ``call`` (packed by a call before),
     ``table`` (in place or in a copy with its border, which takes ``before`` cycles; None if it cannot), ``band`` (the tile copies
-    it so) or ``strip`` (for each block of the sum). In place it may be ``crowded``: what a register tile reads of it evicts itself from the
+    it so) or ``strip`` (for each block of the sum); then steps may be left out by ``listings`` (``existing.py``). In place it may be ``crowded``: what a register tile reads of it evicts itself from the
     first-level cache."""
 
     mode: str
@@ -107,6 +111,7 @@ class SideChoice:
     before: float | None = None
     band: Band | None = None
     strip: Band | None = None
+    listings: list[Listing] | None = None
 
 
 @dataclass(slots=True)
@@ -125,12 +130,10 @@ class Blocking:
 
 def best_blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     """The cheaper orientation; a complex product's four multiply-adds have an order, so that its operands stay put."""
-    choice = _blocking(normal, tile, target)
-    if tile.parts == 1:
-        other = _blocking(normal.swapped(), tile, target)
-        if other.cycles < choice.cycles:
-            choice = other
-    return choice
+    normals = [normal, normal.swapped()] if tile.parts == 1 else [normal]
+    if target.multiplies_once:
+        normals += [other for each in normals if (other := across_images(each, MOST_ADDRESSES)) is not None]
+    return min((_blocking(each, tile, target) for each in normals), key=lambda each: each.cycles)
 
 
 def block_of_chain(normal: Normal, limit: int, width: int) -> int:
@@ -182,7 +185,8 @@ class _Model:
         self.normal, self.tile, self.target = normal, tile, target
         self.batch, self.m, self.n, self.k = normal.extents
         self.element = tile.bytes * tile.parts
-        limit = max(_FEW_STEPS, target.l1_bytes * 2 // 3 // (tile.pitch * tile.bytes))
+        near = target.l1_bytes if tile.has_masks else target.l1_bytes * 2 // 3
+        limit = max(_FEW_STEPS, near // (tile.pitch * tile.bytes))
         chunk, a, b = _sides(normal, tile, limit, self.m, self.n, target)
         self.far = b.in_place and _distance(normal, normal.b, tile) > _NEAR
         if self.far:
@@ -193,14 +197,27 @@ class _Model:
         self.blocks, self.near = -(-self.k // steps), has_near_rows(normal, tile)
         self.panels = -(-self.n // tile.lanes)
         self.heights = {-(-self.m // -(-self.m // rows)) for rows in (28, 56, 112, 224, 448, 896, 1792)}
+        self._list(a)
         self.widths = {-(-self.panels // -(-self.panels // count)) for count in (1, 2, 4, 8, 16, 32)}
         # What a tile would copy of the left operand with its border: for all of k, or for each block of it.
         self.copied_for = {rows: a.band.numbers(rows, _TILES) if a.band is not None else 0 for rows in self.heights}
         self.copied_by_block = a.strip.numbers(chunk, 1) if a.strip is not None else 0
-        self.look_up = _TABLE[0] if self.near else _TABLE[1] if tile.rows > MOST_ADDRESSES else _ADDRESSED
+        has_time = tile.rows <= MOST_ADDRESSES or target.multiplies_once
+        self.look_up = _TABLE[0] if self.near else _ADDRESSED if has_time else _TABLE[1]
         # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
         self.most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
         self.most_sums = target.l2_bytes // 2 // self.element if self.blocks > 1 else 1 << 62
+
+    def _list(self, a: SideChoice) -> None:
+        """See whether enough of the products have padding as a factor, so that each panel of rows should have a list of its steps."""
+        self.exists, listings = 1.0, listing(self.normal, self.chunk) if a.before is not None and self.k > _FEW_STEPS else None
+        if not listings:
+            return
+        rows = self.tile.rows if self.near else min(self.tile.rows, MOST_ADDRESSES)
+        part = existing(self.normal, rows, self.near)
+        if part < _WORTH_LISTING:
+            a.listings, self.exists = listings, part
+            self.heights = {-(-height // rows) * rows for height in self.heights}
 
     def fits(self, m_block: int, n_panels: int) -> bool:
         n_block = n_panels * self.tile.lanes
@@ -267,6 +284,8 @@ class _Model:
     def _tabled(self, side: SideChoice, before: float, rows: int, tiles: int, steps: int, sums: int) -> list[_Way]:
         """The ways that look up where the left operand is: where it lies, or a copy that is made ``before``, or by each tile."""
         looking_up, l2_bytes = self.look_up * steps, self.target.l2_bytes
+        row_cycles, panels = cost_of_rows(rows, self.tile)
+        looking_up -= (1 - self.exists) * row_cycles * steps / panels
         whole = side.strip.copy.numbers * self.element if side.strip is not None else 0
         each = looking_up + (_STREWN * whole if whole >= l2_bytes else 0.0)
         ways = [_Way(before + tiles * each, before, each, "table")]

@@ -21,7 +21,7 @@ PARAMETERS = (
     # Register tiles: distances of what they read and write.
     "a.rs", "a.ks", "a.run", "a.first.row", "a.first.panel", "b.ks", "edge", "short", "short.micro", "out.row", "out.far", "out.place", "sums.row", "sums.panel",
     "chains.row", "chains.panel", "scratch.sums", "scratch.chains",
-    "scratch.a.steps", "scratch.a.band",
+    "scratch.a.steps", "steps.apart", "scratch.a.band", "lists.places", "scratch.a.lists", "scratch.a.keys", "scratch.a.which",
     *[f"{name}.{what}" for name in "ab" for what in _OF_SIDES],
     *[f"scratch.{name}.{area}" for name in "ab" for area in ("lanes", "panels", "raw")],
 )  # fmt: skip
@@ -31,9 +31,9 @@ _POSITIONS = {name: position for position, name in enumerate(PARAMETERS)}
 
 _SLOTS = (
     "table", "params", "scratch", "operands", "offsets", "of_block", "a.shifts", "b.shifts", "a.section", "b.section",
-    "fill", "ready.a", "ready.b", "pack.a", "pack.b", "sweep", "ask", "ending", "direct", "micro",
+    "fill", "lists", "ready.a", "ready.b", "pack.a", "pack.b", "sweep", "ask", "ending", "direct", "micro",
     "row_tile", "column_tile", "batch", "first_row", "rows", "columns", "block", "length", "steps", "starts", "ends", "adds", "finish",
-    "a.source", "b.source", "a.offset", "copied",
+    "a.source", "b.source", "a.offset", "copied", "known",
 )  # fmt: skip
 SIZE = len(_SLOTS)
 """Words of a frame: addresses of memory, of functions, and where a thread is: its tile and its block of k."""

@@ -11,6 +11,7 @@ from flambeau._codegen.contract import amx, frame
 from flambeau._codegen.contract.arithmetic import Tile, register_tile
 from flambeau._codegen.contract.direct import emit_direct
 from flambeau._codegen.contract.ending import Ending, emit_ask, emit_ending
+from flambeau._codegen.contract.existing import emit_lists
 from flambeau._codegen.contract.frame import Frame
 from flambeau._codegen.contract.micro import MOST_ADDRESSES, Walk, emit_micro
 from flambeau._codegen.contract.packing import Side, emit_pack
@@ -81,6 +82,7 @@ def contraction(structure: Structure) -> Code:
     """
     s, module, sections = structure, Module(structure.target.instruction_sets), {"a": Parameters(), "b": Parameters()}
     functions = {"fill": emit_fill(module), "sweep": emit_sweep(module, _sweep(s)), "walk": emit_walk(module)}
+    functions["lists"] = emit_lists(module, s.tile, bool(s.a.step)) if s.a.listed else ""
     for side in (s.a, s.b):
         functions[f"ready.{side.name}"] = emit_ready(module, sections[side.name], s.tile, side)
         if side.is_packed_here and not side.is_paired:
@@ -98,7 +100,7 @@ def _sweep(s: Structure) -> Sweep:
     left = "when" if s.a.by_panel else "panels"
     if s.a.mode == "table":
         left = "neighbours" if s.a.step else "table"
-    return Sweep(s.tile, left)
+    return Sweep(s.tile, left, s.a.listed)
 
 
 def _distances(s: Structure, rows: int) -> Walk:
@@ -109,7 +111,7 @@ def _distances(s: Structure, rows: int) -> Walk:
     a, tile = s.a, s.tile
     b = tile.pitch if s.b.mode != "place" else None
     if a.mode == "table":
-        return Walk(1 if a.step else None, None, b)
+        return Walk(1 if a.step else None, None, b, listed=a.listed)
     if rows < tile.rows:
         return Walk()
     if a.mode == "place" and not a.step:

@@ -26,13 +26,15 @@ with long vectors. With short ones they come in time, and asking is an instructi
 class Walk(NamedTuple):
     """The distances between rows of a, between steps of a, and between steps of b where the code may depend on them; ``None``: they are arguments.
 
-    A kernel of all rows asks for the row ``ahead`` that its last argument names, if it is one of a whose steps are neighbours.
+    A kernel of all rows asks for the row ``ahead`` that its last argument names, if it is one of a whose steps are neighbours. The steps of both operands
+    may be ``listed`` (``existing.py``).
     """
 
     row: int | None = None
     step: int | None = None
     b: int | None = None
     ahead: bool = False
+    listed: bool = False
 
 
 _UNKNOWN = Walk()
@@ -56,7 +58,7 @@ def emit_micro(
     of b at ``b + k * bs``; row r of the sums is read at ``start + r * ss`` (zeros with ``ss = 0`` to start chains) and
     written at ``c + r * cs``, all in numbers of the tile's element type.  A ``masked`` kernel reads the first ``count``
     lanes of b only.  One that ``adds`` adds the sums to those at ``c`` if ``more`` (an ``i1``) is true.  If a is ``tabled``, ``rs`` and
-    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``, or at ``a + r * walk.row + ks[k]``. With fewer ``vectors`` than the tile has it computes
+    ``ks`` are the addresses of tables: element ``[r, k]`` is at ``a + rs[r] + ks[k]``, or at ``a + r * walk.row + ks[k]``. If steps are ``listed``, ``ks`` is the address of a list instead. With fewer ``vectors`` than the tile has it computes
     the first lanes only.  What ``walk`` knows it does not take from its arguments.  One that is called ``by_address`` has all arguments, whether it needs them or not. A ``label`` ends its name, if a kernel has several of so many rows.
     """
     made = _micro(module.features, tile, rows, masked, adds, tabled, vectors or tile.vectors, walk, by_address, label)
@@ -162,7 +164,10 @@ class _Chains:
     def _steps(self, count: int, row: Value, moving: list[Value], sums: list[Value]) -> list[Value]:
         """So many steps, and what the loop carries on."""
         f, tile, columns = self.f, self.tile, self.columns
+        first = row
         for number in range(count):
+            if self.left.walk.listed:
+                row = f.offset(first, self.left.listed(moving, number), tile.element)
             places = [f.offset(row, v * tile.width, tile.element) for v in columns]
             right = [f.masked_load(places[v], self.masks[v], tile.type) if self.masks else f.load(places[v], tile.type) for v in columns]
             following: list[Value] = []
@@ -172,14 +177,14 @@ class _Chains:
                     at = len(following)
                     following += multiply_add(f, tile, broadcast, right[v : v + tile.parts], sums[at : at + tile.parts])
             sums, row = following, f.offset(row, self.distance, tile.element)
-        return [row, *self.left.after(moving, count), *sums]
+        return [first if self.left.walk.listed else row, *self.left.after(moving, count), *sums]
 
 
 class _Left:
     """Where a micro-kernel finds its left operand: what it carries from step to step (``start``), and the places of a step's rows."""
 
     def __init__(self, f: Builder, tile: Tile, rows: int, tabled: bool, walk: Walk) -> None:
-        self.f, self.tile, self.tabled, self.walk = f, tile, tabled, walk
+        self.f, self.tile, self.tabled, self.walk, self.words = f, tile, tabled, walk, 2 if walk.listed else 1
         a, rs, ks = f.parameters[:3]
         if tabled:
             rs, ks = (f.cast("inttoptr", table, "ptr") for table in (rs, ks))
@@ -201,7 +206,7 @@ class _Left:
         """The addresses of each row's element, ``number`` steps after those that are carried."""
         f, element = self.f, self.tile.element
         if self.tabled:
-            here = f.load(f.offset(moving[0], number, "i64"), "i64")
+            here = f.load(f.offset(moving[0], number * self.words, "i64"), "i64")
             lines = [f.offset(line, here, element) for line in self.lines]
             return lines if self.walk.row is None else [f.offset(lines[0], row * self.walk.row, element) for _, row in self.rows]
         if number:
@@ -210,10 +215,14 @@ class _Left:
             return [f.offset(moving[0], further * self.walk.row, element) for _, further in self.rows]
         return [f.offset(moving[anchor], self.distances[reach], element) if reach else moving[anchor] for anchor, reach in self.rows]
 
+    def listed(self, moving: list[Value], number: int) -> Value:
+        """How far from the beginning of its panel the right operand is, ``number`` steps after the one that is carried."""
+        return self.f.load(self.f.offset(moving[0], number * self.words + 1, "i64"), "i64")
+
     def after(self, moving: list[Value], count: int) -> list[Value]:
         """What is carried, so many steps later."""
         if self.tabled:
-            return [self.f.offset(moving[0], count, "i64")]
+            return [self.f.offset(moving[0], count * self.words, "i64")]
         distance = self.step if count == 1 else i64(count * self.walk.step) if self.walk.step is not None else self.f.mul(self.step, count)
         return [self.f.offset(pointer, distance, self.tile.element) for pointer in moving]
 

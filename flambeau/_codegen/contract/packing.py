@@ -50,7 +50,7 @@ class Side:
     iterates innermost, which no bound may depend on.  ``step`` is the distance of neighbours, 1 or 2: a convolution of stride
     2 loads two vectors and keeps every other element; in ``place`` it is 1 if steps of k are neighbours, in a ``table`` if rows are, else 0.  An operand that ``is_paired`` is copied for matrix registers (``amx``), from where
     it lies if that ``is_direct``. With a ``border`` each tile copies what it reads of the operand with its border, and reads that; in ``strips`` what it
-    reads for one block of the sum. The rows of a left operand are packed ``by_panel``, when a panel's turn comes, or all those of a tile before.
+    reads for one block of the sum. In a ``table`` the steps of each panel of rows may be ``listed``. The rows of a left operand are packed ``by_panel``, when a panel's turn comes, or all those of a tile before.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Side:
     border: Border | None = None
     strips: bool = False
     by_panel: bool = False
+    listed: bool = False
 
     @property
     def is_left(self) -> bool:

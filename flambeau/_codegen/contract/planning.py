@@ -17,6 +17,7 @@ from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.dot import best_dot
 from flambeau._codegen.contract.ending import Ending, dependence
+from flambeau._codegen.contract.existing import KEY, MOST_LISTS, WORDS, Listing
 from flambeau._codegen.contract.frame import PARAMETERS
 from flambeau._codegen.contract.kernel import Code, Structure, contraction, short_micros
 from flambeau._codegen.contract.micro import split_rows
@@ -229,6 +230,8 @@ class _Planner:
         tables.blocks(len(self.outer))
         if a.mode == "table":
             tables.steps(a.box)
+        if a.listed:
+            tables.limits(self.blocking.a.listings or ())
         return tables.numbers
 
     def _reserve_tables(self, sides: tuple[Side, Side], moving: int) -> None:
@@ -374,11 +377,28 @@ class _Planner:
             self.calls.append(_call(code, own, {source: source, "copied": temporary}, tiles, whole.numbers / tiles, 0))
         for position, (axis, stride) in enumerate(zip(box, strides, strict=True)):
             values |= {f"steps{position}.extent": axis[0], f"steps{position}.a": stride}
-        values["scratch.a.steps"] = self._reserve(8 * (self.steps + MORE))
+        listings = choice.listings or ()
+        values["steps.apart"] = 8 * (self.steps + MORE)
+        values["scratch.a.steps"] = self._reserve(values["steps.apart"] * (1 + len(listings)))
+        if listings:
+            self._lists(column, listings, box)
         # Neighbours in memory may lie apart in a copy: rows of one place each get a border.
         near = has_near_rows(self.normal, self.tile) and values[f"m{len(self.normal.m) - 1}.a"] == 1
         values["a.run"] = self.normal.m[-1][0]
-        return Side("a", self.tile.compute, "table", box=len(box), step=int(near), border=border, strips=choice.where == "strip")
+        return Side(
+            "a", self.tile.compute, "table", len(listings), len(box), step=int(near), border=border, strips=choice.where == "strip",
+            listed=bool(listings),
+        )  # fmt: skip
+
+    def _lists(self, column: Column, listings: Sequence[Listing], box: list[Axis]) -> None:
+        """Reserve memory for the lists of steps of panels of rows; see ``existing``."""
+        values = self.values
+        for number, (i, each) in enumerate(zip(column.bounds, listings, strict=True)):
+            values[f"a.bound{number}.start"] = each.start
+            values |= {f"steps{position}.a.bound{number}": axis[i] for position, axis in enumerate(box)}
+        values["scratch.a.lists"] = self._reserve(8 * MOST_LISTS * WORDS * (self.steps + 1))
+        values["scratch.a.keys"] = self._reserve(8 * MOST_LISTS * KEY)
+        values["scratch.a.which"] = self._reserve(16 * self.blocking.m_block)
 
     def _steps_of(self, copy: Bordered, groups: dict[str, list[Axis]], box: list[Axis]) -> list[int]:
         """Let axes walk a copy of the left operand; returns how the steps of a block do."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract import amx
 from flambeau._codegen.contract.arithmetic import Tile
+from flambeau._codegen.contract.existing import list_of
 from flambeau._codegen.contract.frame import Frame, function
 from flambeau._codegen.contract.micro import panels_of_rows
 from flambeau._codegen.ir import Builder, Module, Value, i64
@@ -16,11 +17,12 @@ class Sweep(NamedTuple):
     """All that the code of a sweep depends on.
 
     Rows of the left operand are ``panels`` (packed, copied, or where they are), in a ``table`` each, in a table for the first of ``neighbours``, or packed
-    ``when`` their turn comes.
+    ``when`` their turn comes. Steps of a panel are ``listed``, or all that a block has.
     """
 
     tile: Tile
     left: str
+    listed: bool = False
 
 
 def emit_sweep(module: Module, sweep: Sweep) -> str:
@@ -64,9 +66,11 @@ class _Emitter:
         f, sweep, tile = self.f, self.sweep, self.tile
         run = (self.frame.number("first_row"), self.read("a.run")) if sweep.left == "neighbours" else ()
         with panels_of_rows(f, tile, self.rows, *run) as (row, number, here):
-            left = self._left(row, number, here)
+            left, steps = self._left(row, number, here), self.steps
+            if sweep.listed:
+                left[-1], steps = list_of(f, self.frame, number)
             with f.loop(0, self.columns, tile.lanes) as loop:
-                self._register_tile(left, row, here, loop.index)
+                self._register_tile(left, steps, row, here, loop.index)
 
     def _left(self, row: Value, number: Value, here: Value) -> list[Value]:
         """Where a panel of rows is, and the distances in it, or its tables; packs it, if its turn has come."""
@@ -84,7 +88,7 @@ class _Emitter:
             source = f.offset(source, f.load(lanes, "i64"), self.tile.element)
         return [source, *[f.cast("ptrtoint", table, "i64") for table in (lanes, frame.scratch("a.steps"))]]
 
-    def _register_tile(self, left: list[Value], row: Value, here: Value, column: Value) -> None:
+    def _register_tile(self, left: list[Value], steps: Value, row: Value, here: Value, column: Value) -> None:
         f, known, tile = self.f, self.known, self.tile
         count = f.intrinsic("smin", f.sub(self.columns, column), i64(tile.lanes))
         panel, is_short = f.binary("udiv", column, tile.lanes), f.compare("sle", count, tile.width)
@@ -95,7 +99,7 @@ class _Emitter:
         is_row, place = self._in_output(row, column, count)
         is_direct = f.binary("and", f.binary("and", self.may_be_direct, is_row), f.compare("eq", here, tile.rows))
         with f.when(is_direct):
-            f.call(self.direct.text, *left, b, known["b.ks"], self.steps, self.others, row, column)
+            f.call(self.direct.text, *left, b, known["b.ks"], steps, self.others, row, column)
         with f.when(f.binary("xor", is_direct, 1)):
             # Bring the lines that a register tile writes, and those that it reads beside them: by the time it has its sums they are there.
             with f.when(self.asks):
@@ -106,7 +110,7 @@ class _Emitter:
                 self._products(left[0], b, here, target)
             else:
                 target, target_row = f.select(in_place, place, target), f.select(in_place, known["out.row"], i64(tile.pitch))
-                arguments = [*left, b, known["b.ks"], self.steps, begin, self.begin.pitch, target, target_row, count, self.adds]
+                arguments = [*left, b, known["b.ks"], steps, begin, self.begin.pitch, target, target_row, count, self.adds]
                 number = f.add(here, f.select(is_short, known["short.micro"], i64(0)))
                 f.call(f.load(f.offset(self.micro, number, "ptr"), "ptr").text, *arguments, self._ahead(row, panel))
             with f.when(f.binary("and", self.finish, f.binary("xor", in_place, 1))):

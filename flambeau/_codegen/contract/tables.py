@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flambeau._codegen.contract.choice import Values
+from flambeau._codegen.contract.existing import Listing
 from flambeau._codegen.contract.kernel import Structure
 from flambeau._codegen.contract.packing import Side
 from flambeau._codegen.contract.places import MORE, described
@@ -44,7 +45,8 @@ class Tables:
         names = ending.operands[: ending.moving]
         if side.is_packed_here or side.mode == "table":
             names += [side.name, *[bound for bound in self.bounds if bound.startswith(f"{side.name}.")]]
-        columns = [(0, self._strides(axes, name)) for name in names]
+        starts = self.values if side.listed else {}
+        columns = [(starts.get(f"{name}.start", 0), self._strides(axes, name)) for name in names]
         self._add(f"{group}.places", described(values[f"scratch.{group}"], values[f"{group}.apart"], self._extents(axes), columns))
 
     def blocks(self, count: int) -> None:
@@ -62,9 +64,15 @@ class Tables:
         self._add("k.places", described(0, 8 * MORE, [*self._extents(axes), values["outer.blocks"] // blocks, blocks], columns))
 
     def steps(self, count: int) -> None:
-        """Steps of a block of k in a left operand that is read through tables."""
+        """Steps of a block of k in a left operand that is read through tables, and coordinates of the bounds by which they are listed."""
         axes = [f"steps{axis}" for axis in range(count)]
-        self._add("steps.places", described(self.values["scratch.a.steps"], 0, self._extents(axes), [(0, self._strides(axes, "a"))]))
+        columns = [(0, self._strides(axes, name)) for name in ("a", *[f"a.bound{bound}" for bound in range(self.sides[0].bounds)])]
+        self._add("steps.places", described(self.values["scratch.a.steps"], self.values["steps.apart"], self._extents(axes), columns))
+
+    def limits(self, listings: Sequence[Listing]) -> None:
+        """What lists of steps depend on."""
+        numbers = [number for each in listings for number in (each.extent, each.low, each.high)]
+        self._add("lists.places", [len(listings), *numbers])
 
 
 def describe_panels(side: Side, values: Values, axes: Sequence[str], lanes: int, begin: int) -> list[int]:

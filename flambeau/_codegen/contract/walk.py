@@ -37,6 +37,7 @@ class _Walk:
         with f.when(has_steps):
             self._fill("steps", frame.memory("scratch"), i64(0), f.mul(read("split.chunk"), read("inner")))
         frame.set("copied", i64(-1))
+        frame.set("known", i64(0))
         self._tables()
         with f.loop(begin, end) as loop:
             tiles = read("n.tiles")
@@ -51,6 +52,8 @@ class _Walk:
             self._operands(batch)
             self._fill("m", frame.memory("scratch"), row, rows)
             self._fill("n", frame.memory("scratch"), column, columns)
+            with f.when(f.compare("ne", frame.address("lists"), Value("null", "ptr"))):
+                frame.call("lists", frame.pointer)
             # Operands that are read where they are start at the tile's first row and column.
             operands = frame.memory("operands")
             of_row, of_panel = f.mul(row, read("a.first.row")), f.mul(f.mul(row_tile, read("m.panels")), read("a.first.panel"))
