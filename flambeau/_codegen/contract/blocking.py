@@ -16,7 +16,7 @@ from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE, Band, band, bordered, strip
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.choice import Values
-from flambeau._codegen.contract.existing import Listing, across_images, existing, listing
+from flambeau._codegen.contract.existing import WORTH_LISTING, Listing, across_images, existing, listing
 from flambeau._codegen.contract.micro import MOST_ADDRESSES, split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
 from flambeau._codegen.contract.packing import Side
@@ -55,9 +55,6 @@ to copy a number with its border, and to do so for oneself alone."""
 
 _ADDRESSED = 0.2
 """Those cycles if panels have no more rows anyway, or each multiply-add of long vectors takes two cycles (6 with AVX2, where the micro-kernel runs at its full speed: 3 x 3, stride 2, 128 -> 128, 56 x 56, channels innermost: 31.9 to 23.4 ms)."""
-
-_WORTH_LISTING = 0.97
-"""The part of products that exist up to which each panel of rows has a list of its steps (3 x 3 windows of 64 x 64 places)."""
 
 _STAYS = 0.02
 """The part of the cost of packing that remains for an operand that later runs find packed: which of two ways is the cheaper matters to the first run."""
@@ -215,7 +212,7 @@ class _Model:
             return
         rows = self.tile.rows if self.near else min(self.tile.rows, MOST_ADDRESSES)
         part = existing(self.normal, rows, self.near)
-        if part < _WORTH_LISTING:
+        if part < WORTH_LISTING:
             a.listings, self.exists = listings, part
             self.heights = {-(-height // rows) * rows for height in self.heights}
 

@@ -24,6 +24,8 @@ MOST_LISTS = 16
 """Lists that a thread keeps; panels that would need another one have the list of all steps. 3 x 3 windows have 9."""
 WORDS = 2
 """Words of a step in a list: numbers from a row's first one, and from the beginning of a panel of columns."""
+WORTH_LISTING = 0.97
+"""The part of products that exist up to which each panel of rows has a list of its steps (3 x 3 windows of 64 x 64 places)."""
 _SOME_ROWS = 1024
 """Rows of which it is counted what they need."""
 _MOST_BOUNDS = 4
@@ -78,6 +80,8 @@ def _existing(
     run: int,
 ) -> float:
     steps = [_all(each) for each in taps]
+    if prod(map(_of_each_place, range(1, len(ranges) + 1), steps, ranges, [moves] * len(ranges))) > WORTH_LISTING:
+        return 1.0
     count = min(_SOME_ROWS, prod(axis[0] for axis in moves))
     places = []
     for number, (start, _) in enumerate(ranges, 1):
@@ -92,6 +96,13 @@ def _existing(
         needed += part * (end - begin)
         begin = end
     return needed / count
+
+
+def _of_each_place(number: int, steps: list[int], bound: tuple[int, int], moves: tuple[tuple[int, ...], ...]) -> float:
+    """The part of the steps along one bound that exist, if each place has a list of its own."""
+    start, extent = bound
+    places = _all([(axis[0], axis[number]) for axis in moves if axis[number]])
+    return sum(0 <= start + place + step < extent for place in places for step in steps) / (len(places) * len(steps))
 
 
 def _all(moves: Sequence[tuple[int, int]], most: int = 1 << 62) -> list[int]:
