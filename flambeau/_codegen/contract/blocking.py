@@ -16,7 +16,7 @@ from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.bordered import LINE, Band, band, bordered, strip
 from flambeau._codegen.contract.chains import in_parts
 from flambeau._codegen.contract.choice import Values
-from flambeau._codegen.contract.existing import WORTH_LISTING, Listing, across_images, existing, listing
+from flambeau._codegen.contract.existing import WORTH_LISTING, Listing, across_images, existing, is_across, listing
 from flambeau._codegen.contract.micro import MOST_ADDRESSES, split_rows
 from flambeau._codegen.contract.normal import Axis, Column, Normal, merged, projected
 from flambeau._codegen.contract.packing import Side
@@ -128,8 +128,10 @@ class Blocking:
 def best_blocking(normal: Normal, tile: Tile, target: Target) -> Blocking:
     """The cheaper orientation; a complex product's four multiply-adds have an order, so that its operands stay put."""
     normals = [normal, normal.swapped()] if tile.parts == 1 else [normal]
-    if target.multiplies_once:
-        normals += [other for each in normals if (other := across_images(each, MOST_ADDRESSES)) is not None]
+    for each in list(normals):
+        other = across_images(each)
+        if other is not None and is_across(other.m[-1][0], target) and existing(other, MOST_ADDRESSES, False) < WORTH_LISTING:
+            normals.append(other)
     return min((_blocking(each, tile, target) for each in normals), key=lambda each: each.cycles)
 
 

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.frame import Frame, function
-from flambeau._codegen.contract.micro import panels_of_rows
+from flambeau._codegen.contract.micro import MOST_ADDRESSES, panels_of_rows
 from flambeau._codegen.contract.normal import Normal
 from flambeau._codegen.ir import Builder, Module, Value, i64
+from flambeau._runtime.targets import Target
 
 MOST_LISTS = 16
 """Lists that a thread keeps; panels that would need another one have the list of all steps. 3 x 3 windows have 9."""
@@ -79,7 +80,7 @@ def _existing(
     rows: int,
     run: int,
 ) -> float:
-    steps = [_all(each) for each in taps]
+    steps = [tuple(_all(each)) for each in taps]
     if prod(map(_of_each_place, range(1, len(ranges) + 1), steps, ranges, [moves] * len(ranges))) > WORTH_LISTING:
         return 1.0
     count = min(_SOME_ROWS, prod(axis[0] for axis in moves))
@@ -98,7 +99,12 @@ def _existing(
     return needed / count
 
 
-def _of_each_place(number: int, steps: list[int], bound: tuple[int, int], moves: tuple[tuple[int, ...], ...]) -> float:
+def is_across(images: int, target: Target) -> bool:
+    """Whether rows go across so many images: a step reads more lines of memory then, for which there is time if a multiply-add takes long."""
+    return target.multiplies_once and images % MOST_ADDRESSES == 0
+
+
+def _of_each_place(number: int, steps: tuple[int, ...], bound: tuple[int, int], moves: tuple[tuple[int, ...], ...]) -> float:
     """The part of the steps along one bound that exist, if each place has a list of its own."""
     start, extent = bound
     places = _all([(axis[0], axis[number]) for axis in moves if axis[number]])
@@ -113,11 +119,11 @@ def _all(moves: Sequence[tuple[int, int]], most: int = 1 << 62) -> list[int]:
     return places[:most]
 
 
-def across_images(normal: Normal, rows: int) -> Normal | None:
-    """The same with rows in another order, so that those of a panel are one place of several images; ``None`` if there are too few."""
+def across_images(normal: Normal) -> Normal | None:
+    """The same with rows in another order, so that those of a panel are one place of several images; ``None`` if they are anyway, or cannot be."""
     free = [axis for axis in normal.m if not any(axis[i] for i in normal.a.bounds)]
     placed = [axis for axis in normal.m if any(axis[i] for i in normal.a.bounds)]
-    if len(free) != 1 or free[0][0] % rows or not placed or normal.m[-1] is free[0]:
+    if len(free) != 1 or not placed or normal.m[-1] is free[0]:
         return None
     return replace(normal, m=[*placed, *free])
 
