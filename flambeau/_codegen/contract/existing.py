@@ -16,15 +16,13 @@ from typing import NamedTuple
 
 from flambeau._codegen.contract.arithmetic import Tile
 from flambeau._codegen.contract.frame import Frame, function
-from flambeau._codegen.contract.micro import MOST_ADDRESSES, panels_of_rows
+from flambeau._codegen.contract.micro import MOST_ADDRESSES, WORDS, panels_of_rows
 from flambeau._codegen.contract.normal import Normal
 from flambeau._codegen.ir import Builder, Module, Value, i64
 from flambeau._runtime.targets import Target
 
 MOST_LISTS = 16
 """Lists that a thread keeps; panels that would need another one have the list of all steps. 3 x 3 windows have 9."""
-WORDS = 2
-"""Words of a step in a list: numbers from a row's first one, and from the beginning of a panel of columns."""
 WORTH_LISTING = 0.97
 """The part of products that exist up to which each panel of rows has a list of its steps (3 x 3 windows of 64 x 64 places)."""
 _SOME_ROWS = 1024

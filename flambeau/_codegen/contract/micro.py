@@ -12,6 +12,8 @@ from flambeau._codegen.ir import Builder, Module, Value, constant, i64
 
 _REACH = (0, 1, 2, 4, 8)
 """Rows that one address register reaches: x86 scales an index by 1, 2, 4 or 8 for free."""
+WORDS = 2
+"""Words of a step in a list (``existing.py``): numbers from a row's first one, and from the beginning of a panel of columns."""
 MOST_ADDRESSES = 8
 """Rows of a register tile that can have an address register each: with more LLVM runs out of them, and moves sums to memory and back at each step."""
 _UNROLLED = 4
@@ -184,7 +186,7 @@ class _Left:
     """Where a micro-kernel finds its left operand: what it carries from step to step (``start``), and the places of a step's rows."""
 
     def __init__(self, f: Builder, tile: Tile, rows: int, tabled: bool, walk: Walk) -> None:
-        self.f, self.tile, self.tabled, self.walk, self.words = f, tile, tabled, walk, 2 if walk.listed else 1
+        self.f, self.tile, self.tabled, self.walk, self.words = f, tile, tabled, walk, WORDS if walk.listed else 1
         a, rs, ks = f.parameters[:3]
         if tabled:
             rs, ks = (f.cast("inttoptr", table, "ptr") for table in (rs, ks))

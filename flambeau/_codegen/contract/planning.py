@@ -17,10 +17,10 @@ from flambeau._codegen.contract.chains import TERMS
 from flambeau._codegen.contract.choice import Values
 from flambeau._codegen.contract.dot import best_dot
 from flambeau._codegen.contract.ending import Ending, dependence
-from flambeau._codegen.contract.existing import KEY, MOST_LISTS, WORDS, Listing
+from flambeau._codegen.contract.existing import KEY, MOST_LISTS, Listing
 from flambeau._codegen.contract.frame import PARAMETERS
 from flambeau._codegen.contract.kernel import Code, Structure, contraction, short_micros
-from flambeau._codegen.contract.micro import split_rows
+from flambeau._codegen.contract.micro import WORDS, split_rows
 from flambeau._codegen.contract.normal import Axis, Column, merged, normalise, projected
 from flambeau._codegen.contract.packing import Side
 from flambeau._codegen.contract.packing_kernel import PackStructure, bordering, packing
