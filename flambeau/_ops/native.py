@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,8 @@ from flambeau._runtime import random_kernels
 from flambeau._runtime.allocator import Buffer, allocate, classes_by_size, counters, size_class
 from flambeau._runtime.launch import Launch
 from flambeau._runtime.pool import pool, runner_cell
-from flambeau._tape import native
+from flambeau._tape import native, tape
 from flambeau._tape.storage import WATCHED, Storage, TensorBase
-from flambeau._tape.tape import Tape, adopt, set_native
 from flambeau._tape.trie import TRIE, Trie, TrieNode
 from flambeau._types import dtype as dt
 from flambeau._types.layout import Layout, contiguous_layouts
@@ -32,11 +32,12 @@ def go_native() -> Any:
     from flambeau._ops import creation, encoding, views
 
     tensor = registry.tensor_class()
+    methods = vars(sys.modules[tensor.__module__])
     execute = CompiledProgram.execute
     if execute.__qualname__ != "CompiledProgram.execute":  # somebody watches programs just now
         return None
     classes = {
-        "Tape": Tape, "Record": TrieNode, "Trie": Trie, "Storage": Storage, "Tensor": TensorBase, "Operator": Operator, "Layout": Layout,
+        "Tape": tape.Tape, "Record": TrieNode, "Trie": Trie, "Storage": Storage, "Tensor": TensorBase, "Operator": Operator, "Layout": Layout,
         "GradNode": GradNode, "Native": Native, "ViewRecord": ViewRecord, "DType": dt.dtype, "Anomaly": type(ANOMALY), "Launch": Launch,
         "Buffer": Buffer, "SizeClass": type(size_class(0)), "Counters": type(counters()),
     }  # fmt: skip
@@ -47,14 +48,14 @@ def go_native() -> Any:
         "anomaly": ANOMALY, "layout": Layout, "contiguous": contiguous_layouts(), "tuple": tuple, "float32": dt.float32, "int64": dt.int64, "views": "_views", "unseen": UNSEEN, "user_code": CODE, "file_name": "co_filename",
         "program": CompiledProgram, "execute_name": "execute", "execute": execute, "array": np.ndarray, "no_numpy": dict.fromkeys(dt.NO_NUMPY), "buffer_name": "buffer",
         "random_kernels": random_kernels.ADDRESSES, "class_of": classes_by_size(), "counters": counters(),
-        "trie": TRIE, "module": Tape.flush.__globals__, "max_slots": "MAX_SLOTS", "watched": WATCHED,
+        "trie": TRIE, "module": vars(tape), "max_slots": "MAX_SLOTS", "watched": WATCHED,
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
-        "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": adopt, "user_line": user_line, "allocate": allocate,
-        "materialize": Storage.materialize, "item": tensor.item.__globals__["_item"], "numpy": tensor.item.__globals__["_numpy"],
+        "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": tape.adopt, "user_line": user_line, "allocate": allocate,
+        "materialize": Storage.materialize, "item": methods["_item"], "numpy": methods["_numpy"],
         "make_view": views.view_of, "fresh": creation.fresh, "largest": encoding.largest, "layout_of": creation.layout_in_python,
         "run_random": random_kernels.run_in_python,
-        "arithmetic": {OPERATORS[name]: getattr(tensor, method) for method, name in ARITHMETIC.items()},
+        "arithmetic": {OPERATORS[name]: getattr(super(tensor, tensor), method) for method, name in ARITHMETIC.items()},
     }  # fmt: skip
     state = native.load(classes, objects, {"pool": runner_cell()})
     if state is not None:
@@ -63,8 +64,7 @@ def go_native() -> Any:
             setattr(owner, name, function)
         if not _plain_methods:
             native_methods()
-        tensor.item.__globals__["_item"] = state.item
-        tensor.item.__globals__["_numpy"] = state.numpy
+        methods["_item"], methods["_numpy"] = state.item, state.numpy
         for module, name, function in (
             (creation, "fresh", state.fresh),
             (creation, "layout_of", state.layout_of),
@@ -77,6 +77,8 @@ def go_native() -> Any:
 
 
 _plain_methods = False
+_installed: dict[str, Any] = {}
+"""The methods of tensors that are native now."""
 
 
 def plain_methods() -> None:
@@ -84,10 +86,10 @@ def plain_methods() -> None:
     global _plain_methods
     _plain_methods = True
     tensor = registry.tensor_class()
-    if NATIVE.state is not None:
-        for method in ARITHMETIC:
-            if method in vars(tensor):
-                delattr(tensor, method)
+    for method, function in _installed.items():
+        if vars(tensor).get(method) is function:  # not what somebody has set there since
+            delattr(tensor, method)
+    _installed.clear()
 
 
 def native_methods() -> None:
@@ -97,7 +99,9 @@ def native_methods() -> None:
     if NATIVE.state is not None:
         tensor = registry.tensor_class()
         for method, name in ARITHMETIC.items():
-            setattr(tensor, method, NATIVE.state.binary(OPERATORS[name], method))
+            if method not in vars(tensor):  # somebody has set what is there: it stays
+                _installed[method] = NATIVE.state.binary(OPERATORS[name], method)
+                setattr(tensor, method, _installed[method])
 
 
-set_native(go_native)
+tape.set_native(go_native)

@@ -479,6 +479,39 @@ def test_random_numbers_are_those_of_python(python: Callable[[], None], size: in
         random_kernels.run_at = before
 
 
+def test_methods_that_somebody_has_exchanged_stay_exchanged() -> None:
+    """Before native code is loaded as afterwards, also where all methods are functions of Python in between."""
+    output = run(
+        """
+import flambeau
+from flambeau._ops import native
+from flambeau._tape import tape
+
+calls = {}
+def watch(owner, name):
+    before = getattr(owner, name)
+    def counted(*arguments):
+        calls[name] = calls.get(name, 0) + 1
+        return before(*arguments)
+    setattr(owner, name, counted)
+
+watch(flambeau.Tensor, "__add__")
+watch(flambeau.Tensor, "item")
+watch(tape.Tape, "flush")
+for _ in range(200):
+    (flambeau.ones(2) + 1).sum().item()
+assert tape._native is not None or tape._share is None
+watch(flambeau.Tensor, "__mul__")
+native.plain_methods()
+native.native_methods()
+for _ in range(200):
+    (flambeau.ones(2) * 2 + 1).sum().item()
+print(calls["__add__"], calls["item"], calls["__mul__"])
+"""
+    )
+    assert output.split() == ["400", "400", "200"]
+
+
 def test_a_process_that_only_makes_tensors_has_native_code_too() -> None:
     script = """if True:
         import flambeau
