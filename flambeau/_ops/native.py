@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,9 @@ def go_native() -> Any:
     """Let native code record calls that were recorded before, flush what was flushed before, and more; see ``_tape/native/``."""
     from flambeau._compiler.program import CompiledProgram
     from flambeau._ops import creation, encoding, views
+    from flambeau._tensor import tensor as tensors
 
     tensor = registry.tensor_class()
-    methods = vars(sys.modules[tensor.__module__])
     execute = CompiledProgram.execute
     if execute.__qualname__ != "CompiledProgram.execute":  # somebody watches programs just now
         return None
@@ -52,7 +51,7 @@ def go_native() -> Any:
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
         "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": tape.adopt, "user_line": user_line, "allocate": allocate,
-        "materialize": Storage.materialize, "item": methods["_item"], "numpy": methods["_numpy"],
+        "materialize": Storage.materialize, "item": tensors._item, "numpy": tensors._numpy,
         "make_view": views.view_of, "fresh": creation.fresh, "largest": encoding.largest, "layout_of": creation.layout_in_python,
         "run_random": random_kernels.run_in_python,
         "arithmetic": {OPERATORS[name]: getattr(super(tensor, tensor), method) for method, name in ARITHMETIC.items()},
@@ -64,8 +63,9 @@ def go_native() -> Any:
             setattr(owner, name, function)
         if not _plain_methods:
             native_methods()
-        methods["_item"], methods["_numpy"] = state.item, state.numpy
         for module, name, function in (
+            (tensors, "_item", state.item),
+            (tensors, "_numpy", state.numpy),
             (creation, "fresh", state.fresh),
             (creation, "layout_of", state.layout_of),
             (views, "view_of", state.make_view),

@@ -480,13 +480,15 @@ def test_random_numbers_are_those_of_python(python: Callable[[], None], size: in
 
 
 def test_methods_that_somebody_has_exchanged_stay_exchanged() -> None:
-    """Before native code is loaded as afterwards, also where all methods are functions of Python in between."""
+    """Before native code is loaded as afterwards, under the name of torch, and where all methods are functions of Python in between."""
     output = run(
         """
 import flambeau
+from flambeau._alias import install_as_torch
 from flambeau._ops import native
 from flambeau._tape import tape
 
+install_as_torch()
 calls = {}
 def watch(owner, name):
     before = getattr(owner, name)
