@@ -152,6 +152,7 @@ class Tape:
         limit: the tape is flushed after a record that leaves more slots than this
         grad: whether operators build the autograd graph in this thread
         fresh: the version that new storages have: 0, or `INFERENCE` if the thread is in inference mode
+        passing: whether a backward pass is recorded just now
         thread: the thread that records
     """
 
@@ -161,14 +162,15 @@ class Tape:
     """Whether somebody is asked about each call (``_dispatch/``)."""
 
     __slots__ = (
-        "__weakref__", "cursor", "entered", "flushed", "flushing", "fresh", "grad", "inputs", "limit", "numbers", "replaced", "thread", "values",
+        "__weakref__", "cursor", "entered", "flushed", "flushing", "fresh", "grad", "inputs", "limit", "numbers", "passing", "replaced", "thread",
+        "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.grad = True
         self.fresh = 0
         self.thread = get_ident()
-        self.flushing = False
+        self.flushing = self.passing = False
         self.entered: list[Storage] | None = None
         self.cursor = TRIE.root
         self._reset()
@@ -239,6 +241,7 @@ class Tape:
         node.nbytes = node.sizes[0]
         node.differentiable = op.differentiable and any(layout.dtype.category >= FLOAT for layout in node.layouts)
         node.wanted = -1
+        node.passed = self.passing
         node.used = TRIE.generation
         node.parent = self.cursor
         node.depth = self.cursor.depth + 1
@@ -415,9 +418,9 @@ class Tape:
         return program
 
     def _weights(self) -> tuple[int, ...]:
-        """The inputs that are likely to be the same in the next run: what trains has gradients."""
-        found = {slot: self.values[slot] for slot in self.inputs if not self.grad and getattr(self.values[slot], "weight", False)}
-        return expected(found) if found else ()
+        """The inputs that are likely to be the same in the next run: weights, unless they are trained."""
+        found = {slot: self.values[slot] for slot in self.inputs if getattr(self.values[slot], "weight", False)}
+        return expected(found) if found and not (self.grad and self.cursor.trains) else ()
 
     def _blame(self, error: Exception, results: dict[int, Buffer]) -> None:
         """Let those who read what is not among the results have the error."""

@@ -32,6 +32,7 @@ class TrieNode(dict):
         sizes: the sizes of the results
         differentiable: whether the operator has gradients and a result can carry one
         wanted, saves: which operands required grad the last time, as bits, and the operands (or ``~`` the results) to save for them
+        passed: whether it was first recorded in a backward pass
         slots, scalars: how many the tape has after this record
         depth: how many records lead here, this one included
         cut: the kind of cut if what is recorded next begins a new tape (``cuts.py``), or 0
@@ -56,6 +57,7 @@ class TrieNode(dict):
         "operands",
         "origin",
         "parent",
+        "passed",
         "programs",
         "replays",
         "saves",
@@ -96,6 +98,11 @@ class TrieNode(dict):
             node = node.parent
         nodes.reverse()
         return nodes
+
+    @property
+    def trains(self) -> bool:
+        """Whether a record that leads here has ever had a history, or is one of a backward pass."""
+        return any(record.wanted >= 0 or record.passed for record in self.path())
 
     def forget(self, oldest: int) -> int:
         """Drop the children that no flush has come by since the generation ``oldest``, and what refers to records that were dropped.

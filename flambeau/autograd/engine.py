@@ -76,6 +76,7 @@ def run(
             return run(roots, grads, retain=retain, create=create, wanted=wanted)
     tape = LOCAL.tape
     mode = tape.grad
+    outer_pass, tape.passing = tape.passing, True
     tape.grad = create
     found: list[TensorBase | None] = [None] * (len(wanted) if wanted is not None else 0)
     pending: dict[int, list[TensorBase | None]] = {}
@@ -118,6 +119,7 @@ def run(
             outgoing = grad = None  # so that ``_own`` can tell who else holds a gradient
     finally:
         tape.grad = mode
+        tape.passing = outer_pass
         PASS.nodes = outer
     return found
 

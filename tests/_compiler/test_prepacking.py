@@ -16,6 +16,7 @@ import flambeau
 from flambeau import nn
 from flambeau._compiler import prepacking
 from flambeau._runtime import targets
+from flambeau._tape import tape as tapes
 from flambeau._tape.tape import LOCAL
 from flambeau._tape.trie import TRIE
 from flambeau.nn import functional as F
@@ -187,6 +188,51 @@ def test_training_keeps_nothing():
         assert not kept(module.weight)
 
 
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many weights each program was planned to find packed."""
+    found: list[int] = []
+    compile_program = tapes._compile
+
+    def compile(path, alive, weights=()):
+        found.append(len(weights))
+        return compile_program(path, alive, weights)
+
+    monkeypatch.setattr(tapes, "_compile", compile)
+    return found
+
+
+def test_programs_without_gradients_are_planned_to_find_weights_packed(planned):
+    module, x = layer(), image()
+    flambeau.flush()
+    planned.clear()
+    with flambeau.no_grad():
+        module(x).tolist()
+        later = module(x) + 1
+    later.tolist()  # nobody is in no_grad any more
+    module.requires_grad_(False)
+    (module(x) * 2).tolist()
+    assert planned == [2, 2, 2]
+
+
+@pytest.mark.parametrize("looks", [False, True], ids=["at the gradient", "at the loss and the gradient"])
+def test_programs_of_training_are_not(planned, looks):
+    """Neither those of whole steps nor those of a backward pass alone, also where the pass is replayed, and more is asked for than before."""
+    module, x = layer(), image().requires_grad_()
+    flambeau.flush()
+    planned.clear()
+    for step in range(4):
+        module.zero_grad()
+        loss = module(x).square().sum()
+        if looks:
+            loss.item()
+        loss.backward()
+        doubled = module.weight.grad * 2 if step == 3 else None
+        (module.weight.grad.sum() + x.grad.sum()).item()
+    assert doubled is not None
+    assert len(planned) >= 2 + looks and not any(planned)
+
+
 def test_a_program_that_rests_looks_again():
     module, x = layer(), image()
     with flambeau.no_grad():
@@ -212,6 +258,7 @@ def test_frozen_layers_are_kept_while_others_train():
 
 
 def test_what_is_kept_is_freed_with_the_weight_or_its_change():
+    gc.collect()
     before = prepacking._kept_bytes
     module, x = layer(), image()
     evaluate(module, x)
