@@ -10,7 +10,7 @@ is never written to memory unless somebody else reads it. The scalar code is tha
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -24,7 +24,7 @@ from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.cluster import Clustering
 from flambeau._compiler.digits import Cluster, digit_strides, interval
 from flambeau._compiler.nest import Nest
-from flambeau._compiler.node import Node, base_of, memory_of
+from flambeau._compiler.node import Node, base_of
 from flambeau._compiler.prepacking import LEAST_KEPT
 from flambeau._runtime import targets
 
@@ -147,10 +147,10 @@ def _planned(problem: contraction.Contract, target: targets.Target, cores: int) 
     return contraction.plan(problem, target)
 
 
-def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights: Container[int]) -> list[KernelCall]:
+def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], is_weight: Callable[[Node], bool]) -> list[KernelCall]:
     """The kernel calls of a contraction, and of what it has taken along. All but the last pack an operand into a temporary.
 
-    ``weights`` are the input slots of operands that are likely to be the same in the next run.
+    ``is_weight`` tells which operands are likely to be the same in the next run.
     """
     node = cluster.nodes[0]
     batch, m, n, k, bundle = node.attrs
@@ -159,9 +159,7 @@ def lower(cluster: Cluster, stored: set[int], home: dict[int, Cluster], weights:
         nodes[name], view = base_of(argument)
         offset, bounds = view.attrs if view is not None else (0, ())
         limits = tuple(contraction.Bound(bound.coefficients, bound.start, bound.extent) for bound in bounds)
-        memory = memory_of(nodes[name])
-        is_weight = memory.kind == "input" and memory.attrs[0] in weights
-        stays = is_weight and argument.numel * argument.dtype.itemsize >= LEAST_KEPT
+        stays = is_weight(nodes[name]) and argument.numel * argument.dtype.itemsize >= LEAST_KEPT
         operands.append(contraction.Operand(argument.dtype, argument.strides, offset, limits, stays))
     left, right = (argument.shape for argument in node.args)
     groups = left[:batch], left[batch : batch + m], right[batch + k :], left[batch + m :]

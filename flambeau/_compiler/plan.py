@@ -105,6 +105,7 @@ class Plan:
         self._prepacked: dict[
             tuple[int, str], tuple[KernelCall, Any]
         ] = {}  # packings that need not be made at each run, by input slot and key
+        self._derived: dict[int, tuple[int, str]] = {}  # the nodes that are made of a weight alone: its input slot, and how
         self._temporary_key: dict[int, int] = {}  # the temporary that each node's place is in
         self.result_places: dict[int, Place] = {}
         self.reused: dict[int, int] = {}
@@ -345,15 +346,18 @@ class Plan:
         first = cluster.nodes[0]
         if first.kind in LOOP_KINDS:
             if 0 not in cluster.extents or cluster.reduced is not None:
-                for call in patterns.lower(cluster, self.stored, self.clustering.home, self._is_fresh, self._stays_cached):
+                calls = patterns.lower(cluster, self.stored, self.clustering.home, self._is_fresh, self._stays_cached)
+                for call in calls:
                     self._add(step, call)
+                if len(calls) == 1 and self.weights:
+                    self._derive(calls[0])
             return
         if first.kind in ("empty", "bitcast", "item", "input"):
             return
         if first.kind == "contract":
             from flambeau._compiler import contraction
 
-            calls = contraction.lower(cluster, self.stored, self.clustering.home, self.weights - self._written)
+            calls = contraction.lower(cluster, self.stored, self.clustering.home, lambda node: self._source_of(node)[0] in self.weights)
             for call in calls[:-1]:
                 self._add_packing(step, call)
             for call in calls[-1:]:
@@ -399,9 +403,32 @@ class Plan:
 
     def _prepack(self, source: Node, nbytes: int, key: str, call: KernelCall, where: Any) -> None:
         """Note that what ``call`` packs may be kept for the next run, if it is an input whose bytes the program leaves as they are."""
-        memory = memory_of(source)
-        if memory.kind == "input" and memory.attrs[0] not in self._written and nbytes >= LEAST_KEPT:
-            self._prepacked.setdefault((memory.attrs[0], hashlib.sha256(key.encode()).hexdigest()), (call, where))
+        slot, made = self._source_of(source)
+        if slot >= 0 and nbytes >= LEAST_KEPT:
+            self._prepacked.setdefault((slot, hashlib.sha256((made + key).encode()).hexdigest()), (call, where))
+
+    def _derive(self, call: KernelCall) -> None:
+        """Note that what ``call`` makes of a weight and nothing else may be kept as what is packed is: the weight as bfloat16, or as pairs."""
+        buffers = {each.index: each for _, each in call.buffers if not isinstance(each, str)}
+        targets = [each for each in buffers.values() if each in call.nodes]
+        if len(targets) != 1 or len(buffers) != 2 or call.temporaries or call.numbers or call.sizes:
+            return
+        (target,) = targets
+        (source,) = [each for each in buffers.values() if each is not target]
+        key = self._temporary_key.get(target.index)
+        slot, made = self._source_of(source)
+        sharing = [index for index, other in self._temporary_key.items() if other == key and index != target.index]
+        if slot not in self.weights or key is None or any(self.graph.nodes[index].kind != "bitcast" for index in sharing):
+            return
+        self._derived[target.index] = slot, made + repr((call.name, *call.params))
+        self._prepack(target, self._nbytes(target), "", call, key)
+
+    def _source_of(self, node: Node) -> tuple[int, str]:
+        """The input slot that a node's memory is, or is made of and of nothing else, and how; -1 if there is none that the program leaves as it is."""
+        memory = memory_of(node)
+        if memory.kind == "input" and memory.attrs[0] not in self._written:
+            return memory.attrs[0], ""
+        return self._derived.get(memory.index, (-1, ""))
 
     def _copy(self, source: Node, target: Node) -> KernelCall:
         name, text = serial.copy_kernel()
@@ -472,7 +499,7 @@ class Plan:
         starts: dict[int, tuple[int, int]] = {}  # of the calls and their parameters, by the identity of what they were made of
         sizes: dict[int, int] = {}  # in the order of their places behind the numbers
         numbers = self._number_format()
-        named: dict[tuple, list[int]] = {}  # where parameters say in which named temporary something lies
+        named: dict[Any, list[int]] = {}  # where parameters say in which temporary something lies
         start = 0
         for step in self.steps:
             if isinstance(step, HostStep):
@@ -493,8 +520,9 @@ class Plan:
                 slot, offset = self._locate(buffer)
                 words[position] = slot
                 words[position + 1] += offset
-                if isinstance(buffer, tuple):
-                    named.setdefault(buffer, []).append(len(params) + position)
+                named.setdefault(buffer if isinstance(buffer, tuple) else self._temporary_key.get(buffer.index), []).append(
+                    len(params) + position
+                )
             for position, size in step.sizes:
                 words[position : position + 2] = 1, 8 * (len(numbers) + sizes.setdefault(size, len(sizes)))
             params += words
@@ -516,9 +544,7 @@ class Plan:
             packed=tuple(self._packed_operand(slot, key, *self._prepacked[slot, key], starts, named) for slot, key in self._prepacked),
         )
 
-    def _packed_operand(
-        self, slot: int, key: str, call: KernelCall, where: Any, starts: Any, named: dict[tuple, list[int]]
-    ) -> PackedOperand:
+    def _packed_operand(self, slot: int, key: str, call: KernelCall, where: Any, starts: Any, named: dict[Any, list[int]]) -> PackedOperand:
         number, start = starts[id(call)]
         if where in self.temporaries:  # the call does nothing else
             piece = self.temporaries[where]

@@ -1,7 +1,8 @@
 """Prepacked weights: operands of contractions that stay packed from one run to the next.
 
 Before: each run of a program copies a weight into the order in which its micro-kernel reads it. After: the second run that finds the weight with the
-bytes that the first one found copies it into memory that is kept, and those after it leave the copying out.
+bytes that the first one found copies it into memory that is kept, and those after it leave the copying out. So it is with whatever else is made of a
+weight alone: its numbers as bfloat16, for one.
 
 What is kept belongs to the weight's buffer (``Buffer.packed``) and is dropped with it, or when its bytes change. So training, which changes weights
 after each use, keeps nothing; frozen weights, evaluation and accumulated gradients do. Operands that are no parameter's are packed each time.

@@ -107,6 +107,60 @@ def test_results_are_those_of_weights_that_are_packed_each_time(name, layout):
             assert bool(kept(module.weight)) != (name in READ_WHERE_IT_LIES)
 
 
+DERIVED = {
+    "a cast": lambda weight, x: x.bfloat16() @ weight.bfloat16().t(),
+    "autocast": lambda weight, x: F.linear(x, weight),
+    "a sum with itself": lambda weight, x: x @ (weight + weight.flip(0)),
+    "what is read twice": lambda weight, x: (x @ weight.exp(), x.abs() @ weight.exp().t()),
+    "bits": lambda weight, x: (weight.exp().view(flambeau.int32) & 0xFFFF0000).view(flambeau.float32) @ x.t(),
+    "two dtypes": lambda weight, x: x.bfloat16() @ weight.bfloat16() + (x.double() @ weight.double()).float(),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_what_is_made_of_a_weight_alone_is_kept_too(name):
+    function = DERIVED[name]
+
+    def run(weight):
+        with flambeau.no_grad(), flambeau.autocast("cpu", dtype=flambeau.bfloat16, enabled=name == "autocast"):
+            results = function(weight, x)
+        return [each.tolist() for each in (results if isinstance(results, tuple) else (results,))]
+
+    weight, x = nn.Parameter(flambeau.randn(192, 192) / 8), flambeau.randn(48, 192)
+    flambeau.flush()
+    seen = [run(weight) for _ in range(RUNS)]
+    assert kept(weight)
+    assert seen == [run(weight.detach().clone())] * RUNS
+    with flambeau.no_grad():
+        weight.mul_(0.5)
+    assert [run(weight) for _ in range(RUNS)] == [run(weight.detach().clone())] * RUNS != seen
+
+
+WRITTEN = {
+    "a part": lambda value, x, run: value[3:5].add_(x[:2]),
+    "by a scatter": lambda value, x, run: value.scatter_add_(0, flambeau.zeros(1, 192, dtype=flambeau.int64), x),
+    "as bits": lambda value, x, run: value.view(flambeau.int32)[2:4].add_(7),
+    "all of it": lambda value, x, run: value.add_(x[0]),
+    "numbers of the run": lambda value, x, run: value.mul_(0.5 + run),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_is_made_of_a_weight_may_be_written_over(name):
+    def run(weight, number):
+        with flambeau.no_grad():
+            value = weight.exp()
+            WRITTEN[name](value, x, number)
+            result = x @ value
+        del value  # or it would be a result, and not be kept
+        return result.tolist()
+
+    weight, x = nn.Parameter(flambeau.randn(192, 192) / 8), flambeau.randn(48, 192)
+    flambeau.flush()
+    for number in range(RUNS):
+        assert run(weight, number) == run(weight.detach().clone(), number)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_another_batch_finds_what_was_kept_or_packs_its_own(rows):
     module = nn.Conv2d(96, 128, 3, padding=1)
