@@ -51,7 +51,7 @@ def go_native() -> Any:
         "lock": None, "unlock": None, "pool_kept": pool(),
         # What is left to Python.
         "generic": PYTHON_CALL, "generic_inplace": PYTHON_INPLACE, "finish_write": finish_write, "adopt": tape.adopt, "user_line": user_line, "allocate": allocate,
-        "materialize": Storage.materialize, "item": tensors._item, "numpy": tensors._numpy,
+        "materialize": Storage.materialize, "item": tensors.item_of, "numpy": tensors.array_of,
         "make_view": views.view_of, "fresh": creation.fresh, "largest": encoding.largest, "layout_of": creation.layout_in_python,
         "run_random": random_kernels.run_in_python,
         "arithmetic": {OPERATORS[name]: getattr(super(tensor, tensor), method) for method, name in ARITHMETIC.items()},
@@ -64,8 +64,8 @@ def go_native() -> Any:
         if not _plain_methods:
             native_methods()
         for module, name, function in (
-            (tensors, "_item", state.item),
-            (tensors, "_numpy", state.numpy),
+            (tensors, "item_of", state.item),
+            (tensors, "array_of", state.numpy),
             (creation, "fresh", state.fresh),
             (creation, "layout_of", state.layout_of),
             (views, "view_of", state.make_view),

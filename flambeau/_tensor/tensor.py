@@ -26,7 +26,7 @@ from flambeau._tape.storage import NoElements, TensorBase
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor import copies, overriding
 from flambeau._tensor.arithmetic import Arithmetic
-from flambeau._tensor.items import item as _item
+from flambeau._tensor.items import item as item_of
 from flambeau._tensor.named import NamedMethods
 from flambeau._tensor.quantized import QuantizedMethods
 from flambeau._tensor.size import Size
@@ -362,7 +362,7 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
             RuntimeError: the tensor requires grad (``detach()`` first, or ``force=True``).
             TypeError: NumPy has no such dtype (bfloat16, complex32), or the tensor is on the meta device.
         """
-        return _numpy(views.detach(self) if force else self)
+        return array_of(views.detach(self) if force else self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -380,7 +380,7 @@ class Tensor(Arithmetic, NamedMethods, SparseMethods, QuantizedMethods):
         Raises:
             RuntimeError: there are more elements, or none.
         """
-        return _item(self)
+        return item_of(self)
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (one number for a tensor without dimensions)."""
@@ -570,7 +570,7 @@ def _asks_for_us(frame: Any) -> bool:
     return is_inside(frame.f_globals.get("__name__", ""))
 
 
-def _numpy(tensor: Tensor) -> np.ndarray:
+def array_of(tensor: Tensor) -> np.ndarray:
     """What ``numpy`` does until native code does it (``_tape/native/``; 2.9 and 0.9 µs)."""
     if tensor.device is not CPU:
         raise TypeError(f"can't make a NumPy array of a meta tensor of shape {list(tensor.layout.shape)}: {NoElements()}")
