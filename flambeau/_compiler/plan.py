@@ -402,7 +402,7 @@ class Plan:
             self._add(step, call)
 
     def _prepack(self, source: Node, nbytes: int, key: str, call: KernelCall, where: Any) -> None:
-        """Note that what ``call`` packs may be kept for the next run, if it is an input whose bytes the program leaves as they are."""
+        """Note that what ``call`` packs may be kept for the next run, if it is, or is made of, an input whose bytes the program leaves as they are."""
         slot, made = self._source_of(source)
         if slot >= 0 and nbytes >= LEAST_KEPT:
             self._prepacked.setdefault((slot, hashlib.sha256((made + key).encode()).hexdigest()), (call, where))
@@ -520,9 +520,9 @@ class Plan:
                 slot, offset = self._locate(buffer)
                 words[position] = slot
                 words[position + 1] += offset
-                named.setdefault(buffer if isinstance(buffer, tuple) else self._temporary_key.get(buffer.index), []).append(
-                    len(params) + position
-                )
+                where = buffer if isinstance(buffer, tuple) else self._temporary_key.get(buffer.index)
+                if where is not None:
+                    named.setdefault(where, []).append(len(params) + position)
             for position, size in step.sizes:
                 words[position : position + 2] = 1, 8 * (len(numbers) + sizes.setdefault(size, len(sizes)))
             params += words

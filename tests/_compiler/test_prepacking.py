@@ -275,16 +275,29 @@ def test_programs_of_training_are_not(planned, looks):
     module, x = layer(), image().requires_grad_()
     flambeau.flush()
     planned.clear()
+    asked = []
     for step in range(4):
         module.zero_grad()
         loss = module(x).square().sum()
         if looks:
             loss.item()
         loss.backward()
-        doubled = module.weight.grad * 2 if step == 3 else None
+        asked += [module.weight.grad * 2] * (step == 3)
         (module.weight.grad.sum() + x.grad.sum()).item()
-    assert doubled is not None
     assert len(planned) >= 2 + looks and not any(planned)
+
+
+def test_weights_that_a_program_writes_are_not_expected_to_stay(planned):
+    module, x = layer(), image()
+    flambeau.flush()
+    planned.clear()
+    gradient = flambeau.ones_like(module.weight)
+    with flambeau.no_grad():
+        before = module(x).sum()
+        module.weight.sub_(gradient, alpha=0.1)
+        after = module(x).sum()
+    assert before.item() != after.item()
+    assert planned == [1]  # the bias
 
 
 def test_a_program_that_rests_looks_again():
