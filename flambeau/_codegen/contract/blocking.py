@@ -74,6 +74,11 @@ _CROWDED, _BY_PANEL = 0.4, 0.6
 """Cycles of a step of a register tile in place whose 14 rows are a multiple of 4 KiB apart, and the part of the cost of packing that is left if a panel's
 rows are copied when its turn comes, into the first-level cache (1024 x 1024: 147 to 154 GFLOP/s)."""
 
+_BESIDE = (1.0, 3.0)
+"""Cycles to read or write a number of another tensor, column by column where sums are stored so; and if no near cache holds it, as each of its lines is
+fetched for every few numbers (momentum of 256 x 256 x 3 x 3 weights, behind their gradient over 4 images of 14 x 14: 6.9 to 5.2 ms with columns that are
+neighbours, 128 x 128 x 3 x 3 5.0 to 5.2)."""
+
 _TILES = 4
 """Tiles whose bands are measured: all of a convolution's are nearly alike."""
 
@@ -207,6 +212,7 @@ class _Model:
         # A block of b lives in the second-level cache while panels of a pass by, and so do sums that further blocks of k add to.
         self.most_lanes = max(tile.lanes, target.l2_bytes // 3 // (steps * tile.bytes * tile.parts))
         self.most_sums = target.l2_bytes // 2 // self.element if self.blocks > 1 else 1 << 62
+        self.store = self._storing()
 
     def _list(self, a: SideChoice) -> None:
         """See whether enough of the products have padding as a factor, so that each panel of rows should have a list of its steps."""
@@ -218,6 +224,14 @@ class _Model:
         if part < WORTH_LISTING:
             a.listings, self.exists = listings, part
             self.heights = {-(-height // rows) * rows for height in self.heights}
+
+    def _storing(self) -> float:
+        """Cycles to store a sum, and to read and write what lies beside it."""
+        normal, row = self.normal, self.normal.n[-1]
+        if row[normal.out.index] in (1, 2):
+            return 2.5 / self.tile.width
+        alike = sum(abs(row[each.index]) > 1 for each in normal.others)
+        return 3.0 + _BESIDE[self.batch * self.m * self.n * self.element >= self.target.l2_bytes] * alike
 
     def fits(self, m_block: int, n_panels: int) -> bool:
         n_block = n_panels * self.tile.lanes
@@ -246,12 +260,11 @@ class _Model:
         tile, n_block = self.tile, n_panels * self.tile.lanes
         row_cycles, row_panels = cost_of_rows(m_block, tile)
         short = 0.5 * has_short_panel(self.n, tile)
-        store = 2.5 / tile.width if self.normal.n[-1][self.normal.out.index] in (1, 2) else 3.0
         cycles = (
             400
             + (n_panels - short / n_tiles) * row_cycles * self.k
             + 40 * n_panels * self.blocks * row_panels
-            + store * m_block * n_block
+            + self.store * m_block * n_block
             + 6 * (m_block + n_block)
         )
         if self.far:
