@@ -20,6 +20,8 @@ from pathlib import Path
 _X86_LEVELS = {"x86-64-v4": (512, 32), "x86-64-v3": (256, 16), "x86-64-v2": (128, 16)}
 _INSTRUCTION_SETS = {128: (), 256: ("avx2",), 512: ("avx2", "avx512bw", "avx512f", "avx512vl")}
 """What generators of kernels may ask for, by LLVM's names, for each size of a vector register in bits."""
+_FAST_GATHER = "fast-gather"
+"""LLVM's name for gathers that take less time than a load for each lane. (Zen 4 takes a lane apart for each of them.)"""
 _CACHE_FALLBACK = {1: 32 << 10, 2: 1 << 20, 3: 8 << 20}
 _SYSFS_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -66,7 +68,8 @@ class Target:
     @property
     def instruction_sets(self) -> tuple[str, ...]:
         """What the target has of the instruction sets that generators of kernels may ask for, by LLVM's names. Results are the same without them."""
-        return _INSTRUCTION_SETS[self.vector_bits]
+        gathers = self.vector_bits == 512 and not self.cpu.startswith("znver")
+        return (*_INSTRUCTION_SETS[self.vector_bits], *([_FAST_GATHER] if gathers else []))
 
     def lanes(self, bits: int) -> int:
         """How many elements of ``bits`` bits one vector register holds."""

@@ -375,9 +375,9 @@ class Body:
         return scalar.load_strided(f, pointer, self._lane_steps(access, width), instr.dtype, width, mask)
 
     def _is_each(self, mask: Value | None) -> bool:
-        """Whether lanes that lie apart are loaded and stored one by one, at addresses that are numbers: without AVX-512 a vector of addresses is taken apart
+        """Whether lanes that lie apart are loaded and stored one by one, at addresses that are numbers: without fast gathers a vector of addresses is taken apart
         again. (The statistics of channels, 8 to a group, were most of a small group norm with the channels innermost on two threads.)"""
-        return mask is None and "avx512f" not in self.f.module.features
+        return mask is None and "fast-gather" not in self.f.module.features
 
     def _each(self, access: int, pointer: Value, width: int, count: Value | None = None) -> list[Value]:
         """The address of each lane from that of the first; that of the first for lanes from ``count`` on. (Masks are a branch for each element that a vector of
@@ -411,8 +411,10 @@ class Body:
     def _gather_lanes(self, number: int, indices: list[Operand], width: int, mask: Value | None) -> Operand:
         f, instr = self.f, self.instructions[number]
         access = instr.attrs[0]
-        if width > 1 and mask is None and "avx512f" not in f.module.features:
-            return self._gather_each(number, indices, width)
+        if width > 1 and mask is None:
+            self._ask_for_next_row(number)
+            if "fast-gather" not in f.module.features:
+                return self._gather_each(number, indices, width)
         if width > 1 and number in self.staged:
             return staging.gather(self, number, indices[0], width, mask)
         steps = [self._lane_steps(access, width)] if width > 1 and self.spec.accesses[access].vector != 0 else []
@@ -426,8 +428,18 @@ class Body:
             address = f.select(mask, address, constant(address.type, 0))
         return scalar.load_strided(f, self.pointer(access), address, instr.dtype, width, mask)
 
+    def _ask_for_next_row(self, number: int) -> None:
+        """Ask for a line of the row that a gather reads next, if each row has one of its own and indices within it: where they point to nobody else can
+        foresee. (4096 x 1024 by columns: 2.5 to 2.0 ms, 34 GB/s.)"""
+        f, (access, _, near), row = self.f, self.instructions[number].attrs, self.spec.outer - 1
+        has_own = row in self.strides[access] and self.vector_digit not in self.strides[access] and number not in self.staged
+        if has_own and near == (True,) and row in self.depends[self.instructions[number].args[0]]:
+            ahead = f.add(self.strides[access][row], self.places[self.vector_digit])
+            f.prefetch(self.element(self.pointer(access), ahead, self.instructions[number].dtype))
+
     def _gather_each(self, number: int, indices: list[Operand], width: int) -> Operand:
-        """Elements one by one: without AVX-512 there are no products of 64-bit lanes, and loads through vectors of addresses are slow."""
+        """Elements one by one: without AVX-512 there are no products of 64-bit lanes, and loads through vectors of addresses are slow there and on Zen 4 (a
+        million elements of a table of 1000: 0.5 ms so, 0.72 by gathers)."""
         f, instr = self.f, self.instructions[number]
         access, _, near = instr.attrs
         start, strides = staging.source(self, number) if number in self.staged else (self.pointer(access), self.extras.get(number, []))
