@@ -354,6 +354,16 @@ def test_gradients_by_the_weight_copy_rows_of_the_image():
     assert choice.a.where == "strip"
 
 
+def test_what_lies_beside_scattered_sums_counts(monkeypatch):
+    """Momentum behind a gradient by the weight: column by column each of its lines would be fetched for every few numbers."""
+    monkeypatch.setattr(targets, "available_cores", lambda: 2)
+    target = replace(targets.named("x86-64-v4"), cpu="znver4", l1_bytes=32 << 10, l2_bytes=1 << 20)
+    contract = convolution(4, 256, 256, (14, 14), (3, 3), (1, 1), (1, 1), (1, 1), gradient="weight")
+    for beside, has_near_columns in (((), False), ((contract.out, contract.out), True)):
+        normal = best_blocking(normalise(replace(contract, reads=beside)), register_tile(types.float32, target), target).normal
+        assert (normal.n[-1][normal.out.index] == 1) == has_near_columns
+
+
 PIXELS = [
     (2, 32, 18, (9, 7), (3, 3), (1, 1), (1, 1), (1, 1), 1),
     (3, 64, 5, (12, 10), (3, 2), (2, 3), (1, 1), (1, 2), 1),
