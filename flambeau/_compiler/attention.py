@@ -34,7 +34,7 @@ def lower(nodes: list[Node]) -> list[KernelCall]:
         shapes = {"out": (*q.shape[:-1], v.shape[-1]), "statistics": q.shape[:-1]}
     else:
         shapes = {"grad_q": q.shape, "grad_k": k.shape, "grad_v": v.shape}
-    dtypes = {name: q.dtype.compute if name == "statistics" else q.dtype for name in shapes}
+    dtypes = {name: q.dtype.compute if name == "statistics" else found[name].dtype if name in found else q.dtype for name in shapes}
     operands |= {name: attention.Operand(dtypes[name], lay.row_major(shape)) for name, shape in shapes.items()}
     # What a kernel writes although nobody needs it.
     unwanted = {name: prod(shape) * q.dtype.itemsize for name, shape in shapes.items() if name not in found and name != "statistics"}

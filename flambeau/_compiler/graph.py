@@ -41,8 +41,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from flambeau._codegen.scalar.operators import OPS
-from flambeau._compiler.node import Bound, Node, Rows, is_across
+from flambeau._compiler.node import Bound, Node, is_across
 from flambeau._compiler.parts import in_parts, parts_of
+from flambeau._compiler.reading import before_widening, copied, rows_of
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
 from flambeau._types.dtype import dtype as DType
@@ -366,11 +367,11 @@ class Graph:
         A value that is rows of memory, each named by an index, and perhaps times a factor, is not stored before (see ``Rows``).
         """
         shape, strides = target.shape, target.strides
-        while (origin := _copied(target, strides)) is not None:
+        while (origin := copied(target, strides)) is not None:
             target = origin
         if target.shape != shape:  # zeros, which were made with another one
             target = self.constant(0, target.dtype, shape)
-        found = _rows_of(value) if indices and value.shape == layout.shape and layout.strides[-1:] == (1,) else None
+        found = rows_of(value) if indices and value.shape == layout.shape and layout.strides[-1:] == (1,) else None
         rows, source, named = found or (None, self.lying(value).expand(layout.shape), ())
         args = (target, source, *[self.lying(each).expand(layout.shape) for each in (*indices, *named)])
         attrs = (
@@ -441,15 +442,16 @@ class Graph:
             raise ValueError(f"contract: {a.shape} and {b.shape} do not fit batch={batch}, m={m}, n={n}, k={k}")
         dtype = dtype or a.dtype
         strides = None if order is None else lay.ordered(shape, order, dtype).strides
-        return self.make("contract", (a, b), (batch, m, n, k, bundle), dtype, shape, strides)
+        return self.make("contract", before_widening(a, b), (batch, m, n, k, bundle), dtype, shape, strides)
 
-    def attention(self, q: Node, k: Node, v: Node, mask: Node | None, is_causal: bool, scale: float) -> tuple[Node, Node]:
+    def attention(self, q: Node, k: Node, v: Node, mask: Node | None, is_causal: bool, scale: float, dtype: DType) -> tuple[Node, Node]:
         """``softmax(q kᵀ scale + mask) v`` and what its gradient needs to know of each row.
 
         Args:
             q, k, v: (…, L, E), (…, S, E) and (…, S, E_v), with the same leading dimensions, none of size 0
             mask: (…, L, S), bool (whether a score counts) or a number that is added to it
             is_causal: whether row i of q sees the rows up to i of k only
+            dtype: that of the result: that of q, or its compute dtype
 
         Returns:
             The result (…, L, E_v), and in the compute dtype (2, …, L): each row's largest score, and the inverse of its sum of
@@ -457,7 +459,7 @@ class Graph:
         """
         args = (*map(self._rows, (q, k, v)), *(() if mask is None else (self.lying(mask),)))
         return (
-            self.make("attention", args, (0, is_causal, scale), q.dtype, (*q.shape[:-1], v.shape[-1])),
+            self.make("attention", args, (0, is_causal, scale), dtype, (*q.shape[:-1], v.shape[-1])),
             self.make("attention", args, (1, is_causal, scale), q.dtype.compute, (2, *q.shape[:-1])),
         )
 
@@ -515,44 +517,6 @@ class Graph:
         if node.kind in ("map", "cast", "gather", "contract", "reduce"):
             return self.make(node.kind, node.args, node.attrs, node.dtype, node.shape, layout.strides)
         return self.copy(node, layout.strides)
-
-
-SHORT = 8
-"""A row of fewer elements is not worth an address of its own."""
-
-
-def _rows_of(value: Node) -> tuple[Rows, Node, tuple[Node, ...]] | None:
-    """What a scattered value is made of, if it need not be stored: rows that lie side by side in memory, each named by an index, and perhaps
-    times a number: the memory, and the indices (and the factors).
-
-    Before: ``%5 = gather (%0, %4)``, ``%7 = map mul (%5, view of %6)``, ``scatter sum (%9, %7, %8)``.
-    After: ``scatter sum (%9, %0, %8, %4, view of %6)``. (A million messages along edges were written and read again: 67 ms, and 48 without.)
-    """
-    factor: tuple[Node, ...] = ()
-    if value.kind == "map" and value.attrs == ("mul",) and value.dtype.compute is value.dtype and not value.dtype.is_complex:
-        left, right = value.args
-        value, other = (left, right) if left.kind == "gather" else (right, left)
-        factor = (other,)
-    if value.kind != "gather" or len(value.args) != 2 or value.shape[-1] < SHORT:
-        return None
-    strides, offset, steps, _ = value.attrs
-    memory, *named = (*value.args, *factor)
-    still = all(each.kind == "view" and not each.attrs[1] and each.strides[-1] == 0 for each in named)
-    return (Rows(strides, offset, steps[0], bool(factor)), memory, tuple(named)) if still and strides[-1] == 1 else None
-
-
-def _copied(node: Node, strides: tuple[int, ...]) -> Node | None:
-    """What a node is a copy of, if that lies in memory with these strides from its start on, or is zero everywhere."""
-    if node.kind == "view" and node.attrs == (0, ()) and node.numel == node.args[0].numel:
-        node = node.args[0]
-    if node.kind != "map" or node.attrs[0] != "copy":
-        return None
-    source = node.args[0]
-    if source.kind == "constant":
-        return source if source.attrs[2] in ("0", "0.0", "False") else None
-    whole = source.kind == "view" and source.attrs == (0, ()) and source.layout.dense
-    owns = source.kind not in ("view", "number", "iota")
-    return source if (whole or owns) and source.strides == node.strides == strides else None
 
 
 def number_node(graph: Graph, place: int, kind: type) -> Node:

@@ -184,8 +184,10 @@ def _attention(node: Node) -> str | None:
     problem = _attends(q, k, v, mask)
     if problem:
         return problem
-    expected = ((q.dtype, (*q.shape[:-1], v.shape[-1])), (q.dtype.compute, (2, *q.shape[:-1])))
-    return None if (node.dtype, node.shape) == expected[node.attrs[0]] else f"result {node.attrs[0]} is {expected[node.attrs[0]]}"
+    result, rows = node.attrs[0], q.shape[:-1]
+    shape = (2, *rows) if result else (*rows, v.shape[-1])
+    dtypes = {q.dtype.compute} if result else {q.dtype, q.dtype.compute}
+    return None if node.shape == shape and node.dtype in dtypes else f"result {result} is {list(shape)} of {dtypes}"
 
 
 def _attention_backward(node: Node) -> str | None:

@@ -307,7 +307,8 @@ def _lower_glu(graph: Graph, operands: list[Node], statics: tuple, layouts: tupl
 
 def _glu_gradient(grad: Tensor, input: Tensor, dim: int) -> Tensor:
     half = input.layout.shape[dim] // 2
-    value, share = input.narrow(dim, 0, half), input.narrow(dim, half, half).sigmoid()
+    wide = input.to(input.layout.dtype.compute)  # rounded once, in the end
+    value, share = wide.narrow(dim, 0, half), wide.narrow(dim, half, half).sigmoid()
     return cat((grad * share, grad * value * share * (1 - share)), dim)
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flambeau._ops.autocast import low
 from flambeau._ops.normalization import again
 from flambeau._ops.operator import Operator
 from flambeau._ops.ranges import arange
 from flambeau._ops.softmax import softmax
+from flambeau._tape.tape import LOCAL
 from flambeau._types import dtype as dt
 from flambeau._types import layout as lay
+from flambeau._types.dtype import dtype as DType
 from flambeau._types.layout import Layout
 
 if TYPE_CHECKING:
@@ -24,10 +27,11 @@ if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
 
 STATICS = ("is_causal", "scale")
+"""Those of the operator and its gradient. The operator has ``exact`` besides: whether half precision has its result in float32."""
 
 
-def _infer(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
-    query, key, value, *mask = operands
+def check_dtypes(query: Layout, key: Layout, value: Layout, *mask: Layout) -> None:
+    """Refuse queries, keys and values of several dtypes, and masks that cannot be added to what is made of them."""
     if not query.dtype is key.dtype is value.dtype:
         raise RuntimeError(
             f"Expected query, key, and value to have the same dtype, but got query.dtype: {query.dtype}, key.dtype: {key.dtype} and "
@@ -38,30 +42,36 @@ def _infer(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
             "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
             f"attn_mask.dtype: {mask[0].dtype} and query.dtype: {query.dtype} instead."
         )
+
+
+def _infer(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
+    query, key, value = operands[:3]
+    check_dtypes(*operands)
     rows = query.shape[:-1]
-    return result_layout(query, key, value), lay.contiguous((2, *rows), query.dtype.compute)
+    compute = query.dtype.compute
+    return result_layout(query, key, value, compute if statics[2] else query.dtype), lay.contiguous((2, *rows), compute)
 
 
-def result_layout(query: Layout, key: Layout, value: Layout) -> Layout:
+def result_layout(query: Layout, key: Layout, value: Layout, dtype: DType) -> Layout:
     """How the result lies in memory: as the queries do, so that heads that ``view`` and ``transpose`` have split are joined by the same two.
 
     That is PyTorch's rule for four dimensions, of which the last is that of neighbours in memory, and for as many features of queries and values.
     """
     shape = (*query.shape[:-1], value.shape[-1])
     if shape == query.shape and all(each.ndim == 4 and each.strides[-1] == 1 for each in (query, key, value)):
-        return lay.like(query, query.dtype)
-    return lay.contiguous(shape, query.dtype)
+        return lay.like(query, dtype)
+    return lay.contiguous(shape, dtype)
 
 
 def _lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, Node]:
     query, key, value, *mask = operands
-    return graph.attention(query, key, value, mask[0] if mask else None, *statics)
+    return graph.attention(query, key, value, mask[0] if mask else None, *statics[:2], layouts[0].dtype)
 
 
 ATTENTION = Operator(
     "scaled_dot_product_attention",
     ("query", "key", "value", "attn_mask"),
-    STATICS,
+    (*STATICS, "exact"),
     infer=_infer,
     lower=_lower,
     grad_name="ScaledDotProductFlashAttentionForCpuBackward0",
@@ -75,6 +85,7 @@ def _infer_backward(operands: tuple, statics: tuple) -> tuple[Layout, ...]:
 def _lower_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
     grad, query, key, value, output, statistics, *mask = operands
     delta = (graph.wide(grad) * graph.wide(output)).sum((grad.ndim - 1,))
+    grad = graph.cast(grad, query.dtype)  # it was of this dtype before ``attention`` cast it
     return graph.attention_backward(query, key, value, statistics, grad, delta, mask[0] if mask else None, *statics)
 
 
@@ -147,13 +158,17 @@ BACKWARD.gradient(grad_output=_again(0), query=_again(1), key=_again(2), value=_
 def attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:
     """softmax(q kᵀ · scale + mask) v of (…, L, E), (…, S, E), (…, S, E_v) and (…, L, S), none of them empty; linear memory.
 
-    Leading dimensions are broadcast. A mask is not differentiated.
+    Leading dimensions are broadcast. A mask is not differentiated. In half precision the result is kept in float32 for the gradient, whose
+    ``delta`` is what nearly cancels where one key has most of the weight.
     """
+    query, key, value = low(query, key, value)
+    dtype = query.layout.dtype
+    exact = dtype is not dtype.compute and LOCAL.tape.grad and any(each.requires_grad for each in (query, key, value))
     mask = () if attn_mask is None else (attn_mask,)
     batch = lay.broadcast_shapes(*[each.layout.shape[:-2] for each in (query, key, value, *mask)])
     operands = [each if each.layout.shape[:-2] == batch else each.expand(*batch, *each.layout.shape[-2:]) for each in (query, key, value)]
     operands += [each.expand(*batch, query.size(-2), key.size(-2)) for each in mask]
-    return ATTENTION(*operands, statics=(is_causal, scale))[0]
+    return ATTENTION(*operands, statics=(is_causal, scale, exact))[0].to(dtype)
 
 
 PUBLIC = ()

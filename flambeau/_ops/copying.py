@@ -92,7 +92,8 @@ def infer_given(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_copy(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    return graph.copy(graph.cast(operands[0], layouts[0].dtype))
+    (source,) = operands
+    return graph.copy(source) if source.dtype is layouts[0].dtype else graph.cast(source, layouts[0].dtype)
 
 
 CLONE = Operator("clone", ("input",), infer=lambda operands, statics: lay.like(operands[0], operands[0].dtype), lower=_lower_copy)

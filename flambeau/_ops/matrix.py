@@ -139,11 +139,16 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         a = a.unsqueeze(0)
     if column:
         b = b.unsqueeze(1)
+    if a.layout.shape[:-2] != b.layout.shape[:-2]:
+        a = _without_batch(a, b.layout.ndim)
+        b = _without_batch(b, a.layout.ndim)
     if b.layout.ndim == 2 and a.layout.ndim > 2:  # many rows by one matrix: one large product
         lead = a.layout.shape[:-1]
         result = BMM(a.reshape(-1, a.layout.shape[-1]) if a.layout.numel else a.reshape(_rows(lead), a.layout.shape[-1]), b).reshape(
             *lead, b.layout.shape[-1]
         )
+    elif a.layout.ndim == 2 and a.layout.dtype is not a.layout.dtype.compute:  # one by many: its gradient is one sum, and rounded once
+        result = LINEAR(b.transpose(-1, -2), a).transpose(-1, -2).contiguous()
     else:
         left, right = a.layout.shape[:-2], b.layout.shape[:-2]
         if left != right:
@@ -156,6 +161,12 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     if column:
         result = result.squeeze(-1)
     return into(out, result)
+
+
+def _without_batch(matrices: Tensor, ndim: int) -> Tensor:
+    """A batch of one matrix as the matrix, beside matrices of at least as many and more than two dimensions."""
+    shape = matrices.layout.shape
+    return matrices.reshape(shape[-2:]) if 2 < len(shape) <= ndim and _rows(shape[:-2]) == 1 else matrices
 
 
 def _rows(shape: tuple[int, ...]) -> int:

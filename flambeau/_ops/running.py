@@ -226,10 +226,10 @@ def diff(
     for each in (prepend, append):
         if each is not None and each.layout.ndim != input.layout.ndim:
             raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+    if n == 0:  # then nothing is joined to it, either
+        return into(out, input.clone())
     if prepend is not None or append is not None:
         input = cat([each for each in (prepend, input, append) if each is not None], axis)
-    if n == 0:
-        return into(out, input.clone())
     for _ in range(min(n, input.layout.shape[axis] + 1)):
         count = max(input.layout.shape[axis] - 1, 0)
         if not count:

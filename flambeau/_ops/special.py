@@ -262,10 +262,10 @@ def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Te
     if not isinstance(input, TensorBase) or not isinstance(other, TensorBase):
         raise TypeError("logaddexp2(): both operands must be Tensors")
     dtype = infer_float((input.layout, other.layout), ()).dtype
-    input, other = input.to(dtype), other.to(dtype)
+    input, other = input.to(dtype.compute), other.to(dtype.compute)  # rounded once, in the end
     distance = FUNCTIONS.where((input == other) & input.isinf(), 0.0, input - other).abs()
     per_bit = FUNCTIONS.full(lay.contiguous((), dt.float64), 1 / math.log(2))
-    return into(out, functions.ADDCMUL(basic.maximum(input, other), (-distance).exp2().log1p(), per_bit, 1))
+    return into(out, functions.ADDCMUL(basic.maximum(input, other), (-distance).exp2().log1p(), per_bit, 1).to(dtype))
 
 
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -334,10 +334,12 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = _floating(input)
+    dtype = x.layout.dtype
+    x = x.to(dtype.compute)  # rounded once, in the end
     total = functions.lgamma(x)
     for j in range(1, p):
         total = total + functions.lgamma(x - j / 2)
-    return into(out, total + p * (p - 1) / 4 * math.log(math.pi))
+    return into(out, (total + p * (p - 1) / 4 * math.log(math.pi)).to(dtype))
 
 
 deg2rad_, rad2deg_, sinc_, logit_, xlogy_, ldexp_, mvlgamma_ = (

@@ -209,3 +209,19 @@ def test_kernels_and_plans_that_are_remembered_hold_no_graph(monkeypatch: pytest
         functional.conv2d(numbers(1, 3, size, size), numbers(4, 3, 3, 3), padding=1).sigmoid().tolist()
     del x
     assert graphs() <= before
+
+
+@pytest.mark.parametrize("dtype", [F.float16, F.bfloat16])
+@pytest.mark.parametrize("m, k, n", [(6, 3, 8), (3, 300, 70), (16, 16, 16), (1, 512, 64), (1, 40, 1), (130, 33, 50)])
+@pytest.mark.parametrize("batch", [(), (4,)])
+def test_what_a_cast_widens_is_read_as_it_was(dtype: F.dtype, m: int, k: int, n: int, batch: tuple) -> None:
+    """One operand or both; as they lie, transposed, or a part: the bits are those of float32 that lies in memory."""
+    a, b = numbers(*batch, m, 2 * k, dtype=dtype)[..., :k], numbers(*batch, n, k, dtype=dtype, seed=1)
+    wide = [F.tensor(each.float().numpy()) for each in (a, b)]
+    exact = wide[0] @ wide[1].mT
+    F.flush()
+    assert F.equal(a.float() @ b.float().mT, exact)
+    assert F.equal(a.float() @ wide[1].mT, exact)
+    assert F.equal(wide[0] @ b.float().mT, exact)
+    assert F.equal((b.float() @ a.float().mT).mT, exact)
+    assert kernels(lambda: a.float() @ wide[1].mT) == kernels(lambda: wide[0] @ b.float().mT) == 1

@@ -244,10 +244,47 @@ def test_errors() -> None:
         attend(q, k, v, flambeau.zeros(4, 6))
 
 
-def test_autocast_runs_in_half_precision() -> None:
-    q, k, v = tensors(((2, 5, 4), (2, 6, 4), (2, 6, 4)))
+@pytest.mark.parametrize("queries", [2, 5])  # by the weights, and by a kernel
+def test_autocast_runs_in_half_precision(queries: int) -> None:
+    q, k, v = tensors(((2, queries, 4), (2, 6, 4), (2, 6, 4)))
+    expected = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
     with flambeau.autocast("cpu", dtype=flambeau.bfloat16):
-        assert attend(q, k, v.bfloat16()).dtype is flambeau.bfloat16
+        found = attend(q, k, v.bfloat16())
+    assert found.dtype is flambeau.bfloat16 and flambeau.equal(found, expected)
+
+
+@pytest.mark.parametrize("queries", [2, 5])
+def test_dtypes_that_differ_are_refused(queries: int) -> None:
+    q, k, v = tensors(((2, queries, 4), (2, 6, 4), (2, 6, 4)), "bfloat16")
+    with pytest.raises(RuntimeError, match="same dtype, but got query.dtype: .*bfloat16, key.dtype: .*float32"):
+        attend(q, k.float(), v)
+    assert attend(q, k, v, flambeau.zeros(queries, 6)).dtype is flambeau.bfloat16
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("queries", [1, 3, 9])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_half_precision_is_rounded_once_where_one_key_has_most_of_the_weight(dtype: str, queries: int, is_masked: bool) -> None:
+    """Scores of some tens: what is rounded before the exponential, or before differences that nearly cancel, is off by many units."""
+    inputs = tensors(((3, queries, 8), (3, 6, 8), (3, 6, 8)), dtype)
+    inputs[:2] = [(each.detach() * 4).requires_grad_() for each in inputs[:2]]
+    options = {"scale": 0.5} | ({"attn_mask": flambeau.ones(queries, 6, dtype=flambeau.bool).tril(3)} if is_masked else {})
+    ahead = flambeau.tensor(numbers(3, queries, 8, seed=3)).to(inputs[0].dtype)
+    wide = [each.detach().double().requires_grad_() for each in inputs]
+    out, exactly = attend(*inputs, **options), attend(*wide, **options)
+    found = [out, *flambeau.autograd.grad(out, inputs, ahead)]
+    for one, other in zip(found, [exactly, *flambeau.autograd.grad(exactly, wide, ahead.double())], strict=True):
+        assert np.linalg.norm(exact(one) - exact(other)) <= UNIT[dtype] * np.linalg.norm(exact(other))
+
+
+def test_weights_that_are_dropped_are_float32_before() -> None:
+    q, k, v = tensors(((2, 4, 8), (2, 6, 8), (2, 6, 8)), "bfloat16")
+    with flambeau.random.fork_rng():
+        flambeau.manual_seed(3)
+        found = attend(q, k, v, dropout_p=0.5)
+        flambeau.manual_seed(3)
+        wide = attend(q.float(), k.float(), v.float(), dropout_p=0.5)
+    assert flambeau.equal(found, wide.bfloat16())
 
 
 @pytest.mark.parametrize("queries", [1, 3, 7])

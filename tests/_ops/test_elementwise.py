@@ -146,6 +146,26 @@ def test_dtypes_that_an_operator_does_not_take_are_refused_at_the_call(call):
         call(z.to("meta"))
 
 
+@pytest.mark.parametrize("dtype", [flambeau.float16, flambeau.bfloat16])
+@pytest.mark.parametrize(
+    "function, least",
+    [
+        (lambda x: flambeau.logaddexp2(x[0], x[1]), -2),
+        (lambda x: flambeau.special.multigammaln(x, 3), 1.1),
+        (lambda x: flambeau.nn.functional.glu(x, 0), -1),
+    ],
+    ids=["logaddexp2", "multigammaln", "glu"],
+)
+def test_functions_of_several_steps_are_rounded_once(function: Callable, least: float, dtype: flambeau.dtype) -> None:
+    x = flambeau.linspace(least, least + 2, 200).reshape(2, 100).to(dtype).requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    found, exact = function(x), function(wide)
+    pairs = ((found, exact), (*flambeau.autograd.grad(found.sum(), x), *flambeau.autograd.grad(exact.sum(), wide)))
+    for one, other in pairs:
+        near = other.abs().clamp_min(other.abs().max() / 1000)
+        assert ((one.double() - other).abs() / near).max() <= 0.55 * flambeau.finfo(dtype).eps
+
+
 def test_sums_with_alpha_are_rounded_once() -> None:
     random = np.random.default_rng(3)
     x, y = random.normal(size=(64, 9)).astype(np.float32), random.normal(size=9).astype(np.float32)

@@ -129,6 +129,24 @@ def test_gradients_of_sums_of_products(dtype: flambeau.dtype) -> None:
             assert gradcheck(call, operands) and gradgradcheck(call, operands)
 
 
+@pytest.mark.parametrize("dtype", [flambeau.float16, flambeau.bfloat16])
+@pytest.mark.parametrize(
+    "shapes", [((10,), (40, 10, 5)), ((5, 10), (40, 10, 5)), ((1, 5, 10), (40, 10, 5)), ((40, 5, 10), (1, 10, 5)), ((40, 5, 10), (10,))]
+)
+def test_a_matrix_that_many_share_has_a_gradient_that_is_rounded_once(shapes: tuple, dtype: flambeau.dtype) -> None:
+    operands = [flambeau.tensor(values(*shape)).to(dtype).requires_grad_() for shape in shapes]
+    wide = [each.detach().double().requires_grad_() for each in operands]
+    exact = wide[0] @ wide[1]
+    result = operands[0] @ operands[1]
+    assert result.shape == exact.shape and result.is_contiguous()
+    ahead = flambeau.tensor(values(*result.shape)).to(dtype)
+    for found, right in zip(
+        flambeau.autograd.grad(result, operands, ahead), flambeau.autograd.grad(exact, wide, ahead.double()), strict=True
+    ):
+        near = right.abs().clamp_min(right.abs().max() / 1000)
+        assert ((found.double() - right).abs() / near).max() <= 0.55 * flambeau.finfo(dtype).eps
+
+
 def test_a_batch_is_summed_in_the_product() -> None:
     a, b, x = values(5, 3, 4), values(5, 4, 2), values(3, 2)
     result = flambeau.addbmm(flambeau.tensor(x), flambeau.tensor(a), flambeau.tensor(b), beta=0.5, alpha=-2)

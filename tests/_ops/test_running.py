@@ -103,6 +103,7 @@ def test_differences_and_integrals() -> None:
     array = np.random.default_rng(4).standard_normal((3, 8))
     x = flambeau.tensor(array)
     assert np.array_equal(x.diff(2, 1).numpy(), np.diff(array, 2, 1))
+    assert np.array_equal(x.diff(0, 1, prepend=x, append=x).numpy(), np.diff(array, 0, 1, prepend=array, append=array))
     np.testing.assert_allclose(
         flambeau.trapezoid(x, dx=0.5).numpy(), np.trapezoid(array, dx=0.5) if hasattr(np, "trapezoid") else np.trapz(array, dx=0.5)
     )

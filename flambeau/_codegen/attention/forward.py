@@ -30,7 +30,7 @@ def forward_kernel(structure: Structure) -> Code:
 class _Forward(Kernel):
     def __init__(self, structure: Structure) -> None:
         compute = structure.dtype.compute
-        super().__init__(structure, {**dict.fromkeys(("q", "k", "v", "out"), structure.dtype), "statistics": compute})
+        super().__init__(structure, {**dict.fromkeys(("q", "k", "v"), structure.dtype), "out": structure.out, "statistics": compute})
         module, tile, self.pitch = self.module, self.tile, structure.pitch(KEYS)
         self.scores = emit_product(module, tile, self.micros, "scores")
         self.totals = emit_product(module, tile, self.micros, "queries")

@@ -31,7 +31,7 @@ class Kernel:
         self.micros = {rows: emit_micro(self.module, self.tile, rows, False, walk=walks.get(rows, Walk())) for rows in self.tile.variants}
         self.gather_rows = emit_gather_rows(self.module, self.tile, structure.dtype)
         self.gather_columns = emit_gather_columns(self.module, self.tile, structure.dtype)
-        self.scatter_rows = emit_scatter_rows(self.module, self.tile, structure.dtype)
+        self.scatter_rows = emit_scatter_rows(self.module, self.tile, structure.out)
         self.one = self.module.table(self.tile.element, [1.0])
         self.f = self.module.function("kernel", SIGNATURE)
         self.read = self.parameters.reader(self.f, self.f.parameters[1])

@@ -134,7 +134,9 @@ class _Plan:
         mask = operands.get("mask")
         kind = None if mask is None else Mask(mask.dtype, mask.strides[-1] == 1)
         batch, axes = len(extents.batch), _axes(extents.batch, operands)
-        self.structure = Structure(target, operands["q"].dtype, max(1, len(axes)), is_causal, kind)
+        dtype = operands["q"].dtype
+        out = operands["out"].dtype if "out" in operands else dtype
+        self.structure = Structure(target, dtype, max(1, len(axes)), is_causal, kind, out)
         tile = self.structure.tile
         self.pitches = tuple(map(self.structure.pitch, (extents.features, extents.values)))
         self.scratch = 0

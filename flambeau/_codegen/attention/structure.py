@@ -33,13 +33,14 @@ class Mask(NamedTuple):
 
 @dataclass(frozen=True)
 class Structure:
-    """Everything but extents and strides, which are run-time parameters; ``batch`` counts axes."""
+    """Everything but extents and strides, which are run-time parameters; ``batch`` counts axes, ``out`` is the dtype of results."""
 
     target: Target
     dtype: dtype
     batch: int
     is_causal: bool
     mask: Mask | None
+    out: dtype
 
     @cached_property
     def tile(self) -> Tile:

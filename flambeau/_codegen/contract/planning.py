@@ -104,7 +104,9 @@ def plan(contract: Contract, target: Target) -> ContractPlan:
         return _Planner(contract, best_matrix_blocking(normal, tile, target), tile, target).plan()
     blocking = best_blocking(normal, tile, target)
     ways = (best_sliding, best_casting, best_summing, best_casting_sums, best_skinny, best_passing, best_dot)
-    if contract.bundle:
+    if contract.a.dtype is not contract.b.dtype:
+        ways = (best_skinny, best_passing, best_dot)
+    elif contract.bundle:
         ways = (best_casting, best_skinny) if contract.bundle == PAIRS else (best_skinny,)
     choices = [find(contract, normal, tile, target) for find in ways]
     special = min((each for each in choices if each is not None), key=lambda each: each.cycles, default=None)

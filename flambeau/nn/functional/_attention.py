@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import flambeau
-from flambeau._ops.attention import result_layout
+from flambeau._ops.attention import check_dtypes, result_layout
+from flambeau._ops.autocast import low, outside
 from flambeau._ops.nn import attention, attention_weights
 from flambeau._tape.tape import LOCAL
 from flambeau._tensor.tensor import Tensor
@@ -60,16 +61,22 @@ def scaled_dot_product_attention(
         scale = 1.0 / math.sqrt(query.size(-1)) if query.size(-1) else 1.0
     if dropout_p == 0.0 and _is_fused(query, key, value, attn_mask, is_causal):
         return attention(query, key, value, attn_mask, is_causal, scale)
-    weights = attention_weights(query, key, attn_mask, is_causal, scale)
-    if dropout_p > 0.0:
-        return dropout(weights, dropout_p) @ value
-    found = weights @ value
-    return found if attn_mask is not None and attn_mask.requires_grad else _as_queries_lie(found, query, key, value)
+    found = outside(_by_weights, *low(query, key, value), attn_mask, dropout_p, is_causal, scale)
+    return found if dropout_p or (attn_mask is not None and attn_mask.requires_grad) else _as_queries_lie(found, query, key, value)
+
+
+def _by_weights(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float, is_causal: bool, scale: float) -> Tensor:
+    """Attention by way of its weights, which are float32 for half precision too, as in the kernels that never store them."""
+    check_dtypes(*[each.layout for each in (query, key, value, mask) if each is not None])
+    dtype = query.layout.dtype
+    query, key, value = (each.to(each.layout.dtype.compute) for each in (query, key, value))
+    weights = attention_weights(query, key, mask, is_causal, scale)
+    return ((dropout(weights, dropout_p) if dropout_p else weights) @ value).to(dtype)
 
 
 def _as_queries_lie(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The result, in the memory order that a kernel of attention gives it."""
-    wanted = result_layout(query.layout, key.layout, value.layout)
+    wanted = result_layout(query.layout, key.layout, value.layout, query.layout.dtype)
     if result.layout.strides == wanted.strides or result.layout.shape != wanted.shape:
         return result
     order = lay.memory_order(wanted)
