@@ -405,7 +405,7 @@ def histogram(
     else:
         if bins <= 0:
             raise RuntimeError(f"histogram(): bins must be > 0, but got {bins} for dimension 0")
-        low, high = _range("histogram", array if range is None else array[:0], *(range or (0.0, 0.0)), margin=0.5)
+        low, high = _range("histogram", array if range is None else array[:0], *(range or (0.0, 0.0 if array.size else 1.0)), margin=0.5)
         edges = np.linspace(low, high, bins + 1)
         counts = _count(array, low, high, bins, weights)
     if density:

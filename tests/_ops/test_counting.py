@@ -75,6 +75,12 @@ def test_unique_of_neighbours() -> None:
     assert flambeau.unique_consecutive(flambeau.zeros(5, 0, 5), dim=1).shape == (5, 0, 5)
 
 
+def test_histograms_of_nothing_lie_between_0_and_1() -> None:
+    counts, edges = flambeau.histogram(flambeau.empty(0), 2)
+    assert counts.tolist() == [0, 0] and edges.tolist() == [0, 0.5, 1]
+    assert flambeau.histogram(flambeau.zeros(3), 1).bin_edges.tolist() == [-0.5, 0.5]
+
+
 def test_bincount() -> None:
     x = flambeau.tensor([1, 3, 1])
     assert x.bincount().tolist() == [0, 2, 0, 1] and x.bincount(minlength=6).shape == (6,)

@@ -10,6 +10,7 @@ import pytest
 
 import flambeau
 from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.nn import functional
 
 UNARY = {
     "abs": np.abs, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tanh": np.tanh, "neg": np.negative,
@@ -152,9 +153,12 @@ def test_dtypes_that_an_operator_does_not_take_are_refused_at_the_call(call):
     [
         (lambda x: flambeau.logaddexp2(x[0], x[1]), -2),
         (lambda x: flambeau.special.multigammaln(x, 3), 1.1),
-        (lambda x: flambeau.nn.functional.glu(x, 0), -1),
+        (lambda x: functional.glu(x, 0), -1),
+        (lambda x: functional.mse_loss(x[0], x[1], reduction="none"), -1),
+        (lambda x: functional.huber_loss(x[0], x[1].flip(0), reduction="none"), -1),
+        (lambda x: functional.smooth_l1_loss(x[0], x[1].flip(0), reduction="none", beta=0.7), -1),
     ],
-    ids=["logaddexp2", "multigammaln", "glu"],
+    ids=["logaddexp2", "multigammaln", "glu", "mse_loss", "huber_loss", "smooth_l1_loss"],
 )
 def test_functions_of_several_steps_are_rounded_once(function: Callable, least: float, dtype: flambeau.dtype) -> None:
     x = flambeau.linspace(least, least + 2, 200).reshape(2, 100).to(dtype).requires_grad_()

@@ -39,8 +39,8 @@ COUNT.gradient(x=lambda grad: None)
 
 def _lower_power_norm(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
     axes, keepdim, dtype, ord = statics
-    wide = dtype.compute
-    size = graph.map("abs", graph.wide(operands[0]))
+    wide = dt.float64  # as for squares: no power of float32 overflows that the norm does not, and the result alone is rounded
+    size = graph.cast(graph.map("abs", graph.wide(operands[0])), wide)
     total = graph.map("pow", size, graph.constant(ord, wide)).sum(axes, keepdim=keepdim)
     return graph.cast(graph.map("pow", total, graph.constant(1.0 / ord, wide)), dtype)
 
@@ -57,9 +57,9 @@ POWER_NORM = Operator(
 def _power_norm_gradient(grad: Tensor, x: Tensor, result: Tensor, axes: tuple, keepdim: bool, ord: float) -> Tensor:
     """``grad sgn(x) (|x| / norm)^(ord - 1)``, and 0 where that is not defined: at 0."""
     shape = x.layout.shape
-    norm = restore(result, shape, axes, keepdim)
+    norm = restore(result, shape, axes, keepdim).to(dt.float64)  # a high power of a quotient has many times its error
     none = (x == 0) | (norm == 0)
-    ratio = basic.abs(FUNCTIONS.where(none, 1.0, x)) / FUNCTIONS.where(none, 1.0, norm)
+    ratio = FUNCTIONS.where(none, 1.0, basic.abs(x).to(dt.float64)) / FUNCTIONS.where(none, 1.0, norm)
     return restore(grad, shape, axes, keepdim) * FUNCTIONS.where(none, 0.0, x.sgn() * ratio ** (ord - 1))
 
 

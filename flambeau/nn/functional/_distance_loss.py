@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._tensor.tensor import Tensor
+from flambeau._types import dtype as dt
 from flambeau.nn.functional._activation import logsigmoid
 from flambeau.nn.functional._common import legacy_reduction, reduction_code, shape_text
 from flambeau.nn.functional._common import reduce as reduced
@@ -78,8 +79,9 @@ def mse_loss(
         weight: factors, of the same shape.
     """
     input, target = _paired(input, target, weight)
-    difference = _difference(input, target)
-    return _weighted(difference * difference, weight, legacy_reduction(size_average, reduce, reduction))
+    difference, dtype = _difference(input, target)
+    loss = _weighted(difference * difference, weight, legacy_reduction(size_average, reduce, reduction))
+    return loss if dtype is None else loss.to(dtype)
 
 
 def smooth_l1_loss(
@@ -99,15 +101,21 @@ def smooth_l1_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
-    difference = _difference(input, target)
-    return reduced(difference.abs() if beta == 0 else _huber(difference, beta) / beta, reduction)
+    difference, dtype = _difference(input, target)
+    loss = reduced(difference.abs() if beta == 0 else _huber(difference, beta) / beta, reduction)
+    return loss if dtype is None else loss.to(dtype)
 
 
-def _difference(input: Tensor, target: Tensor) -> Tensor:
-    """``input - target``, of which one may be bool."""
+def _difference(input: Tensor, target: Tensor) -> tuple[Tensor, dt.dtype | None]:
+    """``input - target``, of which one may be bool; and that of half precision, which is float32 here, the dtype that the loss is rounded to."""
     if input.dtype is flambeau.bool:
         input = input.to(target.dtype)
-    return input - (target.to(input.dtype) if target.dtype is flambeau.bool else target)
+    elif target.dtype is flambeau.bool:
+        target = target.to(input.dtype)
+    if all(each.dtype is each.dtype.compute for each in (input, target)):
+        return input - target, None
+    dtype = flambeau.result_type(input, target)
+    return input.to(dtype.compute) - target.to(dtype.compute), dtype
 
 
 def _huber(difference: Tensor, delta: float) -> Tensor:
@@ -125,7 +133,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     input, target = _paired(input, target, weight)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
-    loss = _huber(_difference(input, target), delta)
+    loss = _huber(_difference(input, target)[0], delta)
     return reduced(loss if weight is None else loss * weight, reduction).to(input.dtype)
 
 

@@ -29,6 +29,17 @@ def test_norm_of_vectors(order: object) -> None:
     np.testing.assert_allclose(linalg.norm(flambeau.tensor(a), order, 1).numpy(), np.linalg.norm(a, order, 1), rtol=1e-10)
 
 
+@pytest.mark.parametrize("order", [-3, 0.3, 3, 6, 11])
+def test_powers_of_float32_lose_nothing(order: float) -> None:
+    x = flambeau.tensor(values(5, 40), dtype=flambeau.float32, requires_grad=True)
+    wide = x.detach().double().requires_grad_()
+    found, exact = linalg.vector_norm(x, order, 1), linalg.vector_norm(wide, order, 1)
+    np.testing.assert_allclose(found.detach().numpy(), exact.detach().numpy(), rtol=6e-8)
+    gradients = flambeau.autograd.grad(found.sum(), x) + flambeau.autograd.grad(exact.sum(), wide)
+    np.testing.assert_allclose(*[each.numpy() for each in gradients], rtol=order**2 * 1.2e-8 + 2e-7)  # what is left of the norm's rounding
+    assert linalg.vector_norm(flambeau.tensor([3e9, 4e9]), 5).item() == pytest.approx(5e9 * (0.6**5 + 0.8**5) ** 0.2)
+
+
 def test_gradients_at_zero_are_zero() -> None:
     for order in (0.5, 1, 2, 3):
         x = flambeau.zeros(3, requires_grad=True)
