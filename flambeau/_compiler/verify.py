@@ -187,7 +187,7 @@ def _attention(node: Node) -> str | None:
     result, rows = node.attrs[0], q.shape[:-1]
     shape = (2, *rows) if result else (*rows, v.shape[-1])
     dtypes = {q.dtype.compute} if result else {q.dtype, q.dtype.compute}
-    return None if node.shape == shape and node.dtype in dtypes else f"result {result} is {list(shape)} of {dtypes}"
+    return None if node.shape == shape and node.dtype in dtypes else f"result {result} is {shape} of {dtypes}"
 
 
 def _attention_backward(node: Node) -> str | None:
