@@ -29,6 +29,8 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
         raise RuntimeError("cov(): bool dtype is not supported for input")
     x = input.reshape(1, -1) if input.layout.ndim < 2 else input
     observations = x.layout.shape[1]
+    if aweights is not None and x.layout.dtype.to_real() is dt.float64 and aweights.layout.dtype.is_floating_point:
+        aweights = aweights.to(dt.float64)
     weights = None
     for name, each, integers in (("fweights", fweights, True), ("aweights", aweights, False)):
         if each is None:

@@ -66,15 +66,14 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | Non
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} to {end} by {step}")
     if dtype.is_floating_point:
         length = ceil((end - start) / step)
-    elif start.__class__ is end.__class__ is step.__class__ is int:
-        length = -((start - end) // step)
-    else:
-        start, end, step = int(start), int(end) if float(end).is_integer() else end, int(step)
+    elif start.__class__ is end.__class__ is step.__class__ is int or dtype is dt.int64:
+        start, end, step = int(start), int(end), int(step)
         if step == 0:
             raise ValueError("step must be nonzero, but is a fraction that an integer dtype cuts off")
-        length = (
-            ceil((end - start) / step) if isinstance(end, float) else -((start - end) // step) if step > 0 else -((end - start) // -step)
-        )
+        length = -((start - end) // step)
+    else:  # narrower integers are as many as the numbers would be
+        length = ceil((end - start) / step)
+        start, step = int(start), int(step)
     made = creation.layout_of((max(length, 0),), dtype)
     result = nowhere(made) if device is not None and is_meta(device) else ARANGE(start, step, statics=(made,))
     return result if out is layout is None and not requires_grad else into(out, with_options(result, requires_grad, None, layout))
@@ -118,6 +117,8 @@ def linspace(
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dt.of_python(dtype) or get_default_dtype()
+    if dtype.category < dt.FLOAT:
+        start, end = int(start), int(end)
     made = lay.contiguous((steps,), dtype)
     result = nowhere(made) if is_meta(device) else LINSPACE(start, end, statics=(made,))
     return into(out, with_options(result, requires_grad, None, layout))

@@ -174,6 +174,14 @@ def test_lists_of_arrays_have_the_dtype_of_the_arrays() -> None:
     assert flambeau.tensor([[np.array([1, 2])], [np.array([3.5, 4])]]).tolist() == [[[1.0, 2.0]], [[3.5, 4.0]]]
 
 
+def test_ranges_of_integers_cut_fractions_off_first() -> None:
+    whole = flambeau.int64
+    assert flambeau.arange(0.5, 5.7, 1.2, dtype=whole).tolist() == [0, 1, 2, 3, 4]
+    assert flambeau.arange(0.0, -8.000001, -4.0, dtype=whole).tolist() == [0, -4]
+    assert flambeau.arange(0, 5, 0.7, dtype=flambeau.int32).tolist() == [0] * 8
+    assert flambeau.linspace(4.3, -3.9, 8, dtype=whole).tolist() == [4, 3, 2, 1, 0, -1, -2, -3]
+
+
 @pytest.mark.parametrize("make", [lambda: flambeau.hann_window(3, dtype=float), lambda: flambeau.logspace(0, 1, 3, dtype=float)])
 def test_classes_of_pythons_as_dtypes(make) -> None:
     assert make().dtype is flambeau.float64

@@ -21,6 +21,9 @@ def test_cov(correction: int) -> None:
     often, much = np.array([1, 2, 1, 3, 1, 1]), np.abs(values(6))
     found = flambeau.cov(flambeau.tensor(x), correction=correction, fweights=flambeau.tensor(often), aweights=flambeau.tensor(much))
     np.testing.assert_allclose(found.numpy(), np.cov(x, ddof=correction, fweights=often, aweights=much), rtol=1e-10)
+    narrow = flambeau.tensor(much, dtype=flambeau.float32)
+    found = flambeau.cov(flambeau.tensor(x), correction=correction, aweights=narrow)
+    np.testing.assert_allclose(found.numpy(), np.cov(x, ddof=correction, aweights=narrow.double().numpy()), rtol=1e-10)
     np.testing.assert_allclose(flambeau.cov(flambeau.tensor(x[0]), correction=correction).item(), np.cov(x[0], ddof=correction), rtol=1e-12)
 
 
