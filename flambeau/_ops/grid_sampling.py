@@ -206,7 +206,11 @@ def sampled_at(image: Tensor, grid: Tensor, how: Sampling) -> Tensor:
         return GRID_SAMPLE(image, grid, statics=tuple(how))
     rank = image.layout.ndim - 2
     points = [grid[..., rank - 1 - axis].unsqueeze(1) for axis in range(rank)]
-    return _sampled(_Tensors(image), points, how)
+    found = _sampled(_Tensors(image), points, how)
+    if how.mode != "nearest" or not grid.requires_grad:
+        return found
+    rounded = FUNCTIONS.where(points[0].isfinite(), points[0].round(), 0.0)  # whose gradient is 0, as that of all else of a grid is here
+    return found - (rounded - rounded)
 
 
 PUBLIC = ()

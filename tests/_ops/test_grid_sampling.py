@@ -83,3 +83,14 @@ def test_under_vmap_and_in_half_precision() -> None:
     assert np.allclose(mapped.numpy(), sampled_at(image, grid, how).numpy(), rtol=1e-5, atol=1e-6)
     half = sampled_at(image.bfloat16(), grid.bfloat16(), how)
     assert half.dtype is flambeau.bfloat16 and half.shape == (3, 2, 3, 3)
+
+
+def test_a_grid_whose_points_are_rounded_has_a_gradient_of_zeros() -> None:
+    image, grid = operands((1, 2, 3, 4), (2, 5), flambeau.float32)
+    grid[0, 0, 0] = flambeau.tensor([np.nan, np.inf])
+    for how in (each for each in EVERY if each.mode == "nearest"):
+        points = grid.clone().requires_grad_()
+        found = sampled_at(image, points, how)
+        assert np.array_equal(found.detach().numpy(), sampled_at(image, grid, how).numpy())
+        (gradient,) = flambeau.autograd.grad(found.sum(), points)
+        assert gradient.shape == grid.shape and not gradient.any()
