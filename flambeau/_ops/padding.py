@@ -58,8 +58,19 @@ def _unclipped(size: int, sides: tuple[int, int]) -> np.ndarray:
 
 def runs(mode: str, size: int, before: int, after: int) -> tuple[Run, ...]:
     """The runs of an axis of ``size`` that gets ``before`` and ``after`` more positions."""
+    return _runs(positions(mode, size, before, after).tolist(), 0)
+
+
+def borders(mode: str, size: int, before: int, after: int) -> tuple[Run, ...]:
+    """The runs of the positions that are more."""
+    places = positions(mode, size, before, after).tolist()
+    return _runs(places[:before], 0) + _runs(places[before + size :], before + size)
+
+
+def _runs(places: list[int], first: int) -> tuple[Run, ...]:
+    """The runs of places that the positions from ``first`` on are taken from."""
     found: list[Run] = []
-    for target, place in enumerate(positions(mode, size, before, after).tolist()):
+    for target, place in enumerate(places, first):
         last = found[-1] if found else None
         if last is not None and last.length == 1 and abs(place - last.source) <= 1:
             found[-1] = Run(last.target, last.source, place - last.source, 2)
@@ -152,9 +163,12 @@ def _infer_fold(operands: tuple, statics: tuple) -> Layout:
 
 
 def _lower_fold(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:
-    """Each run is added to where it was taken from: all axes together if these are rows of memory, or axis by axis; the sum is rounded once."""
+    """Each run is added to where it was taken from: a thin border to the edges of what it is around, else all axes together if these are rows of
+    memory, or axis by axis; the sum is rounded once."""
     mode, amounts = statics
     source, shape = operands[0], layouts[0].shape
+    if all(0 <= number <= shape[axis] // _THIN for axis, sides in enumerate(amounts) for number in sides):
+        return graph.cast(_fold_borders(graph, source, mode, amounts, lay.memory_order(layouts[0])), layouts[0].dtype)
     found = {axis: runs(mode, shape[axis], *amounts[axis]) for axis in _padded(amounts)}
     if all(source.strides[axis] > 1 and all(run.step for run in parts) for axis, parts in found.items()):
         return graph.cast(_fold_axes(graph, source, shape, found), layouts[0].dtype)
@@ -163,6 +177,38 @@ def _lower_fold(graph: Graph, operands: list[Node], statics: tuple, layouts: tup
         result = _fold_axes(graph, result, (*result.shape[:axis], shape[axis], *result.shape[axis + 1 :]), {axis: parts})
         result = graph.finish(result, lay.ordered(result.shape, order, result.dtype))
     return graph.cast(result, layouts[0].dtype)
+
+
+def _fold_borders(graph: Graph, padded: Node, mode: str, amounts: Amounts, order: Sequence[int]) -> Node:
+    """What is inside of borders, with these added to its edges: those of an axis as far as it is inside along all others, where those before are folded.
+
+    Few elements are written twice, and only borders read in another order than they lie in.
+    """
+    sizes = [size - sum(sides) for size, sides in zip(padded.shape, amounts, strict=True)]
+    inside = [(before, size) for (before, _), size in zip(amounts, sizes, strict=True)]
+    total = _within(padded, inside)
+    total = graph.finish(graph.wide(total), lay.ordered(total.shape, order, padded.dtype.compute))
+    for axis in _padded(amounts):
+        done = [sides if each < axis else (0, 0) for each, sides in enumerate(amounts)]
+        for run in borders(mode, sizes[axis], *amounts[axis]):
+            start, step = (run.target + run.length - 1, -1) if run.step < 0 else (run.target, 1)
+            part = padded.slice(axis, start, run.length, step)
+            part = _within(part, [(0, part.shape[each]) if each <= axis else inside[each] for each in range(part.ndim)])
+            part = _fold_borders(graph, part, mode, tuple(done), order) if any(map(sum, done)) else graph.wide(part)
+            if run.step == 0:
+                part = part.sum((axis,), keepdim=True)
+            low = min(run.source, run.source + run.step * (run.length - 1))
+            shown = lay.slice_axis(total.layout, axis, low, part.shape[axis], 1)
+            total = graph.update(total, shown, graph.view(total, shown) + part)
+    return total
+
+
+def _within(node: Node, ranges: Sequence[tuple[int, int]]) -> Node:
+    """A part of a node: of each axis so many positions from the first one on."""
+    for axis, (start, size) in enumerate(ranges):
+        if size != node.shape[axis]:
+            node = node.slice(axis, start, size)
+    return node
 
 
 def _fold_axes(graph: Graph, padded: Node, shape: tuple[int, ...], found: Mapping[int, tuple[Run, ...]]) -> Node:
@@ -191,6 +237,9 @@ def _put_back(graph: Graph, padded: Node, shape: tuple[int, ...], chosen: Mappin
         after[axis] = shape[axis] - before[axis] - padded.shape[axis]
     return graph.pad(padded, before, after)
 
+
+_THIN = 8
+"""A border is thin if it is at most such a part of what it is around."""
 
 FOLD_BORDER = Operator("_pad_border_backward", ("grad_output",), ("mode", "amounts"), infer=_infer_fold, lower=_lower_fold)
 

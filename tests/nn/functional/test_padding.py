@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flambeau
-from flambeau._ops.padding import Run, fold_border, pad_border, runs
+from flambeau._ops.padding import Run, fold_border, pad_border, positions, runs
 from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.nn import functional as F
 
@@ -69,6 +69,22 @@ def test_gradients(mode):
     for amounts in ((1, 2, 3, 0), (2, -1, 0, 1)):
         pad = lambda x, amounts=amounts: F.pad(x, amounts, mode=mode)
         assert gradcheck(pad, (x,)) and gradgradcheck(pad, (x,))
+
+
+@pytest.mark.parametrize("mode", sorted(NUMPYS))
+@pytest.mark.parametrize("amounts", [(1, 1, 1, 1), (2, 0, 1, 3), (0, 0, 2, 2), (3, 1, 0, 0)])
+@pytest.mark.parametrize("memory", [flambeau.contiguous_format, flambeau.channels_last])
+def test_thin_borders_are_added_to_the_edges(mode, amounts, memory):
+    """Sums of whole numbers, which are exact in any order; what is far from the edges is copied."""
+    left, right, above, below = amounts
+    x = flambeau.zeros(2, 3, 24, 32, requires_grad=True)
+    ahead = flambeau.arange(2 * 3 * (24 + above + below) * (32 + left + right)).remainder(101).float()
+    ahead = ahead.reshape(2, 3, 24 + above + below, 32 + left + right).contiguous(memory_format=memory)
+    (found,) = flambeau.autograd.grad(F.pad(x.contiguous(memory_format=memory), amounts, mode=mode), x, ahead)
+    rows, columns = positions(mode, 24, above, below), positions(mode, 32, left, right)
+    expected = np.zeros((2, 3, 24, 32), np.float32)
+    np.add.at(expected, (slice(None), slice(None), rows[:, None], columns), ahead.numpy())
+    assert np.array_equal(found.numpy(), expected)
 
 
 @pytest.mark.parametrize("mode", ["constant", *sorted(NUMPYS)])
