@@ -522,7 +522,7 @@ def _fill_value(input: Tensor, value: Any) -> Any:
     if value.layout.ndim:
         raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.layout.ndim} dimension(s).")
     if value.layout.dtype.is_complex and not input.layout.dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {input.layout.dtype.name} without overflow")
+        return number_for(input.layout.dtype, value.item())  # if it has no imaginary part
     return value
 
 

@@ -171,7 +171,6 @@ def grow(self: Tensor, nbytes: int) -> None:
         flat = new_tensor(storage, lay.contiguous((storage.nbytes // itemsize,), self.layout.dtype))
         larger[: storage.nbytes // itemsize] = flat
     adopt(storage, larger.memory)
-    storage.nbytes = nbytes
 
 
 # -- diagonals and triangles -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def _infer(operands: tuple, statics: tuple) -> Layout:
     source = operands[0]
     if source.dtype.category < dt.FLOAT or source.dtype.is_complex:
         raise NotImplementedError(f'"softmax_lastdim_kernel_impl" not implemented for {source.dtype!r}')
-    return lay.like(source, source.dtype)
+    return lay.contiguous(source.shape, source.dtype)  # as PyTorch's is, whatever the order of the input
 
 
 def _shifted(graph: Graph, x: Node, axis: int) -> Node:
@@ -63,7 +63,7 @@ LOG_SOFTMAX = Operator("log_softmax", ("input",), ("dim",), infer=_infer, lower=
 
 
 def _infer_backward(operands: tuple, statics: tuple) -> Layout:
-    return lay.like(operands[1], operands[1].dtype)
+    return lay.contiguous(operands[1].shape, operands[1].dtype)
 
 
 def _lower_softmax_backward(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> Node:

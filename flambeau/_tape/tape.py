@@ -548,13 +548,15 @@ def boundary() -> None:
 
 
 def adopt(storage: Storage, value: Storage) -> None:
-    """Make the pending bytes of ``value``, which nobody else holds, the new bytes of ``storage`` (a write of all of it)."""
+    """Make the pending bytes of ``value``, which nobody else holds, the new bytes of ``storage`` (a write of all of it), which becomes as large."""
     with _lock:
         _adopt(storage, value)
 
 
 def _adopt(storage: Storage, value: Storage) -> None:
     tape = value.tape
+    fits = value.nbytes <= storage.nbytes
+    storage.nbytes = max(storage.nbytes, value.nbytes)
     if tape is None:  # the record made the tape flush: the bytes are there
         _take(storage, value)
         return
@@ -563,7 +565,8 @@ def _adopt(storage: Storage, value: Storage) -> None:
     if storage.tape is tape:
         old = storage.slot
         values[old] = None
-        tape.replaced[slot] = old
+        if fits:  # else the new bytes may not be written where the old ones are
+            tape.replaced[slot] = old
     elif storage.tape is not None:
         storage.materialize()  # pending in another thread: let it finish before it is overwritten
     values[slot] = storage

@@ -90,7 +90,7 @@ def test_index_put_adds_where_positions_repeat() -> None:
 def test_masks() -> None:
     x, mask = flambeau.arange(6.0).reshape(2, 3), flambeau.tensor([True, False, True])
     assert x.masked_select(mask).tolist() == [0, 2, 3, 5]
-    assert x.masked_fill(mask, 9).tolist() == [[9, 1, 9], [9, 4, 9]]
+    assert x.masked_fill(mask, 9).tolist() == x.masked_fill(mask, flambeau.tensor(9 + 0j)).tolist() == [[9, 1, 9], [9, 4, 9]]
     assert x.masked_scatter(mask, flambeau.tensor([7.0, 8, 9, 10, 11])).tolist() == [[7, 1, 8], [9, 4, 10]]
     with pytest.raises(RuntimeError, match="at least 4 elements"):
         x.masked_scatter(mask, flambeau.ones(3))

@@ -18,3 +18,13 @@ def test_gradients_from_outputs(name):
         backward(grad.float(), y.detach(), 1, torch.float64)
     with pytest.raises(IndexError):
         backward(grad, y.detach(), 2, torch.float64)
+
+
+@pytest.mark.parametrize("function", [torch.softmax, torch.log_softmax])
+def test_the_result_is_contiguous_whatever_the_order_of_the_input(function) -> None:
+    for x in (torch.randn(5, 7).mT, torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)):
+        x = x.detach().requires_grad_()
+        for dim in range(x.dim()):
+            found = function(x, dim)
+            (gradient,) = torch.autograd.grad(found, x, found.detach())
+            assert found.is_contiguous() and torch.equal(found, function(x.contiguous(), dim)) and gradient.shape == x.shape

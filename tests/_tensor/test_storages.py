@@ -120,3 +120,36 @@ def test_memory_that_others_see_does_not_grow() -> None:
     with pytest.raises(RuntimeError, match="not resizable"), pytest.warns(UserWarning, match="was resized"):
         flambeau.add(flambeau.ones(5), 1, out=flambeau.from_numpy(np.ones(2, np.float32)))
     assert seen.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("grow", ["resize_", "out="])
+def test_memory_that_grows_leaves_its_neighbours_alone(dtype: str, size: int, grow: str) -> None:
+    """What is written next may not go where the old, smaller memory is."""
+    of = getattr(flambeau, dtype)
+    for larger in (162, 1000):
+        before = [flambeau.full((9,), float(i)).to(of) for i in range(20)]
+        x = flambeau.zeros(size, dtype=of)
+        after = [flambeau.full((9,), float(i)).to(of) for i in range(20)]
+        flambeau.flush()
+        if grow == "resize_":
+            x.resize_(larger)
+            x.fill_(7)
+        else:
+            with pytest.warns(UserWarning, match="was resized"):
+                flambeau.add(flambeau.full((larger,), 3).to(of), 4, out=x)
+        flambeau.flush()
+        assert (x == 7).all() and x.shape == (larger,) and x.untyped_storage().nbytes() == larger * of.itemsize
+        for each in (before, after):
+            assert all((neighbour == i).all() for i, neighbour in enumerate(each))
+
+
+def test_memory_that_grows_keeps_what_it_held() -> None:
+    x = flambeau.arange(5)
+    flambeau.flush()
+    part = x[1:3]
+    x.resize_(9)
+    assert x[:5].tolist() == [0, 1, 2, 3, 4] and part.tolist() == [1, 2]
+    part.add_(10)
+    assert x[:5].tolist() == [0, 11, 12, 3, 4]

@@ -28,7 +28,9 @@ times as long in the caches and twice past them: a group norm's SiLU with its gr
 
 
 def kept(spec: LoopSpec, body: Body) -> list[int]:
-    """The costly instructions of a row that more than one phase needs: they are kept in scratch memory after the first."""
+    """The costly instructions of a row that more than one phase needs: they are kept in scratch memory after the first.
+
+    What is the same along the last digit is not: it is computed once for each place of the others, or repeated."""
     if not spec.keep or spec.reduced or body.phases < 2:
         return []
     needs = []
@@ -37,7 +39,7 @@ def kept(spec: LoopSpec, body: Body) -> list[int]:
         needs.append(set(body.needed((*reductions, *stores))))
     found: list[int] = []
     for number, instr in enumerate(spec.body):
-        costly = instr.op == "map" and instr.attrs[0] in COSTLY and body.is_inner(number) and not instr.dtype.is_complex
+        costly = instr.op == "map" and instr.attrs[0] in COSTLY and body.is_vector(number) and not instr.dtype.is_complex
         if costly and sum(number in each for each in needs) > 1:
             found.append(number)
     return found
@@ -165,8 +167,17 @@ class Row:
         if reductions:
             self._reduce(phase, reductions)
         else:
+            known = set(self.in_scratch)
+            self.in_scratch -= self._mixed(stores)
             self._store(stores)
+            self.in_scratch = known
         self.in_scratch |= {number for number in self.kept if body.phase[number] <= phase and number in self._needs(reductions, stores)}
+
+    def _mixed(self, stores: list[int]) -> set[int]:
+        """What was repeated for sums, if stores need something that is made of it and that is the same along the last digit, too: that is one number."""
+        body, there = self.body, self.in_scratch & set(self.repeated)
+        made = (number for number in self._needs([], stores) if not body.is_vector(number))
+        return there if any(there.intersection(self.spec.body[number].args) for number in made) else set()
 
     def _reduce(self, phase: int, reductions: list[int]) -> None:
         body = self.body

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -70,6 +72,63 @@ def test_what_is_repeated_is_what_it_was(positions: int, dtype: str) -> None:
     product = (x * w).numpy()
     level = (v * flambeau.tensor(product).sum((1, 2), keepdim=True)).numpy()
     assert np.array_equal(fused, (flambeau.tensor(product) - flambeau.tensor(level)).numpy())
+
+
+@pytest.mark.parametrize("count", [2, 3, 15, 16, 33, 129])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.softmax(1),
+        lambda x: x.log_softmax(1),
+        lambda x: x.exp() / x.exp().sum(1, keepdim=True),
+        lambda x: (x.tanh() * x.tanh().sum(1, keepdim=True), x.exp() - x.exp().amax(1, keepdim=True)),
+    ],
+    ids=["softmax", "log_softmax", "quotient", "two"],
+)
+def test_rows_of_which_all_is_repeated(function: Callable, count: int) -> None:
+    """Each number ``count`` times in a row: what is made of it is the same along the last digit, whatever phase needs it."""
+    for rows, columns in ((1, 4), (3, 17)):
+        x = flambeau.tensor(np.random.default_rng(count).standard_normal((rows, columns)), dtype=flambeau.float32)
+        flambeau.flush()
+        fused = function(x.unsqueeze(2).expand(rows, columns, count).reshape(rows, -1))
+        flambeau.flush()
+        plain = function(flambeau.tensor(np.repeat(x.numpy(), count, 1)))
+        for one, other in zip(fused, plain, strict=True):
+            assert np.array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_programs_of_rows_that_repeat(seed: int) -> None:
+    """Drawn at random, of numbers that are the same along the last digit, along the one before, and along none: with and without a flush after each line."""
+    draw = random.Random(seed)
+    rows, channels, size = draw.choice([1, 2, 3]), draw.choice([2, 5, 8, 17, 40]), draw.choice([2, 3, 8, 15, 17, 33, 100, 129])
+    flambeau.manual_seed(seed)
+    dtype = draw.choice([flambeau.float32, flambeau.float32, flambeau.float64, flambeau.bfloat16])
+    level, each, other = (flambeau.randn(*shape).to(dtype) for shape in ((rows, channels, 1), (rows, channels, size), (channels, 1)))
+    flambeau.flush()
+
+    def program(is_eager: bool) -> list[flambeau.Tensor]:
+        draw = random.Random(seed)
+        pool = [x.expand(rows, channels, size).reshape(rows, -1) for x in (level, each, other)]
+        totals = [pool[0].sum(1, keepdim=True)]
+        for _ in range(draw.randint(3, 9)):
+            kind, x = draw.random(), draw.choice(pool)
+            if kind < 0.3:
+                pool.append(draw.choice([flambeau.exp, flambeau.tanh, flambeau.sigmoid, flambeau.sin])(x.clamp(-3, 3)))
+            elif kind < 0.55:
+                pool.append(draw.choice([flambeau.add, flambeau.mul, flambeau.sub, flambeau.maximum])(x, draw.choice(pool)))
+            elif kind < 0.75:
+                totals.append(draw.choice([flambeau.sum, flambeau.amax, flambeau.mean])(x, 1, keepdim=True))
+            else:
+                pool.append(draw.choice([flambeau.add, flambeau.mul, flambeau.sub])(x, draw.choice(totals)))
+            if is_eager:
+                flambeau.flush()
+        return [pool[-1], draw.choice(pool), *totals[-2:]]
+
+    fused = program(False)
+    flambeau.flush()
+    for one, two in zip(fused, program(True), strict=True):
+        assert np.array_equal(one.double().numpy(), two.double().numpy(), equal_nan=True)
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 20, 3), (70, 2, 9, 9), (2, 3, 80, 80), (9, 2, 1, 1), (5000, 1, 3, 1)])
