@@ -368,9 +368,11 @@ class Graph:
         """
         shape, strides = target.shape, target.strides
         while (origin := copied(target, strides)) is not None:
+            if origin.shape != shape:
+                if origin.kind == "constant":  # zeros, which were made with another one
+                    target = self.constant(0, target.dtype, shape)
+                break
             target = origin
-        if target.shape != shape:  # zeros, which were made with another one
-            target = self.constant(0, target.dtype, shape)
         found = rows_of(value) if indices and value.shape == layout.shape and layout.strides[-1:] == (1,) else None
         rows, source, named = found or (None, self.lying(value).expand(layout.shape), ())
         args = (target, source, *[self.lying(each).expand(layout.shape) for each in (*indices, *named)])

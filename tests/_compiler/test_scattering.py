@@ -293,3 +293,17 @@ def test_an_index_of_messages_out_of_range_is_reported() -> None:
     x = flambeau.zeros(5, 16)
     with pytest.raises(IndexError, match="index 5 is out of bounds"):
         flambeau.zeros(3, 16).index_add(0, flambeau.tensor([0, 1, 2]), x[flambeau.tensor([0, 5, 1])]).sum().item()
+
+
+@pytest.mark.parametrize("indices", [[], [3]])
+def test_a_copy_that_was_made_with_another_shape_is_no_copy_of_zeros(indices: list[int]) -> None:
+    """Axes of 1 have changed places between two writes by an index: strides are the same, shapes are not."""
+    x, ones = flambeau.arange(1.0, 10).reshape(9, 1, 1, 1), flambeau.ones(1, 9, 1, 1)
+    places, first = flambeau.tensor(indices, dtype=flambeau.int64), flambeau.tensor([0])
+    flambeau.flush()
+    written = x * 2
+    written[places] = flambeau.zeros(1, 1, 1)
+    found = flambeau.index_add(written.permute(2, 0, 3, 1), 0, first, ones)
+    expected = 2 * np.arange(1.0, 10)
+    expected[indices] = 0
+    assert found.flatten().tolist() == (expected + 1).tolist()
