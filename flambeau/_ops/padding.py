@@ -186,8 +186,7 @@ def _fold_borders(graph: Graph, padded: Node, mode: str, amounts: Amounts, order
     """
     sizes = [size - sum(sides) for size, sides in zip(padded.shape, amounts, strict=True)]
     inside = [(before, size) for (before, _), size in zip(amounts, sizes, strict=True)]
-    total = _within(padded, inside)
-    total = graph.finish(graph.wide(total), lay.ordered(total.shape, order, padded.dtype.compute))
+    total = graph.copy(graph.wide(_within(padded, inside)), lay.ordered(tuple(sizes), order, padded.dtype.compute).strides)
     for axis in _padded(amounts):
         done = [sides if each < axis else (0, 0) for each, sides in enumerate(amounts)]
         for run in borders(mode, sizes[axis], *amounts[axis]):

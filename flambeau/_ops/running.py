@@ -103,15 +103,17 @@ def cumprod_(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 
 def _infer_extrema(operands: tuple, statics: tuple) -> tuple[Layout, Layout]:
-    shape = operands[0].shape
-    return lay.contiguous(shape, operands[0].dtype), lay.contiguous(shape, dt.int64)
+    input = operands[0]
+    if input.dtype.is_complex and input.ndim and input.numel:  # PyTorch takes those that need not be compared
+        raise NotImplementedError(f"cummax and cummin are not implemented for {input.dtype!r}, whose numbers have no order")
+    return lay.contiguous(input.shape, input.dtype), lay.contiguous(input.shape, dt.int64)
 
 
 def _lower_extrema(kind: str) -> Callable:
     def lower(graph: Graph, operands: list[Node], statics: tuple, layouts: tuple[Layout, ...]) -> tuple[Node, ...]:
         source, shape = operands[0], layouts[0].shape
-        if not shape:
-            return graph.copy(source), graph.constant(0, dt.int64)
+        if source.dtype.is_complex or not shape:
+            return graph.copy(source), graph.constant(0, dt.int64, shape)
         values = graph.scan(kind, source, statics[0])
         hits = source.equals(values) | source.differs(source)
         places = graph.scan("max", graph.where(hits, graph.iota(shape, statics[0]), 0), statics[0])

@@ -88,6 +88,10 @@ def test_what_is_not_a_number_stays() -> None:
 
 
 def test_nothing_runs() -> None:
+    none = flambeau.zeros(0, 3, dtype=flambeau.complex64)
+    assert none.cummax(1).indices.shape == (0, 3) and flambeau.tensor(2j).cummin(0).values.item() == 2j
+    with pytest.raises(NotImplementedError, match="have no order"):
+        flambeau.ones(3, dtype=flambeau.complex64).cummax(0)
     assert flambeau.zeros(0, 3).cumsum(0).shape == (0, 3) and flambeau.zeros(3, 0).cummax(1).indices.shape == (3, 0)
     assert flambeau.tensor(2.0).cummax(0).values.item() == 2 and flambeau.zeros(0).logcumsumexp(0).shape == (0,)
 
