@@ -39,7 +39,7 @@ def _threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(40))
 def test_the_same_bits_in_every_way(seed: int, gradients: bool) -> None:
     writer = Writer(flambeau, seed, gradients)
     lines = writer.write(10)
