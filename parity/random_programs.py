@@ -1,4 +1,4 @@
-"""`python -m parity.random_programs [--seeds 0-200] [--gradients]`: programs drawn at random, on Flambeau in several ways and on PyTorch.
+"""`python -m parity.random_programs [--seeds 0-200] [--gradients] [--layers]`: programs drawn at random, on Flambeau in several ways and on PyTorch.
 
 Each program of `tests/samples/random_programs/` is run
 
@@ -293,6 +293,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0-100", help="a range (default: %(default)s)")
     parser.add_argument("--lines", type=int, default=12, help="of a program (default: %(default)s)")
     parser.add_argument("--gradients", action="store_true", help="programs that ask for gradients")
+    parser.add_argument("--layers", action="store_true", help="programs most of whose lines call layers of networks")
     parser.add_argument("--only", choices=["bits", "values"], help="one of the two comparisons")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -300,7 +301,7 @@ def main() -> int:
     first, _, last = options.seeds.partition("-")
     begin, wrong, programs = time.monotonic(), 0, range(int(first), int(last or first) + 1)
     for seed in programs:
-        writer = Writer(torch, seed, options.gradients)
+        writer = Writer(torch, seed, options.gradients, options.layers)
         everything = writer.write(options.lines)
         sound = [line for number, line in enumerate(everything) if number not in writer.failing]
         for kind, lines in (("bits", sound), ("values", everything)):

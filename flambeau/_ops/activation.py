@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flambeau._ops.arguments import into
+from flambeau._ops.autocast import low
 from flambeau._ops.elementwise import infer_float, infer_same
 from flambeau._ops.joining import cat
 from flambeau._ops.operator import Operator
@@ -330,6 +331,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``input`` above 0, ``weight * input`` below, with one weight or one for each channel (dimension 1)."""
+    input, weight = low(input, weight)
     count = weight.layout.numel
     if weight.layout.ndim > 1:
         raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.layout.ndim}")

@@ -12,6 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau._ops.arguments import int_tuple, into
+from flambeau._ops.autocast import outside
 from flambeau._ops.matrix import matmul
 from flambeau._tape.storage import TensorBase
 
@@ -76,7 +77,14 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {a.layout.shape[one]} in dim {one} and second has size {b.layout.shape[two]} in dim {two}"
             )
-    return into(out, _product(a, b, _over_axes(a.layout.shape, b.layout.shape, left, right)))
+    plan = _over_axes(a.layout.shape, b.layout.shape, left, right)
+    result = outside(_product, a, b, plan) if _is_number(a, left) and _is_number(b, right) else _product(a, b, plan)
+    return into(out, result)
+
+
+def _is_number(tensor: Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether nothing is left beside the axes: a number is computed as ``dot`` does, for which there are no automatic casts."""
+    return tensor.layout.numel == prod([tensor.layout.shape[axis] for axis in axes])
 
 
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -243,7 +243,7 @@ def _lower_triangle(upper: bool) -> Any:
 def _infer_triangle(operands: tuple, statics: tuple) -> Layout:
     if operands[0].ndim < 2:
         raise RuntimeError("tril: input tensor must have at least 2 dimensions")
-    return lay.like(operands[0], operands[0].dtype)
+    return lay.contiguous(operands[0].shape, operands[0].dtype)
 
 
 TRIL = Operator("tril", ("input",), ("diagonal",), infer=_infer_triangle, lower=_lower_triangle(False)).gradient(

@@ -105,7 +105,7 @@ def prod(
     result = _filled(input.to(dtype), mask, 1)
     for axis in sorted(_axes(input, dim), reverse=True):
         result = result.prod(axis, keepdim=bool(keepdim))
-    return result.to(dtype)
+    return result
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:

@@ -252,3 +252,10 @@ def test_relu_lets_gradients_through_where_it_gives_nan() -> None:
     x = flambeau.tensor([NAN, -1.0, 0.0, 2.0], requires_grad=True)
     flambeau.relu(x).backward(flambeau.tensor([3.0, 3.0, 3.0, 3.0]))
     assert x.grad.tolist() == [3.0, 0.0, 0.0, 3.0]
+
+
+@pytest.mark.parametrize("function", [flambeau.tril, flambeau.triu])
+def test_triangles_lie_row_by_row(function: Callable) -> None:
+    images = flambeau.arange(48.0).reshape(2, 2, 3, 4).to(memory_format=flambeau.channels_last)
+    found = function(images)
+    assert found.is_contiguous() and flambeau.equal(found, function(images.contiguous()))

@@ -128,6 +128,38 @@ def test_what_runs_in_float32() -> None:
     np.testing.assert_allclose(full[1].numpy(), np.linalg.inv(np.eye(3) + 0.25), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_cast_only_in_part() -> None:
+    """Results that are one number are computed as a product of vectors is; a pseudo-inverse and low-rank factors end with a product."""
+    matrix, vector, volume = flambeau.rand(8, 6), flambeau.rand(6), flambeau.rand(1, 2, 4, 4, 4).bfloat16()
+    with flambeau.autocast("cpu"):
+        u, s, v = flambeau.pca_lowrank(matrix)
+        full = [
+            flambeau.inner(vector, vector), flambeau.tensordot(matrix, matrix), flambeau.pinverse(matrix), s, v, F.max_pool3d(volume, 2),
+            F.bilinear(matrix, matrix, flambeau.ones(2, 6, 6)), F.cross_entropy(matrix.bfloat16(), matrix.softmax(1).bfloat16()),
+        ]  # fmt: skip
+        low = [
+            flambeau.tensordot(matrix, vector, 1), flambeau.linalg.pinv(matrix), u, F.prelu(matrix, flambeau.rand(6)), flambeau.linalg.vecdot(matrix, matrix),
+            F.max_pool3d(volume, 2, return_indices=True)[0],
+        ]  # fmt: skip
+    assert {each.dtype for each in full} == {flambeau.float32} and {each.dtype for each in low} == {flambeau.bfloat16}
+    np.testing.assert_allclose(low[1].float().numpy(), np.linalg.pinv(matrix.numpy()), rtol=0.02, atol=0.02)
+
+
+def test_an_lstm_is_cast_as_a_whole() -> None:
+    """But for one with projections, and packed sequences; of a GRU only the first product."""
+    x, low, full = flambeau.randn(5, 2, 4), flambeau.bfloat16, flambeau.float32
+    lstm, packed = nn.LSTM(4, 3, 2, bidirectional=True), nn.utils.rnn.pack_sequence([flambeau.randn(3, 4)])
+    expected, (hidden, cell) = lstm(x)
+    with flambeau.autocast("cpu"):
+        found, state = lstm(x, (flambeau.zeros(4, 2, 3), flambeau.zeros(4, 2, 3)))
+        assert {each.dtype for each in (found, *state)} == {low}
+        assert lstm(packed)[0].data.dtype is nn.GRU(4, 3)(x)[0].dtype is nn.LSTM(4, 3, proj_size=2)(x)[1][1].dtype is full
+    for one, other in zip((found, *state), (expected, hidden, cell), strict=True):
+        np.testing.assert_allclose(one.detach().float().numpy(), other.detach().numpy(), atol=0.02)
+    found.float().sum().backward()
+    assert {each.grad.dtype for each in lstm.parameters()} == {full}
+
+
 def test_the_device_that_is_asked_of_by_default_is_cudas() -> None:
     with flambeau.autocast("cpu"):
         assert not flambeau.is_autocast_enabled() and flambeau.is_autocast_enabled("cpu")

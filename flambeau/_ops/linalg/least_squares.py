@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
+from flambeau._ops.autocast import STATE, cast, low
 from flambeau._ops.creation import as_tensor, full
 from flambeau._ops.elementwise import abs, maximum
 from flambeau._ops.linalg.host import (
@@ -133,15 +134,16 @@ PINV.gradient(A=_pinv_gradient)
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Tensor | None = None) -> Tensor:
     """The Moore-Penrose pseudo-inverse: singular values up to ``max(atol, rtol * the largest)`` count as 0.
 
-    Shapes: A ``(*, m, n)``, result ``(*, n, m)``.
+    Shapes: A ``(*, m, n)``, result ``(*, n, m)``. In a region of automatic casts the last step, a product, is in the region's dtype.
     """
+    A = A if STATE.dtype is None else cast(A, dt.float32)
     check_matrix("linalg.pinv", A)
     check_floating("linalg.pinv", A)
     if rcond is not None:
         rtol = rcond
     if hermitian:
         check_square("linalg.pinv", A)
-    return into(out, PINV(A, *_tolerances("linalg.pinv", A, atol, rtol), statics=(bool(hermitian),)))
+    return into(out, *low(PINV(A, *_tolerances("linalg.pinv", A, atol, rtol), statics=(bool(hermitian),))))
 
 
 _POWERS = 2

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flambeau._ops.linalg.factor import qr
+from flambeau._ops.autocast import in_float32
+from flambeau._ops.linalg import factor, spectral
 from flambeau._ops.linalg.host import check_matrix
-from flambeau._ops.linalg.spectral import svd
 from flambeau._ops.sampling import randn
 
 if TYPE_CHECKING:
     from flambeau._tensor.tensor import Tensor
+
+qr, svd = in_float32(factor.qr), in_float32(spectral.svd)
 
 
 def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._ops import return_types
 from flambeau._ops.arguments import into
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.linalg import factor, least_squares, norms, products, solve, spectral
 from flambeau._ops.linalg.host import check_matrix, check_square, in_columns
 from flambeau._types import dtype as dt
@@ -71,6 +72,7 @@ def slogdet(input: Tensor, *, out: Any = None) -> Any:
     return return_types.several(return_types.slogdet, out, *solve.slogdet(input))
 
 
+@in_float32
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """``linalg.pinv`` with another default for what counts as 0."""
     return least_squares.pinv(input, rcond)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau._ops.arguments import into
+from flambeau._ops.autocast import low
 from flambeau._ops.composing import vector_product
 from flambeau._ops.elementwise import conj
 from flambeau._ops.joining import cat
@@ -238,6 +239,7 @@ def _multiply(given: Sequence[Tensor], cut: dict[tuple[int, int], int], first: i
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
     """The sum of ``conj(x) * y`` along ``dim``."""
+    x, y = low(x, y)
     if x.layout.dtype is not y.layout.dtype:
         raise RuntimeError(f"linalg.vecdot: Expected x and y to have the same dtype, but got {x.layout.dtype!r} and {y.layout.dtype!r}")
     if x.layout.dtype is dt.bool:

@@ -66,10 +66,10 @@ def interpolate(
     if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.dim() == 4):
         raise ValueError("Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input")
     _check_mode(input, mode, align_corners, antialias)
-    if min(*sizes, *old) < 1:
-        raise RuntimeError(f"Input and output sizes should be greater than 0, but got input (spatial size {old}) and output {sizes}")
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[len(old) - 1](input, sizes)
+    if min(*sizes, *old) < 1:
+        raise RuntimeError(f"Input and output sizes should be greater than 0, but got input (spatial size {old}) and output {sizes}")
     output = input if input.is_floating_point() else input.to(flambeau.float32)
     kind = ("wide " if antialias else "") + _KINDS[mode]
     output = resample(output, _rules(kind, old, sizes, scales, align_corners))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._ops.arguments import into
+from flambeau._ops.autocast import outside
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import shape_text
 
@@ -55,7 +56,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
                 f"{shape_text(weight)} takes {features} (in{which}_features)"
             )
     rows1, rows2 = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
-    output = flambeau.einsum("bi,kij,bj->bk", rows1, weight, rows2)
+    output = outside(flambeau.einsum, "bi,kij,bj->bk", rows1, weight, rows2)  # in a region of automatic casts, too, PyTorch's runs as it is
     output = output.reshape(*input1.shape[:-1], weight.shape[0])
     return output if bias is None else output + bias
 

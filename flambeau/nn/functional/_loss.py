@@ -8,6 +8,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.autocast import in_float32
 from flambeau._ops.inspecting import holds_everywhere
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import legacy_reduction, reduction_code, shape_text
@@ -49,6 +50,7 @@ def _check_weight_dtype(input: Tensor, weight: Tensor | None) -> None:
         raise RuntimeError(f"expected scalar type {input.dtype} but found {weight.dtype}: the classes' weights must have the input's dtype")
 
 
+@in_float32
 def cross_entropy(
     input: Tensor,
     target: Tensor,

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import flambeau
+from flambeau._ops.autocast import low
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._attention import scaled_dot_product_attention
 from flambeau.nn.functional._common import shape_text
@@ -203,7 +204,7 @@ def _with_zeros(x: Tensor) -> Tensor:
 def _attend_openly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> tuple[Tensor, Tensor]:
     """Attention that also returns the weights, (N, heads, L, S)."""
     scores = query * math.sqrt(1.0 / query.size(-1)) @ key.transpose(-2, -1)
-    weights = flambeau.softmax(scores if mask is None else scores + mask, -1)
+    weights = flambeau.softmax(scores if mask is None else scores + low(mask)[0], -1)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return weights @ value, weights

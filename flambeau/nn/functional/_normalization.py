@@ -9,6 +9,7 @@ from typing import Any
 
 import flambeau
 from flambeau._ops import nn as ops
+from flambeau._ops.autocast import STATE, cast
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import integer
 
@@ -168,7 +169,8 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
     if input.numel() == 0:
         return input
-    squares = input.mul(input).reshape(input.size(0), 1, input.size(1), -1)
+    squares = input.mul(input) if STATE.dtype is None or input.dim() == 3 else cast(input.mul(input), flambeau.float32)
+    squares = squares.reshape(input.size(0), 1, input.size(1), -1)
     squares = flambeau.constant_pad_nd(squares, (0, 0, size // 2, (size - 1) // 2), 0.0)
     means = ops.avg_pool(squares, (size, 1), (1, 1), (0, 0), False, True, None).reshape(input.shape)
     return input / means.mul(alpha).add(k).pow(beta)

@@ -9,9 +9,15 @@ from typing import Any
 import flambeau
 from flambeau._ops import nn as ops
 from flambeau._ops.arguments import into
+from flambeau._ops.autocast import STATE, cast
 from flambeau._ops.scattering import unpool
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn.functional._common import ntuple, shape_text
+
+
+def _full(volume: Tensor) -> Tensor:
+    """What pooling of volumes is given in a region of automatic casts: float32."""
+    return volume if STATE.dtype is None else cast(volume, flambeau.float32)
 
 
 def max_pool(
@@ -48,6 +54,8 @@ def avg_pool(
     padding = ntuple(padding, n, "padding")
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
+    if n == 3:
+        input = _full(input)
     return ops.avg_pool(input, kernel, step, padding, bool(ceil_mode), bool(count_include_pad), divisor_override)
 
 
@@ -104,7 +112,7 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """Computes the maximum of every window of a volume (N, C, D, H, W) or (C, D, H, W); see :func:`max_pool2d`."""
-    return max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return max_pool(3, input if return_indices else _full(input), kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 max_pool1d_with_indices = functools.partial(max_pool1d, return_indices=True)

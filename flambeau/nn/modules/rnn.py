@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import flambeau
+from flambeau._ops.autocast import low
 from flambeau._ops.nn import one_step
 from flambeau._tensor.tensor import Tensor
 from flambeau.nn import init
@@ -162,7 +163,9 @@ class RNNBase(Module):
         if length == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         state = self._initial_state(state, batch, batched)
-        output, state = self._layers(input.reshape(length * batch, -1), [batch] * length, state)
+        output, state = self._layers(
+            input.reshape(length * batch, -1), [batch] * length, state, casts=self.mode == "LSTM" and not self.proj_size
+        )
         output = output.view(length, batch, -1)
         if not batched:
             return output.squeeze(1), tuple(tensor.squeeze(1) for tensor in state)
@@ -179,9 +182,15 @@ class RNNBase(Module):
             state = tuple(tensor.index_select(1, packed.unsorted_indices) for tensor in state)
         return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), state
 
-    def _layers(self, data: Tensor, sizes: list[int], state: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        dropout = self.dropout if self.training else 0.0
-        return run(self.mode, data, sizes, state, self.all_weights, self.bias, self.bidirectional, dropout)
+    def _layers(
+        self, data: Tensor, sizes: list[int], state: tuple[Tensor, ...] | None, casts: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Output and final state; with ``casts`` all of it is computed in the dtype of a region of automatic casts."""
+        dropout, weights = self.dropout if self.training else 0.0, self.all_weights
+        if casts:
+            (data,), weights = low(data), [list(low(*each)) for each in weights]
+            state = None if state is None else low(*state)
+        return run(self.mode, data, sizes, state, weights, self.bias, self.bidirectional, dropout)
 
     def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         output, state = self._run(input, None if hx is None else (hx,))

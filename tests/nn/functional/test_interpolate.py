@@ -23,3 +23,10 @@ def test_channels_last(mode: str, how: dict[str, Any]) -> None:
     ahead = flambeau.arange(wanted.numel(), dtype=flambeau.float32).reshape(wanted.shape)
     gradients = [flambeau.autograd.grad(each, [image], ahead)[0].numpy() for each in (wanted, result)]
     assert np.allclose(*gradients, rtol=1e-5)
+
+
+def test_an_area_that_shrinks_to_nothing() -> None:
+    image = flambeau.ones(1, 2, 1, 4)
+    assert flambeau.nn.functional.interpolate(image, scale_factor=0.6, mode="area").shape == (1, 2, 0, 2)
+    with pytest.raises(RuntimeError, match="should be greater than 0"):
+        flambeau.nn.functional.interpolate(image, scale_factor=0.6, mode="bilinear")

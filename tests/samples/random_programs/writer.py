@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.samples.random_programs.gradients import GRADIENTS, gradient, has_history, is_asked_for
 from tests.samples.random_programs.inputs import COMPLEX, DTYPES, FLOATS, broadcasts, given, order, places
+from tests.samples.random_programs.layers import LAYERS
 from tests.samples.random_programs.lines import LINES
 from tests.samples.random_programs.views import VIEWS
 
@@ -41,19 +42,22 @@ class Run:
 
 
 class Writer:
-    """Writes a program line by line; ``run`` has what its lines have made. With ``gradients`` it asks for them."""
+    """Writes a program line by line; ``run`` has what its lines have made. With ``gradients`` it asks for them, with ``layers`` most of its lines call layers."""
 
-    def __init__(self, package: Any, seed: int, gradients: bool = False) -> None:
+    def __init__(self, package: Any, seed: int, gradients: bool = False, layers: bool = False) -> None:
         self.random = random.Random(seed)
         self.run = Run(package)
         self.lines: list[str] = []
         self.failing: set[int] = set()
-        self.gradients = gradients
+        self.gradients, self.layers = gradients, layers
         self.special = self.random.random() < (0.1 if gradients else 0.3)
         self.large = self.random.random() < 0.25
         weights = [10, 5, 3, 3, 4, 2, 1, 0, 0, 0, 1, 1] if gradients else [8, 4, 3, 3, 2, 1, 3, 1, 1, 1, 1, 2]
+        if layers:
+            weights = [20, 4, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0]
         self.dtypes = self.random.choices(DTYPES, weights, k=3)
-        self.rules = [rule for rule, weight in {**LINES, **(GRADIENTS if gradients else {})}.items() for _ in range(weight)]
+        rules = {**LINES, **(GRADIENTS if gradients else {}), **(LAYERS if layers else {})}
+        self.rules = [rule for rule, weight in rules.items() for _ in range(weight)]
         self.count = 0
         self.used = 0
 
@@ -104,7 +108,19 @@ class Writer:
         dtypes = [dtype for dtype in self.dtypes if dtype in (*FLOATS, *COMPLEX)]
         return f"{self.fresh(dtype=self.random.choice(dtypes or FLOATS))}.requires_grad_()"
 
+    def wanted(self, shape: tuple[int, ...], dtype: str) -> str:
+        """An expression for a parameter of ordinary numbers, which wants a gradient where gradients are asked for."""
+        self.used += 1
+        return f"given({self.random.randrange(1000)}, {shape}, {dtype!r}){'.requires_grad_()' * self.gradients}"
+
+    def image(self, ndim: int) -> tuple[int, ...]:
+        """A shape of images with so many dimensions, those of the batch and of the channels among them."""
+        channels, sizes = ([8, 16, 33, 64], [1, 7, 14, 20]) if self.large else ([1, 2, 3, 4, 6, 8], [1, 2, 3, 5, 8, 9])
+        return (self.random.choice([1, 2, 3]), self.random.choice(channels), *self.random.choices(sizes, k=ndim - 2))
+
     def shape(self) -> tuple[int, ...]:
+        if self.layers and self.random.random() < 0.7:
+            return self.image(self.random.choice([2, 3, 4, 4, 4, 5]))
         sizes = [1, 7, 33, 100, 257] if self.large else [0, 1, 1, 2, 3, 4, 5, 9, 17]
         return tuple(self.random.choices(sizes, k=self.random.choice([0, 1, 2, 2, 3] if self.large else [0, 1, 2, 2, 3, 3, 4])))
 
