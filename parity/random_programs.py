@@ -162,7 +162,19 @@ def check_values(lines: Sequence[str]) -> None:
             continue
         if any(map(is_unknown, theirs.tensors().values())) or re.search(r"\.(eq|ge|logical_not)_\(", text):
             return  # what has no gradient says so at once here, in PyTorch when one is asked for
-        agree(text, mine, theirs, max(scale, largest(theirs.tensors())), rounded if ".grad" in text else 0.0, strides=not gradients)
+        epsilon = rounded if ".grad" in text else coarsest(text, kept[1])
+        agree(text, mine, theirs, max(scale, largest(theirs.tensors())), epsilon, strides=not gradients)
+
+
+def coarsest(text: str, space: dict[str, Any]) -> float:
+    """The largest epsilon of the dtypes that a line names, and of the tensors that it names."""
+    named = [str(space[name].dtype) for name in re.findall(r"\bv\d+\b", text) if isinstance(space.get(name), torch.Tensor)]
+    found = [
+        torch.finfo(getattr(torch, name)).eps
+        for name in ("float64", "float32", "float16", "bfloat16")
+        if name in text or f"torch.{name}" in named
+    ]
+    return max(found, default=0.0)
 
 
 def is_unknown(tensor: torch.Tensor) -> bool:

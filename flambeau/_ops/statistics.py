@@ -489,6 +489,8 @@ def nanmean(
     keepdims: bool | None = None,
 ) -> Tensor:
     """The mean of the elements that are not NaN."""
+    if input.layout.dtype.category < dt.FLOAT:
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {dt.TITLES[input.layout.dtype]}")
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     return into(out, nansum(input, dim, keepdim, dtype=dtype) / sum(input == input, dim, keepdim))

@@ -134,7 +134,7 @@ def _soft_cross_entropy(
     if weight is not None:
         product = product * _along(weight, input.dim(), class_dim)
     if reduction == "mean":
-        return -product.sum() / (input.numel() / classes)
+        return -product.sum() / (input.numel() / max(classes, 1))
     return -product.sum() if reduction == "sum" else -product.sum(class_dim)
 
 

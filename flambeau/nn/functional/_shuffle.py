@@ -94,7 +94,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     split = input.reshape(n, groups, c // groups, *input.shape[2:])
     if _is_channels_last(input):
         return _channels_first(split.permute(0, 3, 4, 2, 1).reshape(n, *input.shape[2:], c))
-    return split.transpose(1, 2).reshape(input.shape)
+    return split.transpose(1, 2).contiguous().reshape(input.shape)
 
 
 def _window_counts(size: tuple, kernel: tuple, dilation: tuple, padding: tuple, stride: tuple) -> tuple[int, ...]:
