@@ -33,6 +33,7 @@ class Recurrence(NamedTuple):
         backward: whether it computes the gradient
         biased: whether the products have a bias
         even: whether the units fill whole vectors
+        bundle: what a number of the products' operands is (``Contract``); of pairs, the units are an even number of bfloat16
         wanted: which results are stored
     """
 
@@ -43,6 +44,7 @@ class Recurrence(NamedTuple):
     biased: bool
     even: bool
     wanted: tuple[bool, ...]
+    bundle: str = ""
 
 
 def names(step: str, backward: bool, biased: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -111,11 +113,13 @@ class _Kernel:
         self.structure = structure
         self.rule = STEPS[structure.step]
         self.of = structure.dtype
-        self.tile: Tile = register_tile(self.of, structure.target)
+        self.tile: Tile = register_tile(self.of, structure.target, structure.bundle)
         self.micro = {rows: emit_micro(module, self.tile, rows, masked=False, adds=True) for rows in self.tile.variants}
         self.f = module.function("kernel", SIGNATURE)
         self.read = parameters.reader(self.f, self.f.parameters[1])
         self.operands, self.results = names(structure.step, structure.backward, structure.biased)
+        # Numbers wait in the dtype that is computed in, but for what is multiplied in bundles.
+        self.kept = {"factors": self.of if structure.bundle else self.of.compute, "sums": self.of.compute, "kept": self.of.compute}
 
     def emit(self) -> None:
         f, read, backward = self.f, self.read, self.structure.backward
@@ -195,17 +199,18 @@ class _Kernel:
     def _own(self, area: str, number: int) -> Value:
         """Where a number of the current units is in scratch memory."""
         f = self.f
-        at = f.add(f.mul(self.sequence, self.read(f"{area}.row")), f.mul(self.read("units"), number))
-        return f.offset(self.scratch[area], f.add(at, self.unit), self.tile.element)
+        row = f.mul(self.read(f"{area}.row"), self.tile.bytes // self.kept[area].itemsize)
+        at = f.add(f.mul(self.sequence, row), f.mul(self.read("units"), number))
+        return f.offset(self.scratch[area], f.add(at, self.unit), scalar.memory_type(self.kept[area]))
 
     def _recall(self, area: str, number: int = 0) -> _Number:
-        return self._number(scalar.load(self.f, self._own(area, number), self.of.compute, self.tile.width, self.mask))
+        return self._number(scalar.load(self.f, self._own(area, number), self.kept[area], self.tile.width, self.mask))
 
     def _recall_all(self) -> list[_Number]:
         return [self._recall("kept", number) for number in range(self.numbers)]
 
     def _keep(self, number: _Number, area: str, position: int = 0) -> None:
-        scalar.store(self.f, number.value, self._own(area, position), self.of.compute, self.mask)
+        scalar.store(self.f, number.value, self._own(area, position), self.kept[area], self.mask)
 
     def _number(self, value: scalar.Operand) -> _Number:
         assert isinstance(value, Value)

@@ -427,7 +427,7 @@ def _flops(node: Node) -> int:
 
         return linear.operations(node)
     if node.kind == "recur":
-        return 2 * node.args[0].shape[0] * node.args[1].numel
+        return 2 * node.args[0].shape[0] * node.args[1].numel * PRODUCTS[node.attrs[-1]]
     return _values(node) if node.kind == "scatter" and node.attrs[0] != "set" else 0
 
 

@@ -281,9 +281,11 @@ class Interpreter:
     # -- recurrent layers ------------------------------------------------------------------------------------------
 
     def _recur(self, node: Node) -> tuple:
-        step, backward, results, reverse, sizes, units, _ = node.attrs
+        step, backward, results, reverse, sizes, units, _, bundle = node.attrs
         dtype, rule = results[0][0], STEPS[step]
         given, packed, state, *others = (decode(self.value(each), each.dtype).astype(np.float64) for each in node.args)
+        if bundle:  # (panels, pairs, lanes, 2)
+            packed = _halves(self.value(node.args[1])).astype(np.float64).swapaxes(2, 3).reshape(packed.shape[0], -1, packed.shape[2])
         columns = units if backward else rule.gates * units
         weight = np.moveaxis(packed, 1, 0).reshape(packed.shape[1], -1)[:, :columns]
         state, starts, found = state.copy(), np.cumsum((0, *sizes)), [np.zeros(shape) for _, shape in results]

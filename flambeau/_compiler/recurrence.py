@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+from flambeau._codegen.bundles import PAIRS
 from flambeau._codegen.contract.arithmetic import register_tile
 from flambeau._codegen.contract.chains import cut
 from flambeau._codegen.recurrence import Recurrence, names, recurrence
 from flambeau._codegen.steps import STEPS
+from flambeau._compiler.bundles import bundled
 from flambeau._compiler.calls import KernelCall
 from flambeau._compiler.graph import Graph
 from flambeau._compiler.node import Node, base_of
@@ -22,6 +24,8 @@ from flambeau._types import dtype as dt
 _ROWS = 32
 """Sequences of a tile: with more, what goes from step to step leaves the first-level cache; with as many, any weight comes fast enough."""
 _LINE = 64
+_LEAST = 16
+"""Units from which on products of bfloat16 are made in pairs."""
 
 
 def recur(
@@ -50,8 +54,9 @@ def recur(
     shapes["last"] = (1 + rule.cells, sizes[0], units)
     results = tuple((dtype, shapes[name]) for name in names(step, backward, biased)[1])
     first, *others = [_dense(graph, each) for each in operands]
-    packed = _packed(graph, weight if backward else weight.transpose(0, 1))
-    call = graph.make("recur", (first, packed, *others), (step, backward, results, reverse, sizes, units, biased), dt.bool, ())
+    bundle = _bundle(weight)
+    packed = _packed(graph, weight if backward else weight.transpose(0, 1), bundle)
+    call = graph.make("recur", (first, packed, *others), (step, backward, results, reverse, sizes, units, biased, bundle), dt.bool, ())
     return tuple(graph.make("item", (call,), (number,), *result) for number, result in enumerate(results))
 
 
@@ -61,14 +66,30 @@ def _divides(weight: Node, sizes: tuple[int, ...]) -> bool:
     return large and sizes[0] == sizes[-1] and sizes[0] < _ROWS * targets.available_cores()
 
 
+def _bundle(weight: Node) -> str:
+    """What a number of the products' operands is, whoever computes them (``Contract``)."""
+    units = weight.shape[1]
+    return PAIRS if weight.dtype is dt.bfloat16 and targets.current().has_pairs and units % 2 == 0 and units >= _LEAST else ""
+
+
+def _product(graph: Graph, rows: Node, weight: Node, bundle: str) -> Node:
+    """What one step multiplies."""
+    dtype = weight.dtype.compute
+    if bundle:
+        rows, weight = bundled(graph, rows, 1, dtype), bundled(graph, weight, 0, dtype)
+    return graph.contract(rows, weight, dtype=dtype, bundle=bundle)
+
+
 def _dense(graph: Graph, node: Node) -> Node:
     node = graph.lying(node)
     return node if node.layout.contiguous else graph.copy(node)
 
 
-def _packed(graph: Graph, matrix: Node) -> Node:
+def _packed(graph: Graph, matrix: Node, bundle: str) -> Node:
     """A matrix (k, n) as its micro-kernels read it: (panels, k, columns of a panel), zeros where there are no columns."""
-    depth, columns = matrix.shape
+    if bundle:
+        matrix = bundled(graph, matrix, 0, matrix.dtype.compute)
+    columns = matrix.shape[1]
     lanes = register_tile(matrix.dtype, targets.current()).lanes
     panels = -(-columns // lanes)
     if panels * lanes > columns:
@@ -81,14 +102,14 @@ def _packed(graph: Graph, matrix: Node) -> Node:
 
 def lower(node: Node, needed: Sequence[Node]) -> KernelCall:
     """The call of a ``recur`` node's kernel; ``needed`` are the nodes that the program needs."""
-    step, backward, results, reverse, sizes, units, biased = node.attrs
+    step, backward, results, reverse, sizes, units, biased, bundle = node.attrs
     rule = STEPS[step]
     dtype = results[0][0]
     items = {each.attrs[0]: each for each in needed if each.kind == "item" and each.args[0] is node}
     target = targets.current()
     tile = register_tile(dtype, target)
     wanted = tuple(number in items for number in range(len(results)))
-    code = recurrence(Recurrence(target, dtype, step, backward, biased, units % tile.width == 0, wanted))
+    code = recurrence(Recurrence(target, dtype, step, backward, biased, units % tile.width == 0, wanted, bundle))
 
     panels, depth, lanes = node.args[1].shape
     block = _block(sizes[0])
@@ -151,11 +172,11 @@ def _unrolled(graph: Graph, step: str, reverse: bool, steps: int, weight: Node, 
     rule = STEPS[step]
     inputs, state, *bias = operands
     hidden, *cells = [state.select(0, number) for number in range(1 + rule.cells)]
-    rows = state.shape[1]
+    rows, bundle = state.shape[1], _bundle(weight)
     outputs: dict[int, Node] = {}
     kept: list[dict[int, Node]] = [{} for _ in range(rule.saves + 1)]
     for t in reversed(range(steps)) if reverse else range(steps):
-        product = graph.contract(hidden, weight.transpose(0, 1), dtype=weight.dtype.compute)
+        product = _product(graph, hidden, weight.transpose(0, 1), bundle)
         if bias:
             product = product + graph.wide(bias[0])
         products = _columns(graph.cast(product, weight.dtype), rule.gates)
@@ -171,7 +192,7 @@ def _unrolled_backward(graph: Graph, step: str, reverse: bool, steps: int, weigh
     rule = STEPS[step]
     outputs, state, saved = operands
     direct, *cells = [state.select(0, number) for number in range(1 + rule.cells)]
-    rows = state.shape[1]
+    rows, bundle = state.shape[1], _bundle(weight)
     gates: list[dict[int, Node]] = [{}, {}]
     zeros = graph.constant(0.0, weight.dtype, direct.shape)
     product = zeros
@@ -181,7 +202,7 @@ def _unrolled_backward(graph: Graph, step: str, reverse: bool, steps: int, weigh
         *grads, direct, cells = rule.backward(_call, grad, cells, before, hidden)
         for pieces, each in zip(gates, grads, strict=True):
             pieces[t] = graph.concat(each, 1)
-        product = graph.cast(graph.contract(gates[1][t], weight, dtype=weight.dtype.compute), weight.dtype)
+        product = graph.cast(_product(graph, gates[1][t], weight, bundle), weight.dtype)
         direct = zeros if direct is None else direct
     return *[_stacked(graph, pieces) for pieces in gates[: 2 - rule.sums]], _planes(graph, [product + direct, *cells])
 

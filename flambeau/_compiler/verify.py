@@ -271,7 +271,7 @@ def _host(node: Node) -> str | None:
 
 
 def _recur(node: Node) -> str | None:
-    step, _, _, _, sizes, units, _ = node.attrs
+    step, _, _, _, sizes, units, _, bundle = node.attrs
     if step not in STEPS:
         return f"there is no step {step!r}"
     if list(sizes) != sorted(sizes, reverse=True) or sizes[-1] < 1:
@@ -279,6 +279,8 @@ def _recur(node: Node) -> str | None:
     rows, dtype = sum(sizes), node.args[0].dtype
     if node.args[0].shape[0] != rows or node.args[2].shape[1:] != (sizes[0], units):
         return f"the first argument has {rows} rows, and the states are {(sizes[0], units)}"
+    if bundle and (bundle != PAIRS or units % 2 or node.args[1].dtype is not dt.float32):
+        return f"{bundle!r} are not what {units} units of {dtype.name} are multiplied in"
     return None if all(each.dtype is dtype for each in (node.args[0], *node.args[2:])) else f"the arguments are {dtype.name}"
 
 

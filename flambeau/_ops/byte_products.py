@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flambeau._ops.bundles import bundled
+from flambeau._compiler.bundles import bundled
 from flambeau._ops.convolution import STATICS, correlate
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt

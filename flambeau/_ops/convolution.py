@@ -24,9 +24,9 @@ from math import gcd, prod
 from operator import mul, sub
 from typing import TYPE_CHECKING
 
+from flambeau._compiler.bundles import paired
 from flambeau._ops.arguments import int_tuple
 from flambeau._ops.autocast import low
-from flambeau._ops.bundles import paired
 from flambeau._ops.conv_shapes import Ints, plan, plan_transposed
 from flambeau._ops.copying import suggested_format
 from flambeau._ops.elementwise import conj

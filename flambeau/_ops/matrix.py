@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flambeau._compiler.bundles import matrix_product
 from flambeau._ops.arguments import into
-from flambeau._ops.bundles import matrix_product
 from flambeau._ops.elementwise import conj
 from flambeau._ops.operator import Operator
 from flambeau._types import dtype as dt
