@@ -103,6 +103,30 @@ def test_large_weights_that_threads_divide(mode):
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-3, atol=1e-4 * float(other.abs().max()))
 
 
+@pytest.mark.parametrize("units", [15, 18, 64, 256])
+@pytest.mark.parametrize(
+    "mode", [mode for mode in STEPS if mode != "RNN_RELU"]
+)  # whose gradients jump where a sum is rounded to the other side of 0
+def test_half_precision_is_rounded_by_the_step(mode, units):
+    """Units of which pairs can be made, and an odd number; of 256 the steps of 40 sequences are one kernel on one thread, and nodes on two."""
+    sizes = (40, 40) if units == 256 else (40, 38, 3)
+    given = operands(mode, sizes, units, flambeau.bfloat16)
+    exact = tuple(each.detach().float().requires_grad_() for each in given)
+    found = []
+    for threads, each in ((1, given), (2, given), (1, exact)):
+        before = flambeau.get_num_threads()
+        flambeau.set_num_threads(threads)
+        try:
+            outputs, last = by_operator(mode, sizes, False, each)
+            results = (outputs, last, *flambeau.autograd.grad(outputs.float().sum() + last.float().sum(), each))
+            found.append([result.detach().float().numpy() for result in results])
+        finally:
+            flambeau.set_num_threads(before)
+    for one, other, near in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, near, rtol=0.05, atol=0.03 * np.abs(near).max())
+
+
 def test_operands_of_several_dtypes_take_the_loop():
     inputs, weight, state, bias = operands("RNN_TANH", (2, 2), 3, flambeau.float32)
     outputs, _ = recurrence("RNN_TANH", inputs.bfloat16(), state.unbind(0), weight, bias, None, (2, 2), False)
