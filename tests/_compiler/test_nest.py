@@ -145,3 +145,15 @@ def test_a_reduction_of_nothing_reads_nothing() -> None:
     planned = graphs.plan(write, dt.float32, 0)
     assert all(node.args[0].kind == "constant" for node in planned.graph.nodes if node.kind == "reduce")
     assert [result.tolist() for result in graphs.run(planned, np.zeros(0, np.float32))] == [[0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "cores, others, cost, rows",
+    [(1, 1, 22, 16), (2, 1, 22, 8), (2, 2, 22, 16), (2, 1, 3, 16), (8, 1, 22, 8), (8, 1, 88, 2)],
+    ids=["one core", "two cores", "other tiles", "little to do", "enough for two", "enough for eight"],
+)
+def test_lines_are_divided_among_cores_if_there_is_much_to_do(
+    cores: int, others: int, cost: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nest.targets, "available_cores", lambda: cores)
+    assert nest._tile_rows(16, others, 16, 256, cost) == rows
